@@ -1,0 +1,27 @@
+"""What a node is: the name people call it by, and the disk it keeps its data on.
+
+A wiped disk is a new node even under an old name, because what the old disk had acknowledged is gone.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Identity(NamedTuple):
+    """A node's identity. Ordered by name, then disk id; the order is what picks the steward."""
+
+    name: str
+    disk_id: int
+    """64 random bits, unsigned, drawn when the data folder is first used."""
+
+    def __str__(self) -> str:
+        return f"{self.name}#{self.disk_id:016x}"
+
+    @classmethod
+    def parse(cls, text: str) -> Identity:
+        """Read back what ``str`` wrote; raises ValueError for anything else."""
+        name, separator, disk_id = text.rpartition("#")
+        if not name or not separator or len(disk_id) != 16:
+            raise ValueError(f"not an identity: {text!r}")
+        return cls(name, int(disk_id, 16))
