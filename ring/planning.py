@@ -1,0 +1,265 @@
+"""What the steward proposes next. A decision from what it sees; it acts on nothing itself.
+
+Planning is no safety matter: acceptors vote for legal successions only, and the rules of requests and handoff
+keep data safe whatever is proposed. It is what makes changes end:
+
+- A change is finished once its handoff is, and aborted when a node that still has to pull is down or makes no
+  progress for ``handoff_timeout_s``. After an abort, ``abort_backoff_s`` passes, longer each time.
+- What waits together begins together, but while the cluster stores data at most max(1, n - max(w, r)) new
+  nodes come into one preference list, so that a dead joiner blocks neither reads nor writes.
+- A change begins only when it could finish: every range has the live sources that pulling and finishing take,
+  nobody who would have to pull is down, and the owners after it could still agree on another change.
+- The last owner stays.
+
+Members and their state are given per decision; time is given as ``now``, in seconds of any steady clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..identity import Identity
+from .allocation import TOKENS_PER_WEIGHT
+from .changes import Change, MemberView, Removals, Standing, apply_changes, is_alive, waiting_changes
+from .epoch import EpochRecord, RingSpec
+from .moves import (
+    RangeMove,
+    adoption_quorum,
+    finish_obstacles,
+    handoff_finished,
+    most_newcomers,
+    moves,
+)
+from .ring import Ring
+from .succession import Step, abort, begin, finish
+
+__all__ = [
+    "MemberView",
+    "Plan",
+    "Policy",
+    "ProgressWatch",
+    "Propose",
+    "Standing",
+    "View",
+    "Wait",
+    "abort_backoff_s",
+    "plan",
+    "steward",
+]
+
+FIRST_BACKOFF_S = 5.0
+LONGEST_BACKOFF_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """Have this record chosen."""
+
+    record: EpochRecord
+    step: Step
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Propose nothing now; the reason is for people."""
+
+    reason: str
+
+
+Plan = Propose | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that planning goes by."""
+
+    evict_after_s: float = 600.0
+    handoff_timeout_s: float = 60.0
+    tokens_per_weight: int = TOKENS_PER_WEIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    bytes_done: int
+    since: float
+    """When ``bytes_done`` was first seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressWatch:
+    """Since when each successor has been where it is; kept by the steward from decision to decision."""
+
+    number: int = 0
+    """Of the record under which this was seen; under another one everything is new."""
+    seen: Mapping[Identity, Progress] = field(default_factory=dict)
+
+    def observe(
+        self, record: EpochRecord, members: Mapping[Identity, MemberView], now: float
+    ) -> ProgressWatch:
+        before = self.seen if record.number == self.number else {}
+        watched: dict[Identity, Progress] = {}
+        for identity in sorted(record.live_rings[-1].owners):
+            bytes_done = members[identity].handoff_bytes if identity in members else 0
+            last = before.get(identity)
+            unmoved = last is not None and last.bytes_done == bytes_done
+            watched[identity] = last if last is not None and unmoved else Progress(bytes_done, now)
+        return ProgressWatch(record.number, watched)
+
+    def unmoved_s(self, identity: Identity, now: float) -> float:
+        """How long a successor has made no progress; 0 for one not watched yet."""
+        return now - self.seen[identity].since if identity in self.seen else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the steward sees when it decides."""
+
+    members: Mapping[Identity, MemberView]
+    """By identity; the steward itself included."""
+    now: float
+    progress: ProgressWatch = field(default_factory=ProgressWatch)
+    """Up to date: ``observe`` was called with this view's members and ``now``."""
+    removals: frozenset[Identity] = frozenset()
+    """Owners that operators asked to remove; those that are alive are spared (they can leave)."""
+    not_before: float = 0.0
+    """Begin nothing earlier: the last abort plus its ``abort_backoff_s``."""
+    stores_data: bool = True
+    """Whether any member holds data, which handoff would have to move."""
+
+
+def steward(record: EpochRecord, alive: Collection[Identity]) -> Identity | None:
+    """The owner that proposes: of those alive, the one with the lowest identity."""
+    return min((identity for identity in record.owners.owners if identity in alive), default=None)
+
+
+def abort_backoff_s(aborts: int) -> float:
+    """How long to begin nothing after the latest of ``aborts`` in a row; none for none."""
+    if aborts <= 0:
+        return 0.0
+    return min(LONGEST_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(aborts - 1, 30))
+
+
+def plan(record: EpochRecord, view: View, policy: Policy) -> Plan:
+    """What to propose as the record after ``record``."""
+    owners = record.owners.owners
+    live = sum(is_alive(view.members, identity) for identity in owners)
+    if live < record.majority:
+        return Wait(
+            f"only {live} of {len(owners)} owners are alive, and {record.majority} must agree on any change"
+        )
+    if record.successors is not None:
+        return _plan_ending(record, record.successors, view, policy)
+    return _plan_beginning(record, view, policy)
+
+
+# --- ending a change ------------------------------------------------------------
+
+
+def _plan_ending(record: EpochRecord, successors: RingSpec, view: View, policy: Policy) -> Plan:
+    members = view.members
+    range_moves = moves(record.owners, successors)
+    done = frozenset(i for i, member in members.items() if member.handoff_done_epoch == record.number)
+    adopted = frozenset(i for i, member in members.items() if member.epoch >= record.number)
+    if handoff_finished(range_moves, done, adopted, record.owners):
+        return Propose(finish(record), Step.FINISH, "everything gained has been pulled")
+    for identity in _pullers(range_moves):
+        if identity in done:
+            continue
+        if not is_alive(members, identity):
+            return Propose(abort(record), Step.ABORT, f"{identity} still has to pull and is down")
+        unmoved_s = view.progress.unmoved_s(identity, view.now)
+        if unmoved_s > policy.handoff_timeout_s:
+            reason = f"{identity} has made no progress for {unmoved_s:.0f} s"
+            return Propose(abort(record), Step.ABORT, reason)
+    return Wait("; ".join(finish_obstacles(range_moves, done, adopted, record.owners)))
+
+
+def _pullers(range_moves: Sequence[RangeMove]) -> list[Identity]:
+    """Everyone who has to pull: gaining nodes, and when copies become fewer also those that stay."""
+    return sorted({pull.gainer for move in range_moves for pull in move.pulls})
+
+
+# --- beginning one ------------------------------------------------------------
+
+
+def _plan_beginning(record: EpochRecord, view: View, policy: Policy) -> Plan:
+    removals = Removals(policy.evict_after_s, view.removals)
+    waiting = waiting_changes(record.owners, view.members, removals)
+    changes = _spare_last_owner(record.owners, waiting)
+    if not changes:
+        return Wait(
+            f"{waiting[0].reason}, but the last owner stays" if waiting else "nothing waits to change"
+        )
+    if view.now < view.not_before:
+        return Wait(f"a change was aborted; the next begins in {view.not_before - view.now:.0f} s")
+    if (missing := _missing_sources(record.owners, view)) is not None:
+        return Wait(f"{changes[0].reason}: {missing}")
+    successors, begun = _fit_together(record.owners, changes, view, policy)
+    reason = "; ".join(change.reason for change in begun)
+    if (obstacle := _obstacle(record.owners, successors, view)) is not None:
+        return Wait(f"{reason}: {obstacle}")
+    return Propose(begin(record, successors), Step.BEGIN, reason)
+
+
+def _spare_last_owner(owners: RingSpec, changes: Sequence[Change]) -> list[Change]:
+    """Leave out what would empty the ring; a departure does not count on a join that comes after it."""
+    kept: list[Change] = []
+    left = len(owners.owners)
+    for change in changes:
+        left_then = left - (change.removes is not None) + (change.seats is not None)
+        if left_then > 0:
+            kept.append(change)
+            left = left_then
+    return kept
+
+
+def _fit_together(
+    owners: RingSpec, changes: Sequence[Change], view: View, policy: Policy
+) -> tuple[RingSpec, Sequence[Change]]:
+    """As many of ``changes``, in their order, as may begin together; at least the first.
+
+    It stops at the first one that brings too many new nodes into a list: what comes after is seldom smaller,
+    and every try allocates tokens anew.
+    """
+    if not view.stores_data:
+        return apply_changes(owners, changes, policy.tokens_per_weight), changes
+    fitting = apply_changes(owners, changes[:1], policy.tokens_per_weight)
+    for count in range(2, len(changes) + 1):
+        tried = apply_changes(owners, changes[:count], policy.tokens_per_weight)
+        if most_newcomers(owners, tried) > newcomer_limit(tried):
+            return fitting, changes[: count - 1]
+        fitting = tried
+    return fitting, changes
+
+
+def newcomer_limit(successors: RingSpec) -> int:
+    """How many new nodes a preference list can have with a quorum of old ones beside them (at least one)."""
+    return max(1, successors.n - max(successors.w, successors.r))
+
+
+def _missing_sources(owners: RingSpec, view: View) -> str | None:
+    """Pulling takes r live sources in every range; finishing takes a quorum that has moved on."""
+    down = sorted(identity for identity in owners.owners if not is_alive(view.members, identity))
+    if not down:
+        return None
+    needed = max(owners.r, adoption_quorum(owners))
+    for found in Ring(owners).ranges():
+        live = sum(identity not in down for identity in found.preference_list)
+        if live < needed:
+            names = ", ".join(map(str, down))
+            return f"a range has {live} live replicas, and moving it takes {needed}; down: {names}"
+    return None
+
+
+def _obstacle(owners: RingSpec, successors: RingSpec, view: View) -> str | None:
+    """Why the change to ``successors`` could not be finished, or would be the last one."""
+    after = len(successors.owners)
+    live = sum(is_alive(view.members, identity) for identity in successors.owners)
+    if live < after // 2 + 1:
+        return f"only {live} of {after} owners would be alive after it, too few to agree on another change"
+    for identity in _pullers(moves(owners, successors)):
+        if not is_alive(view.members, identity):
+            return f"{identity} would have to pull and is down"
+    return None

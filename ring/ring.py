@@ -1,0 +1,128 @@
+"""A ring: virtual-node tokens on a circle, and the owners that replicate each range between them.
+
+Rules
+- A key belongs to the range (previous token, token] that its own token falls into.
+- A range's preference list is n = min(N, owners) distinct owners, found by walking clockwise from the range's
+  closing token (``walk``): first the nearest owner of every zone, nearest zone first, until n are found; and
+  when there are fewer zones than n, then the nearest of the owners passed over. The list stands in that
+  order, so its first entries lie in as many zones as possible.
+- A ring never changes. Lists are found on first use and kept, since every operation asks for one.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from sortedcontainers import SortedDict
+
+from ..identity import Identity
+from .epoch import RingSpec
+from .hashing import TOKEN_SPACE
+from .span import Span, merge_adjacent
+from .walk import walk
+
+PreferenceList = tuple[Identity, ...]
+
+
+class ReplicatedRange(NamedTuple):
+    """One range of a ring, and who replicates it."""
+
+    after: int
+    upto: int
+    preference_list: PreferenceList
+
+    @property
+    def span(self) -> Span:
+        return Span(self.after, self.upto)
+
+
+class Ring:
+    """The ring that a ``RingSpec`` describes. Raises ValueError when it describes none."""
+
+    def __init__(self, spec: RingSpec) -> None:
+        self.spec = spec
+        self.n, self.w, self.r = spec.n, spec.w, spec.r
+        self.virtual_nodes = _place(spec)
+        self._tokens: list[int] = list(self.virtual_nodes)
+        self._owners: list[Identity] = list(self.virtual_nodes.values())
+        self._zones = [spec.owners[owner].zone for owner in self._owners]
+        self._zone_count = len(set(self._zones))
+        # One place more than there are tokens: beyond the last token lies the first range again.
+        self._lists: list[PreferenceList | None] = [None] * (len(self._tokens) + 1)
+
+    def preference_list(self, token: int) -> PreferenceList:
+        """The owners that replicate the range which ``token`` lies in, in the order the rules give."""
+        index = bisect_left(self._tokens, token)
+        return self._lists[index] or self._find_list(index)
+
+    def ranges(self) -> Iterator[ReplicatedRange]:
+        """Every range once, in token order, beginning with the one that wraps past zero."""
+        after = self._tokens[-1]
+        for index, upto in enumerate(self._tokens):
+            yield ReplicatedRange(after, upto, self._lists[index] or self._find_list(index))
+            after = upto
+
+    def ranges_of(self, identity: Identity) -> tuple[Span, ...]:
+        """What ``identity`` replicates, in as few spans as possible."""
+        return merge_adjacent(found.span for found in self.ranges() if identity in found.preference_list)
+
+    def ownership(self) -> dict[Identity, float]:
+        """Each owner's share of all copies, by width of the ranges it replicates; sums to 1."""
+        widths = dict.fromkeys(sorted(self.spec.owners), 0)
+        for found in self.ranges():
+            width = found.span.width
+            for owner in found.preference_list:
+                widths[owner] += width
+        return {owner: width / (self.n * TOKEN_SPACE) for owner, width in widths.items()}
+
+    def check(self) -> None:
+        """Raise AssertionError unless the ring keeps its own rules."""
+        assert self._tokens == sorted(set(self._tokens)), "tokens ascend and are distinct"
+        assert sum(found.span.width for found in self.ranges()) == TOKEN_SPACE, "ranges tile the ring"
+        zones_needed = min(self.n, self._zone_count)
+        for found in self.ranges():
+            owners = found.preference_list
+            assert len(set(owners)) == len(owners) == self.n, f"{found.span}: n distinct owners"
+            first_zones = {self.spec.owners[owner].zone for owner in owners[:zones_needed]}
+            assert len(first_zones) == zones_needed, f"{found.span}: distinct zones come first"
+            assert self.preference_list(found.upto) == owners, f"{found.span}: holds its closing token"
+        assert abs(sum(self.ownership().values()) - 1) < 1e-9, "shares sum to 1"
+
+    def _find_list(self, index: int) -> PreferenceList:
+        index %= len(self._tokens)
+        found = self._ordered(walk(self._owners, self._zones, index, self.n, self._zone_count))
+        self._lists[index] = found
+        if index == 0:
+            self._lists[-1] = found
+        return found
+
+    def _ordered(self, taken: list[int]) -> PreferenceList:
+        """Owners that a walk took, the nearest of each zone first."""
+        nearest: dict[str, int] = {}
+        for index in taken:
+            nearest.setdefault(self._zones[index % len(self._zones)], index)
+        firsts = nearest.values()
+        ordered = [*firsts, *(index for index in taken if index not in firsts)]
+        return tuple(self._owners[index % len(self._owners)] for index in ordered)
+
+
+def _place(spec: RingSpec) -> SortedDict[int, Identity]:
+    """Put every owner's virtual nodes on the circle."""
+    if not spec.owners:
+        raise ValueError("a ring needs at least one owner")
+    placed: SortedDict[int, Identity] = SortedDict()
+    for identity, owner in sorted(spec.owners.items()):
+        if not owner.tokens:
+            raise ValueError(f"{identity} owns no tokens")
+        if not 0 < owner.weight < math.inf:
+            raise ValueError(f"{identity}: weight {owner.weight} is not a positive number")
+        for token in owner.tokens:
+            if not 0 <= token < TOKEN_SPACE:
+                raise ValueError(f"{identity}: token {token} is not a 64-bit unsigned number")
+            if token in placed:
+                raise ValueError(f"token {token} belongs to both {placed[token]} and {identity}")
+            placed[token] = identity
+    return placed

@@ -1,0 +1,49 @@
+"""A stretch of the token ring, open at its beginning and closed at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from .hashing import TOKEN_SPACE
+
+
+class Span(NamedTuple):
+    """The tokens with ``after < token <= upto``; with ``after >= upto`` it wraps past zero (equal: all)."""
+
+    after: int
+    upto: int
+
+    def contains(self, token: int) -> bool:
+        if self.after < self.upto:
+            return self.after < token <= self.upto
+        return token > self.after or token <= self.upto
+
+    @property
+    def width(self) -> int:
+        """How many tokens the span holds."""
+        return (self.upto - self.after) % TOKEN_SPACE or TOKEN_SPACE
+
+    def __str__(self) -> str:
+        return f"({self.after}, {self.upto}]"
+
+
+WHOLE_RING = Span(0, 0)
+
+
+def merge_adjacent(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Join spans that touch; they come disjoint and in ring order, and so does the answer.
+
+    Spans that together cover everything become ``WHOLE_RING``.
+    """
+    merged: list[Span] = []
+    for span in spans:
+        if merged and merged[-1].upto == span.after:
+            merged[-1] = Span(merged[-1].after, span.upto)
+        else:
+            merged.append(span)
+    if len(merged) > 1 and merged[-1].upto == merged[0].after:
+        merged[0] = Span(merged.pop().after, merged[0].upto)
+    if len(merged) == 1 and merged[0].width == TOKEN_SPACE:
+        return (WHOLE_RING,)
+    return tuple(merged)
