@@ -1,0 +1,104 @@
+"""A member's record: what a node says of itself. Only it writes it; others merge by (generation, version).
+
+Merging two records of one member keeps the fresher one, whole. So it does not matter in which order, how
+often or by whom records are brought: all who have heard the same records hold the same one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from ..identity import Identity
+
+
+class Status(StrEnum):
+    """Where a node stands in its own account. Whether it is alive is each observer's opinion, not its own."""
+
+    JOINING = "joining"
+    SERVING = "serving"
+    LEAVING = "leaving"
+    LEFT = "left"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadReport:
+    """How loaded a node is, measured by itself."""
+
+    in_flight: int = 0
+    queue_depth: int = 0
+    service_time_ms: float = 0.0
+    cpu: float = 0.0
+    """Share of one core, 0 to 1 (more when threads help)."""
+    keys: int = 0
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffProgress:
+    """What a gaining node has pulled under one epoch; ``done`` is said only once it is on disk."""
+
+    epoch: int
+    bytes_done: int = 0
+    bytes_total: int = 0
+    done: bool = False
+
+
+class Freshness(NamedTuple):
+    """The order of one member's records: a newer process first, then a newer record of it."""
+
+    generation: int
+    version: int
+
+
+UNHEARD = Freshness(0, 0)
+"""Older than any record: generations start at 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord:
+    identity: Identity
+    generation: int
+    version: int
+    """Raised by the member with every change of its record, heartbeats included."""
+    heartbeat: int
+    address: str
+    """host:port that others reach it at."""
+    status: Status
+    zone: str = ""
+    weight: float = 1.0
+    epoch: int = 0
+    """Number of the newest epoch record the member has adopted (persisted); 0 for none."""
+    protocol: int = 1
+    load: LoadReport = field(default_factory=LoadReport)
+    handoff: HandoffProgress | None = None
+
+    @property
+    def freshness(self) -> Freshness:
+        return Freshness(self.generation, self.version)
+
+
+def fresher(one: MemberRecord, other: MemberRecord) -> MemberRecord:
+    """The merge of two records of one member. Equally fresh means equal: only the member writes them."""
+    return other if other.freshness > one.freshness else one
+
+
+class DigestEntry(NamedTuple):
+    """What one side of an exchange knows of a member."""
+
+    identity: Identity
+    freshness: Freshness
+
+
+class Suspicion(NamedTuple):
+    """Someone could not reach ``accused``; refuted by any record of it newer than ``freshness``.
+
+    ``freshness`` is no record that anyone holds but a bound: nothing the accused wrote before it was given up
+    on is newer (as far as the accuser can tell). So a heartbeat that is still on its way from one survivor to
+    another does not pass for a sign of life, and the accused, when it hears, rises above the bound at once.
+    """
+
+    accused: Identity
+    freshness: Freshness
+    accuser: Identity
