@@ -1,0 +1,244 @@
+"""A node's data folder: whose it is, how often it was started, whom it knew, and where its engine lives.
+
+Rules:
+- One process at a time, by a lock that the operating system drops when the process dies.
+- The identity is written before the engine's folder exists: data without an identity is never adopted, since
+  a node must not vote or serve under an identity whose disk it does not have.
+- Each opening has its own generation, on disk before anyone hears of it: versions are unique across restarts.
+- Files are replaced whole (write aside, fsync, rename, fsync the folder): a crash leaves the old or the new.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from ..identity import Identity
+from .errors import DataFolderError
+
+FORMAT = 1
+"""Raised with every change that older versions of covey could not read."""
+
+_FORMAT_FILE = "FORMAT"
+_LOCK_FILE = "lock"
+_IDENTITY_FILE = "identity.json"
+_PEERS_FILE = "peers.json"
+_ENGINE_FOLDER = "engine"
+_ASIDE = ".new"
+
+
+class Home(Protocol):
+    """What a node asks of its data folder; the simulator has one without files."""
+
+    @property
+    def identity(self) -> Identity: ...
+
+    @property
+    def generation(self) -> int:
+        """+1 at each start, from 1."""
+
+    def peers(self) -> dict[Identity, str]:
+        """Where other nodes were when last heard of (host:port)."""
+
+    def save_peers(self, addresses: Mapping[Identity, str]) -> None:
+        """Replace what ``peers`` will say."""
+
+
+class MemoryDataFolder:
+    """A home that lasts as long as the object; ``restarted`` is the same disk under the next process."""
+
+    def __init__(
+        self, identity: Identity, generation: int = 1, addresses: Mapping[Identity, str] | None = None
+    ) -> None:
+        self.identity = identity
+        self.generation = generation
+        self._addresses = dict(addresses or {})
+
+    def peers(self) -> dict[Identity, str]:
+        return dict(self._addresses)
+
+    def save_peers(self, addresses: Mapping[Identity, str]) -> None:
+        self._addresses = dict(addresses)
+
+    def restarted(self) -> MemoryDataFolder:
+        return MemoryDataFolder(self.identity, self.generation + 1, self._addresses)
+
+
+class DataFolder:
+    """A ``Home`` on disk, held by this process until ``close``."""
+
+    def __init__(self, path: Path, lock: int, identity: Identity, generation: int) -> None:
+        self.path = path
+        self.identity = identity
+        self.generation = generation
+        self._lock = lock
+        self._saved = _read_peers(path)
+
+    @classmethod
+    def open(cls, path: Path, name: str, rng: random.Random | None = None) -> DataFolder:
+        """Take the folder for the node ``name``, creating it if need be.
+
+        ``rng`` draws the disk id of a new folder; the operating system's randomness unless given.
+        Raises DataFolderError, which says what to do, when the folder cannot be this node's.
+        """
+        try:
+            _make_folder(path)
+            lock = _take_lock(path)
+            try:
+                return cls(path, lock, *_start(path, name, rng or random.SystemRandom()))
+            except BaseException:
+                os.close(lock)
+                raise
+        except OSError as error:
+            raise DataFolderError(f"cannot use the data folder {path}: {error.strerror}") from error
+
+    @property
+    def engine_path(self) -> Path:
+        return self.path / _ENGINE_FOLDER
+
+    def peers(self) -> dict[Identity, str]:
+        return dict(self._saved)
+
+    def save_peers(self, addresses: Mapping[Identity, str]) -> None:
+        """Keep the addresses; blocks for an fsync if they differ from those kept. Raises DataFolderError."""
+        if self._saved == addresses:
+            return
+        content = {str(identity): address for identity, address in sorted(addresses.items())}
+        try:
+            _replace(self.path / _PEERS_FILE, json.dumps(content, indent=1))
+        except OSError as error:
+            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+        self._saved = dict(addresses)
+
+    def close(self) -> None:
+        """Let another process have the folder; a second call does nothing."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def _start(path: Path, name: str, rng: random.Random) -> tuple[Identity, int]:
+    """Check that the folder can be ``name``'s, and begin its next generation."""
+    _check_format(path)
+    identity, generation = _read_identity(path) or (Identity(name, rng.getrandbits(64)), 0)
+    if identity.name != name:
+        raise DataFolderError(
+            f"the data folder {path} belongs to node {identity.name!r}, not {name!r}: "
+            f"start it as {identity.name!r} or choose another folder"
+        )
+    _write_identity(path, identity, generation + 1)
+    _make_folder(path / _ENGINE_FOLDER)
+    return identity, generation + 1
+
+
+def _take_lock(path: Path) -> int:
+    lock = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, str(os.getpid()).encode(), 0)
+    except BlockingIOError as error:
+        holder = os.pread(lock, 32, 0).decode() or "unknown"
+        os.close(lock)
+        raise DataFolderError(
+            f"the data folder {path} is in use by process {holder}: stop it or choose another folder"
+        ) from error
+    except BaseException:
+        os.close(lock)
+        raise
+    return lock
+
+
+def _check_format(path: Path) -> None:
+    """See that this version can read the folder; mark a new one."""
+    text = _read(path / _FORMAT_FILE)
+    if text is None:
+        _check_unused(path)
+        _replace(path / _FORMAT_FILE, f"{FORMAT}\n")
+    elif not text.strip().isdecimal():
+        raise DataFolderError(f"{path / _FORMAT_FILE} is damaged: restore it or choose another folder")
+    elif int(text) > FORMAT:
+        raise DataFolderError(
+            f"the data folder {path} was made by a newer version of covey (format {int(text)}, "
+            f"this one reads up to {FORMAT}): upgrade covey or choose another folder"
+        )
+
+
+def _check_unused(path: Path) -> None:
+    own = {_LOCK_FILE, _FORMAT_FILE + _ASIDE}
+    if any(entry.name not in own for entry in path.iterdir()):
+        raise DataFolderError(f"{path} holds other files and no covey data: choose an empty or new folder")
+
+
+def _read_identity(path: Path) -> tuple[Identity, int] | None:
+    text = _read(path / _IDENTITY_FILE)
+    if text is None:
+        if (path / _ENGINE_FOLDER).exists():
+            raise DataFolderError(
+                f"{path / _IDENTITY_FILE} is missing though there is data: "
+                "restore it or choose another folder"
+            )
+        return None
+    try:
+        content = json.loads(text)
+        return Identity.parse(content["identity"]), int(content["generation"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataFolderError(
+            f"{path / _IDENTITY_FILE} is damaged: restore it or choose another folder"
+        ) from error
+
+
+def _write_identity(path: Path, identity: Identity, generation: int) -> None:
+    content = {"identity": str(identity), "generation": generation}
+    _replace(path / _IDENTITY_FILE, json.dumps(content, indent=1))
+
+
+def _read_peers(path: Path) -> dict[Identity, str]:
+    text = _read(path / _PEERS_FILE)
+    try:
+        content = {} if text is None else dict(json.loads(text))
+        return {Identity.parse(identity): str(address) for identity, address in content.items()}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataFolderError(
+            f"{path / _PEERS_FILE} is damaged: delete it, and start with a seed's address"
+        ) from error
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: Path, content: str) -> None:
+    """Put a whole file in another's place, durably."""
+    aside = path.with_name(path.name + _ASIDE)
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+    _sync_folder(path.parent)
+
+
+def _make_folder(path: Path) -> None:
+    """Create a folder and those above it, durably."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,102 @@
+"""The errors of a node, named after whose fault they are.
+
+An ``OperationError`` ends a client's operation and says whether it may have happened all the same.
+"""
+
+from __future__ import annotations
+
+
+class NodeError(Exception):
+    """Base of all errors raised by a node on purpose."""
+
+
+class ConfigurationError(NodeError):
+    """The operator's: a setting, flag or file that cannot be worked with. The text says what is allowed."""
+
+
+class DataFolderError(NodeError):
+    """The data folder is in use, was made by a newer version, or belongs to another node."""
+
+
+class AddressInUse(NodeError):
+    """Somebody else listens at the address."""
+
+
+class JoinRefused(NodeError):
+    """The cluster does not take this node; the text says why."""
+
+
+class StorageFailed(NodeError):
+    """The engine could not write or sync. Nothing may be acknowledged any more."""
+
+
+class Corruption(StorageFailed):
+    """Stored bytes do not match their checksum."""
+
+
+class ClockSkew(NodeError):
+    """A timestamp from further ahead than the allowed skew; it is not followed."""
+
+    def __init__(self, ahead_s: float, allowed_s: float) -> None:
+        super().__init__(
+            f"a clock is {ahead_s:.3f} s ahead of this node's; at most {allowed_s:.3f} s are followed"
+        )
+        self.ahead_s = ahead_s
+
+
+class PeerError(NodeError):
+    """A call to a peer brought no usable reply."""
+
+
+class MalformedMessage(PeerError):
+    """Bytes from a peer that are not a message of this protocol version; nothing was done with them."""
+
+
+class PeerUnreachable(PeerError):
+    """The request was certainly not handled."""
+
+
+class PeerTimeout(PeerError):
+    """The request may have been handled; no reply came."""
+
+
+class PeerRefused(PeerError):
+    """The peer answered that it did nothing, and why."""
+
+
+class OperationError(NodeError):
+    """A client's operation that was not acknowledged."""
+
+    maybe_applied = False
+
+
+class InvalidRequest(OperationError):
+    """The client's: an empty or over-long key, an over-long value, impossible r or w."""
+
+
+class Unavailable(OperationError):
+    """Too few replicas; certainly not done."""
+
+
+class Overloaded(OperationError):
+    """Refused early, certainly not done; worth a retry after ``retry_after_s``."""
+
+    def __init__(self, message: str, retry_after_s: float = 0.1) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class OperationTimeout(OperationError):
+    """The quorum did not answer in time."""
+
+    def __init__(self, message: str, *, maybe_applied: bool) -> None:
+        super().__init__(message)
+        self.maybe_applied = maybe_applied
+
+
+class UnknownNode(OperationError):
+    """An administrative request names a node that no one here knows."""
+
+
+class Refused(OperationError):
+    """An administrative request that would be unsafe; the text says why and what to do instead."""

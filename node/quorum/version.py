@@ -1,0 +1,28 @@
+"""Versions: which of two writes to one key is newer."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+COUNTER_BITS = 16
+
+
+class Version(NamedTuple):
+    """A hybrid-clock timestamp with the identity of the coordinator that drew it; totally ordered.
+
+    The disk id stands for the coordinator's identity (it is 64 random bits of its own), and the generation
+    keeps versions unique across restarts.
+    """
+
+    timestamp: int
+    """Hybrid-clock timestamp: wall milliseconds << 16 | counter."""
+    disk_id: int
+    generation: int
+
+    @property
+    def wall_ms(self) -> int:
+        return self.timestamp >> COUNTER_BITS
+
+    def __str__(self) -> str:
+        counter = self.timestamp & ((1 << COUNTER_BITS) - 1)
+        return f"{self.wall_ms}.{counter}-{self.disk_id:016x}-{self.generation}"

@@ -1,0 +1,153 @@
+"""Group commit: many writers share one flush.
+
+Rules:
+- Writes are numbered as they happen. A flush covers the writes that happened before it began, no later ones.
+- At most one flush runs; whoever comes meanwhile is served by the one that follows.
+- Once a flush fails, nobody can know what is on the disk, so nothing is reported durable ever again: those
+  who wait and all who come later get StorageFailed. (An fsync that succeeds after one failed proves nothing.)
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from ..errors import StorageFailed
+
+
+class GroupCommit:
+    """Runs ``flush`` for those who wait; with ``interval_s`` also by itself that long after a write.
+
+    ``on_synced`` hears the number of the last write covered by a flush that ended, ``on_failure`` of the one
+    failure there can be. Belongs to one event loop. Those who wait are as many as the callers of ``durable``.
+    """
+
+    def __init__(
+        self,
+        flush: Callable[[], Awaitable[None]],
+        *,
+        interval_s: float | None = None,
+        on_synced: Callable[[int], None] = lambda number: None,
+        on_failure: Callable[[StorageFailed], None] = lambda error: None,
+    ) -> None:
+        self._flush = flush
+        self._interval_s = interval_s
+        self._on_synced = on_synced
+        self._on_failure = on_failure
+        self._written = 0
+        self._wanted = 0
+        self._synced = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._flushing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._failed: StorageFailed | None = None
+        self._closed = False
+
+    @property
+    def failed(self) -> StorageFailed | None:
+        return self._failed
+
+    @property
+    def synced(self) -> int:
+        """The number of the last write that is certainly on the disk."""
+        return self._synced
+
+    def wrote(self) -> int:
+        """Note that a write has just happened; returns its number, counted from 1."""
+        self._written += 1
+        if self._interval_s is not None and self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._interval_over)
+        return self._written
+
+    async def durable(self) -> None:
+        """Return once a flush that began after every write noted so far has ended; raises StorageFailed."""
+        self.raise_if_failed()
+        target = self._written
+        if self._synced >= target:
+            return
+        if self._closed:
+            raise StorageFailed("the engine is closed")
+        await self._covered(target)
+
+    async def close(self) -> None:
+        """Flush what is left, release everyone who waits, end. Raises StorageFailed when that flush fails."""
+        self._closed = True
+        self._stop_timer()
+        try:
+            if self._failed is None and self._synced < self._written:
+                await self._covered(self._written)
+        finally:
+            if self._flushing is not None:
+                await asyncio.wait([self._flushing])
+
+    def abandon(self, error: StorageFailed) -> None:
+        """End without flushing, as a crash does."""
+        self._closed = True
+        self._stop_timer()
+        if self._flushing is not None:
+            self._flushing.cancel()
+        self._failed = self._failed or error
+        self._release_all()
+
+    def fail(self, error: StorageFailed) -> None:
+        """Nothing is durable any more: a write or a flush has failed."""
+        if self._failed is not None:
+            return
+        self._failed = error
+        self._stop_timer()
+        self._release_all()
+        self._on_failure(error)
+
+    def raise_if_failed(self) -> None:
+        if self._failed is not None:
+            raise StorageFailed(str(self._failed)) from self._failed
+
+    async def _covered(self, target: int) -> None:
+        covered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((target, covered))
+        self._want(target)
+        await covered
+
+    def _want(self, target: int) -> None:
+        self._wanted = max(self._wanted, target)
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush_rounds())
+
+    async def _flush_rounds(self) -> None:
+        try:
+            while self._synced < self._wanted and self._failed is None:
+                covering = self._written
+                await self._flush()
+                self._synced = covering
+                self._on_synced(covering)
+                self._release(covering)
+        except StorageFailed as error:
+            self.fail(error)
+        except BaseException as error:
+            self.fail(StorageFailed(f"a flush ended by {error!r}"))
+            raise
+        finally:
+            self._flushing = None
+
+    def _release(self, covering: int) -> None:
+        while self._waiting and self._waiting[0][0] <= covering:
+            _, covered = self._waiting.popleft()
+            if not covered.done():
+                covered.set_result(None)
+
+    def _release_all(self) -> None:
+        while self._waiting:
+            _, covered = self._waiting.popleft()
+            if not covered.done():
+                covered.set_exception(StorageFailed(str(self._failed)))
+
+    def _interval_over(self) -> None:
+        self._timer = None
+        if self._synced < self._written:
+            self._want(self._written)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,139 @@
+"""The engine in memory: for simulations, which crash it, and for tests.
+
+It keeps apart what a power failure would spare and what it would not: every unsynced batch can be undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import takewhile
+from typing import NamedTuple
+
+from sortedcontainers import SortedDict
+
+from ..errors import StorageFailed
+from .encoding import Stretch
+from .store import Batch, Row
+from .store_engine import Durability, StoreEngine
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class MemoryEngine(StoreEngine):
+    """A disk that can be crashed or broken. ``sleep`` passes the time that a flush takes."""
+
+    def __init__(
+        self,
+        durability: Durability = "sync",
+        on_failure: Callable[[StorageFailed], None] = lambda error: None,
+        *,
+        sleep: Sleep = asyncio.sleep,
+        flush_latency_s: float = 0.0,
+        store: MemoryStore | None = None,
+    ) -> None:
+        self._memory = store or MemoryStore(sleep, flush_latency_s)
+        self._durability, self._on_failure = durability, on_failure
+        super().__init__(self._memory, durability, on_failure)
+
+    @property
+    def unsynced_batches(self) -> int:
+        """How many batches a power failure now could take; the last ones go first."""
+        return len(self._memory.undo)
+
+    def crash(self, *, keep_unsynced: int = 0) -> MemoryEngine:
+        """End this engine and return the one that a restart finds.
+
+        Power fails: only what was synced is there, and of the rest the ``keep_unsynced`` oldest batches.
+        Only the process dies: pass ``unsynced_batches``.
+        """
+        self._commit.abandon(StorageFailed("the engine has crashed"))
+        self._closed = True
+        left = self._memory.after_crash(keep_unsynced)
+        return MemoryEngine(self._durability, self._on_failure, store=left)
+
+    def break_disk(self) -> None:
+        """Let every write and flush from now on fail."""
+        self._memory.broken = True
+
+
+class _Undo(NamedTuple):
+    """What a batch had replaced; None where nothing was."""
+
+    rows: dict[bytes, bytes | None]
+    named: dict[bytes, bytes | None]
+
+
+class MemoryStore:
+    def __init__(self, sleep: Sleep, flush_latency_s: float) -> None:
+        self._sleep = sleep
+        self._flush_latency_s = flush_latency_s
+        self._rows: SortedDict[bytes, bytes] = SortedDict()
+        self._named: SortedDict[bytes, bytes] = SortedDict()
+        self.undo: deque[_Undo] = deque()
+        self.broken = False
+
+    def read(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._rows.get(key)
+        return value
+
+    def rows(self, stretch: Stretch) -> Iterator[Row]:
+        for key in self._rows.irange(stretch.begin, stretch.end, inclusive=(True, False)):
+            yield key, self._rows[key]
+
+    def read_named(self, name: bytes) -> bytes | None:
+        value: bytes | None = self._named.get(name)
+        return value
+
+    def named_rows(self, prefix: bytes) -> Iterator[Row]:
+        for name in takewhile(lambda name: name.startswith(prefix), self._named.irange(prefix)):
+            yield name, self._named[name]
+
+    def write(self, batch: Batch) -> None:
+        self._raise_if_broken()
+        undo = _Undo({}, {})
+        for stretch in batch.erased:
+            for key in [key for key, _ in self.rows(stretch)]:
+                undo.rows[key] = _put(self._rows, key, None)
+        for key, value in batch.puts:
+            replaced = _put(self._rows, key, value)
+            undo.rows.setdefault(key, replaced)
+        for name, named in batch.named:
+            replaced = _put(self._named, name, named)
+            undo.named.setdefault(name, replaced)
+        self.undo.append(undo)
+
+    async def sync(self) -> None:
+        covered = len(self.undo)
+        await self._sleep(self._flush_latency_s)
+        self._raise_if_broken()
+        for _ in range(covered):
+            self.undo.popleft()
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def after_crash(self, keep_unsynced: int) -> MemoryStore:
+        """The store as a restart finds it, with that many of the oldest unsynced batches."""
+        while len(self.undo) > keep_unsynced:
+            undo = self.undo.pop()
+            for key, value in undo.rows.items():
+                _put(self._rows, key, value)
+            for name, named in undo.named.items():
+                _put(self._named, name, named)
+        left = MemoryStore(self._sleep, self._flush_latency_s)
+        left._rows, left._named = self._rows, self._named
+        return left
+
+    def _raise_if_broken(self) -> None:
+        if self.broken:
+            raise StorageFailed("the disk is broken")
+
+
+def _put(rows: SortedDict[bytes, bytes], key: bytes, value: bytes | None) -> bytes | None:
+    """Set or (None) delete; returns what was there."""
+    replaced: bytes | None = rows.pop(key, None)
+    if value is not None:
+        rows[key] = value
+    return replaced

@@ -1,0 +1,196 @@
+"""The engine on RocksDB.
+
+What RocksDB is held to, and why:
+- A write reaches the operating system before ``write`` returns (no manual log flushing), so it survives the
+  process; ``flush_wal`` then makes it survive the machine. Recovery itself syncs what it replays into table
+  files, so all that is found at opening is durable, also what a killed process had never synced.
+- Recovery drops a torn tail of the log and refuses to open when anything before it is damaged. (RocksDB's
+  default silently drops everything behind the damage.)
+- Entries and named values are flushed to table files together, so that neither is ever ahead of the other.
+- A scan asks for the iterator's status at its end: RocksDB ends an iteration early at a damaged block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    DBRecoveryMode,
+    Options,
+    Rdict,
+    ReadOptions,
+    WriteBatch,
+)
+
+from ..errors import Corruption, StorageFailed
+from .encoding import TOKEN_BYTES, Stretch
+from .store import Batch, Row
+from .store_engine import Durability, StoreEngine
+
+_MIB = 1 << 20
+_BLOCK_CACHE_BYTES = 16 * _MIB
+_MEMTABLE_BYTES = 16 * _MIB
+_LOG_BYTES = 64 * _MIB
+_OPEN_FILES = 128
+_NAMED = "meta"
+_LAST_TOKEN = Stretch(b"\xff" * TOKEN_BYTES, None)
+
+
+class RocksEngine(StoreEngine):
+    """A replica's disk."""
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        durability: Durability = "sync",
+        on_failure: Callable[[StorageFailed], None] = lambda error: None,
+    ) -> RocksEngine:
+        """Open or create the database in the folder ``path``.
+
+        Raises Corruption when what was synced there is damaged, StorageFailed for anything else.
+        """
+        return cls(RocksStore(path), durability, on_failure)
+
+
+class RocksStore:
+    def __init__(self, path: Path) -> None:
+        try:
+            cache = Cache(_BLOCK_CACHE_BYTES)
+            self._entries = Rdict(str(path), _options(cache), {_NAMED: _options(cache)})
+            self._named = self._entries.get_column_family(_NAMED)
+            self._named_handle = self._entries.get_column_family_handle(_NAMED)
+        except Exception as error:
+            raise _failure(error, f"cannot open {path}") from error
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="covey-fsync")
+
+    def read(self, key: bytes) -> bytes | None:
+        return _read(self._entries, key)
+
+    def rows(self, stretch: Stretch) -> Iterator[Row]:
+        return _rows(self._entries, stretch)
+
+    def read_named(self, name: bytes) -> bytes | None:
+        return _read(self._named, name)
+
+    def named_rows(self, prefix: bytes) -> Iterator[Row]:
+        for name, value in _rows(self._named, Stretch(prefix, None)):
+            if not name.startswith(prefix):
+                return
+            yield name, value
+
+    def write(self, batch: Batch) -> None:
+        changes = WriteBatch(raw_mode=True)
+        for stretch in batch.erased:
+            self._erase(changes, stretch)
+        for key, value in batch.puts:
+            changes.put(key, value)
+        for name, named in batch.named:
+            if named is None:
+                changes.delete(name, self._named_handle)
+            else:
+                changes.put(name, named, self._named_handle)
+        try:
+            self._entries.write(changes)
+        except Exception as error:
+            raise _failure(error, "cannot write") from error
+
+    async def sync(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._entries.flush_wal, True)
+        except Exception as error:
+            raise _failure(error, "cannot sync") from error
+
+    async def close(self) -> None:
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._close)
+        finally:
+            self._worker.shutdown()
+
+    def _erase(self, changes: WriteBatch, stretch: Stretch) -> None:
+        if stretch.end is not None:
+            changes.delete_range(stretch.begin, stretch.end)
+            return
+        # RocksDB wants an end, and there is none behind the last token: its keys, if any, are erased singly.
+        changes.delete_range(stretch.begin, _LAST_TOKEN.begin)
+        for key, _ in self.rows(_LAST_TOKEN):
+            changes.delete(key)
+
+    def _close(self) -> None:
+        try:
+            self._named.close()
+            self._entries.close()
+        except Exception as error:
+            raise _failure(error, "cannot close") from error
+        finally:
+            # RocksDB gives up its lock on the folder only when the last handle is gone.
+            del self._named_handle, self._named, self._entries
+
+
+def _read(rows: Rdict, key: bytes) -> bytes | None:
+    try:
+        value: bytes | None = rows.get(key)
+    except Exception as error:
+        raise _failure(error, f"cannot read {key!r}") from error
+    return value
+
+
+def _rows(rows: Rdict, stretch: Stretch) -> Iterator[Row]:
+    bounds = ReadOptions()
+    if stretch.end is not None:
+        bounds.set_iterate_upper_bound(stretch.end)
+    try:
+        found = rows.iter(bounds)
+        found.seek(stretch.begin)
+        while found.valid():
+            yield found.key(), found.value()
+            found.next()
+        found.status()
+    except Exception as error:
+        raise _failure(error, f"cannot scan from {stretch.begin!r}") from error
+
+
+def _failure(error: Exception, what: str) -> StorageFailed:
+    """RocksDB's error as ours. The binding raises bare ``Exception`` for all of them; all else is a bug."""
+    if type(error) is not Exception:
+        raise error
+    kind = Corruption if str(error).startswith("Corruption") else StorageFailed
+    return kind(f"{what}: {error}")
+
+
+def _options(cache: Cache) -> Options:
+    """Sized for a node that idles small: some 50 MiB when it is busiest."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    options.create_missing_column_families(True)
+    options.set_wal_recovery_mode(DBRecoveryMode.tolerate_corrupted_tail_records())
+    options.set_atomic_flush(True)
+    options.set_write_buffer_size(_MEMTABLE_BYTES)
+    options.set_max_write_buffer_number(2)
+    options.set_max_total_wal_size(_LOG_BYTES)
+    options.set_max_open_files(_OPEN_FILES)
+    options.set_max_background_jobs(2)
+    options.set_max_file_opening_threads(1)
+    options.set_bytes_per_sync(_MIB)
+    options.set_compression_type(DBCompressionType.lz4())
+    options.set_block_based_table_factory(_table_options(cache))
+    options.set_keep_log_file_num(2)
+    options.set_max_log_file_size(_MIB)
+    options.set_stats_dump_period_sec(0)
+    options.set_stats_persist_period_sec(0)
+    return options
+
+
+def _table_options(cache: Cache) -> BlockBasedOptions:
+    tables = BlockBasedOptions()
+    tables.set_block_cache(cache)
+    tables.set_cache_index_and_filter_blocks(True)
+    tables.set_pin_l0_filter_and_index_blocks_in_cache(True)
+    tables.set_bloom_filter(10, False)
+    return tables

@@ -1,0 +1,53 @@
+"""The border to a place that keeps bytes in order: all that an engine needs of RocksDB, or of a dictionary.
+
+What an engine promises beyond this (versions, checksums, usage, group commit) is written once, above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .encoding import Stretch
+
+Row = tuple[bytes, bytes]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Changes that happen together or not at all. What is erased is erased before anything is put."""
+
+    erased: list[Stretch] = field(default_factory=list)
+    puts: list[Row] = field(default_factory=list)
+    named: list[tuple[bytes, bytes | None]] = field(default_factory=list)
+    """Named values; None deletes."""
+
+    @property
+    def empty(self) -> bool:
+        return not (self.erased or self.puts or self.named)
+
+
+class Store(Protocol):
+    """Rows sorted by key, and named values apart from them.
+
+    Raises StorageFailed, and Corruption for bytes that it finds damaged by itself.
+    """
+
+    def read(self, key: bytes) -> bytes | None: ...
+
+    def rows(self, stretch: Stretch) -> Iterator[Row]:
+        """The rows of a stretch as they are now, ascending; to be read before the next change."""
+
+    def read_named(self, name: bytes) -> bytes | None: ...
+
+    def named_rows(self, prefix: bytes) -> Iterator[Row]:
+        """Named values whose names start with ``prefix``, ascending."""
+
+    def write(self, batch: Batch) -> None:
+        """Apply the batch; it survives the process from here on, but not yet the machine."""
+
+    async def sync(self) -> None:
+        """Return once every batch written before the call survives the machine's power failing."""
+
+    async def close(self) -> None: ...

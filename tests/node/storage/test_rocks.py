@@ -1,0 +1,269 @@
+"""The engine on RocksDB under what happens to disks: kills, failing writes, torn and damaged files."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from rocksdict import Options, Rdict
+
+from covey.node.errors import Corruption, StorageFailed
+from covey.node.quorum.version import Version
+from covey.node.storage.encoding import stored_key
+from covey.node.storage.engine import Entry, Usage
+from covey.node.storage.rocks import RocksEngine
+from covey.ring.hashing import token_of
+from covey.ring.span import WHOLE_RING, Span
+
+WRITER = """
+import asyncio, os, sys
+from pathlib import Path
+from covey.node.quorum.version import Version
+from covey.node.storage.engine import Entry
+from covey.node.storage.rocks import RocksEngine
+
+async def write(path, durability, count):
+    engine = RocksEngine.open(Path(path), durability)
+    for number in range(int(count)):
+        engine.merge([(b"%d" % number, Entry(Version(1, 1, 1), b"v" * 100))], {"last": b"%d" % number})
+        await engine.durable()
+        print(number, flush=True)
+    os.kill(os.getpid(), 9)
+
+asyncio.run(write(*sys.argv[1:]))
+"""
+
+
+def written_and_killed(path: Path, durability: str, count: int, kill_after: int | None = None) -> int:
+    """Let a process put keys until it is killed; returns how many it knew to be durable."""
+    command = [sys.executable, "-c", WRITER, str(path), durability, str(count)]
+    acknowledged = 0
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        for _ in writer.stdout:
+            acknowledged += 1
+            if acknowledged == kill_after:
+                writer.kill()
+    assert writer.returncode == -signal.SIGKILL
+    return acknowledged
+
+
+def filled(path: Path, count: int = 1) -> RocksEngine:
+    engine = RocksEngine.open(path)
+    engine.merge([(b"%d" % number, Entry(Version(1, 1, 1), b"value")) for number in range(count)])
+    return engine
+
+
+def held_keys(engine: RocksEngine, count: int) -> list[int]:
+    return [number for number in range(count) if engine.get(b"%d" % number) is not None]
+
+
+def only(path: Path, pattern: str) -> Path:
+    (found,) = path.glob(pattern)
+    return found
+
+
+def damage(file: Path, at: float) -> None:
+    """Flip a bit at a share of the file's length."""
+    content = bytearray(file.read_bytes())
+    content[int(len(content) * at)] ^= 1
+    file.write_bytes(content)
+
+
+class TestKilledProcess:
+    async def test_all_that_was_durable_is_there(self, tmp_path: Path) -> None:
+        acknowledged = written_and_killed(tmp_path / "e", "sync", 100_000, kill_after=300)
+        engine = RocksEngine.open(tmp_path / "e")
+        assert held_keys(engine, acknowledged) == list(range(acknowledged))
+        await engine.close()
+
+    async def test_under_periodic_all_that_was_merged_is_there(self, tmp_path: Path) -> None:
+        written_and_killed(tmp_path / "e", "periodic", 300)
+        engine = RocksEngine.open(tmp_path / "e")
+        assert held_keys(engine, 300) == list(range(300))
+        await engine.close()
+
+    async def test_usage_and_named_values_agree_with_the_entries(self, tmp_path: Path) -> None:
+        written_and_killed(tmp_path / "e", "sync", 100_000, kill_after=200)
+        engine = RocksEngine.open(tmp_path / "e")
+        chunk = engine.scan(WHOLE_RING, None, 10_000, 1 << 30)
+        held = [(key, entry.value or b"") for key, entry in chunk.entries]
+        assert engine.usage() == Usage(len(held), sum(len(key) + len(value) for key, value in held))
+        assert engine.get_meta("last") == b"%d" % (len(held) - 1)
+        await engine.close()
+
+    async def test_what_recovery_found_no_longer_hangs_on_the_log(self, tmp_path: Path) -> None:
+        """Which may hold writes that were never synced, yet count as durable once recovered."""
+        written_and_killed(tmp_path / "e", "periodic", 50)
+        engine = RocksEngine.open(tmp_path / "e")
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for file in (tmp_path / "e").iterdir():
+            if file.suffix != ".log":
+                (copy / file.name).write_bytes(file.read_bytes())
+        await engine.close()
+        engine = RocksEngine.open(copy)
+        assert held_keys(engine, 50) == list(range(50))
+        await engine.close()
+
+
+class TestDamagedLog:
+    async def test_a_torn_tail_is_dropped(self, tmp_path: Path) -> None:
+        written_and_killed(tmp_path / "e", "sync", 50)
+        log = only(tmp_path / "e", "*.log")
+        os.truncate(log, log.stat().st_size - 20)
+        engine = RocksEngine.open(tmp_path / "e")
+        assert held_keys(engine, 50) == list(range(49))
+        assert engine.usage().keys == 49
+        assert engine.get_meta("last") == b"48"
+        await engine.close()
+
+    def test_damage_before_the_tail_is_not_passed_over(self, tmp_path: Path) -> None:
+        written_and_killed(tmp_path / "e", "sync", 50)
+        damage(only(tmp_path / "e", "*.log"), 0.5)
+        with pytest.raises(Corruption, match="cannot open"):
+            RocksEngine.open(tmp_path / "e")
+
+
+class TestDamagedEntries:
+    async def flipped(self, path: Path, key: bytes) -> RocksEngine:
+        """An engine where one byte of a key's entry has changed behind RocksDB's back."""
+        await filled(path, 20).close()
+        raw = Rdict(str(path), Options(raw_mode=True), {"meta": Options(raw_mode=True)})
+        packed = bytearray(raw[stored_key(key)] or b"")
+        packed[-1] ^= 1
+        raw[stored_key(key)] = bytes(packed)
+        raw.close()
+        return RocksEngine.open(path)
+
+    async def test_a_read_finds_it_and_names_the_key(self, tmp_path: Path) -> None:
+        engine = await self.flipped(tmp_path, b"7")
+        with pytest.raises(Corruption, match="key b'7'"):
+            engine.get(b"7")
+        assert engine.get(b"8") is not None
+        await engine.close()
+
+    async def test_a_scan_finds_it(self, tmp_path: Path) -> None:
+        engine = await self.flipped(tmp_path, b"7")
+        with pytest.raises(Corruption, match="key b'7'"):
+            engine.scan(WHOLE_RING, None, 1000, 1 << 20)
+        await engine.close()
+
+    async def test_a_merge_does_not_overwrite_it(self, tmp_path: Path) -> None:
+        """What was damaged may have been newer."""
+        engine = await self.flipped(tmp_path, b"7")
+        with pytest.raises(Corruption, match="key b'7'"):
+            engine.merge([(b"7", Entry(Version(2, 1, 1), b""))])
+        await engine.close()
+
+    async def test_a_drop_clears_it(self, tmp_path: Path) -> None:
+        engine = await self.flipped(tmp_path, b"7")
+        engine.drop([Span(token_of(b"7") - 1, token_of(b"7"))])
+        assert engine.get(b"7") is None
+        assert engine.usage().keys == 19
+        await engine.close()
+
+
+async def test_a_scan_does_not_end_early_at_a_damaged_block(tmp_path: Path) -> None:
+    await filled(tmp_path / "e", 5000).close()
+    tables = sorted((tmp_path / "e").glob("*.sst"), key=lambda table: table.stat().st_size)
+    damage(tables[-1], 0.5)
+    engine = RocksEngine.open(tmp_path / "e")
+    with pytest.raises(Corruption, match="cannot scan"):
+        engine.scan(WHOLE_RING, None, 10_000, 1 << 30)
+    with pytest.raises(Corruption, match="cannot read"):
+        held_keys(engine, 5000)
+    await engine.close()
+
+
+@pytest.fixture
+def dead_log(tmp_path: Path) -> RocksEngine:
+    """An engine with one unsynced entry, whose open log has turned into something that cannot be synced."""
+    engine = filled(tmp_path / "e")
+    log = str(only(tmp_path / "e", "*.log"))
+    links = {
+        int(link.name): os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()
+    }
+    (descriptor,) = [number for number, target in links.items() if target == log]
+    null = os.open("/dev/null", os.O_WRONLY)
+    os.dup2(null, descriptor)
+    os.close(null)
+    return engine
+
+
+class TestFailingDisk:
+    async def test_a_failed_fsync_ends_all_acknowledgements(self, dead_log: RocksEngine) -> None:
+        with pytest.raises(StorageFailed, match="cannot sync"):
+            await dead_log.durable()
+        assert dead_log.failed is not None
+        with pytest.raises(StorageFailed, match="cannot sync"):
+            await dead_log.durable()
+        with pytest.raises(StorageFailed, match="cannot sync"):
+            dead_log.merge([(b"b", Entry(Version(1, 1, 1), b""))])
+        with pytest.raises(StorageFailed, match="cannot sync"):
+            dead_log.put_meta({"a": b""})
+        assert not dead_log.is_durable(b"0")
+        assert dead_log.get(b"0") is not None
+        await dead_log.close()
+
+    def test_a_failed_write_ends_all_writes(self, tmp_path: Path) -> None:
+        """In a process of its own, whose files may not grow beyond a limit."""
+        code = """
+import resource, signal, sys
+from pathlib import Path
+from covey.node.errors import StorageFailed
+from covey.node.quorum.version import Version
+from covey.node.storage.engine import Entry
+from covey.node.storage.rocks import RocksEngine
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+failures = []
+engine = RocksEngine.open(Path(sys.argv[1]), "sync", failures.append)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, resource.RLIM_INFINITY))
+written = 0
+try:
+    while True:
+        engine.merge([(b"%d" % written, Entry(Version(1, 1, 1), bytes(50_000)))])
+        written += 1
+except StorageFailed as error:
+    assert failures == [error] == [engine.failed], failures
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+try:
+    engine.merge([(b"again", Entry(Version(1, 1, 1), b""))])
+except StorageFailed:
+    assert written > 10 and all(engine.get(b"%d" % number) for number in range(written))
+    assert engine.usage().keys == written
+    print("refused")
+"""
+        ran = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / "e")],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert (ran.stdout, ran.stderr) == ("refused\n", "")
+
+
+class TestOpening:
+    async def test_a_database_in_use_is_refused(self, tmp_path: Path) -> None:
+        engine = RocksEngine.open(tmp_path / "e")
+        with pytest.raises(StorageFailed, match="cannot open"):
+            RocksEngine.open(tmp_path / "e")
+        await engine.close()
+
+    def test_a_path_that_cannot_be_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(StorageFailed, match="cannot open"):
+            RocksEngine.open(tmp_path / "file")
+
+    async def test_closing_leaves_no_thread_of_ours(self, tmp_path: Path) -> None:
+        engine = filled(tmp_path / "e")
+        await engine.durable()
+        await engine.close()
+        assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("covey")]

@@ -1,0 +1,205 @@
+"""The data folder: one process, one identity, one generation per start, whatever crashes."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from covey.identity import Identity
+from covey.node.datafolder import DataFolder, Home, MemoryDataFolder
+from covey.node.errors import DataFolderError
+
+
+def reopened(path: Path, name: str = "n1") -> DataFolder:
+    folder = DataFolder.open(path, name)
+    folder.close()
+    return folder
+
+
+def test_a_new_folder_is_made_with_all_above_it(tmp_path: Path) -> None:
+    folder = reopened(tmp_path / "a" / "b")
+    assert folder.identity.name == "n1"
+    assert folder.generation == 1
+    assert folder.engine_path.is_dir()
+
+
+def test_the_disk_id_is_64_bits_of_the_random_source(tmp_path: Path) -> None:
+    folder = DataFolder.open(tmp_path / "d", "n1", random.Random(7))
+    assert folder.identity.disk_id == random.Random(7).getrandbits(64)
+    folder.close()
+
+
+def test_two_folders_have_two_disk_ids(tmp_path: Path) -> None:
+    assert reopened(tmp_path / "a").identity != reopened(tmp_path / "b").identity
+
+
+def test_the_identity_stays_and_the_generation_rises(tmp_path: Path) -> None:
+    openings = [reopened(tmp_path / "d") for _ in range(3)]
+    assert len({folder.identity for folder in openings}) == 1
+    assert [folder.generation for folder in openings] == [1, 2, 3]
+
+
+def test_another_name_is_refused_and_costs_no_generation(tmp_path: Path) -> None:
+    reopened(tmp_path / "d", "n1")
+    with pytest.raises(DataFolderError, match="belongs to node 'n1', not 'n2'"):
+        DataFolder.open(tmp_path / "d", "n2")
+    assert reopened(tmp_path / "d", "n1").generation == 2
+
+
+def test_a_folder_in_use_is_refused_naming_the_process(tmp_path: Path) -> None:
+    held = DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataFolderError, match=f"in use by process {os.getpid()}:"):
+        DataFolder.open(tmp_path / "d", "n1")
+    held.close()
+    held.close()
+    reopened(tmp_path / "d")
+
+
+def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from covey.node.datafolder import DataFolder\n"
+        "DataFolder.open(Path(sys.argv[1]), 'n1'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "d")], check=False, timeout=30)
+    assert reopened(tmp_path / "d").generation == 2
+
+
+def test_a_newer_format_is_refused_with_advice(tmp_path: Path) -> None:
+    reopened(tmp_path / "d")
+    (tmp_path / "d" / "FORMAT").write_text("2\n")
+    with pytest.raises(DataFolderError, match=r"newer version.*upgrade covey"):
+        DataFolder.open(tmp_path / "d", "n1")
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": "n1", "generation": 1}'])
+def test_a_damaged_identity_is_refused(tmp_path: Path, content: str) -> None:
+    reopened(tmp_path / "d")
+    (tmp_path / "d" / "identity.json").write_text(content)
+    with pytest.raises(DataFolderError, match=r"identity.json is damaged"):
+        DataFolder.open(tmp_path / "d", "n1")
+
+
+def test_data_without_an_identity_gets_no_new_one(tmp_path: Path) -> None:
+    reopened(tmp_path / "d")
+    (tmp_path / "d" / "identity.json").unlink()
+    with pytest.raises(DataFolderError, match="is missing though there is data"):
+        DataFolder.open(tmp_path / "d", "n1")
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("dear all")
+    with pytest.raises(DataFolderError, match="no covey data"):
+        DataFolder.open(tmp_path, "n1")
+    assert not (tmp_path / "FORMAT").exists()
+
+
+def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataFolderError, match="cannot use the data folder"):
+        DataFolder.open(tmp_path / "file" / "d", "n1")
+    with pytest.raises(DataFolderError, match="cannot use the data folder"):
+        DataFolder.open(tmp_path / "file", "n1")
+
+
+def test_addresses_are_there_after_reopening(tmp_path: Path) -> None:
+    known = {Identity("n2", 2**64 - 1): "127.0.0.1:7002", Identity("n#3", 0): "[::1]:7003"}
+    folder = DataFolder.open(tmp_path / "d", "n1")
+    assert folder.peers() == {}
+    folder.save_peers(known)
+    assert folder.peers() == known
+    folder.close()
+    assert reopened(tmp_path / "d").peers() == known
+
+
+def test_damaged_addresses_are_refused_with_advice(tmp_path: Path) -> None:
+    reopened(tmp_path / "d")
+    (tmp_path / "d" / "peers.json").write_text('["n2"]')
+    with pytest.raises(DataFolderError, match=r"peers.json is damaged: delete it"):
+        DataFolder.open(tmp_path / "d", "n1")
+    (tmp_path / "d" / "peers.json").unlink()
+    reopened(tmp_path / "d")
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+def crashing_call(*args: object) -> None:
+    raise Crash
+
+
+def crash_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system call number ``step`` that changes or syncs a file raise instead, and all after it."""
+    calls = 0
+
+    def crashing(name: str, real: object) -> object:
+        def call(*args: object, **kwargs: object) -> object:
+            nonlocal calls
+            calls += 1
+            if calls > step:
+                raise Crash(name)
+            return real(*args, **kwargs)  # type: ignore[operator]
+
+        return call
+
+    for name in ("fsync", "pwrite", "mkdir", "replace", "rename"):
+        monkeypatch.setattr(os, name, crashing(name, getattr(os, name)))
+    monkeypatch.setattr(os, "ftruncate", crashing("ftruncate", os.ftruncate))
+
+
+def test_a_file_keeps_its_old_content_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    old, new = {Identity("n2", 2): "a:1"}, {Identity("n2", 2): "b:2"}
+    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder.save_peers(old)
+    for step in ("fsync", "replace"):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, step, crashing_call)
+            with pytest.raises(Crash):
+                folder.save_peers(new)
+    folder.close()
+    assert reopened(tmp_path / "d").peers() == old
+
+
+def opens_and_saves(path: Path) -> bool:
+    """Whether it came to the end. The lock is let go of as by the death of the process."""
+    with ExitStack() as process:
+        try:
+            folder = DataFolder.open(path, "n1")
+            process.callback(folder.close)
+            folder.save_peers({Identity("n2", 2): "127.0.0.1:7002"})
+        except Crash:
+            return False
+        return True
+
+
+@pytest.mark.parametrize("opened_before", [0, 1])
+def test_a_crash_at_any_step_leaves_a_folder_that_opens(tmp_path: Path, opened_before: int) -> None:
+    """And no generation that was ever handed out is handed out again."""
+    for step in range(30):
+        path = tmp_path / str(step)
+        before = [reopened(path) for _ in range(opened_before)]
+        with pytest.MonkeyPatch.context() as patch:
+            crash_at(step, patch)
+            crashed = not opens_and_saves(path)
+        after = reopened(path)
+        assert after.generation > opened_before
+        assert all(folder.identity == after.identity for folder in before)
+        if not crashed:
+            assert after.generation == opened_before + 2
+            return
+    pytest.fail("opening takes more steps than were tried")
+
+
+def test_a_memory_folder_restarts_as_the_same_disk() -> None:
+    first: Home = MemoryDataFolder(Identity("n1", 1))
+    assert isinstance(first, MemoryDataFolder)
+    first.save_peers({Identity("n2", 2): "a:1"})
+    second = first.restarted()
+    assert (second.identity, second.generation) == (first.identity, 2)
+    assert second.peers() == {Identity("n2", 2): "a:1"}
