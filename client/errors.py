@@ -1,0 +1,87 @@
+"""What can go wrong with an operation, named after whose fault it is.
+
+Every error says by ``maybe_applied`` whether the operation may have happened all the same. False is a
+promise: it certainly did not. A read changes nothing, so its errors always say False.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class CoveyError(Exception):
+    """Base of all errors that a client raises on purpose."""
+
+    maybe_applied: bool = False
+    """Whether the operation may have happened; False means that it certainly did not."""
+
+    def __init__(self, message: str, *, maybe_applied: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_applied = maybe_applied
+
+
+class Unavailable(CoveyError):
+    """Too few replicas, or no node could be reached. Certainly not done."""
+
+
+class Timeout(CoveyError):
+    """No answer in time, or the connection was lost before one came. A write may have happened."""
+
+
+class Overloaded(CoveyError):
+    """Refused early, certainly not done; worth a retry after ``retry_after`` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float = 0.1, maybe_applied: bool = False) -> None:
+        super().__init__(message, maybe_applied=maybe_applied)
+        self.retry_after = retry_after
+
+
+class InvalidRequest(CoveyError):
+    """The caller's: an empty or over-long key, an over-long value, an impossible r or w."""
+
+
+class Unauthenticated(CoveyError):
+    """The cluster does not know who is asking."""
+
+
+class PermissionDenied(CoveyError):
+    """The caller is known and may not do this."""
+
+
+class Refused(CoveyError):
+    """An administrative call that would be unsafe now; the text says why and what to do instead."""
+
+
+class NotFound(CoveyError):
+    """An administrative call names a node that the cluster does not know."""
+
+
+class Unreachable(Unavailable):
+    """There is no connection to the node, or it is no covey node; so nothing was done."""
+
+
+class MessageTooLarge(InvalidRequest):
+    """A message was over gRPC's size limit. Reads are tried in smaller batches before this is raised."""
+
+
+class InternalError(CoveyError):
+    """The node failed in a way it should not have."""
+
+
+class PartialFailure(CoveyError):
+    """Some operations of ``put_many`` or ``get_many`` failed; keys are the caller's own.
+
+    ``maybe_applied`` is True when it is for any of the failed ones; ask each of them for its own.
+    """
+
+    def __init__(self, done: Mapping[Any, Any], failed: Mapping[Any, CoveyError]) -> None:
+        first = next(iter(failed.values()))
+        super().__init__(
+            f"{len(failed)} of {len(failed) + len(done)} operations failed, the first with: {first}",
+            maybe_applied=any(error.maybe_applied for error in failed.values()),
+        )
+        self.done = dict(done)
+        """Results of what succeeded: versions for ``put_many``, values (or None) for ``get_many``."""
+        self.failed = dict(failed)
+        """The error of each operation that failed."""

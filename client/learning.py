@@ -1,0 +1,78 @@
+"""Keeps the client's picture of the ring fresh: soon after the first answer, each half minute, on failures.
+
+A lone command is over before the first look, so it costs one call and no more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from ..proto.generated import cluster_pb2
+from .errors import CoveyError
+from .links import Links
+from .routing import Router, Topology
+
+FIRST_LOOK_AFTER_S = 0.02
+REFRESH_EVERY_S = 30.0
+REFRESH_TIMEOUT_S = 2.0
+SHORTEST_INTERVAL_S = 0.5
+
+
+class TopologyLearner:
+    """Owns the task that asks nodes for the ring."""
+
+    def __init__(self, router: Router, links: Links, rng: random.Random) -> None:
+        self._router = router
+        self._links = links
+        self._rng = rng
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def note(self, answered: bool) -> None:
+        """An attempt ended: the first starts the learning, each failure asks for another look."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._keep_learning())
+        elif not answered:
+            self._wanted.set()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _keep_learning(self) -> None:
+        await asyncio.sleep(FIRST_LOOK_AFTER_S)
+        while True:
+            self._wanted.clear()
+            await self._look()
+            await asyncio.sleep(SHORTEST_INTERVAL_S * self._rng.uniform(0.8, 1.2))
+            await self._wait_until_wanted(REFRESH_EVERY_S * self._rng.uniform(0.8, 1.2))
+
+    async def _wait_until_wanted(self, longest_s: float) -> None:
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._wanted.wait()
+        except TimeoutError:
+            return  # time for the regular look
+
+    async def _look(self) -> None:
+        """Ask one node after the other until one tells its ring; failing is no harm, the next look comes."""
+        loop = asyncio.get_running_loop()
+        tried: dict[str, None] = {}
+        while (address := self._router.choose(None, tried, loop.time())) is not None:
+            tried[address] = None
+            topology = await self._ask(address)
+            if topology is not None:
+                self._router.learn(topology)
+                await self._links.close_unused(self._router.addresses)
+                return
+
+    async def _ask(self, address: str) -> Topology | None:
+        """The ring as the node at ``address`` knows it; None when it cannot tell."""
+        link = self._links.to(address)
+        try:
+            response = await link.call(link.cluster.Ring, cluster_pb2.RingRequest(), REFRESH_TIMEOUT_S)
+            return Topology.decode(response.record, response.addresses)
+        except (CoveyError, ValueError):
+            return None  # this node knows no usable ring; routing works without one, and others are asked

@@ -1,0 +1,41 @@
+"""The connections of one client, by address; opened when first needed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from .errors import Unavailable
+from .link import NodeLink
+from .version import HighestSeen
+
+
+class Links:
+    def __init__(self, seen: HighestSeen) -> None:
+        self._seen = seen
+        self._links: dict[str, NodeLink] = {}
+        self._closed = False
+
+    def to(self, address: str) -> NodeLink:
+        """The connection to ``address``; raises Unavailable once the client is closed."""
+        link = self._links.get(address)
+        if link is None:
+            if self._closed:
+                raise Unavailable("the client is closed")
+            link = self._links[address] = NodeLink(address, self._seen)
+        return link
+
+    def outstanding(self, address: str) -> int:
+        link = self._links.get(address)
+        return 0 if link is None else link.outstanding
+
+    async def close_unused(self, wanted: Collection[str]) -> None:
+        """Close idle connections to nodes that are no longer part of the cluster."""
+        idle = [address for address in self._links if address not in wanted and not self.outstanding(address)]
+        await asyncio.gather(*(self._links.pop(address).close() for address in idle))
+
+    async def close(self) -> None:
+        self._closed = True
+        links = list(self._links.values())
+        self._links.clear()
+        await asyncio.gather(*(link.close() for link in links))

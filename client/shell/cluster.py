@@ -1,0 +1,149 @@
+"""``covey status|ring|explain|leave|remove|wait``: looking at the cluster and changing it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .exits import ExitCode
+from .options import DEFAULT_TIMEOUT_S, JsonFlag, ServerFlag, TimeoutFlag
+from .output import complain, print_json, progress_console, result_console, say
+from .session import with_client
+
+if TYPE_CHECKING:
+    from ..aio import AsyncClient
+
+CHANGE_TIMEOUT_S = 600.0
+"""Handing a node's data off takes as long as the data is large."""
+WAIT_TIMEOUT_S = 60.0
+
+NodeName = Annotated[str, typer.Argument(metavar="NAME", help="The node's name.", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Look")(status)
+    app.command(rich_help_panel="Look")(ring)
+    app.command(rich_help_panel="Look")(explain)
+    app.command(rich_help_panel="Look")(wait)
+    app.command(rich_help_panel="Change")(leave)
+    app.command(rich_help_panel="Change")(remove)
+
+
+def status(
+    server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIMEOUT_S, as_json: JsonFlag = False
+) -> int:
+    """Show the members of the cluster, as the asked node sees them."""
+
+    async def command(client: AsyncClient) -> int:
+        seen = await client.admin.status(timeout=timeout)
+        if as_json:
+            from .views import status_json
+
+            print_json(status_json(seen))
+        else:
+            from .tables import status_view
+
+            result_console().print(status_view(seen))
+        return ExitCode.DONE
+
+    return with_client(server, timeout, command)
+
+
+def ring(
+    server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIMEOUT_S, as_json: JsonFlag = False
+) -> int:
+    """Show who owns what: the current epoch's ring or rings."""
+
+    async def command(client: AsyncClient) -> int:
+        seen = await client.admin.ring(timeout=timeout)
+        if as_json:
+            from .views import ring_json
+
+            print_json(ring_json(seen))
+        else:
+            from .tables import ring_view
+
+            result_console().print(ring_view(seen))
+        return ExitCode.DONE
+
+    return with_client(server, timeout, command)
+
+
+def explain(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)],
+    server: ServerFlag = None,
+    timeout: TimeoutFlag = DEFAULT_TIMEOUT_S,
+    as_json: JsonFlag = False,
+) -> int:
+    """Show where KEY lives and what each of its replicas holds now."""
+
+    async def command(client: AsyncClient) -> int:
+        seen = await client.admin.explain(os.fsencode(key), timeout=timeout)
+        if as_json:
+            from .views import explanation_json
+
+            print_json(explanation_json(seen))
+        else:
+            from .tables import explanation_view
+
+            result_console().print(explanation_view(seen))
+        return ExitCode.DONE
+
+    return with_client(server, timeout, command)
+
+
+def leave(name: NodeName, server: ServerFlag = None, timeout: TimeoutFlag = CHANGE_TIMEOUT_S) -> int:
+    """Have a node hand everything off, leave the ring and end; returns when that is done."""
+
+    async def command(client: AsyncClient) -> int:
+        with progress_console().status(f"{name} hands off its ranges"):
+            await client.admin.leave(name, timeout=timeout)
+        say(f"{name} has left")
+        return ExitCode.DONE
+
+    return with_client(server, timeout, command)
+
+
+def remove(name: NodeName, server: ServerFlag = None, timeout: TimeoutFlag = CHANGE_TIMEOUT_S) -> int:
+    """Remove a node that is down; returns when the others have taken over its ranges."""
+
+    async def command(client: AsyncClient) -> int:
+        with progress_console().status(f"the others take over from {name}"):
+            await client.admin.remove(name, timeout=timeout)
+        say(f"{name} is removed")
+        return ExitCode.DONE
+
+    return with_client(server, timeout, command)
+
+
+def wait(
+    nodes: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Until exactly N owners serve.")
+    ] = None,
+    synced: Annotated[
+        bool,
+        typer.Option(
+            "--synced", help="Until every live member knows the same stable epoch and nothing is pending."
+        ),
+    ] = False,
+    server: ServerFlag = None,
+    timeout: TimeoutFlag = WAIT_TIMEOUT_S,
+) -> int:
+    """Wait until the asked node sees the cluster so; exit code 3 and the reason when time runs out.
+
+    Members that are down are named but not waited for.
+    """
+    from .waiting import Goal, wait_for
+
+    async def command(client: AsyncClient) -> int:
+        outcome = await wait_for(client.admin, Goal(nodes, synced), timeout)
+        if outcome.down:
+            say(f"down, not waited for: {', '.join(outcome.down)}")
+        if outcome.reason is None:
+            return ExitCode.DONE
+        complain(f"waited {timeout:g} s in vain: {outcome.reason}")
+        return ExitCode.NOT_DONE
+
+    return with_client(server, timeout, command)

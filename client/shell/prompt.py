@@ -1,0 +1,56 @@
+"""The prompt of the interactive shell: history across sessions, completion of commands and known keys.
+
+Imported only when somebody sits at a terminal, because prompt-toolkit is slow to load.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable
+from pathlib import Path
+
+from prompt_toolkit import PromptSession
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion
+from prompt_toolkit.document import Document
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
+
+HISTORY_FILE = ".covey_history"
+"""In the home folder."""
+
+
+class ShellCompleter(Completer):
+    """``commands`` for the first word, ``keys`` for the second."""
+
+    def __init__(self, commands: Iterable[str], keys: Collection[str]) -> None:
+        self._commands = tuple(commands)
+        self._keys = keys
+
+    def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
+        words = document.text_before_cursor.split(" ")
+        if len(words) > 2:
+            return
+        candidates = self._commands if len(words) == 1 else sorted(self._keys)
+        for candidate in candidates:
+            if candidate.startswith(words[-1]):
+                yield Completion(candidate, start_position=-len(words[-1]))
+
+
+async def prompted_lines(completer: Completer) -> AsyncIterator[str]:
+    """What is typed, until Ctrl-D. Ctrl-C gives up the line, not the shell."""
+    session: PromptSession[str] = PromptSession(history=_history(), completer=completer)
+    while True:
+        try:
+            yield await session.prompt_async("covey> ")
+        except KeyboardInterrupt:
+            continue
+        except EOFError:
+            return
+
+
+def _history() -> History:
+    """On disk where the home folder can be written."""
+    file = Path.home() / HISTORY_FILE
+    try:
+        file.touch(mode=0o600)
+    except OSError:
+        return InMemoryHistory()
+    return FileHistory(str(file))

@@ -1,0 +1,177 @@
+"""What the cluster tells of itself, as tables for people. Imports rich, so import this late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.filesize import decimal
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from ...identity import Identity
+    from ...ring.epoch import Owner, RingSpec
+    from ..admin import ClusterStatus, Explanation, Handoff, NodeStatus, ReplicaReport, RingView
+
+COLOUR_OF_STATE = {
+    "serving": "green",
+    "joining": "cyan",
+    "leaving": "yellow",
+    "suspect": "bold yellow",
+    "down": "bold red",
+}
+BAR_WIDTH = 10
+TOKEN_SPACE = 1 << 64
+
+_Row = TypeVar("_Row")
+
+
+@dataclass(frozen=True)
+class Column(Generic[_Row]):
+    heading: str
+    cell: Callable[[_Row], RenderableType]
+    justify: Literal["left", "right"] = "left"
+
+
+def _table(columns: Iterable[Column[_Row]], rows: Iterable[_Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    shown = list(columns)
+    for column in shown:
+        table.add_column(column.heading, justify=column.justify, no_wrap=True)
+    for row in rows:
+        table.add_row(*(column.cell(row) for column in shown))
+    return table
+
+
+def status_view(status: ClusterStatus, pids: Mapping[str, int | None] | None = None) -> RenderableType:
+    """A line on the cluster, its members, and its notes. ``pids`` adds a column of process ids."""
+    members = _table(_member_columns(status, pids), status.nodes)
+    return Group(_headline(status), members, *(Text(f"• {note}", "yellow") for note in status.notes))
+
+
+def _headline(status: ClusterStatus) -> Text:
+    return Text.assemble(
+        f"cluster {status.cluster_id[:12]}   epoch {status.epoch}   ",
+        ("changing", "cyan") if status.changing else ("stable", "green"),
+        "   ",
+        ("synced", "green") if status.synced else ("not synced", "yellow"),
+        f"   {status.replication_factor} copies, {status.write_quorum} to write,",
+        f" {status.read_quorum} to read   seen by {status.answered_by}",
+    )
+
+
+def _member_columns(
+    status: ClusterStatus, pids: Mapping[str, int | None] | None
+) -> Iterator[Column[NodeStatus]]:
+    yield Column("node", lambda node: node.name)
+    yield Column("address", lambda node: node.address)
+    if any(node.zone for node in status.nodes):
+        yield Column("zone", lambda node: node.zone)
+    yield Column("state", lambda node: state_text(node.state))
+    yield Column("share", _share, "right")
+    yield Column("keys", lambda node: f"{node.keys:,}", "right")
+    yield Column("heartbeat", lambda node: f"{node.heartbeat_age_s:.1f} s", "right")
+    yield Column("in flight", lambda node: "" if node.state == "down" else str(node.load.in_flight), "right")
+    yield Column("cpu", lambda node: "" if node.state == "down" else f"{node.load.cpu:.0%}", "right")
+    if any(node.handoff for node in status.nodes):
+        yield Column("handoff", lambda node: _handoff(node.handoff))
+    if pids is not None:
+        yield Column("pid", lambda node: str(pids.get(node.name) or ""), "right")
+
+
+def state_text(state: str) -> Text:
+    return Text(state, COLOUR_OF_STATE.get(state, ""))
+
+
+def _share(node: NodeStatus) -> RenderableType:
+    return f"{node.ownership:.1%}" if node.owner else Text("no owner", "dim")
+
+
+def _handoff(handoff: Handoff | None) -> RenderableType:
+    """A bar with the bytes beside it."""
+    if handoff is None:
+        return ""
+    total = max(handoff.bytes_total, 1)
+    bar = ProgressBar(total=total, completed=total if handoff.done else handoff.bytes_done, width=BAR_WIDTH)
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=BAR_WIDTH)
+    row.add_column(no_wrap=True)
+    row.add_row(bar, f"{decimal(handoff.bytes_done)} / {decimal(handoff.bytes_total)}")
+    return row
+
+
+def explanation_view(explanation: Explanation) -> RenderableType:
+    newest = max((r.version for r in explanation.replicas if r.version is not None), default=None)
+    columns: list[Column[ReplicaReport]] = [
+        Column("replica", lambda replica: replica.name),
+        Column("state", lambda replica: state_text(replica.state)),
+        Column(
+            "version",
+            lambda replica: Text(
+                str(replica.version or ""), "green" if replica.version == newest else "yellow"
+            ),
+        ),
+        Column("holds", _holding, "right"),
+    ]
+    key = explanation.key.decode(errors="backslashreplace")
+    return Group(
+        Text(f"key {key}   token {explanation.token}   epoch {explanation.epoch}"),
+        _table(columns, explanation.replicas),
+        Text(
+            f"{explanation.reachable} of {len(explanation.replicas)} replicas answered;"
+            f" {explanation.read_quorum} needed to read, {explanation.write_quorum} to write"
+        ),
+    )
+
+
+def _holding(replica: ReplicaReport) -> RenderableType:
+    if not replica.answered:
+        return Text("no answer", "red")
+    if replica.version is None:
+        return Text("nothing", "dim")
+    return Text("deleted", "dim") if replica.tombstone else decimal(replica.bytes)
+
+
+def ring_view(ring: RingView) -> RenderableType:
+    record = ring.record
+    parts: list[RenderableType] = [
+        Text(f"cluster {record.cluster_id[:12]}   epoch {record.number}   {_quorums(record.owners)}"),
+        _owners(record.owners, ring),
+    ]
+    if record.successors is not None:
+        parts += [
+            Text(f"once the change is finished   {_quorums(record.successors)}"),
+            _owners(record.successors, ring),
+        ]
+    return Group(*parts)
+
+
+def _quorums(spec: RingSpec) -> str:
+    return f"{spec.n} copies, {spec.w} to write, {spec.r} to read"
+
+
+def _owners(spec: RingSpec, ring: RingView) -> Table:
+    parts = _parts_of_token_space(spec)
+    columns: list[Column[tuple[Identity, Owner]]] = [
+        Column("owner", lambda seat: seat[0].name),
+        Column("address", lambda seat: ring.addresses.get(seat[0], "?")),
+        Column("zone", lambda seat: seat[1].zone),
+        Column("weight", lambda seat: f"{seat[1].weight:g}", "right"),
+        Column("tokens", lambda seat: str(len(seat[1].tokens)), "right"),
+        Column("first for", lambda seat: f"{parts[seat[0]]:.1%}", "right"),
+    ]
+    return _table(columns, sorted(spec.owners.items()))
+
+
+def _parts_of_token_space(spec: RingSpec) -> dict[Identity, float]:
+    """How much of the token space each owner comes first for. A token's range is (previous token, token]."""
+    tokens = sorted((token, owner) for owner, seat in spec.owners.items() for token in seat.tokens)
+    parts = dict.fromkeys(sorted(spec.owners), 0.0)
+    for (previous, _), (token, owner) in zip([*tokens[-1:], *tokens[:-1]], tokens, strict=True):
+        parts[owner] += ((token - previous) % TOKEN_SPACE or TOKEN_SPACE) / TOKEN_SPACE
+    return parts

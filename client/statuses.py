@@ -1,0 +1,121 @@
+"""The one place where gRPC statuses and operation failures become errors.
+
+The question that matters is whether a write may have happened. A node's own word is trusted: it marks each
+status with the trailing metadata ``covey-maybe-applied`` ("0" or "1"), and each failure in a batch likewise.
+A status without the mark was made by gRPC on either side, so the call may have reached the node, except
+when its text says that there never was a connection to send it over. In doubt: it may have happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import cast
+
+import grpc
+
+from ..proto.generated import kv_pb2
+from .errors import (
+    CoveyError,
+    InternalError,
+    InvalidRequest,
+    MessageTooLarge,
+    NotFound,
+    Overloaded,
+    PermissionDenied,
+    Refused,
+    Timeout,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+)
+
+MAYBE_APPLIED_KEY = "covey-maybe-applied"
+RETRY_AFTER_KEY = "covey-retry-after"
+"""Seconds, with RESOURCE_EXHAUSTED; optional."""
+
+DEFAULT_RETRY_AFTER_S = 0.1
+
+_NEVER_CONNECTED = (
+    "failed to connect to all addresses",
+    "errors resolving",
+    "DNS resolution failed",
+)
+"""How gRPC begins the text of a call that never got a connection."""
+
+_TOO_LARGE = "larger than max"
+
+_CERTAIN_REFUSALS: dict[grpc.StatusCode, type[CoveyError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: PermissionDenied,
+    grpc.StatusCode.FAILED_PRECONDITION: Refused,
+    grpc.StatusCode.NOT_FOUND: NotFound,
+}
+
+
+def error_from_status(error: grpc.aio.AioRpcError, address: str) -> CoveyError:
+    """What a failed call to the node at ``address`` means."""
+    pairs = cast(Iterable[tuple[str, str]], error.trailing_metadata() or ())
+    metadata = dict(pairs)
+    text = error.details() or error.code().name
+    mark = metadata.get(MAYBE_APPLIED_KEY)
+    if mark is None:
+        return _unmarked(error.code(), text, address)
+    retry_after = float(metadata.get(RETRY_AFTER_KEY, DEFAULT_RETRY_AFTER_S))
+    return _marked(error.code(), text, maybe_applied=mark != "0", retry_after=retry_after)
+
+
+def _marked(code: grpc.StatusCode, text: str, *, maybe_applied: bool, retry_after: float) -> CoveyError:
+    """A node's own word."""
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return _unavailable(text, maybe_applied=maybe_applied)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return Overloaded(text, retry_after=retry_after, maybe_applied=maybe_applied)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Timeout(text, maybe_applied=maybe_applied)
+    return _CERTAIN_REFUSALS.get(code, InternalError)(text, maybe_applied=maybe_applied)
+
+
+def _unmarked(code: grpc.StatusCode, text: str, address: str) -> CoveyError:
+    """gRPC's word, or that of a node that failed outside its own error handling."""
+    if code is grpc.StatusCode.UNAVAILABLE and text.startswith(_NEVER_CONNECTED):
+        return Unreachable(f"{address}: {text.rpartition(': ')[2]}")
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return Timeout(
+            f"the connection to {address} was lost before an answer came: {text}", maybe_applied=True
+        )
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Timeout(f"{address} gave no answer in time", maybe_applied=True)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in text:
+        return MessageTooLarge(f"{address}: {text}", maybe_applied=True)
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return Unreachable(f"{address}: not a covey node")
+    if code in _CERTAIN_REFUSALS:
+        return _CERTAIN_REFUSALS[code](text)
+    return InternalError(f"{address} failed with {code.name}: {text}", maybe_applied=True)
+
+
+def _unavailable(text: str, *, maybe_applied: bool) -> CoveyError:
+    """``Unavailable`` promises that nothing was done, so what may have been done is a ``Timeout``."""
+    return Timeout(text, maybe_applied=True) if maybe_applied else Unavailable(text)
+
+
+def error_from_failure(failure: kv_pb2.OperationFailure) -> CoveyError:
+    """What the failure of one operation of a batch means."""
+    maybe_applied = failure.maybe_applied
+    match failure.code:
+        case kv_pb2.ERROR_CODE_INVALID_REQUEST:
+            return InvalidRequest(failure.message, maybe_applied=maybe_applied)
+        case kv_pb2.ERROR_CODE_UNAVAILABLE:
+            return _unavailable(failure.message, maybe_applied=maybe_applied)
+        case kv_pb2.ERROR_CODE_OVERLOADED:
+            retry_after = failure.retry_after or DEFAULT_RETRY_AFTER_S
+            return Overloaded(failure.message, retry_after=retry_after, maybe_applied=maybe_applied)
+        case kv_pb2.ERROR_CODE_TIMEOUT:
+            return Timeout(failure.message, maybe_applied=maybe_applied)
+        case kv_pb2.ERROR_CODE_REFUSED:
+            return Refused(failure.message, maybe_applied=maybe_applied)
+        case kv_pb2.ERROR_CODE_UNKNOWN_NODE:
+            return NotFound(failure.message, maybe_applied=maybe_applied)
+        case _:
+            return InternalError(failure.message, maybe_applied=maybe_applied)

@@ -1,0 +1,176 @@
+"""The client for ordinary, threaded programs.
+
+A background thread runs an event loop with an ``AsyncClient`` on it; calls are handed over to it. So threads
+share one client, and what they ask at the same time travels together.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from .aio import DEFAULT_TIMEOUT_S, AsyncClient
+from .loop_thread import LoopThread
+
+if TYPE_CHECKING:
+    from .admin import Administration, ClusterStatus, Explanation, RingView
+    from .requests import Key, Level
+    from .version import Version
+
+_K = TypeVar("_K", bound=str | bytes)
+_Result = TypeVar("_Result")
+
+
+class SyncAdministration:
+    """What ``Administration`` does, for a ``Client``."""
+
+    def __init__(self, client: AsyncClient, thread: LoopThread) -> None:
+        self._client = client
+        self._thread = thread
+
+    def status(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> ClusterStatus:
+        """The cluster as the first of the given nodes that answers sees it."""
+        return self._run(lambda admin: admin.status(timeout=timeout))
+
+    def ring(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> RingView:
+        """The newest epoch record that node knows."""
+        return self._run(lambda admin: admin.ring(timeout=timeout))
+
+    def explain(self, key: Key, *, timeout: float = DEFAULT_TIMEOUT_S) -> Explanation:
+        """Where a key lives and what each of its replicas holds."""
+        return self._run(lambda admin: admin.explain(key, timeout=timeout))
+
+    def leave(self, name: str, *, timeout: float) -> None:
+        """Have a node hand everything off and leave the ring; returns when that is done."""
+        self._run(lambda admin: admin.leave(name, timeout=timeout))
+
+    def remove(self, name: str, *, timeout: float) -> None:
+        """Remove a node that is down; returns when the ring no longer has it."""
+        self._run(lambda admin: admin.remove(name, timeout=timeout))
+
+    def _run(self, call: Callable[[Administration], Awaitable[_Result]]) -> _Result:
+        async def called() -> _Result:
+            return await call(self._client.admin)
+
+        return self._thread.run(called())
+
+
+class Client:
+    """A thread-safe client of the cluster that any of ``addresses`` ("host:port") belongs to.
+
+    Works as ``AsyncClient`` does, with the same arguments, results and errors. Close it when done, or use it
+    in ``with``. After a fork, the child makes a client of its own.
+    """
+
+    def __init__(self, addresses: str | Iterable[str], *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
+        self._client = AsyncClient(addresses, timeout=timeout)
+        self._thread = LoopThread(self._client)
+        self.admin = SyncAdministration(self._client, self._thread)
+        """Administrative calls: status, ring, explain, leave, remove."""
+        self._stop = weakref.finalize(self, self._thread.stop)  # also when the interpreter ends
+
+    def get(
+        self,
+        key: Key,
+        *,
+        consistency: Level | None = None,
+        r: int | None = None,
+        timeout: float | None = None,
+    ) -> bytes | None:
+        """The key's value, or None when there is none."""
+        return self._thread.run(self._client.get(key, consistency=consistency, r=r, timeout=timeout))
+
+    def put(
+        self,
+        key: Key,
+        value: Key,
+        *,
+        consistency: Level | None = None,
+        w: int | None = None,
+        timeout: float | None = None,
+    ) -> Version:
+        """Store a value; returns the version it got."""
+        return self._thread.run(self._client.put(key, value, consistency=consistency, w=w, timeout=timeout))
+
+    def delete(
+        self,
+        key: Key,
+        *,
+        consistency: Level | None = None,
+        w: int | None = None,
+        timeout: float | None = None,
+    ) -> Version:
+        """Delete a key, whether or not it is there; returns the version of the deletion."""
+        return self._thread.run(self._client.delete(key, consistency=consistency, w=w, timeout=timeout))
+
+    def put_many(
+        self,
+        items: Mapping[_K, Key],
+        *,
+        consistency: Level | None = None,
+        w: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[_K, Version]:
+        """Store many values; versions by key. Raises ``PartialFailure`` as ``AsyncClient.put_many`` does."""
+        return self._thread.run(self._client.put_many(items, consistency=consistency, w=w, timeout=timeout))
+
+    def get_many(
+        self,
+        keys: Iterable[_K],
+        *,
+        consistency: Level | None = None,
+        r: int | None = None,
+        timeout: float | None = None,
+    ) -> dict[_K, bytes | None]:
+        """The values of many keys, by key; None where there is none."""
+        return self._thread.run(self._client.get_many(keys, consistency=consistency, r=r, timeout=timeout))
+
+    def keys(self, prefix: Key = b"", *, timeout: float | None = None) -> Iterator[bytes]:
+        """All keys that begin with ``prefix``, each once, in token order, read as they are asked for."""
+        chunks = self._client.key_chunks(prefix, timeout=timeout)
+        try:
+            while chunk := self._thread.run(_next_of(chunks)):
+                yield from chunk
+        finally:
+            if self._stop.alive:
+                self._thread.run(_closed(chunks))
+
+    @property
+    def seen_timestamp(self) -> int:
+        """See ``AsyncClient.seen_timestamp``."""
+        return self._client.seen_timestamp
+
+    def close(self) -> None:
+        """End what is under way, close the connections and the thread. Closing twice is no harm."""
+        self._stop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        stop = self.__dict__.get("_stop")
+        if stop is not None and stop.alive:
+            warnings.warn(f"unclosed {type(self).__name__}", ResourceWarning, source=self, stacklevel=2)
+            stop()
+
+
+async def _next_of(chunks: AsyncGenerator[Sequence[bytes], None]) -> Sequence[bytes]:
+    """The next chunk; an empty one at the end."""
+    async for chunk in chunks:
+        return chunk
+    return ()
+
+
+async def _closed(chunks: AsyncGenerator[Sequence[bytes], None]) -> None:
+    await chunks.aclose()

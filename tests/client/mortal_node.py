@@ -1,0 +1,31 @@
+"""A node that takes operations and never answers, run as a process so that it can be killed in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+
+from covey.proto.generated import kv_pb2, kv_pb2_grpc
+
+
+class Mute(kv_pb2_grpc.KVServicer):
+    async def Batch(
+        self, request: kv_pb2.BatchRequest, context: grpc.aio.ServicerContext
+    ) -> kv_pb2.BatchResponse:
+        print("called", flush=True)
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable")
+
+
+async def main() -> None:
+    server = grpc.aio.server()
+    kv_pb2_grpc.add_KVServicer_to_server(Mute(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"127.0.0.1:{port}", flush=True)
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from covey.client.shell import load as load_module
+from covey.proto.generated import kv_pb2
+from tests.client.shell.conftest import Covey
+from tests.client.shell.fake_node import FakeNode
+
+FILE = Path("records.jsonl")
+ACKED = Path("acked")
+
+
+def write_records(*records: tuple[str, str]) -> None:
+    FILE.write_text("".join(json.dumps({"key": key, "value": value}) + "\n" for key, value in records))
+
+
+def refused() -> kv_pb2.OperationFailure:
+    return kv_pb2.OperationFailure(code=kv_pb2.ERROR_CODE_REFUSED, message="not this one")
+
+
+def maybe() -> kv_pb2.OperationFailure:
+    return kv_pb2.OperationFailure(code=kv_pb2.ERROR_CODE_TIMEOUT, message="too late", maybe_applied=True)
+
+
+def test_load_stores_every_record_and_counts_them(covey: Covey, fake: FakeNode) -> None:
+    write_records(*((f"k{n}", f"v{n}") for n in range(1000)))
+    result = covey("load", str(FILE))
+    assert result.code == 0
+    assert result.text.startswith("1000 acknowledged, 0 failed, 0 may have happened")
+    assert fake.contents == {b"k%d" % n: b"v%d" % n for n in range(1000)}
+
+
+def test_load_reads_base64_and_skips_empty_lines(covey: Covey, fake: FakeNode) -> None:
+    FILE.write_bytes(b'\n{"key_b64": "/w==", "value_b64": "/g=="}\n\n{"key": "k", "value": ""}')
+    assert covey("load", str(FILE)).code == 0
+    assert fake.contents == {b"\xff": b"\xfe", b"k": b""}
+
+
+def test_lines_with_the_same_key_are_written_in_file_order(covey: Covey, fake: FakeNode) -> None:
+    write_records(*(("k", f"v{n}") for n in range(50)))
+    covey("load", str(FILE))
+    assert fake.contents == {b"k": b"v49"}
+
+
+def test_only_acknowledged_keys_are_appended_to_the_acked_file(covey: Covey, fake: FakeNode) -> None:
+    ACKED.write_text("earlier\n")
+    write_records(("a", "1"), ("b", "2"), ("c", "3"))
+    fake.failures = {b"b": refused()}
+    assert covey("load", str(FILE), "--acked", str(ACKED)).code == 4
+    assert sorted(ACKED.read_text().split()) == ["a", "c", "earlier"]
+
+
+def test_the_exit_code_is_that_of_the_worst_outcome(covey: Covey, fake: FakeNode) -> None:
+    write_records(("a", "1"), ("b", "2"), ("c", "3"))
+    fake.failures = {b"a": maybe(), b"b": refused()}
+    result = covey("load", str(FILE), "--json")
+    assert result.code == 5
+    counts = json.loads(result.text)
+    assert (counts["acknowledged"], counts["failed"], counts["maybe_applied"]) == (1, 1, 1)
+    assert "the first that failed" in result.stderr
+
+
+def test_a_malformed_line_stops_the_load_and_loses_nothing_before_it(covey: Covey, fake: FakeNode) -> None:
+    write_records(("a", "1"), ("b", "2"))
+    with FILE.open("a") as file:
+        file.write('{"key": "c"\n{"key": "d", "value": "4"}\n')
+    result = covey("load", str(FILE), "--acked", str(ACKED))
+    assert result.code == 2
+    assert "line 3" in result.stderr
+    assert result.text.startswith("2 acknowledged")
+    assert fake.contents == {b"a": b"1", b"b": b"2"}
+    assert sorted(ACKED.read_text().split()) == ["a", "b"]
+
+
+def test_a_load_that_gets_nothing_acknowledged_gives_up(
+    covey: Covey, fake: FakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_module, "GIVE_UP_AFTER_S", 0.0)
+    write_records(*((f"k{n}", "v") for n in range(5000)))
+    fake.failure = refused()
+    result = covey("load", str(FILE), "--json")
+    assert result.code == 4
+    assert json.loads(result.text)["failed"] < 5000
+    assert "gave up" in result.stderr
+
+
+def test_dump_and_load_carry_everything_over(covey: Covey, fake: FakeNode) -> None:
+    contents = {b"k%d" % n: b"v\n%d" % n for n in range(300)} | {b"\xff": b"\xfe", b"empty": b""}
+    fake.contents = dict(contents)
+    assert covey("dump", str(FILE)).code == 0
+    fake.contents = {}
+    assert covey("load", str(FILE)).code == 0
+    assert fake.contents == contents
+
+
+def test_dump_writes_to_stdout_by_default(covey: Covey, fake: FakeNode) -> None:
+    fake.contents = {b"a": b"1", b"b": b"2"}
+    assert covey("dump", "--prefix", "a").stdout == b'{"key": "a", "value": "1"}\n'
+
+
+def test_a_dump_that_cannot_read_a_key_fails_and_says_that_it_is_incomplete(
+    covey: Covey, fake: FakeNode
+) -> None:
+    fake.contents = {b"a": b"1", b"b": b"2"}
+    fake.failures = {b"b": kv_pb2.OperationFailure(code=kv_pb2.ERROR_CODE_UNAVAILABLE, message="1 of 2")}
+    result = covey("dump", str(FILE), "--timeout", "0.3")
+    assert result.code == 3
+    assert "incomplete" in result.stderr

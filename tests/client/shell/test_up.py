@@ -1,0 +1,204 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from covey.client.admin import ClusterStatus
+from covey.client.shell import local_cluster, local_node
+from covey.client.shell.exits import CommandError
+from covey.client.shell.local_cluster import LocalCluster
+from covey.client.shell.local_node import LocalNode
+from covey.client.shell.local_plan import ClusterPlan, NodePlan, plan_cluster
+from tests.client.shell.conftest import Covey
+
+DATA = Path(".covey")
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+STAND_IN = """
+import signal, sys, threading
+sys.path.insert(0, {repository!r})
+from tests.client.shell.fake_node import FakeNode, node_status, status_of
+ended = threading.Event()
+signal.signal(signal.SIGTERM, {on_sigterm})
+name, port, size = sys.argv[1:]
+{before}
+with FakeNode(port=int(port)) as node:
+    node.status = status_of(*(node_status(f"n{{n + 1}}") for n in range(int(size))))
+    ended.wait()
+"""
+
+
+def stand_in(
+    monkeypatch: pytest.MonkeyPatch, *, on_sigterm: str = "lambda *_: ended.set()", before: str = ""
+) -> None:
+    """Children that serve like a node, without being one."""
+    program = STAND_IN.format(repository=str(REPOSITORY), on_sigterm=on_sigterm, before=before)
+
+    def command_line(plan: NodePlan, cluster: ClusterPlan) -> Sequence[str]:
+        size = str(len(cluster.nodes))
+        return [sys.executable, "-c", program, plan.name, plan.address.rpartition(":")[2], size]
+
+    monkeypatch.setattr(local_node, "command_line", command_line)
+
+
+class Watcher:
+    """Notes what is said, and acts on it."""
+
+    def __init__(self, react: Callable[[str], None]) -> None:
+        self.said: list[str] = []
+        self.shown = 0
+        self._react = react
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
+        self._react(message)
+
+    def show(self, status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
+        self.shown += 1
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def run(size: int, watcher: Watcher) -> tuple[int, LocalCluster]:
+    async def whole_life() -> tuple[int, LocalCluster]:
+        cluster = LocalCluster(plan_cluster(size, DATA, None, free_port()), watcher, "all serve")
+        return await cluster.run(), cluster
+
+    return asyncio.run(whole_life())
+
+
+def on(message: str, act: Callable[[], object]) -> Callable[[str], None]:
+    def react(said: str) -> None:
+        if message in said:
+            act()
+
+    return react
+
+
+def signal_self(number: signal.Signals) -> Callable[[], None]:
+    return lambda: os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_every_node_and_exits_0(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    stand_in(monkeypatch)
+    watcher = Watcher(on("all serve", signal_self(number)))
+    code, cluster = run(1, watcher)
+    assert code == 0
+    assert watcher.said == ["all serve", "ending the nodes"]
+    assert not any(node.running for node in cluster.nodes)
+
+
+def test_a_node_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_cluster, "DRAIN_TIMEOUT_S", 0.2)
+    stand_in(monkeypatch, on_sigterm="signal.SIG_IGN")
+    watcher = Watcher(on("all serve", signal_self(signal.SIGINT)))
+    code, cluster = run(1, watcher)
+    assert code == 0
+    assert "killing n1" in watcher.said[-1]
+    assert not any(node.running for node in cluster.nodes)
+
+
+def test_a_failed_start_ends_the_others_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, before="if name == 'n2': sys.exit('address in use')")
+    watcher = Watcher(lambda said: None)
+    code, cluster = run(2, watcher)
+    assert code == 2
+    assert watcher.said[0] == "n2 did not start: address in use"
+    assert not any(node.running for node in cluster.nodes)
+
+
+def test_a_node_that_is_killed_is_reported_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, before="print(f'{name} is here', flush=True)")
+    victims: list[int] = []
+    start = LocalNode.start.__func__  # type: ignore[attr-defined]
+
+    async def noted_start(cls: type[LocalNode], plan: NodePlan, cluster: ClusterPlan) -> LocalNode:
+        node: LocalNode = await start(cls, plan, cluster)
+        victims.append(node.pid or 0)
+        return node
+
+    monkeypatch.setattr(LocalNode, "start", classmethod(noted_start))
+
+    def react(said: str) -> None:
+        if said == "all serve":
+            os.kill(victims[1], signal.SIGKILL)
+        elif said.startswith("n2"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    watcher = Watcher(react)
+    code, _ = run(2, watcher)
+    assert code == 0
+    assert "n2 was killed by SIGKILL; its log ends with: n2 is here" in watcher.said
+
+
+def test_nodes_take_the_seeds_addresses_and_then_free_ports_after_them() -> None:
+    port = free_port()
+    Path("seeds.json").write_text(f'{{"seeds": ["127.0.0.1:{port}"], "cluster_size": 2}}')
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port + 1))
+        plan = plan_cluster(None, DATA, None, None)
+    assert plan.seeds == (f"127.0.0.1:{port}",)
+    assert plan.config == Path("seeds.json")
+    assert [node.name for node in plan.nodes] == ["n1", "n2"]
+    assert int(plan.nodes[1].address.rpartition(":")[2]) > port + 1
+    assert plan.nodes[1].data == DATA / "n2"
+    assert plan.nodes[1].log == Path("logs/server_n2.log")
+
+
+def test_a_cluster_smaller_than_the_seed_list_uses_only_its_own_seeds() -> None:
+    ports = sorted({free_port() for _ in range(3)})
+    Path("seeds.json").write_text(json.dumps({"seeds": [f"127.0.0.1:{port}" for port in ports]}))
+    assert plan_cluster(1, DATA, None, None).seeds == (f"127.0.0.1:{ports[0]}",)
+
+
+def test_a_seed_port_in_use_is_named_before_anything_starts() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(CommandError, match=f"127.0.0.1:{port} is in use"):
+            plan_cluster(1, DATA, None, port)
+
+
+def test_a_second_up_on_the_same_data_is_refused(covey: Covey) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys\nfrom pathlib import Path\nfrom covey.client.shell.up import only_one\n"
+            "with only_one(Path('.covey')):\n    print('held', flush=True)\n    sys.stdin.read()",
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    result = covey("up")
+    holder.communicate()
+    assert result.code == 2
+    assert f"already runs on .covey (process {holder.pid})" in result.stderr
+
+
+def test_children_are_told_everything_on_their_command_line() -> None:
+    node = NodePlan("n2", "127.0.0.1:7002", DATA / "n2", Path("logs/server_n2.log"))
+    line = local_node.command_line(node, ClusterPlan((node,), ("127.0.0.1:7001",), Path("seeds.json"), DATA))
+    assert " ".join(line[4:]) == (
+        "node --name n2 --listen 127.0.0.1:7002 --data .covey/n2 --log-file logs/server_n2.log"
+        " --config seeds.json --seed 127.0.0.1:7001"
+    )
