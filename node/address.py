@@ -1,0 +1,69 @@
+"""Addresses: ``host:port``, an IPv6 host in brackets."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import NamedTuple
+
+from .errors import ConfigurationError
+
+MAX_PORT = 65535
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, *, any_port: bool = False) -> Address:
+    """Read ``host:port``. Port 0 is taken only with ``any_port``: one can listen there, but not be reached.
+
+    Raises ConfigurationError for anything else.
+    """
+    host, separator, port = text.strip().rpartition(":")
+    if not host or not separator:
+        raise ConfigurationError(f"{text!r} is not an address: expected host:port, such as 127.0.0.1:7001")
+    return Address(_parse_host(host, text), _parse_port(port, text, 0 if any_port else 1))
+
+
+def _parse_host(host: str, text: str) -> str:
+    if host.startswith("[") and host.endswith("]"):
+        if not _is_ipv6(host[1:-1]):
+            raise ConfigurationError(f"{text!r} is not an address: {host[1:-1]!r} is not an IPv6 address")
+        return host[1:-1]
+    if _is_ipv6(host) or _is_ipv6(text):
+        raise ConfigurationError(
+            f"{text!r} is ambiguous: write an IPv6 address in brackets, such as [::1]:7001"
+        )
+    if not host.isprintable() or any(character in host for character in " []/:@"):
+        raise ConfigurationError(f"{text!r} is not an address: {host!r} is not a host name")
+    return host
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _parse_port(port: str, text: str, lowest: int) -> int:
+    if not (port.isascii() and port.isdigit() and lowest <= int(port[:6]) <= MAX_PORT):
+        raise ConfigurationError(f"{text!r} is not an address: its port must be from {lowest} to {MAX_PORT}")
+    return int(port)
+
+
+def is_loopback(address: Address) -> bool:
+    """Whether only this machine can reach what listens there; of names, localhost alone counts."""
+    if address.host.rstrip(".").lower() == "localhost":
+        return True
+    try:
+        ip = ipaddress.ip_address(address.host)
+    except ValueError:
+        return False
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    return (mapped or ip).is_loopback

@@ -1,0 +1,85 @@
+"""``covey node``: the command line of one node. Nothing heavy is imported before it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SMALLEST_WEIGHT = 0.01
+LOG_FORMATS = ("json", "console")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(rich_help_panel="Run")(node)
+
+
+def node(
+    name: Annotated[str, typer.Option(metavar="NAME", help="What people call it; unique in the cluster.")],
+    listen: Annotated[
+        str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes any free one.")
+    ],
+    data: Annotated[Path, typer.Option(metavar="DIR", help="Its data folder; made when it is not there.")],
+    advertise: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where others reach it, if not where it listens.")
+    ] = None,
+    seed: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT", help="A node of the cluster; repeatable. Replaces the file's list."
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Configuration, such as seeds.json.")
+    ] = None,
+    zone: Annotated[str, typer.Option(metavar="Z", help="Copies of a key go to distinct zones first.")] = "",
+    weight: Annotated[
+        float,
+        typer.Option(min=SMALLEST_WEIGHT, metavar="W", help="Its share of the keys relative to others'."),
+    ] = 1.0,
+    log_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Append the log to FILE instead of stderr.")
+    ] = None,
+    log_format: Annotated[str, typer.Option(metavar="json|console", help="How log lines look.")] = "json",
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Goes before any file; repeatable.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond this machine without authentication.")
+    ] = False,
+) -> int:
+    """Run one node in the foreground until SIGTERM, Ctrl-C, or `covey leave`."""
+    if log_format not in LOG_FORMATS:
+        raise typer.BadParameter(f"{log_format!r} is neither json nor console", param_hint="--log-format")
+    assigned = assignments(settings or ())
+    from .main import NodeOptions, run_node
+
+    return run_node(
+        NodeOptions(
+            name=name,
+            listen=listen,
+            advertise=advertise,
+            seeds=tuple(seed or ()),
+            config_file=config,
+            data=data,
+            zone=zone,
+            weight=weight,
+            log_file=log_file,
+            log_format=log_format,
+            settings=assigned,
+            insecure=insecure,
+        )
+    )
+
+
+def assignments(texts: Sequence[str]) -> dict[str, str]:
+    """KEY=VALUE texts as a mapping; the last one for a key counts."""
+    assigned: dict[str, str] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
+        assigned[key] = value
+    return assigned

@@ -1,0 +1,101 @@
+"""Where peers' requests arrive: checked against who they are from and meant for, then handed on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..identity import Identity
+from ..ring.paxos import DivergedRecord
+from .errors import ClockSkew
+from .events import Event, EventLog
+from .messages import (
+    PROTOCOL_VERSION,
+    DataBatch,
+    Envelope,
+    Refusal,
+    RefusalCode,
+    Reply,
+    ReplyBody,
+    Request,
+    RequestBody,
+    Scan,
+    SizeQuery,
+)
+from .peers import Self
+from .quorum.clock import HybridClock
+
+BodyHandler = Callable[[Envelope, Any], Awaitable[ReplyBody]]
+
+
+class Dispatcher:
+    """A table of message types and their handlers, behind one door."""
+
+    def __init__(self, me: Self, clock: HybridClock, cluster_id: Callable[[], str], log: EventLog) -> None:
+        self._me = me
+        self._clock = clock
+        self._cluster_id = cluster_id
+        self._log = log
+        self._handlers: dict[type[RequestBody], BodyHandler] = {}
+        self._refused: set[tuple[Identity, RefusalCode]] = set()
+        self.stopping = False
+
+    def register(self, message: type[RequestBody], handler: BodyHandler) -> None:
+        self._handlers[message] = handler
+
+    async def handle(self, request: Request) -> Reply:
+        body: ReplyBody
+        refusal = self._refuse(request.envelope, request.body)
+        if refusal is not None:
+            self._log_once(request.envelope, refusal)
+            body = refusal
+        else:
+            try:
+                body = await self._handlers[type(request.body)](request.envelope, request.body)
+            except DivergedRecord as diverged:
+                body = Refusal(RefusalCode.FOREIGN_CLUSTER, str(diverged))
+                self._log_once(request.envelope, body)
+        return Reply(self._me.identity, self._me.generation, self._clock.current(), body)
+
+    def _refuse(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
+        if self.stopping:
+            return Refusal(RefusalCode.STOPPING, f"{self._me.identity.name} is stopping")
+        if envelope.protocol != PROTOCOL_VERSION:
+            return Refusal(
+                RefusalCode.PROTOCOL,
+                f"protocol {envelope.protocol} is spoken there and {PROTOCOL_VERSION} by {self._me.identity.name}",
+            )
+        if envelope.destination is not None and envelope.destination != self._me.identity:
+            return Refusal(
+                RefusalCode.WRONG_DESTINATION,
+                f"{envelope.destination} was meant, but {self._me.identity} listens at {self._me.address}",
+            )
+        mine = self._cluster_id()
+        if envelope.cluster_id and mine and envelope.cluster_id != mine:
+            return Refusal(
+                RefusalCode.FOREIGN_CLUSTER,
+                f"{envelope.source.name} belongs to cluster {envelope.cluster_id}, "
+                f"{self._me.identity.name} to {mine}",
+            )
+        return self._refuse_clock(envelope, body)
+
+    def _refuse_clock(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
+        try:
+            self._clock.observe(envelope.timestamp)
+        except ClockSkew as skew:
+            if isinstance(body, DataBatch | Scan | SizeQuery):
+                return Refusal(RefusalCode.CLOCK_SKEW, str(skew))
+        return None
+
+    def _log_once(self, envelope: Envelope, refusal: Refusal) -> None:
+        """One line a peer and reason: what keeps asking is told each time, but not logged each time."""
+        if refusal.code in (RefusalCode.STOPPING, RefusalCode.WRONG_DESTINATION):
+            return
+        if (envelope.source, refusal.code) not in self._refused:
+            self._refused.add((envelope.source, refusal.code))
+            self._log.emit(
+                Event.MEMBER_REFUSED,
+                member=envelope.source.name,
+                address=envelope.address,
+                reason=refusal.reason,
+            )

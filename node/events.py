@@ -1,0 +1,157 @@
+"""The events a node logs: their stable names, levels and typed fields, in one table.
+
+People grep for these names and programs parse these fields, so ``EventLog.emit`` takes nothing that the table
+does not list: a misspelt or forgotten field is an error where it happens, not a gap that someone finds in a
+log a year later. docs/logs.md says what each event and field means.
+
+Rules for the table: an event about a member names it in ``member``; an event about a key, in ``key``;
+durations end in ``_s``; a node is logged by its name; a ``reason`` is a sentence for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import Protocol
+
+ENVELOPE = ("timestamp", "level", "event", "node")
+"""What every line has; no event has a field of such a name."""
+
+
+class Level(StrEnum):
+    """How grave an event is, rising."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True)
+class EventSpec:
+    name: str
+    level: Level
+    fields: Mapping[str, type]
+    """Fields that every such event has."""
+    optional: Mapping[str, type] = field(default_factory=dict)
+
+    def fault(self, given: Mapping[str, object]) -> str | None:
+        """What is wrong with these fields; None when nothing is."""
+        missing = [name for name in self.fields if name not in given]
+        if missing:
+            return f"{self.name} lacks {', '.join(missing)}"
+        for name, value in given.items():
+            expected = self.fields.get(name) or self.optional.get(name)
+            if expected is None:
+                return f"{self.name} has no field {name}"
+            if not _is_a(value, expected):
+                return f"{self.name}: {name} is {value!r}, not of type {expected.__name__}"
+        return None
+
+
+def _is_a(value: object, expected: type) -> bool:
+    if isinstance(value, bool) and expected is not object:
+        return expected is bool
+    return isinstance(value, (int, float) if expected is float else expected)
+
+
+class Event(Enum):
+    """Every event there is."""
+
+    NODE_STARTED = EventSpec(
+        "node.started",
+        Level.INFO,
+        {"address": str, "generation": int, "disk_id": str, "version": str, "data": str},
+    )
+    NODE_WAITING = EventSpec("node.waiting", Level.INFO, {"reason": str})
+    NODE_SERVING = EventSpec("node.serving", Level.INFO, {"epoch": int, "after_s": float})
+    NODE_STOPPING = EventSpec("node.stopping", Level.INFO, {"reason": str})
+    NODE_STOPPED = EventSpec("node.stopped", Level.INFO, {"after_s": float})
+    NODE_REFUSED = EventSpec("node.refused", Level.ERROR, {"address": str, "reason": str})
+    NODE_FAILED = EventSpec("node.failed", Level.CRITICAL, {"reason": str}, {"traceback": str})
+    NODE_DEFECT = EventSpec("node.defect", Level.ERROR, {"method": str, "traceback": str})
+
+    MEMBER_JOINED = EventSpec(
+        "member.joined", Level.INFO, {"member": str, "address": str, "generation": int, "zone": str}
+    )
+    MEMBER_SUSPECTED = EventSpec("member.suspected", Level.WARNING, {"member": str, "accuser": str})
+    MEMBER_DOWN = EventSpec("member.down", Level.WARNING, {"member": str, "after_s": float})
+    MEMBER_UP = EventSpec("member.up", Level.INFO, {"member": str})
+    MEMBER_CLEARED = EventSpec("member.cleared", Level.INFO, {"member": str})
+    MEMBER_LEFT = EventSpec("member.left", Level.INFO, {"member": str})
+    MEMBER_REFUSED = EventSpec(
+        "member.refused", Level.WARNING, {"member": str, "address": str, "reason": str}
+    )
+    SELF_ACCUSED = EventSpec("self.accused", Level.WARNING, {"accuser": str})
+    TWIN_SEEN = EventSpec("twin.seen", Level.ERROR, {"address": str, "generation": int})
+
+    GENESIS_WAITING = EventSpec("genesis.waiting", Level.INFO, {"missing": list, "reason": str})
+    GENESIS_FORMED = EventSpec("genesis.formed", Level.INFO, {"cluster_id": str, "owners": list})
+
+    EPOCH_PROPOSED = EventSpec("epoch.proposed", Level.INFO, {"epoch": int, "change": str, "reason": str})
+    EPOCH_ADOPTED = EventSpec(
+        "epoch.adopted", Level.INFO, {"epoch": int, "changing": bool, "owners": list, "successors": list}
+    )
+
+    HANDOFF_STARTED = EventSpec(
+        "handoff.started", Level.INFO, {"epoch": int, "ranges": int, "bytes_total": int}
+    )
+    HANDOFF_PROGRESS = EventSpec(
+        "handoff.progress",
+        Level.INFO,
+        {"epoch": int, "bytes_done": int, "bytes_total": int},
+        {"eta_s": float},
+    )
+    HANDOFF_FINISHED = EventSpec(
+        "handoff.finished", Level.INFO, {"epoch": int, "bytes_done": int, "after_s": float}
+    )
+    HANDOFF_ABORTED = EventSpec("handoff.aborted", Level.WARNING, {"epoch": int, "reason": str})
+    CLEANUP_FINISHED = EventSpec("cleanup.finished", Level.INFO, {"epoch": int, "keys": int, "bytes": int})
+
+    QUORUM_FAILED = EventSpec(
+        "quorum.failed", Level.WARNING, {"operation": str, "key": str, "reason": str, "maybe_applied": bool}
+    )
+    CLOCK_SKEW = EventSpec(
+        "clock.skew", Level.WARNING, {"skew_s": float, "limit_s": float, "reason": str}, {"member": str}
+    )
+    STORAGE_FAILED = EventSpec("storage.failed", Level.CRITICAL, {"reason": str})
+    CONFIG_WARNING = EventSpec("config.warning", Level.WARNING, {"reason": str})
+    CONFIG_DIFFERS = EventSpec(
+        "config.differs", Level.WARNING, {"setting": str, "configured": object, "agreed": object}
+    )
+    GOSSIP_EXCHANGE = EventSpec(
+        "gossip.exchange", Level.DEBUG, {"member": str, "heartbeats": dict, "loads": dict, "records": int}
+    )
+    LOG_DROPPED = EventSpec("log.dropped", Level.WARNING, {"lines": int})
+
+
+class Logger(Protocol):
+    """The part of a structlog logger that is needed here."""
+
+    def log(self, level: int, event: str, **fields: object) -> object: ...
+
+    def is_enabled_for(self, level: int) -> bool: ...
+
+
+SEVERITY = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40, Level.CRITICAL: 50}
+"""The levels as logging libraries number them."""
+
+
+class EventLog:
+    """What the parts of a node report to. One per node, for several nodes may share a process."""
+
+    def __init__(self, logger: Logger) -> None:
+        self._logger = logger
+
+    def emit(self, event: Event, **fields: object) -> None:
+        """Log an event. Raises TypeError when its fields are not those of the table."""
+        spec = event.value
+        if fault := spec.fault(fields):
+            raise TypeError(fault)
+        self._logger.log(SEVERITY[spec.level], spec.name, **fields)
+
+    def would_log(self, event: Event) -> bool:
+        """Whether the event's level is logged; asked before gathering costly fields."""
+        return self._logger.is_enabled_for(SEVERITY[event.value.level])

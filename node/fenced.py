@@ -1,0 +1,60 @@
+"""Calls of the data lane: they hold only between nodes at equal epochs.
+
+A peer that is ahead answers with its record, which is adopted here; one that is behind is given this node's
+record and asked again. Either way nothing was done under an epoch that the two did not share.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from ..identity import Identity
+from .epochs import Epochs
+from .errors import PeerError
+from .messages import DataBody, EpochMismatch, PushRecord
+from .peers import Peers
+
+B = TypeVar("B")
+
+MAX_RECORD_PUSHES = 3
+
+
+class FencedPeers:
+    def __init__(self, peers: Peers, epochs: Epochs) -> None:
+        self._peers = peers
+        self._epochs = epochs
+
+    @property
+    def me(self) -> Identity:
+        return self._peers.me.identity
+
+    async def call(
+        self, to: Identity, body: DataBody, expect: type[B], timeout_s: float
+    ) -> B | EpochMismatch:
+        """Ask ``to`` under ``body.epoch``; an EpochMismatch means that certainly nothing was done.
+
+        Raises as Peers.call does.
+        """
+        for _ in range(MAX_RECORD_PUSHES):
+            reply = await self._peers.call(to, body, expect, timeout_s)
+            if not isinstance(reply, EpochMismatch):
+                return reply
+            if not await self._reconcile(to, body, reply, timeout_s):
+                return reply
+        return reply
+
+    async def _reconcile(
+        self, to: Identity, body: DataBody, mismatch: EpochMismatch, timeout_s: float
+    ) -> bool:
+        """Bring the two nodes to one epoch; says whether the request is worth sending again."""
+        if mismatch.record is not None:
+            await self._epochs.adopt(mismatch.record)
+            return False
+        record = self._epochs.record
+        if record is None or record.stamp != body.epoch:
+            return False
+        try:
+            await self._peers.tell(to, PushRecord(record), timeout_s)
+        except PeerError:
+            return False  # the mismatch stands: the peer is still behind
+        return True

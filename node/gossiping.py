@@ -1,0 +1,365 @@
+"""The shell around the gossip state machine: performs its directives, brings it what came in, logs its events.
+
+Liveness and load for everyone else in the node are read here, and here an epoch number that is higher than
+one's own is noticed and the record fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Unpack
+
+from ..identity import Identity
+from ..membership.directives import (
+    Directive,
+    ExchangeWith,
+    MemberDown,
+    MemberJoined,
+    MemberLeft,
+    MemberSuspected,
+    MemberUp,
+    ProbeVia,
+    Push,
+    SelfAccused,
+    TwinSeen,
+)
+from ..membership.gossip import Gossip, OwnChanges
+from ..membership.record import LoadReport, MemberRecord, Status
+from ..membership.view import Liveness, Member
+from ..ring.epoch import EpochStamp
+from .datafolder import Home
+from .epochs import Epoch, Epochs
+from .errors import JoinRefused, PeerError
+from .events import Event, EventLog
+from .messages import (
+    Acknowledged,
+    Envelope,
+    Exchange,
+    ExchangeReply,
+    FetchRecord,
+    News,
+    Ping,
+    ProbeReply,
+    ProbeRequest,
+    PushRecord,
+    RecordReply,
+)
+from .peers import Peers
+from .ports import Clock
+from .tasks import Tasks
+
+
+class Gossiping:
+    def __init__(
+        self,
+        gossip: Gossip,
+        peers: Peers,
+        epochs: Epochs,
+        clock: Clock,
+        tasks: Tasks,
+        home: Home,
+        load: Callable[[], LoadReport],
+        heartbeat_interval_s: float,
+        failed: Callable[[BaseException], None],
+        log: EventLog,
+    ) -> None:
+        self._gossip = gossip
+        self._peers = peers
+        self._epochs = epochs
+        self._clock = clock
+        self._tasks = tasks
+        self._home = home
+        self._load = load
+        self._interval_s = heartbeat_interval_s
+        self._failed = failed
+        self._log = log
+        self._leaving = False
+        self._fetching = False
+        self._saved: dict[Identity, str] = {}
+        self.changed = asyncio.Event()
+        """Set whenever a member came, went or changed; who waits on it clears it."""
+        self.left = asyncio.Event()
+        """Set once this node is out of the ring because it asked to be."""
+        epochs.observe(self._on_epoch)
+
+    # --- the view, as others read it ---
+
+    def members(self) -> list[Member]:
+        return self._gossip.members()
+
+    def member(self, identity: Identity) -> Member | None:
+        return self._gossip.member(identity)
+
+    def own_record(self) -> MemberRecord:
+        return self._gossip.me
+
+    def is_down(self, member: Identity) -> bool:
+        """Whether the member is thought down, has left, or was never heard of."""
+        known = self._gossip.member(member)
+        return known is None or not known.in_doubt_or_alive
+
+    def load_of(self, member: Identity) -> LoadReport | None:
+        known = self._gossip.member(member)
+        return known.record.load if known is not None else None
+
+    def address_of(self, member: Identity) -> str | None:
+        known = self._gossip.member(member)
+        return known.record.address if known is not None else None
+
+    def conflicts(self, record: MemberRecord) -> list[MemberRecord]:
+        """Members, not thought down, that cannot be beside ``record``: same name, or same identity elsewhere."""
+        found = (self._gossip.conflicting_name(record.identity), self._gossip.conflicting_identity(record))
+        return [member.record for member in found if member is not None]
+
+    def alone_is_fine(self) -> bool:
+        """Whether there is nobody else to meet: this node is the only owner."""
+        record = self._epochs.record
+        return record is not None and list(record.owners.owners) == [self._gossip.me.identity]
+
+    # --- what this node says of itself ---
+
+    def say(self, **changes: Unpack[OwnChanges]) -> None:
+        self._perform(self._gossip.update_self(self._clock.monotonic(), **changes))
+
+    def leave(self) -> None:
+        """Ask to be taken out of the ring; once out, this node's status becomes LEFT."""
+        self._leaving = True
+        self._say_status(self._epochs.current)
+
+    def learn(self, records: Sequence[MemberRecord]) -> None:
+        """Take records that came at first contact."""
+        for record in records:
+            self._perform(self._gossip.receive(record.identity, [record], [], self._clock.monotonic()))
+
+    def _on_epoch(self, epoch: Epoch) -> None:
+        record = epoch.record
+        self._gossip.set_owners(sorted({o for spec in record.live_rings for o in spec.owners}))
+        self.say(epoch=record.number, handoff=None)
+        self._say_status(epoch)
+        self._log.emit(
+            Event.EPOCH_ADOPTED,
+            epoch=record.number,
+            changing=record.changing,
+            owners=[owner.name for owner in record.owners.owners],
+            successors=[] if record.successors is None else [o.name for o in record.successors.owners],
+        )
+        self.changed.set()
+
+    def _say_status(self, epoch: Epoch | None) -> None:
+        status = self._status(epoch)
+        self.say(status=status)
+        if status is Status.LEFT:
+            self.left.set()
+
+    def _status(self, epoch: Epoch | None) -> Status:
+        me = self._gossip.me.identity
+        in_ring = epoch is not None and any(me in spec.owners for spec in epoch.record.live_rings)
+        if self._leaving:
+            return Status.LEAVING if in_ring else Status.LEFT
+        owner = epoch is not None and me in epoch.record.owners.owners
+        return Status.SERVING if owner else Status.JOINING
+
+    # --- the round ---
+
+    async def run(self) -> None:
+        """Beat and exchange until cancelled."""
+        epoch = self._epochs.current
+        if epoch is not None:
+            self._gossip.set_owners(sorted({o for spec in epoch.record.live_rings for o in spec.owners}))
+            self.say(epoch=epoch.number)
+            self._say_status(epoch)
+        next_tick = self._clock.monotonic()
+        while True:
+            now = self._clock.monotonic()
+            if now >= next_tick:
+                next_tick = max(next_tick + self._interval_s, now)
+                self.say(load=self._load())
+                self._perform(self._gossip.tick(now))
+                self._save_addresses()
+            else:
+                self._perform(self._gossip.expire(now))
+            await asyncio.sleep(self._until_next(next_tick, now))
+
+    def _until_next(self, next_tick: float, now: float) -> float:
+        """Seconds until the tick, or until a suspicion runs out; new ones may start meanwhile."""
+        expiry = self._gossip.next_expiry()
+        soonest = next_tick if expiry is None else min(next_tick, expiry)
+        return min(max(0.001, soonest - now), self._interval_s / 4)
+
+    def _save_addresses(self) -> None:
+        addresses = {
+            member.identity: member.record.address
+            for member in self._gossip.members()
+            if not member.left and member.identity != self._gossip.me.identity
+        }
+        if addresses != self._saved:
+            self._saved = addresses
+            self._home.save_peers(addresses)
+
+    def _perform(self, directives: Iterable[Directive]) -> None:
+        for directive in directives:
+            if isinstance(directive, ExchangeWith):
+                self._tasks.spawn(self._exchange(directive))
+            elif isinstance(directive, Push):
+                news = News(directive.records, directive.suspicions, self._epochs.stamp)
+                for target in directive.targets:
+                    self._tasks.spawn(self._tell(target.identity, target.address, news))
+            elif isinstance(directive, ProbeVia):
+                self._tasks.spawn(self._probe(directive))
+            else:
+                self._note(directive)
+
+    # --- exchanges, as the one who begins ---
+
+    async def _exchange(self, directive: ExchangeWith) -> None:
+        to = directive.identity
+        question = Exchange(directive.digest, directive.suspicions, self._epochs.stamp)
+        try:
+            reply = await self._peers.call_address(directive.address, question, self._interval_s / 2, to)
+        except PeerError:
+            self._perform(self._gossip.exchange_failed(to, self._clock.monotonic()))
+            return
+        if not isinstance(reply.body, ExchangeReply):
+            self._perform(self._gossip.exchange_failed(to, self._clock.monotonic()))
+            return
+        answer = reply.body
+        self._perform(self._gossip.receive(to, answer.records, answer.suspicions, self._clock.monotonic()))
+        self._log_exchange(to, len(answer.records))
+        self._catch_up(to, answer.epoch)
+        if answer.wanted:
+            records = self._gossip.records_newer_than(answer.wanted)
+            await self._tell(to, directive.address, News(records, (), self._epochs.stamp))
+
+    async def _tell(self, to: Identity, address: str, news: News) -> None:
+        try:
+            await self._peers.call_address(address, news, self._interval_s, to)
+        except PeerError:
+            return  # a push is one-way; the exchanges make up for it
+
+    async def _probe(self, directive: ProbeVia) -> None:
+        request = ProbeRequest(directive.target, directive.address)
+        answers = await asyncio.gather(
+            *(self._probe_via(helper.identity, helper.address, request) for helper in directive.helpers)
+        )
+        now = self._clock.monotonic()
+        if any(answers):
+            self._gossip.probe_succeeded(directive.target, now)
+        else:
+            self._perform(self._gossip.probe_failed(directive.target, now))
+
+    async def _probe_via(self, helper: Identity, address: str, request: ProbeRequest) -> bool:
+        try:
+            reply = await self._peers.call_address(address, request, self._interval_s, helper)
+        except PeerError:
+            return False
+        return isinstance(reply.body, ProbeReply) and reply.body.reached
+
+    def _catch_up(self, source: Identity, theirs: EpochStamp | None) -> None:
+        """Fetch the record of someone who is at a later epoch."""
+        if theirs is not None and theirs.number > self._epochs.number and not self._fetching:
+            self._fetching = self._tasks.spawn(self._fetch_record(source))
+
+    async def _fetch_record(self, source: Identity) -> None:
+        try:
+            reply = await self._peers.ask(source, FetchRecord(), RecordReply, self._interval_s)
+            if reply.record is not None:
+                await self._epochs.adopt(reply.record)
+        except PeerError:
+            return  # the next exchange with anyone who is ahead tries again
+        finally:
+            self._fetching = False
+
+    # --- exchanges, as the one who answers ---
+
+    async def on_exchange(self, envelope: Envelope, message: Exchange) -> ExchangeReply:
+        answer, directives = self._gossip.answer_exchange(
+            envelope.source, message.digest, message.suspicions, self._clock.monotonic()
+        )
+        self._perform(directives)
+        self._catch_up(envelope.source, message.epoch)
+        return ExchangeReply(answer.records, answer.wanted, answer.suspicions, self._epochs.stamp)
+
+    async def on_news(self, envelope: Envelope, message: News) -> Acknowledged:
+        self._perform(
+            self._gossip.receive(
+                envelope.source, message.records, message.suspicions, self._clock.monotonic()
+            )
+        )
+        self._catch_up(envelope.source, message.epoch)
+        return Acknowledged()
+
+    async def on_probe(self, envelope: Envelope, message: ProbeRequest) -> ProbeReply:
+        try:
+            await self._peers.call_address(message.address, Ping(), self._interval_s / 2, message.target)
+        except PeerError:
+            return ProbeReply(False)
+        return ProbeReply(True)
+
+    async def on_ping(self, envelope: Envelope, message: Ping) -> Acknowledged:
+        return Acknowledged()
+
+    async def on_push_record(self, envelope: Envelope, message: PushRecord) -> Acknowledged:
+        await self._epochs.adopt(message.record)
+        return Acknowledged()
+
+    async def on_fetch_record(self, envelope: Envelope, message: FetchRecord) -> RecordReply:
+        return RecordReply(self._epochs.record)
+
+    # --- events ---
+
+    def _note(self, event: Directive) -> None:
+        self.changed.set()
+        if isinstance(event, MemberJoined):
+            record = event.record
+            self._log.emit(
+                Event.MEMBER_JOINED,
+                member=record.identity.name,
+                address=record.address,
+                generation=record.generation,
+                zone=record.zone,
+            )
+        elif isinstance(event, MemberSuspected):
+            self._log.emit(Event.MEMBER_SUSPECTED, member=event.identity.name, accuser=event.accuser.name)
+        elif isinstance(event, MemberDown):
+            self._log.emit(
+                Event.MEMBER_DOWN, member=event.identity.name, after_s=self._silence_s(event.identity)
+            )
+        elif isinstance(event, MemberUp):
+            if event.previous is Liveness.DOWN:
+                self._log.emit(Event.MEMBER_UP, member=event.record.identity.name)
+            else:
+                self._log.emit(Event.MEMBER_CLEARED, member=event.record.identity.name)
+        elif isinstance(event, MemberLeft):
+            self._log.emit(Event.MEMBER_LEFT, member=event.record.identity.name)
+        elif isinstance(event, SelfAccused):
+            self._log.emit(Event.SELF_ACCUSED, accuser=event.accuser.name)
+        elif isinstance(event, TwinSeen):
+            self._meet_twin(event.record)
+
+    def _meet_twin(self, twin: MemberRecord) -> None:
+        """Two processes under one identity would each vouch for what the other wrote: the older one ends."""
+        self._log.emit(Event.TWIN_SEEN, address=twin.address, generation=twin.generation)
+        if twin.generation > self._gossip.me.generation:
+            self._failed(
+                JoinRefused(
+                    f"{twin.identity} runs at {twin.address} too, with a higher generation (a copy of the data "
+                    "folder?); this process ends"
+                )
+            )
+
+    def _silence_s(self, identity: Identity) -> float:
+        known = self._gossip.member(identity)
+        return round(known.heartbeat_age_s(self._clock.monotonic()), 3) if known is not None else 0.0
+
+    def _log_exchange(self, peer: Identity, records: int) -> None:
+        if not self._log.would_log(Event.GOSSIP_EXCHANGE):
+            return
+        members = self._gossip.members()
+        self._log.emit(
+            Event.GOSSIP_EXCHANGE,
+            member=peer.name,
+            records=records,
+            heartbeats={m.identity.name: m.record.heartbeat for m in members},
+            loads={m.identity.name: m.record.load.queue_depth for m in members},
+        )

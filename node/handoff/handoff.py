@@ -1,0 +1,97 @@
+"""Handoff as a whole: pulls while the ring changes, and deletes what is not ours once it has stood long enough."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ...identity import Identity
+from ...ring.span import WHOLE_RING, Span
+from ..epochs import Epoch, Epochs
+from ..events import Event, EventLog
+from ..storage.engine import Engine
+from .puller import EpochPassed, Puller
+
+
+def foreign_spans(epoch: Epoch, me: Identity) -> tuple[Span, ...]:
+    """What ``me`` does not replicate under a stable epoch."""
+    if me not in epoch.record.owners.owners:
+        return (WHOLE_RING,)
+    mine = epoch.rings[0].ranges_of(me)
+    if not mine:
+        return (WHOLE_RING,)
+    if mine == (WHOLE_RING,):
+        return ()
+    return tuple(
+        Span(here.upto, following.after) for here, following in zip(mine, (*mine[1:], mine[0]), strict=True)
+    )
+
+
+class Handoff:
+    """One task at a time, belonging to the current epoch: a puller while it changes, else the cleaner."""
+
+    def __init__(
+        self,
+        me: Identity,
+        epochs: Epochs,
+        engine: Engine,
+        puller: Callable[[Epoch], Puller],
+        grace_s: float,
+        failed: Callable[[BaseException], None],
+        log: EventLog,
+    ) -> None:
+        self._me = me
+        self._epochs = epochs
+        self._engine = engine
+        self._puller = puller
+        self._grace_s = grace_s
+        self._failed = failed
+        self._log = log
+        self._task: asyncio.Task[None] | None = None
+        self.clean = False
+        """Whether nothing outside this node's ranges is left from an earlier epoch."""
+        epochs.observe(self.start)
+
+    def start(self, epoch: Epoch) -> None:
+        """Begin what ``epoch`` asks for; what an earlier epoch asked for ends."""
+        if self._task is not None:
+            self._task.cancel()
+        self.clean = False
+        work = self._pull(epoch) if epoch.record.changing else self._clean_up(epoch)
+        self._task = asyncio.get_running_loop().create_task(work)
+        self._task.add_done_callback(self._ended)
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    async def _pull(self, epoch: Epoch) -> None:
+        try:
+            await self._puller(epoch).run()
+        except* EpochPassed:
+            self._log.emit(Event.HANDOFF_ABORTED, epoch=epoch.number, reason="the epoch has passed")
+
+    async def _clean_up(self, epoch: Epoch) -> None:
+        """Delete copies outside this node's lists; the epoch is checked again right before each deletion."""
+        await asyncio.sleep(self._grace_s)
+        held_before = self._engine.usage()
+        for span in foreign_spans(epoch, self._me):
+            await self._epochs.settled()
+            if self._epochs.stamp != epoch.stamp:
+                return
+            self._engine.drop([span])
+            await asyncio.sleep(0)
+        self.clean = True
+        held = self._engine.usage()
+        if held != held_before:
+            self._log.emit(
+                Event.CLEANUP_FINISHED,
+                epoch=epoch.number,
+                keys=held_before.keys - held.keys,
+                bytes=held_before.bytes - held.bytes,
+            )

@@ -1,0 +1,229 @@
+"""Pulling what the new ring gives this node (rules 7 and 8 of the epoch rules).
+
+For each range whose list changes, a gaining node takes everything from the owner it displaces, or else from
+r(O) nodes of the old list. Requests and replies carry the epoch; what comes under another is discarded, because
+the entries of a chunk and the place it ends at are merged only if the epoch is still the same at that moment.
+"Done" is said only once all of it is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ...identity import Identity
+from ...membership.record import HandoffProgress
+from ...ring.moves import Pull, moves
+from ...ring.span import Span
+from ..epochs import META_HANDOFF, Epoch, Epochs
+from ..errors import PeerError
+from ..events import Event, EventLog
+from ..fenced import FencedPeers
+from ..messages import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
+from ..storage.engine import Engine
+from .progress import PullProgress
+from .throttle import Throttle
+
+CHUNK_ENTRIES = 4096
+CHUNK_BYTES = 1 << 20
+PULLS_AT_ONCE = 4
+RETRY_BACKOFF_S = (0.1, 2.0)
+REPORT_EVERY_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One pull of this node's; ``index`` names it in the progress on disk."""
+
+    index: int
+    span: Span
+    pull: Pull
+
+
+class EpochPassed(Exception):
+    """The epoch that the pulling belonged to is over."""
+
+
+def assignments_of(epoch: Epoch, me: Identity) -> list[Assignment]:
+    """What ``me`` has to pull under ``epoch``; the numbering is the same at every node and restart."""
+    record = epoch.record
+    if record.successors is None:
+        return []
+    pulls = [(move.span, pull) for move in moves(record.owners, record.successors) for pull in move.pulls]
+    return [Assignment(i, span, pull) for i, (span, pull) in enumerate(pulls) if pull.gainer == me]
+
+
+class Puller:
+    """Pulls under one epoch until done; cancel it when the epoch passes."""
+
+    def __init__(
+        self,
+        me: Identity,
+        epoch: Epoch,
+        epochs: Epochs,
+        engine: Engine,
+        peers: FencedPeers,
+        throttle: Throttle,
+        is_down: Callable[[Identity], bool],
+        report: Callable[[HandoffProgress], None],
+        rng: random.Random,
+        rpc_timeout_s: float,
+        log: EventLog,
+    ) -> None:
+        self._me = me
+        self._epoch = epoch
+        self._epochs = epochs
+        self._engine = engine
+        self._peers = peers
+        self._throttle = throttle
+        self._is_down = is_down
+        self._report = report
+        self._rng = rng
+        self._rpc_timeout_s = rpc_timeout_s
+        self._log = log
+        self._assignments = assignments_of(epoch, me)
+        self._progress = PullProgress.load(engine.get_meta(META_HANDOFF), epoch.number)
+
+    async def run(self) -> None:
+        """Returns when everything is pulled, on disk and reported; raises EpochPassed when it has lost its epoch."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        if self._assignments:
+            await self._measure()
+            self._log.emit(
+                Event.HANDOFF_STARTED,
+                epoch=self._epoch.number,
+                ranges=len(self._assignments),
+                bytes_total=self._progress.bytes_total,
+            )
+        reporter = loop.create_task(self._report_regularly())
+        try:
+            await self._pull_all()
+        finally:
+            reporter.cancel()
+            await asyncio.gather(reporter, return_exceptions=True)
+        await self._finish(loop.time() - began)
+
+    async def _finish(self, took_s: float) -> None:
+        self._engine.put_meta({META_HANDOFF: self._progress.encode()})
+        await self._engine.durable(always=True)
+        self._check_epoch()
+        self._progress.bytes_total = self._progress.bytes_done
+        if self._assignments:
+            self._log.emit(
+                Event.HANDOFF_FINISHED,
+                epoch=self._epoch.number,
+                bytes_done=self._progress.bytes_done,
+                after_s=round(took_s, 3),
+            )
+        self._report(self._state(done=True))
+
+    def _state(self, done: bool) -> HandoffProgress:
+        return HandoffProgress(
+            self._epoch.number, self._progress.bytes_done, self._progress.bytes_total, done
+        )
+
+    async def _report_regularly(self) -> None:
+        while True:
+            self._report(self._state(done=False))
+            await asyncio.sleep(REPORT_EVERY_S)
+            self._log.emit(
+                Event.HANDOFF_PROGRESS,
+                epoch=self._epoch.number,
+                bytes_done=self._progress.bytes_done,
+                bytes_total=self._progress.bytes_total,
+            )
+
+    # --- pulling ---
+
+    async def _pull_all(self) -> None:
+        waiting = list(reversed(self._assignments))
+
+        async def worker() -> None:
+            while waiting:
+                await self._pull(waiting.pop())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(PULLS_AT_ONCE, len(waiting))):
+                group.create_task(worker())
+
+    async def _pull(self, assignment: Assignment) -> None:
+        """Exhaust sources, in turn and again, until the pull is complete."""
+        failures = 0
+        while not self._complete(assignment):
+            for source in self._sources(assignment):
+                if self._complete(assignment):
+                    break
+                try:
+                    await self._exhaust(assignment, source)
+                except PeerError:
+                    failures += 1
+            if not self._complete(assignment):
+                shortest_s, longest_s = RETRY_BACKOFF_S
+                pause_s = min(longest_s, shortest_s * 2 ** min(failures, 6))
+                await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
+
+    def _complete(self, assignment: Assignment) -> bool:
+        return assignment.pull.complete(self._progress.sources_finished(assignment.index))
+
+    def _sources(self, assignment: Assignment) -> list[Identity]:
+        """Who to pull from, best first: the displaced one, then the others of the old list; the dead ones last."""
+        pull = assignment.pull
+        others = [s for s in pull.sources if s not in (pull.displaced, self._me)]
+        self._rng.shuffle(others)
+        ordered = [pull.displaced, *others] if pull.displaced is not None else others
+        finished = self._progress.sources_finished(assignment.index)
+        return sorted((s for s in ordered if s not in finished), key=self._is_down)
+
+    async def _exhaust(self, assignment: Assignment, source: Identity) -> None:
+        place = (assignment.index, source)
+        while source not in self._progress.sources_finished(assignment.index):
+            after = self._progress.cursors.get(place)
+            scan = Scan(
+                self._epoch.stamp, ScanPurpose.PULL, assignment.span, after, CHUNK_ENTRIES, CHUNK_BYTES
+            )
+            reply = await self._peers.call(source, scan, ScanReply, self._rpc_timeout_s)
+            await self._epochs.settled()
+            self._check_epoch()
+            if not isinstance(reply, ScanReply):
+                raise PeerError(f"{source.name} is at another epoch")
+            if reply.checksum != checksum_of(reply.entries):
+                raise PeerError(f"a chunk from {source.name} was damaged on its way")
+            size = self._merge(assignment, source, reply)
+            await self._throttle.spent(size)
+
+    def _merge(self, assignment: Assignment, source: Identity, reply: ScanReply) -> int:
+        size = sum(len(key) + len(entry.value or b"") for key, entry in reply.entries)
+        self._progress.advance(assignment.index, source, reply.next, size)
+        if reply.entries:
+            self._engine.merge(reply.entries, {META_HANDOFF: self._progress.encode()})
+        return size
+
+    def _check_epoch(self) -> None:
+        if self._epochs.stamp != self._epoch.stamp:
+            raise EpochPassed
+
+    # --- how much there is ---
+
+    async def _measure(self) -> None:
+        """Ask one source of each pull how much there is, for the progress shown; an estimate, so failures pass."""
+        by_source: dict[Identity, list[Span]] = {}
+        for assignment in self._assignments:
+            sources = self._sources(assignment)
+            if sources:
+                needed = 1 if sources[0] == assignment.pull.displaced else assignment.pull.needed
+                for source in sources[:needed]:
+                    by_source.setdefault(source, []).append(assignment.span)
+        sizes = await asyncio.gather(*(self._size(source, spans) for source, spans in by_source.items()))
+        self._progress.bytes_total = self._progress.bytes_done + sum(sizes)
+
+    async def _size(self, source: Identity, spans: Sequence[Span]) -> int:
+        try:
+            reply = await self._peers.call(
+                source, SizeQuery(self._epoch.stamp, tuple(spans)), SizeReply, self._rpc_timeout_s
+            )
+        except PeerError:
+            return 0
+        return sum(reply.sizes) if isinstance(reply, SizeReply) else 0

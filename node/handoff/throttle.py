@@ -1,0 +1,25 @@
+"""A bound on how fast a gaining node pulls, so that clients keep their share of the machine."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..ports import Clock
+
+
+class Throttle:
+    """Lets ``rate`` bytes a second through on average; 0 for no limit."""
+
+    def __init__(self, clock: Clock, rate: float) -> None:
+        self._clock = clock
+        self._rate = rate
+        self._free_at = 0.0
+
+    async def spent(self, size: int) -> None:
+        """Account for ``size`` bytes that came; returns when the next may be asked for."""
+        if self._rate <= 0:
+            return
+        now = self._clock.monotonic()
+        self._free_at = max(self._free_at, now) + size / self._rate
+        if self._free_at > now:
+            await asyncio.sleep(self._free_at - now)

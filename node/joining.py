@@ -1,0 +1,282 @@
+"""How a node comes into its cluster (rules 1 and 2 of the epoch rules).
+
+A node that has an epoch on disk only looks for its peers again. A fresh one asks its seeds until one of them
+knows an epoch, and joins; or, when it is a seed itself, until every listed seed has answered with the same terms
+and has confirmed, on its disk, to take part in the very first record that follows from them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..identity import Identity
+from ..ring.epoch import EpochRecord
+from ..ring.genesis import (
+    GenesisSeat,
+    GenesisTerms,
+    Seat,
+    first_record,
+    missing_seeds,
+    seat_conflicts,
+)
+from .epochs import Epochs
+from .errors import JoinRefused, PeerError
+from .events import Event, EventLog
+from .gossiping import Gossiping
+from .messages import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply, Ping
+from .peers import Peers
+from .storage.engine import Engine
+
+META_GENESIS = "genesis"
+RETRY_BACKOFF_S = (0.05, 2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SeedAnswer:
+    """What came of asking one seed."""
+
+    address: str
+    reply: HelloReply | None
+    trouble: str = ""
+
+
+class Joining:
+    def __init__(
+        self,
+        peers: Peers,
+        epochs: Epochs,
+        engine: Engine,
+        gossiping: Gossiping,
+        terms: GenesisTerms,
+        known_addresses: Sequence[str],
+        rng: random.Random,
+        rpc_timeout_s: float,
+        log: EventLog,
+    ) -> None:
+        """``known_addresses``: where members were seen last, from the data folder."""
+        self._peers = peers
+        self._me = peers.me
+        self._epochs = epochs
+        self._engine = engine
+        self._gossiping = gossiping
+        self._terms = terms
+        self._known_addresses = tuple(known_addresses)
+        self._rng = rng
+        self._rpc_timeout_s = rpc_timeout_s
+        self._log = log
+        self._own_seed = self._me.address if self._me.address in terms.seeds else None
+        self._said = ""
+
+    # --- asking ---
+
+    async def run(self) -> None:
+        """Return once the node knows an epoch and, where there are others, has met one of them.
+
+        Raises JoinRefused when the cluster does not take this node.
+        """
+        tries = 0
+        while not await self._round():
+            shortest_s, longest_s = RETRY_BACKOFF_S
+            await asyncio.sleep(min(longest_s, shortest_s * 2 ** min(tries, 10)) * (0.5 + self._rng.random()))
+            tries += 1
+
+    async def _round(self) -> bool:
+        if self._gossiping.alone_is_fine():
+            return True
+        addresses = dict.fromkeys((*self._terms.seeds, *self._known_addresses))
+        addresses.pop(self._me.address, None)
+        answers = await asyncio.gather(*(self._ask(address) for address in addresses))
+        self._recognise_self(answers)
+        if await self._join(answers):
+            return True
+        if self._epochs.record is not None:
+            self._wait_for("no known member answers: " + _troubles(answers))
+            return False
+        if self._own_seed is None:
+            self._wait_for("no seed belongs to a cluster yet: " + _troubles(answers))
+            return False
+        return await self._form(answers)
+
+    async def _ask(self, address: str) -> SeedAnswer:
+        hello = Hello(self._gossiping.own_record(), self._seat())
+        try:
+            reply = await self._peers.call_address(address, hello, self._rpc_timeout_s)
+        except PeerError as error:
+            return SeedAnswer(address, None, f"{address}: {error}")
+        if not isinstance(reply.body, HelloReply):
+            return SeedAnswer(address, None, f"{address} is not ready")
+        return SeedAnswer(address, reply.body, "" if reply.body.record else f"{address} waits too")
+
+    def _recognise_self(self, answers: Sequence[SeedAnswer]) -> None:
+        """A seed that answers with this node's identity is this node, under another spelling of its address."""
+        for answer in answers:
+            if answer.reply is not None and answer.reply.member.identity == self._me.identity:
+                self._own_seed = answer.address
+
+    async def _join(self, answers: Sequence[SeedAnswer]) -> bool:
+        """Join the cluster that some seed knows; False when none does."""
+        joined = False
+        for answer in answers:
+            reply = answer.reply
+            if reply is None or reply.record is None or reply.member.identity == self._me.identity:
+                continue
+            if reply.refused:
+                self._log.emit(Event.NODE_REFUSED, address=answer.address, reason=reply.refused)
+                raise JoinRefused(f"{answer.address} refuses {self._me.identity.name}: {reply.refused}")
+            await self._epochs.adopt(reply.record)
+            self._gossiping.learn([reply.member])
+            joined = True
+        return joined
+
+    # --- forming a cluster ---
+
+    async def _form(self, answers: Sequence[SeedAnswer]) -> bool:
+        seats = [self._own_seat()]
+        for answer in answers:
+            if answer.address not in self._terms.seeds or answer.address == self._own_seed:
+                continue
+            theirs = answer.reply.seat if answer.reply is not None else None
+            if theirs is None:
+                continue
+            if (conflict := seat_conflicts(self._terms, theirs.terms)) is not None:
+                self._wait_for(f"{answer.address} cannot form a cluster with this node: {conflict}")
+                return False
+            seats.append(replace(theirs.seat, address=answer.address))
+        missing = missing_seeds(self._terms, seats)
+        if missing:
+            self._wait_for(f"a first cluster needs every seed to answer: {_troubles(answers)}", missing)
+            return False
+        try:
+            record = first_record(self._terms, seats)
+        except ValueError as error:
+            self._wait_for(str(error))
+            return False
+        return await self._confirm(record, seats)
+
+    async def _confirm(self, record: EpochRecord, seats: Sequence[Seat]) -> bool:
+        """Form the cluster once every seed, this one included, has its part in ``record`` on disk."""
+        for seat in seats:
+            confirmed = (
+                await self._take_part(record)
+                if seat.identity == self._me.identity
+                else await self._ask_to_confirm(seat, record)
+            )
+            if confirmed.record is not None:
+                return False  # the cluster stands; the next round joins it
+            if not confirmed.confirmed:
+                self._wait_for(f"{seat.address} does not confirm: {confirmed.reason}")
+                return False
+        await self._epochs.adopt(record)
+        self._log.emit(
+            Event.GENESIS_FORMED,
+            cluster_id=record.cluster_id,
+            owners=[owner.name for owner in record.owners.owners],
+        )
+        return len(seats) == 1
+
+    async def _ask_to_confirm(self, seat: Seat, record: EpochRecord) -> GenesisConfirmed:
+        try:
+            reply = await self._peers.call_address(
+                seat.address, ConfirmGenesis(record), self._rpc_timeout_s, seat.identity
+            )
+        except PeerError as error:
+            return GenesisConfirmed(False, str(error))
+        if isinstance(reply.body, GenesisConfirmed):
+            return reply.body
+        return GenesisConfirmed(False, "it is not ready")
+
+    async def _take_part(self, record: EpochRecord) -> GenesisConfirmed:
+        """Put this seed's part in ``record`` on disk, unless it took part in another before."""
+        stored = self._engine.get_meta(META_GENESIS)
+        if stored is not None and stored != record.encoded:
+            return GenesisConfirmed(
+                False,
+                "this seed took part in forming a cluster with other disks or settings and never heard the end of "
+                "it; start it, and the seeds that waited with it, on empty data folders",
+            )
+        if stored is None:
+            self._engine.put_meta({META_GENESIS: record.encoded})
+        await self._engine.durable(always=True)
+        return GenesisConfirmed(True)
+
+    def _wait_for(self, reason: str, missing: Sequence[str] = ()) -> None:
+        """Say what is waited for, once each time it changes."""
+        if reason == self._said:
+            return
+        self._said = reason
+        if missing:
+            self._log.emit(Event.GENESIS_WAITING, missing=list(missing), reason=reason)
+        else:
+            self._log.emit(Event.NODE_WAITING, reason=reason)
+
+    # --- answering ---
+
+    async def hello(self, envelope: Envelope, message: Hello) -> HelloReply:
+        refused = await self._conflict(message)
+        record = self._epochs.record
+        if record is not None and not refused and message.member.identity != self._me.identity:
+            self._gossiping.learn([message.member])
+        if refused:
+            self._log.emit(
+                Event.MEMBER_REFUSED,
+                member=message.member.identity.name,
+                address=message.member.address,
+                reason=refused,
+            )
+        return HelloReply(self._gossiping.own_record(), record, self._seat(), refused)
+
+    async def confirm(self, envelope: Envelope, message: ConfirmGenesis) -> GenesisConfirmed:
+        if self._epochs.record is not None:
+            return GenesisConfirmed(False, "it belongs to a cluster already", self._epochs.record)
+        record = message.record
+        mine = record.owners.owners.get(self._me.identity)
+        if self._own_seed is None or mine is None or record.owners.quorums != self._terms.quorums:
+            return GenesisConfirmed(False, "it does not take part on these terms")
+        return await self._take_part(record)
+
+    async def _conflict(self, message: Hello) -> str:
+        """Why the caller cannot be a member beside one that is alive; empty when it can."""
+        member = message.member
+        if member.identity == self._me.identity:
+            return "" if member.address == self._me.address else _twin(self._me.identity, self._me.address)
+        if member.identity.name == self._me.identity.name:
+            return _name_taken(self._me.identity, self._me.address)
+        for other in self._gossiping.conflicts(message.member):
+            if await self._answers(other.identity, other.address):
+                if other.identity == member.identity:
+                    return _twin(other.identity, other.address)
+                return _name_taken(other.identity, other.address)
+        return ""
+
+    async def _answers(self, identity: Identity, address: str) -> bool:
+        try:
+            await self._peers.call_address(address, Ping(), self._rpc_timeout_s, identity)
+        except PeerError:
+            return False
+        return True
+
+    # --- this node's own part ---
+
+    def _own_seat(self) -> Seat:
+        record = self._gossiping.own_record()
+        return Seat(self._own_seed or self._me.address, self._me.identity, record.zone, record.weight)
+
+    def _seat(self) -> GenesisSeat | None:
+        if self._own_seed is None or self._epochs.record is not None:
+            return None
+        return GenesisSeat(self._own_seat(), self._terms)
+
+
+def _troubles(answers: Sequence[SeedAnswer]) -> str:
+    return "; ".join(answer.trouble for answer in answers if answer.trouble) or "no addresses to ask"
+
+
+def _twin(identity: Identity, address: str) -> str:
+    return f"{identity} is alive at {address}; stop it first (is this a copy of its data folder?)"
+
+
+def _name_taken(identity: Identity, address: str) -> str:
+    return f"the name {identity.name} is in use by a live node at {address}; choose another name"

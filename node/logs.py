@@ -1,0 +1,140 @@
+"""Where a node's events go: JSON lines for programs, or lines for people, to a file or to stderr.
+
+Nothing here is global: each node has a log of its own, since tests and the simulator run many in one process.
+A log that cannot be written (a full disk, a closed pipe) must not take the node down with it: such lines are
+counted, and ``log.dropped`` tells how many there were as soon as a line gets through again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from .errors import ConfigurationError
+from .events import ENVELOPE, SEVERITY, Event, EventLog, Level
+
+STDERR_FILENO = 2
+UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class LogFormat(StrEnum):
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LineWriter:
+    """Writes whole lines to an unbuffered file, each at once, and counts those that it could not write."""
+
+    def __init__(self, file: IO[bytes], *, dropped_line: Callable[[int], str]) -> None:
+        self._file = file
+        self._dropped_line = dropped_line
+        self._dropped = 0
+        self._torn = False
+
+    def msg(self, line: str) -> None:
+        """Write a line. structlog calls this, by the name of the level."""
+        if self._dropped and self._write(self._dropped_line(self._dropped)):
+            self._dropped = 0
+        if self._dropped or not self._write(line):
+            self._dropped += 1
+
+    log = debug = info = warning = error = critical = msg
+
+    def _write(self, line: str) -> bool:
+        data = b"\n" * self._torn + line.encode("utf-8", "backslashreplace") + b"\n"
+        try:
+            written = self._file.write(data) or 0
+        except OSError:
+            return False
+        # A disk that fills up may take the beginning of a line; what follows must not be glued to it.
+        self._torn = self._torn if written == 0 else written < len(data)
+        return written == len(data)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class NodeLog(EventLog):
+    """An event log that owns its file."""
+
+    def __init__(self, logger: Any, writer: LineWriter) -> None:
+        super().__init__(logger)
+        self._writer = writer
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def system_wall_us() -> int:
+    """Microseconds since the Unix epoch, as this machine believes."""
+    return time.time_ns() // 1000
+
+
+def open_log(
+    node: str,
+    log_format: LogFormat,
+    file: Path | None,
+    level: Level,
+    *,
+    wall_us: Callable[[], int] = system_wall_us,
+) -> NodeLog:
+    """The log of the node called ``node``, appended to ``file`` (None: stderr).
+
+    Raises ConfigurationError when the file cannot be opened.
+    """
+    stream = _open(file)
+    render = _renderer(log_format, colours=stream.isatty())
+    stamp = _stamp(wall_us)
+
+    def dropped_line(lines: int) -> str:
+        spec = Event.LOG_DROPPED.value
+        line: EventDict = {"node": node, "event": spec.name, "lines": lines}
+        return str(render(None, spec.level, stamp(None, spec.level, line)))
+
+    writer = LineWriter(stream, dropped_line=dropped_line)
+    logger = structlog.wrap_logger(
+        writer,
+        processors=[stamp, render],
+        wrapper_class=structlog.make_filtering_bound_logger(SEVERITY[level]),
+        context_class=dict,
+        cache_logger_on_first_use=False,
+        node=node,
+    ).bind()
+    return NodeLog(logger, writer)
+
+
+def _open(file: Path | None) -> IO[bytes]:
+    try:
+        if file is None:
+            return open(os.dup(STDERR_FILENO), "wb", buffering=0)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        return open(file, "ab", buffering=0)
+    except OSError as error:
+        raise ConfigurationError(f"cannot write the log {file or 'to stderr'}: {error.strerror}") from error
+
+
+def _stamp(wall_us: Callable[[], int]) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
+    """Adds time and level, and puts what every line has in front of what is the event's own."""
+
+    def stamp(_: WrappedLogger, level: str, fields: EventDict) -> EventDict:
+        now = (UNIX_EPOCH + timedelta(microseconds=wall_us())).replace(tzinfo=None)
+        envelope = {"timestamp": f"{now.isoformat(timespec='microseconds')}Z", "level": str(level)}
+        envelope |= {name: fields.pop(name) for name in ENVELOPE if name in fields}
+        return {**envelope, **fields}
+
+    return stamp
+
+
+def _renderer(log_format: LogFormat, *, colours: bool) -> Processor:
+    if log_format is LogFormat.CONSOLE:
+        return structlog.dev.ConsoleRenderer(colors=colours, sort_keys=False)
+    return structlog.processors.JSONRenderer(serializer=json.dumps, ensure_ascii=False)

@@ -1,0 +1,338 @@
+"""A node, put together from its parts. Reads like a table of contents; what each part does stands with it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..identity import Identity
+from ..membership.gossip import Gossip
+from ..membership.record import HandoffProgress, MemberRecord, Status
+from ..membership.settings import GossipSettings
+from ..ring.epoch import Quorums
+from ..ring.genesis import GenesisTerms
+from ..ring.planning import Policy
+from .administration import ClusterAdministration
+from .agreement import AcceptorView, Agreement
+from .config import Config
+from .datafolder import Home
+from .dispatch import Dispatcher
+from .epochs import Epoch, Epochs
+from .events import Event, EventLog
+from .fenced import FencedPeers
+from .gossiping import Gossiping
+from .handoff.handoff import Handoff
+from .handoff.puller import Puller
+from .handoff.throttle import Throttle
+from .joining import Joining
+from .load import LoadMeter
+from .messages import (
+    PROTOCOL_VERSION,
+    Accept,
+    Acknowledged,
+    ConfirmGenesis,
+    DataBatch,
+    Envelope,
+    Exchange,
+    FetchRecord,
+    Hello,
+    News,
+    Ping,
+    Prepare,
+    ProbeRequest,
+    PushRecord,
+    Reply,
+    Request,
+    RequestLeave,
+    Scan,
+    SizeQuery,
+)
+from .peers import Peers, Self
+from .ports import Clock, Transport
+from .quorum.clock import HybridClock
+from .quorum.coordinator import Coordinator, Limits
+from .quorum.listing import KeyListing
+from .quorum.pipes import Pipes
+from .quorum.replica import Replica
+from .quorum.replicas import Replicas
+from .status import ClusterView
+from .steward import Steward, StewardSettings
+from .storage.engine import Engine
+from .tasks import Tasks
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a node stands: what the operator said of it apart from configuration."""
+
+    address: str
+    """host:port that others reach it at."""
+    seeds: tuple[str, ...]
+    """Empty: it is its own seed."""
+    zone: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Ports:
+    """What binds a node to the world; see ``ports``."""
+
+    clock: Clock
+    rng: random.Random
+    transport: Transport
+    engine: Engine
+    home: Home
+
+
+class Node:
+    """One member of a cluster. ``failed`` is called when something ended that must not end."""
+
+    def __init__(
+        self,
+        config: Config,
+        place: Place,
+        ports: Ports,
+        log: EventLog,
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        self._config = config
+        self._ports = ports
+        self._log = log
+        self._began_s = ports.clock.monotonic()
+        self._serving_said = False
+        self.me = Self(ports.home.identity, ports.home.generation, place.address)
+        self._begun = False
+
+        self._failed = failed
+        self._tasks = Tasks(failed)
+        self._hybrid = HybridClock(ports.clock, config.max_clock_skew)
+        self._load = LoadMeter(ports.clock)
+        self.epochs = Epochs(self.me.identity, ports.engine)
+        self._peers = Peers(
+            self.me,
+            ports.transport,
+            self._hybrid,
+            lambda member: self.gossiping.address_of(member),
+            self._cluster_id,
+        )
+        self._fenced = FencedPeers(self._peers, self.epochs)
+        self.gossiping = self._make_gossiping(place)
+        self._agreement = Agreement(
+            self._peers,
+            self.epochs,
+            self._acceptor_view,
+            self._alive,
+            ports.rng,
+            config.rpc_timeout,
+        )
+        self._steward = Steward(
+            self.me.identity,
+            self.epochs,
+            self.gossiping,
+            self._agreement,
+            ports.clock,
+            ports.rng,
+            StewardSettings(
+                Policy(config.evict_after, config.handoff_timeout, config.tokens_per_weight),
+                interval_s=config.heartbeat_interval / 2,
+            ),
+            log,
+        )
+        self._replica = Replica(ports.engine, self.epochs, self._load)
+        self._pipes = Pipes(self._fenced, self._replica, config.rpc_timeout)
+        replicas = Replicas(self.me.identity, self._pipes, self.gossiping)
+        self.coordinator = Coordinator(
+            self.me,
+            self.epochs,
+            replicas,
+            KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
+            self._hybrid,
+            self._load,
+            Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
+            ports.rng,
+            log,
+        )
+        self._handoff = Handoff(
+            self.me.identity,
+            self.epochs,
+            ports.engine,
+            self._make_puller,
+            config.handoff_grace,
+            failed,
+            log,
+        )
+        self._joining = self._make_joining(place)
+        self.administration = ClusterAdministration(
+            self._peers,
+            self._fenced,
+            self.epochs,
+            self.gossiping,
+            self._replica,
+            ClusterView(self.me.identity, self.epochs, self.gossiping, self._steward, ports.clock),
+            self._steward,
+            config.rpc_timeout,
+            config.max_key_bytes,
+        )
+        self._dispatcher = self._make_dispatcher()
+        self.epochs.observe(self._on_epoch)
+
+    # --- life ---
+
+    async def handle(self, request: Request) -> Reply:
+        """Answer a peer."""
+        return await self._dispatcher.handle(request)
+
+    async def join(self) -> None:
+        """Find or form the cluster, and begin everything. Raises JoinRefused when it is not taken."""
+        if self.epochs.current is not None:
+            self._begin()
+            self._handoff.start(self.epochs.current)
+            self._say_serving()
+        await self._joining.run()
+
+    async def left(self) -> None:
+        """Return once this node has left the cluster for good."""
+        await self.gossiping.left.wait()
+
+    async def stop(self, drain_s: float) -> None:
+        """Refuse new operations, let those under way finish, end everything. The engine is the caller's to close."""
+        self.coordinator.refuse_new()
+        await self.coordinator.drained(drain_s)
+        self._dispatcher.stopping = True
+        await self._handoff.close()
+        await self._tasks.close()
+        await self._pipes.close()
+        await self.epochs.close()
+
+    # --- how the parts hang together ---
+
+    def _begin(self) -> None:
+        """Start the loops, once there is an epoch to live in."""
+        if not self._begun:
+            self._begun = True
+            self._tasks.spawn(self.gossiping.run())
+            self._tasks.spawn(self._steward.run())
+
+    def _on_epoch(self, epoch: Epoch) -> None:
+        self._begin()
+        self._say_serving()
+
+    def _say_serving(self) -> None:
+        if not self._serving_said and self.gossiping.own_record().status is Status.SERVING:
+            self._serving_said = True
+            self._log.emit(
+                Event.NODE_SERVING,
+                epoch=self.epochs.number,
+                after_s=round(self._ports.clock.monotonic() - self._began_s, 3),
+            )
+
+    def _cluster_id(self) -> str:
+        record = self.epochs.record
+        return record.cluster_id if record is not None else ""
+
+    def _alive(self) -> list[Identity]:
+        return [member.identity for member in self.gossiping.members() if member.in_doubt_or_alive]
+
+    def _acceptor_view(self) -> AcceptorView:
+        members = self.gossiping.members()
+        return AcceptorView(
+            alive=frozenset(m.identity for m in members if m.in_doubt_or_alive),
+            leaving=frozenset(m.identity for m in members if m.record.status is Status.LEAVING),
+        )
+
+    # --- making the larger parts ---
+
+    def _make_gossiping(self, place: Place) -> Gossiping:
+        config, ports = self._config, self._ports
+        record = MemberRecord(
+            identity=self.me.identity,
+            generation=self.me.generation,
+            version=1,
+            heartbeat=0,
+            address=place.address,
+            status=Status.JOINING,
+            zone=place.zone,
+            weight=place.weight,
+            protocol=PROTOCOL_VERSION,
+        )
+        settings = GossipSettings(
+            heartbeat_interval_s=config.heartbeat_interval,
+            indirect_probes=config.indirect_probes,
+            suspicion_rounds=config.suspicion_rounds,
+        )
+        return Gossiping(
+            Gossip(record, settings, ports.rng, ports.clock.monotonic()),
+            self._peers,
+            self.epochs,
+            ports.clock,
+            self._tasks,
+            ports.home,
+            lambda: self._load.report(ports.engine.usage()),
+            config.heartbeat_interval,
+            self._failed,
+            self._log,
+        )
+
+    def _make_joining(self, place: Place) -> Joining:
+        config, ports = self._config, self._ports
+        terms = GenesisTerms(
+            seeds=tuple(sorted(set(place.seeds))) or (place.address,),
+            quorums=Quorums(config.replication_factor, config.write_quorum, config.read_quorum),
+            tokens_per_weight=config.tokens_per_weight,
+            settings={"allow_weak_quorums": True} if config.allow_weak_quorums else {},
+        )
+        return Joining(
+            self._peers,
+            self.epochs,
+            ports.engine,
+            self.gossiping,
+            terms,
+            list(ports.home.peers().values()),
+            ports.rng,
+            config.rpc_timeout,
+            self._log,
+        )
+
+    def _make_puller(self, epoch: Epoch) -> Puller:
+        config, ports = self._config, self._ports
+
+        def report(progress: HandoffProgress) -> None:
+            self.gossiping.say(handoff=progress)
+
+        return Puller(
+            self.me.identity,
+            epoch,
+            self.epochs,
+            ports.engine,
+            self._fenced,
+            Throttle(ports.clock, config.handoff_rate),
+            self.gossiping.is_down,
+            report,
+            ports.rng,
+            config.rpc_timeout,
+            self._log,
+        )
+
+    def _make_dispatcher(self) -> Dispatcher:
+        dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, self._log)
+
+        async def leave(envelope: Envelope, message: RequestLeave) -> Acknowledged:
+            self.gossiping.leave()
+            return Acknowledged()
+
+        dispatcher.register(Hello, self._joining.hello)
+        dispatcher.register(ConfirmGenesis, self._joining.confirm)
+        dispatcher.register(Exchange, self.gossiping.on_exchange)
+        dispatcher.register(News, self.gossiping.on_news)
+        dispatcher.register(ProbeRequest, self.gossiping.on_probe)
+        dispatcher.register(Ping, self.gossiping.on_ping)
+        dispatcher.register(PushRecord, self.gossiping.on_push_record)
+        dispatcher.register(FetchRecord, self.gossiping.on_fetch_record)
+        dispatcher.register(Prepare, lambda _, message: self._agreement.prepare(message))
+        dispatcher.register(Accept, lambda _, message: self._agreement.accept(message))
+        dispatcher.register(RequestLeave, leave)
+        dispatcher.register(DataBatch, lambda _, message: self._replica.serve(message))
+        dispatcher.register(Scan, lambda _, message: self._replica.scan(message))
+        dispatcher.register(SizeQuery, lambda _, message: self._replica.size(message))
+        return dispatcher

@@ -1,0 +1,204 @@
+"""What a node does for clients and for people, as the rpc border sees it: plain values and two protocols.
+
+The border translates messages to these values and back; who implements ``Operations`` and ``Administration``
+knows nothing of gRPC. Whatever is refused is an ``OperationError`` (``errors``); anything else is a defect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from ..identity import Identity
+from ..membership.record import HandoffProgress, LoadReport
+from ..ring.epoch import EpochRecord
+from .quorum.version import Version
+
+
+class Level(StrEnum):
+    """How many replicas must answer, relative to the ring's settings."""
+
+    ONE = "one"
+    QUORUM = "quorum"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Consistency:
+    """How many replicas must answer: ``replicas`` of them when above 0, else as ``level`` says."""
+
+    level: Level = Level.QUORUM
+    replicas: int = 0
+    """An explicit r for a read, w for a write."""
+
+
+QUORUM = Consistency()
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    key: bytes
+    timeout_s: float
+    consistency: Consistency = QUORUM
+    seen_timestamp: int = 0
+    """The highest version timestamp the caller has seen; keeps one client's order across coordinators."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    key: bytes
+    value: bytes
+    timeout_s: float
+    consistency: Consistency = QUORUM
+    seen_timestamp: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    key: bytes
+    timeout_s: float
+    consistency: Consistency = QUORUM
+    seen_timestamp: int = 0
+
+
+Operation = Get | Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class GetResult:
+    value: bytes | None
+    version: Version | None
+    """Of the value or of the tombstone; None when the key was never seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class WriteResult:
+    version: Version
+    superseded: bool = False
+    """A newer version already stood."""
+
+
+OperationResult = GetResult | WriteResult
+
+
+class Operations(Protocol):
+    """The coordinator: any node serves any key."""
+
+    async def execute(self, operation: Operation) -> OperationResult:
+        """GetResult for a Get, WriteResult for a Put or a Delete, within the operation's ``timeout_s``.
+
+        Raises OperationError.
+        """
+        ...
+
+    def keys(
+        self, prefix: bytes, after_key: bytes | None, timeout_s: float
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Live keys in token order, each once, from the one after ``after_key`` on.
+
+        ``timeout_s`` bounds each internal step, not the listing. Raises OperationError.
+        """
+        ...
+
+
+# --- administration -----------------------------------------------------------------------------------------
+
+
+class NodeState(StrEnum):
+    """A member as the asked node sees it: what it says of itself, unless it seems not to be there."""
+
+    JOINING = "joining"
+    SERVING = "serving"
+    LEAVING = "leaving"
+    SUSPECT = "suspect"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeStatus:
+    identity: Identity
+    address: str
+    zone: str
+    weight: float
+    state: NodeState
+    owner: bool
+    generation: int
+    heartbeat_age_s: float
+    ownership: float
+    """Share of all copies; sums to 1 over owners."""
+    keys: int
+    epoch: int
+    """Number of the newest epoch record the node is known to have adopted."""
+    load: LoadReport = field(default_factory=LoadReport)
+    handoff: HandoffProgress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterStatus:
+    """The cluster in the view of the node ``answered_by``."""
+
+    cluster_id: str
+    epoch: int
+    changing: bool
+    synced: bool
+    nodes: tuple[NodeStatus, ...]
+    answered_by: str
+    replication_factor: int
+    write_quorum: int
+    read_quorum: int
+    notes: tuple[str, ...] = ()
+    """Why the cluster is not synced, and anything else a person should know, one sentence each."""
+
+
+@dataclass(frozen=True, slots=True)
+class RingView:
+    """The newest record a node has, and where each owner listens as far as it knows."""
+
+    record: EpochRecord | None
+    addresses: Mapping[Identity, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaReport:
+    """What one replica holds of a key."""
+
+    name: str
+    state: NodeState
+    answered: bool
+    version: Version | None = None
+    """None when the replica holds nothing, or did not answer."""
+    tombstone: bool = False
+    bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    key: bytes
+    token: int
+    epoch: int
+    replicas: tuple[ReplicaReport, ...]
+    reachable: int
+    read_quorum: int
+    write_quorum: int
+
+
+class Administration(Protocol):
+    """Looking at the cluster and changing it."""
+
+    def status(self) -> ClusterStatus: ...
+
+    def ring(self) -> RingView: ...
+
+    async def explain(self, key: bytes) -> Explanation:
+        """Asks every replica of the key, now. Raises OperationError."""
+        ...
+
+    async def leave(self, name: str, timeout_s: float) -> None:
+        """Returns when the node has handed everything off and left the ring. Raises OperationError."""
+        ...
+
+    async def remove(self, name: str, timeout_s: float) -> None:
+        """Returns when the ring no longer has the node, which must be down. Raises OperationError."""
+        ...

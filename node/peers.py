@@ -1,0 +1,108 @@
+"""Calling peers: envelopes, addresses, clocks, and what a reply that is not an answer means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ..identity import Identity
+from .errors import ClockSkew, PeerRefused, PeerTimeout, PeerUnreachable
+from .messages import (
+    Acknowledged,
+    DataReply,
+    Envelope,
+    EpochMismatch,
+    Refusal,
+    RefusalCode,
+    Reply,
+    ReplyBody,
+    Request,
+    RequestBody,
+    ScanReply,
+)
+from .ports import Transport
+from .quorum.clock import HybridClock
+
+B = TypeVar("B")
+
+
+@dataclass(frozen=True, slots=True)
+class Self:
+    """Who this process is to its peers."""
+
+    identity: Identity
+    generation: int
+    address: str
+
+
+class Peers:
+    """Calls by identity. ``address_of`` gives the address that gossip knows, ``cluster_id`` the cluster's."""
+
+    def __init__(
+        self,
+        me: Self,
+        transport: Transport,
+        clock: HybridClock,
+        address_of: Callable[[Identity], str | None],
+        cluster_id: Callable[[], str],
+    ) -> None:
+        self.me = me
+        self._transport = transport
+        self._clock = clock
+        self._address_of = address_of
+        self._cluster_id = cluster_id
+
+    async def call(
+        self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float
+    ) -> B | EpochMismatch:
+        """Ask ``to``; returns the expected answer or an EpochMismatch.
+
+        Raises PeerUnreachable (certainly not handled), PeerRefused (handled by refusing) or PeerTimeout.
+        """
+        address = self._address_of(to)
+        if address is None:
+            raise PeerUnreachable(f"no address is known for {to.name}")
+        reply = await self.call_address(address, body, timeout_s, to)
+        if isinstance(reply.body, expect | EpochMismatch):
+            return reply.body
+        raise PeerRefused(f"{to.name} answered with {type(reply.body).__name__}")
+
+    async def ask(self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float) -> B:
+        """Like ``call`` for requests that have nothing to do with epochs."""
+        answer = await self.call(to, body, expect, timeout_s)
+        if isinstance(answer, EpochMismatch):
+            raise PeerRefused(f"{to.name} is at another epoch")
+        return answer
+
+    async def tell(self, to: Identity, body: RequestBody, timeout_s: float) -> None:
+        await self.ask(to, body, Acknowledged, timeout_s)
+
+    async def call_address(
+        self, address: str, body: RequestBody, timeout_s: float, to: Identity | None = None
+    ) -> Reply:
+        """Ask whoever listens at ``address``; raises as ``call`` does."""
+        reply = await self._transport.call(address, Request(self._envelope(to), body), timeout_s=timeout_s)
+        if isinstance(reply.body, Refusal):
+            if reply.body.code is RefusalCode.WRONG_DESTINATION:
+                raise PeerUnreachable(f"{address}: {reply.body.reason}")
+            raise PeerRefused(f"{address} refused: {reply.body.reason}")
+        self._follow_clock(reply.timestamp, reply.body)
+        return reply
+
+    def _follow_clock(self, timestamp: int, body: ReplyBody) -> None:
+        try:
+            self._clock.observe(timestamp)
+        except ClockSkew as skew:
+            if isinstance(body, DataReply | ScanReply):
+                raise PeerTimeout(f"a reply that cannot be counted: {skew}") from skew
+
+    def _envelope(self, to: Identity | None) -> Envelope:
+        return Envelope(
+            source=self.me.identity,
+            generation=self.me.generation,
+            address=self.me.address,
+            cluster_id=self._cluster_id(),
+            destination=to,
+            timestamp=self._clock.current(),
+        )

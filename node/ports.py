@@ -1,0 +1,46 @@
+"""The ports through which a node meets the world: clock, random, transport (and the storage engine).
+
+Production binds them to the event loop, gRPC and RocksDB; the simulator to virtual time, an in-memory network
+and an in-memory engine. Nothing else in ``node`` reads a clock, draws a random number or opens a socket.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from .messages import Reply, Request
+
+
+class Clock(Protocol):
+    def monotonic(self) -> float:
+        """Seconds since some fixed instant; never goes back."""
+
+    def wall_ms(self) -> int:
+        """Milliseconds since the Unix epoch, as this machine believes; may jump either way."""
+
+    def process_cpu_s(self) -> float:
+        """CPU seconds this process has used."""
+
+
+Handler = Callable[[Request], Awaitable[Reply]]
+"""Answers a peer's request; what it raises is a defect, since every refusal is a reply."""
+
+
+class Transport(Protocol):
+    """Calls peers. The source and destination of a call are named in its envelope.
+
+    Serving is not part of it: a handler is registered with ``rpc.server``, or with the simulator's network.
+    """
+
+    async def call(self, address: str, request: Request, *, timeout_s: float) -> Reply:
+        """One request, one reply.
+
+        Raises PeerUnreachable when the request was certainly not handled, PeerTimeout when it may have been.
+        """
+
+    async def close(self) -> None: ...
+
+
+Random = random.Random

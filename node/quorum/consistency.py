@@ -1,0 +1,82 @@
+"""What a request's consistency asks of each live ring. Pure.
+
+Quorum and anything stronger is asked of every live ring. What is weaker than quorum promises less, and while
+the ring changes asks the old ring only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...ring.hashing import token_of
+from ...ring.ring import Ring
+from ..epochs import Epoch
+from ..errors import InvalidRequest
+from ..operations import Consistency, Level
+from .tally import Requirement
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    replies: tuple[Requirement, ...]
+    holders: tuple[Requirement, ...]
+    """Copies that a version must be known to have before it is returned; none for weak reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class WritePlan:
+    acknowledgements: tuple[Requirement, ...]
+    everyone: tuple[Requirement, ...]
+    """Whom the write is sent to: all replicas of all live rings, whatever must be acknowledged."""
+
+
+def plan_read(epoch: Epoch, key: bytes, consistency: Consistency) -> ReadPlan:
+    token = token_of(key)
+    strict = [_strict(ring, ring.r, consistency) for ring in epoch.rings]
+    if None in strict:
+        old = epoch.rings[0]
+        return ReadPlan((Requirement(old.preference_list(token), _asked(old, consistency)),), ())
+    return ReadPlan(
+        tuple(
+            Requirement(ring.preference_list(token), needed)
+            for ring, needed in zip(epoch.rings, strict, strict=True)
+            if needed is not None
+        ),
+        tuple(Requirement(ring.preference_list(token), ring.w) for ring in epoch.rings),
+    )
+
+
+def plan_write(epoch: Epoch, key: bytes, consistency: Consistency) -> WritePlan:
+    token = token_of(key)
+    everyone = tuple(Requirement(ring.preference_list(token), ring.n) for ring in epoch.rings)
+    strict = [_strict(ring, ring.w, consistency) for ring in epoch.rings]
+    if None in strict:
+        old = epoch.rings[0]
+        return WritePlan((Requirement(old.preference_list(token), _asked(old, consistency)),), everyone)
+    return WritePlan(
+        tuple(
+            Requirement(part.replicas, needed)
+            for part, needed in zip(everyone, strict, strict=True)
+            if needed is not None
+        ),
+        everyone,
+    )
+
+
+def _strict(ring: Ring, quorum: int, consistency: Consistency) -> int | None:
+    """Replicas to wait for in ``ring`` when the request is no weaker than its quorum; None when it is weaker."""
+    asked = _asked(ring, consistency)
+    if consistency.replicas == 0 and consistency.level is Level.QUORUM:
+        return quorum
+    return asked if asked >= quorum else None
+
+
+def _asked(ring: Ring, consistency: Consistency) -> int:
+    if consistency.replicas:
+        if consistency.replicas > ring.spec.quorums.replication_factor:
+            raise InvalidRequest(
+                f"{consistency.replicas} replicas were asked for, but each key has "
+                f"{ring.spec.quorums.replication_factor}"
+            )
+        return min(consistency.replicas, ring.n)
+    return ring.n if consistency.level is Level.ALL else 1

@@ -1,0 +1,126 @@
+"""The coordinator: serves clients' operations on any key, by quorum over every live ring."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from ..epochs import Epochs
+from ..errors import ClockSkew, InvalidRequest, OperationError, Overloaded, Unavailable
+from ..events import Event, EventLog
+from ..load import LoadMeter
+from ..operations import Delete, Get, GetResult, Operation, OperationResult, Put, WriteResult
+from ..peers import Self
+from ..storage.engine import Entry
+from .clock import HybridClock
+from .listing import KeyListing
+from .read import ReadFlow
+from .replicas import Replicas
+from .version import Version
+from .write import WriteFlow
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_key_bytes: int
+    max_value_bytes: int
+    max_in_flight: int
+
+
+class Coordinator:
+    def __init__(
+        self,
+        me: Self,
+        epochs: Epochs,
+        replicas: Replicas,
+        listing: KeyListing,
+        clock: HybridClock,
+        load: LoadMeter,
+        limits: Limits,
+        rng: random.Random,
+        log: EventLog,
+    ) -> None:
+        self._me = me
+        self._epochs = epochs
+        self._replicas = replicas
+        self._listing = listing
+        self._clock = clock
+        self._load = load
+        self._limits = limits
+        self._rng = rng
+        self._log = log
+        self._stopping = False
+
+    def refuse_new(self) -> None:
+        """From now on refuse operations; those under way go on."""
+        self._stopping = True
+
+    async def drained(self, timeout_s: float) -> None:
+        """Return when no operation is under way, or at the timeout."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        while self._load.in_flight and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.01)
+
+    async def execute(self, operation: Operation) -> OperationResult:
+        """See Operations.execute."""
+        self._admit(operation)
+        deadline_s = asyncio.get_running_loop().time() + operation.timeout_s
+        with self._load.coordinating():
+            try:
+                if isinstance(operation, Get):
+                    return await self._read(operation, deadline_s)
+                return await self._write(operation, deadline_s)
+            except InvalidRequest:
+                raise
+            except OperationError as error:
+                self._log.emit(
+                    Event.QUORUM_FAILED,
+                    operation=type(operation).__name__.lower(),
+                    key=operation.key.decode("utf-8", "backslashreplace"),
+                    reason=str(error),
+                    maybe_applied=error.maybe_applied,
+                )
+                raise
+
+    def keys(
+        self, prefix: bytes, after_key: bytes | None, timeout_s: float
+    ) -> AsyncGenerator[list[bytes], None]:
+        """See Operations.keys."""
+        return self._listing.keys(prefix, after_key, timeout_s)
+
+    async def _read(self, get: Get, deadline_s: float) -> GetResult:
+        flow = ReadFlow(self._epochs, self._replicas, self._rng, get.consistency, deadline_s)
+        entry = await flow.run(get.key)
+        return GetResult(entry.value, entry.version) if entry is not None else GetResult(None, None)
+
+    async def _write(self, operation: Put | Delete, deadline_s: float) -> WriteResult:
+        record = self._epochs.record
+        floor = record.floor if record is not None else 0
+        timestamp = self._clock.draw(above=max(floor, operation.seen_timestamp))
+        version = Version(timestamp, self._me.identity.disk_id, self._me.generation)
+        flow = WriteFlow(self._epochs, self._replicas, self._rng, operation.consistency, deadline_s)
+        value = operation.value if isinstance(operation, Put) else None
+        return await flow.run(operation.key, Entry(version, value))
+
+    def _admit(self, operation: Operation) -> None:
+        """Raise for what must not be begun; certainly nothing was done."""
+        limits = self._limits
+        if not 0 < len(operation.key) <= limits.max_key_bytes:
+            raise InvalidRequest(f"a key has 1 to {limits.max_key_bytes} bytes, not {len(operation.key)}")
+        if isinstance(operation, Put) and len(operation.value) > limits.max_value_bytes:
+            raise InvalidRequest(
+                f"a value has at most {limits.max_value_bytes} bytes, not {len(operation.value)}"
+            )
+        if self._stopping:
+            raise Unavailable("the operation was not done: this node is stopping")
+        if self._load.in_flight >= limits.max_in_flight:
+            raise Overloaded(f"the operation was not done: {limits.max_in_flight} are under way already")
+        try:
+            self._clock.observe(operation.seen_timestamp)
+        except ClockSkew as skew:
+            raise Unavailable(
+                f"the operation was not done: the client has seen a version {skew.ahead_s:.1f} s ahead of "
+                "this node's clock; ask another node"
+            ) from skew

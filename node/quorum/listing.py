@@ -1,0 +1,124 @@
+"""Listing keys: a merge, in token order, of what the replicas of each range hold.
+
+A page of every usable owner's keys is read side by side; up to the shortest page's end the merge is complete,
+provided that r replicas of every range are among those read. A key counts only from nodes in its own lists, the
+newest version decides whether it is live, and a new epoch starts the page again after the last key given out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+from ...identity import Identity
+from ...ring.hashing import TOKEN_SPACE, token_of
+from ...ring.span import Span
+from ..epochs import Epoch, Epochs
+from ..errors import InvalidRequest, OperationTimeout, PeerError, Unavailable
+from ..fenced import FencedPeers
+from ..messages import EpochMismatch, Scan, ScanPurpose, ScanReply
+from ..storage.engine import Cursor, Entry
+from .replica import Replica
+from .replicas import Replicas
+
+FROM_TOKEN_ZERO = Span(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
+"""The whole ring, scanned in token order."""
+PAGE_ENTRIES = 2000
+PAGE_BYTES = 1 << 20
+MAX_TRIES = 20
+RETRY_PAUSE_S = 0.1
+
+Page = dict[Identity, ScanReply]
+
+
+class KeyListing:
+    def __init__(
+        self, epochs: Epochs, peers: FencedPeers, replicas: Replicas, replica: Replica, max_key_bytes: int
+    ) -> None:
+        self._epochs = epochs
+        self._peers = peers
+        self._replicas = replicas
+        self._replica = replica
+        self._max_key_bytes = max_key_bytes
+
+    async def keys(
+        self, prefix: bytes, after_key: bytes | None, timeout_s: float
+    ) -> AsyncGenerator[list[bytes], None]:
+        """Batches of live keys in token order. Raises OperationError when a range has too few replicas."""
+        for given in (prefix, after_key or b""):
+            if len(given) > self._max_key_bytes:
+                raise InvalidRequest(f"a key has at most {self._max_key_bytes} bytes, not {len(given)}")
+        after = Cursor(token_of(after_key), after_key) if after_key else None
+        while True:
+            epoch, page = await self._page(prefix, after, timeout_s)
+            end = _complete_up_to(page)
+            live = [key for key, entry in _merged(epoch, page, end) if not entry.tombstone]
+            if live:
+                yield live
+            if end is None:
+                return
+            after = end
+
+    async def _page(self, prefix: bytes, after: Cursor | None, timeout_s: float) -> tuple[Epoch, Page]:
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        for _ in range(MAX_TRIES):
+            epoch = self._epochs.current
+            if epoch is None:
+                raise Unavailable("this node belongs to no cluster yet")
+            owners = self._replicas.ranked(
+                sorted({owner for spec in epoch.record.live_rings for owner in spec.owners})
+            )
+            if not _covers(epoch, owners):
+                raise Unavailable("some range has too few replicas up to list its keys")
+            scan = Scan(
+                epoch.stamp, ScanPurpose.KEYS, FROM_TOKEN_ZERO, after, PAGE_ENTRIES, PAGE_BYTES, prefix
+            )
+            page = await self._ask(owners, scan, timeout_s)
+            if self._epochs.stamp == epoch.stamp and _covers(epoch, list(page)):
+                return epoch, page
+            if asyncio.get_running_loop().time() > deadline_s:
+                break
+            await asyncio.sleep(RETRY_PAUSE_S)
+        raise OperationTimeout("too few replicas answered the listing in time", maybe_applied=False)
+
+    async def _ask(self, owners: Sequence[Identity], scan: Scan, timeout_s: float) -> Page:
+        replies = await asyncio.gather(*(self._scan(owner, scan, timeout_s) for owner in owners))
+        return {o: reply for o, reply in zip(owners, replies, strict=True) if isinstance(reply, ScanReply)}
+
+    async def _scan(self, owner: Identity, scan: Scan, timeout_s: float) -> ScanReply | EpochMismatch | None:
+        if owner == self._replicas.me:
+            return await self._replica.scan(scan)
+        try:
+            return await self._peers.call(owner, scan, ScanReply, timeout_s)
+        except PeerError:
+            return None  # the page is tried again unless the others cover every range
+
+
+def _covers(epoch: Epoch, owners: Sequence[Identity]) -> bool:
+    """Whether r replicas of every range of every live ring are among ``owners``."""
+    return all(
+        sum(owner in owners for owner in found.preference_list) >= ring.r
+        for ring in epoch.rings
+        for found in ring.ranges()
+    )
+
+
+def _complete_up_to(page: Page) -> Cursor | None:
+    """Where the shortest page ends; None when no page has more to come."""
+    return min((reply.next for reply in page.values() if reply.next is not None), default=None)
+
+
+def _merged(epoch: Epoch, page: Page, end: Cursor | None) -> list[tuple[bytes, Entry]]:
+    """The newest entry of each key up to ``end``, in token order, from the replicas of that key alone."""
+    newest: dict[Cursor, Entry] = {}
+    for owner, reply in page.items():
+        for key, entry in reply.entries:
+            place = Cursor(token_of(key), key)
+            if end is not None and place > end:
+                break
+            if not any(owner in ring.preference_list(place.token) for ring in epoch.rings):
+                continue
+            held = newest.get(place)
+            if held is None or entry.version > held.version:
+                newest[place] = entry
+    return [(place.key, newest[place]) for place in sorted(newest)]

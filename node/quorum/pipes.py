@@ -1,0 +1,149 @@
+"""Pipes to replicas: single operations ride in batches.
+
+While one batch to a replica is in flight, what comes meanwhile rides in the next. An operation's callback is
+called exactly once, with the replica's result or with ``Undelivered``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...identity import Identity
+from ...ring.epoch import EpochStamp
+from ..errors import NodeError, PeerRefused, PeerUnreachable
+from ..fenced import FencedPeers
+from ..messages import DataBatch, DataReply, EpochMismatch, Merge, Read, Result
+from .replica import Replica
+
+MAX_BATCH_OPERATIONS = 512
+MAX_BATCH_BYTES = 4 << 20
+MAX_WAITING = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Undelivered:
+    """No result came from the replica."""
+
+    maybe_applied: bool
+    reason: str
+
+
+Outcome = Result | Undelivered
+OnOutcome = Callable[[Identity, Outcome], None]
+Send = Callable[[DataBatch], Awaitable[DataReply | EpochMismatch]]
+
+
+class _Waiting(NamedTuple):
+    epoch: EpochStamp
+    operation: Read | Merge
+    on_outcome: OnOutcome
+
+
+class Pipe:
+    """The way to one replica."""
+
+    def __init__(self, to: Identity, send: Send) -> None:
+        self._to = to
+        self._send = send
+        self._waiting: deque[_Waiting] = deque()
+        self._draining: asyncio.Task[None] | None = None
+
+    @property
+    def depth(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            on_outcome(self._to, Undelivered(False, f"too much waits for {self._to.name}"))
+            return
+        self._waiting.append(_Waiting(epoch, operation, on_outcome))
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def close(self) -> None:
+        if self._draining is not None:
+            self._draining.cancel()
+            await asyncio.gather(self._draining, return_exceptions=True)
+        while self._waiting:
+            self._waiting.popleft().on_outcome(self._to, Undelivered(False, "the node is stopping"))
+
+    async def _drain(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._take()
+                outcomes: list[Outcome] = [Undelivered(True, "the node is stopping")] * len(batch)
+                try:
+                    outcomes = await self._deliver(batch)
+                finally:
+                    for waiting, outcome in zip(batch, outcomes, strict=True):
+                        waiting.on_outcome(self._to, outcome)
+        finally:
+            self._draining = None
+
+    def _take(self) -> list[_Waiting]:
+        """The next operations that share an epoch, within the bounds of a batch."""
+        batch = [self._waiting.popleft()]
+        size = _weight(batch[0].operation)
+        while self._waiting and len(batch) < MAX_BATCH_OPERATIONS and size < MAX_BATCH_BYTES:
+            if self._waiting[0].epoch != batch[0].epoch:
+                break
+            batch.append(self._waiting.popleft())
+            size += _weight(batch[-1].operation)
+        return batch
+
+    async def _deliver(self, batch: list[_Waiting]) -> list[Outcome]:
+        message = DataBatch(batch[0].epoch, tuple(waiting.operation for waiting in batch))
+        try:
+            reply = await self._send(message)
+        except (PeerUnreachable, PeerRefused) as error:
+            return [Undelivered(False, str(error))] * len(batch)
+        except NodeError as error:
+            return [Undelivered(True, str(error))] * len(batch)
+        if isinstance(reply, EpochMismatch):
+            return [Undelivered(False, f"{self._to.name} is at another epoch")] * len(batch)
+        if len(reply.results) != len(batch) or reply.epoch != message.epoch:
+            return [Undelivered(True, f"{self._to.name} sent a reply that does not fit")] * len(batch)
+        return list(reply.results)
+
+
+def _weight(operation: Read | Merge) -> int:
+    if isinstance(operation, Merge) and operation.entry.value is not None:
+        return len(operation.key) + len(operation.entry.value)
+    return len(operation.key)
+
+
+class Pipes:
+    """A pipe to every replica; the one to this node itself has no network in it."""
+
+    def __init__(self, peers: FencedPeers, replica: Replica, rpc_timeout_s: float) -> None:
+        self._peers = peers
+        self._replica = replica
+        self._rpc_timeout_s = rpc_timeout_s
+        self._pipes: dict[Identity, Pipe] = {}
+
+    def to(self, replica: Identity) -> Pipe:
+        pipe = self._pipes.get(replica)
+        if pipe is None:
+            pipe = self._pipes[replica] = Pipe(replica, self._sender(replica))
+        return pipe
+
+    @property
+    def depth(self) -> int:
+        return sum(pipe.depth for pipe in self._pipes.values())
+
+    async def close(self) -> None:
+        for pipe in self._pipes.values():
+            await pipe.close()
+
+    def _sender(self, replica: Identity) -> Send:
+        if replica == self._peers.me:
+            return self._replica.serve
+
+        async def send(batch: DataBatch) -> DataReply | EpochMismatch:
+            return await self._peers.call(replica, batch, DataReply, self._rpc_timeout_s)
+
+        return send

@@ -1,0 +1,104 @@
+"""This node as a replica: applies and reads what coordinators ask, under the epoch they name.
+
+The epoch check and the step that follows it are one uninterrupted piece of code (no await between them), and
+nothing is answered before an fsync covers it, a read of another's fresh write included.
+"""
+
+from __future__ import annotations
+
+from ..epochs import Epochs
+from ..errors import Corruption
+from ..load import LoadMeter
+from ..messages import (
+    DataBatch,
+    DataReply,
+    EpochMismatch,
+    FailedResult,
+    Merge,
+    MergeKind,
+    MergeResult,
+    Read,
+    ReadResult,
+    Result,
+    Scan,
+    ScanPurpose,
+    ScanReply,
+    SizeQuery,
+    SizeReply,
+    checksum_of,
+)
+from ..storage.engine import Engine, Entry
+from ...ring.epoch import EpochStamp
+
+
+class Replica:
+    def __init__(self, engine: Engine, epochs: Epochs, load: LoadMeter) -> None:
+        self._engine = engine
+        self._epochs = epochs
+        self._load = load
+
+    async def serve(self, batch: DataBatch) -> DataReply | EpochMismatch:
+        with self._load.serving(len(batch.operations)):
+            await self._epochs.settled()
+            if (mismatch := self._mismatch(batch.epoch)) is not None:
+                return mismatch
+            results, durable = self._apply(batch)
+            if not durable:
+                await self._engine.durable()
+        return DataReply(batch.epoch, results, self._load.queue_depth, self._load.service_time_ms)
+
+    async def scan(self, request: Scan) -> ScanReply | EpochMismatch:
+        await self._epochs.settled()
+        if (mismatch := self._mismatch(request.epoch)) is not None:
+            return mismatch
+        chunk = self._engine.scan(
+            request.span, request.after, request.max_entries, request.max_bytes, request.prefix
+        )
+        await self._engine.durable()
+        entries = chunk.entries
+        if request.purpose is ScanPurpose.KEYS:
+            entries = tuple(
+                (key, entry if entry.tombstone else Entry(entry.version, b"")) for key, entry in entries
+            )
+        return ScanReply(request.epoch, entries, chunk.next, checksum_of(entries))
+
+    async def size(self, request: SizeQuery) -> SizeReply | EpochMismatch:
+        await self._epochs.settled()
+        if (mismatch := self._mismatch(request.epoch)) is not None:
+            return mismatch
+        return SizeReply(tuple(self._engine.size(span) for span in request.spans))
+
+    def _mismatch(self, epoch: EpochStamp) -> EpochMismatch | None:
+        mine = self._epochs.stamp
+        if mine == epoch:
+            return None
+        newer = mine is not None and mine.number > epoch.number
+        return EpochMismatch(mine, self._epochs.record if newer else None)
+
+    def _apply(self, batch: DataBatch) -> tuple[tuple[Result, ...], bool]:
+        """Results in the order of the operations, and whether all they tell of is on disk already."""
+        record = self._epochs.record
+        floor = record.floor if record is not None else 0
+        merges = [op for op in batch.operations if isinstance(op, Merge) and not _below(op, floor)]
+        standing = iter(self._engine.merge([(op.key, op.entry) for op in merges]) if merges else ())
+        durable = not merges
+        results: list[Result] = []
+        for operation in batch.operations:
+            if isinstance(operation, Read):
+                results.append(self._read(operation.key))
+                durable = durable and self._engine.is_durable(operation.key)
+            elif _below(operation, floor):
+                results.append(MergeResult(operation.entry.version, below_floor=True))
+            else:
+                results.append(MergeResult(next(standing)))
+        return tuple(results), durable
+
+    def _read(self, key: bytes) -> Result:
+        try:
+            return ReadResult(self._engine.get(key))
+        except Corruption as corruption:
+            return FailedResult(str(corruption))
+
+
+def _below(operation: Merge, floor: int) -> bool:
+    return operation.kind is MergeKind.WRITE and operation.entry.version.timestamp <= floor

@@ -1,0 +1,53 @@
+"""The replicas as a coordinator sees them: who is worth asking, in which order, and the pipes to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from ...identity import Identity
+from ...membership.record import LoadReport
+from ...ring.epoch import EpochStamp
+from ..messages import Merge, Read
+from .pipes import OnOutcome, Pipes
+from .ranking import rank
+from .tally import Requirement
+
+
+class LiveView(Protocol):
+    """What gossip knows of members."""
+
+    def is_down(self, member: Identity) -> bool:
+        """Whether the member is thought down (or was never heard of). Members under suspicion are not down."""
+
+    def load_of(self, member: Identity) -> LoadReport | None: ...
+
+
+class Replicas:
+    def __init__(self, me: Identity, pipes: Pipes, view: LiveView) -> None:
+        self.me = me
+        self._pipes = pipes
+        self._view = view
+
+    def usable(self, replica: Identity) -> bool:
+        return replica == self.me or not self._view.is_down(replica)
+
+    def ranked(self, replicas: Iterable[Identity]) -> list[Identity]:
+        """The usable ones, best first."""
+        return rank((r for r in replicas if self.usable(r)), self.me, self._view.load_of)
+
+    def short_of(self, requirements: Sequence[Requirement]) -> str | None:
+        """Why the requirements cannot be met by who is up, in words; None when they can."""
+        for part in requirements:
+            down = [replica.name for replica in part.replicas if not self.usable(replica)]
+            if len(part.replicas) - len(down) < part.needed:
+                return (
+                    f"{part.needed} of {len(part.replicas)} replicas are needed and "
+                    f"{len(part.replicas) - len(down)} are up ({', '.join(down)} down)"
+                )
+        return None
+
+    def submit(
+        self, replica: Identity, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome
+    ) -> None:
+        self._pipes.to(replica).submit(epoch, operation, on_outcome)

@@ -1,0 +1,130 @@
+"""The path of a write.
+
+It goes to every replica of every live ring at once and is acknowledged when each live ring has its w
+acknowledgements under one epoch. Whatever is tried again is the same version: a second version would order one
+write twice. Once any replica may have applied it, a failure says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from ...identity import Identity
+from ..epochs import Epoch, Epochs
+from ..errors import OperationError, OperationTimeout, Unavailable
+from ..messages import FailedResult, Merge, MergeKind, MergeResult
+from ..operations import Consistency, WriteResult
+from ..storage.engine import Entry
+from .attempt import Attempt, Ended
+from .consistency import plan_write
+from .pipes import Outcome, Undelivered
+from .replicas import Replicas
+from .tally import WriteTally, replicas_of
+from .version import Version
+
+RETRY_BACKOFF_S = (0.02, 0.5)
+"""First and longest pause before the same version is sent again."""
+
+
+@dataclass
+class Exposure:
+    """Where a write may have been applied, over all its attempts."""
+
+    unanswered: int = 0
+    applied: int = 0
+
+    @property
+    def maybe_applied(self) -> bool:
+        return self.unanswered > 0 or self.applied > 0
+
+
+class WriteFlow:
+    """One write, from its version to its acknowledgement."""
+
+    def __init__(
+        self,
+        epochs: Epochs,
+        replicas: Replicas,
+        rng: random.Random,
+        consistency: Consistency,
+        deadline_s: float,
+    ) -> None:
+        self._epochs = epochs
+        self._replicas = replicas
+        self._rng = rng
+        self._consistency = consistency
+        self._deadline_s = deadline_s
+        self._exposure = Exposure()
+
+    async def run(self, key: bytes, entry: Entry) -> WriteResult:
+        """Raises Unavailable when certainly not done, else OperationTimeout that says it may have been."""
+        merge = Merge(key, entry, MergeKind.WRITE)
+        for tries in range(1_000_000):
+            epoch = self._epochs.current
+            if epoch is None:
+                raise Unavailable("this node belongs to no cluster yet")
+            tally, ended, trouble = await self._attempt(epoch, merge)
+            if tally.reached and ended is Ended.DECIDED:
+                return WriteResult(entry.version, superseded=_newer(tally.newest, entry.version))
+            if ended is Ended.EXPIRED:
+                raise self._failure(f"{len(tally.acknowledged)} replicas acknowledged in time; {trouble}")
+            if ended is Ended.DECIDED:
+                await self._pause(tries, trouble)
+        raise self._failure("the ring changed too often")
+
+    async def _attempt(self, epoch: Epoch, merge: Merge) -> tuple[WriteTally, Ended, str]:
+        plan = plan_write(epoch, merge.key, self._consistency)
+        if (short := self._replicas.short_of(plan.acknowledgements)) is not None:
+            raise self._failure(short)
+        tally = WriteTally(plan.acknowledgements)
+        troubles: list[str] = []
+        with Attempt(self._epochs, self._deadline_s) as attempt:
+
+            def on_outcome(replica: Identity, outcome: Outcome) -> None:
+                self._count(tally, replica, outcome, troubles)
+                if tally.reached or tally.hopeless:
+                    attempt.decide()
+
+            for replica in replicas_of(plan.everyone):
+                if self._replicas.usable(replica):
+                    self._exposure.unanswered += 1
+                    self._replicas.submit(replica, epoch.stamp, merge, on_outcome)
+                else:
+                    tally.fail(replica)
+            ended = await attempt.ended()
+        return tally, ended, "; ".join(dict.fromkeys(troubles)) or "the others did not answer"
+
+    def _count(self, tally: WriteTally, replica: Identity, outcome: Outcome, troubles: list[str]) -> None:
+        if isinstance(outcome, MergeResult) and not outcome.below_floor:
+            self._exposure.unanswered -= 1
+            self._exposure.applied += 1
+            tally.acknowledge(replica, outcome.stands)
+            return
+        tally.fail(replica)
+        troubles.append(_reason(outcome))
+        if not (isinstance(outcome, Undelivered) and outcome.maybe_applied):
+            self._exposure.unanswered -= 1
+
+    async def _pause(self, tries: int, trouble: str) -> None:
+        shortest_s, longest_s = RETRY_BACKOFF_S
+        pause_s = min(longest_s, shortest_s * 2 ** min(tries, 10)) * (0.5 + self._rng.random())
+        if asyncio.get_running_loop().time() + pause_s >= self._deadline_s:
+            raise self._failure(trouble)
+        await asyncio.sleep(pause_s)
+
+    def _failure(self, why: str) -> OperationError:
+        if self._exposure.maybe_applied:
+            return OperationTimeout(f"the write may have happened: {why}", maybe_applied=True)
+        return Unavailable(f"the write was not done: {why}")
+
+
+def _reason(outcome: Outcome) -> str:
+    if isinstance(outcome, Undelivered | FailedResult):
+        return outcome.reason
+    return "the version is not above the settled floor"
+
+
+def _newer(stands: Version | None, written: Version) -> bool:
+    return stands is not None and stands > written

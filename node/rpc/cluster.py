@@ -1,0 +1,120 @@
+"""Serves people who look at the cluster and change it: proto/cluster.proto over ``Administration``."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import grpc
+
+from ...proto.generated import cluster_pb2, cluster_pb2_grpc
+from ..operations import Administration, ClusterStatus, Explanation, NodeStatus, ReplicaReport, RingView
+from .codec_values import encode_handoff, encode_identity, encode_load, encode_optional, encode_version
+from .kv import allowed_s
+from .status import Answering, ReportDefect
+
+CHANGE_TIMEOUT_S: Final = 600.0
+"""How long a leave or a removal may take when the caller does not say: handing off takes its time."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+def encode_node(node: NodeStatus) -> cluster_pb2.NodeStatus:
+    return cluster_pb2.NodeStatus(
+        identity=encode_identity(node.identity),
+        address=node.address,
+        zone=node.zone,
+        state=node.state,
+        owner=node.owner,
+        generation=node.generation,
+        heartbeat_age_s=node.heartbeat_age_s,
+        ownership=node.ownership,
+        keys=node.keys,
+        load=encode_load(node.load),
+        handoff=encode_optional(encode_handoff, node.handoff),
+        epoch=node.epoch,
+        weight=node.weight,
+    )
+
+
+def encode_status(status: ClusterStatus) -> cluster_pb2.StatusResponse:
+    return cluster_pb2.StatusResponse(
+        cluster_id=status.cluster_id,
+        epoch=status.epoch,
+        changing=status.changing,
+        synced=status.synced,
+        nodes=[encode_node(node) for node in status.nodes],
+        answered_by=status.answered_by,
+        notes=status.notes,
+        replication_factor=status.replication_factor,
+        write_quorum=status.write_quorum,
+        read_quorum=status.read_quorum,
+    )
+
+
+def encode_ring(view: RingView) -> cluster_pb2.RingResponse:
+    return cluster_pb2.RingResponse(
+        record=None if view.record is None else view.record.encoded,
+        addresses={str(identity): address for identity, address in sorted(view.addresses.items())},
+    )
+
+
+def encode_replica(replica: ReplicaReport) -> cluster_pb2.ReplicaReport:
+    return cluster_pb2.ReplicaReport(
+        name=replica.name,
+        state=replica.state,
+        answered=replica.answered,
+        version=encode_optional(encode_version, replica.version),
+        tombstone=replica.tombstone,
+        bytes=replica.bytes,
+    )
+
+
+def encode_explanation(explanation: Explanation) -> cluster_pb2.ExplainResponse:
+    return cluster_pb2.ExplainResponse(
+        key=explanation.key,
+        token=explanation.token,
+        epoch=explanation.epoch,
+        replicas=[encode_replica(replica) for replica in explanation.replicas],
+        reachable=explanation.reachable,
+        read_quorum=explanation.read_quorum,
+        write_quorum=explanation.write_quorum,
+    )
+
+
+class ClusterService(cluster_pb2_grpc.ClusterServicer):
+    def __init__(self, administration: Administration, report_defect: ReportDefect) -> None:
+        self._administration: Final = administration
+        self._report_defect: Final = report_defect
+
+    async def Status(
+        self, request: cluster_pb2.StatusRequest, context: Context
+    ) -> cluster_pb2.StatusResponse:
+        async with self._answering("Status", context):
+            return encode_status(self._administration.status())
+
+    async def Ring(self, request: cluster_pb2.RingRequest, context: Context) -> cluster_pb2.RingResponse:
+        async with self._answering("Ring", context):
+            return encode_ring(self._administration.ring())
+
+    async def Explain(
+        self, request: cluster_pb2.ExplainRequest, context: Context
+    ) -> cluster_pb2.ExplainResponse:
+        async with self._answering("Explain", context):
+            return encode_explanation(await self._administration.explain(request.key))
+
+    async def Leave(self, request: cluster_pb2.LeaveRequest, context: Context) -> cluster_pb2.LeaveResponse:
+        async with self._answering("Leave", context):
+            timeout_s = allowed_s(request.timeout, context, CHANGE_TIMEOUT_S)
+            await self._administration.leave(request.name, timeout_s)
+            return cluster_pb2.LeaveResponse()
+
+    async def Remove(
+        self, request: cluster_pb2.RemoveRequest, context: Context
+    ) -> cluster_pb2.RemoveResponse:
+        async with self._answering("Remove", context):
+            timeout_s = allowed_s(request.timeout, context, CHANGE_TIMEOUT_S)
+            await self._administration.remove(request.name, timeout_s)
+            return cluster_pb2.RemoveResponse()
+
+    def _answering(self, method: str, context: Context) -> Answering:
+        return Answering(method, context, self._report_defect)

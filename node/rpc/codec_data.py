@@ -1,0 +1,261 @@
+"""Encoding of the data lane's bodies.
+
+Batches and chunks are the hot path, so they travel by column (proto/peer.proto says how): encoding is one
+pass that appends to plain lists, decoding first checks that the columns fit together and then cannot fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from ...proto.generated import peer_pb2
+from ..messages import (
+    DataBatch,
+    DataReply,
+    FailedResult,
+    Merge,
+    MergeKind,
+    MergeResult,
+    Read,
+    ReadResult,
+    Result,
+    Scan,
+    ScanPurpose,
+    ScanReply,
+    SizeQuery,
+    SizeReply,
+)
+from ..quorum.version import Version
+from ..storage.engine import Entry
+from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
+from .codec_values import (
+    EnumTable,
+    decode_cursor,
+    decode_optional,
+    decode_span,
+    decode_stamp,
+    decode_versions,
+    encode_cursor,
+    encode_optional,
+    encode_span,
+    encode_stamp,
+    encode_versions,
+    expect,
+)
+
+PURPOSES = EnumTable(ScanPurpose, peer_pb2.ScanPurpose, "SCAN_PURPOSE_")
+
+# --- batches ------------------------------------------------------------------------------------------------
+
+READ: Final = 0
+WRITE, WRITE_TOMBSTONE, REPAIR, REPAIR_TOMBSTONE = 1, 2, 3, 4
+
+
+def encode_batch(batch: DataBatch) -> peer_pb2.DataBatch:
+    kinds, keys, versions, values = bytearray(), [], [], []
+    for operation in batch.operations:
+        keys.append(operation.key)
+        if isinstance(operation, Read):
+            kinds.append(READ)
+            continue
+        version, value = operation.entry
+        versions.append(version)
+        kind = REPAIR if operation.kind is MergeKind.REPAIR else WRITE
+        if value is None:
+            kinds.append(kind + 1)
+        else:
+            kinds.append(kind)
+            values.append(value)
+    return peer_pb2.DataBatch(
+        epoch=encode_stamp(batch.epoch),
+        kinds=bytes(kinds),
+        keys=keys,
+        versions=encode_versions(versions),
+        values=values,
+    )
+
+
+def decode_batch(message: peer_pb2.DataBatch) -> DataBatch:
+    kinds, versions = message.kinds, decode_versions(message.versions)
+    merges = len(kinds) - kinds.count(READ)
+    tombstones = kinds.count(WRITE_TOMBSTONE) + kinds.count(REPAIR_TOMBSTONE)
+    expect(max(kinds, default=0) <= REPAIR_TOMBSTONE, "an operation of an unknown kind")
+    expect(len(message.keys) == len(kinds), "a batch with more or fewer keys than operations")
+    expect(len(versions) == merges, "a batch with more or fewer versions than merges")
+    expect(
+        len(message.values) == merges - tombstones, "a batch with more or fewer values than merges of values"
+    )
+    operations = _operations(kinds, message.keys, versions, message.values)
+    return DataBatch(decode_stamp(message.epoch), operations)
+
+
+def _operations(
+    kinds: bytes, keys: Iterable[bytes], versions: Iterable[Version], values: Iterable[bytes]
+) -> tuple[Read | Merge, ...]:
+    next_version, next_value = iter(versions).__next__, iter(values).__next__
+    operations: list[Read | Merge] = []
+    for kind, key in zip(kinds, keys, strict=True):
+        if kind == READ:
+            operations.append(Read(key))
+            continue
+        value = None if kind in (WRITE_TOMBSTONE, REPAIR_TOMBSTONE) else next_value()
+        purpose = MergeKind.REPAIR if kind >= REPAIR else MergeKind.WRITE
+        operations.append(Merge(key, Entry(next_version(), value), purpose))
+    return tuple(operations)
+
+
+# --- results of a batch -------------------------------------------------------------------------------------
+
+ABSENT, FOUND, TOMBSTONE, MERGED, BELOW_FLOOR, FAILED = range(6)
+
+
+def encode_results(reply: DataReply) -> peer_pb2.DataResults:
+    kinds, versions, values, reasons = bytearray(), [], [], []
+    for result in reply.results:
+        if isinstance(result, MergeResult):
+            kinds.append(BELOW_FLOOR if result.below_floor else MERGED)
+            versions.append(result.stands)
+        elif isinstance(result, FailedResult):
+            kinds.append(FAILED)
+            reasons.append(result.reason)
+        elif result.entry is None:
+            kinds.append(ABSENT)
+        elif result.entry.value is None:
+            kinds.append(TOMBSTONE)
+            versions.append(result.entry.version)
+        else:
+            kinds.append(FOUND)
+            versions.append(result.entry.version)
+            values.append(result.entry.value)
+    return peer_pb2.DataResults(
+        epoch=encode_stamp(reply.epoch),
+        kinds=bytes(kinds),
+        versions=encode_versions(versions),
+        values=values,
+        reasons=reasons,
+        queue_depth=reply.queue_depth,
+        service_time_ms=reply.service_time_ms,
+    )
+
+
+def decode_results(message: peer_pb2.DataResults) -> DataReply:
+    kinds, versions = message.kinds, decode_versions(message.versions)
+    versioned = len(kinds) - kinds.count(ABSENT) - kinds.count(FAILED)
+    expect(max(kinds, default=0) <= FAILED, "a result of an unknown kind")
+    expect(len(versions) == versioned, "results with more or fewer versions than they need")
+    expect(len(message.values) == kinds.count(FOUND), "results with more or fewer values than found")
+    expect(len(message.reasons) == kinds.count(FAILED), "results with more or fewer reasons than failures")
+    return DataReply(
+        epoch=decode_stamp(message.epoch),
+        results=_results(kinds, versions, message.values, message.reasons),
+        queue_depth=message.queue_depth,
+        service_time_ms=message.service_time_ms,
+    )
+
+
+def _results(
+    kinds: bytes, versions: Iterable[Version], values: Iterable[bytes], reasons: Iterable[str]
+) -> tuple[Result, ...]:
+    next_version, next_value = iter(versions).__next__, iter(values).__next__
+    next_reason = iter(reasons).__next__
+    results: list[Result] = []
+    for kind in kinds:
+        if kind == FOUND:
+            results.append(ReadResult(Entry(next_version(), next_value())))
+        elif kind in (MERGED, BELOW_FLOOR):
+            results.append(MergeResult(next_version(), kind == BELOW_FLOOR))
+        elif kind == ABSENT:
+            results.append(ReadResult(None))
+        elif kind == TOMBSTONE:
+            results.append(ReadResult(Entry(next_version(), None)))
+        else:
+            results.append(FailedResult(next_reason()))
+    return tuple(results)
+
+
+# --- scans and sizes ----------------------------------------------------------------------------------------
+
+
+def encode_scan(scan: Scan) -> peer_pb2.Scan:
+    return peer_pb2.Scan(
+        epoch=encode_stamp(scan.epoch),
+        purpose=PURPOSES.encode(scan.purpose),
+        span=encode_span(scan.span),
+        after=encode_optional(encode_cursor, scan.after),
+        max_entries=scan.max_entries,
+        max_bytes=scan.max_bytes,
+        prefix=scan.prefix,
+    )
+
+
+def decode_scan(message: peer_pb2.Scan) -> Scan:
+    expect(message.HasField("span"), "a scan without a range")
+    return Scan(
+        epoch=decode_stamp(message.epoch),
+        purpose=PURPOSES.decode(message.purpose),
+        span=decode_span(message.span),
+        after=decode_optional(decode_cursor, message, "after"),
+        max_entries=message.max_entries,
+        max_bytes=message.max_bytes,
+        prefix=message.prefix,
+    )
+
+
+def encode_scan_reply(reply: ScanReply) -> peer_pb2.ScanReply:
+    entries = reply.entries
+    return peer_pb2.ScanReply(
+        epoch=encode_stamp(reply.epoch),
+        kinds=bytes([entry.value is None for _, entry in entries]),
+        keys=[key for key, _ in entries],
+        versions=encode_versions([entry.version for _, entry in entries]),
+        values=[entry.value for _, entry in entries if entry.value is not None],
+        next=encode_optional(encode_cursor, reply.next),
+        checksum=reply.checksum,
+    )
+
+
+def decode_scan_reply(message: peer_pb2.ScanReply) -> ScanReply:
+    kinds, versions = message.kinds, decode_versions(message.versions)
+    expect(max(kinds, default=0) <= 1, "an entry of an unknown kind")
+    expect(len(message.keys) == len(versions) == len(kinds), "a chunk whose columns differ in length")
+    expect(len(message.values) == kinds.count(0), "a chunk with more or fewer values than live entries")
+    next_value = iter(message.values).__next__
+    return ScanReply(
+        epoch=decode_stamp(message.epoch),
+        entries=tuple(
+            (key, Entry(version, None if tombstone else next_value()))
+            for key, version, tombstone in zip(message.keys, versions, kinds, strict=True)
+        ),
+        next=decode_optional(decode_cursor, message, "next"),
+        checksum=message.checksum,
+    )
+
+
+def encode_size_query(query: SizeQuery) -> peer_pb2.SizeQuery:
+    return peer_pb2.SizeQuery(
+        epoch=encode_stamp(query.epoch), spans=[encode_span(span) for span in query.spans]
+    )
+
+
+def decode_size_query(message: peer_pb2.SizeQuery) -> SizeQuery:
+    return SizeQuery(decode_stamp(message.epoch), tuple(decode_span(span) for span in message.spans))
+
+
+REQUESTS: tuple[AnyBodyCodec, ...] = (
+    BodyCodec(DataBatch, "batch", encode_batch, decode_batch),
+    BodyCodec(Scan, "scan", encode_scan, decode_scan),
+    BodyCodec(SizeQuery, "sizes", encode_size_query, decode_size_query),
+)
+
+REPLIES: tuple[AnyBodyCodec, ...] = (
+    *REFUSALS,
+    BodyCodec(DataReply, "results", encode_results, decode_results),
+    BodyCodec(ScanReply, "scan", encode_scan_reply, decode_scan_reply),
+    BodyCodec(
+        SizeReply,
+        "sizes",
+        lambda body: peer_pb2.SizeReply(sizes=body.sizes),
+        lambda message: SizeReply(tuple(message.sizes)),
+    ),
+)

@@ -1,0 +1,188 @@
+"""Serves the operations of clients: proto/kv.proto over ``Operations``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import grpc
+
+from ...proto.generated import kv_pb2, kv_pb2_grpc
+from ..errors import InvalidRequest
+from ..operations import (
+    Consistency,
+    Delete,
+    Get,
+    GetResult,
+    Level,
+    Operation,
+    Operations,
+    Put,
+    WriteResult,
+)
+from .codec_values import encode_optional, encode_version
+from .status import Answering, Outcome, ReportDefect, explained
+
+MOST_OPERATIONS: Final = 10_000
+"""In one batch; each is a task of its own while it runs."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+# --- time: what the caller asked for, within what its deadline leaves ---------------------------------------
+
+ANSWER_MARGIN_S: Final = 0.02
+"""Kept back from the caller's deadline, so that our own answer, which says more, arrives before gRPC's."""
+
+
+def allowed_s(requested_s: float, context: Context, default_s: float) -> float:
+    """Seconds that serving may take; raises InvalidRequest for what is no duration."""
+    if not 0 <= requested_s < math.inf:
+        raise InvalidRequest(f"timeout is {requested_s}; it is a number of seconds, 0 for the default")
+    left_s: float | None = context.time_remaining()
+    wanted_s = requested_s or default_s
+    if left_s is None:
+        return wanted_s
+    return min(wanted_s, left_s - min(ANSWER_MARGIN_S, left_s / 10))
+
+
+# --- the three operations on single keys --------------------------------------------------------------------
+
+_LEVELS: Final[dict[int, Level]] = {
+    kv_pb2.LEVEL_UNSPECIFIED: Level.QUORUM,
+    kv_pb2.LEVEL_ONE: Level.ONE,
+    kv_pb2.LEVEL_QUORUM: Level.QUORUM,
+    kv_pb2.LEVEL_ALL: Level.ALL,
+}
+
+
+def decode_consistency(message: kv_pb2.Consistency) -> Consistency:
+    level = _LEVELS.get(message.level)
+    if level is None:
+        raise InvalidRequest(f"unknown consistency level {message.level}; it is one, quorum or all")
+    return Consistency(level, message.replicas)
+
+
+def decode_get(message: kv_pb2.GetRequest, timeout_s: float) -> Get:
+    return Get(message.key, timeout_s, decode_consistency(message.consistency), message.seen_timestamp)
+
+
+def decode_put(message: kv_pb2.PutRequest, timeout_s: float) -> Put:
+    consistency = decode_consistency(message.consistency)
+    return Put(message.key, message.value, timeout_s, consistency, message.seen_timestamp)
+
+
+def decode_delete(message: kv_pb2.DeleteRequest, timeout_s: float) -> Delete:
+    return Delete(message.key, timeout_s, decode_consistency(message.consistency), message.seen_timestamp)
+
+
+def encode_get_result(result: GetResult) -> kv_pb2.GetResponse:
+    return kv_pb2.GetResponse(
+        found=result.value is not None,
+        value=result.value,
+        version=encode_optional(encode_version, result.version),
+    )
+
+
+def encode_put_result(result: WriteResult) -> kv_pb2.PutResponse:
+    return kv_pb2.PutResponse(version=encode_version(result.version), superseded=result.superseded)
+
+
+def encode_delete_result(result: WriteResult) -> kv_pb2.DeleteResponse:
+    return kv_pb2.DeleteResponse(version=encode_version(result.version), superseded=result.superseded)
+
+
+@dataclass(frozen=True, slots=True)
+class OperationCodec:
+    decode: Callable[[Any, float], Operation]
+    encode_result: Callable[[Any], Any]
+
+
+OPERATIONS: Final = {
+    "get": OperationCodec(decode_get, encode_get_result),
+    "put": OperationCodec(decode_put, encode_put_result),
+    "delete": OperationCodec(decode_delete, encode_delete_result),
+}
+"""By their names in the oneofs of Operation and OperationResult."""
+
+
+def encode_failure(outcome: Outcome) -> kv_pb2.OperationFailure:
+    return kv_pb2.OperationFailure(
+        code=outcome.code,
+        message=outcome.message,
+        maybe_applied=outcome.maybe_applied,
+        retry_after=outcome.retry_after_s,
+    )
+
+
+# --- the service --------------------------------------------------------------------------------------------
+
+
+class KvService(kv_pb2_grpc.KVServicer):
+    """Every error ends its RPC, or its part of a batch, with what ``status`` makes of it."""
+
+    def __init__(
+        self, operations: Operations, report_defect: ReportDefect, *, default_timeout_s: float
+    ) -> None:
+        self._operations: Final = operations
+        self._report_defect: Final = report_defect
+        self._default_timeout_s: Final = default_timeout_s
+
+    async def Get(self, request: kv_pb2.GetRequest, context: Context) -> kv_pb2.GetResponse:
+        async with self._answering("Get", context):
+            response: kv_pb2.GetResponse = await self._execute("get", request, context)
+            return response
+
+    async def Put(self, request: kv_pb2.PutRequest, context: Context) -> kv_pb2.PutResponse:
+        async with self._answering("Put", context):
+            response: kv_pb2.PutResponse = await self._execute("put", request, context)
+            return response
+
+    async def Delete(self, request: kv_pb2.DeleteRequest, context: Context) -> kv_pb2.DeleteResponse:
+        async with self._answering("Delete", context):
+            response: kv_pb2.DeleteResponse = await self._execute("delete", request, context)
+            return response
+
+    async def Batch(self, request: kv_pb2.BatchRequest, context: Context) -> kv_pb2.BatchResponse:
+        async with self._answering("Batch", context):
+            if len(request.operations) > MOST_OPERATIONS:
+                raise InvalidRequest(
+                    f"{len(request.operations)} operations; at most {MOST_OPERATIONS} in a batch"
+                )
+            attempts = [self._attempt(operation, context) for operation in request.operations]
+            outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+            return kv_pb2.BatchResponse(results=[self._result(outcome) for outcome in outcomes])
+
+    async def Keys(  # type: ignore[override]  # writes to the context, which unwinds at once when cancelled
+        self, request: kv_pb2.KeysRequest, context: Context
+    ) -> None:
+        async with self._answering("Keys", context):
+            step_s = allowed_s(request.timeout, context, self._default_timeout_s)
+            listing = self._operations.keys(request.prefix, request.after_key or None, step_s)
+            async with contextlib.aclosing(listing):
+                async for keys in listing:
+                    await context.write(kv_pb2.KeysResponse(keys=keys))
+
+    async def _execute(self, name: str, message: Any, context: Context) -> Any:
+        codec = OPERATIONS[name]
+        timeout_s = allowed_s(message.timeout, context, self._default_timeout_s)
+        return codec.encode_result(await self._operations.execute(codec.decode(message, timeout_s)))
+
+    async def _attempt(self, operation: kv_pb2.Operation, context: Context) -> kv_pb2.OperationResult:
+        name = operation.WhichOneof("operation")
+        if name is None:
+            raise InvalidRequest("an operation that is neither get, put nor delete")
+        fields = {name: await self._execute(name, getattr(operation, name), context)}
+        return kv_pb2.OperationResult(**fields)
+
+    def _result(self, outcome: kv_pb2.OperationResult | BaseException) -> kv_pb2.OperationResult:
+        if isinstance(outcome, BaseException):
+            failure = explained("Batch", outcome, self._report_defect)
+            return kv_pb2.OperationResult(failure=encode_failure(failure))
+        return outcome
+
+    def _answering(self, method: str, context: Context) -> Answering:
+        return Answering(method, context, self._report_defect)

@@ -1,0 +1,43 @@
+"""Serves the calls of peers: bytes in, the node's handler, bytes out.
+
+Messages are parsed here rather than by gRPC, so that bytes which are no message end in a typed refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import grpc
+
+from ...proto.generated import peer_pb2
+from ..ports import Handler
+from .codec import LANES, Lane
+from .status import Answering, ReportDefect
+
+SERVICE: Final = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+def method_path(lane: Lane) -> str:
+    return f"/{SERVICE}/{lane.name}"
+
+
+def peer_service(handler: Handler, report_defect: ReportDefect) -> grpc.GenericRpcHandler[Any, Any]:
+    """The service Peer, to be added to a server."""
+    methods = {
+        lane.name: grpc.unary_unary_rpc_method_handler(_answer(lane, handler, report_defect))
+        for lane in LANES
+    }
+    return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+
+def _answer(
+    lane: Lane, handler: Handler, report_defect: ReportDefect
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    async def answer(encoded: bytes, context: Context) -> bytes:
+        async with Answering(method_path(lane), context, report_defect):
+            return lane.encode_reply(await handler(lane.decode_request(encoded)))
+
+    return answer

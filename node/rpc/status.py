@@ -1,0 +1,143 @@
+"""The errors of a node as gRPC statuses, and the statuses of peers as errors: the only place that maps them.
+
+What clients get is documented in proto/kv.proto. A status that a covey node chose always carries the trailing
+metadata ``covey-maybe-applied``, "0" or "1"; one without it was made by gRPC on the way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Final, NamedTuple
+
+import grpc
+from grpc import StatusCode
+
+from ...proto.generated import kv_pb2
+from ..errors import (
+    InvalidRequest,
+    MalformedMessage,
+    NodeError,
+    OperationError,
+    OperationTimeout,
+    Overloaded,
+    PeerError,
+    PeerTimeout,
+    PeerUnreachable,
+    Refused,
+    Unavailable,
+    UnknownNode,
+)
+
+MAYBE_APPLIED: Final = "covey-maybe-applied"
+RETRY_AFTER: Final = "covey-retry-after"
+
+ReportDefect = Callable[[str, BaseException], None]
+"""Told the method and the error when something was raised that nobody meant to raise."""
+
+# --- from errors to statuses, for clients -------------------------------------------------------------------
+
+
+class Outcome(NamedTuple):
+    """How an error ends an RPC, or one operation of a batch."""
+
+    status: StatusCode
+    code: kv_pb2.ErrorCode
+    message: str
+    maybe_applied: bool
+    retry_after_s: float = 0.0
+
+    @property
+    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        maybe_applied = (MAYBE_APPLIED, "1" if self.maybe_applied else "0")
+        if self.retry_after_s == 0:
+            return (maybe_applied,)
+        return (maybe_applied, (RETRY_AFTER, f"{self.retry_after_s:.3f}"))
+
+
+_CODES: Final[dict[type[NodeError], tuple[StatusCode, kv_pb2.ErrorCode]]] = {
+    InvalidRequest: (StatusCode.INVALID_ARGUMENT, kv_pb2.ERROR_CODE_INVALID_REQUEST),
+    MalformedMessage: (StatusCode.INVALID_ARGUMENT, kv_pb2.ERROR_CODE_INVALID_REQUEST),
+    Unavailable: (StatusCode.UNAVAILABLE, kv_pb2.ERROR_CODE_UNAVAILABLE),
+    Overloaded: (StatusCode.RESOURCE_EXHAUSTED, kv_pb2.ERROR_CODE_OVERLOADED),
+    OperationTimeout: (StatusCode.DEADLINE_EXCEEDED, kv_pb2.ERROR_CODE_TIMEOUT),
+    UnknownNode: (StatusCode.NOT_FOUND, kv_pb2.ERROR_CODE_UNKNOWN_NODE),
+    Refused: (StatusCode.FAILED_PRECONDITION, kv_pb2.ERROR_CODE_REFUSED),
+}
+
+_DEFECT: Final = Outcome(
+    StatusCode.INTERNAL,
+    kv_pb2.ERROR_CODE_INTERNAL,
+    "the node failed in a way it did not foresee; its log says how",
+    maybe_applied=True,
+)
+
+
+def outcome_of(error: BaseException) -> Outcome | None:
+    """How the error is told to a client; None for a defect."""
+    for kind in type(error).__mro__:
+        if kind in _CODES:
+            maybe_applied = isinstance(error, OperationError) and error.maybe_applied
+            retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else 0.0
+            return Outcome(*_CODES[kind], str(error), maybe_applied, retry_after_s)
+    return None
+
+
+class Answering:
+    """Ends an RPC with the status of what leaves the block; a defect is reported, but not to the caller."""
+
+    def __init__(
+        self, method: str, context: grpc.aio.ServicerContext[Any, Any], report_defect: ReportDefect
+    ) -> None:
+        self._method: Final = method
+        self._context: Final = context
+        self._report_defect: Final = report_defect
+
+    async def __aenter__(self) -> None:
+        return None
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
+            return  # done, cancelled, or the status is set already
+        outcome = explained(self._method, error, self._report_defect)
+        await self._context.abort(outcome.status, outcome.message, outcome.trailing_metadata)
+
+
+def explained(method: str, error: BaseException, report_defect: ReportDefect) -> Outcome:
+    """What the caller of ``method`` is told of the error; a defect is reported on the way."""
+    outcome = outcome_of(error)
+    if outcome is None:
+        report_defect(method, error)
+        return _DEFECT
+    return outcome
+
+
+# --- from a peer's statuses to errors -----------------------------------------------------------------------
+
+_NEVER_SENT: Final = {
+    StatusCode.UNAVAILABLE: (
+        "failed to connect to all addresses",
+        "errors resolving",
+        "DNS resolution failed",
+    ),
+    StatusCode.RESOURCE_EXHAUSTED: ("CLIENT: Sent message larger", "SERVER: Received message larger"),
+    StatusCode.INVALID_ARGUMENT: ("",),
+    StatusCode.UNIMPLEMENTED: ("",),
+}
+"""Beginnings of the details with which a status says that no handler has seen the request.
+
+UNAVAILABLE alone does not say so: a connection lost while waiting for the reply ends in it too.
+"""
+
+
+def peer_error(error: grpc.aio.AioRpcError, address: str) -> PeerError:
+    """PeerUnreachable when the request was certainly not handled, else PeerTimeout."""
+    code, details = error.code(), error.details() or ""
+    if code is StatusCode.UNIMPLEMENTED:
+        return PeerUnreachable(f"{address} is not a covey node: it does not know the service of peers")
+    text = f"{address}: {code.name}: {details}"
+    if details.startswith(_NEVER_SENT.get(code, ())):
+        return PeerUnreachable(text)
+    return PeerTimeout(text)

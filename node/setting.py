@@ -1,0 +1,139 @@
+"""One setting of the configuration: its type, default, bounds and meaning, and how a value of it is read.
+
+A value comes as JSON (from a file) or as text (from a flag or the environment). Whatever is wrong with it is
+said in one sentence, which the caller completes with where the value came from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar, get_type_hints
+
+from .address import parse_address
+from .errors import ConfigurationError
+
+T = TypeVar("T")
+METADATA_KEY = "setting"
+BOOLEANS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A row of the table."""
+
+    key: str
+    type: type
+    default: Any
+    meaning: str
+    unit: str
+    least: float | None
+    most: float | None
+    above: float | None
+
+    def allowed(self) -> str:
+        """What values are taken, for people."""
+        if self.type is tuple:
+            return "a list of host:port"
+        if self.type is bool:
+            return "true or false"
+        if issubclass(self.type, StrEnum):
+            *others, last = (choice.value for choice in self.type)
+            return f"{', '.join(others)} or {last}"
+        kind = "a whole number" if self.type is int else "a number"
+        unit = f" of {self.unit}" if self.unit else ""
+        return f"{kind}{unit}{self._bounds()}"
+
+    def _bounds(self) -> str:
+        most = "" if self.most is None else f" and up to {_plain(self.most)}"
+        if self.above is not None:
+            return f" above {_plain(self.above)}{most}"
+        if self.least is not None and self.most is not None:
+            return f" from {_plain(self.least)} to {_plain(self.most)}"
+        return "" if self.least is None else f", at least {_plain(self.least)}"
+
+    def read_text(self, text: str) -> Any:
+        """A value from a flag or the environment. Raises ConfigurationError."""
+        if self.type is tuple:
+            return self.read([part.strip() for part in text.split(",") if part.strip()])
+        if self.type is bool:
+            return self.read(BOOLEANS.get(text.strip().lower(), text))
+        if issubclass(self.type, StrEnum):
+            return self.read(text.strip())
+        return self.read(_number(text))
+
+    def read(self, value: Any) -> Any:
+        """A value from JSON, or one that is typed already. Raises ConfigurationError."""
+        if self.type is tuple:
+            return self._read_addresses(value)
+        if self.type is bool and isinstance(value, bool):
+            return value
+        if issubclass(self.type, StrEnum) and value in [choice.value for choice in self.type]:
+            return self.type(value)
+        if self.type in (int, float) and self._is_number(value) and self._within_bounds(value):
+            return self.type(value)
+        raise ConfigurationError(f"must be {self.allowed()}")
+
+    def _read_addresses(self, value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+            raise ConfigurationError(f"must be {self.allowed()}")
+        return tuple(dict.fromkeys(str(parse_address(part)) for part in value))
+
+    def _is_number(self, value: Any) -> bool:
+        if isinstance(value, bool):
+            return False
+        return isinstance(value, int if self.type is int else int | float)
+
+    def _within_bounds(self, value: float) -> bool:
+        # Written so that NaN is out of every bound.
+        return (
+            (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and abs(value) < float("inf")
+            and (self.most is None or value <= self.most)
+        )
+
+
+def _number(text: str) -> int | float | str:
+    """The number that a text states; the text itself when it states none."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
+
+
+def setting(
+    default: T,
+    meaning: str,
+    *,
+    unit: str = "",
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+) -> T:
+    """A field of a configuration's dataclass."""
+    row = {"meaning": meaning, "unit": unit, "least": least, "most": most, "above": above}
+    declared: T = dataclasses.field(default=default, metadata={METADATA_KEY: row})
+    return declared
+
+
+def settings_of(configuration: type) -> Mapping[str, Setting]:
+    """The table that the fields of a configuration's dataclass make up, by key."""
+    hints = get_type_hints(configuration)
+    return {
+        field.name: Setting(
+            key=field.name,
+            type=getattr(hints[field.name], "__origin__", hints[field.name]),
+            default=field.default,
+            **field.metadata[METADATA_KEY],
+        )
+        for field in dataclasses.fields(configuration)
+    }

@@ -1,0 +1,134 @@
+"""The cluster in this node's view: every member's state, and whether everything is in its place."""
+
+from __future__ import annotations
+
+from ..identity import Identity
+from ..membership.record import LoadReport, Status
+from ..membership.view import Liveness, Member
+from ..ring.epoch import EpochRecord
+from .epochs import Epoch, Epochs
+from .gossiping import Gossiping
+from .operations import ClusterStatus, NodeState, NodeStatus
+from .ports import Clock
+from .steward import Steward
+
+
+def state_of(member: Member | None) -> NodeState:
+    """What the member says of itself, unless it seems not to be there."""
+    if member is None or member.liveness is Liveness.DOWN or member.left:
+        return NodeState.DOWN
+    if member.liveness is Liveness.SUSPECT:
+        return NodeState.SUSPECT
+    return NodeState(member.record.status.value)
+
+
+class ClusterView:
+    def __init__(
+        self, me: Identity, epochs: Epochs, gossiping: Gossiping, steward: Steward, clock: Clock
+    ) -> None:
+        self._me = me
+        self._epochs = epochs
+        self._gossiping = gossiping
+        self._steward = steward
+        self._clock = clock
+
+    def status(self) -> ClusterStatus:
+        epoch = self._epochs.current
+        if epoch is None:
+            nodes = tuple(self._node(member, None) for member in self._members())
+            return ClusterStatus(
+                "", 0, False, False, nodes, self._me.name, 0, 0, 0, ("this node belongs to no cluster yet",)
+            )
+        record = epoch.record
+        pending = self._pending(record)
+        quorums = record.owners.quorums
+        return ClusterStatus(
+            cluster_id=record.cluster_id,
+            epoch=record.number,
+            changing=record.changing,
+            synced=not pending,
+            nodes=(*(self._node(member, epoch) for member in self._members()), *self._unheard(epoch)),
+            answered_by=self._me.name,
+            replication_factor=quorums.replication_factor,
+            write_quorum=quorums.write_quorum,
+            read_quorum=quorums.read_quorum,
+            notes=(*pending, *self._warnings(record)),
+        )
+
+    def _members(self) -> list[Member]:
+        return [member for member in self._gossiping.members() if not member.left]
+
+    def _node(self, member: Member, epoch: Epoch | None) -> NodeStatus:
+        record = member.record
+        return NodeStatus(
+            identity=member.identity,
+            address=record.address,
+            zone=record.zone,
+            weight=record.weight,
+            state=state_of(member),
+            owner=epoch is not None and member.identity in epoch.record.owners.owners,
+            generation=record.generation,
+            heartbeat_age_s=round(member.heartbeat_age_s(self._clock.monotonic()), 3),
+            ownership=epoch.ownership.get(member.identity, 0.0) if epoch is not None else 0.0,
+            keys=record.load.keys,
+            epoch=record.epoch,
+            load=record.load,
+            handoff=record.handoff if epoch is not None and epoch.record.changing else None,
+        )
+
+    def _unheard(self, epoch: Epoch) -> list[NodeStatus]:
+        """Owners that this node has not heard of since it started."""
+        return [
+            NodeStatus(
+                identity=identity,
+                address="",
+                zone=owner.zone,
+                weight=owner.weight,
+                state=NodeState.DOWN,
+                owner=True,
+                generation=0,
+                heartbeat_age_s=0.0,
+                ownership=epoch.ownership.get(identity, 0.0),
+                keys=0,
+                epoch=0,
+                load=LoadReport(),
+            )
+            for identity, owner in sorted(epoch.record.owners.owners.items())
+            if self._gossiping.member(identity) is None
+        ]
+
+    def _pending(self, record: EpochRecord) -> list[str]:
+        """What keeps the cluster from being in sync, down members aside."""
+        pending = []
+        if record.changing:
+            obstacle = self._steward.obstacle
+            pending.append(
+                f"the ring is changing (epoch {record.number})" + (f": {obstacle}" if obstacle else "")
+            )
+        for member in self._members():
+            name = member.identity.name
+            if member.liveness is Liveness.DOWN:
+                continue
+            if member.liveness is Liveness.SUSPECT:
+                pending.append(f"{name} is under suspicion")
+            if member.record.epoch != record.number:
+                pending.append(f"{name} is at epoch {member.record.epoch}, this node at {record.number}")
+            if member.record.status is Status.JOINING:
+                pending.append(f"{name} waits to join the ring")
+            if member.record.status is Status.LEAVING:
+                pending.append(f"{name} is leaving")
+        return pending
+
+    def _warnings(self, record: EpochRecord) -> list[str]:
+        """What a person should know although nothing is pending."""
+        owners = record.owners.owners
+        up = [owner for owner in owners if not self._gossiping.is_down(owner)]
+        warnings = [f"{owner.name} is down" for owner in sorted(owners) if self._gossiping.is_down(owner)]
+        wanted = record.owners.quorums.replication_factor
+        if len(owners) < wanted:
+            warnings.append(f"under-replicated: {len(owners)} owners hold {len(owners)} of {wanted} copies")
+        if len(up) < record.majority:
+            warnings.append(
+                f"the ring cannot change: that takes {record.majority} of {len(owners)} owners, and {len(up)} are up"
+            )
+        return warnings

@@ -1,0 +1,151 @@
+"""The steward: the owner, lowest in identity of those alive, that proposes what the plan says.
+
+Safety never depends on there being just one. A node that was asked to remove another also proposes, and only
+that, so that an operator need not know who the steward is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+
+from ..identity import Identity
+from ..membership.view import Liveness, Member
+from ..ring.epoch import EpochRecord
+from ..ring.planning import (
+    MemberView,
+    Policy,
+    ProgressWatch,
+    Propose,
+    Standing,
+    View,
+    abort_backoff_s,
+    plan,
+    steward,
+)
+from ..ring.succession import Step
+from .agreement import Agreement
+from .epochs import Epochs
+from .events import Event, EventLog
+from .gossiping import Gossiping
+from .ports import Clock
+
+STANDS_LONG_ENOUGH_S = 60.0
+"""A ring that has been stable for so long ends a row of aborts."""
+
+
+@dataclass(frozen=True, slots=True)
+class StewardSettings:
+    policy: Policy
+    interval_s: float
+    """How often the plan is made anew without news."""
+
+
+class Steward:
+    def __init__(
+        self,
+        me: Identity,
+        epochs: Epochs,
+        gossiping: Gossiping,
+        agreement: Agreement,
+        clock: Clock,
+        rng: random.Random,
+        settings: StewardSettings,
+        log: EventLog,
+    ) -> None:
+        self._me = me
+        self._epochs = epochs
+        self._gossiping = gossiping
+        self._agreement = agreement
+        self._clock = clock
+        self._rng = rng
+        self._settings = settings
+        self._log = log
+        self._progress = ProgressWatch()
+        self._aborts = 0
+        self._last_abort = 0.0
+        self._removals: dict[Identity, None] = {}
+        self.obstacle = ""
+        """Why nothing is proposed just now, for people; as this node sees it, steward or not."""
+
+    def request_removal(self, identity: Identity) -> None:
+        self._removals[identity] = None
+        self._gossiping.changed.set()
+
+    def withdraw_removal(self, identity: Identity) -> None:
+        self._removals.pop(identity, None)
+
+    async def run(self) -> None:
+        """Plan and propose until cancelled."""
+        while True:
+            await self._news_or_interval()
+            record = self._epochs.record
+            if record is not None and self._me in record.owners.owners:
+                await self._step(record)
+
+    async def _news_or_interval(self) -> None:
+        changed = self._gossiping.changed
+        try:
+            async with asyncio.timeout(self._settings.interval_s * (0.75 + self._rng.random() / 2)):
+                await changed.wait()
+        except TimeoutError:
+            pass  # nothing new: progress and time still matter to the plan
+        changed.clear()
+
+    async def _step(self, record: EpochRecord) -> None:
+        view = self._view(record)
+        planned = plan(record, view, self._settings.policy)
+        self.obstacle = "" if isinstance(planned, Propose) else planned.reason
+        if isinstance(planned, Propose) and self._acts(record, view):
+            await self._propose(record, planned)
+
+    def _acts(self, record: EpochRecord, view: View) -> bool:
+        alive = [identity for identity, member in view.members.items() if member.alive]
+        return steward(record, alive) == self._me or (bool(self._removals) and not record.changing)
+
+    async def _propose(self, record: EpochRecord, planned: Propose) -> None:
+        self._log.emit(
+            Event.EPOCH_PROPOSED,
+            epoch=planned.record.number,
+            change=planned.step.value,
+            reason=planned.reason,
+        )
+        chosen = await self._agreement.propose(record, planned.record)
+        if chosen is not None and planned.step is Step.ABORT:
+            self._aborts += 1
+            self._last_abort = self._clock.monotonic()
+
+    # --- what the plan is made from ---
+
+    def _view(self, record: EpochRecord) -> View:
+        now = self._clock.monotonic()
+        members = {member.identity: self._member_view(member, now) for member in self._gossiping.members()}
+        self._progress = self._progress.observe(record, members, now)
+        if not record.changing and now - self._last_abort > max(
+            STANDS_LONG_ENOUGH_S, 2 * abort_backoff_s(self._aborts)
+        ):
+            self._aborts = 0
+        return View(
+            members=members,
+            now=now,
+            progress=self._progress,
+            removals=frozenset(self._removals),
+            not_before=self._last_abort + abort_backoff_s(self._aborts) if self._aborts else 0.0,
+            stores_data=any(member.record.load.keys for member in self._gossiping.members()),
+        )
+
+    def _member_view(self, member: Member, now: float) -> MemberView:
+        record, handoff = member.record, member.record.handoff
+        alive = member.in_doubt_or_alive
+        return MemberView(
+            identity=member.identity,
+            alive=alive,
+            standing=Standing(record.status.value),
+            zone=record.zone,
+            weight=record.weight,
+            epoch=record.epoch,
+            handoff_done_epoch=handoff.epoch if handoff is not None and handoff.done else None,
+            handoff_bytes=handoff.bytes_done if handoff is not None else 0,
+            down_for_s=now - member.since if member.liveness is Liveness.DOWN else 0.0,
+        )

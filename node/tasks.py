@@ -1,0 +1,37 @@
+"""Background tasks with an owner: each is finished or cancelled when its owner closes, and its failure is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+
+class Tasks:
+    """``failed`` is called with whatever ends a task that was not cancelled."""
+
+    def __init__(self, failed: Callable[[BaseException], None], bound: int = 1000) -> None:
+        self._failed = failed
+        self._bound = bound
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Begin ``work``; False, and it is not begun, when too many are running already."""
+        if len(self._running) >= self._bound:
+            work.close()
+            return False
+        task = asyncio.get_running_loop().create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return True
+
+    async def close(self) -> None:
+        running = list(self._running)
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)

@@ -1,0 +1,151 @@
+"""The rules of the house that no other tool checks: what the pure folders may use, and what is installed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PURE = ("ring", "membership")
+PURE_IMPORTS = {
+    "__future__",
+    "abc",
+    "bisect",
+    "collections",
+    "dataclasses",
+    "enum",
+    "functools",
+    "hashlib",
+    "heapq",
+    "itertools",
+    "json",
+    "math",
+    "mmh3",
+    "operator",
+    "random",
+    "sortedcontainers",
+    "typing",
+}
+"""What a pure folder may import from outside. Of ``random``, only the type: the source is passed in."""
+IMPURE_BUILTINS = {"breakpoint", "eval", "exec", "hash", "id", "input", "open", "print"}
+"""``hash`` of text differs from process to process, and ``id`` from run to run."""
+NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc", "shared"}
+
+
+def pure_nodes() -> Iterator[tuple[str, ast.AST]]:
+    for folder in PURE:
+        for file in sorted((ROOT / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(file.read_text())):
+                yield f"{file.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}", node
+
+
+def outside_imports(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.level == 0:
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+def is_from_random(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random"
+
+
+def test_pure_folders_import_only_what_computes() -> None:
+    faults = [
+        (place, name)
+        for place, node in pure_nodes()
+        for name in outside_imports(node)
+        if name.split(".")[0] not in PURE_IMPORTS or (name.startswith("random.") and name != "random.Random")
+    ]
+    assert faults == []
+
+
+def test_pure_folders_draw_no_randomness_of_their_own() -> None:
+    """They name ``random.Random`` as a type; who calls them makes one."""
+    drawn = [
+        (place, node.attr)
+        for place, node in pure_nodes()
+        if isinstance(node, ast.Attribute) and is_from_random(node) and node.attr != "Random"
+    ]
+    made = [
+        (place, "Random()")
+        for place, node in pure_nodes()
+        if isinstance(node, ast.Call)
+        and (is_from_random(node.func) or (isinstance(node.func, ast.Name) and node.func.id == "Random"))
+    ]
+    assert drawn + made == []
+
+
+def test_pure_folders_call_no_builtin_that_acts_or_varies() -> None:
+    called = [
+        (place, node.func.id)
+        for place, node in pure_nodes()
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_BUILTINS
+    ]
+    assert [(place, name) for place, name in called if place not in hash_methods()] == []
+
+
+def hash_methods() -> set[str]:
+    """The lines of ``__hash__`` methods, the one place where ``hash`` belongs."""
+    return {
+        f"{place.partition(':')[0]}:{line}"
+        for place, node in pure_nodes()
+        if isinstance(node, ast.FunctionDef) and node.name == "__hash__"
+        for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    }
+
+
+# --- packages ---
+
+
+def package_folders() -> set[Path]:
+    """Folders of the product: those with an ``__init__.py`` all the way up to the root."""
+    found = {ROOT}
+    for file in sorted(ROOT.rglob("__init__.py")):
+        if file.parent.parent in found and file.parent.name != "tests":
+            found.add(file.parent)
+    return found
+
+
+def test_every_package_is_listed_for_installation() -> None:
+    """A package that pyproject.toml does not list is missing from wheels, though not from a clone."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    present = (".".join(("covey", *folder.relative_to(ROOT).parts)) for folder in package_folders())
+    assert listed == sorted(present)
+
+
+def test_every_folder_with_code_is_a_package() -> None:
+    """A folder without ``__init__.py`` would work from a clone and be missing once installed."""
+    homes = package_folders()
+    for folder in sorted(homes - {ROOT}):
+        strays = {file.parent for file in folder.rglob("*.py")} - homes
+        assert strays == set()
+
+
+def test_modules_are_named_after_what_they_hold() -> None:
+    files = [file for folder in package_folders() for file in folder.glob("*.py")]
+    assert sorted(str(file.relative_to(ROOT)) for file in files if file.stem in NAMELESS) == []
+
+
+def test_importing_covey_brings_no_other_top_level_names() -> None:
+    """Nothing generic such as ``ring`` or ``proto`` lands in anyone's way."""
+    names = ["client", "identity", "membership", "node", "proto", "ring"]
+    program = (
+        "import json, sys; import covey.ring, covey.membership, covey.node, covey.client;"
+        f"print(json.dumps([name for name in {names} if name in sys.modules]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, cwd="/")
+    assert json.loads(done.stdout) == []
+
+
+@pytest.mark.parametrize("environment", ["tests", "lint", "types", "imports", "proto", "cluster", "check"])
+def test_every_check_can_be_run_alone(environment: str) -> None:
+    assert f"[testenv:{environment}]" in (ROOT / "tox.ini").read_text()
