@@ -1,0 +1,232 @@
+"""Whole nodes under virtual time: the production ones, with a simulated clock, network and disk."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from covey.identity import Identity
+from covey.node.config import Config
+from covey.node.datafolder import MemoryDataFolder
+from covey.node.events import Event, EventLog
+from covey.node.node import Node, Place, Ports
+from covey.node.operations import QUORUM, Consistency, Delete, Get, GetResult, Put, WriteResult
+from covey.node.storage.memory import MemoryEngine
+
+from .network import Network, SimulatedTransport
+
+EPOCH_MS = 1_700_000_000_000
+FLUSH_LATENCY_S = 0.001
+
+
+class SimulatedClock:
+    """Virtual time, with a wall clock that may be off."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.wall_offset_ms = 0
+
+    def monotonic(self) -> float:
+        return self._loop.time()
+
+    def wall_ms(self) -> int:
+        return EPOCH_MS + int(self._loop.time() * 1000) + self.wall_offset_ms
+
+    def process_cpu_s(self) -> float:
+        return 0.0
+
+
+class Trace(EventLog):
+    """Keeps what a node logs, so that tests read logs as people do."""
+
+    def __init__(
+        self, name: str, clock: SimulatedClock, lines: list[tuple[float, str, str, dict[str, Any]]]
+    ) -> None:
+        self._name = name
+        self._clock = clock
+        self._lines = lines
+
+    def emit(self, event: Event, **fields: object) -> None:
+        if fault := event.value.fault(fields):
+            raise TypeError(fault)
+        self._lines.append((self._clock.monotonic(), self._name, event.value.name, dict(fields)))
+
+    def would_log(self, event: Event) -> bool:
+        return False
+
+
+class SimulatedNode:
+    """A node with its disk and its address; the process in it comes and goes."""
+
+    def __init__(
+        self, cluster: SimulatedCluster, name: str, seeds: Sequence[str], place: dict[str, Any]
+    ) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.clock = SimulatedClock()
+        self.home = MemoryDataFolder(Identity(name, cluster.rng.getrandbits(64)))
+        self.engine = self._fresh_engine()
+        self.address = f"{name}:1"
+        self.seeds = tuple(seeds)
+        self.place = place
+        self.node: Node | None = None
+        self._joining: asyncio.Task[None] | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return self.home.identity
+
+    @property
+    def running(self) -> Node:
+        assert self.node is not None, f"{self.name} is not running"
+        return self.node
+
+    def start(self) -> None:
+        self.transport = SimulatedTransport(self.cluster.network, self.name)
+        self.node = Node(
+            self.cluster.config,
+            Place(self.address, self.seeds, **self.place),
+            Ports(
+                self.clock,
+                random.Random(self.cluster.rng.getrandbits(64)),
+                self.transport,
+                self.engine,
+                self.home,
+            ),
+            Trace(self.name, self.clock, self.cluster.trace),
+            self._failed,
+        )
+        self.cluster.network.open(self.address, self.name, self.node.handle)
+        self._joining = asyncio.get_running_loop().create_task(self.node.join())
+
+    async def crash(self, *, power: bool = False) -> None:
+        """The process dies; with ``power`` also what was not synced."""
+        self.cluster.network.shut(self.address)
+        node, engine = self.running, self.engine
+        self.node = None
+        self.transport.cut = True
+        self.engine = engine.crash(keep_unsynced=0 if power else engine.unsynced_batches)
+        await self._end(node)
+
+    async def stop(self) -> None:
+        """As by SIGTERM."""
+        node = self.running
+        await self._end(node)
+        self.cluster.network.shut(self.address)
+        self.node = None
+
+    def restart(self, address: str | None = None, seeds: Sequence[str] | None = None) -> None:
+        self.home = self.home.restarted()
+        self.address = address or self.address
+        self.seeds = tuple(seeds) if seeds is not None else self.seeds
+        self.start()
+
+    def wipe(self) -> None:
+        """A new disk under the old name."""
+        self.home = MemoryDataFolder(Identity(self.name, self.cluster.rng.getrandbits(64)))
+        self.engine = self._fresh_engine()
+
+    async def _end(self, node: Node) -> None:
+        if self._joining is not None:
+            self._joining.cancel()
+            await asyncio.gather(self._joining, return_exceptions=True)
+        await node.stop(0.0)
+
+    def _fresh_engine(self) -> MemoryEngine:
+        return MemoryEngine("sync", flush_latency_s=FLUSH_LATENCY_S)
+
+    def _failed(self, error: BaseException) -> None:
+        if self.node is not None:
+            self.cluster.failures.append((self.name, error))
+
+
+class SimulatedCluster:
+    """Use as an async context manager; a failure inside any node fails the test at the end."""
+
+    def __init__(self, seed: int, **settings: Any) -> None:
+        self.seed = seed
+        self.rng = random.Random(seed)
+        self.config = Config(**{"handoff_grace": 2.0, **settings})
+        self.network = Network(random.Random(self.rng.getrandbits(64)))
+        self.nodes: dict[str, SimulatedNode] = {}
+        self.trace: list[tuple[float, str, str, dict[str, Any]]] = []
+        self.failures: list[tuple[str, BaseException]] = []
+
+    async def __aenter__(self) -> SimulatedCluster:
+        return self
+
+    async def __aexit__(self, *raised: object) -> None:
+        for node in self.nodes.values():
+            if node.node is not None:
+                await node.stop()
+        if raised[0] is None:
+            assert not self.failures, f"seed {self.seed}: {self.failures}"
+
+    def add(self, name: str, seeds: Sequence[str], **place: Any) -> SimulatedNode:
+        node = self.nodes[name] = SimulatedNode(self, name, seeds, place)
+        node.start()
+        return node
+
+    async def form(self, size: int) -> list[SimulatedNode]:
+        """``size`` nodes that are all seeds, formed into a cluster."""
+        names = [f"n{i + 1}" for i in range(size)]
+        nodes = [self.add(name, [f"{n}:1" for n in names]) for name in names]
+        await self.synced()
+        return nodes
+
+    # --- operations through a node ---
+
+    async def put(
+        self, via: str, key: bytes, value: bytes, consistency: Consistency = QUORUM, timeout_s: float = 5.0
+    ) -> WriteResult:
+        result = await self._coordinator(via).execute(Put(key, value, timeout_s, consistency))
+        assert isinstance(result, WriteResult)
+        return result
+
+    async def delete(self, via: str, key: bytes, timeout_s: float = 5.0) -> WriteResult:
+        result = await self._coordinator(via).execute(Delete(key, timeout_s))
+        assert isinstance(result, WriteResult)
+        return result
+
+    async def get(
+        self, via: str, key: bytes, consistency: Consistency = QUORUM, timeout_s: float = 5.0
+    ) -> bytes | None:
+        result = await self._coordinator(via).execute(Get(key, timeout_s, consistency))
+        assert isinstance(result, GetResult)
+        return result.value
+
+    def _coordinator(self, via: str) -> Any:
+        return self.nodes[via].running.coordinator
+
+    # --- waiting ---
+
+    async def until(self, condition: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_s
+        while not condition():
+            assert loop.time() < deadline, f"seed {self.seed}: not in {timeout_s:g} s: {what}\n{self.story()}"
+            await asyncio.sleep(0.02)
+
+    async def synced(self, timeout_s: float = 60.0) -> None:
+        """Wait until every running node says that everything is in its place, with all of them known."""
+        await self.until(self._is_synced, "synced", timeout_s)
+
+    def _is_synced(self) -> bool:
+        running = [node.running for node in self.nodes.values() if node.node is not None]
+        statuses = [node.administration.status() for node in running]
+        up = [sum(n.state == "serving" for n in status.nodes) for status in statuses]
+        return all(s.synced for s in statuses) and all(count == len(running) for count in up)
+
+    def epoch(self, name: str) -> int:
+        return self.nodes[name].running.epochs.number
+
+    def events(self, event: str, node: str | None = None) -> list[dict[str, Any]]:
+        return [fields for _, at, name, fields in self.trace if name == event and node in (None, at)]
+
+    def story(self, last: int = 60) -> str:
+        """The end of all nodes' logs, as text."""
+        return "\n".join(
+            f"{at:9.3f} {node} {event} {fields}" for at, node, event, fields in self.trace[-last:]
+        )
