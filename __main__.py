@@ -5,10 +5,14 @@ The only place that knows both the client and the node.
 
 from __future__ import annotations
 
+import os
 import sys
 
-from .client.shell.main import build_app, invoke
-from .node import cli as node_cli
+# Before anything imports gRPC, whose core would otherwise write about connections to stderr.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+from .client.shell.main import build_app, invoke  # noqa: E402
+from .node import cli as node_cli  # noqa: E402
 
 
 def run() -> None:

@@ -2,8 +2,8 @@
 
 A cluster grows one node at a time from nothing. For each size in the table:
 
-- share: the largest share of all copies that an owner holds, over its fair share; and the worst of that on the
-  way to this size.
+- share: the largest share of all copies that an owner holds, over its fair share; and the worst of that on
+  the way to this size.
 - moved: what the join to this size made the joiner copy, in copies of the key space, over the least possible.
   That is the joiner's fair share: with less, somebody else must hold more than theirs.
 - time: what the allocator took to seat that one joiner.

@@ -70,7 +70,9 @@ class Client:
         self._thread = LoopThread(self._client)
         self.admin = SyncAdministration(self._client, self._thread)
         """Administrative calls: status, ring, explain, leave, remove."""
-        self._stop = weakref.finalize(self, self._thread.stop)  # also when the interpreter ends
+        self._stop = weakref.finalize(
+            self, self._thread.stop
+        )  # also when collected, and when the interpreter ends
 
     def get(
         self,
@@ -162,7 +164,6 @@ class Client:
         stop = self.__dict__.get("_stop")
         if stop is not None and stop.alive:
             warnings.warn(f"unclosed {type(self).__name__}", ResourceWarning, source=self, stacklevel=2)
-            stop()
 
 
 async def _next_of(chunks: AsyncGenerator[Sequence[bytes], None]) -> Sequence[bytes]:

@@ -8,7 +8,15 @@ from ..identity import Identity
 from ..membership.view import Member
 from ..ring.hashing import token_of
 from .epochs import Epoch, Epochs
-from .errors import InvalidRequest, OperationTimeout, PeerError, Refused, Unavailable, UnknownNode
+from .errors import (
+    InvalidRequest,
+    OperationTimeout,
+    PeerError,
+    Refused,
+    StorageFailed,
+    Unavailable,
+    UnknownNode,
+)
 from .fenced import FencedPeers
 from .gossiping import Gossiping
 from .messages import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
@@ -85,7 +93,7 @@ class ClusterAdministration:
                 reply = await self._replica.serve(batch)
             else:
                 reply = await self._fenced.call(replica, batch, DataReply, EXPLAIN_TIMEOUT_S)
-        except PeerError:
+        except (PeerError, StorageFailed):
             return ReplicaReport(replica.name, state, answered=False)
         if isinstance(reply, EpochMismatch) or not isinstance(reply.results[0], ReadResult):
             return ReplicaReport(replica.name, state, answered=False)
@@ -152,8 +160,9 @@ class ClusterAdministration:
             await asyncio.sleep(POLL_S)
 
     def _is_out(self, identity: Identity) -> bool:
+        """Whether no live ring has the node; another change may have begun by now."""
         record = self._require_epoch().record
-        return not record.changing and identity not in record.owners.owners
+        return all(identity not in spec.owners for spec in record.live_rings)
 
     def _find(self, name: str, prefer_alive: bool) -> Member:
         """The member of that name; of several (a wiped disk under an old name) the alive or the down one."""

@@ -2,8 +2,9 @@
 
 Rules:
 - One process at a time, by a lock that the operating system drops when the process dies.
-- The identity is written before the engine's folder exists: data without an identity is never adopted, since
-  a node must not vote or serve under an identity whose disk it does not have.
+- The identity is written before the engine's folder exists: data without an identity is never adopted, and an
+  identity without data is given up for a new one, since a node must not vote or serve under an identity whose
+  disk it does not have.
 - Each opening has its own generation, on disk before anyone hears of it: versions are unique across restarts.
 - Files are replaced whole (write aside, fsync, rename, fsync the folder): a crash leaves the old or the new.
 """
@@ -125,12 +126,15 @@ class DataFolder:
 def _start(path: Path, name: str, rng: random.Random) -> tuple[Identity, int]:
     """Check that the folder can be ``name``'s, and begin its next generation."""
     _check_format(path)
-    identity, generation = _read_identity(path) or (Identity(name, rng.getrandbits(64)), 0)
-    if identity.name != name:
+    known = _read_identity(path)
+    if known is not None and known[0].name != name:
         raise DataFolderError(
-            f"the data folder {path} belongs to node {identity.name!r}, not {name!r}: "
-            f"start it as {identity.name!r} or choose another folder"
+            f"the data folder {path} belongs to node {known[0].name!r}, not {name!r}: "
+            f"start it as {known[0].name!r} or choose another folder"
         )
+    if known is None or not (path / _ENGINE_FOLDER).is_dir():
+        known = Identity(name, rng.getrandbits(64)), 0
+    identity, generation = known
     _write_identity(path, identity, generation + 1)
     _make_folder(path / _ENGINE_FOLDER)
     return identity, generation + 1

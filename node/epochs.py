@@ -163,19 +163,15 @@ class Epochs:
     async def _adopt(self, record: EpochRecord) -> bool:
         if record.number <= self.number:
             return False
-        self._settled.clear()
-        try:
-            self._acceptor.adopt(record)
-            gained = (
-                gained_spans(record.owners, record.successors, self._me)
-                if record.successors is not None
-                else ()
-            )
-            self._engine.drop(gained, {META_AGREEMENT: self._acceptor.state.encode(), META_HANDOFF: None})
-            await self._engine.durable(always=True)
-            self._move_to(Epoch(record))
-        finally:
-            self._settled.set()
+        self._acceptor.adopt(record)
+        self._settled.clear()  # and never set again when the disk fails: what was dropped is not to be served
+        gained = (
+            gained_spans(record.owners, record.successors, self._me) if record.successors is not None else ()
+        )
+        self._engine.drop(gained, {META_AGREEMENT: self._acceptor.state.encode(), META_HANDOFF: None})
+        await self._engine.durable(always=True)
+        self._move_to(Epoch(record))
+        self._settled.set()
         return True
 
     def _move_to(self, epoch: Epoch) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 from ..identity import Identity
+from ..ring.epoch import EpochRecord
+from ..ring.paxos import DivergedRecord
 from .epochs import Epochs
-from .errors import PeerError
+from .errors import PeerError, PeerRefused
 from .messages import DataBody, EpochMismatch, PushRecord
 from .peers import Peers
 
@@ -48,7 +50,7 @@ class FencedPeers:
     ) -> bool:
         """Bring the two nodes to one epoch; says whether the request is worth sending again."""
         if mismatch.record is not None:
-            await self._epochs.adopt(mismatch.record)
+            await self._adopt(to, mismatch.record)
             return False
         record = self._epochs.record
         if record is None or record.stamp != body.epoch:
@@ -58,3 +60,9 @@ class FencedPeers:
         except PeerError:
             return False  # the mismatch stands: the peer is still behind
         return True
+
+    async def _adopt(self, source: Identity, record: EpochRecord) -> None:
+        try:
+            await self._epochs.adopt(record)
+        except DivergedRecord as diverged:
+            raise PeerRefused(f"{source.name} is of another history: {diverged}") from diverged

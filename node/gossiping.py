@@ -49,6 +49,9 @@ from .peers import Peers
 from .ports import Clock
 from .tasks import Tasks
 
+FAREWELLS = 16
+"""How many members hear directly that a node has left."""
+
 
 class Gossiping:
     def __init__(
@@ -126,6 +129,15 @@ class Gossiping:
         """Ask to be taken out of the ring; once out, this node's status becomes LEFT."""
         self._leaving = True
         self._say_status(self._epochs.current)
+
+    async def farewell(self) -> None:
+        """Tell a few members this node's last word, and wait until they have it: nobody is left to repeat it."""
+        mine = self._gossip.me
+        news = News((mine,), (), self._epochs.stamp)
+        alive = [member.record for member in self._gossip.alive() if member.identity != mine.identity]
+        await asyncio.gather(
+            *(self._tell(record.identity, record.address, news) for record in alive[:FAREWELLS])
+        )
 
     def learn(self, records: Sequence[MemberRecord]) -> None:
         """Take records that came at first contact."""

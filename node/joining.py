@@ -118,6 +118,7 @@ class Joining:
 
     async def _join(self, answers: Sequence[SeedAnswer]) -> bool:
         """Join the cluster that some seed knows; False when none does."""
+        self._refuse_two_clusters(answers)
         joined = False
         for answer in answers:
             reply = answer.reply
@@ -130,6 +131,15 @@ class Joining:
             self._gossiping.learn([reply.member])
             joined = True
         return joined
+
+    def _refuse_two_clusters(self, answers: Sequence[SeedAnswer]) -> None:
+        found: dict[str, str] = {}
+        for answer in answers:
+            if answer.reply is not None and answer.reply.record is not None:
+                found.setdefault(answer.reply.record.cluster_id, answer.address)
+        if len(found) > 1:
+            places = " and ".join(f"{address} (cluster {cluster})" for cluster, address in found.items())
+            raise JoinRefused(f"the seeds belong to different clusters: {places}; name seeds of one")
 
     # --- forming a cluster ---
 

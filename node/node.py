@@ -201,6 +201,8 @@ class Node:
         await self.coordinator.drained(drain_s)
         self._dispatcher.stopping = True
         await self._handoff.close()
+        if self.gossiping.left.is_set():
+            await self.gossiping.farewell()
         await self._tasks.close()
         await self._pipes.close()
         await self.epochs.close()

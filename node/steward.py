@@ -1,7 +1,7 @@
 """The steward: the owner, lowest in identity of those alive, that proposes what the plan says.
 
-Safety never depends on there being just one. A node that was asked to remove another also proposes, and only
-that, so that an operator need not know who the steward is.
+Safety never depends on there being just one. A node that was asked to remove another proposes too while the
+ring is stable, so that an operator need not know who the steward is.
 """
 
 from __future__ import annotations

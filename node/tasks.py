@@ -14,10 +14,11 @@ class Tasks:
         self._failed = failed
         self._bound = bound
         self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Begin ``work``; False, and it is not begun, when too many are running already."""
-        if len(self._running) >= self._bound:
+        """Begin ``work``; False, and it is not begun, when too many run already, or after ``close``."""
+        if self._closed or len(self._running) >= self._bound:
             work.close()
             return False
         task = asyncio.get_running_loop().create_task(work)
@@ -26,6 +27,7 @@ class Tasks:
         return True
 
     async def close(self) -> None:
+        self._closed = True
         running = list(self._running)
         for task in running:
             task.cancel()

@@ -115,7 +115,8 @@ class _Placement:
         self._count = count
         self._fair_share = fair[joiner]
         self._excess, self._stiffness = _open_accounts(view, owners, fair)
-        self._virtual_node_account = len(view.owners)
+        # Who loses what the joiner takes of a slot: an owner, and one of its virtual nodes.
+        self._accounts = [(slot.owner, len(view.owners) + slot.virtual_node) for slot in view.slots]
         self._gained = 0.0
         self._goal = 0.0
         self._covered = [0.0] * len(view.slots)
@@ -142,7 +143,7 @@ class _Placement:
         if not self._covered[slot]:
             offset = self._best_offset(slot, gain, losses)
             gain += offset
-            for account in self._accounts(slot):
+            for account in self._accounts[slot]:
                 losses[account] = losses.get(account, 0.0) + offset
         share = self._fair_share
         cost = (self._gained + gain - self._goal) ** 2 / share
@@ -157,15 +158,15 @@ class _Placement:
         losses: dict[int, float] = {}
         for before, width in self._taken_before(slot):
             gain += width
-            for account in self._accounts(before):
+            for account in self._accounts[before]:
                 losses[account] = losses.get(account, 0.0) + width
         return gain, losses
 
     def _taken_before(self, slot: int) -> Iterator[tuple[int, float]]:
         """Slots from this one back that the token reaches, with the width in each not the joiner's yet.
 
-        Slots wrap around by negative indices. The nearer a slot, the further it reaches, so the first that
-        does not reach ends the search.
+        Slots wrap around by negative indices. None reaches beyond what the slot after it reaches, so the
+        first that falls short ends the search.
         """
         for distance in range(1, len(self._slots)):
             before = self._slots[slot - distance]
@@ -181,16 +182,11 @@ class _Placement:
         pull = (self._goal - self._gained - gain) / share
         pull += _VIRTUAL_NODE_STIFFNESS * (virtual_node_share - gain) / virtual_node_share
         stiffness = 1 / share + _VIRTUAL_NODE_STIFFNESS / virtual_node_share
-        for account in self._accounts(slot):
+        for account in self._accounts[slot]:
             pull += self._stiffness[account] * (self._excess[account] - losses.get(account, 0.0))
             stiffness += self._stiffness[account]
         width = self._slots[slot].width
         return min(max(pull / stiffness, _MARGIN * width), (1 - _MARGIN) * width)
-
-    def _accounts(self, slot: int) -> tuple[int, int]:
-        """Who loses what the joiner takes of a slot: an owner, and one of its virtual nodes."""
-        found = self._slots[slot]
-        return found.owner, self._virtual_node_account + found.virtual_node
 
     def _take(self, candidate: _Candidate) -> None:
         """Place a token."""
@@ -203,7 +199,7 @@ class _Placement:
     def _cover(self, slot: int, width: float) -> None:
         self._gained += width
         self._covered[slot] += width
-        for account in self._accounts(slot):
+        for account in self._accounts[slot]:
             self._excess[account] -= width
 
 

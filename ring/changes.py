@@ -6,6 +6,7 @@ the old one's place and tokens, and one whose zone or weight changed takes its o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -41,6 +42,11 @@ class MemberView:
     """How much it has pulled so far; that it moves is the sign of progress."""
     down_for_s: float = 0.0
     """How long it has been down; 0 while alive."""
+
+    @property
+    def can_be_seated(self) -> bool:
+        """Whether it is alive with a weight to go by; what gossip brings is not to stop the planning."""
+        return self.alive and 0 < self.weight < math.inf
 
 
 Members = Mapping[Identity, MemberView]
@@ -106,8 +112,8 @@ def _joiners(owners: RingSpec, members: Members) -> list[MemberView]:
     taken = {identity.name for identity in owners.owners if is_alive(members, identity)}
     found: dict[str, MemberView] = {}
     for identity, member in sorted(members.items()):
-        waits = member.alive and member.standing is Standing.JOINING and identity not in owners.owners
-        if waits and identity.name not in taken:
+        waits = identity not in owners.owners and member.standing is Standing.JOINING
+        if waits and member.can_be_seated and identity.name not in taken:
             found.setdefault(identity.name, member)
     return list(found.values())
 
@@ -151,9 +157,9 @@ def _joins(joiners: Sequence[MemberView]) -> Iterator[Change]:
 
 def _reshapes(owners: RingSpec, members: Members) -> Iterator[Change]:
     for identity, owner in sorted(owners.owners.items()):
-        if not is_alive(members, identity) or _is_leaving(members, identity):
+        member = members.get(identity)
+        if member is None or not member.can_be_seated or _is_leaving(members, identity):
             continue
-        member = members[identity]
         if member.weight != owner.weight:
             reason = f"{identity} now has weight {member.weight:g}"
             yield Change(reason, identity, member, tokens=None)

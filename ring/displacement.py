@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from ..identity import Identity
 from .epoch import Owner
 from .hashing import TOKEN_SPACE
+from .span import Span
 from .walk import walk
 
 
@@ -64,23 +65,23 @@ def displacement(owners: Mapping[Identity, Owner], zone: str, copies: int, least
     for index, (token, _) in enumerate(placed):
         taken = walk(places, zones, index, copies, zone_count)
         loser = _gives_way(zone, taken, [zones[i % len(zones)] for i in taken])
-        after = placed[index - 1][0]
-        tokens = (token - after) % TOKEN_SPACE or TOKEN_SPACE
+        span = Span(placed[index - 1][0], token)
         for i in taken:
-            view.held[i % len(placed)] += tokens / TOKEN_SPACE
+            view.held[i % len(placed)] += span.width / TOKEN_SPACE
         for part in range(parts):
-            begin, end = tokens * part // parts, tokens * (part + 1) // parts
+            reach = (loser - index + 1) * parts - 1 - part
+            virtual_node = loser % len(places)
+            after, tokens = _part_of(span, part, parts)
             view.slots.append(
-                Slot(
-                    after=(after + begin) % TOKEN_SPACE,
-                    tokens=end - begin,
-                    width=(end - begin) / TOKEN_SPACE,
-                    owner=places[loser % len(places)],
-                    virtual_node=loser % len(places),
-                    reach=(loser - index + 1) * parts - 1 - part,
-                )
+                Slot(after, tokens, tokens / TOKEN_SPACE, places[virtual_node], virtual_node, reach)
             )
     return view
+
+
+def _part_of(span: Span, part: int, parts: int) -> tuple[int, int]:
+    """Where one of equal parts of a span begins, and how many tokens wide it is."""
+    begin, end = span.width * part // parts, span.width * (part + 1) // parts
+    return (span.after + begin) % TOKEN_SPACE, end - begin
 
 
 def _gives_way(zone: str, taken: list[int], taken_zones: list[str]) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -105,7 +106,7 @@ def _numbers(mine: GenesisTerms, theirs: GenesisTerms) -> list[tuple[str, object
 
 def _difference(name: str, mine: object, theirs: object) -> str:
     # Compared as the record would hold them: JSON tells true from 1, Python's == does not.
-    if _canonical(mine) == _canonical(theirs):
+    if json.dumps(mine, sort_keys=True) == json.dumps(theirs, sort_keys=True):
         return ""
     return f"{name} is {_told(mine)} here and {_told(theirs)} there"
 
@@ -124,6 +125,8 @@ def _check_seats(terms: GenesisTerms, ordered: Sequence[Seat]) -> None:
         raise ValueError(f"every seed takes part once: listed {', '.join(terms.seeds)}; answered {answered}")
     holders: dict[str, Seat] = {}
     for seat in ordered:
+        if not 0 < seat.weight < math.inf:
+            raise ValueError(f"seed {seat.address} has weight {seat.weight}; it must be a number above 0")
         first = holders.setdefault(seat.identity.name, seat)
         if first.identity == seat.identity and first is not seat:
             raise ValueError(

@@ -227,7 +227,7 @@ class Proposer:
         self.bound = False
         """Whether ``value`` is what an acceptor had accepted before, rather than this attempt's proposal."""
         self.lost_to: Ballot | None = None
-        """The highest ballot above this one that an acceptor named."""
+        """The highest ballot, not below this one, that an acceptor had promised before."""
         self.newer: EpochRecord | None = None
         """The highest later record that an acceptor named."""
         self.refusals: dict[Identity, str] = {}
@@ -272,7 +272,8 @@ class Proposer:
 
     def _book_refusal(self, acceptor: Identity, answer: Answer) -> None:
         self.refusals[acceptor] = answer.reason
-        if answer.promised is not None and answer.promised > max(self.ballot, self.lost_to or self.ballot):
+        # An equal ballot counts: it was drawn in an earlier attempt, which came to nothing.
+        if answer.promised is not None and answer.promised >= max(self.ballot, self.lost_to or self.ballot):
             self.lost_to = answer.promised
         if answer.newer is not None and (self.newer is None or answer.newer.number > self.newer.number):
             self.newer = answer.newer

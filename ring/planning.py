@@ -9,6 +9,8 @@ keep data safe whatever is proposed. It is what makes changes end:
   nodes come into one preference list, so that a dead joiner blocks neither reads nor writes.
 - A change begins only when it could finish: every range has the live sources that pulling and finishing take,
   nobody who would have to pull is down, and the owners after it could still agree on another change.
+- An owner that is down and would have to pull is waited for ``handoff_timeout_s``; then it is taken out first,
+  so that a leave ends although another node is dead.
 - The last owner stays.
 
 Members and their state are given per decision; time is given as ``now``, in seconds of any steady clock.
@@ -16,8 +18,9 @@ Members and their state are given per decision; time is given as ``now``, in sec
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..identity import Identity
 from .allocation import TOKENS_PER_WEIGHT
@@ -149,17 +152,17 @@ def plan(record: EpochRecord, view: View, policy: Policy) -> Plan:
         return Wait(
             f"only {live} of {len(owners)} owners are alive, and {record.majority} must agree on any change"
         )
-    if record.successors is not None:
-        return _plan_ending(record, record.successors, view, policy)
+    if record.changing:
+        return _plan_ending(record, view, policy)
     return _plan_beginning(record, view, policy)
 
 
 # --- ending a change ------------------------------------------------------------
 
 
-def _plan_ending(record: EpochRecord, successors: RingSpec, view: View, policy: Policy) -> Plan:
+def _plan_ending(record: EpochRecord, view: View, policy: Policy) -> Plan:
     members = view.members
-    range_moves = moves(record.owners, successors)
+    range_moves = _moves_under(record)
     done = frozenset(i for i, member in members.items() if member.handoff_done_epoch == record.number)
     adopted = frozenset(i for i, member in members.items() if member.epoch >= record.number)
     if handoff_finished(range_moves, done, adopted, record.owners):
@@ -174,6 +177,12 @@ def _plan_ending(record: EpochRecord, successors: RingSpec, view: View, policy: 
             reason = f"{identity} has made no progress for {unmoved_s:.0f} s"
             return Propose(abort(record), Step.ABORT, reason)
     return Wait("; ".join(finish_obstacles(range_moves, done, adopted, record.owners)))
+
+
+@lru_cache(maxsize=1)
+def _moves_under(record: EpochRecord) -> tuple[RangeMove, ...]:
+    """What a change moves, kept for as long as it runs: every news of a member plans anew."""
+    return () if record.successors is None else moves(record.owners, record.successors)
 
 
 def _pullers(range_moves: Sequence[RangeMove]) -> list[Identity]:
@@ -196,11 +205,32 @@ def _plan_beginning(record: EpochRecord, view: View, policy: Policy) -> Plan:
         return Wait(f"a change was aborted; the next begins in {view.not_before - view.now:.0f} s")
     if (missing := _missing_sources(record.owners, view)) is not None:
         return Wait(f"{changes[0].reason}: {missing}")
-    successors, begun = _fit_together(record.owners, changes, view, policy)
-    reason = "; ".join(change.reason for change in begun)
-    if (obstacle := _obstacle(record.owners, successors, view)) is not None:
-        return Wait(f"{reason}: {obstacle}")
-    return Propose(begin(record, successors), Step.BEGIN, reason)
+    obstacles = []
+    for alternative in _alternatives(record.owners, changes, view, policy):
+        successors, begun = _fit_together(record.owners, alternative, view, policy)
+        reason = "; ".join(change.reason for change in begun)
+        if (obstacle := _obstacle(record.owners, successors, view)) is None:
+            return Propose(begin(record, successors), Step.BEGIN, reason)
+        obstacles.append(f"{reason}: {obstacle}")
+    return Wait(obstacles[0])
+
+
+def _alternatives(
+    owners: RingSpec, changes: Sequence[Change], view: View, policy: Policy
+) -> Iterator[Sequence[Change]]:
+    """What to begin, best first: all that waits; taking out who has kept it waiting too long; one thing alone."""
+    yield changes
+    successors, _ = _fit_together(owners, changes, view, policy)
+    absent = [
+        (identity, view.members[identity].down_for_s if identity in view.members else view.now)
+        for identity in _pullers(moves(owners, successors))
+        if identity in owners.owners and not is_alive(view.members, identity)
+    ]
+    for identity, down_for_s in absent:
+        if down_for_s > policy.handoff_timeout_s:
+            yield [Change(f"{identity} would have to pull and has been down for {down_for_s:.0f} s", identity)]
+    if len(changes) > 1:
+        yield from ([change] for change in changes)
 
 
 def _spare_last_owner(owners: RingSpec, changes: Sequence[Change]) -> list[Change]:

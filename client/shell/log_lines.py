@@ -86,4 +86,6 @@ def one_line(fields: dict[str, Any]) -> str:
 
 
 def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    """Text without spaces stands for itself; anything else is quoted, so that a line stays a line."""
+    bare = isinstance(value, str) and value.isprintable() and " " not in value and value
+    return value if bare else json.dumps(value, ensure_ascii=False)

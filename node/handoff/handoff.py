@@ -48,12 +48,15 @@ class Handoff:
         self._failed = failed
         self._log = log
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
         self.clean = False
         """Whether nothing outside this node's ranges is left from an earlier epoch."""
         epochs.observe(self.start)
 
     def start(self, epoch: Epoch) -> None:
         """Begin what ``epoch`` asks for; what an earlier epoch asked for ends."""
+        if self._closed:
+            return
         if self._task is not None:
             self._task.cancel()
         self.clean = False
@@ -62,6 +65,7 @@ class Handoff:
         self._task.add_done_callback(self._ended)
 
     async def close(self) -> None:
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -71,10 +75,15 @@ class Handoff:
             self._failed(error)
 
     async def _pull(self, epoch: Epoch) -> None:
+        ended = False
         try:
             await self._puller(epoch).run()
+            ended = True
         except* EpochPassed:
-            self._log.emit(Event.HANDOFF_ABORTED, epoch=epoch.number, reason="the epoch has passed")
+            pass  # said below, as when this task is cancelled for the next epoch
+        finally:
+            if not ended and self._epochs.stamp != epoch.stamp:
+                self._log.emit(Event.HANDOFF_ABORTED, epoch=epoch.number, reason="the epoch has passed")
 
     async def _clean_up(self, epoch: Epoch) -> None:
         """Delete copies outside this node's lists; the epoch is checked again right before each deletion."""
@@ -88,10 +97,9 @@ class Handoff:
             await asyncio.sleep(0)
         self.clean = True
         held = self._engine.usage()
-        if held != held_before:
-            self._log.emit(
-                Event.CLEANUP_FINISHED,
-                epoch=epoch.number,
-                keys=held_before.keys - held.keys,
-                bytes=held_before.bytes - held.bytes,
-            )
+        self._log.emit(
+            Event.CLEANUP_FINISHED,
+            epoch=epoch.number,
+            keys=held_before.keys - held.keys,
+            bytes=held_before.bytes - held.bytes,
+        )

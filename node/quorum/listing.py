@@ -14,9 +14,9 @@ from ...identity import Identity
 from ...ring.hashing import TOKEN_SPACE, token_of
 from ...ring.span import Span
 from ..epochs import Epoch, Epochs
-from ..errors import InvalidRequest, OperationTimeout, PeerError, Unavailable
+from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable
 from ..fenced import FencedPeers
-from ..messages import EpochMismatch, Scan, ScanPurpose, ScanReply
+from ..messages import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
 from ..storage.engine import Cursor, Entry
 from .replica import Replica
 from .replicas import Replicas
@@ -44,7 +44,10 @@ class KeyListing:
     async def keys(
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
     ) -> AsyncGenerator[list[bytes], None]:
-        """Batches of live keys in token order. Raises OperationError when a range has too few replicas."""
+        """Batches of live keys in token order, an empty one now and then as a sign of life.
+
+        Raises OperationError when a range has too few replicas.
+        """
         for given in (prefix, after_key or b""):
             if len(given) > self._max_key_bytes:
                 raise InvalidRequest(f"a key has at most {self._max_key_bytes} bytes, not {len(given)}")
@@ -53,8 +56,7 @@ class KeyListing:
             epoch, page = await self._page(prefix, after, timeout_s)
             end = _complete_up_to(page)
             live = [key for key, entry in _merged(epoch, page, end) if not entry.tombstone]
-            if live:
-                yield live
+            yield live
             if end is None:
                 return
             after = end
@@ -83,15 +85,20 @@ class KeyListing:
 
     async def _ask(self, owners: Sequence[Identity], scan: Scan, timeout_s: float) -> Page:
         replies = await asyncio.gather(*(self._scan(owner, scan, timeout_s) for owner in owners))
-        return {o: reply for o, reply in zip(owners, replies, strict=True) if isinstance(reply, ScanReply)}
+        return {o: reply for o, reply in zip(owners, replies, strict=True) if reply is not None}
 
-    async def _scan(self, owner: Identity, scan: Scan, timeout_s: float) -> ScanReply | EpochMismatch | None:
-        if owner == self._replicas.me:
-            return await self._replica.scan(scan)
+    async def _scan(self, owner: Identity, scan: Scan, timeout_s: float) -> ScanReply | None:
+        """None when nothing usable came: the page is tried again unless the others cover every range."""
         try:
-            return await self._peers.call(owner, scan, ScanReply, timeout_s)
-        except PeerError:
-            return None  # the page is tried again unless the others cover every range
+            if owner == self._replicas.me:
+                reply: ScanReply | EpochMismatch | Refusal = await self._replica.scan(scan)
+            else:
+                reply = await self._peers.call(owner, scan, ScanReply, timeout_s)
+        except (PeerError, StorageFailed):
+            return None
+        if not isinstance(reply, ScanReply) or reply.checksum != checksum_of(reply.entries):
+            return None
+        return reply
 
 
 def _covers(epoch: Epoch, owners: Sequence[Identity]) -> bool:

@@ -23,6 +23,8 @@ MAX_BATCH_OPERATIONS = 512
 MAX_BATCH_BYTES = 4 << 20
 MAX_WAITING = 20_000
 
+STOPPING = "the node is stopping"
+
 
 @dataclass(frozen=True, slots=True)
 class Undelivered:
@@ -51,12 +53,16 @@ class Pipe:
         self._send = send
         self._waiting: deque[_Waiting] = deque()
         self._draining: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def depth(self) -> int:
         return len(self._waiting)
 
     def submit(self, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome) -> None:
+        if self._closed:
+            on_outcome(self._to, Undelivered(False, STOPPING))
+            return
         if len(self._waiting) >= MAX_WAITING:
             on_outcome(self._to, Undelivered(False, f"too much waits for {self._to.name}"))
             return
@@ -65,17 +71,19 @@ class Pipe:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def close(self) -> None:
+        """End what is in flight or waits, and refuse what comes later."""
+        self._closed = True
         if self._draining is not None:
             self._draining.cancel()
             await asyncio.gather(self._draining, return_exceptions=True)
         while self._waiting:
-            self._waiting.popleft().on_outcome(self._to, Undelivered(False, "the node is stopping"))
+            self._waiting.popleft().on_outcome(self._to, Undelivered(False, STOPPING))
 
     async def _drain(self) -> None:
         try:
             while self._waiting:
                 batch = self._take()
-                outcomes: list[Outcome] = [Undelivered(True, "the node is stopping")] * len(batch)
+                outcomes: list[Outcome] = [Undelivered(True, STOPPING)] * len(batch)
                 try:
                     outcomes = await self._deliver(batch)
                 finally:

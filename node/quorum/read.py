@@ -88,6 +88,7 @@ class _Question:
         self._tally = ReadTally(plan.replies, plan.holders)
         self._asked: dict[Identity, None] = {}
         self._writing_back: Entry | None = None
+        self._not_written: dict[Identity, None] = {}
         self.answer: _Answer | None = None
 
     async def ask(self) -> Ended:
@@ -119,6 +120,8 @@ class _Question:
         if self._writing_back is not None:
             if self._tally.settled(self._writing_back):
                 self._answer(self._writing_back)
+            elif not self._tally.can_settle(self._writing_back, self._not_written):
+                self._attempt.decide()
             return
         if not self._tally.reached:
             if self._tally.hopeless:
@@ -140,8 +143,15 @@ class _Question:
         for replica in self._tally.lacking(entry):
             if self._replicas.usable(replica):
                 self._replicas.submit(replica, self._epoch.stamp, merge, self._on_written_back)
+            else:
+                self._not_written[replica] = None
+        self._decide()
 
     def _on_written_back(self, replica: Identity, outcome: Outcome) -> None:
-        if self._attempt.running and isinstance(outcome, MergeResult) and self._writing_back is not None:
+        if not self._attempt.running or self._writing_back is None:
+            return
+        if isinstance(outcome, MergeResult):
             self._tally.reply(replica, self._writing_back)
-            self._decide()
+        else:
+            self._not_written[replica] = None
+        self._decide()

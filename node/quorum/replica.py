@@ -6,6 +6,7 @@ nothing is answered before an fsync covers it, a read of another's fresh write i
 
 from __future__ import annotations
 
+from ...ring.epoch import EpochStamp
 from ..epochs import Epochs
 from ..errors import Corruption
 from ..load import LoadMeter
@@ -19,6 +20,8 @@ from ..messages import (
     MergeResult,
     Read,
     ReadResult,
+    Refusal,
+    RefusalCode,
     Result,
     Scan,
     ScanPurpose,
@@ -28,7 +31,9 @@ from ..messages import (
     checksum_of,
 )
 from ..storage.engine import Engine, Entry
-from ...ring.epoch import EpochStamp
+
+MAX_REPLY_BYTES = 16 << 20
+"""What the values of one reply add up to, the last of them apart; well below what the border lets through."""
 
 
 class Replica:
@@ -47,13 +52,16 @@ class Replica:
                 await self._engine.durable()
         return DataReply(batch.epoch, results, self._load.queue_depth, self._load.service_time_ms)
 
-    async def scan(self, request: Scan) -> ScanReply | EpochMismatch:
+    async def scan(self, request: Scan) -> ScanReply | EpochMismatch | Refusal:
         await self._epochs.settled()
         if (mismatch := self._mismatch(request.epoch)) is not None:
             return mismatch
-        chunk = self._engine.scan(
-            request.span, request.after, request.max_entries, request.max_bytes, request.prefix
-        )
+        try:
+            chunk = self._engine.scan(
+                request.span, request.after, request.max_entries, request.max_bytes, request.prefix
+            )
+        except Corruption as corruption:
+            return Refusal(RefusalCode.NOT_READY, str(corruption))
         await self._engine.durable()
         entries = chunk.entries
         if request.purpose is ScanPurpose.KEYS:
@@ -80,24 +88,45 @@ class Replica:
         record = self._epochs.record
         floor = record.floor if record is not None else 0
         merges = [op for op in batch.operations if isinstance(op, Merge) and not _below(op, floor)]
-        standing = iter(self._engine.merge([(op.key, op.entry) for op in merges]) if merges else ())
+        merged = iter(self._merge(merges))
         durable = not merges
+        room_bytes = MAX_REPLY_BYTES
         results: list[Result] = []
         for operation in batch.operations:
             if isinstance(operation, Read):
-                results.append(self._read(operation.key))
+                result = self._read(operation.key, room_bytes)
+                room_bytes -= _size(result)
                 durable = durable and self._engine.is_durable(operation.key)
+                results.append(result)
             elif _below(operation, floor):
                 results.append(MergeResult(operation.entry.version, below_floor=True))
             else:
-                results.append(MergeResult(next(standing)))
+                results.append(next(merged))
         return tuple(results), durable
 
-    def _read(self, key: bytes) -> Result:
+    def _merge(self, merges: list[Merge]) -> list[Result]:
+        """All at once; one by one when a key's entry is corrupt, so that the others do not suffer for it."""
+        if not merges:
+            return []
+        try:
+            return [MergeResult(v) for v in self._engine.merge([(op.key, op.entry) for op in merges])]
+        except Corruption as corruption:
+            if len(merges) == 1:
+                return [FailedResult(str(corruption))]
+        return [result for merge in merges for result in self._merge([merge])]
+
+    def _read(self, key: bytes, room_bytes: int) -> Result:
+        if room_bytes <= 0:
+            return FailedResult("the reply to its batch is full")
         try:
             return ReadResult(self._engine.get(key))
         except Corruption as corruption:
             return FailedResult(str(corruption))
+
+
+def _size(result: Result) -> int:
+    entry = result.entry if isinstance(result, ReadResult) else None
+    return len(entry.value or b"") if entry is not None else 0
 
 
 def _below(operation: Merge, floor: int) -> bool:

@@ -6,7 +6,7 @@ new tally from zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...identity import Identity
@@ -101,6 +101,11 @@ class ReadTally:
         """Whether enough replicas of every ring are known to hold ``entry`` or a newer version."""
         known = {r for r, held in self.replies.items() if held is not None and held.version >= entry.version}
         return satisfied(self.holders, known)
+
+    def can_settle(self, entry: Entry, lost: Mapping[Identity, object]) -> bool:
+        """Whether enough could still come to hold ``entry`` although writing it to ``lost`` failed."""
+        lacking = [replica for replica in self.lacking(entry) if replica in lost]
+        return all(sum(r not in lacking for r in part.replicas) >= part.needed for part in self.holders)
 
     def lacking(self, entry: Entry) -> tuple[Identity, ...]:
         """The replicas that are not known to hold ``entry`` or a newer version, in list order."""

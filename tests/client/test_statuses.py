@@ -24,6 +24,7 @@ def status(code: grpc.StatusCode, text: str = "text", mark: str | None = None) -
         (Code.UNAVAILABLE, "0", errors.Unavailable, False),
         (Code.UNAVAILABLE, "1", errors.Timeout, True),
         (Code.UNAVAILABLE, None, errors.Timeout, True),
+        (Code.UNAVAILABLE, "unheard of", errors.Timeout, True),
         (Code.CANCELLED, None, errors.Timeout, True),
         (Code.DEADLINE_EXCEEDED, "0", errors.Timeout, False),
         (Code.DEADLINE_EXCEEDED, "1", errors.Timeout, True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -65,6 +66,8 @@ def test_whatever_differs_makes_another_cluster(terms: GenesisTerms, seats: tupl
         (TERMS, (*SEATS, replace(SEATS[0], address="h:4")), "every seed takes part once"),
         (TERMS, (*SEATS[:2], replace(SEATS[2], identity=SEATS[0].identity)), "are one node"),
         (TERMS, (*SEATS[:2], replace(SEATS[2], identity=Identity("amy", 5))), "two nodes are named amy"),
+        (TERMS, (*SEATS[:2], replace(SEATS[2], weight=math.inf)), "weight inf"),
+        (TERMS, (*SEATS[:2], replace(SEATS[2], weight=math.nan)), "weight nan"),
         (replace(TERMS, seeds=("h:2", "h:1", "h:3")), SEATS, "sorted"),
         (replace(TERMS, quorums=Quorums(3, 1, 1)), SEATS, "reads could miss"),
     ],
@@ -95,6 +98,7 @@ def test_seeds_with_the_same_terms_do_not_conflict() -> None:
         ),
         (replace(TERMS, tokens_per_weight=9), ["tokens_per_weight is 8 here and 9 there"]),
         (replace(TERMS, settings={}), ["tombstone_age is 60 here and not set there"]),
+        (replace(TERMS, settings={"tombstone_age": math.nan}), ["tombstone_age is 60 here and nan there"]),
         (replace(TERMS, settings={"tombstone_age": 60.0}), ["tombstone_age is 60 here and 60.0 there"]),
         (replace(TERMS, settings={"tombstone_age": 60, "x": True}), ["x is not set here and True there"]),
     ],

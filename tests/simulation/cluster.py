@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from covey.identity import Identity
 from covey.node.config import Config
 from covey.node.datafolder import MemoryDataFolder
 from covey.node.events import Event, EventLog
+from covey.node.messages import Envelope, Request, RequestBody
 from covey.node.node import Node, Place, Ports
 from covey.node.operations import QUORUM, Consistency, Delete, Get, GetResult, Put, WriteResult
 from covey.node.storage.memory import MemoryEngine
@@ -67,10 +69,13 @@ class SimulatedNode:
         self.name = name
         self.clock = SimulatedClock()
         self.home = MemoryDataFolder(Identity(name, cluster.rng.getrandbits(64)))
+        self._flushing = asyncio.Event()
+        self._flushing.set()
         self.engine = self._fresh_engine()
         self.address = f"{name}:1"
         self.seeds = tuple(seeds)
         self.place = place
+        self.config = cluster.config
         self.node: Node | None = None
         self._joining: asyncio.Task[None] | None = None
 
@@ -86,7 +91,7 @@ class SimulatedNode:
     def start(self) -> None:
         self.transport = SimulatedTransport(self.cluster.network, self.name)
         self.node = Node(
-            self.cluster.config,
+            self.config,
             Place(self.address, self.seeds, **self.place),
             Ports(
                 self.clock,
@@ -100,6 +105,11 @@ class SimulatedNode:
         )
         self.cluster.network.open(self.address, self.name, self.node.handle)
         self._joining = asyncio.get_running_loop().create_task(self.node.join())
+
+    async def joined(self) -> None:
+        """Return once the node is in; raises what keeps it out for good."""
+        assert self._joining is not None, f"{self.name} was not started"
+        await self._joining
 
     async def crash(self, *, power: bool = False) -> None:
         """The process dies; with ``power`` also what was not synced."""
@@ -128,6 +138,13 @@ class SimulatedNode:
         self.home = MemoryDataFolder(Identity(self.name, self.cluster.rng.getrandbits(64)))
         self.engine = self._fresh_engine()
 
+    def hold_flushes(self) -> None:
+        """From now on the disk takes writes but ends no flush, until ``release_flushes``."""
+        self._flushing.clear()
+
+    def release_flushes(self) -> None:
+        self._flushing.set()
+
     async def _end(self, node: Node) -> None:
         if self._joining is not None:
             self._joining.cancel()
@@ -135,7 +152,11 @@ class SimulatedNode:
         await node.stop(0.0)
 
     def _fresh_engine(self) -> MemoryEngine:
-        return MemoryEngine("sync", flush_latency_s=FLUSH_LATENCY_S)
+        return MemoryEngine("sync", sleep=self._flush, flush_latency_s=FLUSH_LATENCY_S)
+
+    async def _flush(self, latency_s: float) -> None:
+        await self._flushing.wait()
+        await asyncio.sleep(latency_s)
 
     def _failed(self, error: BaseException) -> None:
         if self.node is not None:
@@ -164,8 +185,17 @@ class SimulatedCluster:
         if raised[0] is None:
             assert not self.failures, f"seed {self.seed}: {self.failures}"
 
-    def add(self, name: str, seeds: Sequence[str], **place: Any) -> SimulatedNode:
+    def add(
+        self,
+        name: str,
+        seeds: Sequence[str],
+        *,
+        settings: Mapping[str, Any] | None = None,
+        **place: Any,
+    ) -> SimulatedNode:
+        """``settings``: where this node's configuration differs from the cluster's."""
         node = self.nodes[name] = SimulatedNode(self, name, seeds, place)
+        node.config = replace(self.config, **(settings or {}))
         node.start()
         return node
 
@@ -199,6 +229,17 @@ class SimulatedCluster:
 
     def _coordinator(self, via: str) -> Any:
         return self.nodes[via].running.coordinator
+
+    async def ask(self, via: str, to: str, body: RequestBody, meant: Identity | None = None) -> Any:
+        """Bring ``to`` a message of ``via``'s, as one that was under way might arrive.
+
+        Returns the reply's body at the very moment of the answer, so that what follows it at once can be tried.
+        """
+        sender, target = self.nodes[via], self.nodes[to]
+        envelope = Envelope(
+            sender.identity, sender.home.generation, sender.address, "", meant or target.identity, timestamp=0
+        )
+        return (await target.running.handle(Request(envelope, body))).body
 
     # --- waiting ---
 

@@ -30,7 +30,7 @@ Rule = Callable[[Message], bool]
 
 
 class Hold:
-    """Keeps concerned requests at the door of their target until released."""
+    """Keeps what is concerned on its way until released."""
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -50,12 +50,18 @@ class Network:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._doors: dict[str, tuple[str, Handler]] = {}
+        self._refused_requests: list[Rule] = []
         self._lost_requests: list[Rule] = []
         self._lost_replies: list[Rule] = []
         self._holds: list[Hold] = []
+        self._reply_holds: list[Hold] = []
         self.delivered = 0
 
     # --- faults ---
+
+    def refuse(self, rule: Rule) -> Callable[[], None]:
+        """Turn concerned requests back at once, as a closed port does; returns how to end it."""
+        return _listed(self._refused_requests, rule)
 
     def lose(self, rule: Rule) -> Callable[[], None]:
         """Lose concerned requests before they arrive; returns how to end it."""
@@ -68,6 +74,12 @@ class Network:
     def hold(self, rule: Rule) -> Hold:
         hold = Hold(rule)
         self._holds.append(hold)
+        return hold
+
+    def hold_replies(self, rule: Rule) -> Hold:
+        """Let concerned requests be handled, and keep their replies until released."""
+        hold = Hold(rule)
+        self._reply_holds.append(hold)
         return hold
 
     def partition(self, *sides: set[str]) -> Callable[[], None]:
@@ -100,6 +112,8 @@ class Network:
             raise PeerUnreachable(f"nobody listens at {address}")
         name, handler = self._doors[address]
         message = Message(source, name, request)
+        if any(rule(message) for rule in self._refused_requests):
+            raise PeerUnreachable(f"{address} is closed to this")
         if any(rule(message) for rule in self._lost_requests):
             await asyncio.Event().wait()
         for hold in list(self._holds):
@@ -110,6 +124,8 @@ class Network:
         answered = reply_to_bytes(await handler(request_from_bytes(sent)))
         if any(rule(message) for rule in self._lost_replies):
             await asyncio.Event().wait()
+        for hold in list(self._reply_holds):
+            await hold.pass_through(message)
         await asyncio.sleep(self._rng.uniform(*LATENCY_S))
         return reply_from_bytes(answered)
 

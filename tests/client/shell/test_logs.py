@@ -113,3 +113,9 @@ def test_follow_goes_on_with_appended_lines_and_new_files_until_ctrl_c() -> None
     following.send_signal(signal.SIGINT)
     _, stderr = following.communicate(timeout=20)
     assert (following.returncode, stderr) == (130, "")
+
+
+def test_a_field_with_spaces_or_newlines_is_quoted_and_stays_on_the_line(covey: Covey) -> None:
+    LOGS.mkdir()
+    (LOGS / "client.log").write_text(line(1, "client", "shell.failed", reason="no node\nanswered", key="k"))
+    assert covey("logs").text.endswith('shell.failed reason="no node\\nanswered" key=k\n')

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covey.node.errors import ClockSkew
+from covey.node.quorum.clock import HybridClock
+from covey.node.quorum.version import COUNTER_BITS
+from tests.support.clocks import ManualClock
+
+SKEW_S = 0.5
+WALL_MS = 1_000_000
+
+moves = st.tuples(
+    st.sampled_from(["wall", "draw", "above", "observe", "current"]),
+    st.integers(-5_000, 5_000),
+)
+
+
+def _at(wall_ms: int, counter: int = 0) -> int:
+    return wall_ms << COUNTER_BITS | counter
+
+
+@given(st.lists(moves, max_size=60))
+def test_what_is_drawn_exceeds_all_drawn_and_observed_before_however_the_wall_clock_jumps(
+    steps: list[tuple[str, int]],
+) -> None:
+    clock = ManualClock(WALL_MS)
+    hybrid = HybridClock(clock, SKEW_S)
+    highest = 0
+    for step, amount in steps:
+        if step == "wall":
+            clock.wall += amount
+        elif step == "observe":
+            seen = _at(clock.wall + amount, 7)
+            try:
+                hybrid.observe(seen)
+                highest = max(highest, seen)
+            except ClockSkew:
+                assert amount > SKEW_S * 1000
+        elif step == "current":
+            assert hybrid.current() >= highest
+            highest = max(highest, hybrid.current())
+        else:
+            above = _at(clock.wall + amount) if step == "above" else 0
+            drawn = hybrid.draw(above)
+            assert drawn > max(highest, above)
+            highest = drawn
+
+
+def test_drawing_follows_the_wall_clock_when_nothing_is_ahead_of_it() -> None:
+    clock = ManualClock(WALL_MS)
+    hybrid = HybridClock(clock, SKEW_S)
+    assert hybrid.draw() == _at(WALL_MS, 1)
+    clock.wall += 10
+    assert hybrid.draw() == _at(WALL_MS + 10, 1)
+
+
+def test_draws_within_one_millisecond_count() -> None:
+    hybrid = HybridClock(ManualClock(WALL_MS), SKEW_S)
+    assert [hybrid.draw() for _ in range(3)] == [_at(WALL_MS, i) for i in (1, 2, 3)]
+
+
+def test_a_timestamp_beyond_the_skew_is_refused_and_not_followed() -> None:
+    hybrid = HybridClock(ManualClock(WALL_MS), SKEW_S)
+    with pytest.raises(ClockSkew) as caught:
+        hybrid.observe(_at(WALL_MS + 501))
+    assert caught.value.ahead_s == pytest.approx(0.501)
+    assert hybrid.draw() == _at(WALL_MS, 1)
+
+
+def test_a_timestamp_at_the_allowed_skew_is_followed() -> None:
+    hybrid = HybridClock(ManualClock(WALL_MS), SKEW_S)
+    hybrid.observe(_at(WALL_MS + 500))
+    assert hybrid.draw() == _at(WALL_MS + 500, 1)
+
+
+def test_skew_is_measured_from_the_wall_clock_not_from_what_was_followed() -> None:
+    hybrid = HybridClock(ManualClock(WALL_MS), SKEW_S)
+    hybrid.observe(_at(WALL_MS + 500))
+    with pytest.raises(ClockSkew):
+        hybrid.observe(_at(WALL_MS + 900))

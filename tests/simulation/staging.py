@@ -1,0 +1,215 @@
+"""Setting the stage for one rule: rings and records made by hand, and faults of messages of one kind.
+
+Agreement is frozen on a stage, so that no record is chosen but those the test hands out, until it thaws.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import NamedTuple
+
+from covey.membership.view import Liveness
+from covey.node.messages import (
+    Accept,
+    DataBatch,
+    FetchRecord,
+    Merge,
+    Prepare,
+    PushRecord,
+    RequestBody,
+    Scan,
+    ScanPurpose,
+)
+from covey.node.storage.engine import Entry
+from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
+from covey.ring.succession import begin, finish
+
+from .cluster import SimulatedCluster
+from .network import Message, Rule
+
+KEY = b"k"
+TOKENS = 4
+"""Virtual nodes an owner; few, for speed."""
+
+
+class Frost:
+    """Keeps records from being chosen."""
+
+    def __init__(self) -> None:
+        self._thawed = False
+        self._let_end: int | None = None
+
+    def thaw(self) -> None:
+        """Let the stewards act again."""
+        self._thawed = True
+
+    def let_end(self, begun: EpochRecord) -> None:
+        """Let the stewards finish or abort this change, and nothing else."""
+        self._let_end = begun.number
+
+    def holds(self, message: Message) -> bool:
+        body = message.request.body
+        return isinstance(body, Prepare) and not (self._thawed or body.base.number == self._let_end)
+
+
+class Stage(NamedTuple):
+    cluster: SimulatedCluster
+    frost: Frost
+
+
+@asynccontextmanager
+async def staged(owners: int, *outsiders: str, **settings: object) -> AsyncIterator[Stage]:
+    """Owners n1, n2 ... that formed a cluster, and ``outsiders`` that wait to join, all acquainted."""
+    async with SimulatedCluster(1, **{"tokens_per_weight": TOKENS, **settings}) as cluster:
+        await cluster.form(owners)
+        frost = Frost()
+        cluster.network.lose(frost.holds)
+        for name in outsiders:
+            cluster.add(name, ["n1:1"])
+        await cluster.until(lambda: _acquainted(cluster), "everyone knows everyone")
+        yield Stage(cluster, frost)
+
+
+def _acquainted(cluster: SimulatedCluster) -> bool:
+    running = [node.running for node in cluster.nodes.values() if node.node is not None]
+    return all(
+        sum(member.liveness is Liveness.ALIVE for member in node.gossiping.members()) == len(running)
+        and node.epochs.number > 0
+        for node in running
+    )
+
+
+# --- records ---
+
+
+def record_of(cluster: SimulatedCluster, name: str = "n1") -> EpochRecord:
+    record = cluster.nodes[name].running.epochs.record
+    assert record is not None
+    return record
+
+
+def ring_of(cluster: SimulatedCluster, *names: str, quorums: Quorums | None = None) -> RingSpec:
+    """A ring of these nodes, each with the same tokens whenever it is asked for."""
+    owners = {cluster.nodes[name].identity: Owner(_tokens_of(name)) for name in names}
+    return RingSpec(owners, quorums or record_of(cluster).owners.quorums)
+
+
+def _tokens_of(name: str) -> tuple[int, ...]:
+    rng = random.Random(name)
+    return tuple(sorted(rng.getrandbits(64) for _ in range(TOKENS)))
+
+
+def renumbered(record: EpochRecord) -> EpochRecord:
+    """A next record under which nothing moves."""
+    return replace(record, number=record.number + 1, settings={**record.settings, "told": record.number})
+
+
+async def hand_out(cluster: SimulatedCluster, record: EpochRecord, *names: str) -> EpochRecord:
+    """Have these nodes (else all that run) adopt the record."""
+    chosen = names or tuple(name for name, node in cluster.nodes.items() if node.node is not None)
+    await asyncio.gather(*(cluster.nodes[name].running.epochs.adopt(record) for name in chosen))
+    return record
+
+
+async def begin_change(cluster: SimulatedCluster, successors: RingSpec, *names: str) -> EpochRecord:
+    return await hand_out(cluster, begin(record_of(cluster), successors), *names)
+
+
+async def pulled(cluster: SimulatedCluster, *names: str, timeout_s: float = 10.0) -> None:
+    """Wait until these nodes say that they have all they gain under their epoch."""
+    await cluster.until(lambda: all(is_done(cluster, name) for name in names), "pulled", timeout_s)
+
+
+def is_done(cluster: SimulatedCluster, name: str) -> bool:
+    said = cluster.nodes[name].running.gossiping.own_record().handoff
+    return said is not None and said.done and said.epoch == cluster.epoch(name)
+
+
+async def change(cluster: SimulatedCluster, successors: RingSpec, *names: str) -> EpochRecord:
+    """A whole change, from its begin to its finish, as these nodes (else all that run) see it."""
+    begun = await begin_change(cluster, successors, *names)
+    await pulled(cluster, *(identity.name for identity in sorted(successors.owners)))
+    return await hand_out(cluster, finish(begun), *names)
+
+
+async def finished(cluster: SimulatedCluster, begun: EpochRecord) -> None:
+    """Wait until some node adopts the end of this change, which must be its finish."""
+    await cluster.until(lambda: _end_of(cluster, begun) is not None, "the change ends")
+    assert begun.successors is not None
+    assert _end_of(cluster, begun) == sorted(identity.name for identity in begun.successors.owners)
+
+
+def _end_of(cluster: SimulatedCluster, begun: EpochRecord) -> list[str] | None:
+    """The owners after the change, once it has ended."""
+    for event in cluster.events("epoch.adopted"):
+        if event["epoch"] == begun.number + 1:
+            return sorted(event["owners"])
+    return None
+
+
+def stay_behind(cluster: SimulatedCluster, *names: str) -> Callable[[], None]:
+    """Let these nodes hear of no new record, except from those they send requests on data to."""
+
+    def tells(message: Message) -> bool:
+        body = message.request.body
+        if isinstance(body, FetchRecord):
+            return message.source in names
+        return isinstance(body, PushRecord | Prepare | Accept) and message.target in names
+
+    return cluster.network.lose(tells)
+
+
+# --- messages ---
+
+
+def carrying(
+    *kinds: type[RequestBody], source: Collection[str] | None = None, target: Collection[str] | None = None
+) -> Rule:
+    """Concerns requests of these kinds, from and to these nodes (else any)."""
+
+    def concerned(message: Message) -> bool:
+        return isinstance(message.request.body, kinds) and _between(message, source, target)
+
+    return concerned
+
+
+def pulls(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> Rule:
+    def concerned(message: Message) -> bool:
+        body = message.request.body
+        return isinstance(body, Scan) and body.purpose is ScanPurpose.PULL and _between(message, source, target)
+
+    return concerned
+
+
+def merges(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> Rule:
+    """Concerns batches that would write something."""
+
+    def concerned(message: Message) -> bool:
+        body = message.request.body
+        return (
+            isinstance(body, DataBatch)
+            and any(isinstance(operation, Merge) for operation in body.operations)
+            and _between(message, source, target)
+        )
+
+    return concerned
+
+
+def _between(message: Message, source: Collection[str] | None, target: Collection[str] | None) -> bool:
+    return (source is None or message.source in source) and (target is None or message.target in target)
+
+
+# --- what a replica has ---
+
+
+def held(cluster: SimulatedCluster, name: str, key: bytes = KEY) -> Entry | None:
+    return cluster.nodes[name].engine.get(key)
+
+
+def value_at(cluster: SimulatedCluster, name: str, key: bytes = KEY) -> bytes | None:
+    entry = held(cluster, name, key)
+    return entry.value if entry is not None else None

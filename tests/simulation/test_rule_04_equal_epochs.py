@@ -1,0 +1,192 @@
+"""Rule 4: a replica serves only at equal epochs, and what is counted together was answered under one epoch."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from covey.node.errors import OperationTimeout
+from covey.node.messages import DataBatch, EpochMismatch, Merge, Read
+from covey.node.operations import Consistency, Level
+from covey.node.quorum.version import Version
+from covey.node.storage.engine import Entry
+from covey.ring.epoch import EpochStamp
+from covey.ring.succession import finish
+
+from .staging import (
+    KEY,
+    begin_change,
+    carrying,
+    change,
+    hand_out,
+    held,
+    merges,
+    pulled,
+    pulls,
+    record_of,
+    renumbered,
+    ring_of,
+    staged,
+    stay_behind,
+    value_at,
+)
+from .virtual_time import in_virtual_time
+
+ALL = Consistency(Level.ALL)
+
+
+def a_write(stamp: EpochStamp) -> DataBatch:
+    return DataBatch(stamp, (Merge(KEY, Entry(Version(1 << 60, 1, 1), b"v")), Read(KEY)))
+
+
+@in_virtual_time
+async def test_a_request_of_an_older_epoch_is_refused_with_the_newer_record() -> None:
+    async with staged(3) as (cluster, _):
+        old = record_of(cluster)
+        new = await hand_out(cluster, renumbered(old))
+        answer = await cluster.ask("n2", "n1", a_write(old.stamp))
+        assert answer == EpochMismatch(new.stamp, new)
+        assert held(cluster, "n1") is None
+
+
+@in_virtual_time
+async def test_a_request_of_a_newer_epoch_is_refused_until_its_record_is_adopted() -> None:
+    async with staged(3) as (cluster, _):
+        old = record_of(cluster)
+        stay_behind(cluster, "n3")
+        new = await hand_out(cluster, renumbered(old), "n1", "n2")
+        answer = await cluster.ask("n1", "n3", a_write(new.stamp))
+        assert answer == EpochMismatch(old.stamp, None)
+        assert held(cluster, "n3") is None
+
+
+@in_virtual_time
+async def test_an_epoch_of_the_same_number_and_another_digest_is_another_epoch() -> None:
+    async with staged(3) as (cluster, _):
+        record = record_of(cluster)
+        answer = await cluster.ask("n2", "n1", a_write(EpochStamp(record.number, "0" * 32)))
+        assert isinstance(answer, EpochMismatch)
+        assert held(cluster, "n1") is None
+
+
+@in_virtual_time
+async def test_a_replica_that_is_behind_is_given_the_record_and_asked_again() -> None:
+    async with staged(3) as (cluster, _):
+        let_it_hear = stay_behind(cluster, "n3")
+        new = await hand_out(cluster, renumbered(record_of(cluster)), "n1", "n2")
+        assert cluster.epoch("n3") == new.number - 1
+        let_it_hear()
+        await cluster.put("n1", KEY, b"v", ALL)
+        assert cluster.epoch("n3") == new.number
+        assert value_at(cluster, "n3") == b"v"
+
+
+@in_virtual_time
+async def test_a_coordinator_that_is_behind_adopts_the_record_it_is_refused_with() -> None:
+    async with staged(3) as (cluster, _):
+        stay_behind(cluster, "n3")
+        new = await hand_out(cluster, renumbered(record_of(cluster)), "n1", "n2")
+        await cluster.put("n3", KEY, b"v", ALL)
+        assert cluster.epoch("n3") == new.number
+
+
+@in_virtual_time
+async def test_acknowledgements_of_two_epochs_never_add_up() -> None:
+    """q's write reaches only n1. Two changes pass: n1 leaves with the write, and is back without it. If its old
+    acknowledgement still counted, the one of n3 would make two, and a read of {n1, n4} would find nothing."""
+    async with staged(3, "n4", "q", rpc_timeout=10.0) as (cluster, _):
+        others = ("n1", "n2", "n3", "n4")
+        on_their_way = cluster.network.hold(carrying(DataBatch, source={"q"}, target={"n2", "n3"}))
+        writing = asyncio.ensure_future(cluster.put("q", KEY, b"v", timeout_s=5.0))
+        await cluster.until(lambda: held(cluster, "n1") is not None, "n1 has it")
+        await asyncio.sleep(0.1)  # its acknowledgement arrives
+
+        stay_behind(cluster, "q")
+        cluster.network.refuse(pulls(target={"n1"}))  # n4 takes from n2 and n3 what it gains
+        await change(cluster, ring_of(cluster, "n2", "n3", "n4"), *others)
+        await change(cluster, ring_of(cluster, "n1", "n3", "n4"), *others)
+        assert [held(cluster, name) for name in others] == [None] * 4
+
+        cluster.network.lose(carrying(DataBatch, source={"q"}, target={"n1", "n4"}))
+        on_their_way.release()
+        with pytest.raises(OperationTimeout) as failure:
+            await writing
+        assert failure.value.maybe_applied
+        assert value_at(cluster, "n3") == b"v", "n3 alone acknowledged it under the last epoch"
+
+
+@in_virtual_time
+async def test_a_write_that_outlives_two_changes_is_acknowledged_once_it_has_a_quorum_under_the_last() -> (
+    None
+):
+    async with staged(3, "n4", "q", rpc_timeout=10.0) as (cluster, _):
+        others = ("n1", "n2", "n3", "n4")
+        on_their_way = cluster.network.hold(carrying(DataBatch, source={"q"}, target={"n2", "n3"}))
+        writing = asyncio.ensure_future(cluster.put("q", KEY, b"v", timeout_s=5.0))
+        await cluster.until(lambda: held(cluster, "n1") is not None, "n1 has it")
+        first = held(cluster, "n1")
+        assert first is not None
+        stay_behind(cluster, "q")
+        await change(cluster, ring_of(cluster, "n2", "n3", "n4"), *others)
+        await change(cluster, ring_of(cluster, "n1", "n3", "n4"), *others)
+        on_their_way.release()
+        assert (await writing).version == first.version
+        assert sum(held(cluster, name) == first for name in ("n1", "n3", "n4")) >= 2
+
+
+@in_virtual_time
+async def test_replies_of_two_epochs_never_add_up() -> None:
+    """n2 and n3 acknowledged v while n4 replaced n1; n1 and n4 missed it. n1 answers q's read: nothing here. Two
+    epochs on, n1 has v and n4 still has not. n1's old answer and n4's new one would make a quorum for nothing."""
+    async with staged(3, "n4", "q", rpc_timeout=10.0) as (cluster, _):
+        others = ("n1", "n2", "n3", "n4")
+        begun = await begin_change(cluster, ring_of(cluster, "n2", "n3", "n4"))
+        await pulled(cluster, "n4")
+        missed = cluster.network.lose(merges(target={"n1", "n4"}))
+        await cluster.put("n2", KEY, b"v")
+        missed()
+        on_their_way = cluster.network.hold(carrying(DataBatch, source={"q"}, target={"n2", "n3", "n4"}))
+        reading = asyncio.ensure_future(cluster.get("q", KEY, timeout_s=5.0))
+        await asyncio.sleep(0.3)  # n1 answers
+
+        stay_behind(cluster, "q")
+        await hand_out(cluster, finish(begun), *others)
+        await change(cluster, ring_of(cluster, "n1", "n3", "n4"), *others)
+        assert (value_at(cluster, "n1"), value_at(cluster, "n4")) == (b"v", None)
+        cluster.network.lose(carrying(DataBatch, source={"q"}, target={"n1", "n3"}))
+        on_their_way.release()
+        with pytest.raises(OperationTimeout):
+            await reading
+
+
+@in_virtual_time
+async def test_a_retried_write_keeps_its_version() -> None:
+    """Under a new one, a write that was tried before a newer write would afterwards stand above it."""
+    async with staged(3, "q", rpc_timeout=10.0) as (cluster, _):
+        on_their_way = cluster.network.hold(carrying(DataBatch, source={"q"}, target={"n2", "n3"}))
+        writing = asyncio.ensure_future(cluster.put("q", KEY, b"older", timeout_s=5.0))
+        await cluster.until(lambda: held(cluster, "n1") is not None, "n1 has it")
+        first = held(cluster, "n1")
+        assert first is not None
+        stay_behind(cluster, "q")
+        await hand_out(cluster, renumbered(record_of(cluster)), "n1", "n2", "n3")
+        await cluster.put("n1", KEY, b"newer", ALL)
+        on_their_way.release()
+        acknowledged = await writing
+        assert acknowledged.version == first.version
+        assert acknowledged.superseded
+        assert await cluster.get("n1", KEY) == b"newer"
+
+
+@pytest.mark.parametrize(
+    "unreachable", [("n3", "n4", "n5"), ("n1", "n2", "n3")], ids=["successors", "owners"]
+)
+@in_virtual_time
+async def test_a_write_needs_its_quorum_in_every_live_ring(unreachable: tuple[str, ...]) -> None:
+    """Owners n1 n2 n3, successors n3 n4 n5: with one ring's quorum alone it is not acknowledged."""
+    async with staged(3, "n4", "n5", "q") as (cluster, _):
+        await begin_change(cluster, ring_of(cluster, "n3", "n4", "n5"))
+        cluster.network.lose(carrying(DataBatch, source={"q"}, target=unreachable))
+        with pytest.raises(OperationTimeout):
+            await cluster.put("q", KEY, b"v", timeout_s=3.0)

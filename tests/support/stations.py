@@ -1,0 +1,162 @@
+"""Stations: the data path and the vote of a node (engine, epochs, replica, peers) without gossip or a steward.
+
+They are joined by the simulator's network, which encodes and decodes every message. Who is down is told, not
+found out.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from covey.identity import Identity
+from covey.membership.record import LoadReport
+from covey.node.agreement import AcceptorView, Agreement
+from covey.node.dispatch import Dispatcher
+from covey.node.epochs import Epochs
+from covey.node.events import Event, EventLog
+from covey.node.fenced import FencedPeers
+from covey.node.load import LoadMeter
+from covey.node.messages import (
+    Accept,
+    Acknowledged,
+    DataBatch,
+    Envelope,
+    Prepare,
+    PushRecord,
+    Scan,
+    SizeQuery,
+)
+from covey.node.peers import Peers, Self
+from covey.node.quorum.clock import HybridClock
+from covey.node.quorum.pipes import Pipes
+from covey.node.quorum.replica import Replica
+from covey.node.quorum.replicas import Replicas
+from covey.node.quorum.version import Version
+from covey.node.storage.engine import Entry
+from covey.node.storage.memory import MemoryEngine
+from covey.ring import EpochRecord
+from tests.simulation.network import Network, SimulatedTransport
+from tests.support.clocks import ManualClock
+
+RPC_TIMEOUT_S = 0.2
+
+
+class Lines(EventLog):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[Event, dict[str, Any]]] = []
+
+    def emit(self, event: Event, **fields: object) -> None:
+        assert event.value.fault(fields) is None, event.value.fault(fields)
+        self.lines.append((event, fields))
+
+    def would_log(self, event: Event) -> bool:
+        return True
+
+    def of(self, event: Event) -> list[dict[str, Any]]:
+        return [fields for logged, fields in self.lines if logged is event]
+
+
+class Station:
+    def __init__(self, stations: Stations, me: Identity) -> None:
+        self.me = me
+        self.clock = ManualClock()
+        self.log = Lines()
+        self.engine = MemoryEngine("sync")
+        self.epochs = Epochs(me, self.engine)
+        hybrid = HybridClock(self.clock, 0.5)
+        itself = Self(me, 1, f"{me.name}:1")
+        transport = SimulatedTransport(stations.network, me.name)
+        self.peers = Peers(itself, transport, hybrid, stations.address_of, self._cluster_id)
+        self.fenced = FencedPeers(self.peers, self.epochs)
+        self.load = LoadMeter(self.clock)
+        self.replica = Replica(self.engine, self.epochs, self.load)
+        self.pipes = Pipes(self.fenced, self.replica, RPC_TIMEOUT_S)
+        self.replicas = Replicas(me, self.pipes, stations)
+        self.agreement = Agreement(
+            self.peers,
+            self.epochs,
+            lambda: AcceptorView(frozenset(stations.up()), frozenset()),
+            stations.up,
+            random.Random(me.disk_id),
+            RPC_TIMEOUT_S,
+        )
+        self.dispatcher = Dispatcher(itself, hybrid, self._cluster_id, self.log)
+        self._register()
+        stations.network.open(itself.address, me.name, self.dispatcher.handle)
+
+    def hold(self, *entries: tuple[bytes, Entry]) -> None:
+        self.engine.merge(entries)
+
+    def _cluster_id(self) -> str:
+        return self.epochs.record.cluster_id if self.epochs.record is not None else ""
+
+    def _register(self) -> None:
+        async def push(_: Envelope, message: PushRecord) -> Acknowledged:
+            await self.epochs.adopt(message.record)
+            return Acknowledged()
+
+        self.dispatcher.register(PushRecord, push)
+        self.dispatcher.register(Prepare, lambda _, message: self.agreement.prepare(message))
+        self.dispatcher.register(Accept, lambda _, message: self.agreement.accept(message))
+        self.dispatcher.register(DataBatch, lambda _, message: self.replica.serve(message))
+        self.dispatcher.register(Scan, lambda _, message: self.replica.scan(message))
+        self.dispatcher.register(SizeQuery, lambda _, message: self.replica.size(message))
+
+
+class Stations:
+    """Several stations; also the view that they have of each other."""
+
+    def __init__(self, *who: Identity) -> None:
+        self.network = Network(random.Random(1))
+        self.down: set[Identity] = set()
+        self._by_identity: dict[Identity, Station] = {}
+        for identity in who:
+            self._by_identity[identity] = Station(self, identity)
+
+    def __getitem__(self, identity: Identity) -> Station:
+        return self._by_identity[identity]
+
+    def all(self) -> list[Station]:
+        return list(self._by_identity.values())
+
+    async def adopt(self, record: EpochRecord, *who: Identity) -> None:
+        """Have these (all, when none is named) at ``record``."""
+        for identity in who or self._by_identity:
+            await self[identity].epochs.adopt(record)
+
+    def kill(self, identity: Identity, *, noticed: bool = True) -> None:
+        self.network.shut(f"{identity.name}:1")
+        if noticed:
+            self.down.add(identity)
+
+    async def close(self) -> None:
+        for station in self.all():
+            await station.pipes.close()
+            await station.epochs.close()
+            await station.engine.close()
+
+    # --- the view ---
+
+    def up(self) -> list[Identity]:
+        return [identity for identity in self._by_identity if identity not in self.down]
+
+    def is_down(self, member: Identity) -> bool:
+        return member in self.down
+
+    def load_of(self, member: Identity) -> LoadReport | None:
+        return LoadReport()
+
+    def address_of(self, member: Identity) -> str | None:
+        return f"{member.name}:1" if member in self._by_identity else None
+
+
+def version(number: int) -> Version:
+    return Version(number, 7, 1)
+
+
+def entry(number: int, value: bytes | None = b"v") -> Entry:
+    """A value, or with None a tombstone, of the version so numbered."""
+    return Entry(version(number), value)
