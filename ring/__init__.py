@@ -14,7 +14,6 @@ from .moves import (
     gained_spans,
     handoff_finished,
     most_newcomers,
-    moves,
 )
 from .ring import PreferenceList, ReplicatedRange, Ring
 from .span import WHOLE_RING, Span
@@ -41,7 +40,6 @@ __all__ = [
     "gained_spans",
     "handoff_finished",
     "most_newcomers",
-    "moves",
     "share_ratio",
     "token_of",
 ]

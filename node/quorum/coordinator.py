@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ..epochs import Epochs
@@ -93,7 +94,10 @@ class Coordinator:
     async def _read(self, get: Get, deadline_s: float) -> GetResult:
         flow = ReadFlow(self._epochs, self._replicas, self._rng, get.consistency, deadline_s)
         entry = await flow.run(get.key)
-        return GetResult(entry.value, entry.version) if entry is not None else GetResult(None, None)
+        if entry is None:
+            return GetResult(None, None)
+        self._see(entry.version)
+        return GetResult(entry.value, entry.version)
 
     async def _write(self, operation: Put | Delete, deadline_s: float) -> WriteResult:
         record = self._epochs.record
@@ -102,7 +106,14 @@ class Coordinator:
         version = Version(timestamp, self._me.identity.disk_id, self._me.generation)
         flow = WriteFlow(self._epochs, self._replicas, self._rng, operation.consistency, deadline_s)
         value = operation.value if isinstance(operation, Put) else None
-        return await flow.run(operation.key, Entry(version, value))
+        result = await flow.run(operation.key, Entry(version, value))
+        self._see(flow.stands or version)
+        return result
+
+    def _see(self, version: Version) -> None:
+        """Draw above ``version`` from now on. Replicas keep versions over restarts, and clocks do not."""
+        with suppress(ClockSkew):  # too far ahead to be followed; whoever reads it is told it all the same
+            self._clock.observe(version.timestamp)
 
     def _admit(self, operation: Operation) -> None:
         """Raise for what must not be begun; certainly nothing was done."""

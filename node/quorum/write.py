@@ -57,6 +57,8 @@ class WriteFlow:
         self._consistency = consistency
         self._deadline_s = deadline_s
         self._exposure = Exposure()
+        self.stands: Version | None = None
+        """The newest version that an acknowledging replica holds, once the write is acknowledged."""
 
     async def run(self, key: bytes, entry: Entry) -> WriteResult:
         """Raises Unavailable when certainly not done, else OperationTimeout that says it may have been."""
@@ -67,6 +69,7 @@ class WriteFlow:
                 raise Unavailable("this node belongs to no cluster yet")
             tally, ended, trouble = await self._attempt(epoch, merge)
             if tally.reached and ended is Ended.DECIDED:
+                self.stands = tally.newest
                 return WriteResult(entry.version, superseded=_newer(tally.newest, entry.version))
             if ended is Ended.EXPIRED:
                 raise self._failure(f"{len(tally.acknowledged)} replicas acknowledged in time; {trouble}")

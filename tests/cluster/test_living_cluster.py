@@ -100,7 +100,9 @@ def nobody_holds_what_it_does_not_own(cluster: ProcessCluster, record: EpochReco
         foreign, after = [], None
         while True:
             chunk = engine.scan(WHOLE_RING, after, 10_000, 64 << 20)
-            foreign += [key for key, _ in chunk.entries if identity not in ring.preference_list(token_of(key))]
+            foreign += [
+                key for key, _ in chunk.entries if identity not in ring.preference_list(token_of(key))
+            ]
             if chunk.next is None:
                 break
             after = Cursor(*chunk.next)

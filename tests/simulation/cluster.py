@@ -16,6 +16,7 @@ from covey.node.messages import Envelope, Request, RequestBody
 from covey.node.node import Node, Place, Ports
 from covey.node.operations import QUORUM, Consistency, Delete, Get, GetResult, Put, WriteResult
 from covey.node.storage.memory import MemoryEngine
+from covey.ring.epoch import EpochRecord
 
 from .network import Network, SimulatedTransport
 
@@ -259,6 +260,11 @@ class SimulatedCluster:
         statuses = [node.administration.status() for node in running]
         up = [sum(n.state == "serving" for n in status.nodes) for status in statuses]
         return all(s.synced for s in statuses) and all(count == len(running) for count in up)
+
+    def record(self, name: str = "n1") -> EpochRecord:
+        record = self.nodes[name].running.epochs.record
+        assert record is not None, f"{name} knows no epoch"
+        return record
 
     def epoch(self, name: str) -> int:
         return self.nodes[name].running.epochs.number

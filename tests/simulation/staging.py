@@ -86,10 +86,10 @@ def _acquainted(cluster: SimulatedCluster) -> bool:
 # --- records ---
 
 
-def record_of(cluster: SimulatedCluster, name: str = "n1") -> EpochRecord:
-    record = cluster.nodes[name].running.epochs.record
-    assert record is not None
-    return record
+def record_of(cluster: SimulatedCluster) -> EpochRecord:
+    """The newest that any node has adopted."""
+    records = [node.running.epochs.record for node in cluster.nodes.values() if node.node is not None]
+    return max((record for record in records if record is not None), key=lambda record: record.number)
 
 
 def ring_of(cluster: SimulatedCluster, *names: str, quorums: Quorums | None = None) -> RingSpec:
@@ -180,7 +180,9 @@ def carrying(
 def pulls(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> Rule:
     def concerned(message: Message) -> bool:
         body = message.request.body
-        return isinstance(body, Scan) and body.purpose is ScanPurpose.PULL and _between(message, source, target)
+        return (
+            isinstance(body, Scan) and body.purpose is ScanPurpose.PULL and _between(message, source, target)
+        )
 
     return concerned
 

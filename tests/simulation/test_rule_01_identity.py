@@ -12,7 +12,6 @@ from covey.node.datafolder import DataFolder
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages import Accept, DataBatch, Merge, Prepare, Read
 from covey.node.operations import Consistency, Level
-from covey.ring.epoch import EpochRecord
 from covey.ring.paxos import Answer, Ballot
 from covey.ring.succession import raise_floor
 
@@ -23,12 +22,6 @@ from .virtual_time import run
 SEEDS = range(3)
 SEED_LIST = ["n1:1", "n2:1", "n3:1"]
 KEY = b"k"
-
-
-def record_of(cluster: SimulatedCluster, name: str) -> EpochRecord:
-    record = cluster.nodes[name].running.epochs.record
-    assert record is not None
-    return record
 
 
 def writes_to(name: str) -> object:
@@ -75,7 +68,7 @@ def test_a_wiped_node_refuses_what_is_meant_for_its_old_disk(seed: int) -> None:
     async def main() -> None:
         async with SimulatedCluster(seed) as cluster:
             n1, *_ = await cluster.form(3)
-            old, record = n1.identity, record_of(cluster, "n2")
+            old, record = n1.identity, cluster.record("n2")
             await n1.crash()
             n1.wipe()
             n1.restart()
@@ -93,7 +86,7 @@ def test_a_wiped_acceptor_has_no_vote(seed: int) -> None:
     async def main() -> None:
         async with SimulatedCluster(seed) as cluster:
             n1, n2, n3 = await cluster.form(3)
-            base, old = record_of(cluster, "n1"), n1.identity
+            base, old = cluster.record("n1"), n1.identity
             chosen, other = raise_floor(base, 1), raise_floor(base, 2)
             first, second = Ballot(1, n2.identity), Ballot(2, n3.identity)
             for name in ("n1", "n2"):
@@ -125,9 +118,9 @@ def test_the_old_disk_is_evicted_and_the_new_one_filled(seed: int) -> None:
             n1.wipe()
             n1.restart()
             await cluster.until(
-                lambda: n1.identity in record_of(cluster, "n2").owners.owners, "the new disk is an owner"
+                lambda: n1.identity in cluster.record("n2").owners.owners, "the new disk is an owner"
             )
-            assert old not in record_of(cluster, "n2").owners.owners
+            assert old not in cluster.record("n2").owners.owners
             await n2.crash()
             assert await cluster.get("n3", KEY) == b"acknowledged", f"seed {seed}"
 

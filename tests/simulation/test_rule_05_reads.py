@@ -39,7 +39,9 @@ async def write_to_n1_alone(cluster: SimulatedCluster) -> None:
     assert [value_at(cluster, name) for name in NAMES] == [b"v", None, None]
 
 
-@pytest.mark.parametrize("unreachable", [("n3", "n4", "n5"), ("n1", "n2", "n3")], ids=["successors", "owners"])
+@pytest.mark.parametrize(
+    "unreachable", [("n3", "n4", "n5"), ("n1", "n2", "n3")], ids=["successors", "owners"]
+)
 @in_virtual_time
 async def test_a_read_needs_its_quorum_in_every_live_ring(unreachable: tuple[str, ...]) -> None:
     async with staged(3, "n4", "n5", "q") as (cluster, _):

@@ -43,10 +43,16 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = START_TIME
     return value
 
 
-def covey(*arguments: str, stdin: bytes = b"", timeout_s: float = 120.0) -> subprocess.CompletedProcess[bytes]:
+def covey(
+    *arguments: str, stdin: bytes = b"", timeout_s: float = 120.0
+) -> subprocess.CompletedProcess[bytes]:
     """Run the shell command as a user does."""
     return subprocess.run(
-        [sys.executable, "-m", "covey", *arguments], input=stdin, capture_output=True, timeout=timeout_s, check=False
+        [sys.executable, "-m", "covey", *arguments],
+        input=stdin,
+        capture_output=True,
+        timeout=timeout_s,
+        check=False,
     )
 
 
@@ -62,12 +68,16 @@ class NodeProcess:
         self.address = ""
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, seeds: Sequence[str] = (), listen: str = "127.0.0.1:0", extra: Sequence[str] = ()) -> None:
+    def start(
+        self, seeds: Sequence[str] = (), listen: str = "127.0.0.1:0", extra: Sequence[str] = ()
+    ) -> None:
         """Start the process and wait until it listens."""
         self.launch(seeds, listen, extra)
         self.await_address()
 
-    def launch(self, seeds: Sequence[str] = (), listen: str = "127.0.0.1:0", extra: Sequence[str] = ()) -> None:
+    def launch(
+        self, seeds: Sequence[str] = (), listen: str = "127.0.0.1:0", extra: Sequence[str] = ()
+    ) -> None:
         self._lines_before = len(self.log())
         command = [sys.executable, "-m", "covey", "node", "--name", self.name, "--listen", listen]
         command += ["--data", str(self.data), "--log-file", str(self.log_file)]

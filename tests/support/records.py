@@ -32,7 +32,9 @@ def _package_index() -> dict[str, bytes]:
 
 def _files() -> dict[str, bytes]:
     found: dict[str, bytes] = {}
-    paths = (path for root in FILES for path in sorted(root.rglob("*")) if path.is_file() and not path.is_symlink())
+    paths = (
+        path for root in FILES for path in sorted(root.rglob("*")) if path.is_file() and not path.is_symlink()
+    )
     for path in islice(paths, 4 * LEAST_RECORDS):
         if path.stat().st_size <= LARGEST_VALUE and len(found) < 3 * LEAST_RECORDS:
             found[str(path)] = path.read_bytes()

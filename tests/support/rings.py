@@ -27,7 +27,9 @@ def ring(*numbers: int, quorums: Quorums = THREE, tokens: int = 8) -> RingSpec:
     return RingSpec({identity(n): Owner(_tokens(n, tokens)) for n in sorted(numbers)}, quorums)
 
 
-def record(owners: RingSpec, successors: RingSpec | None = None, number: int = 1, floor: int = 0) -> EpochRecord:
+def record(
+    owners: RingSpec, successors: RingSpec | None = None, number: int = 1, floor: int = 0
+) -> EpochRecord:
     return EpochRecord(number, "c" * 16, owners, successors, floor)
 
 

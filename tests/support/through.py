@@ -19,7 +19,9 @@ class ThroughNode:
     """Reads coordinated by the node at ``address``, and what it knows of the ring."""
 
     def __init__(self, address: str) -> None:
-        self._channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", 64 << 20)])
+        self._channel = grpc.insecure_channel(
+            address, options=[("grpc.max_receive_message_length", 64 << 20)]
+        )
         self._kv = kv_pb2_grpc.KVStub(self._channel)
         self._cluster = cluster_pb2_grpc.ClusterStub(self._channel)
 
@@ -31,7 +33,9 @@ class ThroughNode:
     def _get_batch(self, keys: list[str]) -> Iterator[tuple[str, bytes | None]]:
         for _ in range(TRIES):
             request = kv_pb2.BatchRequest(
-                operations=[kv_pb2.Operation(get=kv_pb2.GetRequest(key=key.encode(), timeout=20)) for key in keys]
+                operations=[
+                    kv_pb2.Operation(get=kv_pb2.GetRequest(key=key.encode(), timeout=20)) for key in keys
+                ]
             )
             failed = []
             for key, result in zip(keys, self._kv.Batch(request, timeout=60).results, strict=True):

@@ -1,0 +1,373 @@
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from covey.identity import Identity
+from covey.membership.record import HandoffProgress
+from covey.node.epochs import META_HANDOFF, Epoch
+from covey.node.events import Event
+from covey.node.handoff import puller as puller_module
+from covey.node.handoff.handoff import Handoff
+from covey.node.handoff.progress import PullProgress
+from covey.node.handoff.puller import EpochPassed, Puller, assignments_of
+from covey.node.handoff.throttle import Throttle
+from covey.node.messages import ScanReply
+from covey.node.storage.engine import Entry
+from covey.ring import EpochRecord, Ring, RingSpec, token_of
+from tests.simulation.virtual_time import in_virtual_time, run
+from tests.support.clocks import ManualClock
+from tests.support.rings import following, identities, record, ring, rings
+from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
+
+WHO = identities(5)
+JOINER = WHO[3]
+BEFORE = record(ring(1, 2, 3))
+JOINING = following(BEFORE, ring(1, 2, 3, 4))
+KEYS = [b"key-%d" % i for i in range(40)]
+
+
+def make_puller(
+    stations: Stations, me: Identity, change: EpochRecord, report: Callable[[HandoffProgress], None] = print
+) -> Puller:
+    station = stations[me]
+    return Puller(
+        me,
+        Epoch(change),
+        station.epochs,
+        station.engine,
+        station.fenced,
+        Throttle(ManualClock(), 0),
+        stations.is_down,
+        report,
+        random.Random(1),
+        RPC_TIMEOUT_S,
+        station.log,
+    )
+
+
+async def stations_changing(change: EpochRecord = JOINING) -> Stations:
+    """All at ``change``, and the old owners hold every key of theirs."""
+    stations = Stations(*WHO)
+    await stations.adopt(record(change.owners))
+    for key in KEYS:
+        for replica in Ring(change.owners).preference_list(token_of(key)):
+            stations[replica].hold((key, entry(1)))
+    await stations.adopt(change)
+    return stations
+
+
+def gained(change: EpochRecord, me: Identity) -> list[bytes]:
+    old, new = Ring(change.owners), Ring(change.live_rings[1])
+    return [
+        key
+        for key in KEYS
+        if me in new.preference_list(token_of(key)) and me not in old.preference_list(token_of(key))
+    ]
+
+
+def holds(stations: Stations, me: Identity, keys: list[bytes]) -> bool:
+    return all(stations[me].engine.get(key) == entry(1) for key in keys)
+
+
+@in_virtual_time
+async def test_a_joiner_pulls_all_that_it_gains_and_says_done_once_it_is_on_disk() -> None:
+    stations = await stations_changing()
+    engine = stations[JOINER].engine
+    unsynced_at_done: list[int] = []
+
+    def report(progress: HandoffProgress) -> None:
+        if progress.done:
+            unsynced_at_done.append(engine.unsynced_batches)
+
+    await make_puller(stations, JOINER, JOINING, report).run()
+    assert gained(JOINING, JOINER)
+    assert holds(stations, JOINER, gained(JOINING, JOINER))
+    assert unsynced_at_done == [0]
+
+
+@in_virtual_time
+async def test_one_who_gains_nothing_is_done_at_once_and_says_so() -> None:
+    stations = await stations_changing()
+    reports: list[HandoffProgress] = []
+    await make_puller(stations, WHO[0], JOINING, reports.append).run()
+    assert reports[-1] == HandoffProgress(JOINING.number, 0, 0, done=True)
+    assert stations[WHO[0]].log.of(Event.HANDOFF_STARTED) == []
+
+
+@in_virtual_time
+async def test_what_newer_writes_brought_meanwhile_stays() -> None:
+    stations = await stations_changing()
+    key = gained(JOINING, JOINER)[0]
+    stations[JOINER].hold((key, entry(9, b"newer")))
+    await make_puller(stations, JOINER, JOINING).run()
+    assert stations[JOINER].engine.get(key) == entry(9, b"newer")
+
+
+@in_virtual_time
+async def test_tombstones_are_pulled_too() -> None:
+    stations = await stations_changing()
+    key = gained(JOINING, JOINER)[0]
+    for station in stations.all():
+        if station.engine.get(key) is not None:
+            station.hold((key, entry(5, None)))
+    await make_puller(stations, JOINER, JOINING).run()
+    assert stations[JOINER].engine.get(key) == entry(5, None)
+
+
+@settings(max_examples=25, deadline=None)
+@given(rings(strict=True), rings(strict=True), st.integers(0, 2**32))
+def test_whatever_changes_every_acknowledged_write_is_on_w_of_the_new_ring_afterwards(
+    old: RingSpec, new: RingSpec, seed: int
+) -> None:
+    """The point of handoff: what w(O) replicas held, r(S) of the successors' replicas cannot miss."""
+    if old == new:
+        return
+    change = record(old, new, number=2)
+    who = sorted({*old.owners, *new.owners})
+    rng = random.Random(seed)
+
+    async def hands_off() -> None:
+        stations = Stations(*who)
+        await stations.adopt(record(old))
+        before, after = Ring(old), Ring(new)
+        for key in KEYS[:12]:
+            acknowledged = rng.sample(before.preference_list(token_of(key)), before.w)
+            for replica in acknowledged:
+                stations[replica].hold((key, entry(1)))
+        await stations.adopt(change)
+        await asyncio.gather(*(make_puller(stations, me, change).run() for me in who))
+        for key in KEYS[:12]:
+            holders = [r for r in after.preference_list(token_of(key)) if stations[r].engine.get(key)]
+            assert len(holders) >= after.n - after.r + 1, key
+
+    run(hands_off())
+
+
+@in_virtual_time
+async def test_with_the_displaced_owner_dead_r_others_are_enough() -> None:
+    change = record(ring(1, 2, 3, 4), ring(1, 2, 3, 5), number=2)
+    stations = await stations_changing(change)
+    stations.kill(WHO[3])
+    await make_puller(stations, WHO[4], change).run()
+    assert gained(change, WHO[4])
+    assert holds(stations, WHO[4], gained(change, WHO[4]))
+
+
+@in_virtual_time
+async def test_a_single_source_that_is_not_the_displaced_one_is_not_enough() -> None:
+    """Else: v acknowledged by the other two of three is missing at the newcomer and one of the old."""
+    change = record(ring(1, 2, 3), ring(1, 2, 4), number=2)
+    stations = await stations_changing(change)
+    stations.kill(WHO[2])
+    stations.kill(WHO[1])
+    task = asyncio.get_running_loop().create_task(make_puller(stations, WHO[3], change).run())
+    await asyncio.sleep(30)
+    assert not task.done()
+    stations.network.open("n2:1", "n2", stations[WHO[1]].dispatcher.handle)
+    await task
+    assert holds(stations, WHO[3], gained(change, WHO[3]))
+
+
+@in_virtual_time
+async def test_it_goes_on_where_a_crash_left_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(puller_module, "CHUNK_ENTRIES", 1)
+    stations = await stations_changing()
+    station = stations[JOINER]
+    task = asyncio.get_running_loop().create_task(make_puller(stations, JOINER, JOINING).run())
+    while station.engine.usage().keys < len(gained(JOINING, JOINER)) // 2:
+        await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    held = station.engine.usage().keys
+    stored = PullProgress.load(station.engine.get_meta(META_HANDOFF), JOINING.number)
+    assert stored.bytes_done >= held * len(b"key-1v")
+
+    pulled: list[bytes] = []
+    for source in WHO[:3]:
+        scan = stations[source].replica.scan
+
+        async def noting(request: object, scan: Callable[[object], object] = scan) -> object:
+            reply = await scan(request)  # type: ignore[misc]
+            pulled.extend(key for key, _ in reply.entries)
+            return reply
+
+        monkeypatch.setattr(stations[source].replica, "scan", noting)
+    await make_puller(stations, JOINER, JOINING).run()
+    assert holds(stations, JOINER, gained(JOINING, JOINER))
+    assert len(pulled) <= len(gained(JOINING, JOINER)) - held + puller_module.PULLS_AT_ONCE
+
+
+@in_virtual_time
+async def test_the_same_rings_under_another_number_start_afresh() -> None:
+    stations = await stations_changing()
+    await make_puller(stations, JOINER, JOINING).run()
+    again = replace(JOINING, number=JOINING.number + 2)
+    await stations.adopt(again)
+    assert stations[JOINER].engine.usage().keys == 0
+    await make_puller(stations, JOINER, again).run()
+    assert holds(stations, JOINER, gained(again, JOINER))
+
+
+@in_virtual_time
+async def test_a_chunk_that_arrives_after_its_epoch_is_not_merged() -> None:
+    stations = await stations_changing()
+    hold = stations.network.hold_replies(lambda message: message.source == "n4")
+    puller = make_puller(stations, JOINER, JOINING)
+    task = asyncio.get_running_loop().create_task(puller.run())
+    await asyncio.sleep(0.01)
+    await stations[JOINER].epochs.adopt(following(JOINING))
+    hold.release()
+    with pytest.raises(ExceptionGroup) as caught:
+        await task
+    assert caught.group_contains(EpochPassed)
+    assert stations[JOINER].engine.usage().keys == 0
+
+
+@in_virtual_time
+async def test_a_damaged_chunk_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stations = await stations_changing()
+    damaged = 0
+    for source in WHO[:3]:
+        scan = stations[source].replica.scan
+
+        async def damaging(request: object, scan: Callable[[object], object] = scan) -> object:
+            nonlocal damaged
+            reply = await scan(request)  # type: ignore[misc]
+            assert isinstance(reply, ScanReply)
+            if reply.entries and damaged < 5:
+                damaged += 1
+                key, found = reply.entries[0]
+                return replace(reply, entries=((key, Entry(found.version, b"damaged")), *reply.entries[1:]))
+            return reply
+
+        monkeypatch.setattr(stations[source].replica, "scan", damaging)
+    await make_puller(stations, JOINER, JOINING).run()
+    assert damaged == 5
+    assert holds(stations, JOINER, gained(JOINING, JOINER))
+
+
+@in_virtual_time
+async def test_a_source_that_lags_behind_is_given_the_record_and_then_serves() -> None:
+    stations = await stations_changing(BEFORE)
+    await stations[JOINER].epochs.adopt(JOINING)
+    await make_puller(stations, JOINER, JOINING).run()
+    assert holds(stations, JOINER, gained(JOINING, JOINER))
+    assert {stations[source].epochs.number for source in WHO[:3]} == {JOINING.number}
+
+
+@in_virtual_time
+async def test_progress_is_reported_and_ends_with_all_of_it_done() -> None:
+    stations = await stations_changing()
+    reports: list[HandoffProgress] = []
+    await make_puller(stations, JOINER, JOINING, reports.append).run()
+    done = [report.bytes_done for report in reports]
+    assert done == sorted(done)
+    assert [report.done for report in reports] == [False] * (len(reports) - 1) + [True]
+    assert reports[-1].bytes_done == reports[-1].bytes_total >= len(gained(JOINING, JOINER))
+    assert len(stations[JOINER].log.of(Event.HANDOFF_FINISHED)) == 1
+
+
+def test_every_node_numbers_the_pulls_alike() -> None:
+    numbers = [a.index for me in WHO for a in assignments_of(Epoch(JOINING), me)]
+    assert sorted(numbers) == list(range(len(numbers)))
+    assert assignments_of(Epoch(BEFORE), JOINER) == []
+
+
+# --- the handoff that owns the puller ---
+
+
+def make_handoff(stations: Stations, me: Identity, failures: list[BaseException], grace_s: float = 2.0) -> Handoff:
+    station = stations[me]
+    return Handoff(
+        me,
+        station.epochs,
+        station.engine,
+        lambda epoch: make_puller(stations, me, epoch.record),
+        grace_s,
+        failures.append,
+        station.log,
+    )
+
+
+@in_virtual_time
+async def test_a_pull_that_its_epoch_left_behind_is_logged_as_aborted() -> None:
+    stations = await stations_changing(BEFORE)
+    failures: list[BaseException] = []
+    handoff = make_handoff(stations, JOINER, failures)
+    stations.network.lose(lambda message: message.source == "n4")
+    await stations[JOINER].epochs.adopt(JOINING)
+    await asyncio.sleep(0.1)
+    await stations[JOINER].epochs.adopt(following(JOINING))
+    await asyncio.sleep(0.1)
+    aborted = stations[JOINER].log.of(Event.HANDOFF_ABORTED)
+    assert [line["epoch"] for line in aborted] == [JOINING.number]
+    await handoff.close()
+    assert failures == []
+
+
+@in_virtual_time
+async def test_a_pull_that_a_stop_interrupts_is_not_aborted_for_it_goes_on_after_the_restart() -> None:
+    stations = await stations_changing(BEFORE)
+    handoff = make_handoff(stations, JOINER, [])
+    stations.network.lose(lambda message: message.source == "n4")
+    await stations[JOINER].epochs.adopt(JOINING)
+    await asyncio.sleep(0.1)
+    await handoff.close()
+    assert stations[JOINER].log.of(Event.HANDOFF_ABORTED) == []
+
+
+@in_virtual_time
+async def test_copies_outside_the_lists_go_only_after_the_grace_of_a_stable_epoch() -> None:
+    stations = await stations_changing(record(ring(1, 2, 3, 4)))
+    me = WHO[0]
+    handoff = make_handoff(stations, me, [])
+    foreign = next(key for key in KEYS if stations[me].engine.get(key) is None)
+    own = next(key for key in KEYS if stations[me].engine.get(key) is not None)
+    stations[me].hold((foreign, entry(1)))
+    await stations[me].epochs.adopt(record(ring(1, 2, 3, 4), ring(1, 2, 3, 4, 5), number=2))
+    await asyncio.sleep(60)
+    assert stations[me].engine.get(foreign) is not None, "nothing is deleted while the ring changes"
+    await stations[me].epochs.adopt(record(ring(1, 2, 3, 4), number=3))
+    await asyncio.sleep(1.9)
+    assert stations[me].engine.get(foreign) is not None
+    await asyncio.sleep(0.2)
+    assert stations[me].engine.get(foreign) is None
+    assert stations[me].engine.get(own) is not None
+    assert stations[me].log.of(Event.CLEANUP_FINISHED) == [{"epoch": 3, "keys": 1, "bytes": len(foreign) + 1}]
+    await handoff.close()
+
+
+@in_virtual_time
+async def test_a_closed_handoff_begins_nothing_for_a_record_that_comes_late() -> None:
+    stations = await stations_changing(BEFORE)
+    failures: list[BaseException] = []
+    handoff = make_handoff(stations, JOINER, failures, grace_s=0.0)
+    await handoff.close()
+    await stations[JOINER].epochs.adopt(JOINING)
+    await asyncio.sleep(5)
+    assert stations[JOINER].engine.usage().keys == 0
+    assert stations[JOINER].log.lines == []
+
+
+@in_virtual_time
+async def test_a_broken_disk_ends_the_node_rather_than_the_pull() -> None:
+    stations = await stations_changing(BEFORE)
+    failures: list[BaseException] = []
+    handoff = make_handoff(stations, JOINER, failures)
+    hold = stations.network.hold_replies(lambda message: message.source == "n4")
+    await stations[JOINER].epochs.adopt(JOINING)
+    await asyncio.sleep(0.01)
+    stations[JOINER].engine.break_disk()
+    hold.release()
+    await asyncio.sleep(1)
+    assert len(failures) == 1
+    await handoff.close()
+
+

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import asyncio
+
+from covey.node.epochs import Epochs
+from covey.node.quorum.attempt import Attempt, Ended
+from covey.node.storage.memory import MemoryEngine
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.rings import following, identity, record, ring
+
+FIRST = record(ring(1, 2, 3))
+
+
+async def _epochs() -> Epochs:
+    epochs = Epochs(identity(1), MemoryEngine("sync"))
+    await epochs.adopt(FIRST)
+    return epochs
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@in_virtual_time
+async def test_it_ends_by_a_decision() -> None:
+    with Attempt(await _epochs(), _now() + 1) as attempt:
+        assert attempt.running
+        attempt.decide()
+        assert not attempt.running
+        assert await attempt.ended() is Ended.DECIDED
+
+
+@in_virtual_time
+async def test_it_ends_at_its_deadline() -> None:
+    deadline_s = _now() + 1
+    with Attempt(await _epochs(), deadline_s) as attempt:
+        assert await attempt.ended() is Ended.EXPIRED
+        assert _now() >= deadline_s
+
+
+@in_virtual_time
+async def test_it_ends_when_a_newer_record_is_adopted() -> None:
+    epochs = await _epochs()
+    with Attempt(epochs, _now() + 1) as attempt:
+        await epochs.adopt(following(FIRST))
+        assert not attempt.running
+        assert await attempt.ended() is Ended.MOVED_ON
+
+
+@in_virtual_time
+async def test_the_first_end_stands() -> None:
+    epochs = await _epochs()
+    with Attempt(epochs, _now() + 1) as attempt:
+        await epochs.adopt(following(FIRST))
+        attempt.decide()
+        assert await attempt.ended() is Ended.MOVED_ON
+
+
+@in_virtual_time
+async def test_patience_may_run_out_before_the_end_and_the_end_still_comes() -> None:
+    with Attempt(await _epochs(), _now() + 1) as attempt:
+        assert await attempt.ended_within(0.1) is None
+        attempt.decide()
+        assert await attempt.ended_within(0.1) is Ended.DECIDED
+
+
+@in_virtual_time
+async def test_what_comes_after_it_was_left_changes_nothing() -> None:
+    epochs = await _epochs()
+    with Attempt(epochs, _now() + 1) as attempt:
+        pass
+    assert not attempt.running
+    attempt.decide()
+    await epochs.adopt(following(FIRST))
+
+
+@in_virtual_time
+async def test_a_cancelled_operation_stops_watching_the_epochs() -> None:
+    epochs = await _epochs()
+    attempts = [Attempt(epochs, _now() + 9), Attempt(epochs, _now() + 9)]
+
+    async def operation() -> None:
+        with attempts[0]:
+            await attempts[0].ended()
+
+    task = asyncio.get_running_loop().create_task(operation())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    with attempts[1]:
+        await epochs.adopt(following(FIRST))
+        assert await attempts[1].ended() is Ended.MOVED_ON
+    assert not attempts[0].running

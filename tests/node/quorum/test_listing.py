@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covey.node.errors import Corruption, InvalidRequest, OperationTimeout, Unavailable
+from covey.node.messages import ScanReply
+from covey.node.quorum import listing
+from covey.node.quorum.listing import KeyListing
+from covey.node.storage.engine import Chunk, Entry
+from covey.ring import EpochRecord, Ring, token_of
+from tests.simulation.virtual_time import in_virtual_time, run
+from tests.support.rings import following, identities, record, ring
+from tests.support.stations import Stations, entry
+
+WHO = identities(4)
+STABLE = record(ring(1, 2, 3, 4))
+CHANGING = record(ring(1, 2, 3), ring(2, 3, 4), number=2)
+
+Held = dict[tuple[bytes, int], Entry]
+"""What nodes hold, by key and place in WHO."""
+
+
+@pytest.fixture(autouse=True)
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(listing, "PAGE_ENTRIES", 2)
+    yield
+
+
+def lister(stations: Stations) -> KeyListing:
+    station = stations[WHO[0]]
+    return KeyListing(station.epochs, station.fenced, station.replicas, station.replica, 100)
+
+
+async def listed(
+    stations: Stations, prefix: bytes = b"", after: bytes | None = None, timeout_s: float = 1.0
+) -> list[bytes]:
+    return [key async for batch in lister(stations).keys(prefix, after, timeout_s) for key in batch]
+
+
+async def stations_at(record: EpochRecord, held: Held | None = None) -> Stations:
+    stations = Stations(*WHO)
+    await stations.adopt(record)
+    for (key, place), found in (held or {}).items():
+        stations[WHO[place]].hold((key, found))
+    return stations
+
+
+def on_all(*keys: bytes) -> Held:
+    return {(key, place): entry(1) for key in keys for place in range(4)}
+
+
+def naively_listed(record: EpochRecord, held: Held) -> list[bytes]:
+    newest: dict[bytes, Entry] = {}
+    rings = [Ring(spec) for spec in record.live_rings]
+    for (key, place), found in held.items():
+        if not any(WHO[place] in ring.preference_list(token_of(key)) for ring in rings):
+            continue
+        if key not in newest or found.version > newest[key].version:
+            newest[key] = found
+    live = [key for key, found in newest.items() if not found.tombstone]
+    return sorted(live, key=lambda key: (token_of(key), key))
+
+
+entries = st.builds(entry, st.integers(1, 4), st.sampled_from([b"v", None])).map(
+    lambda e: Entry(e.version._replace(generation=1 if e.tombstone else 2), e.value)
+)
+holdings = st.dictionaries(
+    st.tuples(st.binary(min_size=1, max_size=2), st.integers(0, 3)), entries, max_size=24
+)
+
+
+@given(holdings, st.sampled_from([STABLE, CHANGING]))
+def test_replicas_are_merged_newest_wins_tombstones_hide_and_each_key_comes_once_in_token_order(
+    held: Held, record: EpochRecord
+) -> None:
+    """Copies on nodes outside the key's lists are left from earlier and count for nothing."""
+
+    async def lists() -> None:
+        assert await listed(await stations_at(record, held)) == naively_listed(record, held)
+
+    run(lists())
+
+
+@given(holdings, st.binary(min_size=1, max_size=2))
+def test_it_resumes_after_a_key_whether_or_not_that_key_exists(held: Held, after: bytes) -> None:
+    async def lists() -> None:
+        everything = naively_listed(STABLE, held)
+        place = (token_of(after), after)
+        rest = [key for key in everything if (token_of(key), key) > place]
+        assert await listed(await stations_at(STABLE, held), after=after) == rest
+
+    run(lists())
+
+
+@given(holdings, st.binary(max_size=1))
+def test_a_prefix_leaves_the_others_out(held: Held, prefix: bytes) -> None:
+    async def lists() -> None:
+        wanted = [key for key in naively_listed(STABLE, held) if key.startswith(prefix)]
+        assert await listed(await stations_at(STABLE, held), prefix) == wanted
+
+    run(lists())
+
+
+@in_virtual_time
+async def test_an_empty_cluster_has_no_keys() -> None:
+    assert await listed(await stations_at(STABLE)) == []
+
+
+@in_virtual_time
+async def test_the_epoch_may_change_between_pages() -> None:
+    keys = [b"k%d" % i for i in range(20)]
+    stations = await stations_at(CHANGING, on_all(*keys))
+    found: list[bytes] = []
+    async for batch in lister(stations).keys(b"", None, 1.0):
+        if len(found) < 10 <= len(found) + len(batch):
+            await stations.adopt(replace(CHANGING, number=3, owners=ring(2, 3, 4), successors=None))
+        found += batch
+    assert found == sorted(keys, key=token_of)
+
+
+@in_virtual_time
+async def test_the_epoch_may_change_while_a_page_is_on_its_way() -> None:
+    """The page under way is thrown away, for what it misses may be where the new epoch says to look."""
+    keys = [b"k%d" % i for i in range(6)]
+    stations = await stations_at(STABLE, on_all(*keys))
+    hold = stations.network.hold_replies(lambda message: message.source == "n1")
+    task = asyncio.get_running_loop().create_task(listed(stations))
+    while len(hold.held) < 3:
+        await asyncio.sleep(0.001)
+    await stations.adopt(following(STABLE))
+    for station in stations.all():
+        station.hold((b"new", entry(1)))
+    hold.release()
+    assert await task == sorted([*keys, b"new"], key=token_of)
+
+
+@in_virtual_time
+async def test_one_replica_down_leaves_r_of_every_range() -> None:
+    keys = [b"k%d" % i for i in range(9)]
+    stations = await stations_at(STABLE, on_all(*keys))
+    stations.kill(WHO[2])
+    assert await listed(stations) == sorted(keys, key=token_of)
+
+
+@in_virtual_time
+async def test_a_replica_that_dies_unnoticed_is_done_without() -> None:
+    keys = [b"k%d" % i for i in range(9)]
+    stations = await stations_at(STABLE, on_all(*keys))
+    stations.kill(WHO[2], noticed=False)
+    assert await listed(stations) == sorted(keys, key=token_of)
+
+
+@in_virtual_time
+async def test_too_few_replicas_up_is_said_at_once() -> None:
+    stations = await stations_at(STABLE)
+    stations.kill(WHO[1])
+    stations.kill(WHO[2])
+    with pytest.raises(Unavailable, match="too few replicas up"):
+        await listed(stations)
+
+
+@in_virtual_time
+async def test_too_few_replicas_answering_ends_in_a_timeout_after_which_nothing_is_done() -> None:
+    stations = await stations_at(STABLE)
+    stations.kill(WHO[1], noticed=False)
+    stations.kill(WHO[2], noticed=False)
+    with pytest.raises(OperationTimeout) as caught:
+        await listed(stations, timeout_s=0.5)
+    assert not caught.value.maybe_applied
+
+
+@in_virtual_time
+async def test_a_replica_that_cannot_read_its_disk_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def corrupt(*_: object) -> Chunk:
+        raise Corruption("a checksum does not match")
+
+    for unreadable in (0, 2):
+        stations = await stations_at(STABLE, on_all(b"a", b"b"))
+        monkeypatch.setattr(stations[WHO[unreadable]].engine, "scan", corrupt)
+        assert await listed(stations) == sorted([b"a", b"b"], key=token_of)
+
+
+@in_virtual_time
+async def test_a_page_that_was_damaged_on_its_way_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    stations = await stations_at(STABLE, on_all(b"a"))
+    replica = stations[WHO[1]].replica
+    scan = replica.scan
+
+    async def damaged(request: object) -> object:
+        reply = await scan(request)  # type: ignore[arg-type]
+        assert isinstance(reply, ScanReply)
+        return replace(reply, entries=((b"a", entry(9, None)),))
+
+    monkeypatch.setattr(replica, "scan", damaged)
+    assert await listed(stations) == [b"a"]
+
+
+@in_virtual_time
+async def test_an_over_long_prefix_or_key_is_refused() -> None:
+    stations = await stations_at(STABLE)
+    for prefix, after in ((b"p" * 101, None), (b"", b"k" * 101)):
+        with pytest.raises(InvalidRequest, match="at most 100 bytes, not 101"):
+            await listed(stations, prefix, after)
+
+
+@in_virtual_time
+async def test_a_node_without_a_cluster_lists_nothing() -> None:
+    with pytest.raises(Unavailable, match="no cluster"):
+        await listed(Stations(*WHO))

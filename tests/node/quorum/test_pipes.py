@@ -1,0 +1,300 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covey.identity import Identity
+from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
+from covey.node.messages import DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
+from covey.node.quorum import pipes
+from covey.node.quorum.pipes import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, Outcome, Pipe, Undelivered
+from covey.ring import EpochStamp
+from tests.simulation.virtual_time import in_virtual_time, run
+from tests.support.rings import identity
+from tests.support.stations import entry
+
+TO = identity(1)
+FIRST, SECOND = EpochStamp(1, "a"), EpochStamp(2, "b")
+FOUND = ReadResult(entry(1))
+
+
+class Peer:
+    """The other end: keeps the batches that come, and answers when let."""
+
+    def __init__(self) -> None:
+        self.batches: list[DataBatch] = []
+        self.open = asyncio.Event()
+        self.answer: Callable[[DataBatch], DataReply | EpochMismatch] = served
+
+    async def send(self, batch: DataBatch) -> DataReply | EpochMismatch:
+        self.batches.append(batch)
+        await self.open.wait()
+        return self.answer(batch)
+
+    @property
+    def sizes(self) -> list[int]:
+        return [len(batch.operations) for batch in self.batches]
+
+
+class Heard:
+    """Outcomes by the number of the operation."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[int, list[Outcome]] = {}
+
+    def of(self, number: int) -> Callable[[Identity, Outcome], None]:
+        self.outcomes[number] = []
+
+        def on_outcome(replica: Identity, outcome: Outcome) -> None:
+            assert replica == TO
+            self.outcomes[number].append(outcome)
+
+        return on_outcome
+
+    @property
+    def only(self) -> list[Outcome]:
+        assert all(len(outcomes) == 1 for outcomes in self.outcomes.values()), self.outcomes
+        return [outcomes[0] for outcomes in self.outcomes.values()]
+
+
+def served(batch: DataBatch) -> DataReply:
+    return DataReply(batch.epoch, tuple(ReadResult(entry(1)) for _ in batch.operations), 0, 0.0)
+
+
+def failing(error: NodeError) -> Callable[[DataBatch], DataReply]:
+    def answer(_: DataBatch) -> DataReply:
+        raise error
+
+    return answer
+
+
+def submit(pipe: Pipe, heard: Heard, *numbers: int, epoch: EpochStamp = FIRST) -> None:
+    for number in numbers:
+        pipe.submit(epoch, Read(b"k%d" % number), heard.of(number))
+
+
+async def settle() -> None:
+    await asyncio.sleep(0.01)
+
+
+@in_virtual_time
+async def test_what_comes_while_a_batch_is_in_flight_rides_in_the_next() -> None:
+    peer, heard = Peer(), Heard()
+    pipe = Pipe(TO, peer.send)
+    submit(pipe, heard, 0)
+    await settle()
+    submit(pipe, heard, 1, 2, 3)
+    await settle()
+    assert peer.sizes == [1]
+    peer.open.set()
+    await settle()
+    assert peer.sizes == [1, 3]
+    assert heard.only == [FOUND] * 4
+
+
+@in_virtual_time
+async def test_results_go_to_the_operations_they_are_of() -> None:
+    peer, heard = Peer(), Heard()
+    peer.open.set()
+    peer.answer = lambda batch: DataReply(
+        batch.epoch, tuple(ReadResult(entry(int(op.key[1:]))) for op in batch.operations), 0, 0.0
+    )
+    submit(Pipe(TO, peer.send), heard, 5, 6, 7)
+    await settle()
+    assert heard.only == [ReadResult(entry(n)) for n in (5, 6, 7)]
+
+
+@in_virtual_time
+async def test_operations_of_different_epochs_never_share_a_batch_and_keep_their_order() -> None:
+    peer, heard = Peer(), Heard()
+    pipe = Pipe(TO, peer.send)
+    submit(pipe, heard, 0, 1)
+    submit(pipe, heard, 2, epoch=SECOND)
+    submit(pipe, heard, 3, epoch=FIRST)
+    peer.open.set()
+    await settle()
+    assert [(batch.epoch, len(batch.operations)) for batch in peer.batches] == [
+        (FIRST, 2),
+        (SECOND, 1),
+        (FIRST, 1),
+    ]
+
+
+@in_virtual_time
+async def test_a_batch_is_bounded_in_operations() -> None:
+    peer, heard = Peer(), Heard()
+    peer.open.set()
+    submit(Pipe(TO, peer.send), heard, *range(MAX_BATCH_OPERATIONS + 1))
+    await settle()
+    assert peer.sizes == [MAX_BATCH_OPERATIONS, 1]
+
+
+@in_virtual_time
+async def test_a_batch_is_bounded_in_bytes_by_one_value_more_at_most() -> None:
+    peer = Peer()
+    peer.open.set()
+    pipe = Pipe(TO, peer.send)
+    value = b"v" * (MAX_BATCH_BYTES // 4)
+    for _ in range(6):
+        pipe.submit(FIRST, Merge(b"key", entry(1, value)), lambda *_: None)
+    await settle()
+    assert peer.sizes == [4, 2]
+
+
+@pytest.mark.parametrize(
+    ("error", "maybe_applied"),
+    [
+        (PeerUnreachable("closed"), False),
+        (PeerRefused("no"), False),
+        (PeerTimeout("late"), True),
+        (StorageFailed("disk"), True),
+    ],
+)
+def test_a_failure_tells_whether_the_replica_may_have_applied_it(error: NodeError, maybe_applied: bool) -> None:
+    async def fails() -> None:
+        peer, heard = Peer(), Heard()
+        peer.open.set()
+        peer.answer = failing(error)
+        submit(Pipe(TO, peer.send), heard, 0, 1)
+        await settle()
+        assert heard.only == [Undelivered(maybe_applied, str(error))] * 2
+
+    run(fails())
+
+
+@in_virtual_time
+async def test_after_a_failure_the_pipe_carries_what_comes_next() -> None:
+    peer, heard = Peer(), Heard()
+    peer.open.set()
+    peer.answer = failing(PeerTimeout("late"))
+    pipe = Pipe(TO, peer.send)
+    submit(pipe, heard, 0)
+    await settle()
+    peer.answer = served
+    submit(pipe, heard, 1)
+    await settle()
+    assert heard.only[1] == FOUND
+
+
+@in_virtual_time
+async def test_at_another_epoch_certainly_nothing_was_done() -> None:
+    peer, heard = Peer(), Heard()
+    peer.open.set()
+    peer.answer = lambda _: EpochMismatch(SECOND, None)
+    submit(Pipe(TO, peer.send), heard, 0)
+    await settle()
+    assert heard.only == [Undelivered(False, "n1 is at another epoch")]
+
+
+@pytest.mark.parametrize(
+    "reply", [DataReply(SECOND, (FOUND,), 0, 0.0), DataReply(FIRST, (), 0, 0.0)], ids=["epoch", "length"]
+)
+def test_a_reply_that_does_not_fit_its_batch_does_not_count(reply: DataReply) -> None:
+    async def misfits() -> None:
+        peer, heard = Peer(), Heard()
+        peer.open.set()
+        peer.answer = lambda _: reply
+        submit(Pipe(TO, peer.send), heard, 0)
+        await settle()
+        assert [isinstance(o, Undelivered) and o.maybe_applied for o in heard.only] == [True]
+
+    run(misfits())
+
+
+@in_virtual_time
+async def test_closing_says_of_what_was_sent_that_it_may_be_applied_and_of_what_waits_that_it_is_not() -> None:
+    peer, heard = Peer(), Heard()
+    pipe = Pipe(TO, peer.send)
+    submit(pipe, heard, 0)
+    await settle()
+    submit(pipe, heard, 1)
+    await pipe.close()
+    assert [isinstance(o, Undelivered) and o.maybe_applied for o in heard.only] == [True, False]
+
+
+@in_virtual_time
+async def test_closing_before_the_first_batch_left_leaves_nobody_waiting() -> None:
+    peer, heard = Peer(), Heard()
+    pipe = Pipe(TO, peer.send)
+    submit(pipe, heard, 0)
+    await pipe.close()
+    assert heard.only == [Undelivered(False, "the node is stopping")]
+    assert peer.batches == []
+
+
+@in_virtual_time
+async def test_a_closed_pipe_refuses_at_once_and_starts_nothing() -> None:
+    peer, heard = Peer(), Heard()
+    pipe = Pipe(TO, peer.send)
+    await pipe.close()
+    submit(pipe, heard, 0)
+    assert heard.only == [Undelivered(False, "the node is stopping")]
+    await settle()
+    assert peer.batches == []
+
+
+def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipes, "MAX_WAITING", 2)
+
+    async def overflows() -> None:
+        peer, heard = Peer(), Heard()
+        pipe = Pipe(TO, peer.send)
+        submit(pipe, heard, 0, 1, 2)
+        assert heard.outcomes[2] == [Undelivered(False, "too much waits for n1")]
+        assert heard.outcomes[0] == heard.outcomes[1] == []
+        peer.open.set()
+        await settle()
+        assert heard.only[:2] == [FOUND, FOUND]
+
+    run(overflows())
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("submit"), st.sampled_from([FIRST, SECOND])),
+        st.tuples(st.just("let"), st.sampled_from(["served", "lost", "refused", "misfit", "elsewhere"])),
+        st.tuples(st.just("pass"), st.none()),
+    ),
+    max_size=30,
+)
+
+
+@given(steps, st.booleans())
+def test_every_operation_hears_exactly_once_whatever_happens(
+    drawn: list[tuple[str, object]], closes: bool
+) -> None:
+    answers: dict[object, Callable[[DataBatch], DataReply | EpochMismatch]] = {
+        "served": served,
+        "lost": failing(PeerTimeout("late")),
+        "refused": failing(PeerRefused("no")),
+        "misfit": lambda batch: DataReply(batch.epoch, (), 0, 0.0),
+        "elsewhere": lambda _: EpochMismatch(None, None),
+    }
+
+    async def act() -> None:
+        peer, heard = Peer(), Heard()
+        pipe = Pipe(TO, peer.send)
+        for number, (step, argument) in enumerate(drawn):
+            if step == "submit":
+                submit(pipe, heard, number, epoch=argument)  # type: ignore[arg-type]
+            elif step == "let":
+                peer.answer = answers[argument]
+                peer.open.set()
+                await asyncio.sleep(0)
+                peer.open.clear()
+            else:
+                await asyncio.sleep(0)
+        if not closes:
+            peer.open.set()
+            await settle()
+        await pipe.close()
+        assert len(heard.only) == sum(step == "submit" for step, _ in drawn)
+        for before, after in pairwise(peer.batches):
+            assert not set(before.operations) & set(after.operations), "nothing is sent twice"
+
+    run(act())

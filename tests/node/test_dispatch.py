@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from covey.node.dispatch import Dispatcher
+from covey.node.events import Event
+from covey.node.messages import (
+    PROTOCOL_VERSION,
+    Acknowledged,
+    DataBatch,
+    Envelope,
+    FetchRecord,
+    Ping,
+    PushRecord,
+    RecordReply,
+    Refusal,
+    RefusalCode,
+    Reply,
+    Request,
+    RequestBody,
+    Scan,
+    ScanPurpose,
+    SizeQuery,
+)
+from covey.node.peers import Self
+from covey.node.quorum.clock import HybridClock
+from covey.node.quorum.version import COUNTER_BITS
+from covey.ring import WHOLE_RING, EpochStamp
+from covey.ring.paxos import DivergedRecord
+from tests.support.clocks import ManualClock
+from tests.support.rings import identities, record, ring
+from tests.support.stations import Lines
+
+ME, PEER, STRANGER = identities(3)
+STAMP = EpochStamp(1, "d")
+DATA: list[RequestBody] = [
+    DataBatch(STAMP, ()),
+    Scan(STAMP, ScanPurpose.PULL, WHOLE_RING, None, 1, 1),
+    SizeQuery(STAMP, ()),
+]
+
+
+class Door:
+    """A dispatcher whose handlers note what gets through."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.hybrid = HybridClock(self.clock, 0.5)
+        self.cluster_id = "mine"
+        self.log = Lines()
+        self.through: list[object] = []
+        self.dispatcher = Dispatcher(Self(ME, 4, "n1:1"), self.hybrid, lambda: self.cluster_id, self.log)
+        for message in (Ping, DataBatch, Scan, SizeQuery, FetchRecord):
+            self.dispatcher.register(message, self._handle)
+
+    async def _handle(self, envelope: Envelope, body: Any) -> Any:
+        self.through.append(body)
+        return RecordReply(None) if isinstance(body, FetchRecord) else Acknowledged()
+
+    async def ask(self, body: RequestBody | None = None, **envelope: Any) -> Reply:
+        sent = Envelope(PEER, 1, "n2:1", "mine", ME, self._stamp(), PROTOCOL_VERSION)
+        return await self.dispatcher.handle(Request(replace(sent, **envelope), body or Ping()))
+
+    async def refusal(self, body: RequestBody | None = None, **envelope: Any) -> RefusalCode:
+        reply = await self.ask(body, **envelope)
+        assert isinstance(reply.body, Refusal), reply.body
+        assert self.through == [], "what is refused is not handled"
+        return reply.body.code
+
+    def _stamp(self, ahead_ms: int = 0) -> int:
+        return self.clock.wall + ahead_ms << COUNTER_BITS
+
+
+async def test_what_is_meant_for_this_node_is_handled_by_its_kind() -> None:
+    door = Door()
+    reply = await door.ask(FetchRecord())
+    assert reply.body == RecordReply(None)
+    assert (reply.source, reply.generation) == (ME, 4)
+    assert door.through == [FetchRecord()]
+
+
+async def test_a_request_for_another_identity_is_refused() -> None:
+    """Ports get reused, and a wiped disk is another node under the old name."""
+    assert await Door().refusal(destination=ME._replace(disk_id=99)) is RefusalCode.WRONG_DESTINATION
+
+
+async def test_first_contact_names_no_destination() -> None:
+    assert (await Door().ask(destination=None)).body == Acknowledged()
+
+
+async def test_a_foreign_cluster_is_refused() -> None:
+    assert await Door().refusal(cluster_id="theirs") is RefusalCode.FOREIGN_CLUSTER
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [("", "theirs"), ("mine", ""), ("", "")])
+async def test_one_without_a_cluster_is_foreign_to_nobody(mine: str, theirs: str) -> None:
+    door = Door()
+    door.cluster_id = mine
+    assert (await door.ask(cluster_id=theirs)).body == Acknowledged()
+
+
+async def test_another_protocol_is_refused() -> None:
+    assert await Door().refusal(protocol=PROTOCOL_VERSION + 1) is RefusalCode.PROTOCOL
+
+
+async def test_a_stopping_node_refuses_everything() -> None:
+    door = Door()
+    door.dispatcher.stopping = True
+    assert await door.refusal() is RefusalCode.STOPPING
+
+
+@pytest.mark.parametrize("body", DATA, ids=lambda body: type(body).__name__)
+async def test_data_from_beyond_the_clock_skew_is_refused_and_its_clock_not_followed(body: RequestBody) -> None:
+    door = Door()
+    assert await door.refusal(body, timestamp=door._stamp(501)) is RefusalCode.CLOCK_SKEW
+    assert door.hybrid.current() == door._stamp()
+
+
+async def test_gossip_from_beyond_the_clock_skew_is_taken_but_its_clock_not_followed() -> None:
+    door = Door()
+    assert (await door.ask(timestamp=door._stamp(501))).body == Acknowledged()
+    assert door.hybrid.current() == door._stamp()
+
+
+async def test_the_clock_rises_with_every_message_and_the_reply_tells_it() -> None:
+    door = Door()
+    assert (await door.ask(timestamp=door._stamp(400))).timestamp == door._stamp(400)
+
+
+async def test_what_is_refused_for_its_cluster_does_not_move_the_clock() -> None:
+    door = Door()
+    await door.refusal(cluster_id="theirs", timestamp=door._stamp(400))
+    assert door.hybrid.current() == door._stamp()
+
+
+async def test_a_refusal_is_logged_once_a_peer_and_reason() -> None:
+    door = Door()
+    for _ in range(3):
+        await door.refusal(cluster_id="theirs")
+    await door.refusal(protocol=9)
+    await door.refusal(cluster_id="theirs", source=STRANGER)
+    assert [line["member"] for line in door.log.of(Event.MEMBER_REFUSED)] == ["n2", "n2", "n3"]
+
+
+async def test_a_reused_address_is_no_news() -> None:
+    door = Door()
+    await door.refusal(destination=STRANGER)
+    assert door.log.lines == []
+
+
+async def test_a_record_of_another_history_is_answered_by_a_refusal() -> None:
+    door = Door()
+
+    async def adopt(_: Envelope, message: PushRecord) -> Acknowledged:
+        raise DivergedRecord("two histories")
+
+    door.dispatcher.register(PushRecord, adopt)
+    code = await door.refusal(PushRecord(record(ring(1, 2))))
+    assert code is RefusalCode.FOREIGN_CLUSTER
+    assert door.log.of(Event.MEMBER_REFUSED)[0]["reason"] == "two histories"

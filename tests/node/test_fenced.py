@@ -1,0 +1,118 @@
+"""Rule 4: nothing is done between nodes at different epochs, and the one behind is brought up."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from covey.node.errors import PeerRefused, PeerTimeout, PeerUnreachable
+from covey.node.fenced import MAX_RECORD_PUSHES
+from covey.node.messages import DataBatch, DataReply, EpochMismatch, Merge, PushRecord
+from covey.ring import EpochRecord
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.rings import following, identities, record, ring
+from tests.support.stations import Stations, entry
+
+ME, PEER, THIRD = identities(3)
+OLD = record(ring(1, 2, 3))
+NEW = following(OLD)
+KEY = b"key"
+
+
+async def at(mine: EpochRecord, theirs: EpochRecord | None) -> Stations:
+    stations = Stations(ME, PEER, THIRD)
+    await stations.adopt(mine, ME)
+    if theirs is not None:
+        await stations.adopt(theirs, PEER)
+    return stations
+
+
+async def write(stations: Stations, under: EpochRecord) -> DataReply | EpochMismatch:
+    batch = DataBatch(under.stamp, (Merge(KEY, entry(1)),))
+    return await stations[ME].fenced.call(PEER, batch, DataReply, 0.2)
+
+
+def written(stations: Stations) -> bool:
+    return stations[PEER].engine.get(KEY) is not None
+
+
+@in_virtual_time
+async def test_at_equal_epochs_it_is_served() -> None:
+    stations = await at(NEW, NEW)
+    reply = await write(stations, NEW)
+    assert isinstance(reply, DataReply)
+    assert reply.epoch == NEW.stamp
+    assert written(stations)
+
+
+@in_virtual_time
+async def test_a_peer_that_is_ahead_refuses_and_its_record_is_adopted_here() -> None:
+    stations = await at(OLD, NEW)
+    assert isinstance(await write(stations, OLD), EpochMismatch)
+    assert stations[ME].epochs.record == NEW
+    assert not written(stations)
+
+
+@pytest.mark.parametrize("theirs", [OLD, None], ids=["behind", "without a cluster"])
+def test_a_peer_that_is_behind_is_given_the_record_and_asked_again(theirs: EpochRecord | None) -> None:
+    @in_virtual_time
+    async def catches_up() -> None:
+        stations = await at(NEW, theirs)
+        assert isinstance(await write(stations, NEW), DataReply)
+        assert stations[PEER].epochs.record == NEW
+        assert written(stations)
+
+    catches_up()
+
+
+@in_virtual_time
+async def test_what_was_begun_under_an_epoch_that_has_passed_here_is_not_sent_again() -> None:
+    stations = await at(OLD, OLD)
+    await stations.adopt(NEW, ME)
+    stale = replace(OLD, number=0)
+    assert isinstance(await write(stations, stale), EpochMismatch)
+    assert not written(stations)
+
+
+@in_virtual_time
+async def test_a_peer_that_cannot_be_brought_up_ends_in_the_mismatch() -> None:
+    stations = await at(NEW, OLD)
+    stations.network.lose(lambda message: isinstance(message.request.body, PushRecord))
+    assert isinstance(await write(stations, NEW), EpochMismatch)
+    assert not written(stations)
+
+
+@in_virtual_time
+async def test_a_peer_that_takes_the_record_and_stays_behind_is_not_pushed_for_ever() -> None:
+    stations = await at(NEW, OLD)
+    before = stations.network.delivered
+
+    async def deaf(record: EpochRecord) -> bool:
+        return False
+
+    stations[PEER].epochs.adopt = deaf  # type: ignore[method-assign]
+    assert isinstance(await write(stations, NEW), EpochMismatch)
+    assert stations.network.delivered - before == 2 * MAX_RECORD_PUSHES
+
+
+@in_virtual_time
+async def test_a_peer_of_another_history_is_refused_and_its_record_not_adopted() -> None:
+    foreign = replace(NEW, cluster_id="another", number=9)
+    stations = await at(OLD, foreign)
+    stations[PEER].dispatcher._cluster_id = lambda: ""
+    with pytest.raises(PeerRefused, match="another history"):
+        await write(stations, OLD)
+    assert stations[ME].epochs.record == OLD
+
+
+@in_virtual_time
+async def test_a_peer_that_is_not_there_is_unreachable_and_one_that_is_silent_times_out() -> None:
+    stations = await at(NEW, NEW)
+    silence = stations.network.lose(lambda message: True)
+    with pytest.raises(PeerTimeout):
+        await write(stations, NEW)
+    silence()
+    stations.kill(PEER)
+    with pytest.raises(PeerUnreachable):
+        await write(stations, NEW)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covey.node.load import LoadMeter
+from covey.node.storage.engine import Usage
+from tests.support.clocks import ManualClock
+
+NOTHING = Usage(0, 0)
+
+
+def test_work_counts_while_it_is_in_hand_and_not_after() -> None:
+    meter = LoadMeter(ManualClock())
+    with meter.serving(3), meter.serving(2), meter.coordinating():
+        assert (meter.queue_depth, meter.in_flight) == (5, 1)
+    assert (meter.queue_depth, meter.in_flight) == (0, 0)
+
+
+def test_work_that_fails_is_no_longer_in_hand() -> None:
+    meter = LoadMeter(ManualClock())
+    with pytest.raises(ValueError, match="on purpose"), meter.serving(3), meter.coordinating():
+        raise ValueError("on purpose")
+    assert (meter.queue_depth, meter.in_flight) == (0, 0)
+
+
+def test_service_time_nears_what_an_operation_of_a_batch_takes() -> None:
+    clock = ManualClock()
+    meter = LoadMeter(clock)
+    for _ in range(100):
+        with meter.serving(10):
+            clock.now_s += 0.050
+    assert meter.service_time_ms == pytest.approx(5.0, rel=0.01)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_service_time_stays_within_what_was_measured(times_s: list[float]) -> None:
+    clock = ManualClock()
+    meter = LoadMeter(clock)
+    for time_s in times_s:
+        with meter.serving(1):
+            clock.now_s += time_s
+    assert -1e-9 <= meter.service_time_ms <= max(times_s) * 1000 + 1e-6
+
+
+def test_cpu_is_averaged_since_the_report_before() -> None:
+    clock = ManualClock()
+    meter = LoadMeter(clock)
+    clock.now_s, clock.cpu_s = 2.0, 1.0
+    assert meter.report(NOTHING).cpu == 0.5
+    clock.now_s, clock.cpu_s = 3.0, 1.25
+    assert meter.report(NOTHING).cpu == 0.25
+
+
+def test_two_reports_at_one_instant_say_the_same() -> None:
+    clock = ManualClock()
+    meter = LoadMeter(clock)
+    clock.now_s, clock.cpu_s = 2.0, 1.0
+    assert meter.report(NOTHING) == meter.report(NOTHING)
+
+
+def test_a_report_carries_what_the_node_holds_and_has_in_hand() -> None:
+    meter = LoadMeter(ManualClock())
+    with meter.serving(4), meter.coordinating():
+        report = meter.report(Usage(keys=7, bytes=70))
+    assert (report.keys, report.bytes, report.queue_depth, report.in_flight) == (7, 70, 4, 1)
