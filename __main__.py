@@ -11,8 +11,8 @@ import sys
 # Before anything imports gRPC, whose core would otherwise write about connections to stderr.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from .client.shell.main import build_app, invoke  # noqa: E402
-from .node import cli as node_cli  # noqa: E402
+from .client.shell.main import build_app, invoke
+from .node import cli as node_cli
 
 
 def run() -> None:

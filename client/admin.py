@@ -104,6 +104,7 @@ class ReplicaReport:
     """None when the replica holds nothing, or did not answer."""
     tombstone: bool
     bytes: int
+    """Of the value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,9 @@ class Freshness(NamedTuple):
     version: int
 
 
+SMALLEST_WEIGHT, LARGEST_WEIGHT = 0.01, 100.0
+"""Beyond these a node would get no tokens, or so many that every ring computed with it would take minutes."""
+
 UNHEARD = Freshness(0, 0)
 """Older than any record: generations start at 1."""
 
@@ -68,6 +71,7 @@ class MemberRecord:
     status: Status
     zone: str = ""
     weight: float = 1.0
+    """From SMALLEST_WEIGHT to LARGEST_WEIGHT."""
     epoch: int = 0
     """Number of the newest epoch record the member has adopted (persisted); 0 for none."""
     protocol: int = 1

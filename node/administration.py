@@ -20,7 +20,7 @@ from .errors import (
 from .fenced import FencedPeers
 from .gossiping import Gossiping
 from .messages import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
-from .operations import ClusterStatus, Explanation, NodeState, ReplicaReport, RingView
+from .operations import ClusterStatus, Explanation, ReplicaReport, RingView
 from .peers import Peers
 from .quorum.replica import Replica
 from .quorum.tally import Requirement, replicas_of
@@ -100,7 +100,7 @@ class ClusterAdministration:
         entry = reply.results[0].entry
         if entry is None:
             return ReplicaReport(replica.name, state, answered=True)
-        size = len(key) + len(entry.value or b"")
+        size = len(entry.value or b"")
         return ReplicaReport(replica.name, state, True, entry.version, entry.tombstone, size)
 
     # --- leave ---

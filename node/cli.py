@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-SMALLEST_WEIGHT = 0.01
+from ..membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
+
 LOG_FORMATS = ("json", "console")
 
 
@@ -37,7 +38,12 @@ def node(
     zone: Annotated[str, typer.Option(metavar="Z", help="Copies of a key go to distinct zones first.")] = "",
     weight: Annotated[
         float,
-        typer.Option(min=SMALLEST_WEIGHT, metavar="W", help="Its share of the keys relative to others'."),
+        typer.Option(
+            min=SMALLEST_WEIGHT,
+            max=LARGEST_WEIGHT,
+            metavar="W",
+            help="Its share of the keys relative to others'.",
+        ),
     ] = 1.0,
     log_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Append the log to FILE instead of stderr.")

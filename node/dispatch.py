@@ -25,6 +25,10 @@ from .messages import (
 from .peers import Self
 from .quorum.clock import HybridClock
 
+LOGGED = (RefusalCode.PROTOCOL, RefusalCode.FOREIGN_CLUSTER)
+"""The other refusals are part of everyday life, or logged where more is known about them."""
+MAX_REMEMBERED = 1000
+
 BodyHandler = Callable[[Envelope, Any], Awaitable[ReplyBody]]
 
 
@@ -83,19 +87,32 @@ class Dispatcher:
         try:
             self._clock.observe(envelope.timestamp)
         except ClockSkew as skew:
+            if self._is_first(envelope.source, RefusalCode.CLOCK_SKEW):
+                self._log.emit(
+                    Event.CLOCK_SKEW,
+                    member=envelope.source.name,
+                    skew_s=round(skew.ahead_s, 3),
+                    limit_s=skew.allowed_s,
+                    reason=f"{envelope.source.name}'s clock is too far ahead: its reads and writes are refused here",
+                )
             if isinstance(body, DataBatch | Scan | SizeQuery):
                 return Refusal(RefusalCode.CLOCK_SKEW, str(skew))
         return None
 
     def _log_once(self, envelope: Envelope, refusal: Refusal) -> None:
         """One line a peer and reason: what keeps asking is told each time, but not logged each time."""
-        if refusal.code in (RefusalCode.STOPPING, RefusalCode.WRONG_DESTINATION):
+        if refusal.code not in LOGGED or not self._is_first(envelope.source, refusal.code):
             return
-        if (envelope.source, refusal.code) not in self._refused:
-            self._refused.add((envelope.source, refusal.code))
-            self._log.emit(
-                Event.MEMBER_REFUSED,
-                member=envelope.source.name,
-                address=envelope.address,
-                reason=refusal.reason,
-            )
+        self._log.emit(
+            Event.MEMBER_REFUSED,
+            member=envelope.source.name,
+            address=envelope.address,
+            reason=refusal.reason,
+        )
+
+    def _is_first(self, source: Identity, code: RefusalCode) -> bool:
+        if len(self._refused) >= MAX_REMEMBERED:
+            self._refused.clear()
+        first = (source, code) not in self._refused
+        self._refused.add((source, code))
+        return first

@@ -42,6 +42,7 @@ class ClockSkew(NodeError):
             f"a clock is {ahead_s:.3f} s ahead of this node's; at most {allowed_s:.3f} s are followed"
         )
         self.ahead_s = ahead_s
+        self.allowed_s = allowed_s
 
 
 class PeerError(NodeError):

@@ -77,7 +77,7 @@ class Event(Enum):
         "member.joined", Level.INFO, {"member": str, "address": str, "generation": int, "zone": str}
     )
     MEMBER_SUSPECTED = EventSpec("member.suspected", Level.WARNING, {"member": str, "accuser": str})
-    MEMBER_DOWN = EventSpec("member.down", Level.WARNING, {"member": str, "after_s": float})
+    MEMBER_DOWN = EventSpec("member.down", Level.WARNING, {"member": str})
     MEMBER_UP = EventSpec("member.up", Level.INFO, {"member": str})
     MEMBER_CLEARED = EventSpec("member.cleared", Level.INFO, {"member": str})
     MEMBER_LEFT = EventSpec("member.left", Level.INFO, {"member": str})

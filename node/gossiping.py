@@ -334,9 +334,7 @@ class Gossiping:
         elif isinstance(event, MemberSuspected):
             self._log.emit(Event.MEMBER_SUSPECTED, member=event.identity.name, accuser=event.accuser.name)
         elif isinstance(event, MemberDown):
-            self._log.emit(
-                Event.MEMBER_DOWN, member=event.identity.name, after_s=self._silence_s(event.identity)
-            )
+            self._log.emit(Event.MEMBER_DOWN, member=event.identity.name)
         elif isinstance(event, MemberUp):
             if event.previous is Liveness.DOWN:
                 self._log.emit(Event.MEMBER_UP, member=event.record.identity.name)
@@ -359,10 +357,6 @@ class Gossiping:
                     "folder?); this process ends"
                 )
             )
-
-    def _silence_s(self, identity: Identity) -> float:
-        known = self._gossip.member(identity)
-        return round(known.heartbeat_age_s(self._clock.monotonic()), 3) if known is not None else 0.0
 
     def _log_exchange(self, peer: Identity, records: int) -> None:
         if not self._log.would_log(Event.GOSSIP_EXCHANGE):

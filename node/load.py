@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,9 @@ class LoadMeter:
         """Replica operations being served."""
         self.in_flight = 0
         """Client operations being coordinated."""
+        self.idle = asyncio.Event()
+        """Set while there are none."""
+        self.idle.set()
         self.service_time_ms = 0.0
         """Moving average of a batch's time on this replica, a share for each of its operations."""
         self._cpu_share = 0.0
@@ -40,10 +44,13 @@ class LoadMeter:
     @contextmanager
     def coordinating(self) -> Iterator[None]:
         self.in_flight += 1
+        self.idle.clear()
         try:
             yield
         finally:
             self.in_flight -= 1
+            if self.in_flight == 0:
+                self.idle.set()
 
     def report(self, usage: Usage) -> LoadReport:
         """The report to gossip; CPU is averaged since the report before."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ..identity import Identity
 from ..membership.gossip import Gossip
 from ..membership.record import HandoffProgress, MemberRecord, Status
 from ..membership.settings import GossipSettings
-from ..ring.epoch import Quorums
+from ..ring.epoch import EpochRecord, Quorums
 from ..ring.genesis import GenesisTerms
 from ..ring.planning import Policy
 from .administration import ClusterAdministration
@@ -85,6 +85,14 @@ class Ports:
     home: Home
 
 
+def agreed_settings(record: EpochRecord) -> dict[str, object]:
+    """The settings that belong to the record, by their names in the configuration."""
+    return {
+        **asdict(record.owners.quorums),
+        "allow_weak_quorums": bool(record.settings.get("allow_weak_quorums")),
+    }
+
+
 class Node:
     """One member of a cluster. ``failed`` is called when something ended that must not end."""
 
@@ -103,6 +111,7 @@ class Node:
         self._serving_said = False
         self.me = Self(ports.home.identity, ports.home.generation, place.address)
         self._begun = False
+        self._differing: dict[str, object] = {}
 
         self._failed = failed
         self._tasks = Tasks(failed)
@@ -186,9 +195,8 @@ class Node:
     async def join(self) -> None:
         """Find or form the cluster, and begin everything. Raises JoinRefused when it is not taken."""
         if self.epochs.current is not None:
-            self._begin()
+            self._on_epoch(self.epochs.current)
             self._handoff.start(self.epochs.current)
-            self._say_serving()
         await self._joining.run()
 
     async def left(self) -> None:
@@ -219,6 +227,15 @@ class Node:
     def _on_epoch(self, epoch: Epoch) -> None:
         self._begin()
         self._say_serving()
+        self._compare_settings(epoch)
+
+    def _compare_settings(self, epoch: Epoch) -> None:
+        """The record's settings hold for everyone; a node that is configured otherwise says so, once a change."""
+        for setting, agreed in agreed_settings(epoch.record).items():
+            configured = getattr(self._config, setting)
+            if configured != agreed and self._differing.get(setting) != agreed:
+                self._log.emit(Event.CONFIG_DIFFERS, setting=setting, configured=configured, agreed=agreed)
+                self._differing[setting] = agreed
 
     def _say_serving(self) -> None:
         if not self._serving_said and self.gossiping.own_record().status is Status.SERVING:

@@ -171,6 +171,7 @@ class ReplicaReport:
     """None when the replica holds nothing, or did not answer."""
     tombstone: bool = False
     bytes: int = 0
+    """Of the value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,10 +114,15 @@ class ClusterView:
             if member.record.epoch != record.number:
                 pending.append(f"{name} is at epoch {member.record.epoch}, this node at {record.number}")
             if member.record.status is Status.JOINING:
-                pending.append(f"{name} waits to join the ring")
+                pending.append(f"{name} waits to join the ring{self._why_not_begun(record)}")
             if member.record.status is Status.LEAVING:
-                pending.append(f"{name} is leaving")
+                pending.append(f"{name} is leaving{self._why_not_begun(record)}")
         return pending
+
+    def _why_not_begun(self, record: EpochRecord) -> str:
+        """What a stable ring's next change waits for, to follow what it would be."""
+        obstacle = self._steward.obstacle
+        return f", but the change cannot begin yet: {obstacle}" if obstacle and not record.changing else ""
 
     def _warnings(self, record: EpochRecord) -> list[str]:
         """What a person should know although nothing is pending."""

@@ -14,6 +14,7 @@ from ..identity import Identity
 from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochRecord
 from ..ring.planning import (
+    NOTHING_WAITS,
     MemberView,
     Policy,
     ProgressWatch,
@@ -83,6 +84,8 @@ class Steward:
             record = self._epochs.record
             if record is not None and self._me in record.owners.owners:
                 await self._step(record)
+            else:
+                self.obstacle = ""
 
     async def _news_or_interval(self) -> None:
         changed = self._gossiping.changed
@@ -96,7 +99,7 @@ class Steward:
     async def _step(self, record: EpochRecord) -> None:
         view = self._view(record)
         planned = plan(record, view, self._settings.policy)
-        self.obstacle = "" if isinstance(planned, Propose) else planned.reason
+        self.obstacle = "" if isinstance(planned, Propose) or planned == NOTHING_WAITS else planned.reason
         if isinstance(planned, Propose) and self._acts(record, view):
             await self._propose(record, planned)
 

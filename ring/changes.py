@@ -129,7 +129,7 @@ def _replacements(owners: RingSpec, joiners: Sequence[MemberView]) -> Iterator[C
         if joiner is not None:
             del by_name[identity.name]
             tokens = owner.tokens if joiner.weight == owner.weight else None
-            yield Change(f"{joiner.identity} replaces {identity}", identity, joiner, tokens)
+            yield Change(f"{joiner.identity.name} on a new disk replaces the old {identity.name}", identity, joiner, tokens)
 
 
 def _evictions(owners: RingSpec, members: Members, removals: Removals) -> Iterator[Change]:
@@ -138,21 +138,21 @@ def _evictions(owners: RingSpec, members: Members, removals: Removals) -> Iterat
             continue
         down_for_s = members[identity].down_for_s if identity in members else 0.0
         if identity in removals.requested:
-            yield Change(f"{identity} is down and to be removed", identity)
+            yield Change(f"{identity.name} is down and to be removed", identity)
         elif down_for_s > removals.evict_after_s:
-            yield Change(f"{identity} has been down for {down_for_s:.0f} s", identity)
+            yield Change(f"{identity.name} has been down for {down_for_s:.0f} s", identity)
 
 
 def _leaves(owners: RingSpec, members: Members) -> Iterator[Change]:
     """Also of a node that went down on its way out: it was told to go, so nobody waits for its return."""
     for identity in sorted(owners.owners):
         if _is_leaving(members, identity):
-            yield Change(f"{identity} leaves", identity)
+            yield Change(f"{identity.name} leaves", identity)
 
 
 def _joins(joiners: Sequence[MemberView]) -> Iterator[Change]:
     for joiner in joiners:
-        yield Change(f"{joiner.identity} joins", seats=joiner)
+        yield Change(f"{joiner.identity.name} joins", seats=joiner)
 
 
 def _reshapes(owners: RingSpec, members: Members) -> Iterator[Change]:
@@ -161,10 +161,10 @@ def _reshapes(owners: RingSpec, members: Members) -> Iterator[Change]:
         if member is None or not member.can_be_seated or _is_leaving(members, identity):
             continue
         if member.weight != owner.weight:
-            reason = f"{identity} now has weight {member.weight:g}"
+            reason = f"{identity.name} now has weight {member.weight:g}"
             yield Change(reason, identity, member, tokens=None)
         elif member.zone != owner.zone:
-            yield Change(f"{identity} is now in zone {member.zone!r}", identity, member, owner.tokens)
+            yield Change(f"{identity.name} is now in zone {member.zone!r}", identity, member, owner.tokens)
 
 
 def _is_leaving(members: Members, identity: Identity) -> bool:

@@ -112,13 +112,13 @@ def finish_obstacles(
     owners: RingSpec,
 ) -> list[str]:
     """What keeps the change from finishing, a sentence each for people; empty when nothing does."""
-    obstacles = [f"{gainer} has not pulled all it gains yet" for gainer in _not_done(range_moves, done)]
+    obstacles = [f"{gainer.name} has not pulled all it gains yet" for gainer in _not_done(range_moves, done)]
     lists = _lists_short_of_adopters(range_moves, adopted, owners)
     if lists:
         behind = sorted({identity for old in lists for identity in old if identity not in adopted})
         obstacles.append(
             f"{adoption_quorum(owners)} of the {owners.n} old replicas of every moving range must have "
-            f"adopted the epoch; not yet there: {', '.join(map(str, behind))}"
+            f"adopted the epoch; not yet there: {', '.join(identity.name for identity in behind)}"
         )
     return obstacles
 

@@ -38,6 +38,7 @@ from .ring import Ring
 from .succession import Step, abort, begin, finish
 
 __all__ = [
+    "NOTHING_WAITS",
     "MemberView",
     "Plan",
     "Policy",
@@ -72,6 +73,8 @@ class Wait:
 
 
 Plan = Propose | Wait
+
+NOTHING_WAITS = Wait("nothing waits to change")
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +174,10 @@ def _plan_ending(record: EpochRecord, view: View, policy: Policy) -> Plan:
         if identity in done:
             continue
         if not is_alive(members, identity):
-            return Propose(abort(record), Step.ABORT, f"{identity} still has to pull and is down")
+            return Propose(abort(record), Step.ABORT, f"{identity.name} still has to pull and is down")
         unmoved_s = view.progress.unmoved_s(identity, view.now)
         if unmoved_s > policy.handoff_timeout_s:
-            reason = f"{identity} has made no progress for {unmoved_s:.0f} s"
+            reason = f"{identity.name} has made no progress for {unmoved_s:.0f} s"
             return Propose(abort(record), Step.ABORT, reason)
     return Wait("; ".join(finish_obstacles(range_moves, done, adopted, record.owners)))
 
@@ -198,9 +201,7 @@ def _plan_beginning(record: EpochRecord, view: View, policy: Policy) -> Plan:
     waiting = waiting_changes(record.owners, view.members, removals)
     changes = _spare_last_owner(record.owners, waiting)
     if not changes:
-        return Wait(
-            f"{waiting[0].reason}, but the last owner stays" if waiting else "nothing waits to change"
-        )
+        return Wait(f"{waiting[0].reason}, but the last owner stays") if waiting else NOTHING_WAITS
     if view.now < view.not_before:
         return Wait(f"a change was aborted; the next begins in {view.not_before - view.now:.0f} s")
     if (missing := _missing_sources(record.owners, view)) is not None:
@@ -228,7 +229,7 @@ def _alternatives(
     ]
     for identity, down_for_s in absent:
         if down_for_s > policy.handoff_timeout_s:
-            yield [Change(f"{identity} would have to pull and has been down for {down_for_s:.0f} s", identity)]
+            yield [Change(f"{identity.name} would have to pull and has been down for {down_for_s:.0f} s", identity)]
     if len(changes) > 1:
         yield from ([change] for change in changes)
 
@@ -278,7 +279,7 @@ def _missing_sources(owners: RingSpec, view: View) -> str | None:
     for found in Ring(owners).ranges():
         live = sum(identity not in down for identity in found.preference_list)
         if live < needed:
-            names = ", ".join(map(str, down))
+            names = ", ".join(identity.name for identity in down)
             return f"a range has {live} live replicas, and moving it takes {needed}; down: {names}"
     return None
 
@@ -291,5 +292,5 @@ def _obstacle(owners: RingSpec, successors: RingSpec, view: View) -> str | None:
         return f"only {live} of {after} owners would be alive after it, too few to agree on another change"
     for identity in _pullers(moves(owners, successors)):
         if not is_alive(view.members, identity):
-            return f"{identity} would have to pull and is down"
+            return f"{identity.name} would have to pull and is down"
     return None

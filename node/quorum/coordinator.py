@@ -60,9 +60,9 @@ class Coordinator:
 
     async def drained(self, timeout_s: float) -> None:
         """Return when no operation is under way, or at the timeout."""
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while self._load.in_flight and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._load.idle.wait()
 
     async def execute(self, operation: Operation) -> OperationResult:
         """See Operations.execute."""

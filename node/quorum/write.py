@@ -113,9 +113,12 @@ class WriteFlow:
     async def _pause(self, tries: int, trouble: str) -> None:
         shortest_s, longest_s = RETRY_BACKOFF_S
         pause_s = min(longest_s, shortest_s * 2 ** min(tries, 10)) * (0.5 + self._rng.random())
-        if asyncio.get_running_loop().time() + pause_s >= self._deadline_s:
+        left_s = self._deadline_s - asyncio.get_running_loop().time()
+        await asyncio.sleep(
+            min(pause_s, left_s)
+        )  # also for answers on their way, that may say it was not done
+        if pause_s >= left_s:
             raise self._failure(trouble)
-        await asyncio.sleep(pause_s)
 
     def _failure(self, why: str) -> OperationError:
         if self._exposure.maybe_applied:

@@ -40,6 +40,7 @@ from .codec_values import (
     decode_record,
     decode_stamp,
     decode_suspicions,
+    decode_weight,
     encode_ballot,
     encode_digest,
     encode_identity,
@@ -71,7 +72,7 @@ def encode_seat(offered: GenesisSeat) -> peer_pb2.GenesisSeat:
 
 def decode_seat(message: peer_pb2.GenesisSeat) -> GenesisSeat:
     return GenesisSeat(
-        Seat(message.address, decode_identity(message.identity), message.zone, message.weight),
+        Seat(message.address, decode_identity(message.identity), message.zone, decode_weight(message.weight)),
         GenesisTerms(
             seeds=tuple(message.seeds),
             quorums=decode_quorums(message.quorums),

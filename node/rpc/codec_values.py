@@ -14,6 +14,8 @@ from google.protobuf.message import Message
 
 from ...identity import Identity
 from ...membership.record import (
+    LARGEST_WEIGHT,
+    SMALLEST_WEIGHT,
     DigestEntry,
     Freshness,
     HandoffProgress,
@@ -219,6 +221,12 @@ def encode_member(member: MemberRecord) -> peer_pb2.MemberRecord:
     )
 
 
+def decode_weight(weight: float) -> float:
+    if SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT:  # which NaN is not
+        return weight
+    raise MalformedMessage(f"a weight of {weight:g}; from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g} is allowed")
+
+
 def decode_member(message: peer_pb2.MemberRecord) -> MemberRecord:
     return MemberRecord(
         identity=decode_identity(message.identity),
@@ -228,7 +236,7 @@ def decode_member(message: peer_pb2.MemberRecord) -> MemberRecord:
         address=message.address,
         status=STATUSES.decode(message.status),
         zone=message.zone,
-        weight=message.weight,
+        weight=decode_weight(message.weight),
         epoch=message.epoch,
         protocol=message.protocol,
         load=decode_load(message.load),

@@ -113,7 +113,9 @@ async def test_a_stopping_node_refuses_everything() -> None:
 
 
 @pytest.mark.parametrize("body", DATA, ids=lambda body: type(body).__name__)
-async def test_data_from_beyond_the_clock_skew_is_refused_and_its_clock_not_followed(body: RequestBody) -> None:
+async def test_data_from_beyond_the_clock_skew_is_refused_and_its_clock_not_followed(
+    body: RequestBody,
+) -> None:
     door = Door()
     assert await door.refusal(body, timestamp=door._stamp(501)) is RefusalCode.CLOCK_SKEW
     assert door.hybrid.current() == door._stamp()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.epochs import META_HANDOFF, Epochs
@@ -62,6 +62,7 @@ async def test_a_record_is_not_acted_on_before_it_is_on_disk() -> None:
     assert seen == [0]
 
 
+@settings(deadline=None)
 @given(st.permutations([1, 2, 3, 4]))
 def test_only_higher_numbers_are_adopted_whatever_the_order(order: list[int]) -> None:
     async def adopts() -> None:
@@ -97,6 +98,7 @@ async def test_a_record_of_another_cluster_is_an_alarm_and_changes_nothing() -> 
 # --- rule 6: what is gained is dropped first ---
 
 
+@settings(deadline=None)
 @given(rings(), rings(), st.sets(st.binary(min_size=1, max_size=2), max_size=12))
 def test_adopting_drops_exactly_the_ranges_that_this_node_enters(
     old: RingSpec, new: RingSpec, keys: set[bytes]

@@ -51,17 +51,17 @@ def log(lines: Lines) -> EventLog:
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ({"member": "n3"}, "member.down lacks after_s"),
-        ({"member": "n3", "after_s": 1.0, "afters": 1}, "member.down has no field afters"),
-        ({"member": 3, "after_s": 1.0}, "member is 3, not of type str"),
-        ({"member": "n3", "after_s": True}, "after_s is True, not of type float"),
+        ({"epoch": 1}, "node.serving lacks after_s"),
+        ({"epoch": 1, "after_s": 1.0, "afters": 1}, "node.serving has no field afters"),
+        ({"epoch": "1", "after_s": 1.0}, "epoch is '1', not of type int"),
+        ({"epoch": 1, "after_s": True}, "after_s is True, not of type float"),
     ],
 )
 def test_fields_other_than_the_tables_are_an_error(
     log: EventLog, lines: Lines, fields: dict[str, Any], fault: str
 ) -> None:
     with pytest.raises(TypeError, match=fault):
-        log.emit(Event.MEMBER_DOWN, **fields)
+        log.emit(Event.NODE_SERVING, **fields)
     assert lines == []
 
 
@@ -72,8 +72,8 @@ def test_fields_are_checked_even_when_the_event_is_not_logged(log: EventLog) -> 
 
 
 def test_a_whole_number_will_do_where_a_number_is_expected(log: EventLog, lines: Lines) -> None:
-    log.emit(Event.MEMBER_DOWN, member="n3", after_s=1)
-    assert lines == [("member.down", {"member": "n3", "after_s": 1})]
+    log.emit(Event.NODE_SERVING, epoch=1, after_s=1)
+    assert lines == [("node.serving", {"epoch": 1, "after_s": 1})]
 
 
 def test_an_optional_field_may_be_missing_but_not_of_another_type(log: EventLog) -> None:

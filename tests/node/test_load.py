@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.load import LoadMeter
@@ -34,6 +34,7 @@ def test_service_time_nears_what_an_operation_of_a_batch_takes() -> None:
     assert meter.service_time_ms == pytest.approx(5.0, rel=0.01)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
 def test_service_time_stays_within_what_was_measured(times_s: list[float]) -> None:
     clock = ManualClock()

@@ -90,7 +90,9 @@ async def test_a_removal_that_ran_out_of_time_says_why_and_is_withdrawn() -> Non
         running = cluster.nodes["n1"].running
         await cluster.until(lambda: running.gossiping.is_down(cluster.nodes["n4"].identity), "n4 is down")
         cluster.network.lose(_scans)
-        with pytest.raises(OperationTimeout, match="n4 is still in the ring after 3 s, and goes on") as caught:
+        with pytest.raises(
+            OperationTimeout, match="n4 is still in the ring after 3 s, and goes on"
+        ) as caught:
             await running.administration.remove("n4", 3)
         assert caught.value.maybe_applied
         assert not running._steward._removals

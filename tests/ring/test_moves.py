@@ -206,7 +206,7 @@ def test_a_change_finishes_when_gainers_are_done_and_old_reads_cannot_complete()
 
 def test_a_change_waits_for_its_gainers() -> None:
     assert not handoff_finished(JOIN, set(), {A, B, C, D}, ABC)
-    assert finish_obstacles(JOIN, set(), {A, B, C, D}, ABC) == [f"{D} has not pulled all it gains yet"]
+    assert finish_obstacles(JOIN, set(), {A, B, C, D}, ABC) == [f"{D.name} has not pulled all it gains yet"]
 
 
 def test_a_change_waits_for_enough_of_every_old_list_to_adopt_it() -> None:

@@ -275,14 +275,14 @@ def test_nothing_begins_that_a_down_node_would_have_to_pull_for() -> None:
     """The lists of d and g never meet, so every range has its sources; but g inherits from d."""
     members = [serving(node) for node in NODES if node not in (D, G)]
     record = record_of(*NODES)
-    assert waits(decide(record, [*members, down(D, 700), down(G)]), f"{G} would have to pull")
+    assert waits(decide(record, [*members, down(D, 700), down(G)]), f"{G.name} would have to pull")
     assert G not in begun(decide(record, [*members, down(D, 700), down(G, 700)])).owners
 
 
 def test_who_would_have_to_pull_and_is_down_too_long_is_taken_out_before_a_leave() -> None:
     members = [serving(node) for node in NODES if node not in (D, G)]
     record = record_of(*NODES)
-    assert waits(decide(record, [*members, leaving(D), down(G, 50)]), f"{G} would have to pull")
+    assert waits(decide(record, [*members, leaving(D), down(G, 50)]), f"{G.name} would have to pull")
     assert begun(decide(record, [*members, leaving(D), down(G, 61)])).owners.keys() == {*NODES} - {G}
 
 

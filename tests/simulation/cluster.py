@@ -234,7 +234,7 @@ class SimulatedCluster:
     async def ask(self, via: str, to: str, body: RequestBody, meant: Identity | None = None) -> Any:
         """Bring ``to`` a message of ``via``'s, as one that was under way might arrive.
 
-        Returns the reply's body at the very moment of the answer, so that what follows it at once can be tried.
+        Returns the reply's body at the very moment of the answer, so that a test can go on right there.
         """
         sender, target = self.nodes[via], self.nodes[to]
         envelope = Envelope(

@@ -17,6 +17,7 @@ from covey.node.messages import (
     Accept,
     DataBatch,
     FetchRecord,
+    Hello,
     Merge,
     Prepare,
     PushRecord,
@@ -156,7 +157,7 @@ def stay_behind(cluster: SimulatedCluster, *names: str) -> Callable[[], None]:
 
     def tells(message: Message) -> bool:
         body = message.request.body
-        if isinstance(body, FetchRecord):
+        if isinstance(body, FetchRecord | Hello):
             return message.source in names
         return isinstance(body, PushRecord | Prepare | Accept) and message.target in names
 

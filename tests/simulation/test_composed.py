@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from covey.node.errors import NodeError
-from covey.node.operations import Delete, Get, GetResult, Put, WriteResult
+from covey.node.operations import Delete, Get, GetResult, Put
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
 

@@ -17,7 +17,7 @@ from .network import Message
 from .virtual_time import run
 
 SEED_LIST = ["n1:1", "n2:1", "n3:1"]
-LONG_S = 30.0
+LONG_S = 15.0
 
 
 def records(cluster: SimulatedCluster) -> list[EpochRecord | None]:

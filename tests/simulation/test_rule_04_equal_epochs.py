@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationTimeout
-from covey.node.messages import DataBatch, EpochMismatch, FetchRecord, Merge, Read
+from covey.node.messages import DataBatch, EpochMismatch, FetchRecord, Hello, Merge, Read
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
 from covey.node.storage.engine import Entry
@@ -73,8 +73,8 @@ async def test_an_epoch_of_the_same_number_and_another_digest_is_another_epoch()
 @in_virtual_time
 async def test_a_replica_that_is_behind_is_given_the_record_and_asked_again() -> None:
     async with staged(3) as (cluster, _):
+        cluster.network.lose(carrying(FetchRecord, Hello, source={"n3"}))  # it would hear so a little later
         let_it_hear = stay_behind(cluster, "n3")
-        cluster.network.lose(carrying(FetchRecord, source={"n3"}))  # by gossip it would hear a little later
         new = await hand_out(cluster, renumbered(record_of(cluster)), "n1", "n2")
         assert cluster.epoch("n3") == new.number - 1
         let_it_hear()
@@ -159,6 +159,19 @@ async def test_replies_of_two_epochs_never_add_up() -> None:
         on_their_way.release()
         with pytest.raises(OperationTimeout):
             await reading
+
+
+@in_virtual_time
+async def test_an_acknowledgement_of_the_old_epoch_that_arrives_after_the_adoption_does_not_count() -> None:
+    async with staged(3, "q", rpc_timeout=10.0) as (cluster, _):
+        late = cluster.network.hold_replies(carrying(DataBatch, source={"q"}, target={"n2", "n3"}))
+        writing = asyncio.ensure_future(cluster.put("q", KEY, b"v", timeout_s=3.0))
+        await cluster.until(lambda: len(late.held) == 2, "n2 and n3 have acknowledged")
+        cluster.network.lose(carrying(DataBatch, source={"q"}))
+        await hand_out(cluster, renumbered(record_of(cluster)))
+        late.release()
+        with pytest.raises(OperationTimeout):
+            await writing
 
 
 @in_virtual_time

@@ -126,7 +126,7 @@ async def test_during_a_change_what_is_read_is_on_a_write_quorum_of_the_successo
         assert sum(held(cluster, name) is not None for name in ("n3", "n4", "n5")) >= 2
 
 
-@pytest.mark.parametrize("write_quorum, read_quorum", [(2, 2), (3, 1)])
+@pytest.mark.parametrize(("write_quorum", "read_quorum"), [(2, 2), (3, 1)])
 @in_virtual_time
 async def test_when_all_replies_say_absent_the_read_returns_at_once(
     write_quorum: int, read_quorum: int

@@ -1,4 +1,4 @@
-"""Stations: the data path and the vote of a node (engine, epochs, replica, peers) without gossip or a steward.
+"""Stations: the data path and the vote of a node (engine, epochs, replica, peers), without gossip or steward.
 
 They are joined by the simulator's network, which encodes and decodes every message. Who is down is told, not
 found out.
@@ -6,6 +6,7 @@ found out.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from typing import Any
 
@@ -64,7 +65,10 @@ class Station:
         self.me = me
         self.clock = ManualClock()
         self.log = Lines()
-        self.engine = MemoryEngine("sync")
+        self.flushes = asyncio.Event()
+        """Cleared, it holds every flush of the disk."""
+        self.flushes.set()
+        self.engine = MemoryEngine("sync", sleep=self._flush)
         self.epochs = Epochs(me, self.engine)
         hybrid = HybridClock(self.clock, 0.5)
         itself = Self(me, 1, f"{me.name}:1")
@@ -89,6 +93,9 @@ class Station:
 
     def hold(self, *entries: tuple[bytes, Entry]) -> None:
         self.engine.merge(entries)
+
+    async def _flush(self, latency_s: float) -> None:
+        await self.flushes.wait()
 
     def _cluster_id(self) -> str:
         return self.epochs.record.cluster_id if self.epochs.record is not None else ""

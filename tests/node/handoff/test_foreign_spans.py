@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.epochs import Epoch
@@ -9,6 +9,7 @@ from covey.ring import WHOLE_RING, RingSpec
 from tests.support.rings import identity, record, ring, rings
 
 
+@settings(deadline=None)
 @given(rings(), st.integers(1, 8), st.data())
 def test_foreign_is_exactly_what_the_node_does_not_replicate(
     spec: RingSpec, number: int, data: st.DataObject

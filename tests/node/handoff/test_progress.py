@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.handoff.progress import PullProgress
@@ -25,14 +25,20 @@ def _after(taken: list[tuple[int, object, Cursor | None, int]], epoch: int = 5) 
     return progress
 
 
+@settings(deadline=None)
 @given(steps)
-def test_what_was_stored_is_what_a_restart_goes_on_from(taken: list[tuple[int, object, Cursor | None, int]]) -> None:
+def test_what_was_stored_is_what_a_restart_goes_on_from(
+    taken: list[tuple[int, object, Cursor | None, int]],
+) -> None:
     progress = _after(taken)
     assert PullProgress.load(progress.encode(), 5) == progress
 
 
+@settings(deadline=None)
 @given(steps)
-def test_under_any_other_epoch_it_is_worth_nothing(taken: list[tuple[int, object, Cursor | None, int]]) -> None:
+def test_under_any_other_epoch_it_is_worth_nothing(
+    taken: list[tuple[int, object, Cursor | None, int]],
+) -> None:
     assert PullProgress.load(_after(taken).encode(), 6) == PullProgress(6)
 
 
@@ -50,6 +56,7 @@ def test_a_place_is_kept_until_the_source_is_exhausted() -> None:
     assert progress.sources_finished(1) == ()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 100)), st.integers(0, 100))
 def test_what_is_done_never_exceeds_the_total_shown(sizes: list[int], estimate: int) -> None:
     progress = PullProgress(1, bytes_total=estimate)

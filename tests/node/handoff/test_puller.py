@@ -181,8 +181,8 @@ async def test_it_goes_on_where_a_crash_left_it(monkeypatch: pytest.MonkeyPatch)
     stations = await stations_changing()
     station = stations[JOINER]
     task = asyncio.get_running_loop().create_task(make_puller(stations, JOINER, JOINING).run())
-    while station.engine.usage().keys < len(gained(JOINING, JOINER)) // 2:
-        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.03)
+    assert 0 < station.engine.usage().keys < len(gained(JOINING, JOINER))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     held = station.engine.usage().keys
@@ -283,7 +283,9 @@ def test_every_node_numbers_the_pulls_alike() -> None:
 # --- the handoff that owns the puller ---
 
 
-def make_handoff(stations: Stations, me: Identity, failures: list[BaseException], grace_s: float = 2.0) -> Handoff:
+def make_handoff(
+    stations: Stations, me: Identity, failures: list[BaseException], grace_s: float = 2.0
+) -> Handoff:
     station = stations[me]
     return Handoff(
         me,
@@ -369,5 +371,3 @@ async def test_a_broken_disk_ends_the_node_rather_than_the_pull() -> None:
     await asyncio.sleep(1)
     assert len(failures) == 1
     await handoff.close()
-
-

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.handoff.throttle import Throttle
@@ -15,8 +15,11 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5000), max_size=12), st.integers(1, 3))
-def test_on_average_no_more_than_the_rate_comes_through_however_many_pull(sizes: list[int], pullers: int) -> None:
+def test_on_average_no_more_than_the_rate_comes_through_however_many_pull(
+    sizes: list[int], pullers: int
+) -> None:
     async def pulls() -> None:
         throttle = Throttle(SimulatedClock(), 1000.0)
         waiting = list(sizes)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.errors import ClockSkew
@@ -22,6 +22,7 @@ def _at(wall_ms: int, counter: int = 0) -> int:
     return wall_ms << COUNTER_BITS | counter
 
 
+@settings(deadline=None)
 @given(st.lists(moves, max_size=60))
 def test_what_is_drawn_exceeds_all_drawn_and_observed_before_however_the_wall_clock_jumps(
     steps: list[tuple[str, int]],

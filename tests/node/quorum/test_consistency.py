@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.epochs import Epoch
@@ -26,6 +26,7 @@ def _lists(epoch: Epoch, key: bytes = KEY) -> list[tuple[object, ...]]:
     return [found.preference_list(token_of(key)) for found in epoch.rings]
 
 
+@settings(deadline=None)
 @given(epochs(), keys)
 def test_quorum_asks_w_and_r_of_every_live_ring_and_w_holders_of_what_is_read(
     epoch: Epoch, key: bytes
@@ -37,6 +38,7 @@ def test_quorum_asks_w_and_r_of_every_live_ring_and_w_holders_of_what_is_read(
     assert (read.replies, read.holders, write.acknowledgements) == (r, w, w)
 
 
+@settings(deadline=None)
 @given(epochs(), keys, st.sampled_from([ONE, QUORUM, ALL, Consistency(replicas=1)]))
 def test_a_write_is_sent_to_every_replica_of_every_live_ring_whatever_it_waits_for(
     epoch: Epoch, key: bytes, consistency: Consistency

@@ -1,11 +1,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.errors import Corruption, InvalidRequest, OperationTimeout, Unavailable
@@ -27,9 +26,8 @@ Held = dict[tuple[bytes, int], Entry]
 
 
 @pytest.fixture(autouse=True)
-def small_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "PAGE_ENTRIES", 2)
-    yield
 
 
 def lister(stations: Stations) -> KeyListing:
@@ -75,6 +73,7 @@ holdings = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(holdings, st.sampled_from([STABLE, CHANGING]))
 def test_replicas_are_merged_newest_wins_tombstones_hide_and_each_key_comes_once_in_token_order(
     held: Held, record: EpochRecord
@@ -87,6 +86,7 @@ def test_replicas_are_merged_newest_wins_tombstones_hide_and_each_key_comes_once
     run(lists())
 
 
+@settings(deadline=None)
 @given(holdings, st.binary(min_size=1, max_size=2))
 def test_it_resumes_after_a_key_whether_or_not_that_key_exists(held: Held, after: bytes) -> None:
     async def lists() -> None:
@@ -98,6 +98,7 @@ def test_it_resumes_after_a_key_whether_or_not_that_key_exists(held: Held, after
     run(lists())
 
 
+@settings(deadline=None)
 @given(holdings, st.binary(max_size=1))
 def test_a_prefix_leaves_the_others_out(held: Held, prefix: bytes) -> None:
     async def lists() -> None:
@@ -131,8 +132,8 @@ async def test_the_epoch_may_change_while_a_page_is_on_its_way() -> None:
     stations = await stations_at(STABLE, on_all(*keys))
     hold = stations.network.hold_replies(lambda message: message.source == "n1")
     task = asyncio.get_running_loop().create_task(listed(stations))
-    while len(hold.held) < 3:
-        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.1)
+    assert len(hold.held) == 3
     await stations.adopt(following(STABLE))
     for station in stations.all():
         station.hold((b"new", entry(1)))

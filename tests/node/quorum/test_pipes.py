@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
@@ -155,7 +155,9 @@ async def test_a_batch_is_bounded_in_bytes_by_one_value_more_at_most() -> None:
         (StorageFailed("disk"), True),
     ],
 )
-def test_a_failure_tells_whether_the_replica_may_have_applied_it(error: NodeError, maybe_applied: bool) -> None:
+def test_a_failure_tells_whether_the_replica_may_have_applied_it(
+    error: NodeError, maybe_applied: bool
+) -> None:
     async def fails() -> None:
         peer, heard = Peer(), Heard()
         peer.open.set()
@@ -207,7 +209,9 @@ def test_a_reply_that_does_not_fit_its_batch_does_not_count(reply: DataReply) ->
 
 
 @in_virtual_time
-async def test_closing_says_of_what_was_sent_that_it_may_be_applied_and_of_what_waits_that_it_is_not() -> None:
+async def test_closing_says_of_what_was_sent_that_it_may_be_applied_and_of_what_waits_that_it_is_not() -> (
+    None
+):
     peer, heard = Peer(), Heard()
     pipe = Pipe(TO, peer.send)
     submit(pipe, heard, 0)
@@ -264,6 +268,7 @@ steps = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(steps, st.booleans())
 def test_every_operation_hears_exactly_once_whatever_happens(
     drawn: list[tuple[str, object]], closes: bool

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
@@ -29,6 +29,7 @@ def test_equals_keep_the_order_of_the_list() -> None:
     assert rank([C, A, B], ME, lambda _: None) == [C, A, B]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 50), st.integers(0, 50), st.floats(0.1, 100), st.integers(0, 50), st.integers(0, 50))
 def test_more_work_ahead_never_means_a_shorter_wait(
     queue: int, in_flight: int, service_ms: float, more_queue: int, more_in_flight: int
@@ -38,6 +39,7 @@ def test_more_work_ahead_never_means_a_shorter_wait(
     assert expected_wait_ms(after) >= expected_wait_ms(before)
 
 
+@settings(deadline=None)
 @given(epochs(), st.binary(min_size=1, max_size=3), st.sets(st.integers(1, 8)), st.randoms())
 def test_the_chosen_satisfy_every_ring_if_the_ranked_can_and_each_of_them_helps(
     epoch: Epoch, key: bytes, down: set[int], shuffler: object

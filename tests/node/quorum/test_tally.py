@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, combinations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
@@ -46,6 +46,7 @@ def _could_be_satisfied(requirements: Sequence[Requirement], out: Collection[Ide
 outcomes = st.lists(st.tuples(st.integers(1, 8), st.sampled_from(["answers", "fails"])), max_size=14)
 
 
+@settings(deadline=None)
 @given(epochs(), keys, outcomes)
 def test_a_write_is_reached_when_every_live_ring_has_w_and_hopeless_when_none_can(
     epoch: Epoch, key: bytes, events: list[tuple[int, str]]
@@ -66,6 +67,7 @@ def test_a_write_is_reached_when_every_live_ring_has_w_and_hopeless_when_none_ca
         assert tally.hopeless == (not _could_be_satisfied(requirements, failed - acknowledged))
 
 
+@settings(deadline=None)
 @given(epochs(), keys, outcomes)
 def test_a_read_is_reached_when_every_live_ring_has_r_and_hopeless_when_none_can(
     epoch: Epoch, key: bytes, events: list[tuple[int, str]]
@@ -86,6 +88,7 @@ def test_a_read_is_reached_when_every_live_ring_has_r_and_hopeless_when_none_can
         assert tally.hopeless == (not _could_be_satisfied(plan.replies, failed - replied))
 
 
+@settings(deadline=None)
 @given(epochs(), keys, st.dictionaries(st.integers(1, 8), st.none() | st.integers(1, 3)))
 def test_a_version_is_settled_when_w_of_every_live_ring_hold_it_or_a_newer_one(
     epoch: Epoch, key: bytes, held: dict[int, int | None]
@@ -100,6 +103,7 @@ def test_a_version_is_settled_when_w_of_every_live_ring_hold_it_or_a_newer_one(
         assert set(tally.lacking(entry(wanted))) == set(replicas_of(plan.holders)) - holders
 
 
+@settings(deadline=None)
 @given(epochs(), keys, st.sets(st.integers(1, 8)), st.sets(st.integers(1, 8)))
 def test_a_version_can_settle_while_the_copies_that_failed_are_not_needed(
     epoch: Epoch, key: bytes, holding: set[int], lost: set[int]
@@ -113,6 +117,7 @@ def test_a_version_can_settle_while_the_copies_that_failed_are_not_needed(
     assert tally.can_settle(entry(1), {identity(n): None for n in lost}) == expected
 
 
+@settings(deadline=None)
 @given(epochs(strict=True), keys, st.data())
 def test_with_strict_quorums_every_reached_read_meets_every_reached_write_in_every_ring(
     epoch: Epoch, key: bytes, data: st.DataObject
@@ -126,6 +131,7 @@ def test_with_strict_quorums_every_reached_read_meets_every_reached_write_in_eve
         assert set(acknowledged) & set(replied)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(1, 9), min_size=1))
 def test_the_newest_version_that_stands_is_remembered(stands: list[int]) -> None:
     tally = WriteTally([Requirement((A, B, C), 2)])

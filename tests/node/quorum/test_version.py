@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.quorum.version import COUNTER_BITS, Version
@@ -8,6 +8,7 @@ from covey.node.quorum.version import COUNTER_BITS, Version
 versions = st.builds(Version, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 
 
+@settings(deadline=None)
 @given(versions, versions)
 def test_two_versions_are_equal_or_one_is_newer(a: Version, b: Version) -> None:
     assert (a < b) + (a == b) + (a > b) == 1
@@ -21,6 +22,7 @@ def test_generations_keep_versions_of_one_node_and_timestamp_apart() -> None:
     assert Version(1, 5, 2) > Version(1, 5, 1)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**47), st.integers(0, 2**COUNTER_BITS - 1))
 def test_text_tells_wall_time_counter_and_coordinator(wall_ms: int, counter: int) -> None:
     version = Version(wall_ms << COUNTER_BITS | counter, 0xAB, 3)

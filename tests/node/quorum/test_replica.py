@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from covey.node.errors import Corruption
+from covey.node.messages import (
+    DataBatch,
+    DataReply,
+    EpochMismatch,
+    FailedResult,
+    Merge,
+    MergeKind,
+    MergeResult,
+    Read,
+    ReadResult,
+    Refusal,
+    Scan,
+    ScanPurpose,
+    ScanReply,
+    SizeQuery,
+    SizeReply,
+    checksum_of,
+)
+from covey.node.quorum import replica as replica_module
+from covey.node.storage.engine import Chunk, Entry
+from covey.ring import WHOLE_RING, EpochRecord, EpochStamp
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.rings import following, identities, record, ring
+from tests.support.stations import Station, Stations, entry, version
+
+ME = identities(1)[0]
+FIRST = record(ring(1, 2, 3))
+KEY = b"key"
+
+
+async def station_at(record: EpochRecord = FIRST) -> Station:
+    stations = Stations(ME)
+    await stations.adopt(record)
+    return stations[ME]
+
+
+async def serve(station: Station, *operations: Read | Merge, at: EpochStamp | None = None) -> DataReply:
+    reply = await station.replica.serve(DataBatch(at or FIRST.stamp, operations))
+    assert isinstance(reply, DataReply)
+    return reply
+
+
+def scan_of(purpose: ScanPurpose, stamp: EpochStamp = FIRST.stamp) -> Scan:
+    return Scan(stamp, purpose, WHOLE_RING, None, 10, 1 << 20)
+
+
+@in_virtual_time
+async def test_results_stand_in_the_order_of_the_operations() -> None:
+    station = await station_at()
+    station.hold((b"old", entry(5)))
+    reply = await serve(
+        station, Merge(b"old", entry(1)), Read(b"absent"), Merge(b"new", entry(2)), Read(b"old")
+    )
+    assert reply.results == (
+        MergeResult(version(5)),
+        ReadResult(None),
+        MergeResult(version(2)),
+        ReadResult(entry(5)),
+    )
+    assert reply.epoch == FIRST.stamp
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_at_another_epoch_nothing_is_done_and_only_a_newer_record_is_told(ahead: bool) -> None:
+    @in_virtual_time
+    async def mismatches() -> None:
+        second = following(FIRST)
+        station = await station_at(second if ahead else FIRST)
+        asked = FIRST.stamp if ahead else second.stamp
+        expected = EpochMismatch(station.epochs.stamp, second if ahead else None)
+        assert await station.replica.serve(DataBatch(asked, (Merge(KEY, entry(1)),))) == expected
+        assert await station.replica.scan(scan_of(ScanPurpose.PULL, asked)) == expected
+        assert await station.replica.size(SizeQuery(asked, ())) == expected
+        assert station.engine.get(KEY) is None
+
+    mismatches()
+
+
+@in_virtual_time
+async def test_at_the_same_number_with_another_digest_nothing_is_done() -> None:
+    station = await station_at()
+    forged = EpochStamp(1, "another")
+    assert isinstance(await station.replica.serve(DataBatch(forged, (Read(KEY),))), EpochMismatch)
+
+
+@in_virtual_time
+async def test_neither_a_write_nor_a_read_of_it_is_answered_before_it_is_on_disk() -> None:
+    station = await station_at()
+    station.flushes.clear()
+    loop = asyncio.get_running_loop()
+    writing = loop.create_task(serve(station, Merge(KEY, entry(1))))
+    await asyncio.sleep(0.01)
+    reading = loop.create_task(serve(station, Read(KEY)))
+    other = loop.create_task(serve(station, Read(b"other")))
+    scanning = loop.create_task(station.replica.scan(scan_of(ScanPurpose.PULL)))
+    await asyncio.sleep(0.1)
+    assert [writing.done(), reading.done(), scanning.done()] == [False] * 3
+    assert other.done(), "what is on disk already waits for nobody"
+    station.flushes.set()
+    assert (await reading).results == (ReadResult(entry(1)),)
+    await asyncio.gather(writing, scanning)
+
+
+@in_virtual_time
+async def test_a_client_s_write_at_or_below_the_floor_is_refused_a_repair_is_not() -> None:
+    floored = record(ring(1, 2, 3), floor=10)
+    station = await station_at(floored)
+    reply = await serve(
+        station,
+        Merge(b"a", entry(10)),
+        Merge(b"b", entry(11)),
+        Merge(b"c", entry(3), MergeKind.REPAIR),
+        at=floored.stamp,
+    )
+    assert reply.results == (
+        MergeResult(version(10), below_floor=True),
+        MergeResult(version(11)),
+        MergeResult(version(3)),
+    )
+    assert station.engine.get(b"a") is None
+    assert station.engine.get(b"c") == entry(3)
+
+
+@in_virtual_time
+async def test_a_corrupt_entry_fails_its_own_operations_and_no_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    station = await station_at()
+    held = station.engine._held
+
+    def checked(stored: bytes) -> Entry | None:
+        if stored.endswith(b"bad"):
+            raise Corruption("a checksum does not match")
+        return held(stored)
+
+    monkeypatch.setattr(station.engine, "_held", checked)
+    reply = await serve(station, Merge(b"a", entry(1)), Merge(b"bad", entry(1)), Read(b"bad"), Read(b"a"))
+    failed = FailedResult("a checksum does not match")
+    assert reply.results == (MergeResult(version(1)), failed, failed, ReadResult(entry(1)))
+
+
+@in_virtual_time
+async def test_a_range_that_cannot_be_read_serves_no_pulls(monkeypatch: pytest.MonkeyPatch) -> None:
+    def corrupt(*_: object) -> Chunk:
+        raise Corruption("a checksum does not match")
+
+    station = await station_at()
+    monkeypatch.setattr(station.engine, "scan", corrupt)
+    assert isinstance(await station.replica.scan(scan_of(ScanPurpose.PULL)), Refusal)
+
+
+@in_virtual_time
+async def test_a_reply_is_bounded_in_bytes_and_always_brings_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replica_module, "MAX_REPLY_BYTES", 10)
+    station = await station_at()
+    for key in (b"a", b"b", b"c"):
+        station.hold((key, entry(1, b"v" * 6)))
+    results = (await serve(station, Read(b"a"), Read(b"b"), Read(b"c"))).results
+    assert [isinstance(result, ReadResult) for result in results] == [True, True, False]
+
+
+@in_virtual_time
+async def test_a_listing_is_sent_no_values_but_knows_tombstones() -> None:
+    station = await station_at()
+    station.hold((b"live", entry(1, b"value")), (b"dead", entry(1, None)))
+    listed = await station.replica.scan(scan_of(ScanPurpose.KEYS))
+    assert isinstance(listed, ScanReply)
+    assert dict(listed.entries) == {b"live": entry(1, b""), b"dead": entry(1, None)}
+    assert listed.checksum == checksum_of(listed.entries)
+    pulled = await station.replica.scan(scan_of(ScanPurpose.PULL))
+    assert isinstance(pulled, ScanReply)
+    assert dict(pulled.entries) == {b"live": entry(1, b"value"), b"dead": entry(1, None)}
+
+
+@in_virtual_time
+async def test_sizes_are_told_a_range_each() -> None:
+    station = await station_at()
+    station.hold((KEY, entry(1, b"v" * 50)))
+    reply = await station.replica.size(SizeQuery(FIRST.stamp, (WHOLE_RING, WHOLE_RING)))
+    assert isinstance(reply, SizeReply)
+    assert reply.sizes[0] == reply.sizes[1] > 50

@@ -1,0 +1,254 @@
+"""The write path: when it is acknowledged, and what a failure says of whether it happened."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from covey.node.epochs import Epoch
+from covey.node.errors import OperationError, OperationTimeout, Unavailable
+from covey.node.messages import DataBatch
+from covey.node.operations import QUORUM, Consistency, Level, WriteResult
+from covey.node.quorum.consistency import plan_write
+from covey.node.quorum.write import WriteFlow
+from covey.ring import EpochRecord
+from tests.simulation.network import Message
+from tests.simulation.virtual_time import in_virtual_time, run
+from tests.support.rings import following, identities, record, ring
+from tests.support.stations import Stations, entry, version
+
+WHO = identities(5)
+CLIENT_AT, B, C, _, OUTSIDER = WHO
+STABLE = record(ring(1, 2, 3))
+CHANGING = record(ring(1, 2, 3), ring(3, 4, 5), number=2)
+KEY = b"key"
+
+
+async def stations_at(record: EpochRecord = STABLE) -> Stations:
+    stations = Stations(*WHO)
+    await stations.adopt(record)
+    return stations
+
+
+async def write(
+    stations: Stations, consistency: Consistency = QUORUM, timeout_s: float = 1.0, number: int = 1
+) -> WriteResult:
+    station = stations[CLIENT_AT]
+    deadline_s = asyncio.get_running_loop().time() + timeout_s
+    flow = WriteFlow(station.epochs, station.replicas, random.Random(1), consistency, deadline_s)
+    return await flow.run(KEY, entry(number))
+
+
+async def failure(stations: Stations, timeout_s: float = 1.0) -> OperationError:
+    with pytest.raises(OperationError) as caught:
+        await write(stations, timeout_s=timeout_s)
+    assert isinstance(caught.value, OperationTimeout if caught.value.maybe_applied else Unavailable)
+    return caught.value
+
+
+def holders(stations: Stations) -> list[str]:
+    return [station.me.name for station in stations.all() if station.engine.get(KEY) is not None]
+
+
+def data_to(*names: str) -> Callable[[Message], bool]:
+    return lambda message: message.target in names and isinstance(message.request.body, DataBatch)
+
+
+@in_virtual_time
+async def test_it_goes_to_every_replica_and_is_acknowledged_by_w() -> None:
+    stations = await stations_at()
+    stations.network.lose(data_to("n3"))
+    assert await write(stations) == WriteResult(version(1))
+    assert holders(stations) == ["n1", "n2"]
+
+
+@in_virtual_time
+async def test_an_acknowledgement_tells_of_a_newer_version_that_stood_already() -> None:
+    stations = await stations_at()
+    stations[B].hold((KEY, entry(5)))
+    stations[C].hold((KEY, entry(5)))
+    assert await write(stations) == WriteResult(version(1), superseded=True)
+
+
+@in_virtual_time
+async def test_while_the_ring_changes_the_old_ring_alone_is_not_enough() -> None:
+    stations = await stations_at(CHANGING)
+    stations.network.lose(data_to("n4", "n5"))
+    error = await failure(stations)
+    assert error.maybe_applied
+    assert holders(stations) == ["n1", "n2", "n3"]
+
+
+@in_virtual_time
+async def test_nor_is_the_new_ring_alone() -> None:
+    stations = await stations_at(CHANGING)
+    stations.network.lose(data_to("n2", "n3"))
+    assert (await failure(stations)).maybe_applied
+
+
+@in_virtual_time
+async def test_with_too_few_replicas_up_it_is_certainly_not_done_and_nothing_was_sent() -> None:
+    stations = await stations_at()
+    stations.kill(B)
+    stations.kill(C)
+    error = await failure(stations)
+    assert not error.maybe_applied
+    assert "2 of 3 replicas are needed and 1 are up (n2, n3 down)" in str(error)
+    assert holders(stations) == []
+
+
+@in_virtual_time
+async def test_one_copy_here_and_refusals_elsewhere_may_have_happened() -> None:
+    """This node applied it: a later read may find that copy and write it back."""
+    stations = await stations_at()
+    stations.kill(B, noticed=False)
+    stations.kill(C, noticed=False)
+    assert (await failure(stations)).maybe_applied
+    assert holders(stations) == ["n1"]
+
+
+@in_virtual_time
+async def test_refused_everywhere_before_applying_is_certainly_not_done() -> None:
+    stations = await stations_at(record(ring(2, 3, 4), number=1))
+    for station in stations.all():
+        if station.me != CLIENT_AT:
+            station.dispatcher.stopping = True
+    assert not (await failure(stations)).maybe_applied
+    assert holders(stations) == []
+
+
+@in_virtual_time
+async def test_a_lost_reply_may_have_happened() -> None:
+    stations = await stations_at(record(ring(2, 3, 4), number=1))
+    stations.network.lose_replies(data_to("n2"))
+    stations.kill(C, noticed=False)
+    stations.kill(WHO[3], noticed=False)
+    assert (await failure(stations)).maybe_applied
+    assert holders(stations) == ["n2"]
+
+
+@in_virtual_time
+async def test_below_the_floor_is_refused_and_certainly_not_done() -> None:
+    stations = await stations_at(record(ring(1, 2, 3), floor=10))
+    error = await failure(stations)
+    assert not error.maybe_applied
+    assert "floor" in str(error)
+    assert holders(stations) == []
+
+
+@in_virtual_time
+async def test_it_fails_no_later_than_its_deadline() -> None:
+    stations = await stations_at()
+    stations.network.lose(data_to("n2", "n3"))
+    began_s = asyncio.get_running_loop().time()
+    await failure(stations, timeout_s=0.7)
+    assert asyncio.get_running_loop().time() - began_s <= 0.71
+
+
+@in_virtual_time
+async def test_what_failed_for_a_while_is_tried_again_under_the_same_version() -> None:
+    stations = await stations_at()
+    closed = stations.network.refuse(data_to("n2", "n3"))
+    task = asyncio.get_running_loop().create_task(write(stations))
+    await asyncio.sleep(0.2)
+    assert not task.done()
+    closed()
+    assert await task == WriteResult(version(1))
+    for name in holders(stations):
+        assert stations[next(i for i in WHO if i.name == name)].engine.get(KEY) == entry(1)
+
+
+@in_virtual_time
+async def test_acknowledgements_of_two_epochs_are_never_added_up() -> None:
+    """One each under epochs 1 and 2 is no quorum under either."""
+    stations = await stations_at()
+    second_only = stations.network.hold(data_to("n2", "n3"))
+    task = asyncio.get_running_loop().create_task(write(stations, timeout_s=0.6))
+    await asyncio.sleep(0.05)
+    assert holders(stations) == ["n1"]
+    await stations[CLIENT_AT].epochs.adopt(following(STABLE, ring(2, 3, 4)))
+    stations.network.lose(data_to("n2", "n3"))
+    second_only.release()
+    with pytest.raises(OperationTimeout) as caught:
+        await task
+    assert caught.value.maybe_applied
+
+
+@in_virtual_time
+async def test_when_the_epoch_moves_on_it_counts_from_zero_with_the_same_version() -> None:
+    stations = await stations_at()
+    held = stations.network.hold(data_to("n2", "n3"))
+    task = asyncio.get_running_loop().create_task(write(stations))
+    await asyncio.sleep(0.05)
+    await stations.adopt(CHANGING)
+    held.release()
+    assert await task == WriteResult(version(1))
+    plan = plan_write(Epoch(CHANGING), KEY, QUORUM)
+    for part in plan.acknowledgements:
+        assert sum(replica.name in holders(stations) for replica in part.replicas) >= part.needed
+
+
+@in_virtual_time
+async def test_a_weak_write_is_sent_to_all_and_waits_for_one() -> None:
+    stations = await stations_at()
+    slow = stations.network.hold(data_to("n2", "n3"))
+    assert await write(stations, Consistency(Level.ONE)) == WriteResult(version(1))
+    slow.release()
+    await asyncio.sleep(0.1)
+    assert holders(stations) == ["n1", "n2", "n3"]
+
+
+@in_virtual_time
+async def test_a_disk_that_fails_under_the_write_may_have_kept_it() -> None:
+    stations = await stations_at(record(ring(1)))
+    station = stations[CLIENT_AT]
+    station.flushes.clear()
+    failing = asyncio.get_running_loop().create_task(failure(stations))
+    await asyncio.sleep(0.01)
+    station.engine.break_disk()
+    station.flushes.set()
+    assert (await failing).maybe_applied
+    assert holders(stations) == ["n1"]
+
+
+faults = st.sampled_from(["fine", "lost", "reply lost", "refused", "stopping"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(faults, min_size=3, max_size=3), st.booleans())
+def test_certainly_not_done_is_never_said_of_what_some_replica_holds(
+    drawn: list[str], changing: bool
+) -> None:
+    async def writes() -> None:
+        stations = await stations_at(CHANGING if changing else record(ring(2, 3, 4)))
+        for fault, name in zip(drawn, ("n2", "n3", "n4"), strict=True):
+            if fault == "lost":
+                stations.network.lose(data_to(name))
+            elif fault == "reply lost":
+                stations.network.lose_replies(data_to(name))
+            elif fault == "refused":
+                stations.network.refuse(data_to(name))
+            elif fault == "stopping":
+                stations[next(i for i in WHO if i.name == name)].dispatcher.stopping = True
+        plan = plan_write(stations[CLIENT_AT].epochs.current, KEY, QUORUM)  # type: ignore[arg-type]
+        claimed = await _claim(stations)
+        if claimed == "done":
+            for part in plan.acknowledgements:
+                assert sum(replica.name in holders(stations) for replica in part.replicas) >= part.needed
+        elif claimed == "certainly not done":
+            assert holders(stations) == []
+
+    run(writes())
+
+
+async def _claim(stations: Stations) -> str:
+    try:
+        await write(stations, timeout_s=0.5)
+    except OperationError as error:
+        return "maybe done" if error.maybe_applied else "certainly not done"
+    return "done"
