@@ -12,7 +12,16 @@ from ..ring.epoch import EpochRecord
 from ..ring.paxos import Answer, Ballot, Phase, Proposer, next_ballot
 from .epochs import Epochs
 from .errors import PeerError
-from .messages import Accept, AgreementReply, Prepare, PushRecord
+from .messages import (
+    Accept,
+    Acknowledged,
+    AgreementReply,
+    Envelope,
+    FetchRecord,
+    Prepare,
+    PushRecord,
+    RecordReply,
+)
 from .peers import Peers
 
 MAX_BALLOTS = 8
@@ -56,6 +65,13 @@ class Agreement:
         return await self._epochs.accept(
             message.base, message.ballot, message.proposal, message.bound, view.alive, view.leaving
         )
+
+    async def on_push_record(self, envelope: Envelope, message: PushRecord) -> Acknowledged:
+        await self._epochs.adopt(message.record)
+        return Acknowledged()
+
+    async def on_fetch_record(self, envelope: Envelope, message: FetchRecord) -> RecordReply:
+        return RecordReply(self._epochs.record)
 
     # --- as proposer ---
 

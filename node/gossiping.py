@@ -11,27 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Unpack
 
 from ..identity import Identity
-from ..membership.directives import (
-    Directive,
-    ExchangeWith,
-    MemberDown,
-    MemberJoined,
-    MemberLeft,
-    MemberSuspected,
-    MemberUp,
-    ProbeVia,
-    Push,
-    SelfAccused,
-    TwinSeen,
-)
+from ..membership.directives import Directive, ExchangeWith, ProbeVia, Push, TwinSeen
 from ..membership.gossip import Gossip, OwnChanges
 from ..membership.record import LoadReport, MemberRecord, Status
-from ..membership.view import Liveness, Member
+from ..membership.view import Member
 from ..ring.epoch import EpochStamp
 from .datafolder import Home
 from .epochs import Epoch, Epochs
 from .errors import JoinRefused, PeerError
 from .events import Event, EventLog
+from .gossip_log import log_event, log_exchange
 from .messages import (
     Acknowledged,
     Envelope,
@@ -42,7 +31,6 @@ from .messages import (
     Ping,
     ProbeReply,
     ProbeRequest,
-    PushRecord,
     RecordReply,
 )
 from .peers import Peers
@@ -237,7 +225,7 @@ class Gossiping:
             return
         answer = reply.body
         self._perform(self._gossip.receive(to, answer.records, answer.suspicions, self._clock.monotonic()))
-        self._log_exchange(to, len(answer.records))
+        log_exchange(self._log, to, len(answer.records), self._gossip.members())
         self._catch_up(to, answer.epoch)
         if answer.wanted:
             records = self._gossip.records_newer_than(answer.wanted)
@@ -311,61 +299,16 @@ class Gossiping:
     async def on_ping(self, envelope: Envelope, message: Ping) -> Acknowledged:
         return Acknowledged()
 
-    async def on_push_record(self, envelope: Envelope, message: PushRecord) -> Acknowledged:
-        await self._epochs.adopt(message.record)
-        return Acknowledged()
-
-    async def on_fetch_record(self, envelope: Envelope, message: FetchRecord) -> RecordReply:
-        return RecordReply(self._epochs.record)
-
     # --- events ---
 
     def _note(self, event: Directive) -> None:
         self.changed.set()
-        if isinstance(event, MemberJoined):
-            record = event.record
-            self._log.emit(
-                Event.MEMBER_JOINED,
-                member=record.identity.name,
-                address=record.address,
-                generation=record.generation,
-                zone=record.zone,
-            )
-        elif isinstance(event, MemberSuspected):
-            self._log.emit(Event.MEMBER_SUSPECTED, member=event.identity.name, accuser=event.accuser.name)
-        elif isinstance(event, MemberDown):
-            self._log.emit(Event.MEMBER_DOWN, member=event.identity.name)
-        elif isinstance(event, MemberUp):
-            if event.previous is Liveness.DOWN:
-                self._log.emit(Event.MEMBER_UP, member=event.record.identity.name)
-            else:
-                self._log.emit(Event.MEMBER_CLEARED, member=event.record.identity.name)
-        elif isinstance(event, MemberLeft):
-            self._log.emit(Event.MEMBER_LEFT, member=event.record.identity.name)
-        elif isinstance(event, SelfAccused):
-            self._log.emit(Event.SELF_ACCUSED, accuser=event.accuser.name)
-        elif isinstance(event, TwinSeen):
-            self._meet_twin(event.record)
-
-    def _meet_twin(self, twin: MemberRecord) -> None:
-        """Two processes under one identity would each vouch for what the other wrote: the older one ends."""
-        self._log.emit(Event.TWIN_SEEN, address=twin.address, generation=twin.generation)
-        if twin.generation > self._gossip.me.generation:
+        log_event(self._log, event)
+        if isinstance(event, TwinSeen) and event.record.generation > self._gossip.me.generation:
+            # Two processes under one identity would each vouch for what the other wrote: the older one ends.
             self._failed(
                 JoinRefused(
-                    f"{twin.identity} runs at {twin.address} too, with a higher generation (a copy of the data "
-                    "folder?); this process ends"
+                    f"{event.record.identity} runs at {event.record.address} too, with a higher generation (a "
+                    "copy of the data folder?); this process ends"
                 )
             )
-
-    def _log_exchange(self, peer: Identity, records: int) -> None:
-        if not self._log.would_log(Event.GOSSIP_EXCHANGE):
-            return
-        members = self._gossip.members()
-        self._log.emit(
-            Event.GOSSIP_EXCHANGE,
-            member=peer.name,
-            records=records,
-            heartbeats={m.identity.name: m.record.heartbeat for m in members},
-            loads={m.identity.name: m.record.load.queue_depth for m in members},
-        )

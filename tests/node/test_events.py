@@ -72,8 +72,8 @@ def test_fields_are_checked_even_when_the_event_is_not_logged(log: EventLog) -> 
 
 
 def test_a_whole_number_will_do_where_a_number_is_expected(log: EventLog, lines: Lines) -> None:
-    log.emit(Event.NODE_SERVING, epoch=1, after_s=1)
-    assert lines == [("node.serving", {"epoch": 1, "after_s": 1})]
+    log.emit(Event.CLOCK_SKEW, skew_s=1, limit_s=0.5, reason="why")
+    assert lines == [("clock.skew", {"skew_s": 1, "limit_s": 0.5, "reason": "why"})]
 
 
 def test_an_optional_field_may_be_missing_but_not_of_another_type(log: EventLog) -> None:

@@ -213,5 +213,5 @@ def test_a_change_waits_for_enough_of_every_old_list_to_adopt_it() -> None:
     """The gainer's own adoption does not count: it is in no old list."""
     assert not handoff_finished(JOIN, {D}, {A, D}, ABC)
     (obstacle,) = finish_obstacles(JOIN, {D}, {A, D}, ABC)
-    assert f"not yet there: {B}, {C}" in obstacle
+    assert f"not yet there: {B.name}, {C.name}" in obstacle
     assert obstacle.startswith("2 of the 3 old replicas")

@@ -154,7 +154,7 @@ def test_no_second_cluster_forms_while_the_first_one_is_out_of_reach(seed: int) 
     """n1 formed the cluster and was cut off before anyone heard; a new disk comes up at its address."""
 
     async def main() -> None:
-        async with SimulatedCluster(seed) as cluster:
+        async with SimulatedCluster(seed, tokens_per_weight=4) as cluster:
             cut_off = cluster.network.lose(only_n1_hears)
             n1, n2, n3 = (cluster.add(name, SEED_LIST) for name in ("n1", "n2", "n3"))
             await cluster.until(lambda: cluster.epoch("n1") == 1, "n1 forms the cluster")

@@ -21,8 +21,8 @@ from covey.node.handoff.throttle import Throttle
 from covey.node.messages import ScanReply
 from covey.node.storage.engine import Entry
 from covey.ring import EpochRecord, Ring, RingSpec, token_of
+from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run
-from tests.support.clocks import ManualClock
 from tests.support.rings import following, identities, record, ring, rings
 from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
 
@@ -34,7 +34,11 @@ KEYS = [b"key-%d" % i for i in range(40)]
 
 
 def make_puller(
-    stations: Stations, me: Identity, change: EpochRecord, report: Callable[[HandoffProgress], None] = print
+    stations: Stations,
+    me: Identity,
+    change: EpochRecord,
+    report: Callable[[HandoffProgress], None] = print,
+    rate: float = 0.0,
 ) -> Puller:
     station = stations[me]
     return Puller(
@@ -43,7 +47,7 @@ def make_puller(
         station.epochs,
         station.engine,
         station.fenced,
-        Throttle(ManualClock(), 0),
+        Throttle(SimulatedClock(), rate),
         stations.is_down,
         report,
         random.Random(1),
@@ -180,8 +184,8 @@ async def test_it_goes_on_where_a_crash_left_it(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(puller_module, "CHUNK_ENTRIES", 1)
     stations = await stations_changing()
     station = stations[JOINER]
-    task = asyncio.get_running_loop().create_task(make_puller(stations, JOINER, JOINING).run())
-    await asyncio.sleep(0.03)
+    task = asyncio.get_running_loop().create_task(make_puller(stations, JOINER, JOINING, rate=20.0).run())
+    await asyncio.sleep(5)
     assert 0 < station.engine.usage().keys < len(gained(JOINING, JOINER))
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

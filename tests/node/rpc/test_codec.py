@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
+from covey.membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
 from covey.node import messages
 from covey.node.errors import MalformedMessage
 from covey.node.messages import (
@@ -56,6 +58,8 @@ GIVEN: dict[Any, st.SearchStrategy[Any]] = {
     EpochRecord: st.sampled_from(RECORDS),
     Mapping[str, Any]: st.dictionaries(NAMES, st.booleans() | st.text(), max_size=2),
 }
+FIELDS = {"weight": st.floats(SMALLEST_WEIGHT, LARGEST_WEIGHT)}
+"""Fields, by name, that take less than their type."""
 
 
 @cache
@@ -71,7 +75,7 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return st.sampled_from(list(hint))
     hints = get_type_hints(hint)
     names = [field.name for field in fields(hint)] if is_dataclass(hint) else list(hint._fields)
-    return st.builds(hint, **{name: values_of(hints[name]) for name in names})
+    return st.builds(hint, **{name: FIELDS.get(name) or values_of(hints[name]) for name in names})
 
 
 def tuples_of(members: tuple[Any, ...]) -> st.SearchStrategy[Any]:
@@ -191,11 +195,24 @@ def test_bytes_that_are_no_record_are_refused(record: bytes) -> None:
 @pytest.mark.parametrize("settings_text", ["", "[]", "{", "[" * 100_000])
 def test_seat_settings_that_are_no_json_object_are_refused(settings_text: str) -> None:
     identity = types_pb2.Identity(name="a")
-    seat = peer_pb2.GenesisSeat(identity=identity, settings=settings_text)
-    member = peer_pb2.MemberRecord(identity=identity, status=peer_pb2.MEMBER_STATUS_JOINING)
+    seat = peer_pb2.GenesisSeat(identity=identity, settings=settings_text, weight=1)
+    member = peer_pb2.MemberRecord(identity=identity, status=peer_pb2.MEMBER_STATUS_JOINING, weight=1)
     message = peer_pb2.ControlRequest(envelope=an_envelope(), hello=peer_pb2.Hello(member=member, seat=seat))
     with pytest.raises(MalformedMessage, match="settings"):
         codec.CONTROL.decode_request(message.SerializeToString())
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, 0.009, 100.1, math.inf, math.nan])
+def test_a_weight_out_of_bounds_is_refused_of_members_and_of_seeds(weight: float) -> None:
+    identity = types_pb2.Identity(name="a")
+    joining = peer_pb2.MEMBER_STATUS_JOINING
+    heavy = peer_pb2.MemberRecord(identity=identity, status=joining, weight=weight)
+    usual = peer_pb2.MemberRecord(identity=identity, status=joining, weight=1)
+    seat = peer_pb2.GenesisSeat(identity=identity, settings="{}", weight=weight)
+    for hello in (peer_pb2.Hello(member=heavy), peer_pb2.Hello(member=usual, seat=seat)):
+        message = peer_pb2.ControlRequest(envelope=an_envelope(), hello=hello)
+        with pytest.raises(MalformedMessage, match="weight"):
+            codec.CONTROL.decode_request(message.SerializeToString())
 
 
 def test_an_empty_value_is_no_tombstone() -> None:
