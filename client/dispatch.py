@@ -179,6 +179,6 @@ class _Journey:
         more = len(self._unreachable) - len(shown)
         tried = "; ".join(shown) + (f"; and {more} more" if more else "")
         return Unavailable(
-            f"no node of the cluster can be reached ({tried})\n"
-            "Nothing was done. Is a node running there? The address of any one that runs will do."
+            f"no node of the cluster can be reached: {tried}\n"
+            "Nothing was done. Give the address of any node that runs by --server, or to the client."
         )

@@ -42,6 +42,16 @@ _NEVER_CONNECTED = (
 )
 """How gRPC begins the text of a call that never got a connection."""
 
+_NOT_COVEY = "what listens at {} is not a covey node"
+
+_SIGNS = {
+    "Connection refused": "nobody listens at {}",
+    "SETTINGS frame": _NOT_COVEY,
+    "errors resolving": "there is no host of the name in {}",
+    "DNS resolution failed": "there is no host of the name in {}",
+}
+"""What the rest of that text says, in words for people."""
+
 _TOO_LARGE = "larger than max"
 
 _CERTAIN_REFUSALS: dict[grpc.StatusCode, type[CoveyError]] = {
@@ -79,7 +89,7 @@ def _marked(code: grpc.StatusCode, text: str, *, maybe_applied: bool, retry_afte
 def _unmarked(code: grpc.StatusCode, text: str, address: str) -> CoveyError:
     """gRPC's word, or that of a node that failed outside its own error handling."""
     if code is grpc.StatusCode.UNAVAILABLE and text.startswith(_NEVER_CONNECTED):
-        return Unreachable(f"{address}: {text.rpartition(': ')[2]}")
+        return Unreachable(_no_connection(text, address))
     if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return Timeout(
             f"the connection to {address} was lost before an answer came: {text}", maybe_applied=True
@@ -89,10 +99,17 @@ def _unmarked(code: grpc.StatusCode, text: str, address: str) -> CoveyError:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in text:
         return MessageTooLarge(f"{address}: {text}", maybe_applied=True)
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return Unreachable(f"{address}: not a covey node")
+        return Unreachable(_NOT_COVEY.format(address))
     if code in _CERTAIN_REFUSALS:
         return _CERTAIN_REFUSALS[code](text)
     return InternalError(f"{address} failed with {code.name}: {text}", maybe_applied=True)
+
+
+def _no_connection(text: str, address: str) -> str:
+    for sign, told in _SIGNS.items():
+        if sign in text:
+            return told.format(address)
+    return f"{address}: {text.rpartition(': ')[2]}"
 
 
 def _unavailable(text: str, *, maybe_applied: bool) -> CoveyError:

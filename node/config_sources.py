@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from .errors import ConfigurationError
 from .setting import Setting
 
+FLAG = "--set"
 ENVIRONMENT_PREFIX = "COVEY_SET_"
 OLDER_SEEDS = "servers"
 """An older form of ``seeds``: a list of objects with ``id``, ``ip`` and ``port``."""
@@ -50,7 +51,7 @@ def read_environment(environ: Mapping[str, str], settings: Mapping[str, Setting]
 
 def read_flags(overrides: Mapping[str, str], settings: Mapping[str, Setting]) -> dict[str, Given]:
     return {
-        key: Given(_read_text(_setting(key, settings, "flags"), text, "flags", key), "flags")
+        key: Given(_read_text(_setting(key, settings, FLAG), text, FLAG, key), FLAG)
         for key, text in overrides.items()
     }
 

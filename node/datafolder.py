@@ -87,6 +87,8 @@ class DataFolder:
         ``rng`` draws the disk id of a new folder; the operating system's randomness unless given.
         Raises DataFolderError, which says what to do, when the folder cannot be this node's.
         """
+        if path.exists() and not path.is_dir():
+            raise DataFolderError(f"cannot use the data folder {path}: it is a file; choose another folder")
         try:
             _make_folder(path)
             lock = _take_lock(path)

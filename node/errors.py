@@ -65,6 +65,10 @@ class PeerRefused(PeerError):
     """The peer answered that it did nothing, and why."""
 
 
+class ForeignCluster(PeerRefused):
+    """The peer belongs to another cluster than this node."""
+
+
 class OperationError(NodeError):
     """A client's operation that was not acknowledged."""
 

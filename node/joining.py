@@ -23,7 +23,7 @@ from ..ring.genesis import (
     seat_conflicts,
 )
 from .epochs import Epochs
-from .errors import JoinRefused, PeerError
+from .errors import ForeignCluster, JoinRefused, PeerError
 from .events import Event, EventLog
 from .gossiping import Gossiping
 from .messages import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply, Ping
@@ -32,6 +32,7 @@ from .storage.engine import Engine
 
 META_GENESIS = "genesis"
 RETRY_BACKOFF_S = (0.05, 2.0)
+SAY_AGAIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class SeedAnswer:
     address: str
     reply: HelloReply | None
     trouble: str = ""
+    foreign: bool = False
+    """It belongs to another cluster than this node."""
 
 
 class Joining:
@@ -69,6 +72,9 @@ class Joining:
         self._log = log
         self._own_seed = self._me.address if self._me.address in terms.seeds else None
         self._said = ""
+        self._said_at = 0.0
+        self._foreign: set[str] = set()
+        """Addresses that were said to be of another cluster."""
 
     # --- asking ---
 
@@ -85,27 +91,31 @@ class Joining:
 
     async def _round(self) -> bool:
         if self._gossiping.alone_is_fine():
+            self._refuse_foreign_seeds(await self._ask_all(self._terms.seeds))
             return True
-        addresses = dict.fromkeys((*self._terms.seeds, *self._known_addresses))
-        addresses.pop(self._me.address, None)
-        answers = await asyncio.gather(*(self._ask(address) for address in addresses))
+        answers = await self._ask_all((*self._terms.seeds, *self._known_addresses))
         self._recognise_self(answers)
+        self._say_foreign(answers)
         if await self._join(answers):
             return True
         if self._epochs.record is not None:
             self._wait_for("no known member answers: " + _troubles(answers))
             return False
         if self._own_seed is None:
-            self._wait_for("no seed belongs to a cluster yet: " + _troubles(answers))
+            self._wait_for(f"no seed belongs to a cluster yet: {_troubles(answers)}{_advice(answers)}")
             return False
         return await self._form(answers)
+
+    async def _ask_all(self, addresses: Sequence[str]) -> list[SeedAnswer]:
+        others = [address for address in dict.fromkeys(addresses) if address != self._me.address]
+        return await asyncio.gather(*(self._ask(address) for address in others))
 
     async def _ask(self, address: str) -> SeedAnswer:
         hello = Hello(self._gossiping.own_record(), self._seat())
         try:
             reply = await self._peers.call_address(address, hello, self._rpc_timeout_s)
         except PeerError as error:
-            return SeedAnswer(address, None, f"{address}: {error}")
+            return SeedAnswer(address, None, str(error), isinstance(error, ForeignCluster))
         if not isinstance(reply.body, HelloReply):
             return SeedAnswer(address, None, f"{address} is not ready")
         return SeedAnswer(address, reply.body, "" if reply.body.record else f"{address} waits too")
@@ -132,6 +142,23 @@ class Joining:
             joined = True
         return joined
 
+    def _say_foreign(self, answers: Sequence[SeedAnswer]) -> None:
+        """Once for each address; this node goes on, since others of its own cluster may answer."""
+        for answer in answers:
+            if answer.foreign and answer.address not in self._foreign:
+                self._foreign.add(answer.address)
+                self._log.emit(Event.NODE_REFUSED, address=answer.address, reason=answer.trouble)
+
+    def _refuse_foreign_seeds(self, answers: Sequence[SeedAnswer]) -> None:
+        """A cluster of one needs no seeds; one of another cluster says that its operator meant to join that."""
+        self._say_foreign(answers)
+        for answer in answers:
+            if answer.foreign:
+                raise JoinRefused(
+                    f"{answer.trouble}. To join that cluster, start {self._me.identity.name} on an empty data "
+                    "folder; to keep its own, start it without that seed"
+                )
+
     def _refuse_two_clusters(self, answers: Sequence[SeedAnswer]) -> None:
         found: dict[str, str] = {}
         for answer in answers:
@@ -152,7 +179,7 @@ class Joining:
             if theirs is None:
                 continue
             if (conflict := seat_conflicts(self._terms, theirs.terms)) is not None:
-                self._wait_for(f"{answer.address} cannot form a cluster with this node: {conflict}")
+                self._wait_for(f"{answer.address} cannot form a cluster with this node: {conflict}; make them equal")
                 return False
             seats.append(replace(theirs.seat, address=answer.address))
         missing = missing_seeds(self._terms, seats)
@@ -213,10 +240,11 @@ class Joining:
         return GenesisConfirmed(True)
 
     def _wait_for(self, reason: str, missing: Sequence[str] = ()) -> None:
-        """Say what is waited for, once each time it changes."""
-        if reason == self._said:
+        """Say what is waited for when it changes, and now and then while it does not."""
+        now = asyncio.get_running_loop().time()
+        if reason == self._said and now - self._said_at < SAY_AGAIN_S:
             return
-        self._said = reason
+        self._said, self._said_at = reason, now
         if missing:
             self._log.emit(Event.GENESIS_WAITING, missing=list(missing), reason=reason)
         else:
@@ -282,6 +310,17 @@ class Joining:
 
 def _troubles(answers: Sequence[SeedAnswer]) -> str:
     return "; ".join(answer.trouble for answer in answers if answer.trouble) or "no addresses to ask"
+
+
+def _advice(answers: Sequence[SeedAnswer]) -> str:
+    """When nodes wait for each other and none is a seed by its own list, none will ever form a cluster."""
+    replies = [answer.reply for answer in answers if answer.reply is not None]
+    if not replies or any(reply.record is not None or reply.seat is not None for reply in replies):
+        return ""
+    return (
+        "; no node here is a seed by its own list: to form a new cluster, start one without --seed, "
+        "or give the same list to all that are on it"
+    )
 
 
 def _twin(identity: Identity, address: str) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from .address import is_loopback, parse_address
+from .address import Address, is_loopback, parse_address
 from .config import Config
 from .datafolder import DataFolder
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
@@ -93,21 +93,28 @@ def _check(options: NodeOptions) -> Config:
             f"--name {options.name!r}: a name has 1 to 64 letters, digits, '.', '_' or '-', "
             "and begins with a letter or digit"
         )
-    listen = parse_address(options.listen, any_port=True)
+    listen = _address("--listen", options.listen, any_port=True)
     if not is_loopback(listen) and not options.insecure:
         raise ConfigurationError(
             f"--listen {options.listen}: beyond this machine anyone could read and write everything; "
             "say --insecure if that is meant"
         )
     if options.advertise is not None:
-        parse_address(options.advertise)
+        _address("--advertise", options.advertise)
     elif listen.host in ("0.0.0.0", "::"):
         raise ConfigurationError(
             f"--listen {options.listen}: say by --advertise at which address others reach it"
         )
     for seed in options.seeds:
-        parse_address(seed)
+        _address("--seed", seed)
     return config
+
+
+def _address(flag: str, text: str, *, any_port: bool = False) -> Address:
+    try:
+        return parse_address(text, any_port=any_port)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{flag}: {error}") from None
 
 
 async def _run(options: NodeOptions, config: Config) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..identity import Identity
-from .errors import ClockSkew, PeerRefused, PeerTimeout, PeerUnreachable
+from .errors import ClockSkew, ForeignCluster, PeerRefused, PeerTimeout, PeerUnreachable
 from .messages import (
     Acknowledged,
     DataReply,
@@ -86,7 +86,9 @@ class Peers:
         if isinstance(reply.body, Refusal):
             if reply.body.code is RefusalCode.WRONG_DESTINATION:
                 raise PeerUnreachable(f"{address}: {reply.body.reason}")
-            raise PeerRefused(f"{address} refused: {reply.body.reason}")
+            refused = f"{address} refused: {reply.body.reason}"
+            foreign = reply.body.code is RefusalCode.FOREIGN_CLUSTER
+            raise ForeignCluster(refused) if foreign else PeerRefused(refused)
         self._follow_clock(reply.timestamp, reply.body)
         return reply
 

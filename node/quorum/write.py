@@ -114,9 +114,8 @@ class WriteFlow:
         shortest_s, longest_s = RETRY_BACKOFF_S
         pause_s = min(longest_s, shortest_s * 2 ** min(tries, 10)) * (0.5 + self._rng.random())
         left_s = self._deadline_s - asyncio.get_running_loop().time()
-        await asyncio.sleep(
-            min(pause_s, left_s)
-        )  # also for answers on their way, that may say it was not done
+        # Also before giving up: answers on their way may say that certainly nothing was done.
+        await asyncio.sleep(min(pause_s, left_s))
         if pause_s >= left_s:
             raise self._failure(trouble)
 

@@ -61,7 +61,7 @@ class RpcServer:
         try:
             bound_port = server.add_insecure_port(str(address))
         except RuntimeError as error:
-            raise AddressInUse(f"cannot listen at {address}: somebody else does") from error
+            raise AddressInUse(_in_use(address)) from error
         self._server = server
         return str(address._replace(port=bound_port))
 
@@ -104,6 +104,10 @@ class RpcServer:
         await server.stop(grace_s)
 
 
+def _in_use(address: Address) -> str:
+    return f"cannot listen at {address}: somebody else does; stop that, or choose another port"
+
+
 async def _check_bindable(address: Address) -> None:
     """Find out why an address cannot be listened at; gRPC would only say that it cannot."""
     try:
@@ -117,9 +121,11 @@ async def _check_bindable(address: Address) -> None:
         for family, kind, protocol, _, candidate in candidates
     ]
     if errno.EADDRINUSE in [failure.errno for failure in failures if failure is not None]:
-        raise AddressInUse(f"cannot listen at {address}: somebody else does")
-    if failures and all(failures):
-        raise ConfigurationError(f"cannot listen at {address}: {failures[0]}")
+        raise AddressInUse(_in_use(address))
+    if failures and failures[0] is not None and all(failures):
+        raise ConfigurationError(
+            f"cannot listen at {address}: {failures[0].strerror}; what others call it is for --advertise"
+        )
 
 
 def _bind_failure(probe: socket.socket, candidate: Any) -> OSError | None:

@@ -137,7 +137,26 @@ def peer_error(error: grpc.aio.AioRpcError, address: str) -> PeerError:
     code, details = error.code(), error.details() or ""
     if code is StatusCode.UNIMPLEMENTED:
         return PeerUnreachable(f"{address} is not a covey node: it does not know the service of peers")
-    text = f"{address}: {code.name}: {details}"
     if details.startswith(_NEVER_SENT.get(code, ())):
-        return PeerUnreachable(text)
-    return PeerTimeout(text)
+        return PeerUnreachable(_why_never_sent(code, details, address))
+    if code is StatusCode.DEADLINE_EXCEEDED:
+        return PeerTimeout(f"{address} gave no answer in time")
+    return PeerTimeout(f"{address}: {code.name}: {details}")
+
+
+_NO_CONNECTION: Final = {
+    "Connection refused": "nobody listens at {}",
+    "SETTINGS frame": "what listens at {} is not a covey node",
+    "errors resolving": "there is no host of the name in {}",
+    "DNS resolution failed": "there is no host of the name in {}",
+}
+"""What gRPC's text of a connection that never came about says, in words for people."""
+
+
+def _why_never_sent(code: StatusCode, details: str, address: str) -> str:
+    for sign, told in _NO_CONNECTION.items():
+        if sign in details:
+            return told.format(address)
+    if code is StatusCode.UNAVAILABLE:
+        return f"there is no connection to {address}: {details.rpartition(': ')[2]}"
+    return f"{address}: {code.name}: {details}"

@@ -149,10 +149,10 @@ def test_refusals_of_the_environment_and_of_flags_name_them() -> None:
         Config.load(None, {"COVEY_SET_RPC_TIMEOUT": "soon"}, {})
     with pytest.raises(ConfigurationError, match=r"COVEY_SET_RPC_TIMOUT: .* did you mean rpc_timeout"):
         Config.load(None, {"COVEY_SET_RPC_TIMOUT": "1"}, {})
-    with pytest.raises(ConfigurationError, match="flags: rpc_timeout=soon: must be a number of seconds"):
+    with pytest.raises(ConfigurationError, match="--set: rpc_timeout=soon: must be a number of seconds"):
         Config.load(None, {}, {"rpc_timeout": "soon"})
     with pytest.raises(
-        ConfigurationError, match="flags: unknown setting 'rpc_timout'; did you mean rpc_timeout"
+        ConfigurationError, match="--set: unknown setting 'rpc_timout'; did you mean rpc_timeout"
     ):
         Config.load(None, {}, {"rpc_timout": "1"})
 
@@ -165,7 +165,7 @@ def test_values_that_cannot_be_together_are_named_with_where_they_came_from(file
     with pytest.raises(ConfigurationError) as caught:
         Config.load(file, {}, {"read_quorum": "2"})
     assert str(caught.value) == (
-        f"read_quorum = 2 (flags), write_quorum = 1 ({file}), replication_factor = 3 (default): a read could "
+        f"read_quorum = 2 (--set), write_quorum = 1 ({file}), replication_factor = 3 (default): a read could "
         "miss an acknowledged write; let R + W be more than N, or set allow_weak_quorums"
     )
 

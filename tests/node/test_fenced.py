@@ -68,10 +68,10 @@ def test_a_peer_that_is_behind_is_given_the_record_and_asked_again(theirs: Epoch
 
 @in_virtual_time
 async def test_what_was_begun_under_an_epoch_that_has_passed_here_is_not_sent_again() -> None:
-    stations = await at(OLD, OLD)
-    await stations.adopt(NEW, ME)
-    stale = replace(OLD, number=0)
-    assert isinstance(await write(stations, stale), EpochMismatch)
+    stations = await at(NEW, None)
+    before = stations.network.delivered
+    assert isinstance(await write(stations, OLD), EpochMismatch)
+    assert stations.network.delivered - before == 1
     assert not written(stations)
 
 

@@ -24,7 +24,9 @@ class History:
     faults: list[str] = field(default_factory=list)
     reads = writes = failed = 0
 
-    def wrote(self, key: bytes, version: Version, value: bytes | None, began_s: float, ended_s: float) -> None:
+    def wrote(
+        self, key: bytes, version: Version, value: bytes | None, began_s: float, ended_s: float
+    ) -> None:
         """An acknowledged write; None is a delete."""
         self.writes += 1
         if (key, version) in self.values and self.values[key, version] != value:

@@ -161,7 +161,7 @@ def stay_behind(cluster: SimulatedCluster, *names: str) -> Callable[[], None]:
             return message.source in names
         return isinstance(body, PushRecord | Prepare | Accept) and message.target in names
 
-    return cluster.network.lose(tells)
+    return cluster.network.refuse(tells)
 
 
 # --- messages ---

@@ -20,7 +20,7 @@ from .network import Message
 from .virtual_time import in_virtual_time
 
 KEYS = [b"k%d" % number for number in range(4)]
-CLIENTS = 4
+CLIENTS = 3
 LASTS_S = 60.0
 MAX_NODES = 7
 MIN_OWNERS = 4
@@ -50,7 +50,7 @@ class Client:
     async def run(self, until_s: float) -> None:
         loop = asyncio.get_running_loop()
         while loop.time() < until_s:
-            await asyncio.sleep(self._rng.uniform(0.0, 0.1))
+            await asyncio.sleep(self._rng.uniform(0.0, 0.3))
             up = [node for node in self._cluster.nodes.values() if node.node is not None]
             if up:
                 await self._operate(self._rng.choice(up), self._rng.choice(KEYS))

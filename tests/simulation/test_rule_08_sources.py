@@ -8,8 +8,10 @@ import pytest
 
 from covey.ring.epoch import Quorums
 
+from .cluster import SimulatedCluster
 from .staging import (
     KEY,
+    TOKENS,
     begin_change,
     finished,
     is_done,
@@ -74,9 +76,11 @@ async def test_two_gainers_displace_two_owners_each_its_own(without_it: str) -> 
 @in_virtual_time
 async def test_a_gainer_that_displaces_nobody_pulls_too() -> None:
     """8b: a cluster of one grows to three; a read of the two that came must find what the one had."""
-    async with staged(1, "n2", "n3") as (cluster, frost):
+    async with SimulatedCluster(1, tokens_per_weight=TOKENS) as cluster:
+        await cluster.form(1)
         await cluster.put("n1", KEY, b"v")
-        frost.thaw()
+        cluster.add("n2", ["n1:1"])
+        cluster.add("n3", ["n1:1"])
         await cluster.synced()
         await cluster.nodes["n1"].crash()
         assert await cluster.get("n2", KEY, timeout_s=10.0) == b"v"

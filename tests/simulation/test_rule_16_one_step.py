@@ -75,11 +75,11 @@ async def test_a_write_of_the_old_epoch_never_lands_behind_the_drop_of_the_new_o
             old = record_of(cluster)
             new = begin(old, ring_of(cluster, "n1", "n2", "n4"))
             write = DataBatch(old.stamp, (Merge(key, Entry(Version(1 << 60, 1, 1), b"v")),))
-            steps = [lambda: cluster.ask("n1", "n4", write), lambda: node.epochs.adopt(new)]
-            first = asyncio.ensure_future(steps[not write_first]())
+            steps = [cluster.ask("n1", "n4", write), node.epochs.adopt(new)]
+            first = asyncio.ensure_future(steps.pop(0 if write_first else 1))
             await _turns(distance)
-            second = asyncio.ensure_future(steps[write_first]())
-            answers.append(type((await asyncio.gather(first, second))[not write_first]))
+            second = asyncio.ensure_future(steps.pop())
+            answers.append(type((await asyncio.gather(first, second))[0 if write_first else 1]))
             assert held(cluster, "n4", key) is None, f"distance {distance}, write first: {write_first}"
             await hand_out(cluster, abort(new))
         assert {DataReply, EpochMismatch} == set(answers), "both orders were tried"

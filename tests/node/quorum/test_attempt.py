@@ -70,6 +70,7 @@ async def test_what_comes_after_it_was_left_changes_nothing() -> None:
     with Attempt(epochs, _now() + 1) as attempt:
         pass
     assert not attempt.running
+    assert not epochs._watchers
     attempt.decide()
     await epochs.adopt(following(FIRST))
 

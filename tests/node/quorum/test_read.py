@@ -114,6 +114,18 @@ async def test_a_write_back_that_failed_for_a_while_is_tried_again_long_before_t
 
 
 @in_virtual_time
+async def test_and_so_it_is_when_the_third_replica_is_down() -> None:
+    stations = await stations_at(n1=entry(1))
+    stations.kill(C)
+    closed = stations.network.refuse(merges_to("n2"))
+    task = asyncio.get_running_loop().create_task(read(stations, timeout_s=60.0))
+    await asyncio.sleep(0.2)
+    closed()
+    assert await task == entry(1)
+    assert now() < 1
+
+
+@in_virtual_time
 async def test_one_copy_is_enough_to_write_back_to_although_the_other_fails() -> None:
     stations = await stations_at(n1=entry(1))
     stations.network.refuse(merges_to("n3"))

@@ -39,6 +39,6 @@ def test_a_status_alone_does_not_say_that_nothing_was_sent(code: StatusCode) -> 
 
 
 def test_the_error_names_the_peer_and_the_reason() -> None:
-    error = peer_error(status(StatusCode.UNAVAILABLE, "failed to connect to all addresses; x"), "h:1")
+    error = peer_error(status(StatusCode.UNAVAILABLE, "failed to connect to all addresses; last: x"), "h:1")
     assert isinstance(error, PeerUnreachable)
-    assert str(error) == "h:1: UNAVAILABLE: failed to connect to all addresses; x"
+    assert str(error) == "there is no connection to h:1: x"
