@@ -46,6 +46,7 @@ _NOT_COVEY = "what listens at {} is not a covey node"
 
 _SIGNS = {
     "Connection refused": "nobody listens at {}",
+    "before receiving SETTINGS": "what listens at {} does not answer",
     "SETTINGS frame": _NOT_COVEY,
     "errors resolving": "there is no host of the name in {}",
     "DNS resolution failed": "there is no host of the name in {}",

@@ -58,7 +58,7 @@ class Config:
     )
     max_clock_skew: float = setting(
         0.5,
-        "A node whose clock is further than this from most others' stops coordinating.",
+        "The reads and writes of a node whose clock is further ahead than this are refused by others.",
         unit="seconds",
         above=0,
     )

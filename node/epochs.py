@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from ..identity import Identity
 from ..ring.epoch import EpochRecord, EpochStamp
 from ..ring.moves import gained_spans
-from ..ring.paxos import Acceptor, AcceptorState, Answer, Ballot
+from ..ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
 from ..ring.ring import Ring
 from .storage.engine import Engine
 
@@ -105,7 +105,12 @@ class Epochs:
         self._watchers.pop(moved_on, None)
 
     async def adopt(self, record: EpochRecord) -> bool:
-        """Persist ``record`` and go on under it, if it is newer than the one held."""
+        """Persist ``record`` and go on under it, if it is newer than the one held.
+
+        Raises DivergedRecord for another record of the number held: that must not exist.
+        """
+        if record.number == self.number and record.stamp != self.stamp:
+            raise DivergedRecord(f"two records {record.number}: {self.stamp} here and {record.stamp}")
         if record.number <= self.number:
             return False
         return await self._unbroken(self._adopt(record))

@@ -16,6 +16,7 @@ from ..membership.gossip import Gossip, OwnChanges
 from ..membership.record import LoadReport, MemberRecord, Status
 from ..membership.view import Member
 from ..ring.epoch import EpochStamp
+from ..ring.paxos import DivergedRecord
 from .datafolder import Home
 from .epochs import Epoch, Epochs
 from .errors import JoinRefused, PeerError
@@ -267,6 +268,8 @@ class Gossiping:
                 await self._epochs.adopt(reply.record)
         except PeerError:
             return  # the next exchange with anyone who is ahead tries again
+        except DivergedRecord as diverged:
+            self._log.emit(Event.NODE_DEFECT, method="FetchRecord", traceback=str(diverged))
         finally:
             self._fetching = False
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from dataclasses import dataclass
 
 from ..identity import Identity
@@ -66,16 +67,16 @@ class Steward:
         self._progress = ProgressWatch()
         self._aborts = 0
         self._last_abort = 0.0
-        self._removals: dict[Identity, None] = {}
+        self._removals: Counter[Identity] = Counter()
         self.obstacle = ""
         """Why nothing is proposed just now, for people; as this node sees it, steward or not."""
 
     def request_removal(self, identity: Identity) -> None:
-        self._removals[identity] = None
+        self._removals[identity] += 1
         self._gossiping.changed.set()
 
     def withdraw_removal(self, identity: Identity) -> None:
-        self._removals.pop(identity, None)
+        self._removals -= Counter([identity])
 
     async def run(self) -> None:
         """Plan and propose until cancelled."""

@@ -49,8 +49,6 @@ class Handoff:
         self._log = log
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        self.clean = False
-        """Whether nothing outside this node's ranges is left from an earlier epoch."""
         epochs.observe(self.start)
 
     def start(self, epoch: Epoch) -> None:
@@ -59,7 +57,6 @@ class Handoff:
             return
         if self._task is not None:
             self._task.cancel()
-        self.clean = False
         work = self._pull(epoch) if epoch.record.changing else self._clean_up(epoch)
         self._task = asyncio.get_running_loop().create_task(work)
         self._task.add_done_callback(self._ended)
@@ -95,7 +92,6 @@ class Handoff:
                 return
             self._engine.drop([span])
             await asyncio.sleep(0)
-        self.clean = True
         held = self._engine.usage()
         self._log.emit(
             Event.CLEANUP_FINISHED,

@@ -55,10 +55,6 @@ class Pipe:
         self._draining: asyncio.Task[None] | None = None
         self._closed = False
 
-    @property
-    def depth(self) -> int:
-        return len(self._waiting)
-
     def submit(self, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome) -> None:
         if self._closed:
             on_outcome(self._to, Undelivered(False, STOPPING))
@@ -138,10 +134,6 @@ class Pipes:
         if pipe is None:
             pipe = self._pipes[replica] = Pipe(replica, self._sender(replica))
         return pipe
-
-    @property
-    def depth(self) -> int:
-        return sum(pipe.depth for pipe in self._pipes.values())
 
     async def close(self) -> None:
         for pipe in self._pipes.values():

@@ -146,6 +146,7 @@ def peer_error(error: grpc.aio.AioRpcError, address: str) -> PeerError:
 
 _NO_CONNECTION: Final = {
     "Connection refused": "nobody listens at {}",
+    "before receiving SETTINGS": "what listens at {} does not answer",
     "SETTINGS frame": "what listens at {} is not a covey node",
     "errors resolving": "there is no host of the name in {}",
     "DNS resolution failed": "there is no host of the name in {}",

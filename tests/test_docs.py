@@ -1,0 +1,159 @@
+"""What the documents name is there: files, links, commands and their flags, make targets, public names."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import covey
+from covey.client.shell.main import build_app
+from covey.node import cli as node_cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+INTERNALS = [ROOT / "docs" / "architecture.md", ROOT / "docs" / "promises.md"]
+
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+PATH = re.compile(r"\w[\w.-]*/[\w./-]*|\w+\.(?:py|toml|md|json|ini)")
+BETWEEN_COMMANDS = {"|", ";", "&", "&&", "<", ">", "#"}
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose(text: str) -> str:
+    return FENCED.sub("", text)
+
+
+def blocks(page: Path, *languages: str) -> Iterator[str]:
+    for language, body in FENCED.findall(page.read_text()):
+        if language in languages:
+            yield body
+
+
+# --- files and links ---
+
+
+@pytest.mark.parametrize("page", INTERNALS, ids=name)
+def test_every_file_that_is_named_exists(page: Path) -> None:
+    named = [span for span in SPAN.findall(prose(page.read_text())) if PATH.fullmatch(span)]
+    assert named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that headings get."""
+    headings = HEADING.findall(prose(page.read_text()))
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    astray = []
+    for link in LINK.findall(prose(page.read_text())):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if "://" not in link and not (target.exists() and (not anchor or anchor in anchors(target))):
+            astray.append(link)
+    assert astray == []
+
+
+# --- commands ---
+
+
+def shell_lines(page: Path) -> Iterator[str]:
+    """What a reader would type: lines of sh blocks, prompts of console blocks, commands within the text."""
+    for block in blocks(page, "sh"):
+        yield from block.splitlines()
+    for block in blocks(page, "console"):
+        yield from (line[2:] for line in block.splitlines() if line.startswith("$ "))
+    yield from SPAN.findall(prose(page.read_text()))
+
+
+def words_of(line: str) -> list[str]:
+    lexer = shlex.shlex(line.replace("\\|", "|"), posix=True, punctuation_chars=True)
+    lexer.commenters = ""
+    lexer.whitespace_split = True
+    try:
+        return list(lexer)
+    except ValueError:
+        return []  # a quotation mark in a piece of text that is no command
+
+
+def commands(page: Path, program: str) -> Iterator[list[str]]:
+    """The words after each call of ``program``."""
+    for line in shell_lines(page):
+        words = words_of(line)
+        for at, word in enumerate(words):
+            starts = at == 0 or words[at - 1] in BETWEEN_COMMANDS
+            if starts and word.rpartition("/")[2] == program:
+                rest = words[at + 1 :]
+                end = next((i for i, later in enumerate(rest) if later in BETWEEN_COMMANDS), len(rest))
+                yield rest[:end]
+
+
+def flags_by_command() -> dict[str, set[str]]:
+    app = build_app()
+    node_cli.register(app)
+    group = get_command(app)
+    return {
+        command: {flag for parameter in made.params for flag in parameter.opts} | {"--help"}
+        for command, made in group.commands.items()  # type: ignore[attr-defined]  # a group has them
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_covey_command_has_the_flags_that_are_shown(page: Path) -> None:
+    known = flags_by_command()
+    wrong = []
+    for words in commands(page, "covey"):
+        if words and re.fullmatch(r"[a-z]+", words[0]):
+            flags = [word for word in words[1:] if re.match(r"--?[a-z]", word)]
+            wrong += [words] if words[0] not in known else []
+            wrong += [[words[0], flag] for flag in flags if flag not in known.get(words[0], set())]
+    assert wrong == []
+
+
+def test_the_readme_shows_commands_at_all() -> None:
+    shown = {words[0] for words in commands(ROOT / "README.md", "covey") if words}
+    assert {"put", "get", "node", "status", "explain", "leave", "logs"} <= shown
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_make_target_that_is_shown_exists(page: Path) -> None:
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = {words[0] for words in commands(page, "make") if words}
+    assert shown <= targets
+
+
+def test_the_installed_command_can_be_loaded() -> None:
+    """What ``.venv/bin/covey`` does first."""
+    value = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]["covey"]
+    assert callable(EntryPoint("covey", value, "console_scripts").load())
+
+
+# --- Python ---
+
+
+def test_the_readme_imports_public_names() -> None:
+    imported = [
+        alias.name
+        for block in blocks(ROOT / "README.md", "python")
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.ImportFrom) and node.module == "covey"
+        for alias in node.names
+    ]
+    assert imported
+    assert set(imported) <= set(covey.__all__)
