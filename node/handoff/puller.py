@@ -98,12 +98,10 @@ class Puller:
                 ranges=len(self._assignments),
                 bytes_total=self._progress.bytes_total,
             )
-        reporter = loop.create_task(self._report_regularly())
-        try:
+        async with asyncio.TaskGroup() as group:
+            reporter = group.create_task(self._report_regularly(began))
             await self._pull_all()
-        finally:
             reporter.cancel()
-            await asyncio.gather(reporter, return_exceptions=True)
         await self._finish(loop.time() - began)
 
     async def _finish(self, took_s: float) -> None:
@@ -125,15 +123,16 @@ class Puller:
             self._epoch.number, self._progress.bytes_done, self._progress.bytes_total, done
         )
 
-    async def _report_regularly(self) -> None:
+    async def _report_regularly(self, began: float) -> None:
+        had = self._progress.bytes_done
         while True:
             self._report(self._state(done=False))
             await asyncio.sleep(REPORT_EVERY_S)
+            done, total = self._progress.bytes_done, self._progress.bytes_total
+            rate = (done - had) / (asyncio.get_running_loop().time() - began)
+            eta = {"eta_s": round((total - done) / rate, 1)} if rate > 0 else {}
             self._log.emit(
-                Event.HANDOFF_PROGRESS,
-                epoch=self._epoch.number,
-                bytes_done=self._progress.bytes_done,
-                bytes_total=self._progress.bytes_total,
+                Event.HANDOFF_PROGRESS, epoch=self._epoch.number, bytes_done=done, bytes_total=total, **eta
             )
 
     # --- pulling ---
