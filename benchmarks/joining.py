@@ -16,7 +16,7 @@ def join_once(cluster: ProcessCluster, name: str) -> tuple[float, float]:
     joiner = cluster.node(name)
     began = time.monotonic()
     joiner.launch([cluster.nodes["n1"].address])
-    until(lambda: joiner.events("node.started"), f"{name} listens")
+    joiner.await_address()
     listening = time.monotonic() - began
     until(lambda: joiner.events("node.serving"), f"{name} serves")
     return listening, time.monotonic() - began
