@@ -6,6 +6,7 @@ import asyncio
 
 from ..identity import Identity
 from ..membership.view import Member
+from ..ring.epoch import EpochRecord
 from ..ring.hashing import token_of
 from .epochs import Epoch, Epochs
 from .errors import (
@@ -114,6 +115,7 @@ class ClusterAdministration:
         record = self._require_epoch().record
         if list(record.owners.owners) == [member.identity]:
             raise Refused(f"{name} is the only owner: its data would have nowhere to go; stop it instead")
+        self._require_majority(record, name)
         if member.identity == self._me:
             self._gossiping.leave()
         else:
@@ -133,12 +135,7 @@ class ClusterAdministration:
         if not self._gossiping.is_down(member.identity):
             raise Refused(f"{name} is alive; 'covey leave {name}' hands its data off first")
         record = self._require_epoch().record
-        alive = sum(not self._gossiping.is_down(owner) for owner in record.owners.owners)
-        if alive < record.majority:
-            raise Refused(
-                f"taking {name} out needs the agreement of {record.majority} of {len(record.owners.owners)} "
-                f"owners, and {alive} are up"
-            )
+        self._require_majority(record, name)
         self._steward.request_removal(member.identity)
         try:
             await self._until_out(member.identity, timeout_s, f"{name} is still in the ring")
@@ -171,6 +168,15 @@ class ClusterAdministration:
             known = ", ".join(m.identity.name for m in self._gossiping.members() if not m.left)
             raise UnknownNode(f"no node is named {name}; known are {known}")
         return min(found, key=lambda m: self._gossiping.is_down(m.identity) is prefer_alive)
+
+    def _require_majority(self, record: EpochRecord, name: str) -> None:
+        owners = record.owners.owners
+        alive = sum(not self._gossiping.is_down(owner) for owner in owners)
+        if alive < record.majority:
+            raise Refused(
+                f"taking {name} out needs the agreement of {record.majority} of {len(owners)} owners, and {alive} "
+                f"{'is' if alive == 1 else 'are'} up; start one that is down again"
+            )
 
     def _require_epoch(self) -> Epoch:
         epoch = self._epochs.current

@@ -179,7 +179,9 @@ class Joining:
             if theirs is None:
                 continue
             if (conflict := seat_conflicts(self._terms, theirs.terms)) is not None:
-                self._wait_for(f"{answer.address} cannot form a cluster with this node: {conflict}; make them equal")
+                self._wait_for(
+                    f"{answer.address} cannot form a cluster with this node: {conflict}; make them equal"
+                )
                 return False
             seats.append(replace(theirs.seat, address=answer.address))
         missing = missing_seeds(self._terms, seats)

@@ -129,7 +129,12 @@ def _replacements(owners: RingSpec, joiners: Sequence[MemberView]) -> Iterator[C
         if joiner is not None:
             del by_name[identity.name]
             tokens = owner.tokens if joiner.weight == owner.weight else None
-            yield Change(f"{joiner.identity.name} on a new disk replaces the old {identity.name}", identity, joiner, tokens)
+            yield Change(
+                f"{joiner.identity.name} on a new disk replaces the old {identity.name}",
+                identity,
+                joiner,
+                tokens,
+            )
 
 
 def _evictions(owners: RingSpec, members: Members, removals: Removals) -> Iterator[Change]:

@@ -229,7 +229,11 @@ def _alternatives(
     ]
     for identity, down_for_s in absent:
         if down_for_s > policy.handoff_timeout_s:
-            yield [Change(f"{identity.name} would have to pull and has been down for {down_for_s:.0f} s", identity)]
+            yield [
+                Change(
+                    f"{identity.name} would have to pull and has been down for {down_for_s:.0f} s", identity
+                )
+            ]
     if len(changes) > 1:
         yield from ([change] for change in changes)
 

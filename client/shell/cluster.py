@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import CoveyError
 from .exits import ExitCode
 from .options import DEFAULT_TIMEOUT_S, JsonFlag, ServerFlag, TimeoutFlag
 from .output import complain, print_json, progress_console, result_console, say
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 CHANGE_TIMEOUT_S = 600.0
 """Handing a node's data off takes as long as the data is large."""
 WAIT_TIMEOUT_S = 60.0
+LOOK_INTERVAL_S = 1.0
+LOOK_TIMEOUT_S = 2.0
 
 NodeName = Annotated[str, typer.Argument(metavar="NAME", help="The node's name.", show_default=False)]
 
@@ -98,8 +103,9 @@ def leave(name: NodeName, server: ServerFlag = None, timeout: TimeoutFlag = CHAN
     """Have a node hand everything off, leave the ring and end; returns when that is done."""
 
     async def command(client: AsyncClient) -> int:
-        with progress_console().status(f"{name} hands off its ranges"):
-            await client.admin.leave(name, timeout=timeout)
+        await _watched(
+            client, name, f"{name} hands off its ranges", client.admin.leave(name, timeout=timeout)
+        )
         say(f"{name} has left")
         return ExitCode.DONE
 
@@ -110,12 +116,34 @@ def remove(name: NodeName, server: ServerFlag = None, timeout: TimeoutFlag = CHA
     """Remove a node that is down; returns when the others have taken over its ranges."""
 
     async def command(client: AsyncClient) -> int:
-        with progress_console().status(f"the others take over from {name}"):
-            await client.admin.remove(name, timeout=timeout)
+        await _watched(
+            client, name, f"the others take over from {name}", client.admin.remove(name, timeout=timeout)
+        )
         say(f"{name} is removed")
         return ExitCode.DONE
 
     return with_client(server, timeout, command)
+
+
+async def _watched(client: AsyncClient, name: str, doing: str, change: Coroutine[Any, Any, None]) -> None:
+    """Await a change of the ring, and meanwhile show what it waits for to a person at a terminal."""
+    task = asyncio.create_task(change)
+    try:
+        with progress_console().status(doing) as shown:
+            while not (await asyncio.wait([task], timeout=LOOK_INTERVAL_S))[0]:
+                shown.update("; ".join([doing, *await _reasons(client, name)]))
+        await task
+    finally:
+        task.cancel()
+
+
+async def _reasons(client: AsyncClient, name: str) -> Sequence[str]:
+    """What a node says of the member and of the change under way; nothing when none answers."""
+    try:
+        seen = await client.admin.status(timeout=LOOK_TIMEOUT_S)
+    except CoveyError:
+        return ()
+    return [note for note in seen.notes if note.startswith((f"{name} ", "the ring is changing"))]
 
 
 def wait(

@@ -14,7 +14,7 @@ import typer
 from .exits import CommandError, ExitCode
 from .log_files import LogStory
 from .log_lines import LEVELS, LogFilter, LogLine, one_line, parse_moment
-from .output import complain, streaming_stdout
+from .output import complain, say, streaming_stdout
 
 POLL_INTERVAL_S = 0.2
 COLOUR_OF_LEVEL = {"debug": "2", "warning": "33", "error": "31", "critical": "1;31"}
@@ -59,7 +59,9 @@ def logs(
         until=_moment("--until", until),
     )
     with LogStory(files) as story, streaming_stdout():
-        _print(filter(wanted.admits, story.so_far()), as_json)
+        printed = _print(filter(wanted.admits, story.so_far()), as_json)
+        if not printed and not follow:
+            say("no line matches")
         if story.skipped:
             complain(f"skipped {story.skipped} lines that are no log lines")
         while follow:
@@ -85,11 +87,15 @@ def _moment(flag: str, text: str | None) -> datetime | None:
         ) from None
 
 
-def _print(lines: Iterable[LogLine], as_json: bool) -> None:
+def _print(lines: Iterable[LogLine], as_json: bool) -> int:
+    """Print the lines, and return how many they were."""
+    printed = 0
     coloured = sys.stdout.isatty()
     for line in lines:
         sys.stdout.write((line.raw if as_json else _for_people(line, coloured)) + "\n")
+        printed += 1
     sys.stdout.flush()
+    return printed
 
 
 def _for_people(line: LogLine, coloured: bool) -> str:

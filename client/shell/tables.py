@@ -75,7 +75,7 @@ def _member_columns(
     yield Column("state", lambda node: state_text(node.state))
     yield Column("share", _share, "right")
     yield Column("keys", lambda node: f"{node.keys:,}", "right")
-    yield Column("heartbeat", lambda node: f"{node.heartbeat_age_s:.1f} s", "right")
+    yield Column("heartbeat", _heartbeat, "right")
     yield Column("in flight", lambda node: "" if node.state == "down" else str(node.load.in_flight), "right")
     yield Column("cpu", lambda node: "" if node.state == "down" else f"{node.load.cpu:.0%}", "right")
     if any(node.handoff for node in status.nodes):
@@ -86,6 +86,11 @@ def _member_columns(
 
 def state_text(state: str) -> Text:
     return Text(state, COLOUR_OF_STATE.get(state, ""))
+
+
+def _heartbeat(node: NodeStatus) -> str:
+    """A node's first generation is 1; of an owner with none, the asked node has never heard."""
+    return f"{node.heartbeat_age_s:.1f} s" if node.generation else "never"
 
 
 def _share(node: NodeStatus) -> RenderableType:

@@ -61,4 +61,5 @@ async def _look(admin: Administration, goal: Goal, timeout_s: float) -> Outcome:
         status = await admin.status(timeout=timeout_s)
     except (Unavailable, Timeout, Overloaded) as error:
         return Outcome(str(error), ())
-    return Outcome(goal.missing(status), tuple(n.name for n in status.nodes if n.state == "down"))
+    down = tuple(node.name for node in status.nodes if node.owner and node.state == "down")
+    return Outcome(goal.missing(status), down)

@@ -224,7 +224,9 @@ def encode_member(member: MemberRecord) -> peer_pb2.MemberRecord:
 def decode_weight(weight: float) -> float:
     if SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT:  # which NaN is not
         return weight
-    raise MalformedMessage(f"a weight of {weight:g}; from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g} is allowed")
+    raise MalformedMessage(
+        f"a weight of {weight:g}; from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g} is allowed"
+    )
 
 
 def decode_member(message: peer_pb2.MemberRecord) -> MemberRecord:

@@ -15,13 +15,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import grpc
 import pytest
 
-from covey import Client
 from covey.client.errors import CoveyError, InvalidRequest
 from tests.support.processes import NodeProcess, ProcessCluster, covey, free_ports, process_cluster, until
 from tests.support.workload import PacedLoad
@@ -67,6 +66,7 @@ def node_command(
 @contextmanager
 def clean_cluster(folder: Path, **settings: str) -> Iterator[ProcessCluster]:
     """A cluster none of whose nodes logs a traceback or says one on stderr."""
+    folder.mkdir(exist_ok=True)
     with process_cluster(folder, **settings) as cluster:
         yield cluster
         for node in cluster.nodes.values():
@@ -91,7 +91,10 @@ def stop_quickly(node: NodeProcess) -> None:
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
-        ("replicaton_factor=3", "--set: unknown setting 'replicaton_factor'; did you mean replication_factor?"),
+        (
+            "replicaton_factor=3",
+            "--set: unknown setting 'replicaton_factor'; did you mean replication_factor?",
+        ),
         ("evict_after=soon", "--set: evict_after=soon: must be a number of seconds, at least 1"),
         ("evict_after", "'evict_after' is not KEY=VALUE"),
         ("write_quorum=1", "write_quorum = 1 (--set), replication_factor = 3 (default)"),
@@ -296,8 +299,8 @@ def test_a_seed_that_is_no_covey_node(
         node.start([address])
         said = until(lambda: reasons(node, "node.waiting"), "it says what it waits for")
         assert expected.format(address) in said
-        answered = covey("status", "--json", "--server", node.address)
-        assert (answered.returncode, b"no cluster yet" in answered.stdout) == (DONE, True)
+        answered = covey("status", "--server", node.address)
+        assert (answered.returncode, b"no cluster yet" in answered.stdout) == (DONE, True), answered.stdout
         assert "no cluster" in told(covey("get", "k", "--timeout", "1", "--server", node.address), NOT_DONE)
         assert "no owner serves" in told(covey("wait", "--timeout", "1", "--server", node.address), NOT_DONE)
         stop_quickly(node)
@@ -393,7 +396,6 @@ def test_two_fresh_nodes_that_name_only_each_other(tmp_path: Path) -> None:
 # --- keys and values ---
 
 
-@pytest.mark.smoke
 def test_keys_and_values_out_of_bounds(tmp_path: Path) -> None:
     with clean_cluster(tmp_path) as cluster:
         (node,) = cluster.form(1)
@@ -401,7 +403,12 @@ def test_keys_and_values_out_of_bounds(tmp_path: Path) -> None:
         long_key, long_value = "k" * 4097, b"v" * ((1 << 20) + 1)
         for command in (("get", ""), ("put", "", "v"), ("delete", ""), ("explain", "")):
             assert "a key has 1 to 4096 bytes" in told(covey(*command, *at), USAGE)
-        for command in (("get", long_key), ("put", long_key, "v"), ("delete", long_key), ("explain", long_key)):
+        for command in (
+            ("get", long_key),
+            ("put", long_key, "v"),
+            ("delete", long_key),
+            ("explain", long_key),
+        ):
             assert "a key has 1 to 4096 bytes" in told(covey(*command, *at), USAGE)
         assert "value" in told(covey("put", "k", "-", *at, stdin=long_value), USAGE)
         assert "value" in told(covey("put", "k", "-", *at, stdin=long_value * 20), USAGE)
@@ -452,17 +459,15 @@ class CuttingProxy:
         except OSError:
             pass  # the other direction has closed both
         for end in (source, sink):
-            with_shutdown(end)
+            hang_up(end)
 
     def close(self) -> None:
         self._server.close()
 
 
-def with_shutdown(end: socket.socket) -> None:
-    try:
+def hang_up(end: socket.socket) -> None:
+    with suppress(OSError):  # it is down already
         end.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it is down already
     end.close()
 
 
@@ -512,16 +517,16 @@ def test_a_server_that_goes_away_in_the_middle_of_a_load(tmp_path: Path) -> None
     records.write_text("".join(f'{{"key": "k{i}", "value": "v{i}"}}\n' for i in range(50_000)))
     with clean_cluster(tmp_path) as cluster:
         (node,) = cluster.form(1)
+        command = ["load", str(records), "--acked", str(acked), "--rate", "2000", "--timeout", "1"]
         with subprocess.Popen(
-            [sys.executable, "-m", "covey", "load", str(records), "--acked", str(acked), "--rate", "2000"]
-            + ["--timeout", "1", "--server", node.address],
+            [sys.executable, "-m", "covey", *command, "--server", node.address],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         ) as load:
             until(lambda: acked.exists() and len(acked.read_bytes()) > 2000, "some are acknowledged")
             node.kill()
             _, said = load.communicate(timeout=120)
-        assert load.returncode == MAYBE_DONE or load.returncode == NOT_DONE, said.decode()
+        assert load.returncode in (NOT_DONE, MAYBE_DONE), said.decode()
         assert "Traceback" not in said.decode()
         assert "gave up: nothing was acknowledged for" in said.decode()
         node.start()
@@ -583,7 +588,6 @@ def test_sigterm_of_the_only_node_under_load_loses_nothing(tmp_path: Path) -> No
 # --- administration ---
 
 
-@pytest.mark.smoke
 def test_what_cannot_be_left_removed_or_waited_for(tmp_path: Path) -> None:
     with clean_cluster(tmp_path, handoff_grace="1") as cluster:
         n1, n2, n3 = cluster.form(3)
@@ -617,11 +621,9 @@ def test_what_waits_says_why(tmp_path: Path) -> None:
         joiner = cluster.node("n3")
         joiner.start([n1.address])
         until(lambda: n1.events("member.joined"), "n1 knows n3")
-        said = told(
-            covey("wait", "--synced", "--timeout", "2", "--server", n1.address), NOT_DONE
-        )
+        said = told(covey("wait", "--synced", "--timeout", "2", "--server", n1.address), NOT_DONE)
         assert "n3 waits to join the ring, but the change cannot begin yet: only 1 of 2 owners" in said
-        refused = covey("remove", "n2", "--server", n1.address)
-        assert "taking n2 out needs the agreement of 2 of 2 owners, and 1 are up" in told(refused, REFUSED)
+        for command, name in (("remove", "n2"), ("leave", "n1")):
+            refused = covey(command, name, "--server", n1.address)
+            assert f"taking {name} out needs the agreement of 2 of 2 owners" in told(refused, REFUSED)
         stop_quickly(joiner)
-        assert Client([n1.address]).admin.status().epoch > 0

@@ -200,7 +200,7 @@ async def test_what_would_be_unsafe_is_refused_with_what_to_do_instead() -> None
         await cluster.until(lambda: _is_down(cluster, "n2") and _is_down(cluster, "n3"), "both are down")
         with pytest.raises(Refused, match="'covey remove n2'"):
             await asked.leave("n2", 1)
-        with pytest.raises(Refused, match="agreement of 2 of 3 owners, and 1 are up"):
+        with pytest.raises(Refused, match="agreement of 2 of 3 owners, and 1 is up"):
             await asked.remove("n2", 1)
 
 
