@@ -383,8 +383,8 @@ def test_a_small_drift_of_load_is_told_in_the_end() -> None:
     for now in range(1, 11):
         assert gossip.me.load == LoadReport()
         gossip.tick(float(now))
-        gossip.update_self(float(now), load=LoadReport(keys=7))
-    assert gossip.me.load == LoadReport(keys=7)
+        gossip.update_self(float(now), load=LoadReport(in_flight=7))
+    assert gossip.me.load == LoadReport(in_flight=7)
 
 
 # --- passing on ---
