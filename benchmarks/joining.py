@@ -1,4 +1,4 @@
-"""How long a joiner takes from the start of its process to serving: ``python -m benchmarks.joining``."""
+"""How long a joiner takes to serve, and how many bytes it pulls: ``python -m benchmarks.joining``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from pathlib import Path
 
 from tests.support.processes import ProcessCluster, process_cluster, until
 
+REPLICAS = 3
 
-def join_once(cluster: ProcessCluster, name: str) -> tuple[float, float]:
-    """Seconds from launch until it listens, and until it serves."""
+
+def join_once(cluster: ProcessCluster, name: str) -> tuple[float, float, int]:
+    """Seconds from launch until it listens, and until it serves; and the bytes it pulled."""
     joiner = cluster.node(name)
     began = time.monotonic()
     joiner.launch([cluster.nodes["n1"].address])
     joiner.await_address()
     listening = time.monotonic() - began
     until(lambda: joiner.events("node.serving"), f"{name} serves")
-    return listening, time.monotonic() - began
+    serving = time.monotonic() - began
+    return listening, serving, joiner.events("handoff.finished")[-1]["bytes_done"]
 
 
 def main() -> None:
@@ -29,17 +32,22 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, process_cluster(Path(folder)) as cluster:
         cluster.form(3)
+        stored = {f"key/{i}": b"x" * 100 for i in range(options.keys)}
         with cluster.client() as client:
-            client.put_many({f"key/{i}": b"x" * 100 for i in range(options.keys)}, timeout=60)
+            client.put_many(stored, timeout=60)
+        size = sum(len(key) + len(value) for key, value in stored.items())
         figures = []
-        for number in range(options.joins):
-            figures.append(join_once(cluster, f"n{4 + number}"))
-            cluster.wait(4 + number)
+        for nodes in range(4, 4 + options.joins):
+            *seconds, pulled = join_once(cluster, f"n{nodes}")
+            # With less than its fair share of all copies, another would have to hold more than its own.
+            figures.append((*seconds, pulled / (size * REPLICAS / nodes)))
+            cluster.wait(nodes)
     print(
         f"{options.joins} joins, one after another, to 3 nodes with {options.keys} keys: seconds from process start"
     )
-    for what, values in zip(("listening", "serving"), zip(*figures, strict=True), strict=True):
-        print(f"{what:9}  median {statistics.median(values):.2f}   worst {max(values):.2f}")
+    rows = ("listening", "serving", "bytes pulled / least possible")
+    for what, values in zip(rows, zip(*figures, strict=True), strict=True):
+        print(f"{what:30} median {statistics.median(values):.2f}   worst {max(values):.2f}")
 
 
 if __name__ == "__main__":
