@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from ..identity import Identity
 from ..membership.gossip import Gossip
 from ..membership.record import HandoffProgress, MemberRecord, Status
 from ..membership.settings import GossipSettings
-from ..ring.epoch import EpochRecord, Quorums
+from ..ring.epoch import Quorums
 from ..ring.genesis import GenesisTerms
 from ..ring.planning import Policy
 from .administration import ClusterAdministration
+from .agreed_settings import AgreedSettings
 from .agreement import AcceptorView, Agreement
 from .config import Config
 from .datafolder import Home
@@ -27,27 +28,7 @@ from .handoff.puller import Puller
 from .handoff.throttle import Throttle
 from .joining import Joining
 from .load import LoadMeter
-from .messages import (
-    PROTOCOL_VERSION,
-    Accept,
-    Acknowledged,
-    ConfirmGenesis,
-    DataBatch,
-    Envelope,
-    Exchange,
-    FetchRecord,
-    Hello,
-    News,
-    Ping,
-    Prepare,
-    ProbeRequest,
-    PushRecord,
-    Reply,
-    Request,
-    RequestLeave,
-    Scan,
-    SizeQuery,
-)
+from .messages import PROTOCOL_VERSION, Reply, Request
 from .peers import Peers, Self
 from .ports import Clock, Transport
 from .quorum.clock import HybridClock
@@ -56,6 +37,7 @@ from .quorum.listing import KeyListing
 from .quorum.pipes import Pipes
 from .quorum.replica import Replica
 from .quorum.replicas import Replicas
+from .routes import register_routes
 from .status import ClusterView
 from .steward import Steward, StewardSettings
 from .storage.engine import Engine
@@ -85,14 +67,6 @@ class Ports:
     home: Home
 
 
-def agreed_settings(record: EpochRecord) -> dict[str, object]:
-    """The settings that belong to the record, by their names in the configuration."""
-    return {
-        **asdict(record.owners.quorums),
-        "allow_weak_quorums": bool(record.settings.get("allow_weak_quorums")),
-    }
-
-
 class Node:
     """One member of a cluster. ``failed`` is called when something ended that must not end."""
 
@@ -111,7 +85,7 @@ class Node:
         self._serving_said = False
         self.me = Self(ports.home.identity, ports.home.generation, place.address)
         self._begun = False
-        self._differing: dict[str, object] = {}
+        self._settings = AgreedSettings(config, log)
 
         self._failed = failed
         self._tasks = Tasks(failed)
@@ -128,62 +102,17 @@ class Node:
         self._fenced = FencedPeers(self._peers, self.epochs)
         self.gossiping = self._make_gossiping(place)
         self._agreement = Agreement(
-            self._peers,
-            self.epochs,
-            self._acceptor_view,
-            self._alive,
-            ports.rng,
-            config.rpc_timeout,
+            self._peers, self.epochs, self._acceptor_view, self._alive, ports.rng, config.rpc_timeout
         )
-        self._steward = Steward(
-            self.me.identity,
-            self.epochs,
-            self.gossiping,
-            self._agreement,
-            ports.clock,
-            ports.rng,
-            StewardSettings(
-                Policy(config.evict_after, config.handoff_timeout, config.tokens_per_weight),
-                interval_s=config.heartbeat_interval / 2,
-            ),
-            log,
-        )
+        self._steward = self._make_steward()
         self._replica = Replica(ports.engine, self.epochs, self._load)
         self._pipes = Pipes(self._fenced, self._replica, config.rpc_timeout)
-        replicas = Replicas(self.me.identity, self._pipes, self.gossiping)
-        self.coordinator = Coordinator(
-            self.me,
-            self.epochs,
-            replicas,
-            KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
-            self._hybrid,
-            self._load,
-            Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
-            ports.rng,
-            log,
-        )
-        self._handoff = Handoff(
-            self.me.identity,
-            self.epochs,
-            ports.engine,
-            self._make_puller,
-            config.handoff_grace,
-            failed,
-            log,
-        )
+        self.coordinator = self._make_coordinator()
+        self._handoff = self._make_handoff()
         self._joining = self._make_joining(place)
-        self.administration = ClusterAdministration(
-            self._peers,
-            self._fenced,
-            self.epochs,
-            self.gossiping,
-            self._replica,
-            ClusterView(self.me.identity, self.epochs, self.gossiping, self._steward, ports.clock),
-            self._steward,
-            config.rpc_timeout,
-            config.max_key_bytes,
-        )
-        self._dispatcher = self._make_dispatcher()
+        self.administration = self._make_administration()
+        self._dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, log)
+        register_routes(self._dispatcher, self._joining, self.gossiping, self._agreement, self._replica)
         self.epochs.observe(self._on_epoch)
 
     # --- life ---
@@ -227,15 +156,7 @@ class Node:
     def _on_epoch(self, epoch: Epoch) -> None:
         self._begin()
         self._say_serving()
-        self._compare_settings(epoch)
-
-    def _compare_settings(self, epoch: Epoch) -> None:
-        """The record's settings hold for everyone; a node that is configured otherwise says so, once a change."""
-        for setting, agreed in agreed_settings(epoch.record).items():
-            configured = getattr(self._config, setting)
-            if configured != agreed and self._differing.get(setting) != agreed:
-                self._log.emit(Event.CONFIG_DIFFERS, setting=setting, configured=configured, agreed=agreed)
-                self._differing[setting] = agreed
+        self._settings.compare(epoch.record)
 
     def _say_serving(self) -> None:
         if not self._serving_said and self.gossiping.own_record().status is Status.SERVING:
@@ -293,6 +214,59 @@ class Node:
             self._log,
         )
 
+    def _make_steward(self) -> Steward:
+        config, ports = self._config, self._ports
+        policy = Policy(config.evict_after, config.handoff_timeout, config.tokens_per_weight)
+        return Steward(
+            self.me.identity,
+            self.epochs,
+            self.gossiping,
+            self._agreement,
+            ports.clock,
+            ports.rng,
+            StewardSettings(policy, interval_s=config.heartbeat_interval / 2),
+            self._log,
+        )
+
+    def _make_coordinator(self) -> Coordinator:
+        config = self._config
+        replicas = Replicas(self.me.identity, self._pipes, self.gossiping)
+        return Coordinator(
+            self.me,
+            self.epochs,
+            replicas,
+            KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
+            self._hybrid,
+            self._load,
+            Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
+            self._ports.rng,
+            self._log,
+        )
+
+    def _make_handoff(self) -> Handoff:
+        return Handoff(
+            self.me.identity,
+            self.epochs,
+            self._ports.engine,
+            self._make_puller,
+            self._config.handoff_grace,
+            self._failed,
+            self._log,
+        )
+
+    def _make_administration(self) -> ClusterAdministration:
+        return ClusterAdministration(
+            self._peers,
+            self._fenced,
+            self.epochs,
+            self.gossiping,
+            self._replica,
+            ClusterView(self.me.identity, self.epochs, self.gossiping, self._steward, self._ports.clock),
+            self._steward,
+            self._config.rpc_timeout,
+            self._config.max_key_bytes,
+        )
+
     def _make_joining(self, place: Place) -> Joining:
         config, ports = self._config, self._ports
         terms = GenesisTerms(
@@ -332,26 +306,3 @@ class Node:
             config.rpc_timeout,
             self._log,
         )
-
-    def _make_dispatcher(self) -> Dispatcher:
-        dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, self._log)
-
-        async def leave(envelope: Envelope, message: RequestLeave) -> Acknowledged:
-            self.gossiping.leave()
-            return Acknowledged()
-
-        dispatcher.register(Hello, self._joining.hello)
-        dispatcher.register(ConfirmGenesis, self._joining.confirm)
-        dispatcher.register(Exchange, self.gossiping.on_exchange)
-        dispatcher.register(News, self.gossiping.on_news)
-        dispatcher.register(ProbeRequest, self.gossiping.on_probe)
-        dispatcher.register(Ping, self.gossiping.on_ping)
-        dispatcher.register(PushRecord, self._agreement.on_push_record)
-        dispatcher.register(FetchRecord, self._agreement.on_fetch_record)
-        dispatcher.register(Prepare, lambda _, message: self._agreement.prepare(message))
-        dispatcher.register(Accept, lambda _, message: self._agreement.accept(message))
-        dispatcher.register(RequestLeave, leave)
-        dispatcher.register(DataBatch, lambda _, message: self._replica.serve(message))
-        dispatcher.register(Scan, lambda _, message: self._replica.scan(message))
-        dispatcher.register(SizeQuery, lambda _, message: self._replica.size(message))
-        return dispatcher

@@ -1,0 +1,50 @@
+"""Which part of the node answers which message of a peer."""
+
+from __future__ import annotations
+
+from .agreement import Agreement
+from .dispatch import Dispatcher
+from .gossiping import Gossiping
+from .joining import Joining
+from .messages import (
+    Accept,
+    Acknowledged,
+    ConfirmGenesis,
+    DataBatch,
+    Envelope,
+    Exchange,
+    FetchRecord,
+    Hello,
+    News,
+    Ping,
+    Prepare,
+    ProbeRequest,
+    PushRecord,
+    RequestLeave,
+    Scan,
+    SizeQuery,
+)
+from .quorum.replica import Replica
+
+
+def register_routes(
+    dispatcher: Dispatcher, joining: Joining, gossiping: Gossiping, agreement: Agreement, replica: Replica
+) -> None:
+    async def leave(envelope: Envelope, message: RequestLeave) -> Acknowledged:
+        gossiping.leave()
+        return Acknowledged()
+
+    dispatcher.register(Hello, joining.hello)
+    dispatcher.register(ConfirmGenesis, joining.confirm)
+    dispatcher.register(Exchange, gossiping.on_exchange)
+    dispatcher.register(News, gossiping.on_news)
+    dispatcher.register(ProbeRequest, gossiping.on_probe)
+    dispatcher.register(Ping, gossiping.on_ping)
+    dispatcher.register(RequestLeave, leave)
+    dispatcher.register(Prepare, lambda _, message: agreement.prepare(message))
+    dispatcher.register(Accept, lambda _, message: agreement.accept(message))
+    dispatcher.register(PushRecord, agreement.on_push_record)
+    dispatcher.register(FetchRecord, agreement.on_fetch_record)
+    dispatcher.register(DataBatch, lambda _, message: replica.serve(message))
+    dispatcher.register(Scan, lambda _, message: replica.scan(message))
+    dispatcher.register(SizeQuery, lambda _, message: replica.size(message))
