@@ -1,0 +1,116 @@
+"""Signals, leaving, removing, and waiting in vain."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from covey.client.errors import CoveyError
+from tests.support.complaints import (
+    DONE,
+    MAX_STOP_S,
+    NOT_DONE,
+    REFUSED,
+    clean_cluster,
+    stop_quickly,
+    told,
+)
+from tests.support.processes import covey, until
+from tests.support.strangers import silent_server
+from tests.support.workload import PacedLoad
+
+# --- signals ---
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_waits_to_join(tmp_path: Path, number: signal.Signals) -> None:
+    with clean_cluster(tmp_path) as cluster, silent_server() as address:
+        node = cluster.node("n1")
+        node.start([address])
+        assert node.process is not None
+        began = time.monotonic()
+        node.process.send_signal(number)
+        assert node.exited() == DONE
+        assert time.monotonic() - began < MAX_STOP_S
+        assert node.errors_file.read_text() == ""
+
+
+def test_sigterm_under_load_ends_in_time_and_loses_nothing(tmp_path: Path) -> None:
+    records = {f"k{i}": f"v{i}".encode() * 20 for i in range(8_000)}
+    with clean_cluster(tmp_path) as cluster:
+        n1, n2, n3 = cluster.form(3)
+        with cluster.client() as client:
+            load = PacedLoad(client, records, 6.0)
+            for node in (n3, n2):
+                until(lambda: load.share_done > 0.1, "it is under way")
+                stop_quickly(node)
+                node.start([n1.address])
+            load.join(60)
+            until(lambda: load.share_done == 1, "all is told")
+            acknowledged = load.acknowledged
+            cluster.wait(3)
+            assert len(acknowledged) > len(records) * 0.9
+            assert client.get_many(acknowledged) == acknowledged
+
+
+def test_sigterm_of_the_only_node_under_load_loses_nothing(tmp_path: Path) -> None:
+    records = {f"k{i}": f"v{i}".encode() for i in range(20_000)}
+    with clean_cluster(tmp_path) as cluster:
+        (node,) = cluster.form(1)
+        with cluster.client() as client:
+            load = PacedLoad(client, records, 60.0)
+            until(lambda: load.share_done > 0.02, "it is under way")
+            stop_quickly(node)
+            done = dict(load.acknowledged)
+        with pytest.raises(CoveyError):
+            load.join(60)
+        node.start()
+        with cluster.client() as client:
+            assert client.get_many(done) == done
+
+
+# --- administration ---
+
+
+def test_what_cannot_be_left_removed_or_waited_for(tmp_path: Path) -> None:
+    with clean_cluster(tmp_path, handoff_grace="1") as cluster:
+        n1, n2, n3 = cluster.form(3)
+        at = ("--server", n1.address)
+        assert "no node is named n9; known are n1, n2, n3" in told(covey("leave", "n9", *at), REFUSED)
+        assert "no node is named n9" in told(covey("remove", "n9", *at), REFUSED)
+        assert "n2 is alive; 'covey leave n2' hands its data off" in told(covey("remove", "n2", *at), REFUSED)
+        said = told(covey("wait", "--nodes", "4", "--timeout", "1", *at), NOT_DONE)
+        assert "waited 1 s in vain: 3 owners serve, not 4" in said
+        n3.kill()
+        until(lambda: n1.events("member.down"), "n1 notices")
+        assert "n3 is down and cannot hand anything off; 'covey remove n3'" in told(
+            covey("leave", "n3", *at), REFUSED
+        )
+        said = told(covey("wait", "--nodes", "3", "--timeout", "1", *at), NOT_DONE)
+        assert "2 owners serve, not 3" in said
+        assert "n3" in said
+        assert "n3 is removed" in told(covey("remove", "n3", *at), DONE)
+        cluster.wait(2)
+        assert "n2 has left" in told(covey("leave", "n2", *at), DONE)
+        assert n2.exited() == DONE
+        assert "n1 is the only owner" in told(covey("leave", "n1", *at), REFUSED)
+
+
+def test_what_waits_says_why(tmp_path: Path) -> None:
+    """Of two owners one is dead: nobody can agree on letting a third in, and status and wait say so."""
+    with clean_cluster(tmp_path) as cluster:
+        n1, n2 = cluster.form(2)
+        n2.kill()
+        until(lambda: n1.events("member.down"), "n1 notices")
+        joiner = cluster.node("n3")
+        joiner.start([n1.address])
+        until(lambda: n1.events("member.joined"), "n1 knows n3")
+        said = told(covey("wait", "--synced", "--timeout", "2", "--server", n1.address), NOT_DONE)
+        assert "n3 waits to join the ring, but the change cannot begin yet: only 1 of 2 owners" in said
+        for command, name in (("remove", "n2"), ("leave", "n1")):
+            refused = covey(command, name, "--server", n1.address)
+            assert f"taking {name} out needs the agreement of 2 of 2 owners" in told(refused, REFUSED)
+        stop_quickly(joiner)
