@@ -12,6 +12,7 @@ from covey.client.batching import Lane, Pending
 from covey.client.errors import Overloaded, Timeout, Unavailable
 from covey.client.requests import Operation, get_operation, put_operation
 from covey.proto.generated import kv_pb2
+from tests.simulation.virtual_time import in_virtual_time
 
 from .conftest import eventually
 
@@ -86,6 +87,7 @@ async def test_a_straggler_does_not_hold_back_the_next_batch(monkeypatch: pytest
     await lane.close()
 
 
+@in_virtual_time
 async def test_stragglers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "STRAGGLER_S", 0.0)
     monkeypatch.setattr(batching, "MAX_FLIGHTS", 3)
@@ -98,6 +100,7 @@ async def test_stragglers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     await lane.close()
 
 
+@in_virtual_time
 async def test_a_batch_is_bounded_in_operations_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batching, "STRAGGLER_S", 0.0)
     wire = Wire()
