@@ -149,7 +149,7 @@ class ProcessCluster:
 
     @property
     def running(self) -> list[NodeProcess]:
-        return [node for node in self.nodes.values() if node.running]
+        return [node for node in list(self.nodes.values()) if node.running]  # clients' threads ask too
 
     def addresses(self) -> list[str]:
         return [node.address for node in self.running]
