@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..identity import Identity
-from ..proto.generated import cluster_pb2
+from ..proto.generated import cluster_pb2, types_pb2
 from .dispatch import Dispatcher
 from .errors import InternalError
 from .link import NodeLink
@@ -37,6 +37,23 @@ class Load:
     """Share of one core."""
     keys: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a node's data stands beside its peers', and what it noticed about its disk and clock."""
+
+    hints: int
+    """Kept there for members that are up."""
+    comparisons: int
+    """Peers whose data it still has to be compared with, or made equal to."""
+    quarantined: int
+    """Segments found damaged and not yet merged from others."""
+    floor_wanted: int
+    """Tombstones up to this version timestamp are confirmed on all their replicas; 0 for none."""
+    disk_full: bool
+    clock_off_ms: int
+    """Its wall clock minus what a majority reports, when beyond the allowed skew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +83,7 @@ class NodeStatus:
     keys: int
     load: Load
     handoff: Handoff | None
+    condition: Condition
 
     @property
     def name(self) -> str:
@@ -208,6 +226,18 @@ def _node_from(message: cluster_pb2.NodeStatus) -> NodeStatus:
         handoff=Handoff(handoff.epoch, handoff.bytes_done, handoff.bytes_total, handoff.done)
         if message.HasField("handoff")
         else None,
+        condition=_condition_from(message.condition),
+    )
+
+
+def _condition_from(message: types_pb2.Condition) -> Condition:
+    return Condition(
+        hints=message.hints,
+        comparisons=message.comparisons,
+        quarantined=message.quarantined,
+        floor_wanted=message.floor_wanted,
+        disk_full=message.disk_full,
+        clock_off_ms=message.clock_off_ms,
     )
 
 

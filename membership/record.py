@@ -45,6 +45,24 @@ class HandoffProgress:
     done: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How a node's data stands beside its peers', and what it has noticed about its disk and its clock."""
+
+    hints: int = 0
+    """Kept here for members that are up."""
+    comparisons: int = 0
+    """Peers whose data it still has to be compared with, or made equal to."""
+    quarantined: int = 0
+    """Segments found damaged and not yet merged from others."""
+    floor_wanted: int = 0
+    """Tombstones up to this version timestamp are confirmed on all their replicas; 0 for none."""
+    disk_full: bool = False
+    """It refuses writes, and goes on reading."""
+    clock_off_ms: int = 0
+    """Its wall clock minus what a majority reports, when that is beyond the allowed skew; it coordinates nothing."""
+
+
 class Freshness(NamedTuple):
     """The order of one member's records: a newer process first, then a newer record of it."""
 
@@ -77,6 +95,7 @@ class MemberRecord:
     protocol: int = 1
     load: LoadReport = field(default_factory=LoadReport)
     handoff: HandoffProgress | None = None
+    condition: Condition = field(default_factory=Condition)
 
     @property
     def freshness(self) -> Freshness:

@@ -13,7 +13,7 @@ from typing import Unpack
 from ..identity import Identity
 from ..membership.directives import Directive, ExchangeWith, ProbeVia, Push, TwinSeen
 from ..membership.gossip import Gossip, OwnChanges
-from ..membership.record import LoadReport, MemberRecord, Status
+from ..membership.record import Condition, LoadReport, MemberRecord, Status
 from ..membership.view import Member
 from ..ring.epoch import EpochStamp
 from ..ring.paxos import DivergedRecord
@@ -52,6 +52,7 @@ class Gossiping:
         tasks: Tasks,
         home: Home,
         load: Callable[[], LoadReport],
+        condition: Callable[[], Condition],
         heartbeat_interval_s: float,
         failed: Callable[[BaseException], None],
         log: EventLog,
@@ -63,6 +64,7 @@ class Gossiping:
         self._tasks = tasks
         self._home = home
         self._load = load
+        self._condition = condition
         self._interval_s = heartbeat_interval_s
         self._failed = failed
         self._log = log
@@ -175,7 +177,7 @@ class Gossiping:
             now = self._clock.monotonic()
             if now >= next_tick:
                 next_tick = max(next_tick + self._interval_s, now)
-                self.say(load=self._load())
+                self.say(load=self._load(), condition=self._condition())
                 self._perform(self._gossip.tick(now))
                 self._save_addresses()
             else:

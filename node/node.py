@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ..identity import Identity
 from ..membership.gossip import Gossip
-from ..membership.record import HandoffProgress, MemberRecord, Status
+from ..membership.record import Condition, HandoffProgress, MemberRecord, Status
 from ..membership.settings import GossipSettings
 from ..ring.epoch import Quorums
 from ..ring.genesis import GenesisTerms
@@ -181,6 +181,10 @@ class Node:
             leaving=frozenset(m.identity for m in members if m.record.status is Status.LEAVING),
         )
 
+    def _condition(self) -> Condition:
+        """What gossip tells of this node's data, disk and clock."""
+        return Condition()
+
     # --- making the larger parts ---
 
     def _make_gossiping(self, place: Place) -> Gossiping:
@@ -209,6 +213,7 @@ class Node:
             self._tasks,
             ports.home,
             lambda: self._load.report(ports.engine.usage()),
+            self._condition,
             config.heartbeat_interval,
             self._failed,
             self._log,

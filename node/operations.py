@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from ..identity import Identity
-from ..membership.record import HandoffProgress, LoadReport
+from ..membership.record import Condition, HandoffProgress, LoadReport
 from ..ring.epoch import EpochRecord
 from .quorum.version import Version
 
@@ -132,6 +132,7 @@ class NodeStatus:
     epoch: int
     """Number of the newest epoch record the node is known to have adopted."""
     load: LoadReport = field(default_factory=LoadReport)
+    condition: Condition = field(default_factory=Condition)
     handoff: HandoffProgress | None = None
 
 

@@ -73,6 +73,7 @@ class ClusterView:
             keys=record.load.keys,
             epoch=record.epoch,
             load=record.load,
+            condition=record.condition,
             handoff=record.handoff if epoch is not None and epoch.record.changing else None,
         )
 

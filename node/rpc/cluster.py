@@ -8,7 +8,14 @@ import grpc
 
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc
 from ..operations import Administration, ClusterStatus, Explanation, NodeStatus, ReplicaReport, RingView
-from .codec_values import encode_handoff, encode_identity, encode_load, encode_optional, encode_version
+from .codec_values import (
+    encode_condition,
+    encode_handoff,
+    encode_identity,
+    encode_load,
+    encode_optional,
+    encode_version,
+)
 from .kv import allowed_s
 from .status import Answering, ReportDefect
 
@@ -31,6 +38,7 @@ def encode_node(node: NodeStatus) -> cluster_pb2.NodeStatus:
         keys=node.keys,
         load=encode_load(node.load),
         handoff=encode_optional(encode_handoff, node.handoff),
+        condition=encode_condition(node.condition),
         epoch=node.epoch,
         weight=node.weight,
     )

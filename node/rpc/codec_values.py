@@ -16,6 +16,7 @@ from ...identity import Identity
 from ...membership.record import (
     LARGEST_WEIGHT,
     SMALLEST_WEIGHT,
+    Condition,
     DigestEntry,
     Freshness,
     HandoffProgress,
@@ -192,6 +193,28 @@ def decode_load(message: types_pb2.LoadReport) -> LoadReport:
     )
 
 
+def encode_condition(condition: Condition) -> types_pb2.Condition:
+    return types_pb2.Condition(
+        hints=condition.hints,
+        comparisons=condition.comparisons,
+        quarantined=condition.quarantined,
+        floor_wanted=condition.floor_wanted,
+        disk_full=condition.disk_full,
+        clock_off_ms=condition.clock_off_ms,
+    )
+
+
+def decode_condition(message: types_pb2.Condition) -> Condition:
+    return Condition(
+        hints=message.hints,
+        comparisons=message.comparisons,
+        quarantined=message.quarantined,
+        floor_wanted=message.floor_wanted,
+        disk_full=message.disk_full,
+        clock_off_ms=message.clock_off_ms,
+    )
+
+
 def encode_handoff(progress: HandoffProgress) -> types_pb2.HandoffProgress:
     return types_pb2.HandoffProgress(
         epoch=progress.epoch,
@@ -218,6 +241,7 @@ def encode_member(member: MemberRecord) -> peer_pb2.MemberRecord:
         protocol=member.protocol,
         load=encode_load(member.load),
         handoff=encode_optional(encode_handoff, member.handoff),
+        condition=encode_condition(member.condition),
     )
 
 
@@ -243,6 +267,7 @@ def decode_member(message: peer_pb2.MemberRecord) -> MemberRecord:
         protocol=message.protocol,
         load=decode_load(message.load),
         handoff=decode_optional(decode_handoff, message, "handoff"),
+        condition=decode_condition(message.condition),
     )
 
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from covey.proto.generated import types_pb2 as covey_dot_proto_dot_generated_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#covey/proto/generated/cluster.proto\x12\x08\x63ovey.v1\x1a!covey/proto/generated/types.proto\"\x0f\n\rStatusRequest\"\xac\x02\n\nNodeStatus\x12$\n\x08identity\x18\x01 \x01(\x0b\x32\x12.covey.v1.Identity\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04zone\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\x08\x12\x12\n\ngeneration\x18\x06 \x01(\r\x12\x17\n\x0fheartbeat_age_s\x18\x07 \x01(\x01\x12\x11\n\townership\x18\x08 \x01(\x01\x12\x0c\n\x04keys\x18\t \x01(\x04\x12\"\n\x04load\x18\n \x01(\x0b\x32\x14.covey.v1.LoadReport\x12*\n\x07handoff\x18\x0b \x01(\x0b\x32\x19.covey.v1.HandoffProgress\x12\r\n\x05\x65poch\x18\x0c \x01(\x04\x12\x0e\n\x06weight\x18\r \x01(\x01\"\xe5\x01\n\x0eStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08\x63hanging\x18\x03 \x01(\x08\x12\x0e\n\x06synced\x18\x04 \x01(\x08\x12#\n\x05nodes\x18\x05 \x03(\x0b\x32\x14.covey.v1.NodeStatus\x12\x13\n\x0b\x61nswered_by\x18\x06 \x01(\t\x12\r\n\x05notes\x18\x07 \x03(\t\x12\x1a\n\x12replication_factor\x18\x08 \x01(\r\x12\x14\n\x0cwrite_quorum\x18\t \x01(\r\x12\x13\n\x0bread_quorum\x18\n \x01(\r\"\r\n\x0bRingRequest\"\x8a\x01\n\x0cRingResponse\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x38\n\taddresses\x18\x02 \x03(\x0b\x32%.covey.v1.RingResponse.AddressesEntry\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\x0e\x45xplainRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\"\x84\x01\n\rReplicaReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x08\x12\"\n\x07version\x18\x04 \x01(\x0b\x32\x11.covey.v1.Version\x12\x11\n\ttombstone\x18\x05 \x01(\x08\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\"\xa5\x01\n\x0f\x45xplainResponse\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x06\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12)\n\x08replicas\x18\x04 \x03(\x0b\x32\x17.covey.v1.ReplicaReport\x12\x11\n\treachable\x18\x05 \x01(\r\x12\x13\n\x0bread_quorum\x18\x06 \x01(\r\x12\x14\n\x0cwrite_quorum\x18\x07 \x01(\r\"-\n\x0cLeaveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\"\x0f\n\rLeaveResponse\".\n\rRemoveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\"\x10\n\x0eRemoveResponse2\xb4\x02\n\x07\x43luster\x12;\n\x06Status\x12\x17.covey.v1.StatusRequest\x1a\x18.covey.v1.StatusResponse\x12\x35\n\x04Ring\x12\x15.covey.v1.RingRequest\x1a\x16.covey.v1.RingResponse\x12>\n\x07\x45xplain\x12\x18.covey.v1.ExplainRequest\x1a\x19.covey.v1.ExplainResponse\x12\x38\n\x05Leave\x12\x16.covey.v1.LeaveRequest\x1a\x17.covey.v1.LeaveResponse\x12;\n\x06Remove\x12\x17.covey.v1.RemoveRequest\x1a\x18.covey.v1.RemoveResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#covey/proto/generated/cluster.proto\x12\x08\x63ovey.v1\x1a!covey/proto/generated/types.proto\"\x0f\n\rStatusRequest\"\xd4\x02\n\nNodeStatus\x12$\n\x08identity\x18\x01 \x01(\x0b\x32\x12.covey.v1.Identity\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04zone\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\x08\x12\x12\n\ngeneration\x18\x06 \x01(\r\x12\x17\n\x0fheartbeat_age_s\x18\x07 \x01(\x01\x12\x11\n\townership\x18\x08 \x01(\x01\x12\x0c\n\x04keys\x18\t \x01(\x04\x12\"\n\x04load\x18\n \x01(\x0b\x32\x14.covey.v1.LoadReport\x12*\n\x07handoff\x18\x0b \x01(\x0b\x32\x19.covey.v1.HandoffProgress\x12\r\n\x05\x65poch\x18\x0c \x01(\x04\x12\x0e\n\x06weight\x18\r \x01(\x01\x12&\n\tcondition\x18\x0e \x01(\x0b\x32\x13.covey.v1.Condition\"\xe5\x01\n\x0eStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08\x63hanging\x18\x03 \x01(\x08\x12\x0e\n\x06synced\x18\x04 \x01(\x08\x12#\n\x05nodes\x18\x05 \x03(\x0b\x32\x14.covey.v1.NodeStatus\x12\x13\n\x0b\x61nswered_by\x18\x06 \x01(\t\x12\r\n\x05notes\x18\x07 \x03(\t\x12\x1a\n\x12replication_factor\x18\x08 \x01(\r\x12\x14\n\x0cwrite_quorum\x18\t \x01(\r\x12\x13\n\x0bread_quorum\x18\n \x01(\r\"\r\n\x0bRingRequest\"\x8a\x01\n\x0cRingResponse\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x38\n\taddresses\x18\x02 \x03(\x0b\x32%.covey.v1.RingResponse.AddressesEntry\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x1d\n\x0e\x45xplainRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\"\x84\x01\n\rReplicaReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x08\x12\"\n\x07version\x18\x04 \x01(\x0b\x32\x11.covey.v1.Version\x12\x11\n\ttombstone\x18\x05 \x01(\x08\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\"\xa5\x01\n\x0f\x45xplainResponse\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x06\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12)\n\x08replicas\x18\x04 \x03(\x0b\x32\x17.covey.v1.ReplicaReport\x12\x11\n\treachable\x18\x05 \x01(\r\x12\x13\n\x0bread_quorum\x18\x06 \x01(\r\x12\x14\n\x0cwrite_quorum\x18\x07 \x01(\r\"-\n\x0cLeaveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\"\x0f\n\rLeaveResponse\".\n\rRemoveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\"\x10\n\x0eRemoveResponse2\xb4\x02\n\x07\x43luster\x12;\n\x06Status\x12\x17.covey.v1.StatusRequest\x1a\x18.covey.v1.StatusResponse\x12\x35\n\x04Ring\x12\x15.covey.v1.RingRequest\x1a\x16.covey.v1.RingResponse\x12>\n\x07\x45xplain\x12\x18.covey.v1.ExplainRequest\x1a\x19.covey.v1.ExplainResponse\x12\x38\n\x05Leave\x12\x16.covey.v1.LeaveRequest\x1a\x17.covey.v1.LeaveResponse\x12;\n\x06Remove\x12\x17.covey.v1.RemoveRequest\x1a\x18.covey.v1.RemoveResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,29 +37,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STATUSREQUEST']._serialized_start=84
   _globals['_STATUSREQUEST']._serialized_end=99
   _globals['_NODESTATUS']._serialized_start=102
-  _globals['_NODESTATUS']._serialized_end=402
-  _globals['_STATUSRESPONSE']._serialized_start=405
-  _globals['_STATUSRESPONSE']._serialized_end=634
-  _globals['_RINGREQUEST']._serialized_start=636
-  _globals['_RINGREQUEST']._serialized_end=649
-  _globals['_RINGRESPONSE']._serialized_start=652
-  _globals['_RINGRESPONSE']._serialized_end=790
-  _globals['_RINGRESPONSE_ADDRESSESENTRY']._serialized_start=742
-  _globals['_RINGRESPONSE_ADDRESSESENTRY']._serialized_end=790
-  _globals['_EXPLAINREQUEST']._serialized_start=792
-  _globals['_EXPLAINREQUEST']._serialized_end=821
-  _globals['_REPLICAREPORT']._serialized_start=824
-  _globals['_REPLICAREPORT']._serialized_end=956
-  _globals['_EXPLAINRESPONSE']._serialized_start=959
-  _globals['_EXPLAINRESPONSE']._serialized_end=1124
-  _globals['_LEAVEREQUEST']._serialized_start=1126
-  _globals['_LEAVEREQUEST']._serialized_end=1171
-  _globals['_LEAVERESPONSE']._serialized_start=1173
-  _globals['_LEAVERESPONSE']._serialized_end=1188
-  _globals['_REMOVEREQUEST']._serialized_start=1190
-  _globals['_REMOVEREQUEST']._serialized_end=1236
-  _globals['_REMOVERESPONSE']._serialized_start=1238
-  _globals['_REMOVERESPONSE']._serialized_end=1254
-  _globals['_CLUSTER']._serialized_start=1257
-  _globals['_CLUSTER']._serialized_end=1565
+  _globals['_NODESTATUS']._serialized_end=442
+  _globals['_STATUSRESPONSE']._serialized_start=445
+  _globals['_STATUSRESPONSE']._serialized_end=674
+  _globals['_RINGREQUEST']._serialized_start=676
+  _globals['_RINGREQUEST']._serialized_end=689
+  _globals['_RINGRESPONSE']._serialized_start=692
+  _globals['_RINGRESPONSE']._serialized_end=830
+  _globals['_RINGRESPONSE_ADDRESSESENTRY']._serialized_start=782
+  _globals['_RINGRESPONSE_ADDRESSESENTRY']._serialized_end=830
+  _globals['_EXPLAINREQUEST']._serialized_start=832
+  _globals['_EXPLAINREQUEST']._serialized_end=861
+  _globals['_REPLICAREPORT']._serialized_start=864
+  _globals['_REPLICAREPORT']._serialized_end=996
+  _globals['_EXPLAINRESPONSE']._serialized_start=999
+  _globals['_EXPLAINRESPONSE']._serialized_end=1164
+  _globals['_LEAVEREQUEST']._serialized_start=1166
+  _globals['_LEAVEREQUEST']._serialized_end=1211
+  _globals['_LEAVERESPONSE']._serialized_start=1213
+  _globals['_LEAVERESPONSE']._serialized_end=1228
+  _globals['_REMOVEREQUEST']._serialized_start=1230
+  _globals['_REMOVEREQUEST']._serialized_end=1276
+  _globals['_REMOVERESPONSE']._serialized_start=1278
+  _globals['_REMOVERESPONSE']._serialized_end=1294
+  _globals['_CLUSTER']._serialized_start=1297
+  _globals['_CLUSTER']._serialized_end=1605
 # @@protoc_insertion_point(module_scope)

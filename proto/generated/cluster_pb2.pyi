@@ -12,7 +12,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class NodeStatus(_message.Message):
-    __slots__ = ("identity", "address", "zone", "state", "owner", "generation", "heartbeat_age_s", "ownership", "keys", "load", "handoff", "epoch", "weight")
+    __slots__ = ("identity", "address", "zone", "state", "owner", "generation", "heartbeat_age_s", "ownership", "keys", "load", "handoff", "epoch", "weight", "condition")
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     ZONE_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,7 @@ class NodeStatus(_message.Message):
     HANDOFF_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
     identity: _types_pb2.Identity
     address: str
     zone: str
@@ -39,7 +40,8 @@ class NodeStatus(_message.Message):
     handoff: _types_pb2.HandoffProgress
     epoch: int
     weight: float
-    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[str] = ..., owner: _Optional[bool] = ..., generation: _Optional[int] = ..., heartbeat_age_s: _Optional[float] = ..., ownership: _Optional[float] = ..., keys: _Optional[int] = ..., load: _Optional[_Union[_types_pb2.LoadReport, _Mapping]] = ..., handoff: _Optional[_Union[_types_pb2.HandoffProgress, _Mapping]] = ..., epoch: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
+    condition: _types_pb2.Condition
+    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., address: _Optional[str] = ..., zone: _Optional[str] = ..., state: _Optional[str] = ..., owner: _Optional[bool] = ..., generation: _Optional[int] = ..., heartbeat_age_s: _Optional[float] = ..., ownership: _Optional[float] = ..., keys: _Optional[int] = ..., load: _Optional[_Union[_types_pb2.LoadReport, _Mapping]] = ..., handoff: _Optional[_Union[_types_pb2.HandoffProgress, _Mapping]] = ..., epoch: _Optional[int] = ..., weight: _Optional[float] = ..., condition: _Optional[_Union[_types_pb2.Condition, _Mapping]] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
     __slots__ = ("cluster_id", "epoch", "changing", "synced", "nodes", "answered_by", "notes", "replication_factor", "write_quorum", "read_quorum")

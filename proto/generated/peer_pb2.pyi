@@ -188,7 +188,7 @@ class Freshness(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class MemberRecord(_message.Message):
-    __slots__ = ("identity", "freshness", "heartbeat", "address", "status", "zone", "weight", "epoch", "protocol", "load", "handoff")
+    __slots__ = ("identity", "freshness", "heartbeat", "address", "status", "zone", "weight", "epoch", "protocol", "load", "handoff", "condition")
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
@@ -200,6 +200,7 @@ class MemberRecord(_message.Message):
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_FIELD_NUMBER: _ClassVar[int]
+    CONDITION_FIELD_NUMBER: _ClassVar[int]
     identity: _types_pb2.Identity
     freshness: Freshness
     heartbeat: int
@@ -211,7 +212,8 @@ class MemberRecord(_message.Message):
     protocol: int
     load: _types_pb2.LoadReport
     handoff: _types_pb2.HandoffProgress
-    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., heartbeat: _Optional[int] = ..., address: _Optional[str] = ..., status: _Optional[_Union[MemberStatus, str]] = ..., zone: _Optional[str] = ..., weight: _Optional[float] = ..., epoch: _Optional[int] = ..., protocol: _Optional[int] = ..., load: _Optional[_Union[_types_pb2.LoadReport, _Mapping]] = ..., handoff: _Optional[_Union[_types_pb2.HandoffProgress, _Mapping]] = ...) -> None: ...
+    condition: _types_pb2.Condition
+    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., heartbeat: _Optional[int] = ..., address: _Optional[str] = ..., status: _Optional[_Union[MemberStatus, str]] = ..., zone: _Optional[str] = ..., weight: _Optional[float] = ..., epoch: _Optional[int] = ..., protocol: _Optional[int] = ..., load: _Optional[_Union[_types_pb2.LoadReport, _Mapping]] = ..., handoff: _Optional[_Union[_types_pb2.HandoffProgress, _Mapping]] = ..., condition: _Optional[_Union[_types_pb2.Condition, _Mapping]] = ...) -> None: ...
 
 class Quorums(_message.Message):
     __slots__ = ("replication_factor", "write_quorum", "read_quorum")

@@ -38,6 +38,22 @@ class LoadReport(_message.Message):
     bytes: int
     def __init__(self, in_flight: _Optional[int] = ..., queue_depth: _Optional[int] = ..., service_time_ms: _Optional[float] = ..., cpu: _Optional[float] = ..., keys: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
+class Condition(_message.Message):
+    __slots__ = ("hints", "comparisons", "quarantined", "floor_wanted", "disk_full", "clock_off_ms")
+    HINTS_FIELD_NUMBER: _ClassVar[int]
+    COMPARISONS_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_WANTED_FIELD_NUMBER: _ClassVar[int]
+    DISK_FULL_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_OFF_MS_FIELD_NUMBER: _ClassVar[int]
+    hints: int
+    comparisons: int
+    quarantined: int
+    floor_wanted: int
+    disk_full: bool
+    clock_off_ms: int
+    def __init__(self, hints: _Optional[int] = ..., comparisons: _Optional[int] = ..., quarantined: _Optional[int] = ..., floor_wanted: _Optional[int] = ..., disk_full: _Optional[bool] = ..., clock_off_ms: _Optional[int] = ...) -> None: ...
+
 class HandoffProgress(_message.Message):
     __slots__ = ("epoch", "bytes_done", "bytes_total", "done")
     EPOCH_FIELD_NUMBER: _ClassVar[int]

@@ -37,6 +37,9 @@ async def test_status_carries_everything(stub: Any) -> None:
         handoff=types_pb2.HandoffProgress(epoch=3, bytes_done=10, bytes_total=20),
         epoch=3,
         weight=2.0,
+        condition=types_pb2.Condition(
+            hints=1, comparisons=2, quarantined=3, floor_wanted=4, disk_full=True, clock_off_ms=-5
+        ),
     )
     answer = await stub.Status(cluster_pb2.StatusRequest())
     assert answer.nodes[0] == serving
