@@ -32,6 +32,11 @@ class Stretch(NamedTuple):
     end: bytes | None
 
 
+def following(name: bytes) -> bytes:
+    """The first name that sorts after ``name``."""
+    return name + b"\0"
+
+
 def encode_token(token: int) -> bytes:
     return token.to_bytes(TOKEN_BYTES, "big")
 

@@ -7,7 +7,7 @@ follows it cannot be separated (nothing else runs on the loop between them). Dur
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -102,6 +102,18 @@ class Engine(Protocol):
 
     def put_meta(self, meta: Mapping[str, bytes | None]) -> None:
         """Set (None: delete) named values in one atomic batch."""
+
+    def get_row(self, name: bytes) -> bytes | None:
+        """A row kept beside the entries, for parts that keep many (hints); as it was put, without a checksum."""
+
+    def rows(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Rows whose names start with ``prefix``, ascending, from the name after ``after`` on.
+
+        To be read before the next change.
+        """
+
+    def put_rows(self, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Set (None: delete) rows in one atomic batch. Their names must not be UTF-8, which named values' are."""
 
     def usage(self) -> Usage: ...
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sortedcontainers import SortedDict
 
 from ..errors import StorageFailed
-from .encoding import Stretch
+from .encoding import Stretch, following
 from .store import Batch, Row
 from .store_engine import Durability, StoreEngine
 
@@ -86,8 +86,9 @@ class MemoryStore:
         value: bytes | None = self._named.get(name)
         return value
 
-    def named_rows(self, prefix: bytes) -> Iterator[Row]:
-        for name in takewhile(lambda name: name.startswith(prefix), self._named.irange(prefix)):
+    def named_rows(self, prefix: bytes, after: bytes = b"") -> Iterator[Row]:
+        names = self._named.irange(max(prefix, following(after)))
+        for name in takewhile(lambda name: name.startswith(prefix), names):
             yield name, self._named[name]
 
     def write(self, batch: Batch) -> None:

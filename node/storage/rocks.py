@@ -29,7 +29,7 @@ from rocksdict import (
 )
 
 from ..errors import Corruption, StorageFailed
-from .encoding import TOKEN_BYTES, Stretch
+from .encoding import TOKEN_BYTES, Stretch, following
 from .store import Batch, Row
 from .store_engine import Durability, StoreEngine
 
@@ -79,8 +79,8 @@ class RocksStore:
     def read_named(self, name: bytes) -> bytes | None:
         return _read(self._named, name)
 
-    def named_rows(self, prefix: bytes) -> Iterator[Row]:
-        for name, value in _rows(self._named, Stretch(prefix, None)):
+    def named_rows(self, prefix: bytes, after: bytes = b"") -> Iterator[Row]:
+        for name, value in _rows(self._named, Stretch(max(prefix, following(after)), None)):
             if not name.startswith(prefix):
                 return
             yield name, value

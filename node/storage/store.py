@@ -41,8 +41,8 @@ class Store(Protocol):
 
     def read_named(self, name: bytes) -> bytes | None: ...
 
-    def named_rows(self, prefix: bytes) -> Iterator[Row]:
-        """Named values whose names start with ``prefix``, ascending."""
+    def named_rows(self, prefix: bytes, after: bytes = b"") -> Iterator[Row]:
+        """Named values whose names start with ``prefix``, ascending, from the name after ``after`` on."""
 
     def write(self, batch: Batch) -> None:
         """Apply the batch; it survives the process from here on, but not yet the machine."""

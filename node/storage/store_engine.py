@@ -9,7 +9,7 @@ What must hold:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from ...ring.span import Span
@@ -101,6 +101,18 @@ class StoreEngine:
     def put_meta(self, meta: Mapping[str, bytes | None]) -> None:
         self._raise_if_refusing()
         self._write(Batch(), {}, meta)
+
+    def get_row(self, name: bytes) -> bytes | None:
+        self._raise_if_closed()
+        return self._store.read_named(name)
+
+    def rows(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        self._raise_if_closed()
+        return self._store.named_rows(prefix, after)
+
+    def put_rows(self, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
+        self._raise_if_refusing()
+        self._write(Batch(named=list(rows)), {}, None)
 
     def usage(self) -> Usage:
         return self._usage.total

@@ -273,6 +273,33 @@ class TestNamedValues:
         assert engine.usage() == Usage(0, 0)
 
 
+class TestRows:
+    NAMES = (b"\xffa", b"\xffa1", b"\xffa2", b"\xffb")
+
+    def test_they_are_set_and_deleted(self, engine: Engine) -> None:
+        engine.put_rows([(b"\xffa", b"1"), (b"\xffb", b"2")])
+        engine.put_rows([(b"\xffa", None), (b"\xffb", b"")])
+        assert (engine.get_row(b"\xffa"), engine.get_row(b"\xffb")) == (None, b"")
+
+    def test_those_of_a_prefix_come_in_order_from_where_one_says(self, engine: Engine) -> None:
+        engine.put_rows([(name, name[1:]) for name in reversed(self.NAMES)])
+        assert [name for name, _ in engine.rows(b"\xffa")] == list(self.NAMES[:3])
+        assert list(engine.rows(b"\xffa", self.NAMES[1])) == [(b"\xffa2", b"a2")]
+        assert list(engine.rows(b"\xffa", self.NAMES[2])) == []
+        assert [name for name, _ in engine.rows(b"\xffb", self.NAMES[0])] == [b"\xffb"]
+
+    def test_they_are_neither_entries_nor_usage(self, engine: Engine) -> None:
+        engine.put_rows([(b"\xffa", b"1")])
+        assert scanned(engine, WHOLE_RING) == []
+        assert engine.usage() == Usage(0, 0)
+
+    async def test_they_survive_the_process(self, open_engine: OpenEngine) -> None:
+        engine = open_engine()
+        engine.put_rows([(b"\xffa", b"1")])
+        await engine.close()
+        assert open_engine().get_row(b"\xffa") == b"1"
+
+
 class TestUsage:
     def test_a_tombstone_is_no_key_but_has_bytes(self, engine: Engine) -> None:
         engine.merge([(b"a", entry(1, b"12345")), (b"b", entry(1, b""))])
@@ -389,6 +416,9 @@ class TestClosing:
             lambda engine: engine.drop([WHOLE_RING]),
             lambda engine: engine.get_meta("k"),
             lambda engine: engine.put_meta({"k": b""}),
+            lambda engine: engine.get_row(b"\xffk"),
+            lambda engine: engine.rows(b"\xff"),
+            lambda engine: engine.put_rows([(b"\xffk", b"")]),
             lambda engine: engine.is_durable(b"k"),
         ],
     )
