@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..identity import Identity
-from ..membership.record import LoadReport, Status
+from ..membership.record import Condition, LoadReport, Status
 from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochRecord
 from .epochs import Epoch, Epochs
@@ -20,6 +22,13 @@ def state_of(member: Member | None) -> NodeState:
     if member.liveness is Liveness.SUSPECT:
         return NodeState.SUSPECT
     return NodeState(member.record.status.value)
+
+
+def _pending_of(name: str, condition: Condition) -> Iterator[str]:
+    """What keeps a member's data, or others' by it, from being as it should."""
+    if condition.hints:
+        plural = "" if condition.hints == 1 else "s"
+        yield f"{name} keeps {condition.hints:,} hint{plural} for members that are up"
 
 
 class ClusterView:
@@ -118,6 +127,7 @@ class ClusterView:
                 pending.append(f"{name} waits to join the ring{self._why_not_begun(record)}")
             if member.record.status is Status.LEAVING:
                 pending.append(f"{name} is leaving{self._why_not_begun(record)}")
+            pending.extend(_pending_of(name, member.record.condition))
         return pending
 
     def _why_not_begun(self, record: EpochRecord) -> str:

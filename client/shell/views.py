@@ -35,6 +35,7 @@ def _node_json(node: NodeStatus) -> dict[str, Any]:
         "ownership": node.ownership,
         "keys": node.keys,
         "load": asdict(node.load),
+        "condition": asdict(node.condition),
         "handoff": None
         if handoff is None
         else {"bytes_done": handoff.bytes_done, "bytes_total": handoff.bytes_total},

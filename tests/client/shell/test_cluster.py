@@ -15,6 +15,7 @@ from tests.client.shell.fake_node import FakeNode, node_status, status_of
 def test_status_json_has_the_fixed_form(covey: Covey, fake: FakeNode) -> None:
     fake.status = status_of(node_status("n1"), node_status("n2", "joining", owner=False))
     fake.status.nodes[1].handoff.CopyFrom(types_pb2.HandoffProgress(epoch=3, bytes_done=5, bytes_total=9))
+    fake.status.nodes[0].condition.CopyFrom(types_pb2.Condition(hints=3))
     result = covey("status", "--json")
     assert result.code == 0
     status = json.loads(result.text)
@@ -37,6 +38,14 @@ def test_status_json_has_the_fixed_form(covey: Covey, fake: FakeNode) -> None:
             "cpu": 0.25,
             "keys": 12,
             "bytes": 3456,
+        },
+        "condition": {
+            "hints": 3,
+            "comparisons": 0,
+            "quarantined": 0,
+            "floor_wanted": 0,
+            "disk_full": False,
+            "clock_off_ms": 0,
         },
         "handoff": None,
     }
