@@ -11,7 +11,7 @@ from .errors import ClockSkew
 from .events import Event, EventLog
 from .messages import (
     PROTOCOL_VERSION,
-    DataBatch,
+    DataBody,
     Envelope,
     Refusal,
     RefusalCode,
@@ -19,8 +19,6 @@ from .messages import (
     ReplyBody,
     Request,
     RequestBody,
-    Scan,
-    SizeQuery,
 )
 from .peers import Self
 from .quorum.clock import HybridClock
@@ -95,7 +93,7 @@ class Dispatcher:
                     limit_s=skew.allowed_s,
                     reason=f"{envelope.source.name}'s clock is too far ahead: its reads and writes are refused here",
                 )
-            if isinstance(body, DataBatch | Scan | SizeQuery):
+            if isinstance(body, DataBody):
                 return Refusal(RefusalCode.CLOCK_SKEW, str(skew))
         return None
 

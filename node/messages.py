@@ -19,6 +19,7 @@ from ..ring.epoch import EpochRecord, EpochStamp
 from ..ring.genesis import GenesisSeat
 from ..ring.paxos import Answer, Ballot
 from .quorum.version import Version
+from .repair.messages import RepairSummary, RequestRepair, TreeQuery, TreeReply
 from .storage.engine import Cursor, Entry, TokenRange
 
 PROTOCOL_VERSION = 1
@@ -335,14 +336,22 @@ ControlBody = (
     | PushRecord
     | FetchRecord
     | RequestLeave
+    | RequestRepair
 )
-DataBody = DataBatch | Scan | SizeQuery
+DataBody = DataBatch | Scan | SizeQuery | TreeQuery
 RequestBody = ControlBody | DataBody
 
 ControlReplyBody = (
-    HelloReply | GenesisConfirmed | ExchangeReply | Acknowledged | ProbeReply | AgreementReply | RecordReply
+    HelloReply
+    | GenesisConfirmed
+    | ExchangeReply
+    | Acknowledged
+    | ProbeReply
+    | AgreementReply
+    | RecordReply
+    | RepairSummary
 )
-DataReplyBody = DataReply | ScanReply | SizeReply
+DataReplyBody = DataReply | ScanReply | SizeReply | TreeReply
 ReplyBody = ControlReplyBody | DataReplyBody | EpochMismatch | Refusal
 
 

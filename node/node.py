@@ -25,7 +25,6 @@ from .fenced import FencedPeers
 from .gossiping import Gossiping
 from .handoff.handoff import Handoff
 from .handoff.puller import Puller
-from .handoff.throttle import Throttle
 from .joining import Joining
 from .load import LoadMeter
 from .messages import PROTOCOL_VERSION, Reply, Request
@@ -42,6 +41,7 @@ from .status import ClusterView
 from .steward import Steward, StewardSettings
 from .storage.engine import Engine
 from .tasks import Tasks
+from .throttle import Throttle
 
 
 @dataclass(frozen=True)

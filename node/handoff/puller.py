@@ -23,8 +23,8 @@ from ..events import Event, EventLog
 from ..fenced import FencedPeers
 from ..messages import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
 from ..storage.engine import Engine
+from ..throttle import Throttle
 from .progress import PullProgress
-from .throttle import Throttle
 
 CHUNK_ENTRIES = 4096
 CHUNK_BYTES = 1 << 20

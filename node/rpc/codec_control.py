@@ -28,6 +28,7 @@ from ..messages import (
     RecordReply,
     RequestLeave,
 )
+from . import codec_repair
 from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
 from .codec_values import (
     decode_ballot,
@@ -267,6 +268,7 @@ REQUESTS: tuple[AnyBodyCodec, ...] = (
     ),
     BodyCodec(FetchRecord, "fetch_record", lambda _: peer_pb2.FetchRecord(), lambda _: FetchRecord()),
     BodyCodec(RequestLeave, "request_leave", lambda _: peer_pb2.RequestLeave(), lambda _: RequestLeave()),
+    *codec_repair.CONTROL_REQUESTS,
 )
 
 REPLIES: tuple[AnyBodyCodec, ...] = (
@@ -288,4 +290,5 @@ REPLIES: tuple[AnyBodyCodec, ...] = (
         lambda body: peer_pb2.RecordReply(record=encode_optional(encode_record, body.record)),
         lambda message: RecordReply(decode_optional(decode_record, message, "record")),
     ),
+    *codec_repair.CONTROL_REPLIES,
 )

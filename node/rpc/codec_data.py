@@ -28,6 +28,7 @@ from ..messages import (
 )
 from ..quorum.version import Version
 from ..storage.engine import Entry
+from . import codec_repair
 from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
 from .codec_values import (
     EnumTable,
@@ -246,6 +247,7 @@ REQUESTS: tuple[AnyBodyCodec, ...] = (
     BodyCodec(DataBatch, "batch", encode_batch, decode_batch),
     BodyCodec(Scan, "scan", encode_scan, decode_scan),
     BodyCodec(SizeQuery, "sizes", encode_size_query, decode_size_query),
+    *codec_repair.DATA_REQUESTS,
 )
 
 REPLIES: tuple[AnyBodyCodec, ...] = (
@@ -258,4 +260,5 @@ REPLIES: tuple[AnyBodyCodec, ...] = (
         lambda body: peer_pb2.SizeReply(sizes=body.sizes),
         lambda message: SizeReply(tuple(message.sizes)),
     ),
+    *codec_repair.DATA_REPLIES,
 )

@@ -66,7 +66,7 @@ class Envelope(_message.Message):
     def __init__(self, source: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., generation: _Optional[int] = ..., address: _Optional[str] = ..., cluster_id: _Optional[str] = ..., destination: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., timestamp: _Optional[int] = ..., protocol: _Optional[int] = ...) -> None: ...
 
 class ControlRequest(_message.Message):
-    __slots__ = ("envelope", "hello", "confirm_genesis", "exchange", "news", "probe", "ping", "prepare", "accept", "push_record", "fetch_record", "request_leave")
+    __slots__ = ("envelope", "hello", "confirm_genesis", "exchange", "news", "probe", "ping", "prepare", "accept", "push_record", "fetch_record", "request_leave", "request_repair")
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_GENESIS_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,7 @@ class ControlRequest(_message.Message):
     PUSH_RECORD_FIELD_NUMBER: _ClassVar[int]
     FETCH_RECORD_FIELD_NUMBER: _ClassVar[int]
     REQUEST_LEAVE_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_REPAIR_FIELD_NUMBER: _ClassVar[int]
     envelope: Envelope
     hello: Hello
     confirm_genesis: ConfirmGenesis
@@ -91,7 +92,8 @@ class ControlRequest(_message.Message):
     push_record: PushRecord
     fetch_record: FetchRecord
     request_leave: RequestLeave
-    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., confirm_genesis: _Optional[_Union[ConfirmGenesis, _Mapping]] = ..., exchange: _Optional[_Union[Exchange, _Mapping]] = ..., news: _Optional[_Union[News, _Mapping]] = ..., probe: _Optional[_Union[ProbeRequest, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., push_record: _Optional[_Union[PushRecord, _Mapping]] = ..., fetch_record: _Optional[_Union[FetchRecord, _Mapping]] = ..., request_leave: _Optional[_Union[RequestLeave, _Mapping]] = ...) -> None: ...
+    request_repair: RequestRepair
+    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., confirm_genesis: _Optional[_Union[ConfirmGenesis, _Mapping]] = ..., exchange: _Optional[_Union[Exchange, _Mapping]] = ..., news: _Optional[_Union[News, _Mapping]] = ..., probe: _Optional[_Union[ProbeRequest, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., push_record: _Optional[_Union[PushRecord, _Mapping]] = ..., fetch_record: _Optional[_Union[FetchRecord, _Mapping]] = ..., request_leave: _Optional[_Union[RequestLeave, _Mapping]] = ..., request_repair: _Optional[_Union[RequestRepair, _Mapping]] = ...) -> None: ...
 
 class Answerer(_message.Message):
     __slots__ = ("source", "generation", "timestamp")
@@ -104,7 +106,7 @@ class Answerer(_message.Message):
     def __init__(self, source: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., generation: _Optional[int] = ..., timestamp: _Optional[int] = ...) -> None: ...
 
 class ControlReply(_message.Message):
-    __slots__ = ("answerer", "epoch_mismatch", "refusal", "hello", "genesis_confirmed", "exchange", "acknowledged", "probe", "agreement", "record")
+    __slots__ = ("answerer", "epoch_mismatch", "refusal", "hello", "genesis_confirmed", "exchange", "acknowledged", "probe", "agreement", "record", "repair")
     ANSWERER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_MISMATCH_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -115,6 +117,7 @@ class ControlReply(_message.Message):
     PROBE_FIELD_NUMBER: _ClassVar[int]
     AGREEMENT_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
+    REPAIR_FIELD_NUMBER: _ClassVar[int]
     answerer: Answerer
     epoch_mismatch: EpochMismatch
     refusal: Refusal
@@ -125,35 +128,40 @@ class ControlReply(_message.Message):
     probe: ProbeReply
     agreement: AgreementReply
     record: RecordReply
-    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., hello: _Optional[_Union[HelloReply, _Mapping]] = ..., genesis_confirmed: _Optional[_Union[GenesisConfirmed, _Mapping]] = ..., exchange: _Optional[_Union[ExchangeReply, _Mapping]] = ..., acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., probe: _Optional[_Union[ProbeReply, _Mapping]] = ..., agreement: _Optional[_Union[AgreementReply, _Mapping]] = ..., record: _Optional[_Union[RecordReply, _Mapping]] = ...) -> None: ...
+    repair: RepairSummary
+    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., hello: _Optional[_Union[HelloReply, _Mapping]] = ..., genesis_confirmed: _Optional[_Union[GenesisConfirmed, _Mapping]] = ..., exchange: _Optional[_Union[ExchangeReply, _Mapping]] = ..., acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., probe: _Optional[_Union[ProbeReply, _Mapping]] = ..., agreement: _Optional[_Union[AgreementReply, _Mapping]] = ..., record: _Optional[_Union[RecordReply, _Mapping]] = ..., repair: _Optional[_Union[RepairSummary, _Mapping]] = ...) -> None: ...
 
 class DataRequest(_message.Message):
-    __slots__ = ("envelope", "batch", "scan", "sizes")
+    __slots__ = ("envelope", "batch", "scan", "sizes", "tree")
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     SCAN_FIELD_NUMBER: _ClassVar[int]
     SIZES_FIELD_NUMBER: _ClassVar[int]
+    TREE_FIELD_NUMBER: _ClassVar[int]
     envelope: Envelope
     batch: DataBatch
     scan: Scan
     sizes: SizeQuery
-    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., batch: _Optional[_Union[DataBatch, _Mapping]] = ..., scan: _Optional[_Union[Scan, _Mapping]] = ..., sizes: _Optional[_Union[SizeQuery, _Mapping]] = ...) -> None: ...
+    tree: TreeQuery
+    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., batch: _Optional[_Union[DataBatch, _Mapping]] = ..., scan: _Optional[_Union[Scan, _Mapping]] = ..., sizes: _Optional[_Union[SizeQuery, _Mapping]] = ..., tree: _Optional[_Union[TreeQuery, _Mapping]] = ...) -> None: ...
 
 class DataReply(_message.Message):
-    __slots__ = ("answerer", "epoch_mismatch", "refusal", "results", "scan", "sizes")
+    __slots__ = ("answerer", "epoch_mismatch", "refusal", "results", "scan", "sizes", "tree")
     ANSWERER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_MISMATCH_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     RESULTS_FIELD_NUMBER: _ClassVar[int]
     SCAN_FIELD_NUMBER: _ClassVar[int]
     SIZES_FIELD_NUMBER: _ClassVar[int]
+    TREE_FIELD_NUMBER: _ClassVar[int]
     answerer: Answerer
     epoch_mismatch: EpochMismatch
     refusal: Refusal
     results: DataResults
     scan: ScanReply
     sizes: SizeReply
-    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., results: _Optional[_Union[DataResults, _Mapping]] = ..., scan: _Optional[_Union[ScanReply, _Mapping]] = ..., sizes: _Optional[_Union[SizeReply, _Mapping]] = ...) -> None: ...
+    tree: TreeReply
+    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., results: _Optional[_Union[DataResults, _Mapping]] = ..., scan: _Optional[_Union[ScanReply, _Mapping]] = ..., sizes: _Optional[_Union[SizeReply, _Mapping]] = ..., tree: _Optional[_Union[TreeReply, _Mapping]] = ...) -> None: ...
 
 class EpochMismatch(_message.Message):
     __slots__ = ("epoch", "record")
@@ -417,6 +425,28 @@ class Acknowledged(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class RequestRepair(_message.Message):
+    __slots__ = ("timeout_ms",)
+    TIMEOUT_MS_FIELD_NUMBER: _ClassVar[int]
+    timeout_ms: int
+    def __init__(self, timeout_ms: _Optional[int] = ...) -> None: ...
+
+class RepairSummary(_message.Message):
+    __slots__ = ("compared", "differing", "received", "sent", "bytes", "unfinished")
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    DIFFERING_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNFINISHED_FIELD_NUMBER: _ClassVar[int]
+    compared: int
+    differing: int
+    received: int
+    sent: int
+    bytes: int
+    unfinished: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, compared: _Optional[int] = ..., differing: _Optional[int] = ..., received: _Optional[int] = ..., sent: _Optional[int] = ..., bytes: _Optional[int] = ..., unfinished: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class Versions(_message.Message):
     __slots__ = ("timestamps", "disk_ids", "generations")
     TIMESTAMPS_FIELD_NUMBER: _ClassVar[int]
@@ -524,3 +554,19 @@ class SizeReply(_message.Message):
     SIZES_FIELD_NUMBER: _ClassVar[int]
     sizes: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, sizes: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class TreeQuery(_message.Message):
+    __slots__ = ("epoch", "groups")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    epoch: EpochStamp
+    groups: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., groups: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class TreeReply(_message.Message):
+    __slots__ = ("digests", "unknown")
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_FIELD_NUMBER: _ClassVar[int]
+    digests: _containers.RepeatedScalarFieldContainer[int]
+    unknown: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, digests: _Optional[_Iterable[int]] = ..., unknown: _Optional[_Iterable[int]] = ...) -> None: ...

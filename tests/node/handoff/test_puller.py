@@ -17,9 +17,9 @@ from covey.node.handoff import puller as puller_module
 from covey.node.handoff.handoff import Handoff
 from covey.node.handoff.progress import PullProgress
 from covey.node.handoff.puller import EpochPassed, Puller, assignments_of
-from covey.node.handoff.throttle import Throttle
 from covey.node.messages import ScanReply
 from covey.node.storage.engine import Entry
+from covey.node.throttle import Throttle
 from covey.ring import EpochRecord, Ring, RingSpec, token_of
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run

@@ -1,10 +1,10 @@
-"""A bound on how fast a gaining node pulls, so that clients keep their share of the machine."""
+"""A bound on how fast data is brought or sent in the background, so that clients keep their share of the machine."""
 
 from __future__ import annotations
 
 import asyncio
 
-from ..ports import Clock
+from .ports import Clock
 
 
 class Throttle:
@@ -16,7 +16,7 @@ class Throttle:
         self._free_at = 0.0
 
     async def spent(self, size: int) -> None:
-        """Account for ``size`` bytes that came; returns when the next may be asked for."""
+        """Account for ``size`` bytes that moved; returns when more may move."""
         if self._rate <= 0:
             return
         now = self._clock.monotonic()

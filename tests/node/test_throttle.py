@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.handoff.throttle import Throttle
+from covey.node.throttle import Throttle
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run
 
