@@ -17,6 +17,8 @@ from .events import Level
 from .setting import setting, settings_of
 
 MIB = 1 << 20
+SETTLING_MARGIN_S = 2.0
+"""For answers that are late by more than the operations they belong to."""
 
 
 class Durability(StrEnum):
@@ -95,6 +97,12 @@ class Config:
         unit="seconds",
         least=0,
     )
+    tombstone_age: float = setting(
+        3600.0,
+        "Tombstones older than this are collected, once all their replicas have them.",
+        unit="seconds",
+        above=0,
+    )
 
     log_level: Level = setting(Level.INFO, "The least level that is logged.")
 
@@ -125,7 +133,18 @@ class Config:
             sources = {key: given[key].source if key in given else "default" for key in conflict.values}
             raise Conflict(conflict.values, conflict.why, sources) from None
 
+    @property
+    def settled_after_s(self) -> float:
+        """How old a version is when no write of it is under way any more, by this node's clock."""
+        return self.request_timeout + self.max_clock_skew + SETTLING_MARGIN_S
+
     def _conflict(self) -> Conflict | None:
+        if self.tombstone_age <= self.request_timeout + self.max_clock_skew:
+            why = (
+                "writes of the time of a tombstone may still be under way when it is collected; "
+                "let tombstone_age be more than request_timeout + max_clock_skew"
+            )
+            return self._conflict_of(AGE, why)
         n, w, r = self.replication_factor, self.write_quorum, self.read_quorum
         if w > n:
             return self._conflict_of(WN, "more copies than there are cannot acknowledge a write")
@@ -169,6 +188,7 @@ class Config:
 
 WN = ("write_quorum", "replication_factor")
 RN = ("read_quorum", "replication_factor")
+AGE = ("tombstone_age", "request_timeout", "max_clock_skew")
 RWN = ("read_quorum", "write_quorum", "replication_factor")
 
 WHILE_ONE_IS_DEAD = "while one replica is dead, its keys cannot be {}, nor can it be removed safely"
@@ -177,7 +197,9 @@ WHILE_ONE_IS_DEAD = "while one replica is dead, its keys cannot be {}, nor can i
 class Conflict(ConfigurationError):
     """Values that cannot be together."""
 
-    def __init__(self, values: Mapping[str, int], why: str, sources: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, values: Mapping[str, float], why: str, sources: Mapping[str, str] | None = None
+    ) -> None:
         origin = {key: f" ({source})" for key, source in (sources or {}).items()}
         stated = ", ".join(f"{key} = {value}{origin.get(key, '')}" for key, value in values.items())
         super().__init__(f"{stated}: {why}")

@@ -23,6 +23,7 @@ from ..ring.epoch import EpochRecord, EpochStamp
 from ..ring.moves import gained_spans
 from ..ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
 from ..ring.ring import Ring
+from .messages import EpochMismatch
 from .storage.engine import Engine
 
 T = TypeVar("T")
@@ -96,6 +97,13 @@ class Epochs:
         """Return when no adoption is under way. The caller's next step up to its next await is under one epoch."""
         while not self._settled.is_set():
             await self._settled.wait()
+
+    def mismatch(self, asked: EpochStamp) -> EpochMismatch | None:
+        """The answer to what was asked under another epoch than this node's; None when they are equal."""
+        if self.stamp == asked:
+            return None
+        ahead = self.number > asked.number
+        return EpochMismatch(self.stamp, self.record if ahead else None)
 
     def watch(self, moved_on: Callable[[], None]) -> None:
         """Call ``moved_on`` once when a newer record is adopted, unless ``unwatch`` came first."""

@@ -295,6 +295,39 @@ class SizeReply:
     sizes: tuple[int, ...]
 
 
+Tombstone = tuple[bytes, Version]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Which of these keys do you hold at this version or a newer one, on disk?"""
+
+    epoch: EpochStamp
+    tombstones: tuple[Tombstone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmReply:
+    epoch: EpochStamp
+    confirmed: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Delete those of these tombstones that you hold exactly; all replicas confirmed them."""
+
+    epoch: EpochStamp
+    confirmed_epoch: int
+    """Number of the epoch under which they were confirmed: an earlier one."""
+    tombstones: tuple[Tombstone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeReply:
+    epoch: EpochStamp
+    purged: int
+
+
 # --- refusals -----------------------------------------------------------------------------------------------
 
 
@@ -338,7 +371,7 @@ ControlBody = (
     | RequestLeave
     | RequestRepair
 )
-DataBody = DataBatch | Scan | SizeQuery | TreeQuery
+DataBody = DataBatch | Scan | SizeQuery | TreeQuery | Confirm | Purge
 RequestBody = ControlBody | DataBody
 
 ControlReplyBody = (
@@ -351,7 +384,7 @@ ControlReplyBody = (
     | RecordReply
     | RepairSummary
 )
-DataReplyBody = DataReply | ScanReply | SizeReply | TreeReply
+DataReplyBody = DataReply | ScanReply | SizeReply | TreeReply | ConfirmReply | PurgeReply
 ReplyBody = ControlReplyBody | DataReplyBody | EpochMismatch | Refusal
 
 

@@ -11,6 +11,7 @@ from ..membership.gossip import Gossip
 from ..membership.record import Condition, HandoffProgress, MemberRecord, Status
 from ..membership.settings import GossipSettings
 from ..ring.epoch import Quorums
+from ..ring.floor import floor_interval_s
 from ..ring.genesis import GenesisTerms
 from ..ring.planning import Policy
 from .administration import ClusterAdministration
@@ -221,7 +222,12 @@ class Node:
 
     def _make_steward(self) -> Steward:
         config, ports = self._config, self._ports
-        policy = Policy(config.evict_after, config.handoff_timeout, config.tokens_per_weight)
+        policy = Policy(
+            config.evict_after,
+            config.handoff_timeout,
+            config.tokens_per_weight,
+            floor_interval_s(config.tombstone_age, config.handoff_grace),
+        )
         return Steward(
             self.me.identity,
             self.epochs,
@@ -229,7 +235,7 @@ class Node:
             self._agreement,
             ports.clock,
             ports.rng,
-            StewardSettings(policy, interval_s=config.heartbeat_interval / 2),
+            StewardSettings(policy, config.heartbeat_interval / 2, config.settled_after_s),
             self._log,
         )
 

@@ -16,6 +16,7 @@ from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochRecord
 from ..ring.planning import (
     NOTHING_WAITS,
+    FloorWatch,
     MemberView,
     Policy,
     ProgressWatch,
@@ -32,6 +33,7 @@ from .epochs import Epochs
 from .events import Event, EventLog
 from .gossiping import Gossiping
 from .ports import Clock
+from .quorum.version import timestamp_at
 
 STANDS_LONG_ENOUGH_S = 60.0
 """A ring that has been stable for so long ends a row of aborts."""
@@ -42,6 +44,8 @@ class StewardSettings:
     policy: Policy
     interval_s: float
     """How often the plan is made anew without news."""
+    settled_after_s: float
+    """How old a version is when no write of it is under way any more."""
 
 
 class Steward:
@@ -65,6 +69,7 @@ class Steward:
         self._settings = settings
         self._log = log
         self._progress = ProgressWatch()
+        self._floor = FloorWatch()
         self._aborts = 0
         self._last_abort = 0.0
         self._removals: Counter[Identity] = Counter()
@@ -126,6 +131,7 @@ class Steward:
         now = self._clock.monotonic()
         members = {member.identity: self._member_view(member, now) for member in self._gossiping.members()}
         self._progress = self._progress.observe(record, members, now)
+        self._floor = self._floor.observe(record, now)
         if not record.changing and now - self._last_abort > max(
             STANDS_LONG_ENOUGH_S, 2 * abort_backoff_s(self._aborts)
         ):
@@ -137,6 +143,8 @@ class Steward:
             removals=frozenset(self._removals),
             not_before=self._last_abort + abort_backoff_s(self._aborts) if self._aborts else 0.0,
             stores_data=any(member.record.load.keys for member in self._gossiping.members()),
+            floor=self._floor,
+            settled=timestamp_at(self._clock.wall_ms() - int(self._settings.settled_after_s * 1000)),
         )
 
     def _member_view(self, member: Member, now: float) -> MemberView:
@@ -152,4 +160,5 @@ class Steward:
             handoff_done_epoch=handoff.epoch if handoff is not None and handoff.done else None,
             handoff_bytes=handoff.bytes_done if handoff is not None else 0,
             down_for_s=now - member.since if member.liveness is Liveness.DOWN else 0.0,
+            floor_wanted=record.condition.floor_wanted,
         )

@@ -12,6 +12,7 @@ keep data safe whatever is proposed. It is what makes changes end:
 - An owner that is down and would have to pull is waited for ``handoff_timeout_s``; then it is taken out first,
   so that a leave ends although another node is dead.
 - The last owner stays.
+- The floor rises when nothing else waits, at most once in ``floor_interval_s`` (``floor``).
 
 Members and their state are given per decision; time is given as ``now``, in seconds of any steady clock.
 """
@@ -26,6 +27,7 @@ from ..identity import Identity
 from .allocation import TOKENS_PER_WEIGHT
 from .changes import Change, MemberView, Removals, Standing, apply_changes, is_alive, waiting_changes
 from .epoch import EpochRecord, RingSpec
+from .floor import FloorWatch, floor_wanted
 from .moves import (
     RangeMove,
     adoption_quorum,
@@ -35,10 +37,11 @@ from .moves import (
     moves,
 )
 from .ring import Ring
-from .succession import Step, abort, begin, finish
+from .succession import Step, abort, begin, finish, raise_floor
 
 __all__ = [
     "NOTHING_WAITS",
+    "FloorWatch",
     "MemberView",
     "Plan",
     "Policy",
@@ -84,6 +87,7 @@ class Policy:
     evict_after_s: float = 600.0
     handoff_timeout_s: float = 60.0
     tokens_per_weight: int = TOKENS_PER_WEIGHT
+    floor_interval_s: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,10 @@ class View:
     """Begin nothing earlier: the last abort plus its ``abort_backoff_s``."""
     stores_data: bool = True
     """Whether any member holds data, which handoff would have to move."""
+    floor: FloorWatch = field(default_factory=FloorWatch)
+    """Up to date, as ``progress`` is."""
+    settled: int = 0
+    """Timestamp of a version above which writes may be under way; no floor above it is proposed."""
 
 
 def steward(record: EpochRecord, alive: Collection[Identity]) -> Identity | None:
@@ -200,8 +208,10 @@ def _plan_beginning(record: EpochRecord, view: View, policy: Policy) -> Plan:
     removals = Removals(policy.evict_after_s, view.removals)
     waiting = waiting_changes(record.owners, view.members, removals)
     changes = _spare_last_owner(record.owners, waiting)
+    if waiting and not changes:
+        return Wait(f"{waiting[0].reason}, but the last owner stays")
     if not changes:
-        return Wait(f"{waiting[0].reason}, but the last owner stays") if waiting else NOTHING_WAITS
+        return _plan_floor(record, view, policy)
     if view.now < view.not_before:
         return Wait(f"a change was aborted; the next begins in {view.not_before - view.now:.0f} s")
     if (missing := _missing_sources(record.owners, view)) is not None:
@@ -298,3 +308,13 @@ def _obstacle(owners: RingSpec, successors: RingSpec, view: View) -> str | None:
         if not is_alive(view.members, identity):
             return f"{identity.name} would have to pull and is down"
     return None
+
+
+# --- raising the floor ------------------------------------------------------------
+
+
+def _plan_floor(record: EpochRecord, view: View, policy: Policy) -> Plan:
+    floor = floor_wanted(record, view.members, view.settled)
+    if floor is None or view.now - view.floor.since < policy.floor_interval_s:
+        return NOTHING_WAITS
+    return Propose(raise_floor(record, floor), Step.RAISE_FLOOR, "tombstones are on all their replicas")

@@ -6,7 +6,6 @@ nothing is answered before an fsync covers it, a read of another's fresh write i
 
 from __future__ import annotations
 
-from ...ring.epoch import EpochStamp
 from ..epochs import Epochs
 from ..errors import Corruption
 from ..load import LoadMeter
@@ -45,7 +44,7 @@ class Replica:
     async def serve(self, batch: DataBatch) -> DataReply | EpochMismatch:
         with self._load.serving(len(batch.operations)):
             await self._epochs.settled()
-            if (mismatch := self._mismatch(batch.epoch)) is not None:
+            if (mismatch := self._epochs.mismatch(batch.epoch)) is not None:
                 return mismatch
             results, durable = self._apply(batch)
             if not durable:
@@ -54,7 +53,7 @@ class Replica:
 
     async def scan(self, request: Scan) -> ScanReply | EpochMismatch | Refusal:
         await self._epochs.settled()
-        if (mismatch := self._mismatch(request.epoch)) is not None:
+        if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
             return mismatch
         try:
             chunk = self._engine.scan(
@@ -72,16 +71,9 @@ class Replica:
 
     async def size(self, request: SizeQuery) -> SizeReply | EpochMismatch:
         await self._epochs.settled()
-        if (mismatch := self._mismatch(request.epoch)) is not None:
+        if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
             return mismatch
         return SizeReply(tuple(self._engine.size(span) for span in request.spans))
-
-    def _mismatch(self, epoch: EpochStamp) -> EpochMismatch | None:
-        mine = self._epochs.stamp
-        if mine == epoch:
-            return None
-        newer = mine is not None and mine.number > epoch.number
-        return EpochMismatch(mine, self._epochs.record if newer else None)
 
     def _apply(self, batch: DataBatch) -> tuple[tuple[Result, ...], bool]:
         """Results in the order of the operations, and whether all they tell of is on disk already."""

@@ -7,6 +7,11 @@ from typing import NamedTuple
 COUNTER_BITS = 16
 
 
+def timestamp_at(wall_ms: int) -> int:
+    """The lowest timestamp of a moment; 0 for one before the Unix epoch."""
+    return max(0, wall_ms) << COUNTER_BITS
+
+
 class Version(NamedTuple):
     """A hybrid-clock timestamp with the identity of the coordinator that drew it; totally ordered.
 

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from ...proto.generated import peer_pb2
 from ..errors import MalformedMessage
 from ..messages import Envelope, Reply, Request, RequestBody
-from . import codec_control, codec_data
+from . import codec_control, codec_data, codec_tombstones
 from .codec_body import AnyBodyCodec
 from .codec_values import decode_identity, decode_optional, encode_identity, encode_optional
 
@@ -136,7 +136,13 @@ CONTROL: Final = Lane(
     peer_pb2.ControlReply,
     codec_control.REPLIES,
 )
-DATA: Final = Lane("Data", peer_pb2.DataRequest, codec_data.REQUESTS, peer_pb2.DataReply, codec_data.REPLIES)
+DATA: Final = Lane(
+    "Data",
+    peer_pb2.DataRequest,
+    (*codec_data.REQUESTS, *codec_tombstones.REQUESTS),
+    peer_pb2.DataReply,
+    (*codec_data.REPLIES, *codec_tombstones.REPLIES),
+)
 LANES: Final = (CONTROL, DATA)
 
 

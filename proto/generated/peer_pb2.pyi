@@ -132,21 +132,25 @@ class ControlReply(_message.Message):
     def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., hello: _Optional[_Union[HelloReply, _Mapping]] = ..., genesis_confirmed: _Optional[_Union[GenesisConfirmed, _Mapping]] = ..., exchange: _Optional[_Union[ExchangeReply, _Mapping]] = ..., acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., probe: _Optional[_Union[ProbeReply, _Mapping]] = ..., agreement: _Optional[_Union[AgreementReply, _Mapping]] = ..., record: _Optional[_Union[RecordReply, _Mapping]] = ..., repair: _Optional[_Union[RepairSummary, _Mapping]] = ...) -> None: ...
 
 class DataRequest(_message.Message):
-    __slots__ = ("envelope", "batch", "scan", "sizes", "tree")
+    __slots__ = ("envelope", "batch", "scan", "sizes", "tree", "confirm", "purge")
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     SCAN_FIELD_NUMBER: _ClassVar[int]
     SIZES_FIELD_NUMBER: _ClassVar[int]
     TREE_FIELD_NUMBER: _ClassVar[int]
+    CONFIRM_FIELD_NUMBER: _ClassVar[int]
+    PURGE_FIELD_NUMBER: _ClassVar[int]
     envelope: Envelope
     batch: DataBatch
     scan: Scan
     sizes: SizeQuery
     tree: TreeQuery
-    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., batch: _Optional[_Union[DataBatch, _Mapping]] = ..., scan: _Optional[_Union[Scan, _Mapping]] = ..., sizes: _Optional[_Union[SizeQuery, _Mapping]] = ..., tree: _Optional[_Union[TreeQuery, _Mapping]] = ...) -> None: ...
+    confirm: Confirm
+    purge: Purge
+    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., batch: _Optional[_Union[DataBatch, _Mapping]] = ..., scan: _Optional[_Union[Scan, _Mapping]] = ..., sizes: _Optional[_Union[SizeQuery, _Mapping]] = ..., tree: _Optional[_Union[TreeQuery, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., purge: _Optional[_Union[Purge, _Mapping]] = ...) -> None: ...
 
 class DataReply(_message.Message):
-    __slots__ = ("answerer", "epoch_mismatch", "refusal", "results", "scan", "sizes", "tree")
+    __slots__ = ("answerer", "epoch_mismatch", "refusal", "results", "scan", "sizes", "tree", "confirm", "purge")
     ANSWERER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_MISMATCH_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +158,8 @@ class DataReply(_message.Message):
     SCAN_FIELD_NUMBER: _ClassVar[int]
     SIZES_FIELD_NUMBER: _ClassVar[int]
     TREE_FIELD_NUMBER: _ClassVar[int]
+    CONFIRM_FIELD_NUMBER: _ClassVar[int]
+    PURGE_FIELD_NUMBER: _ClassVar[int]
     answerer: Answerer
     epoch_mismatch: EpochMismatch
     refusal: Refusal
@@ -161,7 +167,9 @@ class DataReply(_message.Message):
     scan: ScanReply
     sizes: SizeReply
     tree: TreeReply
-    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., results: _Optional[_Union[DataResults, _Mapping]] = ..., scan: _Optional[_Union[ScanReply, _Mapping]] = ..., sizes: _Optional[_Union[SizeReply, _Mapping]] = ..., tree: _Optional[_Union[TreeReply, _Mapping]] = ...) -> None: ...
+    confirm: ConfirmReply
+    purge: PurgeReply
+    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., results: _Optional[_Union[DataResults, _Mapping]] = ..., scan: _Optional[_Union[ScanReply, _Mapping]] = ..., sizes: _Optional[_Union[SizeReply, _Mapping]] = ..., tree: _Optional[_Union[TreeReply, _Mapping]] = ..., confirm: _Optional[_Union[ConfirmReply, _Mapping]] = ..., purge: _Optional[_Union[PurgeReply, _Mapping]] = ...) -> None: ...
 
 class EpochMismatch(_message.Message):
     __slots__ = ("epoch", "record")
@@ -570,3 +578,41 @@ class TreeReply(_message.Message):
     digests: _containers.RepeatedScalarFieldContainer[int]
     unknown: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, digests: _Optional[_Iterable[int]] = ..., unknown: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Confirm(_message.Message):
+    __slots__ = ("epoch", "keys", "versions")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    epoch: EpochStamp
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    versions: Versions
+    def __init__(self, epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., keys: _Optional[_Iterable[bytes]] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
+
+class ConfirmReply(_message.Message):
+    __slots__ = ("epoch", "confirmed")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMED_FIELD_NUMBER: _ClassVar[int]
+    epoch: EpochStamp
+    confirmed: _containers.RepeatedScalarFieldContainer[bool]
+    def __init__(self, epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., confirmed: _Optional[_Iterable[bool]] = ...) -> None: ...
+
+class Purge(_message.Message):
+    __slots__ = ("epoch", "confirmed_epoch", "keys", "versions")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    CONFIRMED_EPOCH_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    epoch: EpochStamp
+    confirmed_epoch: int
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    versions: Versions
+    def __init__(self, epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., confirmed_epoch: _Optional[int] = ..., keys: _Optional[_Iterable[bytes]] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ...) -> None: ...
+
+class PurgeReply(_message.Message):
+    __slots__ = ("epoch", "purged")
+    EPOCH_FIELD_NUMBER: _ClassVar[int]
+    PURGED_FIELD_NUMBER: _ClassVar[int]
+    epoch: EpochStamp
+    purged: int
+    def __init__(self, epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., purged: _Optional[int] = ...) -> None: ...

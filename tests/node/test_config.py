@@ -157,7 +157,17 @@ def test_refusals_of_the_environment_and_of_flags_name_them() -> None:
         Config.load(None, {}, {"rpc_timout": "1"})
 
 
-# --- quorums ---
+# --- what cannot be together ---
+
+
+@pytest.mark.parametrize("age_s", [5.0, 5.5])
+def test_tombstones_are_not_collected_while_writes_of_their_time_may_be_under_way(age_s: float) -> None:
+    with pytest.raises(ConfigurationError, match="let tombstone_age be more than request_timeout") as caught:
+        Config(tombstone_age=age_s)
+    assert str(caught.value).startswith(
+        f"tombstone_age = {age_s}, request_timeout = 5.0, max_clock_skew = 0.5:"
+    )
+    assert Config(tombstone_age=5.6).settled_after_s > 5.5
 
 
 def test_values_that_cannot_be_together_are_named_with_where_they_came_from(file: Path) -> None:

@@ -399,6 +399,7 @@ def views_of(identity: Identity) -> st.SearchStrategy[MemberView]:
         epoch=st.integers(5, 6),
         handoff_done_epoch=st.sampled_from([None, 6, 6, 6]),
         down_for_s=st.sampled_from([10.0, 700.0]),
+        floor_wanted=st.sampled_from([0, 0, 0, 7, 9]),
     )
 
 
@@ -428,7 +429,7 @@ def test_whatever_is_planned_is_a_legal_succession(
     record = record_of(*nodes, quorums=quorums)
     if successors is not None and successors != nodes:
         record = begin(record, ring_of(*successors, quorums=quorums))
-    decision = decide(record, members, stores_data=stores_data, removals=frozenset(removals))
+    decision = decide(record, members, stores_data=stores_data, removals=frozenset(removals), settled=8)
     assert decision.reason
     if isinstance(decision, Propose):
         assert check_succession(record, decision.record) is decision.step

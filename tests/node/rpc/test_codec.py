@@ -171,6 +171,8 @@ STAMP = peer_pb2.EpochStamp(number=1, digest="d")
                 ),
             ]
         ],
+        peer_pb2.DataRequest(envelope=an_envelope(), confirm=peer_pb2.Confirm(epoch=STAMP, keys=[b"k"])),
+        peer_pb2.DataRequest(envelope=an_envelope(), purge=peer_pb2.Purge(epoch=STAMP, keys=[b"k"])),
         peer_pb2.DataRequest(envelope=an_envelope(), scan=peer_pb2.Scan(epoch=STAMP, purpose=1)),
         peer_pb2.DataRequest(
             envelope=an_envelope(),
