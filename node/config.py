@@ -60,7 +60,8 @@ class Config:
     )
     max_clock_skew: float = setting(
         0.5,
-        "The reads and writes of a node whose clock is further ahead than this are refused by others.",
+        "A node whose clock is further than this from most others' serves no clients; data from further ahead "
+        "is refused.",
         unit="seconds",
         above=0,
     )

@@ -116,6 +116,8 @@ class Event(Enum):
     CLOCK_SKEW = EventSpec(
         "clock.skew", Level.WARNING, {"skew_s": float, "limit_s": float, "reason": str}, {"member": str}
     )
+    CLOCK_OFF = EventSpec("clock.off", Level.ERROR, {"off_s": float, "limit_s": float})
+    CLOCK_BACK = EventSpec("clock.back", Level.INFO, {"limit_s": float})
     STORAGE_FAILED = EventSpec("storage.failed", Level.CRITICAL, {"reason": str})
     CONFIG_WARNING = EventSpec("config.warning", Level.WARNING, {"reason": str})
     CONFIG_DIFFERS = EventSpec(

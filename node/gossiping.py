@@ -36,6 +36,7 @@ from .messages import (
 )
 from .peers import Peers
 from .ports import Clock
+from .quorum.skew_guard import SkewGuard
 from .tasks import Tasks
 
 FAREWELLS = 16
@@ -53,6 +54,7 @@ class Gossiping:
         home: Home,
         load: Callable[[], LoadReport],
         condition: Callable[[], Condition],
+        skew_guard: SkewGuard,
         heartbeat_interval_s: float,
         failed: Callable[[BaseException], None],
         log: EventLog,
@@ -65,6 +67,7 @@ class Gossiping:
         self._home = home
         self._load = load
         self._condition = condition
+        self._skew_guard = skew_guard
         self._interval_s = heartbeat_interval_s
         self._failed = failed
         self._log = log
@@ -218,6 +221,7 @@ class Gossiping:
     async def _exchange(self, directive: ExchangeWith) -> None:
         to = directive.identity
         question = Exchange(directive.digest, directive.suspicions, self._epochs.stamp)
+        sent_s = self._clock.monotonic()
         try:
             reply = await self._peers.call_address(directive.address, question, self._interval_s / 2, to)
         except PeerError:
@@ -227,6 +231,7 @@ class Gossiping:
             self._perform(self._gossip.exchange_failed(to, self._clock.monotonic()))
             return
         answer = reply.body
+        self._skew_guard.note(to, answer.wall_ms, sent_s)
         self._perform(self._gossip.receive(to, answer.records, answer.suspicions, self._clock.monotonic()))
         log_exchange(self._log, to, len(answer.records), self._gossip.members())
         self._catch_up(to, answer.epoch)
@@ -283,7 +288,9 @@ class Gossiping:
         )
         self._perform(directives)
         self._catch_up(envelope.source, message.epoch)
-        return ExchangeReply(answer.records, answer.wanted, answer.suspicions, self._epochs.stamp)
+        return ExchangeReply(
+            answer.records, answer.wanted, answer.suspicions, self._epochs.stamp, self._clock.wall_ms()
+        )
 
     async def on_news(self, envelope: Envelope, message: News) -> Acknowledged:
         self._perform(

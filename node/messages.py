@@ -98,6 +98,8 @@ class ExchangeReply:
     """Send records of these that are newer than given here."""
     suspicions: tuple[Suspicion, ...]
     epoch: EpochStamp | None
+    wall_ms: int = 0
+    """What the answering machine's wall clock shows; 0 when it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from .quorum.listing import KeyListing
 from .quorum.pipes import Pipes
 from .quorum.replica import Replica
 from .quorum.replicas import Replicas
+from .quorum.skew_guard import SkewGuard
 from .routes import register_routes
 from .status import ClusterView
 from .steward import Steward, StewardSettings
@@ -91,6 +92,9 @@ class Node:
         self._failed = failed
         self._tasks = Tasks(failed)
         self._hybrid = HybridClock(ports.clock, config.max_clock_skew)
+        self._skew_guard = SkewGuard(
+            ports.clock, config.max_clock_skew, config.heartbeat_interval, self._alive, log
+        )
         self._load = LoadMeter(ports.clock)
         self.epochs = Epochs(self.me.identity, ports.engine)
         self._peers = Peers(
@@ -184,7 +188,7 @@ class Node:
 
     def _condition(self) -> Condition:
         """What gossip tells of this node's data, disk and clock."""
-        return Condition()
+        return Condition(clock_off_ms=self._skew_guard.off_ms())
 
     # --- making the larger parts ---
 
@@ -215,6 +219,7 @@ class Node:
             ports.home,
             lambda: self._load.report(ports.engine.usage()),
             self._condition,
+            self._skew_guard,
             config.heartbeat_interval,
             self._failed,
             self._log,
@@ -248,6 +253,7 @@ class Node:
             replicas,
             KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
             self._hybrid,
+            self._skew_guard,
             self._load,
             Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
             self._ports.rng,

@@ -12,6 +12,7 @@ from .epochs import Epoch, Epochs
 from .gossiping import Gossiping
 from .operations import ClusterStatus, NodeState, NodeStatus
 from .ports import Clock
+from .quorum.skew_guard import describe_skew
 from .steward import Steward
 
 
@@ -140,6 +141,12 @@ class ClusterView:
         owners = record.owners.owners
         up = [owner for owner in owners if not self._gossiping.is_down(owner)]
         warnings = [f"{owner.name} is down" for owner in sorted(owners) if self._gossiping.is_down(owner)]
+        warnings += [
+            f"{member.identity.name}'s clock is {describe_skew(off_ms)} what a majority reports: set it right; "
+            "until then it serves no clients"
+            for member in self._members()
+            if member.liveness is not Liveness.DOWN and (off_ms := member.record.condition.clock_off_ms)
+        ]
         wanted = record.owners.quorums.replication_factor
         if len(owners) < wanted:
             warnings.append(f"under-replicated: {len(owners)} owners hold {len(owners)} of {wanted} copies")

@@ -1,9 +1,16 @@
 """The hybrid logical clock that versions are drawn from.
 
-Rules: a timestamp drawn is greater than every timestamp drawn or observed before; the clock rises with every
-message and reply, but one from further ahead than the allowed skew is refused, never followed, so that one
-machine with a broken clock cannot drag the others into the future. After Kulkarni et al., "Logical Physical
-Clocks" (2014).
+Rules:
+- A timestamp drawn is greater than every timestamp drawn or observed before. So the clock never goes back, also
+  when the wall clock does.
+- The clock rises with every message and reply, but one from further ahead than the allowed skew is refused, never
+  followed, so that one machine with a broken clock cannot drag the others into the future.
+- Only what is drawn and what is observed raises it for good. A wall clock that was wrong for a while has raised
+  nothing that it would take as long to come down from, as long as nothing was drawn meanwhile.
+- A message tells no time that its receiver would refuse: whoever's hybrid clock is further ahead of its own wall
+  clock than that still reads, answers and hands off.
+
+After Kulkarni et al., "Logical Physical Clocks" (2014).
 """
 
 from __future__ import annotations
@@ -20,18 +27,26 @@ class HybridClock:
         self._last = 0
 
     def current(self) -> int:
-        """The timestamp to put on a message: nothing this node has seen is later."""
-        self._last = max(self._last, self._clock.wall_ms() << COUNTER_BITS)
-        return self._last
+        """The timestamp to put on a message: nothing this node has seen, and others follow, is later."""
+        return min(max(self._last, self._wall()), self._furthest())
 
     def draw(self, above: int = 0) -> int:
         """A new timestamp, greater than all before and than ``above``."""
-        self._last = max(self.current(), above) + 1
+        self._last = max(self._last, self._wall(), above) + 1
         return self._last
 
     def observe(self, timestamp: int) -> None:
         """Rise to ``timestamp``; raises ClockSkew when it lies too far ahead of this machine's wall clock."""
+        if timestamp <= self._last:
+            return
         ahead_ms = (timestamp >> COUNTER_BITS) - self._clock.wall_ms()
         if ahead_ms > self._max_skew_ms:
             raise ClockSkew(ahead_ms / 1000, self._max_skew_ms / 1000)
-        self._last = max(self._last, timestamp)
+        self._last = timestamp
+
+    def _wall(self) -> int:
+        return self._clock.wall_ms() << COUNTER_BITS
+
+    def _furthest(self) -> int:
+        """The last timestamp that a machine whose wall clock shows the same follows."""
+        return ((self._clock.wall_ms() + self._max_skew_ms + 1) << COUNTER_BITS) - 1

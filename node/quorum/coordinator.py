@@ -19,6 +19,7 @@ from .clock import HybridClock
 from .listing import KeyListing
 from .read import ReadFlow
 from .replicas import Replicas
+from .skew_guard import SkewGuard
 from .version import Version
 from .write import WriteFlow
 
@@ -38,6 +39,7 @@ class Coordinator:
         replicas: Replicas,
         listing: KeyListing,
         clock: HybridClock,
+        skew_guard: SkewGuard,
         load: LoadMeter,
         limits: Limits,
         rng: random.Random,
@@ -48,6 +50,7 @@ class Coordinator:
         self._replicas = replicas
         self._listing = listing
         self._clock = clock
+        self._skew_guard = skew_guard
         self._load = load
         self._limits = limits
         self._rng = rng
@@ -89,6 +92,7 @@ class Coordinator:
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
     ) -> AsyncGenerator[list[bytes], None]:
         """See Operations.keys."""
+        self._refuse_skewed()
         return self._listing.keys(prefix, after_key, timeout_s)
 
     async def _read(self, get: Get, deadline_s: float) -> GetResult:
@@ -128,6 +132,7 @@ class Coordinator:
             raise Unavailable("the operation was not done: this node is stopping")
         if self._load.in_flight >= limits.max_in_flight:
             raise Overloaded(f"the operation was not done: {limits.max_in_flight} are under way already")
+        self._refuse_skewed()
         try:
             self._clock.observe(operation.seen_timestamp)
         except ClockSkew as skew:
@@ -135,3 +140,8 @@ class Coordinator:
                 f"the operation was not done: the client has seen a version {skew.ahead_s:.1f} s ahead of "
                 "this node's clock; ask another node"
             ) from skew
+
+    def _refuse_skewed(self) -> None:
+        """What this node wrote or read by a wrong clock would be refused by the others or be in the wrong order."""
+        if (refusal := self._skew_guard.refusal()) is not None:
+            raise Unavailable(f"the operation was not done: {refusal}")

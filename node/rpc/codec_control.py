@@ -157,6 +157,7 @@ def encode_exchange_reply(reply: ExchangeReply) -> peer_pb2.ExchangeReply:
         wanted=encode_digest(reply.wanted),
         suspicions=encode_suspicions(reply.suspicions),
         epoch=encode_optional(encode_stamp, reply.epoch),
+        wall_ms=reply.wall_ms,
     )
 
 
@@ -166,6 +167,7 @@ def decode_exchange_reply(message: peer_pb2.ExchangeReply) -> ExchangeReply:
         wanted=decode_digest(message.wanted),
         suspicions=decode_suspicions(message.suspicions),
         epoch=decode_optional(decode_stamp, message, "epoch"),
+        wall_ms=message.wall_ms,
     )
 
 

@@ -326,16 +326,18 @@ class Exchange(_message.Message):
     def __init__(self, digest: _Optional[_Iterable[_Union[DigestEntry, _Mapping]]] = ..., suspicions: _Optional[_Iterable[_Union[Suspicion, _Mapping]]] = ..., epoch: _Optional[_Union[EpochStamp, _Mapping]] = ...) -> None: ...
 
 class ExchangeReply(_message.Message):
-    __slots__ = ("records", "wanted", "suspicions", "epoch")
+    __slots__ = ("records", "wanted", "suspicions", "epoch", "wall_ms")
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
     SUSPICIONS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    WALL_MS_FIELD_NUMBER: _ClassVar[int]
     records: _containers.RepeatedCompositeFieldContainer[MemberRecord]
     wanted: _containers.RepeatedCompositeFieldContainer[DigestEntry]
     suspicions: _containers.RepeatedCompositeFieldContainer[Suspicion]
     epoch: EpochStamp
-    def __init__(self, records: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[DigestEntry, _Mapping]]] = ..., suspicions: _Optional[_Iterable[_Union[Suspicion, _Mapping]]] = ..., epoch: _Optional[_Union[EpochStamp, _Mapping]] = ...) -> None: ...
+    wall_ms: int
+    def __init__(self, records: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[DigestEntry, _Mapping]]] = ..., suspicions: _Optional[_Iterable[_Union[Suspicion, _Mapping]]] = ..., epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., wall_ms: _Optional[int] = ...) -> None: ...
 
 class News(_message.Message):
     __slots__ = ("records", "suspicions", "epoch")

@@ -10,6 +10,7 @@ from covey.node.quorum.version import COUNTER_BITS
 from tests.support.clocks import ManualClock
 
 SKEW_S = 0.5
+SKEW_MS = 500
 WALL_MS = 1_000_000
 
 moves = st.tuples(
@@ -39,10 +40,10 @@ def test_what_is_drawn_exceeds_all_drawn_and_observed_before_however_the_wall_cl
                 hybrid.observe(seen)
                 highest = max(highest, seen)
             except ClockSkew:
-                assert amount > SKEW_S * 1000
+                assert amount > SKEW_MS
         elif step == "current":
-            assert hybrid.current() >= highest
-            highest = max(highest, hybrid.current())
+            furthest = _at(clock.wall + SKEW_MS, 7)
+            assert min(highest, furthest) <= hybrid.current() < _at(clock.wall + SKEW_MS + 1)
         else:
             above = _at(clock.wall + amount) if step == "above" else 0
             drawn = hybrid.draw(above)
@@ -75,6 +76,34 @@ def test_a_timestamp_at_the_allowed_skew_is_followed() -> None:
     hybrid = HybridClock(ManualClock(WALL_MS), SKEW_S)
     hybrid.observe(_at(WALL_MS + 500))
     assert hybrid.draw() == _at(WALL_MS + 500, 1)
+
+
+def test_what_was_followed_once_is_not_refused_when_the_wall_clock_has_gone_back() -> None:
+    clock = ManualClock(WALL_MS)
+    hybrid = HybridClock(clock, SKEW_S)
+    drawn = hybrid.draw()
+    clock.wall -= 5_000
+    hybrid.observe(drawn)
+
+
+def test_a_wall_clock_that_was_wrong_for_a_while_leaves_no_mark_when_nothing_was_drawn() -> None:
+    clock = ManualClock(WALL_MS)
+    hybrid = HybridClock(clock, SKEW_S)
+    clock.wall += 3_600_000
+    assert hybrid.current() == _at(WALL_MS + 3_600_000)
+    clock.wall -= 3_600_000
+    assert hybrid.current() == _at(WALL_MS)
+    assert hybrid.draw() == _at(WALL_MS, 1)
+
+
+def test_no_message_tells_a_time_that_others_would_refuse() -> None:
+    """A node that once drew by a clock far ahead is still heard."""
+    clock = ManualClock(WALL_MS)
+    ahead = HybridClock(clock, SKEW_S)
+    ahead.draw(_at(WALL_MS + 3_600_000))
+    other = HybridClock(ManualClock(WALL_MS), SKEW_S)
+    other.observe(ahead.current())
+    assert other.draw() == _at(WALL_MS + 501)
 
 
 def test_skew_is_measured_from_the_wall_clock_not_from_what_was_followed() -> None:

@@ -1,0 +1,82 @@
+"""Keeps a node from coordinating while its wall clock is off (see ``skew``), and says so.
+
+It goes on gossiping, so that it sees when its clock is right, and goes on as a replica: what its coordinators'
+clocks say is checked message by message (see ``clock``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from ...identity import Identity
+from ..events import Event, EventLog
+from ..ports import Clock
+from .skew import ClockReadings
+
+LATELY_ROUNDS = 60
+"""A member's clock counts for so many heartbeat intervals after it was read."""
+STEP_MS = 20
+"""A wall clock that moved so far against the monotonic one was set; what was judged before is worth nothing."""
+
+
+class SkewGuard:
+    def __init__(
+        self,
+        clock: Clock,
+        max_skew_s: float,
+        heartbeat_interval_s: float,
+        alive: Callable[[], Collection[Identity]],
+        log: EventLog,
+    ) -> None:
+        self._clock = clock
+        self._max_skew_s = max_skew_s
+        self._interval_s = heartbeat_interval_s
+        self._alive = alive
+        self._log = log
+        self._readings = ClockReadings(max_skew_s, LATELY_ROUNDS * heartbeat_interval_s)
+        self._off_ms = 0
+        self._judged_at_s = clock.monotonic()
+        self._judged_lead_ms = self._lead_ms()
+
+    def note(self, member: Identity, wall_ms: int, sent_s: float) -> None:
+        """``member`` answers just now, with its wall clock, what was sent at ``sent_s``; 0 if it did not say."""
+        if wall_ms:
+            self._readings.note(member, wall_ms, sent_s, self._clock.monotonic())
+            self._judge()
+
+    def off_ms(self) -> int:
+        """How far the wall clock is ahead of what a majority reports, negative when behind; 0 when not off."""
+        stale = self._clock.monotonic() - self._judged_at_s >= self._interval_s
+        if stale or abs(self._lead_ms() - self._judged_lead_ms) > STEP_MS:
+            self._judge()
+        return self._off_ms
+
+    def refusal(self) -> str | None:
+        """Why this node coordinates nothing, and what to do; None while it does."""
+        off_ms = self.off_ms()
+        if not off_ms:
+            return None
+        return (
+            f"this node's clock is {describe_skew(off_ms)} what a majority of the members report "
+            f"(max_clock_skew is {self._max_skew_s:g} s): ask another node, and set this one's clock right"
+        )
+
+    def _judge(self) -> None:
+        self._judged_at_s = self._clock.monotonic()
+        self._judged_lead_ms = self._lead_ms()
+        was_off = self._off_ms != 0
+        self._off_ms = self._readings.off_ms(
+            self._clock.wall_ms(), self._judged_at_s, frozenset(self._alive()), was_off
+        )
+        if self._off_ms and not was_off:
+            self._log.emit(Event.CLOCK_OFF, off_s=self._off_ms / 1000, limit_s=self._max_skew_s)
+        elif was_off and not self._off_ms:
+            self._log.emit(Event.CLOCK_BACK, limit_s=self._max_skew_s)
+
+    def _lead_ms(self) -> float:
+        return self._clock.wall_ms() - self._clock.monotonic() * 1000
+
+
+def describe_skew(off_ms: int) -> str:
+    """For a sentence that goes on with what the clock is compared with."""
+    return f"{abs(off_ms) / 1000:.1f} s {'ahead of' if off_ms > 0 else 'behind'}"
