@@ -1,0 +1,92 @@
+"""One key's operations, arranged so that questions about time and version take logarithmic time."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+
+from .history import Kind, Operation, Outcome, Version
+
+ANY: Version = (1 << 80, 0, 0)
+"""Above every version: that of a write whose version nobody was told."""
+
+TOMBSTONE = ""
+"""Stands for a deletion where contents are compared; values are never empty."""
+
+
+_Telling = tuple[Version, Operation]
+
+
+class Told:
+    """The newest version that any client had been told of, by when."""
+
+    def __init__(self, told: Iterable[_Telling]) -> None:
+        by_end = sorted(told, key=lambda pair: pair[1].end_s)
+        self._ends = [operation.end_s for _, operation in by_end]
+        self._newest = list(accumulate(by_end, _newer))
+
+    def before(self, instant_s: float) -> _Telling | None:
+        """Told of by operations that ended before; None when there were none."""
+        ended = bisect_left(self._ends, instant_s)
+        return self._newest[ended - 1] if ended else None
+
+    def ever(self) -> _Telling | None:
+        return self._newest[-1] if self._newest else None
+
+
+def _newer(one: _Telling, other: _Telling) -> _Telling:
+    return other if other[0] > one[0] else one
+
+
+class Begun:
+    """The highest version that any of some writes may have, by when they began."""
+
+    def __init__(self, writes: Iterable[_Telling]) -> None:
+        by_start = sorted((write.start_s, version) for version, write in writes)
+        self._starts = [start_s for start_s, _ in by_start]
+        self._highest = list(accumulate((version for _, version in by_start), max))
+
+    def above(self, version: Version | None, instant_s: float) -> bool:
+        """Whether one that began by then may be newer than ``version``."""
+        begun = bisect_right(self._starts, instant_s)
+        return bool(begun) and (version is None or self._highest[begun - 1] > version)
+
+
+class KeyHistory:
+    """What was done with one key. A value's version is that of its write, or as any read told it."""
+
+    def __init__(self, key: str, operations: Sequence[Operation]) -> None:
+        self.key = key
+        self.operations = operations
+        self.put_of = {op.value: op for op in operations if op.kind is Kind.PUT and op.value is not None}
+        self.deleting = {
+            op.version for op in operations if op.kind is Kind.DELETE and op.outcome is Outcome.DONE
+        }
+        self._versions = {
+            op.value: op.version
+            for op in operations
+            if op.outcome is Outcome.DONE and op.value is not None and op.version is not None
+        }
+        self.told = Told(
+            (version, op)
+            for op in operations
+            if op.strict and op.outcome is Outcome.DONE and (version := self.version_of(op)) is not None
+        )
+        self.puts = self._begun(Kind.PUT)
+        self.deletes = self._begun(Kind.DELETE)
+        self.unknown_deletes = Begun(
+            (ANY, op) for op in operations if op.kind is Kind.DELETE and op.outcome is Outcome.UNKNOWN
+        )
+
+    def version_of(self, operation: Operation) -> Version | None:
+        if operation.version is not None or operation.value is None:
+            return operation.version
+        return self._versions.get(operation.value)
+
+    def _begun(self, kind: Kind) -> Begun:
+        return Begun(
+            (self.version_of(op) or ANY, op)
+            for op in self.operations
+            if op.kind is kind and op.outcome is not Outcome.NOT_DONE
+        )
