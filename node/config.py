@@ -105,6 +105,22 @@ class Config:
         above=0,
     )
 
+    hint_max_age: float = setting(
+        10_800.0,
+        "How long a write is kept for a replica that missed it; then only a comparison brings it there.",
+        unit="seconds",
+        above=0,
+    )
+    hint_max_bytes: int = setting(
+        256 * MIB, "What a node keeps at most for one replica that misses writes.", unit="bytes", least=0
+    )
+    hint_rate: int = setting(
+        4 * MIB,
+        "Bytes a second at most that a node brings to replicas that missed them; 0 for no limit.",
+        unit="bytes",
+        least=0,
+    )
+
     log_level: Level = setting(Level.INFO, "The least level that is logged.")
 
     def __post_init__(self) -> None:

@@ -113,6 +113,11 @@ class Event(Enum):
     QUORUM_FAILED = EventSpec(
         "quorum.failed", Level.WARNING, {"operation": str, "key": str, "reason": str, "maybe_applied": bool}
     )
+    HINT_STORED = EventSpec("hint.stored", Level.INFO, {"member": str, "hints": int, "bytes": int})
+    HINT_REPLAYED = EventSpec(
+        "hint.replayed", Level.INFO, {"member": str, "keys": int, "bytes": int, "after_s": float}
+    )
+    HINT_DROPPED = EventSpec("hint.dropped", Level.WARNING, {"member": str, "hints": int, "reason": str})
     CLOCK_SKEW = EventSpec(
         "clock.skew", Level.WARNING, {"skew_s": float, "limit_s": float, "reason": str}, {"member": str}
     )

@@ -119,6 +119,10 @@ class Gossiping:
     def say(self, **changes: Unpack[OwnChanges]) -> None:
         self._perform(self._gossip.update_self(self._clock.monotonic(), **changes))
 
+    def say_condition(self) -> None:
+        """Say how this node's data stands now, rather than at the next heartbeat."""
+        self.say(condition=self._condition())
+
     def leave(self) -> None:
         """Ask to be taken out of the ring; once out, this node's status becomes LEFT."""
         self._leaving = True

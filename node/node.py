@@ -38,6 +38,7 @@ from .quorum.pipes import Pipes
 from .quorum.replica import Replica
 from .quorum.replicas import Replicas
 from .quorum.skew_guard import SkewGuard
+from .repair.hints import Hints, make_hints
 from .routes import register_routes
 from .status import ClusterView
 from .steward import Steward, StewardSettings
@@ -112,6 +113,7 @@ class Node:
         self._steward = self._make_steward()
         self._replica = Replica(ports.engine, self.epochs, self._load)
         self._pipes = Pipes(self._fenced, self._replica, config.rpc_timeout)
+        self._hints = self._make_hints()
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
         self._joining = self._make_joining(place)
@@ -147,6 +149,7 @@ class Node:
             await self.gossiping.farewell()
         await self._tasks.close()
         await self._pipes.close()
+        self._hints.keeping.write()
         await self.epochs.close()
 
     # --- how the parts hang together ---
@@ -157,6 +160,7 @@ class Node:
             self._begun = True
             self._tasks.spawn(self.gossiping.run())
             self._tasks.spawn(self._steward.run())
+            self._tasks.spawn(self._hints.run())
 
     def _on_epoch(self, epoch: Epoch) -> None:
         self._begin()
@@ -188,7 +192,7 @@ class Node:
 
     def _condition(self) -> Condition:
         """What gossip tells of this node's data, disk and clock."""
-        return Condition(clock_off_ms=self._skew_guard.off_ms())
+        return Condition(hints=self._hints.waiting(), clock_off_ms=self._skew_guard.off_ms())
 
     # --- making the larger parts ---
 
@@ -244,9 +248,25 @@ class Node:
             self._log,
         )
 
+    def _make_hints(self) -> Hints:
+        ports = self._ports
+        return make_hints(
+            self.me.identity,
+            self._config,
+            ports.engine,
+            self._fenced,
+            self.epochs,
+            self.gossiping,
+            lambda lacking: None,
+            ports.clock,
+            ports.rng,
+            self._tasks,
+            self._log,
+        )
+
     def _make_coordinator(self) -> Coordinator:
         config = self._config
-        replicas = Replicas(self.me.identity, self._pipes, self.gossiping)
+        replicas = Replicas(self.me.identity, self._pipes, self.gossiping, self._hints.keeping)
         return Coordinator(
             self.me,
             self.epochs,

@@ -2,13 +2,15 @@
 
 Asked of the best-ranked replicas, answered when each live ring has r replies under one epoch and the newest
 version among them is known to be on w replicas of each ring; otherwise it is written back first, so that what
-was read once is never unread. Nothing found anywhere is answered at once.
+was read once is never unread. Nothing found anywhere is answered at once. A replica that is seen to be behind
+although enough others are not is given what was answered, without anyone waiting for it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...identity import Identity
@@ -108,6 +110,8 @@ class _Question:
 
     def _on_reply(self, replica: Identity, outcome: Outcome) -> None:
         if not self._attempt.running:
+            if self.answer is not None and isinstance(outcome, ReadResult):
+                self._repair(self.answer.entry, {replica: outcome.entry})
             return
         if isinstance(outcome, ReadResult):
             self._tally.reply(replica, outcome.entry)
@@ -130,12 +134,26 @@ class _Question:
         newest = self._tally.newest
         if newest is None or self._tally.settled(newest):
             self._answer(newest)
+            self._repair(newest, self._tally.replies)
         else:
             self._write_back(newest)
 
     def _answer(self, entry: Entry | None) -> None:
         self.answer = _Answer(entry)
         self._attempt.decide()
+
+    def _repair(self, answered: Entry | None, replies: Mapping[Identity, Entry | None]) -> None:
+        """Bring those that replied with less than the answer up to it, in the background."""
+        if answered is None or not self._tally.holders or self._settled_deletion(answered):
+            return
+        merge = Merge(self._key, answered, MergeKind.REPAIR)
+        for replica, held in replies.items():
+            if held is None or held.version < answered.version:
+                self._replicas.submit_aside(replica, self._epoch.stamp, merge)
+
+    def _settled_deletion(self, entry: Entry) -> bool:
+        """Whether a replica that holds nothing may be right to: it has purged this tombstone already."""
+        return entry.tombstone and entry.version.timestamp <= self._epoch.record.floor
 
     def _write_back(self, entry: Entry) -> None:
         self._writing_back = entry

@@ -1,4 +1,6 @@
-"""The replicas as a coordinator sees them: who is worth asking, in which order, and the pipes to them."""
+"""The replicas as a coordinator sees them: who is worth asking, in which order, the pipes to them, and the hints
+kept for those that missed something.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,13 @@ from ...identity import Identity
 from ...membership.record import LoadReport
 from ...ring.epoch import EpochStamp
 from ..messages import Merge, Read
-from .pipes import OnOutcome, Pipes
+from .missed import HintKeeper
+from .pipes import OnOutcome, Outcome, Pipes
 from .ranking import rank
 from .tally import Requirement
+
+MAX_ASIDE = 1000
+"""Repairs under way that nobody waits for; what comes beyond that is left to anti-entropy."""
 
 
 class LiveView(Protocol):
@@ -24,10 +30,12 @@ class LiveView(Protocol):
 
 
 class Replicas:
-    def __init__(self, me: Identity, pipes: Pipes, view: LiveView) -> None:
+    def __init__(self, me: Identity, pipes: Pipes, view: LiveView, hints: HintKeeper) -> None:
         self.me = me
+        self.hints = hints
         self._pipes = pipes
         self._view = view
+        self._aside = 0
 
     def usable(self, replica: Identity) -> bool:
         return replica == self.me or not self._view.is_down(replica)
@@ -51,3 +59,12 @@ class Replicas:
         self, replica: Identity, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome
     ) -> None:
         self._pipes.to(replica).submit(epoch, operation, on_outcome)
+
+    def submit_aside(self, replica: Identity, epoch: EpochStamp, repair: Merge) -> None:
+        """Submit what nobody waits for; left undone when too much of it is under way already."""
+        if self._aside < MAX_ASIDE and self.usable(replica):
+            self._aside += 1
+            self.submit(replica, epoch, repair, self._done_aside)
+
+    def _done_aside(self, replica: Identity, outcome: Outcome) -> None:
+        self._aside -= 1

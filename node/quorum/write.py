@@ -2,7 +2,8 @@
 
 It goes to every replica of every live ring at once and is acknowledged when each live ring has its w
 acknowledgements under one epoch. Whatever is tried again is the same version: a second version would order one
-write twice. Once any replica may have applied it, a failure says so.
+write twice. Once any replica may have applied it, a failure says so. Replicas that missed a write which was
+acknowledged get a hint, which never counts.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..operations import Consistency, WriteResult
 from ..storage.engine import Entry
 from .attempt import Attempt, Ended
 from .consistency import plan_write
+from .missed import Missed
 from .pipes import Outcome, Undelivered
 from .replicas import Replicas
 from .tally import WriteTally, replicas_of
@@ -83,11 +85,14 @@ class WriteFlow:
         if (short := self._replicas.short_of(plan.acknowledgements)) is not None:
             raise self._failure(short)
         tally = WriteTally(plan.acknowledgements)
+        missed = Missed(self._replicas.hints, merge.key, merge.entry)
         troubles: list[str] = []
         with Attempt(self._epochs, self._deadline_s) as attempt:
 
             def on_outcome(replica: Identity, outcome: Outcome) -> None:
                 self._count(tally, replica, outcome, troubles)
+                if not isinstance(outcome, MergeResult):
+                    missed.by(replica)
                 if tally.reached or tally.hopeless:
                     attempt.decide()
 
@@ -97,7 +102,10 @@ class WriteFlow:
                     self._replicas.submit(replica, epoch.stamp, merge, on_outcome)
                 else:
                     tally.fail(replica)
+                    missed.by(replica)
             ended = await attempt.ended()
+        if tally.reached and ended is Ended.DECIDED:
+            missed.acknowledged()
         return tally, ended, "; ".join(dict.fromkeys(troubles)) or "the others did not answer"
 
     def _count(self, tally: WriteTally, replica: Identity, outcome: Outcome, troubles: list[str]) -> None:

@@ -35,6 +35,7 @@ from covey.node.quorum.replica import Replica
 from covey.node.quorum.replicas import Replicas
 from covey.node.quorum.version import Version
 from covey.node.storage.engine import Entry
+from covey.node.storage.hints import Hint
 from covey.node.storage.memory import MemoryEngine
 from covey.ring import EpochRecord
 from tests.simulation.network import Network, SimulatedTransport
@@ -60,6 +61,16 @@ class Lines(EventLog):
         return [fields for logged, fields in self.lines if logged is event]
 
 
+class KeptHints:
+    """Where a coordinator leaves its hints."""
+
+    def __init__(self) -> None:
+        self.kept: list[Hint] = []
+
+    def keep(self, to: Identity, key: bytes, entry: Entry) -> None:
+        self.kept.append(Hint(to, key, entry))
+
+
 class Station:
     def __init__(self, stations: Stations, me: Identity) -> None:
         self.me = me
@@ -78,7 +89,8 @@ class Station:
         self.load = LoadMeter(self.clock)
         self.replica = Replica(self.engine, self.epochs, self.load)
         self.pipes = Pipes(self.fenced, self.replica, RPC_TIMEOUT_S)
-        self.replicas = Replicas(me, self.pipes, stations)
+        self.hints = KeptHints()
+        self.replicas = Replicas(me, self.pipes, stations, self.hints)
         self.agreement = Agreement(
             self.peers,
             self.epochs,

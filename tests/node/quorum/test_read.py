@@ -189,6 +189,62 @@ async def test_when_the_epoch_moves_on_what_was_read_is_discarded() -> None:
     assert await task == entry(2)
 
 
+# --- replicas that are seen to be behind ---
+
+ALL_THREE = record(ring(1, 2, 3, quorums=Quorums(3, 2, 3)))
+"""Reads ask all three; two suffice to hold what is returned."""
+
+
+@pytest.mark.parametrize("behind", [entry(1), None])
+@in_virtual_time
+async def test_a_replica_that_replied_with_less_is_given_the_answer(behind: Entry | None) -> None:
+    stations = await stations_at(ALL_THREE, n1=entry(2), n2=entry(2), **({"n3": behind} if behind else {}))
+    assert await read(stations) == entry(2)
+    await asyncio.sleep(0.05)
+    assert held(stations) == [entry(2)] * 3
+
+
+@in_virtual_time
+async def test_nobody_waits_for_that() -> None:
+    stations = await stations_at(ALL_THREE, n1=entry(2), n2=entry(2), n3=entry(1))
+    stations.network.lose(merges_to("n3"))
+    assert await read(stations) == entry(2)
+    assert now() < 0.02
+
+
+@in_virtual_time
+async def test_one_that_replies_after_the_answer_is_given_it_too() -> None:
+    stations = await stations_at(n1=entry(2), n2=entry(2), n3=entry(1))
+    slower, slow = stations.network.hold_replies(data_to("n3")), stations.network.hold_replies(data_to("n2"))
+    task = asyncio.get_running_loop().create_task(read(stations))
+    await asyncio.sleep(0.15)
+    slow.release()
+    assert await task == entry(2)
+    slower.release()
+    await asyncio.sleep(0.05)
+    assert held(stations) == [entry(2)] * 3
+
+
+@in_virtual_time
+async def test_only_under_the_epoch_of_the_read() -> None:
+    stations = await stations_at(ALL_THREE, n1=entry(2), n2=entry(2), n3=entry(1))
+    on_its_way = stations.network.hold(merges_to("n3"))
+    assert await read(stations) == entry(2)
+    await stations.adopt(following(ALL_THREE))
+    on_its_way.release()
+    await asyncio.sleep(0.5)
+    assert held(stations) == [entry(2), entry(2), entry(1)]
+
+
+@in_virtual_time
+async def test_a_settled_tombstone_is_not_given_to_who_may_have_purged_it() -> None:
+    settled = record(ring(1, 2, 3, quorums=Quorums(3, 2, 3)), floor=2)
+    stations = await stations_at(settled, n1=entry(2, None), n2=entry(2, None))
+    assert await read(stations) == entry(2, None)
+    await asyncio.sleep(0.05)
+    assert held(stations) == [entry(2, None), entry(2, None), None]
+
+
 versions = st.lists(st.none() | st.integers(1, 3), min_size=3, max_size=3)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,8 @@ from covey.node.messages import DataBatch
 from covey.node.operations import QUORUM, Consistency, Level, WriteResult
 from covey.node.quorum.consistency import plan_write
 from covey.node.quorum.write import WriteFlow
-from covey.ring import EpochRecord
+from covey.node.storage.encoding import pack, stored_key
+from covey.ring import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring
@@ -214,6 +216,116 @@ async def test_a_disk_that_fails_under_the_write_may_have_kept_it() -> None:
     station.flushes.set()
     assert (await failing).maybe_applied
     assert holders(stations) == ["n1"]
+
+
+# --- hints for replicas that missed it ---
+
+
+def hinted(stations: Stations) -> list[str]:
+    """For whom the write was kept, in the order it was."""
+    assert {(hint.key, hint.entry) for hint in stations[CLIENT_AT].hints.kept} <= {(KEY, entry(1))}
+    return [hint.to.name for hint in stations[CLIENT_AT].hints.kept]
+
+
+@in_virtual_time
+async def test_a_replica_that_is_down_gets_a_hint() -> None:
+    stations = await stations_at()
+    stations.kill(C)
+    await write(stations)
+    assert hinted(stations) == ["n3"]
+
+
+@in_virtual_time
+async def test_so_does_one_that_fails_at_once_or_long_after_the_acknowledgement() -> None:
+    stations = await stations_at(record(ring(1, 2, 3, 4, quorums=Quorums(4, 2, 3))))
+    stations.kill(B, noticed=False)
+    stations.network.lose(data_to("n3"))
+    began_s = asyncio.get_running_loop().time()
+    await write(stations)
+    assert asyncio.get_running_loop().time() - began_s < 0.05
+    await asyncio.sleep(1)
+    assert hinted(stations) == ["n2", "n3"]
+
+
+@in_virtual_time
+async def test_one_whose_disk_cannot_apply_it_gets_a_hint() -> None:
+    stations = await stations_at()
+    stored = stored_key(KEY)
+    stations[C].engine._memory._rows[stored] = pack(stored, entry(0))[:-1] + b"?"
+    await write(stations)
+    await asyncio.sleep(0.1)
+    assert hinted(stations) == ["n3"]
+
+
+@in_virtual_time
+async def test_while_the_ring_changes_replicas_of_either_ring_do() -> None:
+    stations = await stations_at(CHANGING)
+    stations.kill(B)
+    stations.kill(WHO[3])
+    await write(stations)
+    assert hinted(stations) == ["n2", "n4"]
+
+
+@in_virtual_time
+async def test_replicas_that_took_it_get_none_however_late_they_answer() -> None:
+    stations = await stations_at()
+    slow = stations.network.hold(data_to("n3"))
+    await write(stations)
+    slow.release()
+    await asyncio.sleep(1)
+    assert hinted(stations) == []
+
+
+@in_virtual_time
+async def test_a_write_that_is_not_acknowledged_leaves_none() -> None:
+    stations = await stations_at(CHANGING)
+    stations.network.lose(data_to("n4", "n5"))
+    stations.kill(B)
+    assert (await failure(stations)).maybe_applied
+    await asyncio.sleep(1)
+    assert hinted(stations) == []
+
+
+@in_virtual_time
+async def test_a_hint_does_not_count_towards_w() -> None:
+    stations = await stations_at()
+    stations.kill(B, noticed=False)
+    stations.kill(C, noticed=False)
+    await failure(stations)
+    assert hinted(stations) == []
+
+
+@in_virtual_time
+async def test_nor_does_a_weak_acknowledgement_spare_the_others_theirs() -> None:
+    stations = await stations_at()
+    stations.kill(B)
+    stations.kill(C)
+    await write(stations, Consistency(Level.ONE))
+    assert hinted(stations) == ["n2", "n3"]
+
+
+@in_virtual_time
+async def test_what_failed_under_an_earlier_epoch_gets_none() -> None:
+    """Under epoch 1, n2 and n3 were silent; under epoch 2 all of n1, n4 and n5 took the write."""
+    stations = await stations_at()
+    stations.network.lose(data_to("n2", "n3"))
+    task = asyncio.get_running_loop().create_task(write(stations))
+    await asyncio.sleep(0.05)
+    await stations.adopt(replace(STABLE, number=2, owners=ring(1, 4, 5)))
+    await task
+    await asyncio.sleep(1)
+    assert hinted(stations) == []
+
+
+@in_virtual_time
+async def test_an_attempt_that_failed_leaves_none_though_the_next_one_succeeds() -> None:
+    stations = await stations_at()
+    closed = stations.network.refuse(data_to("n2", "n3"))
+    task = asyncio.get_running_loop().create_task(write(stations))
+    await asyncio.sleep(0.1)
+    closed()
+    await task
+    assert hinted(stations) == []
 
 
 faults = st.sampled_from(["fine", "lost", "reply lost", "refused", "stopping"])

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from covey.node.messages import DataBatch, Merge, MergeKind
+from covey.node.quorum import replicas
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.rings import identities, record, ring
+from tests.support.stations import Stations, entry
+
+WHO = identities(2)
+ME, OTHER = WHO
+STABLE = record(ring(1, 2))
+
+
+async def with_repairs(stations: Stations, *keys: bytes) -> None:
+    await stations.adopt(STABLE)
+    for key in keys:
+        repair = Merge(key, entry(1), MergeKind.REPAIR)
+        stations[ME].replicas.submit_aside(OTHER, STABLE.stamp, repair)
+
+
+def taken(stations: Stations) -> list[bytes]:
+    return [key for key in (b"a", b"b", b"c") if stations[OTHER].engine.get(key) is not None]
+
+
+@in_virtual_time
+async def test_so_many_repairs_are_under_way_aside_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicas, "MAX_ASIDE", 2)
+    stations = Stations(*WHO)
+    await with_repairs(stations, b"a", b"b", b"c")
+    await asyncio.sleep(0.1)
+    assert taken(stations) == [b"a", b"b"]
+    await with_repairs(stations, b"c")
+    await asyncio.sleep(0.1)
+    assert taken(stations) == [b"a", b"b", b"c"]
+
+
+@in_virtual_time
+async def test_a_replica_that_is_down_is_left_alone() -> None:
+    stations = Stations(*WHO)
+    stations.down.add(OTHER)
+    sent = stations.network.hold(lambda message: isinstance(message.request.body, DataBatch))
+    await with_repairs(stations, b"a")
+    await asyncio.sleep(0.1)
+    assert sent.held == []

@@ -1,0 +1,257 @@
+"""Replay: which hints go where, when they are forgotten, and how gently."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from covey.identity import Identity
+from covey.node.events import Event
+from covey.node.messages import DataBatch, MergeKind
+from covey.node.repair import hint_replay
+from covey.node.repair.hint_keeping import FOREIGN, HintKeeping
+from covey.node.repair.hint_log import HintLog
+from covey.node.repair.hint_replay import BACKOFF_S, HintReplay
+from covey.node.storage.encoding import pack, stored_key
+from covey.node.storage.hints import NOTHING, Hint, HintStore
+from covey.node.storage.memory import MemoryEngine
+from covey.node.throttle import Throttle
+from covey.ring import EpochRecord
+from tests.simulation.cluster import SimulatedClock
+from tests.simulation.network import Message
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.rings import following, identities, record, ring
+from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
+
+WHO = identities(4)
+ME, A, _, OUTSIDER = WHO
+STABLE = record(ring(1, 2, 3))
+
+
+class Replaying:
+    """Hints kept at n1 for others, and what n1 would do with them."""
+
+    def __init__(self, stations: Stations, rate: float = 0) -> None:
+        self.stations = stations
+        station = stations[ME]
+        self.lines = station.log
+        self.store = HintStore(MemoryEngine(), 1 << 30)
+        self.lacking: list[Identity] = []
+        clock = SimulatedClock()
+        log = HintLog(clock, station.log)
+        keeping = HintKeeping(ME, self.store, self.lacking.append, log)
+        self.replay = HintReplay(
+            self.store,
+            keeping,
+            station.fenced,
+            station.epochs,
+            stations.is_down,
+            Throttle(clock, rate),
+            clock,
+            random.Random(1),
+            RPC_TIMEOUT_S,
+            log,
+        )
+
+    def begin(self, to: Identity = A) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(self.replay.run(to))
+
+
+async def replaying(at: EpochRecord = STABLE, rate: float = 0) -> Replaying:
+    stations = Stations(*WHO)
+    await stations.adopt(at)
+    return Replaying(stations, rate)
+
+
+def hints(to: Identity = A, count: int = 3, number: int = 5, value: bytes = b"v") -> list[Hint]:
+    return [Hint(to, b"k%d" % key, entry(number, value)) for key in range(count)]
+
+
+def batches_to(sent: list[Message], name: str) -> Callable[[Message], bool]:
+    """Keeps what is sent there, and concerns none of it."""
+
+    def seen(message: Message) -> bool:
+        if message.target == name and isinstance(message.request.body, DataBatch):
+            sent.append(message)
+        return False
+
+    return seen
+
+
+def sends_data(message: Message) -> bool:
+    return isinstance(message.request.body, DataBatch)
+
+
+@in_virtual_time
+async def test_the_destination_gets_what_it_missed_with_the_original_versions_and_it_is_forgotten() -> None:
+    there = await replaying()
+    there.store.add(hints())
+    await there.replay.run(A)
+    for hint in hints():
+        assert there.stations[A].engine.get(hint.key) == hint.entry
+    assert there.store.kept(A) == NOTHING
+    assert [
+        (line["member"], line["keys"], line["bytes"]) for line in there.lines.of(Event.HINT_REPLAYED)
+    ] == [("n2", 3, 9)]
+
+
+@in_virtual_time
+async def test_it_goes_under_the_current_epoch_as_the_write_that_it_was() -> None:
+    there = await replaying()
+    there.store.add(hints())
+    await there.stations.adopt(following(STABLE))
+    sent: list[Message] = []
+    there.stations.network.lose(batches_to(sent, "n2"))
+    await there.replay.run(A)
+    [message] = sent
+    assert isinstance(message.request.body, DataBatch)
+    assert message.request.body.epoch == following(STABLE).stamp
+    assert {operation.kind for operation in message.request.body.operations} == {MergeKind.WRITE}  # type: ignore[union-attr]
+
+
+@in_virtual_time
+async def test_a_newer_version_that_stands_there_is_an_answer() -> None:
+    there = await replaying()
+    there.stations[A].hold((b"k0", entry(9)))
+    there.store.add(hints())
+    await there.replay.run(A)
+    assert there.stations[A].engine.get(b"k0") == entry(9)
+    assert there.store.kept(A) == NOTHING
+
+
+@in_virtual_time
+async def test_what_is_refused_at_the_floor_is_discarded() -> None:
+    there = await replaying(record(ring(1, 2, 3), floor=5))
+    there.store.add([*hints(number=5), *hints(count=1, number=6)])
+    await there.replay.run(A)
+    assert there.stations[A].engine.get(b"k0") == entry(6)
+    assert there.stations[A].engine.get(b"k1") is None
+    assert there.store.kept(A) == NOTHING
+
+
+@in_virtual_time
+async def test_keys_that_the_destination_is_no_replica_of_are_discarded_unsent() -> None:
+    there = await replaying()
+    there.store.add(hints(OUTSIDER))
+    await there.replay.run(OUTSIDER)
+    assert there.stations[OUTSIDER].engine.get(b"k0") is None
+    assert there.store.kept(OUTSIDER) == NOTHING
+    assert [line["reason"] for line in there.lines.of(Event.HINT_DROPPED)] == [FOREIGN]
+    assert there.lacking == []
+
+
+@in_virtual_time
+async def test_a_successor_is_a_replica() -> None:
+    there = await replaying(record(ring(1, 2, 3), ring(1, 2, 4)))
+    there.store.add(hints(OUTSIDER))
+    await there.replay.run(OUTSIDER)
+    assert there.stations[OUTSIDER].engine.get(b"k0") == entry(5)
+
+
+@in_virtual_time
+async def test_a_hint_replaced_while_its_batch_is_under_way_is_delivered_too() -> None:
+    there = await replaying()
+    there.store.add(hints())
+    on_the_way = there.stations.network.hold_replies(sends_data)
+    task = there.begin()
+    await asyncio.sleep(0.05)
+    there.store.add(hints(count=1, number=7))
+    on_the_way.release()
+    await task
+    assert there.stations[A].engine.get(b"k0") == entry(7)
+    assert there.store.kept(A) == NOTHING
+
+
+@in_virtual_time
+async def test_what_got_no_answer_is_kept_and_tried_again_after_longer_and_longer_pauses() -> None:
+    there = await replaying()
+    there.store.add(hints())
+    loop = asyncio.get_running_loop()
+    tries: list[float] = []
+
+    def refused(message: Message) -> bool:
+        if sends_data(message):
+            tries.append(loop.time())
+        return sends_data(message)
+
+    open_again = there.stations.network.refuse(refused)
+    task = there.begin()
+    await asyncio.sleep(15)
+    pauses = [later - earlier for earlier, later in pairwise(tries[:5])]
+    assert len(pauses) == 4
+    for number, pause_s in enumerate(pauses):
+        assert 0.5 * BACKOFF_S[0] * 2**number <= pause_s < 1.5 * BACKOFF_S[0] * 2**number + 0.1
+    assert there.store.kept(A).hints == 3
+    open_again()
+    await task
+    assert there.store.kept(A) == NOTHING
+
+
+@in_virtual_time
+async def test_what_could_not_be_applied_there_is_kept_and_the_rest_forgotten() -> None:
+    there = await replaying()
+    there.store.add(hints())
+    _damage(there, b"k1")
+    task = there.begin()
+    await asyncio.sleep(0.05)
+    assert [hint.key for hint in there.store.page(A, None, 10, 1000).hints] == [b"k1"]
+    assert there.stations[A].engine.get(b"k0") == entry(5)
+    task.cancel()
+
+
+def _damage(there: Replaying, key: bytes) -> None:
+    """Let the destination hold an entry that does not match its checksum."""
+    stored = stored_key(key)
+    packed = pack(stored, entry(1))
+    there.stations[A].engine._memory._rows[stored] = packed[:-1] + b"?"
+
+
+@in_virtual_time
+async def test_a_destination_at_another_epoch_is_told_of_it_and_served() -> None:
+    there = await replaying()
+    there.store.add(hints())
+    await there.stations.adopt(following(STABLE), ME)
+    await there.replay.run(A)
+    assert there.stations[A].epochs.number == 2
+    assert there.store.kept(A) == NOTHING
+
+
+@in_virtual_time
+async def test_it_stops_when_the_destination_is_down_again_and_keeps_the_rest() -> None:
+    there = await replaying()
+    there.store.add(hints())
+    there.stations.kill(A, noticed=False)
+    task = there.begin()
+    await asyncio.sleep(0.1)
+    there.stations.down.add(A)
+    await task
+    assert there.store.kept(A).hints == 3
+    assert there.lines.of(Event.HINT_REPLAYED) == []
+
+
+@in_virtual_time
+async def test_one_batch_is_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hint_replay, "BATCH_HINTS", 2)
+    there = await replaying()
+    there.store.add(hints(count=6))
+    hold = there.stations.network.hold_replies(sends_data)
+    task = there.begin()
+    await asyncio.sleep(0.1)
+    assert len(hold.held) == 1
+    assert sum(there.stations[A].engine.get(hint.key) is not None for hint in hints(count=6)) == 2
+    hold.release()
+    await task
+    assert there.store.kept(A) == NOTHING
+
+
+@in_virtual_time
+async def test_no_more_bytes_a_second_go_than_allowed() -> None:
+    there = await replaying(rate=100_000)
+    there.store.add(hints(count=100, value=b"x" * 10_000))
+    await there.replay.run(A)
+    assert asyncio.get_running_loop().time() == pytest.approx(10, rel=0.05)
+    assert there.store.kept(A) == NOTHING

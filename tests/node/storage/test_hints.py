@@ -1,0 +1,213 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from covey.identity import Identity
+from covey.node.errors import StorageFailed
+from covey.node.quorum.version import COUNTER_BITS, Version
+from covey.node.storage.engine import Engine, Entry
+from covey.node.storage.hints import NAME_PREFIX, NOTHING, Hint, HintStore, Kept
+from covey.node.storage.memory import MemoryEngine
+from covey.node.storage.store_engine import StoreEngine
+from covey.ring.hashing import token_of
+
+PLENTY = 1 << 30
+A, B = Identity("a", 1), Identity("b", 1)
+A_AGAIN = Identity("a", 2)
+"""The same name on another disk."""
+KEYS = sorted((b"key%d" % number for number in range(20)), key=token_of)
+
+
+def entry_at(wall_ms: int, value: bytes | None = b"value") -> Entry:
+    return Entry(Version(wall_ms << COUNTER_BITS, 7, 1), value)
+
+
+def hint(to: Identity = A, key: bytes = b"k", wall_ms: int = 1, value: bytes | None = b"value") -> Hint:
+    return Hint(to, key, entry_at(wall_ms, value))
+
+
+def all_for(store: HintStore, to: Identity = A) -> list[Hint]:
+    return list(store.page(to, None, 1000, PLENTY).hints)
+
+
+def damage(engine: Engine, number: int = 0) -> None:
+    """Flip a bit in the row of this number."""
+    name, packed = list(engine.rows(NAME_PREFIX))[number]
+    engine.put_rows([(name, packed[:-1] + bytes([packed[-1] ^ 1]))])
+
+
+@pytest.fixture
+def store(engine: StoreEngine) -> HintStore:
+    return HintStore(engine, PLENTY)
+
+
+def test_they_are_kept_apart_for_each_identity(store: HintStore) -> None:
+    store.add([hint(A), hint(B), hint(A_AGAIN)])
+    assert (all_for(store, A), all_for(store, B), all_for(store, A_AGAIN)) == (
+        [hint(A)],
+        [hint(B)],
+        [hint(A_AGAIN)],
+    )
+    assert sorted(store.destinations()) == [A, A_AGAIN, B]
+
+
+def test_a_delete_is_kept_like_a_value(store: HintStore) -> None:
+    store.add([hint(value=None), hint(key=b"empty", value=b"")])
+    assert sorted(all_for(store)) == [hint(key=b"empty", value=b""), hint(value=None)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_the_newest_write_of_a_key_is_the_one_that_is_kept(store: HintStore, together: bool) -> None:
+    writes = [hint(wall_ms=2), hint(wall_ms=3, value=b"newest"), hint(wall_ms=1)]
+    for batch in [writes] if together else [[write] for write in writes]:
+        assert store.add(batch) == []
+    assert all_for(store) == [hint(wall_ms=3, value=b"newest")]
+    assert store.kept(A).hints == 1
+
+
+def test_all_of_a_call_are_one_write() -> None:
+    engine = MemoryEngine()
+    HintStore(engine, PLENTY).add([hint(A), hint(B), hint(key=b"other")])
+    assert engine.unsynced_batches == 1
+
+
+def test_pages_follow_each_other_in_ring_order(store: HintStore) -> None:
+    store.add([hint(key=key) for key in KEYS])
+    store.add([hint(B, key=key) for key in KEYS])
+    first = store.page(A, None, 8, PLENTY)
+    second = store.page(A, first.next, 8, PLENTY)
+    third = store.page(A, second.next, 8, PLENTY)
+    assert [h.key for page in (first, second, third) for h in page.hints] == KEYS
+    assert (len(first.hints), len(third.hints), third.next) == (8, 4, None)
+
+
+def test_a_page_keeps_to_its_bytes_but_has_at_least_one(store: HintStore) -> None:
+    store.add([hint(key=key, value=b"x" * 100) for key in KEYS])
+    assert len(store.page(A, None, 1000, 400).hints) == 3
+    assert len(store.page(A, None, 1000, 1).hints) == 1
+
+
+def test_what_is_forgotten_is_gone(store: HintStore) -> None:
+    store.add([hint(key=key) for key in KEYS])
+    assert store.forget([hint(key=key) for key in KEYS[:19]]) == 19
+    assert all_for(store) == [hint(key=KEYS[19])]
+    store.forget(all_for(store))
+    assert (store.kept(A), store.destinations()) == (NOTHING, [])
+
+
+def test_a_hint_that_took_the_place_of_the_one_meant_is_not_forgotten(store: HintStore) -> None:
+    store.add([hint(wall_ms=1)])
+    sent = all_for(store)
+    store.add([hint(wall_ms=2)])
+    assert store.forget(sent) == 0
+    assert all_for(store) == [hint(wall_ms=2)]
+    assert store.kept(A).hints == 1
+
+
+def test_forgetting_what_is_not_there_changes_nothing(store: HintStore) -> None:
+    store.add([hint()])
+    assert store.forget([hint(key=b"other"), hint(B)]) == 0
+    assert store.forget([hint(), hint()]) == 1
+    assert store.kept(A) == NOTHING
+
+
+def test_there_is_room_for_so_many_bytes_for_each_destination(engine: StoreEngine) -> None:
+    roomy = HintStore(engine, PLENTY)
+    roomy.add([hint(key=KEYS[0])])
+    store = HintStore(engine, 3 * roomy.kept(A).bytes + 2)
+    refused = store.add([hint(to, key=key) for to in (A, B) for key in KEYS[:5]])
+    assert len(refused) == 4
+    assert (store.kept(A).hints, store.kept(B).hints) == (3, 3)
+    assert {h.to for h in refused} == {A, B}
+
+
+def test_a_newer_write_of_a_kept_key_needs_room_only_for_what_it_is_larger(engine: StoreEngine) -> None:
+    roomy = HintStore(engine, PLENTY)
+    roomy.add([hint(wall_ms=1)])
+    store = HintStore(engine, roomy.kept(A).bytes)
+    assert store.add([hint(wall_ms=2)]) == []
+    assert store.add([hint(wall_ms=3, value=b"larger value")]) == [hint(wall_ms=3, value=b"larger value")]
+    assert all_for(store) == [hint(wall_ms=2)]
+
+
+async def test_counts_are_those_of_the_disk_after_a_restart(
+    open_engine: Callable[..., StoreEngine],
+) -> None:
+    engine = open_engine()
+    store = HintStore(engine, PLENTY)
+    store.add([hint(key=key, wall_ms=5 + number) for number, key in enumerate(KEYS)])
+    store.add([hint(B), hint(key=KEYS[3], wall_ms=50, value=b"another value")])
+    store.forget([hint(key=KEYS[1], wall_ms=6)])
+    before = {to: store.kept(to) for to in (A, B, A_AGAIN)}
+    await engine.close()
+    found = HintStore(open_engine(), PLENTY)
+    assert {to: found.kept(to) for to in (A, B, A_AGAIN)} == before
+    assert before[A] == Kept(19, before[A].bytes, oldest_ms=5)
+
+
+def test_they_survive_the_process_without_an_fsync() -> None:
+    engine = MemoryEngine()
+    HintStore(engine, PLENTY).add([hint()])
+    assert all_for(HintStore(engine.crash(keep_unsynced=engine.unsynced_batches), PLENTY)) == [hint()]
+
+
+def test_the_oldest_is_known_and_corrected(store: HintStore) -> None:
+    store.add([hint(key=b"a", wall_ms=7), hint(key=b"b", wall_ms=5), hint(key=b"c", wall_ms=9)])
+    assert store.kept(A).oldest_ms == 5
+    store.forget([hint(key=b"b", wall_ms=5)])
+    store.none_before(A, 7)
+    assert store.kept(A).oldest_ms == 7
+    store.none_before(B, 7)
+    assert store.kept(B) == NOTHING
+
+
+def test_a_damaged_hint_is_never_given_out_and_can_be_deleted(store: HintStore, engine: StoreEngine) -> None:
+    store.add([hint(key=key) for key in KEYS[:3]])
+    damage(engine, 1)
+    page = store.page(A, None, 10, PLENTY)
+    assert [h.key for h in page.hints] == [KEYS[0], KEYS[2]]
+    assert store.forget((), page.damaged) == 1
+    assert store.page(A, None, 10, PLENTY).damaged == ()
+    assert store.kept(A).hints == 2
+
+
+def test_a_damaged_hint_gives_way_to_any_write(store: HintStore, engine: StoreEngine) -> None:
+    store.add([hint(wall_ms=2)])
+    damage(engine)
+    store.add([hint(wall_ms=1)])
+    assert all_for(store) == [hint(wall_ms=1)]
+    assert store.kept(A).hints == 1
+
+
+def test_a_damaged_hint_counts_as_the_oldest_after_a_restart(store: HintStore, engine: StoreEngine) -> None:
+    store.add([hint(wall_ms=2)])
+    damage(engine)
+    assert HintStore(engine, PLENTY).kept(A).oldest_ms == 0
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x00\x05a", b"\x00\x01a"])
+def test_what_cannot_be_counted_keeps_no_node_from_starting(engine: StoreEngine, rest: bytes) -> None:
+    HintStore(engine, PLENTY).add([hint()])
+    engine.put_rows([(NAME_PREFIX + rest, b"")])
+    assert "is no hint" in HintStore(engine, PLENTY).unreadable
+
+
+def test_hints_that_the_disk_does_not_give_back_are_not_counted(store: HintStore) -> None:
+    store.add([hint(), hint(B)])
+    assert store.lost(A).hints == 1
+    assert (store.kept(A), store.kept(B).hints) == (NOTHING, 1)
+
+
+def test_when_the_disk_fails_the_counts_stay_what_they_were() -> None:
+    engine = MemoryEngine()
+    store = HintStore(engine, PLENTY)
+    store.add([hint()])
+    kept = store.kept(A)
+    engine.break_disk()
+    with pytest.raises(StorageFailed):
+        store.add([hint(key=b"other")])
+    with pytest.raises(StorageFailed):
+        store.forget([hint()])
+    assert store.kept(A) == kept
