@@ -22,8 +22,11 @@ from typing import Protocol
 from ..identity import Identity
 from .errors import DataFolderError
 
-FORMAT = 1
-"""Raised with every change that older versions of covey could not read."""
+FORMAT = 2
+"""Raised with every change that older versions of covey could not read.
+
+Before 2, the engine kept counts and no digests for each segment; it makes the rows anew when it is opened.
+"""
 
 _FORMAT_FILE = "FORMAT"
 _LOCK_FILE = "lock"
@@ -173,6 +176,8 @@ def _check_format(path: Path) -> None:
             f"the data folder {path} was made by a newer version of covey (format {int(text)}, "
             f"this one reads up to {FORMAT}): upgrade covey or choose another folder"
         )
+    elif int(text) < FORMAT:
+        _replace(path / _FORMAT_FILE, f"{FORMAT}\n")
 
 
 def _check_unused(path: Path) -> None:

@@ -34,6 +34,17 @@ class Corruption(StorageFailed):
     """Stored bytes do not match their checksum."""
 
 
+class Quarantined(Corruption):
+    """The key or range lies in a segment that was found damaged and not yet merged from other replicas.
+
+    What this node holds of it is unknown, which is not the same as absent.
+    """
+
+
+class DiskFull(NodeError):
+    """The disk has less free space than is kept in reserve. Nothing was applied, and nothing is broken."""
+
+
 class ClockSkew(NodeError):
     """A timestamp from further ahead than the allowed skew; it is not followed."""
 

@@ -11,6 +11,8 @@ import struct
 import zlib
 from typing import NamedTuple
 
+import mmh3
+
 from ...ring.hashing import TOKEN_SPACE, token_of
 from ...ring.span import Span
 from ..errors import Corruption
@@ -23,6 +25,8 @@ _TOMBSTONE = 1
 _HEADER = struct.Struct(">IBQQI")
 """Checksum, flags; the version's timestamp, disk id and generation. The value follows."""
 _CHECKSUM = struct.Struct(">I")
+_VERSION = struct.Struct(">QQI?")
+"""The version's timestamp, disk id and generation, and whether the entry is a tombstone."""
 
 
 class Stretch(NamedTuple):
@@ -71,10 +75,27 @@ def unpack(stored: bytes, packed: bytes) -> Entry:
     return Entry(Version(timestamp, disk_id, generation), value)
 
 
-def measure(stored: bytes, packed: bytes) -> tuple[bool, int]:
-    """Whether an entry has a value, and its key and value bytes; unverified: damage must stop no count."""
-    has_value = len(packed) >= _HEADER.size and not packed[_CHECKSUM.size] & _TOMBSTONE
-    return has_value, len(stored) - TOKEN_BYTES + max(0, len(packed) - _HEADER.size)
+class Head(NamedTuple):
+    """An entry without its value."""
+
+    version: Version
+    tombstone: bool
+    value_bytes: int
+
+
+def peek(packed: bytes) -> Head | None:
+    """What an entry says of itself, unverified; None when it is cut short."""
+    if len(packed) < _HEADER.size:
+        return None
+    _, flags, timestamp, disk_id, generation = _HEADER.unpack_from(packed)
+    tombstone = bool(flags & _TOMBSTONE)
+    return Head(Version(timestamp, disk_id, generation), tombstone, len(packed) - _HEADER.size)
+
+
+def digest_of(stored: bytes, version: Version, tombstone: bool) -> int:
+    """64 bits that stand for this version of a key; equal on every node that holds it."""
+    digest: int = mmh3.hash64(stored + _VERSION.pack(*version, tombstone), signed=False)[0]
+    return digest
 
 
 def pack_named(name: bytes, value: bytes) -> bytes:

@@ -7,7 +7,7 @@ follows it cannot be separated (nothing else runs on the loop between them). Dur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -54,8 +54,21 @@ class Usage:
     """Key and value bytes of all entries held."""
 
 
+@dataclass(frozen=True, slots=True)
+class TombstonePage:
+    """A bounded part of a range's tombstones, in ring order from the range's beginning."""
+
+    entries: tuple[tuple[bytes, Version], ...]
+    next: Cursor | None
+    """Where to go on; None when the range is exhausted."""
+
+
 class Engine(Protocol):
     """A replica's disk. One caller: the node's event loop.
+
+    Beside the entries it keeps a summary of each segment of the token space (``segments``). A segment whose
+    stored bytes were found damaged is in quarantine: whatever touches it raises Quarantined, until it is
+    replaced or dropped as a whole.
 
     Raises StorageFailed (``..errors``) when it cannot go on: after a failed write or flush it changes nothing
     more, though it still reads; once closed it does neither.
@@ -66,14 +79,15 @@ class Engine(Protocol):
         """The failed write or flush after which nothing is accepted any more."""
 
     def get(self, key: bytes) -> Entry | None:
-        """The entry held for ``key``, verified against its checksum (Corruption otherwise)."""
+        """The entry held for ``key``; raises Quarantined rather than answering from a damaged segment."""
 
     def merge(
         self, entries: Sequence[tuple[bytes, Entry]], meta: Mapping[str, bytes | None] | None = None
     ) -> list[Version]:
         """Keep, for each key, the newer of what is held and what is given; one atomic batch with ``meta``.
 
-        Returns for each entry the version that now stands. ``meta`` values of None delete.
+        Returns for each entry the version that now stands. ``meta`` values of None delete. Raises Quarantined,
+        and has then done nothing, when a key is in quarantine.
         """
 
     def scan(
@@ -88,14 +102,63 @@ class Engine(Protocol):
 
         With ``prefix``, entries whose keys do not start with it are passed over and count a little towards
         ``max_entries``, so that a chunk may be empty although ``next`` says where to go on.
-        Raises Corruption rather than passing over anything it cannot read.
+        Raises Quarantined rather than passing over anything it cannot read; what lies before that comes first.
         """
 
     def size(self, span: TokenRange) -> int:
         """About how many bytes a range holds; cheap, an estimate."""
 
     def drop(self, spans: Sequence[TokenRange], meta: Mapping[str, bytes | None] | None = None) -> None:
-        """Delete every entry of the ranges, in one atomic batch with ``meta``."""
+        """Delete every entry of the ranges, in one atomic batch with ``meta``.
+
+        Segments that lie in the ranges as a whole leave quarantine: that nothing is held of them is known.
+        """
+
+    def replace(self, spans: Sequence[TokenRange], entries: Sequence[tuple[bytes, Entry]]) -> None:
+        """Put these entries, and no others, in the ranges, in one atomic batch.
+
+        Segments that lie in the ranges as a whole leave quarantine. Of entries of one key the newest counts.
+        Raises ValueError for an entry outside the ranges.
+        """
+
+    def digests(self, spans: Sequence[TokenRange]) -> list[int]:
+        """64 bits for each range, equal on replicas that hold the same keys at the same versions in it.
+
+        The XOR over its entries, so that the digests of disjoint ranges make that of all of them together; 0
+        when there are none. Cheap where a range covers segments as a whole. Raises Quarantined.
+        """
+
+    def tombstones(
+        self, span: TokenRange, after: Cursor | None, up_to: int, max_entries: int
+    ) -> TombstonePage:
+        """Tombstones of a range with version timestamps up to ``up_to``; visits only segments that have any.
+
+        A page may be empty although ``next`` says where to go on. Raises Quarantined.
+        """
+
+    def purge(self, tombstones: Sequence[tuple[bytes, Version]]) -> int:
+        """Delete each key whose entry is exactly that tombstone, in one atomic batch; returns how many were.
+
+        Raises Quarantined, and has then done nothing, when a key is in quarantine.
+        """
+
+    def latest_timestamp(self) -> int:
+        """The highest version timestamp ever merged, also if what had it is gone."""
+
+    def quarantine(self, numbers: Sequence[int], reason: str) -> None:
+        """Put segments in quarantine; it outlasts restarts."""
+
+    def quarantined(self) -> tuple[int, ...]:
+        """The segments in quarantine."""
+
+    def watch_quarantine(self, watcher: Callable[[tuple[int, ...], str], None]) -> None:
+        """Call ``watcher`` with the numbers of segments that go into quarantine from now on, and why."""
+
+    def verify(self, number: int, rows_per_step: int) -> Iterator[None]:
+        """Check a segment's entries and that they add up to its summary; else it goes into quarantine.
+
+        Nothing is done before the iterator is advanced; each step looks at so many entries.
+        """
 
     def get_meta(self, name: str) -> bytes | None:
         """A named value of the node's own (agreement state, handoff cursors)."""

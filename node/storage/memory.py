@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sortedcontainers import SortedDict
 
 from ..errors import StorageFailed
-from .encoding import Stretch, following
+from .encoding import Stretch, following, stored_key
 from .store import Batch, Row
 from .store_engine import Durability, StoreEngine
 
@@ -53,6 +53,10 @@ class MemoryEngine(StoreEngine):
         left = self._memory.after_crash(keep_unsynced)
         return MemoryEngine(self._durability, self._on_failure, store=left)
 
+    def flip_bit(self, key: bytes, bit: int = 0) -> None:
+        """Change a bit of what is stored for ``key``, counted from the end, behind the engine's back."""
+        self._memory.flip_bit(stored_key(key), bit)
+
     def break_disk(self) -> None:
         """Let every write and flush from now on fail."""
         self._memory.broken = True
@@ -82,6 +86,9 @@ class MemoryStore:
         for key in self._rows.irange(stretch.begin, stretch.end, inclusive=(True, False)):
             yield key, self._rows[key]
 
+    def snapshot(self, stretch: Stretch) -> Iterator[Row]:
+        return iter(list(self.rows(stretch)))
+
     def read_named(self, name: bytes) -> bytes | None:
         value: bytes | None = self._named.get(name)
         return value
@@ -97,6 +104,8 @@ class MemoryStore:
         for stretch in batch.erased:
             for key in [key for key, _ in self.rows(stretch)]:
                 undo.rows[key] = _put(self._rows, key, None)
+        for key in batch.deleted:
+            undo.rows.setdefault(key, _put(self._rows, key, None))
         for key, value in batch.puts:
             replaced = _put(self._rows, key, value)
             undo.rows.setdefault(key, replaced)
@@ -126,6 +135,11 @@ class MemoryStore:
         left = MemoryStore(self._sleep, self._flush_latency_s)
         left._rows, left._named = self._rows, self._named
         return left
+
+    def flip_bit(self, key: bytes, bit: int) -> None:
+        damaged = bytearray(self._rows[key])
+        damaged[-1 - bit // 8 % len(damaged)] ^= 1 << bit % 8
+        self._rows[key] = bytes(damaged)
 
     def _raise_if_broken(self) -> None:
         if self.broken:

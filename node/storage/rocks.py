@@ -76,6 +76,9 @@ class RocksStore:
     def rows(self, stretch: Stretch) -> Iterator[Row]:
         return _rows(self._entries, stretch)
 
+    def snapshot(self, stretch: Stretch) -> Iterator[Row]:
+        return _rows(self._entries, stretch)  # an iterator of RocksDB keeps seeing what it saw when it began
+
     def read_named(self, name: bytes) -> bytes | None:
         return _read(self._named, name)
 
@@ -89,6 +92,8 @@ class RocksStore:
         changes = WriteBatch(raw_mode=True)
         for stretch in batch.erased:
             self._erase(changes, stretch)
+        for key in batch.deleted:
+            changes.delete(key)
         for key, value in batch.puts:
             changes.put(key, value)
         for name, named in batch.named:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...ring.span import Span
-from .encoding import Stretch, encode_token, key_in, stretches, token_in, unpack
-from .engine import Chunk, Cursor, Entry
-from .store import Row, Store
+from ..errors import Quarantined
+from ..quorum.version import Version
+from .encoding import Stretch, encode_token, key_in, stretches, token_in
+from .engine import Chunk, Cursor, Entry, TombstonePage
+from .reads import Reads
+from .segments import clip, within
+from .store import Row
+from .summary import Summaries
 
 _PASSED_OVER_PER_ENTRY = 16
-"""How many keys without the wanted prefix weigh as much as one entry that has it."""
+"""How many entries that are not wanted weigh as much as one that is."""
 
 
 def remaining(span: Span, after: Cursor | None) -> list[Stretch]:
@@ -26,28 +31,59 @@ def remaining(span: Span, after: Cursor | None) -> list[Stretch]:
 
 
 def gather(
-    store: Store, span: Span, after: Cursor | None, max_entries: int, max_bytes: int, prefix: bytes
+    reads: Reads, span: Span, after: Cursor | None, max_entries: int, max_bytes: int, prefix: bytes
 ) -> Chunk:
     """The next entries of a span within the bounds (see ``Engine.scan``)."""
     entries: list[tuple[bytes, Entry]] = []
     gathered_bytes = passed_over = 0
     place = after
-    for stored, packed in _rows(store, remaining(span, after)):
-        key = key_in(stored)
-        if len(entries) + passed_over // _PASSED_OVER_PER_ENTRY >= max_entries:
-            return Chunk(tuple(entries), place)
-        if not key.startswith(prefix):
-            passed_over += 1
-        else:
-            entry = unpack(stored, packed)
-            gathered_bytes += len(key) + len(entry.value or b"")
-            if entries and gathered_bytes > max_bytes:
+    try:
+        for stored, packed in _rows(reads, remaining(span, after)):
+            key = key_in(stored)
+            if len(entries) + passed_over // _PASSED_OVER_PER_ENTRY >= max_entries:
                 return Chunk(tuple(entries), place)
-            entries.append((key, entry))
-        place = Cursor(token_in(stored), key)
+            if not key.startswith(prefix):
+                passed_over += 1
+            else:
+                entry = reads.verified(stored, packed)
+                gathered_bytes += len(key) + len(entry.value or b"")
+                if entries and gathered_bytes > max_bytes:
+                    return Chunk(tuple(entries), place)
+                entries.append((key, entry))
+            place = Cursor(token_in(stored), key)
+    except Quarantined:
+        if place == after:
+            raise
+        return Chunk(tuple(entries), place)
     return Chunk(tuple(entries), None)
 
 
-def _rows(store: Store, pieces: list[Stretch]) -> Iterator[Row]:
+def gather_tombstones(
+    reads: Reads, summaries: Summaries, span: Span, after: Cursor | None, up_to: int, max_entries: int
+) -> TombstonePage:
+    """The next tombstones of a span (see ``Engine.tombstones``)."""
+    found: list[tuple[bytes, Version]] = []
+    passed_over = 0
+    place = after
+    for stored, packed in _rows(reads, _with_tombstones(summaries, remaining(span, after))):
+        if len(found) + passed_over // _PASSED_OVER_PER_ENTRY >= max_entries:
+            return TombstonePage(tuple(found), place)
+        place = Cursor(token_in(stored), key_in(stored))
+        entry = reads.verified(stored, packed)
+        if entry.tombstone and entry.version.timestamp <= up_to:
+            found.append((place.key, entry.version))
+        else:
+            passed_over += 1
+    return TombstonePage(tuple(found), None)
+
+
+def _with_tombstones(summaries: Summaries, pieces: list[Stretch]) -> list[Stretch]:
+    """What of the pieces lies in segments that have tombstones."""
+    return [
+        clip(piece, number) for piece in pieces for number in within(piece) if summaries[number].tombstones
+    ]
+
+
+def _rows(reads: Reads, pieces: list[Stretch]) -> Iterator[Row]:
     for piece in pieces:
-        yield from store.rows(piece)
+        yield from reads.rows(piece)

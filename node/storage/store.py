@@ -19,13 +19,14 @@ class Batch:
     """Changes that happen together or not at all. What is erased is erased before anything is put."""
 
     erased: list[Stretch] = field(default_factory=list)
+    deleted: list[bytes] = field(default_factory=list)
     puts: list[Row] = field(default_factory=list)
     named: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     """Named values; None deletes."""
 
     @property
     def empty(self) -> bool:
-        return not (self.erased or self.puts or self.named)
+        return not (self.erased or self.deleted or self.puts or self.named)
 
 
 class Store(Protocol):
@@ -38,6 +39,9 @@ class Store(Protocol):
 
     def rows(self, stretch: Stretch) -> Iterator[Row]:
         """The rows of a stretch as they are now, ascending; to be read before the next change."""
+
+    def snapshot(self, stretch: Stretch) -> Iterator[Row]:
+        """The same, but what is changed while they are read does not show in them."""
 
     def read_named(self, name: bytes) -> bytes | None: ...
 

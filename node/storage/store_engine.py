@@ -1,37 +1,35 @@
-"""The engine, over any store: what versions, checksums, usage and durability mean is said here, once.
+"""The engine, over any store: what versions, checksums, segments and durability mean is said here, once.
 
 What must hold:
 - An entry gives way only to a newer version, whichever comes first.
-- Every change is one batch of the store: entries, the usage they add up to, and named values together.
+- Every change is one batch of the store: entries, what the ledger says of them, and named values together.
 - Under ``sync``, nothing counts as durable before a flush that began after its batch has ended.
 - After a failed write or flush the engine changes nothing more; it still reads.
+- Damage is found where it is read, puts its segment in quarantine, and is never served (``reads``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from ...ring.span import Span
 from ..errors import StorageFailed
 from ..quorum.version import Version
 from .commit import GroupCommit
-from .encoding import key_in, measure, pack, pack_named, stored_key, stretches, token_in, unpack, unpack_named
-from .engine import Chunk, Cursor, Entry, Usage
-from .scan import gather
+from .digests import Digests
+from .encoding import key_in, pack, pack_named, stored_key, stretches, token_in, unpack_named
+from .engine import Chunk, Cursor, Entry, TombstonePage, Usage
+from .erasing import erasing
+from .ledger import Changes, Ledger
+from .quarantine import Watcher
+from .reads import Reads
+from .scan import gather, gather_tombstones
+from .segments import segment_of
 from .store import Batch, Store
+from .summary import summary_of
 from .unsynced import Unsynced
-from .usage import (
-    NAME_PREFIX,
-    NOTHING,
-    Count,
-    UsageBySlice,
-    count_of,
-    named_values,
-    slice_of,
-    slice_stretch,
-    touched_by,
-)
+from .verification import verify
 
 Durability = Literal["sync", "periodic"]
 FLUSH_INTERVAL_S = 1.0
@@ -53,7 +51,9 @@ class StoreEngine:
             on_synced=self._unsynced.synced,
             on_failure=on_failure,
         )
-        self._usage = UsageBySlice.load(store.named_rows(NAME_PREFIX))
+        self._ledger = Ledger.open(store)
+        self._reads = Reads(store, self._ledger.quarantine, self._found_damaged)
+        self._digests = Digests(self._reads, self._ledger.summaries)
         self._closed = False
 
     @property
@@ -62,14 +62,14 @@ class StoreEngine:
 
     def get(self, key: bytes) -> Entry | None:
         self._raise_if_closed()
-        return self._held(stored_key(key))
+        return self._reads.held(stored_key(key))
 
     def merge(
         self, entries: Sequence[tuple[bytes, Entry]], meta: Mapping[str, bytes | None] | None = None
     ) -> list[Version]:
         self._raise_if_refusing()
         merged: dict[bytes, Entry] = {}
-        changes: dict[int, Count] = {}
+        changes = Changes()
         standing = [self._merge_one(key, entry, merged, changes) for key, entry in entries]
         puts = [(stored, pack(stored, entry)) for stored, entry in merged.items()]
         self._write(Batch(puts=puts), changes, meta, keys=[key_in(stored) for stored in merged])
@@ -79,19 +79,73 @@ class StoreEngine:
         self, span: Span, after: Cursor | None, max_entries: int, max_bytes: int, prefix: bytes = b""
     ) -> Chunk:
         self._raise_if_closed()
-        return gather(self._store, span, after, max_entries, max_bytes, prefix)
+        return gather(self._reads, span, after, max_entries, max_bytes, prefix)
 
     def size(self, span: Span) -> int:
         self._raise_if_closed()
-        return self._usage.size(span)
+        return self._ledger.summaries.size(span)
 
     def drop(self, spans: Sequence[Span], meta: Mapping[str, bytes | None] | None = None) -> None:
         self._raise_if_refusing()
-        touched = touched_by(spans)
-        changes = {number: NOTHING for number in touched.whole if self._usage[number] != NOTHING}
-        changes |= {number: self._count_outside(number, spans) for number in touched.cut}
         erased = [stretch for span in spans for stretch in stretches(span)]
-        self._write(Batch(erased=erased), changes, meta, spans=spans)
+        self._write(Batch(erased=erased), erasing(self._store, self._ledger, spans), meta, spans=spans)
+
+    def replace(self, spans: Sequence[Span], entries: Sequence[tuple[bytes, Entry]]) -> None:
+        self._raise_if_refusing()
+        erased = [stretch for span in spans for stretch in stretches(span)]
+        newest: dict[bytes, Entry] = {}
+        for key, entry in entries:
+            stored = stored_key(key)
+            if not any(span.contains(token_in(stored)) for span in spans):
+                raise ValueError(f"{key!r} lies in none of the ranges to replace")
+            if stored not in newest or entry.version > newest[stored].version:
+                newest[stored] = entry
+        changes = erasing(self._store, self._ledger, spans)
+        for stored, entry in newest.items():
+            self._note(changes, stored, None, entry)
+        puts = [(stored, pack(stored, entry)) for stored, entry in newest.items()]
+        self._write(Batch(erased=erased, puts=puts), changes, None, spans=spans)
+
+    def digests(self, spans: Sequence[Span]) -> list[int]:
+        self._raise_if_closed()
+        self._ledger.quarantine.refuse_spans(spans)
+        return [self._digests.of(span) for span in spans]
+
+    def tombstones(self, span: Span, after: Cursor | None, up_to: int, max_entries: int) -> TombstonePage:
+        self._raise_if_closed()
+        self._ledger.quarantine.refuse_spans([span])
+        return gather_tombstones(self._reads, self._ledger.summaries, span, after, up_to, max_entries)
+
+    def purge(self, tombstones: Sequence[tuple[bytes, Version]]) -> int:
+        self._raise_if_refusing()
+        changes = Changes()
+        purged: dict[bytes, None] = {}
+        for key, version in tombstones:
+            stored = stored_key(key)
+            held = self._reads.held(stored)
+            if held == Entry(version, None) and stored not in purged:
+                purged[stored] = None
+                self._note(changes, stored, held, None)
+        keys = [key_in(stored) for stored in purged]
+        self._write(Batch(deleted=list(purged)), changes, None, keys=keys)
+        return len(purged)
+
+    def latest_timestamp(self) -> int:
+        return self._ledger.latest_timestamp
+
+    def quarantine(self, numbers: Sequence[int], reason: str) -> None:
+        self._raise_if_refusing()
+        self._found_damaged(numbers, reason)
+
+    def quarantined(self) -> tuple[int, ...]:
+        return self._ledger.quarantine.numbers
+
+    def watch_quarantine(self, watcher: Watcher) -> None:
+        self._ledger.quarantine.watch(watcher)
+
+    def verify(self, number: int, rows_per_step: int) -> Iterator[None]:
+        self._raise_if_closed()
+        return verify(self._store, self._ledger, self._found_damaged, number, rows_per_step)
 
     def get_meta(self, name: str) -> bytes | None:
         self._raise_if_closed()
@@ -100,7 +154,7 @@ class StoreEngine:
 
     def put_meta(self, meta: Mapping[str, bytes | None]) -> None:
         self._raise_if_refusing()
-        self._write(Batch(), {}, meta)
+        self._write(Batch(), Changes(), meta)
 
     def get_row(self, name: bytes) -> bytes | None:
         self._raise_if_closed()
@@ -112,10 +166,10 @@ class StoreEngine:
 
     def put_rows(self, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
         self._raise_if_refusing()
-        self._write(Batch(named=list(rows)), {}, None)
+        self._write(Batch(named=list(rows)), Changes(), None)
 
     def usage(self) -> Usage:
-        return self._usage.total
+        return self._ledger.summaries.total
 
     def is_durable(self, key: bytes) -> bool:
         self._raise_if_closed()
@@ -142,43 +196,41 @@ class StoreEngine:
             if self.failed is None:  # else its owner knows already, and closes because of it
                 raise
 
-    def _held(self, stored: bytes) -> Entry | None:
-        packed = self._store.read(stored)
-        return None if packed is None else unpack(stored, packed)
-
-    def _merge_one(
-        self, key: bytes, entry: Entry, merged: dict[bytes, Entry], changes: dict[int, Count]
-    ) -> Version:
+    def _merge_one(self, key: bytes, entry: Entry, merged: dict[bytes, Entry], changes: Changes) -> Version:
         """Note in ``merged`` and ``changes`` what an entry alters; returns the version that then stands."""
         stored = stored_key(key)
-        held = merged.get(stored) or self._held(stored)
+        held = merged.get(stored) or self._reads.held(stored)
         if held is not None and held.version >= entry.version:
             return held.version
         merged[stored] = entry
-        number = slice_of(token_in(stored))
-        count = changes.get(number, self._usage[number])
-        changes[number] = count.plus(count_of(key, entry)).minus(count_of(key, held))
+        self._note(changes, stored, held, entry)
         return entry.version
 
-    def _count_outside(self, number: int, spans: Sequence[Span]) -> Count:
-        """What of a slice lies in none of the spans."""
-        count = NOTHING
-        for stored, packed in self._store.rows(slice_stretch(number)):
-            if not any(span.contains(token_in(stored)) for span in spans):
-                has_value, size_bytes = measure(stored, packed)
-                count = count.plus(Count(int(has_value), size_bytes))
-        return count
+    def _note(self, changes: Changes, stored: bytes, before: Entry | None, after: Entry | None) -> None:
+        """Note what it does to the ledger when one entry takes the place of another."""
+        number = segment_of(token_in(stored))
+        summary = changes.summaries.get(number, self._ledger.summaries[number])
+        changes.summaries[number] = summary.plus(summary_of(stored, after)).minus(summary_of(stored, before))
+        if after is not None and after.version.timestamp > changes.latest:
+            changes.latest = after.version.timestamp
+
+    def _found_damaged(self, numbers: Collection[int], reason: str) -> None:
+        changes = Changes(damaged=dict.fromkeys(numbers, reason))
+        if self.failed is None:
+            self._write(Batch(), changes, None)
+        else:
+            self._ledger.apply(changes)  # it still reads, and must not serve what is damaged
 
     def _write(
         self,
         batch: Batch,
-        changes: Mapping[int, Count],
+        changes: Changes,
         meta: Mapping[str, bytes | None] | None,
         *,
         keys: Sequence[bytes] = (),
         spans: Sequence[Span] = (),
     ) -> None:
-        batch.named.extend(named_values(changes))
+        batch.named.extend(self._ledger.rows(changes))
         batch.named.extend(_named(name, value) for name, value in (meta or {}).items())
         if batch.empty:
             return
@@ -187,10 +239,10 @@ class StoreEngine:
         except StorageFailed as error:
             self._commit.fail(error)
             raise
-        self._usage.apply(changes)
         number = self._commit.wrote()
         if not self._periodic:
             self._unsynced.add(number, keys, spans)
+        self._ledger.apply(changes)
 
     def _raise_if_refusing(self) -> None:
         self._raise_if_closed()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from covey.identity import Identity
-from covey.node.datafolder import DataFolder, Home, MemoryDataFolder
+from covey.node.datafolder import FORMAT, DataFolder, Home, MemoryDataFolder
 from covey.node.errors import DataFolderError
 
 
@@ -72,9 +72,17 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused_with_advice(tmp_path: Path) -> None:
     reopened(tmp_path / "d")
-    (tmp_path / "d" / "FORMAT").write_text("2\n")
+    (tmp_path / "d" / "FORMAT").write_text("3\n")
     with pytest.raises(DataFolderError, match=r"newer version.*upgrade covey"):
         DataFolder.open(tmp_path / "d", "n1")
+
+
+def test_an_older_format_is_taken_and_marked_as_this_one(tmp_path: Path) -> None:
+    """So that an older covey, which would not find its counts, refuses it from then on."""
+    identity = reopened(tmp_path / "d").identity
+    (tmp_path / "d" / "FORMAT").write_text("1\n")
+    assert reopened(tmp_path / "d").identity == identity
+    assert (tmp_path / "d" / "FORMAT").read_text() == f"{FORMAT}\n"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"identity": "n1", "generation": 1}'])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
+from functools import reduce
+from operator import xor
 from pathlib import Path
 
 from hypothesis import HealthCheck, settings
@@ -12,18 +14,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from covey.node.quorum.version import Version
+from covey.node.storage.encoding import digest_of, stored_key
 from covey.node.storage.engine import Cursor, Entry, Usage
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine
+from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.node.storage.store_engine import StoreEngine
-from covey.node.storage.usage import SLICES
 from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import Span
+from covey.ring.span import WHOLE_RING, Span
 
 KEYS = [b"%d" % number for number in range(30)] + [b"", b"\xff" * 20, b"\0"]
 EDGES = sorted(
     {(token_of(key) + offset) % TOKEN_SPACE for key in KEYS for offset in (-1, 0, 1)}
-    | {0, 1, TOKEN_SPACE - 1, TOKEN_SPACE // SLICES, TOKEN_SPACE // SLICES - 1}
+    | {0, 1, TOKEN_SPACE - 1, TOKEN_SPACE // SEGMENTS, TOKEN_SPACE // SEGMENTS - 1}
 )
 
 keys = st.sampled_from(KEYS)
@@ -44,6 +47,7 @@ class EngineModel(RuleBasedStateMachine):
         self.entries: dict[bytes, Entry] = {}
         self.named: dict[str, bytes] = {}
         self.undurable: set[bytes] = set()
+        self.latest = 0
 
     def opened(self) -> StoreEngine:
         raise NotImplementedError
@@ -64,6 +68,7 @@ class EngineModel(RuleBasedStateMachine):
             if key not in self.entries or entry.version > self.entries[key].version:
                 self.entries[key] = entry
                 self.undurable.add(key)
+                self.latest = max(self.latest, entry.version.timestamp)
             expected.append(self.entries[key].version)
         assert standing == expected
         self.set_named(meta)
@@ -93,6 +98,54 @@ class EngineModel(RuleBasedStateMachine):
             after = chunk.next
         assert found == [(key, self.entries[key]) for key in expected]
 
+    @rule(replaced=st.lists(spans, max_size=2), given=st.lists(st.tuples(keys, versions), max_size=8))
+    def replace(self, replaced: list[Span], given: list[tuple[bytes, Version]]) -> None:
+        inside = [pair for pair in given if any(span.contains(token_of(pair[0])) for span in replaced)]
+        self.engine.replace(replaced, [(key, Entry(v, value_of(key, v))) for key, v in inside])
+        gone = [key for key in KEYS if any(span.contains(token_of(key)) for span in replaced)]
+        for key in gone:
+            self.entries.pop(key, None)
+        for key, version in sorted(inside, key=lambda pair: pair[1]):
+            self.entries[key] = Entry(version, value_of(key, version))
+            self.latest = max(self.latest, version.timestamp)
+        self.undurable.update(gone)
+
+    @rule(given=st.lists(st.tuples(keys, versions), max_size=4), data=st.data())
+    def purge(self, given: list[tuple[bytes, Version]], data: st.DataObject) -> None:
+        held = [(key, entry.version) for key, entry in self.entries.items()]
+        if held:
+            given = given + data.draw(st.lists(st.sampled_from(held), max_size=6))
+        exact = {key for key, version in given if self.entries.get(key) == Entry(version, None)}
+        assert self.engine.purge(given) == len(exact)
+        for key in exact:
+            del self.entries[key]
+        self.undurable.update(exact)
+
+    @rule(span=spans, up_to=st.integers(0, 6), max_entries=st.integers(1, 3))
+    def tombstones(self, span: Span, up_to: int, max_entries: int) -> None:
+        expected = {
+            key: entry.version
+            for key, entry in self.entries.items()
+            if span.contains(token_of(key)) and entry.tombstone and entry.version.timestamp <= up_to
+        }
+        after: Cursor | None = None
+        found: list[tuple[bytes, Version]] = []
+        while True:
+            page = self.engine.tombstones(span, after, up_to, max_entries)
+            assert len(page.entries) <= max_entries
+            found += page.entries
+            if page.next is None:
+                break
+            after = page.next
+        order = [(token_of(key) - span.after - 1) % TOKEN_SPACE for key, _ in found]
+        assert order == sorted(order)
+        assert len(found) == len(expected)
+        assert dict(found) == expected
+
+    @rule(given=st.lists(spans, max_size=4))
+    def digests(self, given: list[Span]) -> None:
+        assert self.engine.digests(given) == [self.digest_of(span) for span in given]
+
     @rule()
     def flush(self) -> None:
         self.loop.run_until_complete(self.engine.durable())
@@ -114,6 +167,17 @@ class EngineModel(RuleBasedStateMachine):
         sizes = [len(key) + len(entry.value or b"") for key, entry in self.entries.items()]
         live = sum(not entry.tombstone for entry in self.entries.values())
         assert self.engine.usage() == Usage(live, sum(sizes))
+        assert self.engine.latest_timestamp() == self.latest
+        assert self.engine.digests([WHOLE_RING, Span(9, 9)]) == [self.digest_of(WHOLE_RING)] * 2
+        for number in {segment_of(token_of(key)) for key in KEYS}:
+            for _ in self.engine.verify(number, rows_per_step=1):
+                pass
+        assert self.engine.quarantined() == ()
+
+    def digest_of(self, span: Span) -> int:
+        """From every entry anew."""
+        inside = [(key, entry) for key, entry in self.entries.items() if span.contains(token_of(key))]
+        return reduce(xor, [digest_of(stored_key(key), e.version, e.tombstone) for key, e in inside], 0)
 
     def set_named(self, meta: dict[str, bytes | None]) -> None:
         for name, value in meta.items():
@@ -142,16 +206,16 @@ class MemoryModel(EngineModel):
         """Batches that a flush covers are kept; of the rest, the oldest few."""
         if self.memory.unsynced_batches:
             return
-        before = dict(self.entries), dict(self.named)
+        before = dict(self.entries), dict(self.named), self.latest
         batches = data.draw(st.lists(st.lists(st.tuples(keys, versions), min_size=1), min_size=1, max_size=4))
         kept = data.draw(st.integers(0, len(batches)))
         for given in batches[:kept]:
             self.merge(given, {"a": b"kept"})
-        after = dict(self.entries), dict(self.named)
+        after = dict(self.entries), dict(self.named), self.latest
         for given in batches[kept:]:
             self.merge(given, {"a": b"lost"})
         self.engine = self.memory = self.memory.crash(keep_unsynced=kept)
-        self.entries, self.named = after if kept else before
+        self.entries, self.named, self.latest = after if kept else before
         self.undurable.clear()
 
 

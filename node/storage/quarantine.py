@@ -1,0 +1,75 @@
+"""Quarantine: segments found damaged and not yet merged from other replicas (rule 17 of the epoch rules).
+
+What a node holds of such a segment is unknown, which is not the same as absent: nothing of it is read, written,
+scanned or compared. It is lifted by replacing all of the segment in one batch, or by dropping all of it.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Collection, Sequence
+
+from ...ring.span import Span
+from ..errors import Corruption, Quarantined
+from .segments import SEGMENTS, touched_by
+
+Watcher = Callable[[tuple[int, ...], str], None]
+"""Hears the numbers of segments that were just put in quarantine, and why."""
+
+_FOUND_EARLIER = "found damaged before this start"
+
+
+class Quarantine:
+    """The set as it is on disk. The caller stores changes first, and applies them then."""
+
+    def __init__(self, numbers: Collection[int] = ()) -> None:
+        self._reasons = dict.fromkeys(sorted(numbers), _FOUND_EARLIER)
+        self._watchers: list[Watcher] = []
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Quarantine:
+        """Read what ``encode`` wrote; raises Corruption."""
+        if len(encoded) % 2:
+            raise Corruption("the list of segments in quarantine is cut short")
+        return cls([number for (number,) in struct.iter_unpack(">H", encoded) if number < SEGMENTS])
+
+    def encode(self, added: Collection[int], lifted: Collection[int]) -> bytes:
+        """The bytes to keep for the set as it will be."""
+        numbers = sorted({*self._reasons, *added} - set(lifted))
+        return struct.pack(f">{len(numbers)}H", *numbers)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(sorted(self._reasons))
+
+    def __bool__(self) -> bool:
+        return bool(self._reasons)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._reasons
+
+    def watch(self, watcher: Watcher) -> None:
+        self._watchers.append(watcher)
+
+    def add(self, found: Collection[int], reason: str) -> None:
+        new = tuple(sorted(set(found) - self._reasons.keys()))
+        self._reasons.update(dict.fromkeys(new, reason))
+        if new:
+            for watcher in self._watchers:
+                watcher(new, reason)
+
+    def lift(self, numbers: Collection[int]) -> None:
+        for number in numbers:
+            self._reasons.pop(number, None)
+
+    def refuse(self, number: int) -> None:
+        """Raise Quarantined if the segment is in quarantine."""
+        if number in self._reasons:
+            raise Quarantined(f"segment {number} is in quarantine: {self._reasons[number]}")
+
+    def refuse_spans(self, spans: Sequence[Span]) -> None:
+        """Raise Quarantined if a span touches a segment in quarantine."""
+        if self._reasons:
+            touched = touched_by(spans)
+            for number in (*touched.whole, *touched.cut):
+                self.refuse(number)

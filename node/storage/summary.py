@@ -1,0 +1,142 @@
+"""What each segment holds, summed up exactly and at once: keys, bytes, tombstones, and a digest.
+
+The digest is the XOR over the entries of a hash of key, version and whether it is a tombstone, so it does not
+depend on the order in which they came: replicas that hold the same keys at the same versions have the same.
+
+The summary of a segment is stored in the same batch as the entries that change it, so it is right after any
+crash. So ``drop`` need not visit what it deletes, ``size`` need not touch the disk, and entries that no longer
+add up to their summary are known to be damaged.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
+from operator import xor
+from typing import NamedTuple
+
+from ...ring.hashing import TOKEN_SPACE
+from ...ring.span import Span
+from ..errors import Corruption
+from .encoding import TOKEN_BYTES, digest_of, intervals, pack_named, peek
+from .engine import Entry, Usage
+from .segments import SEGMENT_WIDTH, SEGMENTS, segment_of
+
+SUMMARY_PREFIX = b"\xffsegment"
+"""Not UTF-8, so no name given by a caller collides with it."""
+
+_SUMMARY = struct.Struct(">QQQQ")
+_SEGMENT = struct.Struct(">H")
+
+
+class Summary(NamedTuple):
+    keys: int = 0
+    """Entries with a value."""
+    bytes: int = 0
+    """Key and value bytes; a tombstone's key counts too."""
+    tombstones: int = 0
+    digest: int = 0
+
+    def plus(self, other: Summary) -> Summary:
+        return Summary(
+            self.keys + other.keys,
+            self.bytes + other.bytes,
+            self.tombstones + other.tombstones,
+            self.digest ^ other.digest,
+        )
+
+    def minus(self, other: Summary) -> Summary:
+        return Summary(
+            self.keys - other.keys,
+            self.bytes - other.bytes,
+            self.tombstones - other.tombstones,
+            self.digest ^ other.digest,
+        )
+
+
+NOTHING = Summary()
+
+
+def summary_of(stored: bytes, entry: Entry | None) -> Summary:
+    """What one entry adds."""
+    if entry is None:
+        return NOTHING
+    version, value = entry
+    digest = digest_of(stored, version, value is None)
+    key_bytes = len(stored) - TOKEN_BYTES
+    return (
+        Summary(0, key_bytes, 1, digest) if value is None else Summary(1, key_bytes + len(value), 0, digest)
+    )
+
+
+def summary_of_packed(stored: bytes, packed: bytes) -> Summary:
+    """What a row adds, unverified: damage must stop no count, but show in it."""
+    head = peek(packed)
+    key_bytes = len(stored) - TOKEN_BYTES
+    if head is None:
+        return Summary(0, key_bytes)
+    digest = digest_of(stored, head.version, head.tombstone)
+    return Summary(not head.tombstone, key_bytes + head.value_bytes, head.tombstone, digest)
+
+
+def encode_summary(number: int, summary: Summary) -> tuple[bytes, bytes | None]:
+    """The row that keeps a segment's summary; None deletes it."""
+    name = SUMMARY_PREFIX + _SEGMENT.pack(number)
+    return name, None if summary == NOTHING else pack_named(name, _SUMMARY.pack(*summary))
+
+
+def decode_summary(encoded: bytes) -> Summary:
+    """Raises Corruption for what is no summary."""
+    if len(encoded) != _SUMMARY.size:
+        raise Corruption(f"a summary has {_SUMMARY.size} bytes, not {len(encoded)}")
+    return Summary(*_SUMMARY.unpack(encoded))
+
+
+def summarized_in(name: bytes) -> int | None:
+    """The segment whose summary a row of this name keeps; None for any other row."""
+    if len(name) != len(SUMMARY_PREFIX) + _SEGMENT.size:
+        return None
+    number: int = _SEGMENT.unpack_from(name, len(SUMMARY_PREFIX))[0]
+    return number if number < SEGMENTS else None
+
+
+class Summaries:
+    """One per segment. The caller computes and stores new ones, and applies them once they are stored."""
+
+    def __init__(self) -> None:
+        self._segments = [NOTHING] * SEGMENTS
+        self._total = NOTHING
+
+    @property
+    def total(self) -> Usage:
+        return Usage(self._total.keys, self._total.bytes)
+
+    def __getitem__(self, number: int) -> Summary:
+        return self._segments[number]
+
+    def __iter__(self) -> Iterator[Summary]:
+        return iter(self._segments)
+
+    def apply(self, changes: Mapping[int, Summary]) -> None:
+        """Put new summaries in the place of old ones."""
+        for number, summary in changes.items():
+            self._total = self._total.plus(summary).minus(self._segments[number])
+            self._segments[number] = summary
+
+    def digest(self, numbers: Iterable[int]) -> int:
+        """The digest of whole segments together."""
+        return reduce(xor, (self._segments[number].digest for number in numbers), 0)
+
+    def size(self, span: Span) -> int:
+        """Bytes of a span; segments that it cuts count by the share of their tokens inside."""
+        if span.width == TOKEN_SPACE:
+            return self._total.bytes
+        return sum(self._size_of(first, last) for first, last in intervals(span))
+
+    def _size_of(self, first: int, last: int) -> int:
+        low, high = segment_of(first), segment_of(last)
+        whole = sum(summary.bytes for summary in self._segments[low : high + 1])
+        before = self._segments[low].bytes * (first - low * SEGMENT_WIDTH) // SEGMENT_WIDTH
+        behind = self._segments[high].bytes * ((high + 1) * SEGMENT_WIDTH - 1 - last) // SEGMENT_WIDTH
+        return whole - before - behind

@@ -1,0 +1,36 @@
+"""Checking a segment as a whole: each entry against its checksum, and all of them against the summary.
+
+The second finds what the first cannot: an entry that is not there although it was written, or is an older one
+than was written. A step is bounded, so that the node does not stand still; entries are those of one moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import Corruption
+from .encoding import unpack
+from .erasing import NOT_ADDING_UP
+from .ledger import Ledger
+from .reads import Found
+from .segments import segment_stretch
+from .store import Store
+from .summary import NOTHING, summary_of_packed
+
+
+def verify(store: Store, ledger: Ledger, found: Found, number: int, rows_per_step: int) -> Iterator[None]:
+    """See ``Engine.verify``."""
+    if number in ledger.quarantine:
+        return
+    expected, summary = ledger.summaries[number], NOTHING
+    try:
+        for count, (stored, packed) in enumerate(store.snapshot(segment_stretch(number)), 1):
+            unpack(stored, packed)
+            summary = summary.plus(summary_of_packed(stored, packed))
+            if count % rows_per_step == 0:
+                yield
+    except Corruption as corruption:
+        found([number], str(corruption))
+        return
+    if summary != expected:
+        found([number], NOT_ADDING_UP)

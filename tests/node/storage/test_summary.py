@@ -1,0 +1,109 @@
+"""What segments hold, summed up, against counting."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covey.node.errors import Corruption
+from covey.node.quorum.version import Version
+from covey.node.storage.encoding import pack, stored_key, unpack_named
+from covey.node.storage.engine import Entry, Usage
+from covey.node.storage.segments import SEGMENT_WIDTH as WIDTH
+from covey.node.storage.segments import SEGMENTS
+from covey.node.storage.summary import (
+    NOTHING,
+    Summaries,
+    Summary,
+    decode_summary,
+    encode_summary,
+    summarized_in,
+    summary_of,
+    summary_of_packed,
+)
+from covey.ring.hashing import TOKEN_SPACE
+from covey.ring.span import WHOLE_RING, Span
+
+edges = st.builds(
+    lambda number, offset: (number * WIDTH + offset) % TOKEN_SPACE,
+    st.integers(0, 4) | st.integers(SEGMENTS - 4, SEGMENTS),
+    st.sampled_from([-1, 0, 1, WIDTH // 2]),
+)
+spans = st.builds(Span, edges, edges)
+some = st.builds(
+    Summary, st.integers(0, 9), st.integers(0, 10_000), st.integers(0, 9), st.integers(0, 2**64 - 1)
+)
+summaries = st.dictionaries(st.integers(0, SEGMENTS - 1), some, max_size=8)
+entries = st.builds(Entry, st.builds(Version, *[st.integers(0, 9)] * 3), st.none() | st.binary(max_size=9))
+
+
+@given(summaries, summaries)
+def test_the_total_is_the_sum_of_the_segments(first: dict[int, Summary], second: dict[int, Summary]) -> None:
+    kept = Summaries()
+    kept.apply(first)
+    kept.apply(second)
+    left = {**first, **second}.values()
+    assert kept.total == Usage(sum(s.keys for s in left), sum(s.bytes for s in left))
+    assert kept.size(WHOLE_RING) == kept.total.bytes
+
+
+@given(st.integers(0, SEGMENTS - 1), some)
+def test_a_summary_comes_back_from_its_row(number: int, summary: Summary) -> None:
+    name, packed = encode_summary(number, summary)
+    assert summarized_in(name) == number
+    if packed is None:
+        assert summary == NOTHING
+    else:
+        assert decode_summary(unpack_named(name, packed)) == summary
+
+
+def test_other_bytes_are_no_summary() -> None:
+    with pytest.raises(Corruption, match="a summary has 32 bytes, not 5"):
+        decode_summary(b"short")
+    assert summarized_in(b"\xffsegment") is None
+
+
+@given(st.binary(max_size=9), entries)
+def test_an_entry_adds_the_same_read_or_packed(key: bytes, entry: Entry) -> None:
+    stored = stored_key(key)
+    assert summary_of_packed(stored, pack(stored, entry)) == summary_of(stored, entry)
+
+
+@given(st.lists(st.tuples(st.binary(max_size=3), entries), max_size=6, unique_by=lambda pair: pair[0]))
+def test_the_order_of_entries_does_not_matter_and_taking_away_undoes(held: list[tuple[bytes, Entry]]) -> None:
+    added = [summary_of(stored_key(key), entry) for key, entry in held]
+    forth, back = NOTHING, NOTHING
+    for one, other in zip(added, reversed(added), strict=True):
+        forth, back = forth.plus(one), back.plus(other)
+    assert forth == back
+    for one in added:
+        forth = forth.minus(one)
+    assert forth == NOTHING
+
+
+def test_a_digest_tells_key_version_and_tombstone_apart() -> None:
+    told = {
+        summary_of(stored_key(key), Entry(Version(timestamp, 1, 1), value)).digest
+        for key in (b"a", b"b")
+        for timestamp in (1, 2)
+        for value in (b"", None)
+    }
+    assert len(told) == 8
+
+
+@given(spans)
+def test_a_span_and_the_rest_of_the_ring_add_up(span: Span) -> None:
+    kept = Summaries()
+    kept.apply({0: Summary(1, WIDTH), 1: Summary(1, 3 * WIDTH), SEGMENTS - 1: Summary(1, WIDTH)})
+    if span.after != span.upto:
+        rest = Span(span.upto, span.after)
+        assert kept.size(span) + kept.size(rest) == pytest.approx(kept.total.bytes, abs=8)
+
+
+def test_a_cut_segment_counts_by_its_share() -> None:
+    kept = Summaries()
+    kept.apply({1: Summary(4, 1000)})
+    assert kept.size(Span(WIDTH - 1, WIDTH + WIDTH // 4 - 1)) == 250
+    assert kept.size(Span(WIDTH - 1, 2 * WIDTH - 1)) == 1000
+    assert kept.size(Span(2 * WIDTH - 1, WIDTH - 1)) == 0
