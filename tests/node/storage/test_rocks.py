@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, Rdict
 
-from covey.node.errors import Corruption, StorageFailed
+from covey.node.errors import Corruption, Quarantined, StorageFailed
 from covey.node.quorum.version import Version
 from covey.node.storage.encoding import stored_key
-from covey.node.storage.engine import Entry, Usage
+from covey.node.storage.engine import Cursor, Entry, Usage
 from covey.node.storage.rocks import RocksEngine
+from covey.node.storage.segments import segment_of, segment_span
 from covey.ring.hashing import token_of
 from covey.ring.span import WHOLE_RING, Span
 
@@ -63,9 +64,31 @@ def held_keys(engine: RocksEngine, count: int) -> list[int]:
     return [number for number in range(count) if engine.get(b"%d" % number) is not None]
 
 
+IN_RING_ORDER = sorted((b"%d" % number for number in range(20)), key=token_of)
+
+
+def scanned_up_to_damage(engine: RocksEngine) -> tuple[list[bytes], Corruption | None]:
+    """The keys that scans bring, and what ended them if not the ring's end."""
+    keys: list[bytes] = []
+    after: Cursor | None = None
+    while True:
+        try:
+            chunk = engine.scan(WHOLE_RING, after, 1000, 1 << 20)
+        except Corruption as error:
+            return keys, error
+        keys += [key for key, _ in chunk.entries]
+        after = chunk.next
+        if after is None:
+            return keys, None
+
+
 def only(path: Path, pattern: str) -> Path:
     (found,) = path.glob(pattern)
     return found
+
+
+def largest_table(path: Path) -> Path:
+    return max(path.glob("*.sst"), key=lambda table: table.stat().st_size)
 
 
 def damage(file: Path, at: float) -> None:
@@ -148,10 +171,11 @@ class TestDamagedEntries:
         assert engine.get(b"8") is not None
         await engine.close()
 
-    async def test_a_scan_finds_it(self, tmp_path: Path) -> None:
+    async def test_a_scan_finds_it_behind_what_comes_before(self, tmp_path: Path) -> None:
         engine = await self.flipped(tmp_path, b"7")
-        with pytest.raises(Corruption, match="key b'7'"):
-            engine.scan(WHOLE_RING, None, 1000, 1 << 20)
+        found, error = scanned_up_to_damage(engine)
+        assert found == [key for key in IN_RING_ORDER if token_of(key) < token_of(b"7")]
+        assert "key b'7'" in str(error)
         await engine.close()
 
     async def test_a_merge_does_not_overwrite_it(self, tmp_path: Path) -> None:
@@ -169,16 +193,57 @@ class TestDamagedEntries:
         await engine.close()
 
 
-async def test_a_scan_does_not_end_early_at_a_damaged_block(tmp_path: Path) -> None:
-    await filled(tmp_path / "e", 5000).close()
-    tables = sorted((tmp_path / "e").glob("*.sst"), key=lambda table: table.stat().st_size)
-    damage(tables[-1], 0.5)
-    engine = RocksEngine.open(tmp_path / "e")
-    with pytest.raises(Corruption, match="cannot scan"):
-        engine.scan(WHOLE_RING, None, 10_000, 1 << 30)
-    with pytest.raises(Corruption, match="cannot read"):
-        held_keys(engine, 5000)
-    await engine.close()
+class TestDamagedTables:
+    """A bit flipped in a table file of 5,000 entries."""
+
+    async def damaged(self, path: Path) -> RocksEngine:
+        await filled(path, 5000).close()
+        damage(largest_table(path), 0.5)
+        return RocksEngine.open(path)
+
+    async def test_a_scan_does_not_end_early(self, tmp_path: Path) -> None:
+        engine = await self.damaged(tmp_path / "e")
+        _, error = scanned_up_to_damage(engine)
+        assert "cannot scan" in str(error)
+        await engine.close()
+
+    async def test_what_is_damaged_goes_into_quarantine_and_all_else_is_served(self, tmp_path: Path) -> None:
+        engine = await self.damaged(tmp_path / "e")
+        scanned_up_to_damage(engine)
+        quarantined = engine.quarantined()
+        assert 0 < len(quarantined) < 200
+        for number in range(5000):
+            key = b"%d" % number
+            if segment_of(token_of(key)) in quarantined:
+                with pytest.raises(Quarantined):
+                    engine.get(key)
+            else:
+                assert engine.get(key) is not None
+        assert engine.quarantined() == quarantined, "all of it was found by the scan"
+        await engine.close()
+
+    async def test_a_read_finds_it_too(self, tmp_path: Path) -> None:
+        engine = await self.damaged(tmp_path / "e")
+        with pytest.raises(Quarantined, match="cannot read"):
+            held_keys(engine, 5000)
+        assert len(engine.quarantined()) == 1
+        await engine.close()
+
+    async def test_quarantine_outlasts_a_restart_and_ends_by_replacing(self, tmp_path: Path) -> None:
+        engine = await self.damaged(tmp_path / "e")
+        scanned_up_to_damage(engine)
+        quarantined = engine.quarantined()
+        await engine.close()
+        engine = RocksEngine.open(tmp_path / "e")
+        assert engine.quarantined() == quarantined
+        good = [(b"%d" % number, Entry(Version(1, 1, 1), b"value")) for number in range(5000)]
+        for segment in quarantined:
+            span = segment_span(segment)
+            engine.replace([span], [(key, entry) for key, entry in good if span.contains(token_of(key))])
+        assert engine.quarantined() == ()
+        assert held_keys(engine, 5000) == list(range(5000))
+        assert engine.usage().keys == 5000
+        await engine.close()
 
 
 @pytest.fixture
