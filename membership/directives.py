@@ -95,7 +95,10 @@ class SelfAccused:
 
 @dataclass(frozen=True, slots=True)
 class TwinSeen:
-    """A record of this very identity that this process did not write: its disk was copied or set back."""
+    """A record of this very identity that this process did not write: its disk was copied or set back.
+
+    The one of the two whose record is outranked has to end; the other has seen to it that it hears of it.
+    """
 
     record: MemberRecord
 

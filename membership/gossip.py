@@ -46,6 +46,8 @@ from .schedule import ProbeSchedule
 from .settings import GossipSettings
 from .view import Change, Liveness, Member, View, is_news
 
+TWIN_LEAD = 1000
+"""How far above a twin's version a node rises: the twin's own changes do not catch up before it has heard of it."""
 LOAD_REFRESH_HEARTBEATS = 10
 """A load report that drifted by less than its threshold is told after so many heartbeats all the same."""
 
@@ -239,12 +241,15 @@ class Gossip:
         return before is not None and is_news(replace(before.record, epoch=after.epoch), after)
 
     def _meet_twin(self, record: MemberRecord, now: float) -> list[Directive]:
-        """Somebody wrote in this node's name. If it was in this generation, rise above it."""
-        if record.freshness <= self.me.freshness:
+        """A record in this node's name: an echo, an earlier process's, or a twin's. A twin has to hear of this one."""
+        mine = self.me
+        echo = record.process == mine.process and record.freshness <= mine.freshness
+        if echo or record.generation < mine.generation:
             return []
-        if record.generation == self.me.generation:
-            self._rewrite(replace(self.me, version=record.version + 1), now)
-        return [TwinSeen(record)]
+        if record.outranks(mine) or record.freshness < mine.freshness:
+            return [TwinSeen(record)]
+        self._rewrite(replace(mine, version=record.version + TWIN_LEAD), now)
+        return [TwinSeen(record), *self._pushes.say([self._view.me])]
 
     # --- suspicions ---
 
@@ -328,7 +333,7 @@ class Gossip:
     def conflicting_identity(self, record: MemberRecord) -> Member | None:
         """The member of this very identity, if it is not down and known at another address.
 
-        A lower or equal generation is to be refused; a higher one wins once the old address fails a probe.
+        One of another generation is refused if the process known answers there.
         """
         known = self._view.get(record.identity)
         if known is None or not known.in_doubt_or_alive or known.record.address == record.address:

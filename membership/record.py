@@ -96,10 +96,16 @@ class MemberRecord:
     load: LoadReport = field(default_factory=LoadReport)
     handoff: HandoffProgress | None = None
     condition: Condition = field(default_factory=Condition)
+    process: int = 0
+    """64 random bits that the process drew when it started: a copied disk has one generation in two processes."""
 
     @property
     def freshness(self) -> Freshness:
         return Freshness(self.generation, self.version)
+
+    def outranks(self, other: MemberRecord) -> bool:
+        """Of two processes that go by one identity, whether this one's stays: all who compare them say the same."""
+        return (self.generation, self.process) > (other.generation, other.process)
 
 
 def fresher(one: MemberRecord, other: MemberRecord) -> MemberRecord:

@@ -320,11 +320,15 @@ class Gossiping:
     def _note(self, event: Directive) -> None:
         self.changed.set()
         log_event(self._log, event)
-        if isinstance(event, TwinSeen) and event.record.generation > self._gossip.me.generation:
-            # Two processes under one identity would each vouch for what the other wrote: the older one ends.
-            self._failed(
-                JoinRefused(
-                    f"{event.record.identity} runs at {event.record.address} too, with a higher generation (a "
-                    "copy of the data folder?); this process ends"
-                )
+        if isinstance(event, TwinSeen) and event.record.outranks(self._gossip.me):
+            self._lose_identity(event.record)
+
+    def _lose_identity(self, twin: MemberRecord) -> None:
+        """Two processes under one identity would each vouch for what the other wrote: this one ends."""
+        me = self._peers.me
+        if not me.lost:
+            me.lost = (
+                f"{me.identity} runs at {twin.address} too, in generation {twin.generation} (a copy of the data "
+                f"folder?); of the two, the process at {me.address} ends"
             )
+            self._failed(JoinRefused(me.lost))

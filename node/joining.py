@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ..identity import Identity
 from ..ring.epoch import EpochRecord
@@ -28,22 +28,12 @@ from .events import Event, EventLog
 from .gossiping import Gossiping
 from .messages import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply, Ping
 from .peers import Peers
+from .seed_answers import SeedAnswer, advice, troubles
 from .storage.engine import Engine
 
 META_GENESIS = "genesis"
 RETRY_BACKOFF_S = (0.05, 2.0)
 SAY_AGAIN_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class SeedAnswer:
-    """What came of asking one seed."""
-
-    address: str
-    reply: HelloReply | None
-    trouble: str = ""
-    foreign: bool = False
-    """It belongs to another cluster than this node."""
 
 
 class Joining:
@@ -99,10 +89,10 @@ class Joining:
         if await self._join(answers):
             return True
         if self._epochs.record is not None:
-            self._wait_for("no known member answers: " + _troubles(answers))
+            self._wait_for("no known member answers: " + troubles(answers))
             return False
         if self._own_seed is None:
-            self._wait_for(f"no seed belongs to a cluster yet: {_troubles(answers)}{_advice(answers)}")
+            self._wait_for(f"no seed belongs to a cluster yet: {troubles(answers)}{advice(answers)}")
             return False
         return await self._form(answers)
 
@@ -123,8 +113,17 @@ class Joining:
     def _recognise_self(self, answers: Sequence[SeedAnswer]) -> None:
         """A seed that answers with this node's identity is this node, under another spelling of its address."""
         for answer in answers:
-            if answer.reply is not None and answer.reply.member.identity == self._me.identity:
+            if answer.reply is None or answer.reply.member.identity != self._me.identity:
+                continue
+            member = answer.reply.member
+            if member.process == self._me.process:
                 self._own_seed = answer.address
+            elif member.generation == self._me.generation:
+                self._gossiping.learn([member])
+            else:
+                reason = _twin(self._me.identity, answer.address)
+                self._log.emit(Event.NODE_REFUSED, address=answer.address, reason=reason)
+                raise JoinRefused(reason)
 
     async def _join(self, answers: Sequence[SeedAnswer]) -> bool:
         """Join the cluster that some seed knows; False when none does."""
@@ -186,7 +185,7 @@ class Joining:
             seats.append(replace(theirs.seat, address=answer.address))
         missing = missing_seeds(self._terms, seats)
         if missing:
-            self._wait_for(f"a first cluster needs every seed to answer: {_troubles(answers)}", missing)
+            self._wait_for(f"a first cluster needs every seed to answer: {troubles(answers)}", missing)
             return False
         try:
             record = first_record(self._terms, seats)
@@ -257,7 +256,7 @@ class Joining:
     async def hello(self, envelope: Envelope, message: Hello) -> HelloReply:
         refused = await self._conflict(message)
         record = self._epochs.record
-        if record is not None and not refused and message.member.identity != self._me.identity:
+        if record is not None and not refused and message.member.process != self._me.process:
             self._gossiping.learn([message.member])
         if refused:
             self._log.emit(
@@ -278,25 +277,31 @@ class Joining:
         return await self._take_part(record)
 
     async def _conflict(self, message: Hello) -> str:
-        """Why the caller cannot be a member beside one that is alive; empty when it can."""
+        """Why the caller cannot be a member beside one that is alive; empty when it can.
+
+        Twins that were started as often have perhaps come in elsewhere already, both of them: which one ends is for
+        gossip to say, the same to everybody.
+        """
         member = message.member
         if member.identity == self._me.identity:
-            return "" if member.address == self._me.address else _twin(self._me.identity, self._me.address)
+            twin = member.generation != self._me.generation
+            return _twin(self._me.identity, self._me.address) if twin else ""
         if member.identity.name == self._me.identity.name:
             return _name_taken(self._me.identity, self._me.address)
         for other in self._gossiping.conflicts(message.member):
-            if await self._answers(other.identity, other.address):
-                if other.identity == member.identity:
-                    return _twin(other.identity, other.address)
+            generation = await self._generation_at(other.address, other.identity)
+            if generation is not None and other.identity != member.identity:
                 return _name_taken(other.identity, other.address)
+            if generation not in (None, member.generation):
+                return _twin(other.identity, other.address)
         return ""
 
-    async def _answers(self, identity: Identity, address: str) -> bool:
+    async def _generation_at(self, address: str, identity: Identity) -> int | None:
+        """The generation of ``identity`` that answers there; None when it does not."""
         try:
-            await self._peers.call_address(address, Ping(), self._rpc_timeout_s, identity)
+            return (await self._peers.call_address(address, Ping(), self._rpc_timeout_s, identity)).generation
         except PeerError:
-            return False
-        return True
+            return None
 
     # --- this node's own part ---
 
@@ -308,21 +313,6 @@ class Joining:
         if self._own_seed is None or self._epochs.record is not None:
             return None
         return GenesisSeat(self._own_seat(), self._terms)
-
-
-def _troubles(answers: Sequence[SeedAnswer]) -> str:
-    return "; ".join(answer.trouble for answer in answers if answer.trouble) or "no addresses to ask"
-
-
-def _advice(answers: Sequence[SeedAnswer]) -> str:
-    """When nodes wait for each other and none is a seed by its own list, none will ever form a cluster."""
-    replies = [answer.reply for answer in answers if answer.reply is not None]
-    if not replies or any(reply.record is not None or reply.seat is not None for reply in replies):
-        return ""
-    return (
-        "; no node here is a seed by its own list: to form a new cluster, start one without --seed, "
-        "or give the same list to all that are on it"
-    )
 
 
 def _twin(identity: Identity, address: str) -> str:

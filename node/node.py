@@ -46,6 +46,9 @@ from .storage.engine import Engine
 from .tasks import Tasks
 from .throttle import Throttle
 
+MOST_FIRST_VERSIONS = 1 << 16
+"""Twins that always changed as often would be equally fresh, and each known to those who met it first."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -86,7 +89,8 @@ class Node:
         self._log = log
         self._began_s = ports.clock.monotonic()
         self._serving_said = False
-        self.me = Self(ports.home.identity, ports.home.generation, place.address)
+        home = ports.home
+        self.me = Self(home.identity, home.generation, place.address, ports.rng.getrandbits(64))
         self._begun = False
         self._settings = AgreedSettings(config, log)
 
@@ -201,13 +205,14 @@ class Node:
         record = MemberRecord(
             identity=self.me.identity,
             generation=self.me.generation,
-            version=1,
+            version=1 + self.me.process % MOST_FIRST_VERSIONS,
             heartbeat=0,
             address=place.address,
             status=Status.JOINING,
             zone=place.zone,
             weight=place.weight,
             protocol=PROTOCOL_VERSION,
+            process=self.me.process,
         )
         settings = GossipSettings(
             heartbeat_interval_s=config.heartbeat_interval,

@@ -27,13 +27,17 @@ from .quorum.clock import HybridClock
 B = TypeVar("B")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Self:
     """Who this process is to its peers."""
 
     identity: Identity
     generation: int
     address: str
+    process: int = 0
+    """Tells it from a process that was started on a copy of its disk."""
+    lost: str = ""
+    """Why it has no right to its identity any more: from then on it asks, answers and acknowledges nothing."""
 
 
 class Peers:
@@ -82,7 +86,11 @@ class Peers:
         self, address: str, body: RequestBody, timeout_s: float, to: Identity | None = None
     ) -> Reply:
         """Ask whoever listens at ``address``; raises as ``call`` does."""
+        if self.me.lost:
+            raise PeerUnreachable(self.me.lost)
         reply = await self._transport.call(address, Request(self._envelope(to), body), timeout_s=timeout_s)
+        if self.me.lost:
+            raise PeerTimeout(self.me.lost)
         if isinstance(reply.body, Refusal):
             if reply.body.code is RefusalCode.WRONG_DESTINATION:
                 raise PeerUnreachable(f"{address}: {reply.body.reason}")

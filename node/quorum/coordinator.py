@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..epochs import Epochs
-from ..errors import ClockSkew, InvalidRequest, OperationError, Overloaded, Unavailable
+from ..errors import ClockSkew, InvalidRequest, OperationError, OperationTimeout, Overloaded, Unavailable
 from ..events import Event, EventLog
 from ..load import LoadMeter
 from ..operations import Delete, Get, GetResult, Operation, OperationResult, Put, WriteResult
@@ -74,8 +74,11 @@ class Coordinator:
         with self._load.coordinating():
             try:
                 if isinstance(operation, Get):
-                    return await self._read(operation, deadline_s)
-                return await self._write(operation, deadline_s)
+                    result: OperationResult = await self._read(operation, deadline_s)
+                else:
+                    result = await self._write(operation, deadline_s)
+                self._refuse_lost(maybe_applied=not isinstance(operation, Get))
+                return result
             except InvalidRequest:
                 raise
             except OperationError as error:
@@ -128,6 +131,7 @@ class Coordinator:
             raise InvalidRequest(
                 f"a value has at most {limits.max_value_bytes} bytes, not {len(operation.value)}"
             )
+        self._refuse_lost(maybe_applied=False)
         if self._stopping:
             raise Unavailable("the operation was not done: this node is stopping")
         if self._load.in_flight >= limits.max_in_flight:
@@ -140,6 +144,13 @@ class Coordinator:
                 f"the operation was not done: the client has seen a version {skew.ahead_s:.1f} s ahead of "
                 "this node's clock; ask another node"
             ) from skew
+
+    def _refuse_lost(self, *, maybe_applied: bool) -> None:
+        """What was begun under an identity that is another process's by now is not acknowledged either."""
+        if self._me.lost and maybe_applied:
+            raise OperationTimeout(f"the write may have happened: {self._me.lost}", maybe_applied=True)
+        if self._me.lost:
+            raise Unavailable(f"the operation was not done: {self._me.lost}")
 
     def _refuse_skewed(self) -> None:
         """What this node wrote or read by a wrong clock would be refused by the others or be in the wrong order."""

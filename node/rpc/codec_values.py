@@ -242,6 +242,7 @@ def encode_member(member: MemberRecord) -> peer_pb2.MemberRecord:
         load=encode_load(member.load),
         handoff=encode_optional(encode_handoff, member.handoff),
         condition=encode_condition(member.condition),
+        process=member.process,
     )
 
 
@@ -268,6 +269,7 @@ def decode_member(message: peer_pb2.MemberRecord) -> MemberRecord:
         load=decode_load(message.load),
         handoff=decode_optional(decode_handoff, message, "handoff"),
         condition=decode_condition(message.condition),
+        process=message.process,
     )
 
 

@@ -204,7 +204,7 @@ class Freshness(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class MemberRecord(_message.Message):
-    __slots__ = ("identity", "freshness", "heartbeat", "address", "status", "zone", "weight", "epoch", "protocol", "load", "handoff", "condition")
+    __slots__ = ("identity", "freshness", "heartbeat", "address", "status", "zone", "weight", "epoch", "protocol", "load", "handoff", "condition", "process")
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
@@ -217,6 +217,7 @@ class MemberRecord(_message.Message):
     LOAD_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_FIELD_NUMBER: _ClassVar[int]
     CONDITION_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
     identity: _types_pb2.Identity
     freshness: Freshness
     heartbeat: int
@@ -229,7 +230,8 @@ class MemberRecord(_message.Message):
     load: _types_pb2.LoadReport
     handoff: _types_pb2.HandoffProgress
     condition: _types_pb2.Condition
-    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., heartbeat: _Optional[int] = ..., address: _Optional[str] = ..., status: _Optional[_Union[MemberStatus, str]] = ..., zone: _Optional[str] = ..., weight: _Optional[float] = ..., epoch: _Optional[int] = ..., protocol: _Optional[int] = ..., load: _Optional[_Union[_types_pb2.LoadReport, _Mapping]] = ..., handoff: _Optional[_Union[_types_pb2.HandoffProgress, _Mapping]] = ..., condition: _Optional[_Union[_types_pb2.Condition, _Mapping]] = ...) -> None: ...
+    process: int
+    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., heartbeat: _Optional[int] = ..., address: _Optional[str] = ..., status: _Optional[_Union[MemberStatus, str]] = ..., zone: _Optional[str] = ..., weight: _Optional[float] = ..., epoch: _Optional[int] = ..., protocol: _Optional[int] = ..., load: _Optional[_Union[_types_pb2.LoadReport, _Mapping]] = ..., handoff: _Optional[_Union[_types_pb2.HandoffProgress, _Mapping]] = ..., condition: _Optional[_Union[_types_pb2.Condition, _Mapping]] = ..., process: _Optional[int] = ...) -> None: ...
 
 class Quorums(_message.Message):
     __slots__ = ("replication_factor", "write_quorum", "read_quorum")

@@ -21,7 +21,7 @@ from covey.membership.directives import (
     SelfAccused,
     TwinSeen,
 )
-from covey.membership.gossip import Gossip
+from covey.membership.gossip import TWIN_LEAD, Gossip
 from covey.membership.record import (
     DigestEntry,
     Freshness,
@@ -44,9 +44,9 @@ ME = record("me")
 A, B, C, D, E, X = (Identity(name, 1) for name in "abcdex")
 
 
-def machine(*names: str, settings: GossipSettings | None = None) -> Gossip:
+def machine(*names: str, settings: GossipSettings | None = None, process: int = 0) -> Gossip:
     """A machine that knows the named members; time 0."""
-    gossip = Gossip(ME, settings or GossipSettings(), random.Random(1), now=0.0)
+    gossip = Gossip(replace(ME, process=process), settings or GossipSettings(), random.Random(1), now=0.0)
     for name in names:
         gossip.receive(Identity(name, 1), [record(name)], [], 0.0)
     return gossip
@@ -319,8 +319,43 @@ def test_an_accusation_of_an_earlier_process_is_answered_without_alarm() -> None
 def test_a_twin_of_the_same_generation_is_reported_and_outrun() -> None:
     gossip = machine("a")
     twin = replace(ME, version=50, address="elsewhere:1")
+    assert events(gossip.receive(A, [twin], [], 1.0)) == [TwinSeen(twin)]
+    assert (gossip.me.version, gossip.me.address) == (50 + TWIN_LEAD, "me:1")
+
+
+def test_a_twin_that_has_to_end_is_outrun_and_told_so() -> None:
+    """Whoever has met the twin must hear the record of the one that stays, and pass it on to the twin."""
+    gossip = machine("a", process=7)
+    twin = replace(ME, version=50, address="elsewhere:1", process=6)
+    directives = gossip.receive(A, [twin], [], 1.0)
+    assert events(directives) == [TwinSeen(twin)] and not twin.outranks(gossip.me)
+    assert pushes(directives)[0].records == (gossip.me,) and gossip.me.version > twin.version
+
+
+def test_a_twin_that_stays_is_reported_and_not_outrun() -> None:
+    gossip = machine("a", process=6)
+    before = gossip.me
+    twin = replace(ME, version=50, address="elsewhere:1", process=7)
     assert gossip.receive(A, [twin], [], 1.0) == [TwinSeen(twin)]
-    assert (gossip.me.version, gossip.me.address) == (51, "me:1")
+    assert gossip.me == before and twin.outranks(before)
+
+
+def test_a_twin_that_changed_less_often_is_a_twin_too() -> None:
+    gossip = machine("a", process=6)
+    twin = replace(ME, version=0, address="elsewhere:1", process=7)
+    assert gossip.receive(A, [twin], [], 1.0) == [TwinSeen(twin)]
+
+
+def test_an_earlier_process_of_this_node_is_no_twin() -> None:
+    gossip = machine("a", process=6)
+    earlier = replace(ME, generation=ME.generation - 1, version=99, address="elsewhere:1", process=7)
+    assert gossip.receive(A, [earlier], [], 1.0) == []
+
+
+def test_an_echo_at_another_address_is_no_twin() -> None:
+    """One process, known by two addresses."""
+    gossip = machine("a", process=6)
+    assert gossip.receive(A, [replace(gossip.me, address="elsewhere:1")], [], 1.0) == []
 
 
 def test_a_twin_of_a_higher_generation_is_reported_and_not_imitated() -> None:

@@ -1,0 +1,181 @@
+"""Two processes on copies of one data folder: exactly one of them goes on, and the other acknowledges nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from covey.membership.record import MemberRecord
+from covey.node.errors import JoinRefused, NodeError, OperationTimeout, Unavailable
+from covey.node.messages import DataBatch, Read
+from covey.node.operations import WriteResult
+
+from .cluster import SimulatedCluster, SimulatedNode
+from .network import Message
+from .staging import merges
+from .virtual_time import in_virtual_time
+
+SEEDS = range(3)
+TWIN = "n1-copy"
+
+
+async def started_twice(
+    cluster: SimulatedCluster, *, seeds: tuple[str, ...] = ("n2:1", "n3:1")
+) -> tuple[SimulatedNode, SimulatedNode]:
+    """n1 is stopped, its disk is copied, and both disks are started, once each."""
+    n1 = cluster.nodes["n1"]
+    await n1.crash()
+    twin = cluster.nodes[TWIN] = SimulatedNode(cluster, TWIN, seeds, {})
+    twin.home = n1.home.restarted()
+    twin.engine = copied(n1)
+    n1.restart()
+    twin.start()
+    assert (twin.identity, twin.home.generation) == (n1.identity, n1.home.generation)
+    return n1, twin
+
+
+def copied(node: SimulatedNode) -> Any:
+    """The same disk again, under another process."""
+    engine = node._fresh_engine()
+    store = node.engine._memory
+    engine._memory._rows, engine._memory._named = store._rows.copy(), store._named.copy()
+    return engine.crash()
+
+
+def outranking(record: MemberRecord) -> MemberRecord:
+    """A record of a twin that stays."""
+    return replace(record, version=record.version + 1, process=record.process + 1, address="elsewhere:1")
+
+
+def fenced(cluster: SimulatedCluster) -> list[str]:
+    """Which of the two have lost their identity, or were refused at the door."""
+    return [name for name in ("n1", TWIN) if cluster.nodes[name].node is not None and is_out(cluster, name)]
+
+
+def is_out(cluster: SimulatedCluster, name: str) -> bool:
+    node = cluster.nodes[name]
+    joining = node._joining
+    refused = joining is not None and joining.done() and isinstance(joining.exception(), JoinRefused)
+    return bool(node.running.me.lost) or refused
+
+
+def forgive(cluster: SimulatedCluster) -> None:
+    """The end of the one that had to end is what was to happen."""
+    assert {type(error) for _, error in cluster.failures} <= {JoinRefused}
+    cluster.failures.clear()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@in_virtual_time
+async def test_of_two_that_start_at_once_exactly_one_ends(seed: int) -> None:
+    async with SimulatedCluster(seed) as cluster:
+        await cluster.form(5)
+        await started_twice(cluster)
+        await cluster.until(lambda: bool(fenced(cluster)), "one of them ends", 30.0)
+        await asyncio.sleep(30.0)
+        assert len(fenced(cluster)) == 1
+        forgive(cluster)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@in_virtual_time
+async def test_of_two_that_meet_after_a_partition_exactly_one_ends(seed: int) -> None:
+    """Each side of it takes another one for n1."""
+    async with SimulatedCluster(seed) as cluster:
+        await cluster.form(5)
+        heal = cluster.network.partition({"n1", "n2", "n3"}, {TWIN, "n4", "n5"})
+        await started_twice(cluster, seeds=("n4:1",))
+        await asyncio.sleep(random.Random(seed).uniform(10.0, 40.0))
+        assert fenced(cluster) == []
+        heal()
+        await cluster.until(lambda: bool(fenced(cluster)), "one of them ends", 60.0)
+        await asyncio.sleep(30.0)
+        assert len(fenced(cluster)) == 1
+        forgive(cluster)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@in_virtual_time
+async def test_the_one_that_ended_says_nothing_more_to_anyone(seed: int) -> None:
+    async with SimulatedCluster(seed) as cluster:
+        await cluster.form(5)
+        await started_twice(cluster)
+        await cluster.until(lambda: bool(fenced(cluster)), "one of them ends", 30.0)
+        [loser] = fenced(cluster)
+        cluster.nodes[loser].running.me.lost = "it was refused and still runs"
+        said: list[Message] = []
+        cluster.network.lose(lambda message: message.source == loser and not said.append(message))
+        with pytest.raises(Unavailable):
+            await cluster.put(loser, b"k", b"v")
+        with pytest.raises(Unavailable):
+            await cluster.get(loser, b"k")
+        meant = cluster.nodes[loser].identity
+        record = cluster.record("n2")
+        answer = await cluster.ask("n2", loser, DataBatch(record.stamp, (Read(b"k"),)), meant=meant)
+        assert "runs at" in answer.reason or "refused" in answer.reason
+        await asyncio.sleep(10.0)
+        assert said == []
+        forgive(cluster)
+
+
+@in_virtual_time
+async def test_a_write_under_way_is_not_acknowledged_by_the_one_that_has_to_end() -> None:
+    async with SimulatedCluster(1) as cluster:
+        await cluster.form(3)
+        n1 = cluster.nodes["n1"].running
+        hold = cluster.network.hold_replies(merges(source={"n1"}))
+        write = asyncio.ensure_future(cluster.put("n1", b"k", b"v"))
+        await cluster.until(lambda: len(hold.held) == 2, "both have it")
+        n1.gossiping.learn([outranking(n1.gossiping.own_record())])
+        hold.release()
+        with pytest.raises(OperationTimeout) as caught:
+            await write
+        assert caught.value.maybe_applied
+        forgive(cluster)
+
+
+@in_virtual_time
+async def test_a_replica_that_lost_its_identity_meanwhile_does_not_acknowledge() -> None:
+    """n3 has merged and waits for its disk when it hears of its twin."""
+    async with SimulatedCluster(1) as cluster:
+        await cluster.form(3)
+        n3 = cluster.nodes["n3"]
+        cluster.network.lose(merges(source={"n1"}, target={"n2"}))
+        n3.hold_flushes()
+        write = asyncio.ensure_future(cluster.put("n1", b"k", b"v", timeout_s=3.0))
+        await cluster.until(lambda: n3.engine.get(b"k") is not None, "n3 has merged it")
+        n3.running.gossiping.learn([outranking(n3.running.gossiping.own_record())])
+        n3.release_flushes()
+        with pytest.raises(OperationTimeout):
+            await write
+        forgive(cluster)
+
+
+@in_virtual_time
+async def test_a_node_that_restarts_at_another_address_is_no_twin() -> None:
+    async with SimulatedCluster(1) as cluster:
+        n1, *_ = await cluster.form(5)
+        await n1.crash()
+        n1.restart(address="n1:2")
+        await cluster.synced()
+        await asyncio.sleep(20.0)
+        assert not cluster.events("twin.seen") and not cluster.events("node.refused")
+        assert isinstance(await cluster.put("n1", b"k", b"v"), WriteResult)
+
+
+@in_virtual_time
+async def test_a_copy_that_starts_at_a_seed_of_a_live_one_ends() -> None:
+    """The only seed that it knows is its own original, which is not to be taken for itself."""
+    async with SimulatedCluster(1) as cluster:
+        n1, *_ = await cluster.form(3)
+        twin = cluster.nodes[TWIN] = SimulatedNode(cluster, TWIN, ("n1:1",), {})
+        twin.home, twin.engine = n1.home.restarted(), copied(n1)
+        twin.home.save_peers({})
+        cluster.network.partition({"n1", "n2", "n3"}, {TWIN, "n1"})
+        twin.start()
+        with pytest.raises(NodeError, match="is alive at"):
+            await twin.joined()
