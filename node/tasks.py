@@ -13,7 +13,7 @@ class Tasks:
     def __init__(self, failed: Callable[[BaseException], None], bound: int = 1000) -> None:
         self._failed = failed
         self._bound = bound
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: dict[asyncio.Task[Any], None] = {}
         self._closed = False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> bool:
@@ -22,7 +22,7 @@ class Tasks:
             work.close()
             return False
         task = asyncio.get_running_loop().create_task(work)
-        self._running.add(task)
+        self._running[task] = None
         task.add_done_callback(self._ended)
         return True
 
@@ -34,6 +34,6 @@ class Tasks:
         await asyncio.gather(*running, return_exceptions=True)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._running.discard(task)
+        self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)

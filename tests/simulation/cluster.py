@@ -11,6 +11,7 @@ from typing import Any
 from covey.identity import Identity
 from covey.node.config import Config
 from covey.node.datafolder import MemoryDataFolder
+from covey.node.epochs import Epochs
 from covey.node.events import Event, EventLog
 from covey.node.messages import Envelope, Request, RequestBody
 from covey.node.node import Node, Place, Ports
@@ -19,42 +20,54 @@ from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord
 
 from .network import Network, SimulatedTransport
+from .trace import Logged, RunTrace
+from .virtual_time import Process
 
 EPOCH_MS = 1_700_000_000_000
 FLUSH_LATENCY_S = 0.001
 
 
 class SimulatedClock:
-    """Virtual time, with a wall clock that may be off."""
+    """Virtual time, with a wall clock that may be off, and may run too fast or too slow."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.wall_offset_ms = 0
+        self._drift_ms_per_s = 0.0
+        self._drifting_since_s = 0.0
 
     def monotonic(self) -> float:
         return self._loop.time()
 
     def wall_ms(self) -> int:
-        return EPOCH_MS + int(self._loop.time() * 1000) + self.wall_offset_ms
+        return EPOCH_MS + int(self._loop.time() * 1000) + self.wall_offset_ms + self._drifted_ms()
+
+    def drift(self, ms_per_s: float) -> None:
+        """From now on be off by so much more each second."""
+        self.wall_offset_ms += self._drifted_ms()
+        self._drift_ms_per_s = ms_per_s
+        self._drifting_since_s = self._loop.time()
+
+    def _drifted_ms(self) -> int:
+        return int(self._drift_ms_per_s * (self._loop.time() - self._drifting_since_s))
 
     def process_cpu_s(self) -> float:
         return 0.0
 
 
-class Trace(EventLog):
-    """Keeps what a node logs, so that tests read logs as people do."""
+class NodeTrace(EventLog):
+    """Keeps what one process of a node logs, until that dies."""
 
-    def __init__(
-        self, name: str, clock: SimulatedClock, lines: list[tuple[float, str, str, dict[str, Any]]]
-    ) -> None:
+    def __init__(self, name: str, trace: RunTrace) -> None:
         self._name = name
-        self._clock = clock
-        self._lines = lines
+        self._trace = trace
+        self.dead = False
 
     def emit(self, event: Event, **fields: object) -> None:
         if fault := event.value.fault(fields):
             raise TypeError(fault)
-        self._lines.append((self._clock.monotonic(), self._name, event.value.name, dict(fields)))
+        if not self.dead:
+            self._trace.log(self._name, event.value.name, dict(fields))
 
     def would_log(self, event: Event) -> bool:
         return False
@@ -84,27 +97,39 @@ class SimulatedNode:
     def identity(self) -> Identity:
         return self.home.identity
 
+    def adopted(self) -> EpochRecord | None:
+        """The record on its disk, whether it runs or not."""
+        if self.node is not None:
+            return self.node.epochs.record
+        return Epochs(self.identity, self.engine).record
+
     @property
     def running(self) -> Node:
         assert self.node is not None, f"{self.name} is not running"
         return self.node
 
     def start(self) -> None:
+        self.process = Process()
+        self.process.context.run(self._boot)
+
+    def _boot(self) -> None:
+        """Within the context of the process, which all that it begins belongs to from here on."""
         self.transport = SimulatedTransport(self.cluster.network, self.name)
+        self._log = NodeTrace(self.name, self.cluster.run_trace)
         self.node = Node(
             self.config,
             Place(self.address, self.seeds, **self.place),
             Ports(
                 self.clock,
-                random.Random(self.cluster.rng.getrandbits(64)),
+                random.Random(f"{self.cluster.seed} {self.identity} {self.home.generation}"),
                 self.transport,
                 self.engine,
                 self.home,
             ),
-            Trace(self.name, self.clock, self.cluster.trace),
+            self._log,
             self._failed,
         )
-        self.cluster.network.open(self.address, self.name, self.node.handle)
+        self.cluster.network.open(self.address, self.name, self.node.handle, self.process)
         self._joining = asyncio.get_running_loop().create_task(self.node.join())
 
     async def joined(self) -> None:
@@ -112,13 +137,15 @@ class SimulatedNode:
         assert self._joining is not None, f"{self.name} was not started"
         await self._joining
 
-    async def crash(self, *, power: bool = False) -> None:
-        """The process dies; with ``power`` also what was not synced."""
+    async def crash(self, *, power: bool = False, spared: float = 0.0) -> None:
+        """The process dies; with ``power`` also what was not synced, but for that share of it that came first."""
         self.cluster.network.shut(self.address)
         node, engine = self.running, self.engine
         self.node = None
-        self.transport.cut = True
-        self.engine = engine.crash(keep_unsynced=0 if power else engine.unsynced_batches)
+        self.transport.cut = self._log.dead = True
+        left = int(spared * engine.unsynced_batches) if power else engine.unsynced_batches
+        self.engine = engine.crash(keep_unsynced=left)
+        self.process.go_on()
         await self._end(node)
 
     async def stop(self) -> None:
@@ -153,7 +180,7 @@ class SimulatedNode:
         await node.stop(0.0)
 
     def _fresh_engine(self) -> MemoryEngine:
-        return MemoryEngine("sync", sleep=self._flush, flush_latency_s=FLUSH_LATENCY_S)
+        return MemoryEngine("sync", self._failed, sleep=self._flush, flush_latency_s=FLUSH_LATENCY_S)
 
     async def _flush(self, latency_s: float) -> None:
         await self._flushing.wait()
@@ -161,20 +188,30 @@ class SimulatedNode:
 
     def _failed(self, error: BaseException) -> None:
         if self.node is not None:
-            self.cluster.failures.append((self.name, error))
+            self.cluster.node_failed(self, error)
 
 
 class SimulatedCluster:
     """Use as an async context manager; a failure inside any node fails the test at the end."""
 
-    def __init__(self, seed: int, **settings: Any) -> None:
+    def __init__(self, seed: int, *, show: Callable[[str], None] | None = None, **settings: Any) -> None:
         self.seed = seed
         self.rng = random.Random(seed)
         self.config = Config(**{"handoff_grace": 2.0, **settings})
         self.network = Network(random.Random(self.rng.getrandbits(64)))
         self.nodes: dict[str, SimulatedNode] = {}
-        self.trace: list[tuple[float, str, str, dict[str, Any]]] = []
-        self.failures: list[tuple[str, BaseException]] = []
+        self.run_trace = RunTrace(show)
+        self.network.watch = self.run_trace.message
+        self.failures = self.network.defects
+        self.node_failed: Callable[[SimulatedNode, BaseException], None] = self._note_failure
+
+    @property
+    def trace(self) -> list[Logged]:
+        """What all nodes logged."""
+        return self.run_trace.logged
+
+    def _note_failure(self, node: SimulatedNode, error: BaseException) -> None:
+        self.failures.append((node.name, error))
 
     async def __aenter__(self) -> SimulatedCluster:
         return self
@@ -253,9 +290,9 @@ class SimulatedCluster:
 
     async def synced(self, timeout_s: float = 60.0) -> None:
         """Wait until every running node says that everything is in its place, with all of them known."""
-        await self.until(self._is_synced, "synced", timeout_s)
+        await self.until(self.is_synced, "synced", timeout_s)
 
-    def _is_synced(self) -> bool:
+    def is_synced(self) -> bool:
         running = [node.running for node in self.nodes.values() if node.node is not None]
         statuses = [node.administration.status() for node in running]
         up = [sum(n.state == "serving" for n in status.nodes) for status in statuses]
@@ -265,6 +302,11 @@ class SimulatedCluster:
         record = self.nodes[name].running.epochs.record
         assert record is not None, f"{name} knows no epoch"
         return record
+
+    def newest_record(self) -> EpochRecord:
+        """Of those that nodes which run have adopted."""
+        records = [node.adopted() for node in self.nodes.values() if node.node is not None]
+        return max((record for record in records if record is not None), key=lambda record: record.number)
 
     def epoch(self, name: str) -> int:
         return self.nodes[name].running.epochs.number

@@ -1,21 +1,30 @@
-"""A network in memory that encodes and decodes every message, and loses, holds or delays them when told to."""
+"""A network in memory that encodes and decodes every message, and loses, holds, delays or repeats them when told to.
+
+A message on its way belongs to no process: it arrives while its sender stands still or is dead. A request is
+handled by the process it comes to; what comes of it travels back as a message of its own.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
-from covey.node.errors import PeerTimeout, PeerUnreachable
+from covey.node.errors import NodeError, PeerTimeout, PeerUnreachable
 from covey.node.messages import Reply, Request
 from covey.node.ports import Handler
 from covey.node.rpc.codec import reply_from_bytes, reply_to_bytes, request_from_bytes, request_to_bytes
 
+from .virtual_time import Process
+
 LATENCY_S = (0.0002, 0.002)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Message:
     """A request on its way, as rules see it."""
 
@@ -27,6 +36,12 @@ class Message:
 
 Rule = Callable[[Message], bool]
 """Whether a message is concerned."""
+Watch = Callable[[str, str, Request | Reply, bytes], None]
+"""Told of every message that is delivered: from whom, to whom, what, and its bytes."""
+
+
+def unwatched(source: str, target: str, message: Request | Reply, encoded: bytes) -> None:
+    """Watches nothing."""
 
 
 class Hold:
@@ -35,27 +50,70 @@ class Hold:
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
         self.held: list[Message] = []
-        self._released = asyncio.Event()
+        self._going_on: list[Callable[[], None]] = []
+        self._released = False
 
     def release(self) -> None:
-        self._released.set()
+        self._released = True
+        loop = asyncio.get_running_loop()
+        for go_on in self._going_on:
+            loop.call_soon(go_on)
+        self._going_on.clear()
 
-    async def pass_through(self, message: Message) -> None:
-        if not self._released.is_set() and self.rule(message):
-            self.held.append(message)
-            await self._released.wait()
+    def holds(self, message: Message, go_on: Callable[[], None]) -> bool:
+        if self._released or not self.rule(message):
+            return False
+        self.held.append(message)
+        self._going_on.append(go_on)
+        return True
+
+
+class Door:
+    """Where a process listens, with what it is handling."""
+
+    def __init__(self, name: str, handler: Handler, process: Process | None) -> None:
+        self.name = name
+        self.handler = handler
+        self.process = process
+        self.handling: dict[asyncio.Task[None], Call] = {}
+
+
+class Call:
+    """A request that waits for its reply. What arrives after its end changes nothing."""
+
+    def __init__(self, source: str, request: Request, encoded: bytes) -> None:
+        self.source = source
+        self.request = request
+        self.encoded = encoded
+        self.answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    def fail(self, error: NodeError) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    def succeed(self, reply: Reply) -> None:
+        if not self.answer.done():
+            self.answer.set_result(reply)
 
 
 class Network:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
-        self._doors: dict[str, tuple[str, Handler]] = {}
+        self._context = contextvars.copy_context()
+        self._doors: dict[str, Door] = {}
         self._refused_requests: list[Rule] = []
         self._lost_requests: list[Rule] = []
         self._lost_replies: list[Rule] = []
+        self._repeated: list[Rule] = []
+        self._slowed: list[tuple[Rule, float]] = []
         self._holds: list[Hold] = []
         self._reply_holds: list[Hold] = []
         self.delivered = 0
+        """Requests."""
+        self.replied = 0
+        self.watch: Watch = unwatched
+        self.defects: list[tuple[str, BaseException]] = []
+        """Errors that a handler should not have ended with, by node."""
 
     # --- faults ---
 
@@ -70,6 +128,14 @@ class Network:
     def lose_replies(self, rule: Rule) -> Callable[[], None]:
         """Let concerned requests be handled, and lose their replies."""
         return _listed(self._lost_replies, rule)
+
+    def repeat(self, rule: Rule) -> Callable[[], None]:
+        """Let concerned requests be handled twice; what comes of the second time is lost."""
+        return _listed(self._repeated, rule)
+
+    def slow(self, rule: Rule, most_s: float) -> Callable[[], None]:
+        """Delay concerned requests, and their replies, by up to so long: they overtake each other."""
+        return _listed(self._slowed, (rule, most_s))
 
     def hold(self, rule: Rule) -> Hold:
         hold = Hold(rule)
@@ -92,42 +158,100 @@ class Network:
 
     # --- traffic ---
 
-    def open(self, address: str, name: str, handler: Handler) -> None:
-        self._doors[address] = (name, handler)
+    def open(self, address: str, name: str, handler: Handler, process: Process | None = None) -> None:
+        self._doors[address] = Door(name, handler, process)
 
     def shut(self, address: str) -> None:
-        self._doors.pop(address, None)
+        """Nobody listens any more; connections that wait for a reply break."""
+        door = self._doors.pop(address, None)
+        for task, call in list(door.handling.items()) if door is not None else ():
+            task.cancel()
+            call.fail(PeerTimeout(f"{address} went away"))
 
     async def call(self, source: str, address: str, request: Request, timeout_s: float) -> Reply:
+        call = Call(source, request, request_to_bytes(request))
+        late = PeerTimeout(f"{address} did not answer in {timeout_s:g} s")
+        timer = asyncio.get_running_loop().call_later(timeout_s, call.fail, late)
+        self._send(address, call)
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._travel(source, address, request)
-        except TimeoutError as error:
-            raise PeerTimeout(f"{address} did not answer in {timeout_s:g} s") from error
+            return await call.answer
+        finally:
+            timer.cancel()
+            call.answer.cancel()
 
-    async def _travel(self, source: str, address: str, request: Request) -> Reply:
-        sent = request_to_bytes(request)
-        await asyncio.sleep(self._rng.uniform(*LATENCY_S))
-        if address not in self._doors:
-            raise PeerUnreachable(f"nobody listens at {address}")
-        name, handler = self._doors[address]
-        message = Message(source, name, request)
+    def _later(self, delay_s: float, happen: Callable[..., None], *what: object) -> None:
+        asyncio.get_running_loop().call_later(delay_s, happen, *what, context=self._context)
+
+    def _latency_s(self, message: Message) -> float:
+        latency_s = self._rng.uniform(*LATENCY_S)
+        for rule, most_s in self._slowed:
+            if rule(message):
+                latency_s += self._rng.uniform(0.0, most_s)
+        return latency_s
+
+    def _send(self, address: str, call: Call) -> None:
+        door = self._doors.get(address)
+        message = Message(call.source, door.name if door is not None else "", call.request)
+        self._later(self._latency_s(message), self._arrive, address, call)
+        if any(rule(message) for rule in self._repeated):
+            again = Call(call.source, call.request, call.encoded)
+            again.answer.cancel()  # nobody waits for it
+            self._later(self._latency_s(message), self._arrive, address, again)
+
+    def _arrive(self, address: str, call: Call) -> None:
+        door = self._doors.get(address)
+        if door is None:
+            call.fail(PeerUnreachable(f"nobody listens at {address}"))
+            return
+        message = Message(call.source, door.name, call.request)
         if any(rule(message) for rule in self._refused_requests):
-            raise PeerUnreachable(f"{address} is closed to this")
-        if any(rule(message) for rule in self._lost_requests):
-            await asyncio.Event().wait()
-        for hold in list(self._holds):
-            await hold.pass_through(message)
-        if self._doors.get(address) != (name, handler):
-            raise PeerTimeout(f"{address} went away")
+            call.fail(PeerUnreachable(f"{address} is closed to this"))
+        elif not any(rule(message) for rule in self._lost_requests):
+            self._come_in(address, door, call, message, 0)
+
+    def _come_in(self, address: str, door: Door, call: Call, message: Message, passed: int) -> None:
+        for number in range(passed, len(self._holds)):
+            go_on = partial(self._come_in, address, door, call, message, number + 1)
+            if self._holds[number].holds(message, go_on):
+                return
+        if self._doors.get(address) is not door:
+            call.fail(PeerTimeout(f"{address} went away"))
+            return
         self.delivered += 1
-        answered = reply_to_bytes(await handler(request_from_bytes(sent)))
+        request = request_from_bytes(call.encoded)
+        self.watch(call.source, door.name, request, call.encoded)
+        work = self._handle(door, call, request, message)
+        loop = asyncio.get_running_loop()
+        task = door.process.create_task(work) if door.process is not None else loop.create_task(work)
+        door.handling[task] = call
+        task.add_done_callback(lambda task: door.handling.pop(task, None), context=self._context)
+
+    async def _handle(self, door: Door, call: Call, request: Request, message: Message) -> None:
+        try:
+            encoded = reply_to_bytes(await door.handler(request))
+        except NodeError as error:
+            call.fail(PeerTimeout(f"{door.name} failed: {error}"))
+        except Exception as error:  # noqa: BLE001 - kept for whoever runs the simulation, which fails by it
+            self.defects.append((door.name, error))
+            call.fail(PeerTimeout(f"{door.name} failed: {error}"))
+        else:
+            self._reply(call, encoded, message, 0)
+
+    def _reply(self, call: Call, encoded: bytes, message: Message, passed: int) -> None:
         if any(rule(message) for rule in self._lost_replies):
-            await asyncio.Event().wait()
-        for hold in list(self._reply_holds):
-            await hold.pass_through(message)
-        await asyncio.sleep(self._rng.uniform(*LATENCY_S))
-        return reply_from_bytes(answered)
+            return
+        for number in range(passed, len(self._reply_holds)):
+            go_on = partial(self._reply, call, encoded, message, number + 1)
+            if self._reply_holds[number].holds(message, go_on):
+                return
+        self._later(self._latency_s(message), self._return, call, encoded, message)
+
+    def _return(self, call: Call, encoded: bytes, message: Message) -> None:
+        if not call.answer.done():
+            self.replied += 1
+            reply = reply_from_bytes(encoded)
+            self.watch(message.target, message.source, reply, encoded)
+            call.succeed(reply)
 
 
 class SimulatedTransport:
@@ -150,7 +274,10 @@ class SimulatedTransport:
         self.cut = True
 
 
-def _listed(rules: list[Rule], rule: Rule) -> Callable[[], None]:
+T = TypeVar("T")
+
+
+def _listed(rules: list[T], rule: T) -> Callable[[], None]:
     rules.append(rule)
 
     def end() -> None:

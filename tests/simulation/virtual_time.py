@@ -1,10 +1,18 @@
-"""An asyncio loop whose time jumps to the next timer instead of passing."""
+"""An asyncio loop whose time jumps to the next timer instead of passing, and the processes that live on it.
+
+Rules: what is ready runs in the order in which it became ready, so that a run depends on nothing but what it was
+begun with. A callback belongs to the process in whose context it was made; while a process stands still its
+callbacks are kept, timers that run out included, and all run once it goes on, as after SIGSTOP and SIGCONT.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import functools
-import selectors
+import heapq
+from asyncio import base_events
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar
 
@@ -16,27 +24,83 @@ class NothingLeftToHappen(AssertionError):
     """Every task waits and no timer is set: a deadlock."""
 
 
-class _JumpingSelector(selectors.SelectSelector):
-    """Advances the loop's clock by as long as a real selector would have slept."""
+class Process:
+    """One operating system process, as far as the loop is concerned."""
+
+    def __init__(self) -> None:
+        self.context = contextvars.copy_context()
+        self.context.run(_PROCESS.set, self)
+        self.standing_still = False
+        self.kept: deque[asyncio.Handle] = deque()
+        self._loop = asyncio.get_running_loop()
+
+    def stand_still(self) -> None:
+        self.standing_still = True
+
+    def go_on(self) -> None:
+        self.standing_still = False
+        assert isinstance(self._loop, VirtualTimeLoop)
+        self._loop.run_these(self.kept)
+        self.kept.clear()
+
+    def create_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        return self._loop.create_task(work, context=self.context.copy())
+
+
+_PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
+
+
+class VirtualTimeLoop(base_events.BaseEventLoop):
+    """Nothing but callbacks and timers: no files, sockets, signals, threads or other processes."""
+
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         super().__init__()
-        self.now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise NothingLeftToHappen
-        self.now_s += max(0.0, timeout)
-        return []
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
+        self._now_s = 0.0
 
     def time(self) -> float:
-        return self._jumping.now_s
+        return self._now_s
+
+    def run_these(self, handles: deque[asyncio.Handle]) -> None:
+        """Append handles that were ready before."""
+        self._ready.extend(handles)
+
+    def _run_once(self) -> None:
+        """One round, in the place of the base class's, which would ask a selector."""
+        ready, scheduled = self._ready, self._scheduled
+        if not ready:
+            self._jump()
+        now_s = self._now_s
+        while scheduled and scheduled[0].when() <= now_s:
+            timer = heapq.heappop(scheduled)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:  # type: ignore[attr-defined]
+                continue
+            process = handle._context.get(_PROCESS)  # type: ignore[attr-defined]
+            if process is not None and process.standing_still:
+                process.kept.append(handle)
+            else:
+                handle._run()  # type: ignore[attr-defined]
+
+    def _jump(self) -> None:
+        scheduled = self._scheduled
+        while scheduled and scheduled[0].cancelled():
+            heapq.heappop(scheduled)._scheduled = False  # type: ignore[attr-defined]
+        if scheduled:
+            self._now_s = max(self._now_s, scheduled[0].when())
+        elif not self._stopping:  # type: ignore[attr-defined]
+            raise NothingLeftToHappen
+
+    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+        """Cancelled timers leave the heap when their time comes."""
+
+    def _write_to_self(self) -> None:
+        """Wakes a selector, of which there is none."""
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

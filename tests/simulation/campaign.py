@@ -1,0 +1,68 @@
+"""Many seeds, in processes of their own, for as long as told; the seeds that failed are told in the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from .report import report, verdict
+from .trial import Options, run
+
+TOLD_EVERY_S = 30.0
+
+
+@dataclass
+class Judged:
+    """What a process sends back of a run."""
+
+    seed: int
+    failed: bool
+    story: str
+    messages: int
+    operations: int
+    took_s: float
+
+
+def judge(options: Options) -> Judged:
+    result = run(options)
+    failed = bool(result.violations)
+    story = report(result) if failed else verdict(result)
+    operations = len(result.history.operations)
+    return Judged(options.seed, failed, story, result.messages, operations, result.took_s)
+
+
+def campaign(seeds: Iterable[int], options: Options, jobs: int, for_s: float | None) -> int:
+    """Run the seeds, or those that fit into ``for_s``; prints failures as they come. 1 when there were any."""
+    began_s = time.monotonic()
+    judged = []
+    for number, result in enumerate(_judge_all(seeds, options, jobs, for_s), 1):
+        judged.append(result)
+        if result.failed:
+            print(result.story, flush=True)
+        if number % 50 == 0:
+            print(f"{number} seeds, {sum(one.failed for one in judged)} failed", flush=True)
+    failed = sorted(one.seed for one in judged if one.failed)
+    messages, took_s = sum(one.messages for one in judged), sum(one.took_s for one in judged)
+    print(
+        f"{len(judged)} seeds, {sum(one.operations for one in judged)} operations, {messages} messages "
+        f"({messages / max(took_s, 1e-9):.0f}/s a core) in {time.monotonic() - began_s:.0f} s; "
+        f"failed: {', '.join(map(str, failed)) or 'none'}"
+    )
+    return 1 if failed else 0
+
+
+def _judge_all(seeds: Iterable[int], options: Options, jobs: int, for_s: float | None) -> Iterator[Judged]:
+    until_s = time.monotonic() + for_s if for_s is not None else float("inf")
+    left = iter(seeds)
+    with ProcessPoolExecutor(jobs) as processes:
+        running: set[Future[Judged]] = set()
+        while True:
+            wanted = jobs - len(running) if time.monotonic() < until_s else 0
+            running |= {processes.submit(judge, replace(options, seed=s)) for s in islice(left, wanted)}
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)

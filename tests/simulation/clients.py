@@ -1,0 +1,187 @@
+"""Clients that behave as the library does, and write down what they did and were told.
+
+They carry the highest version they have seen, go to another node only while an operation certainly was not done,
+and are told nothing by a node that dies or does not answer in time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass, replace
+
+from covey.node.errors import NodeError, OperationError
+from covey.node.operations import (
+    Consistency,
+    Delete,
+    Get,
+    GetResult,
+    Level,
+    OperationResult,
+    Put,
+)
+from covey.node.operations import Operation as Asked
+from tests.support.history import History, Kind, Operation, Outcome, Version
+
+from .cluster import SimulatedCluster, SimulatedNode
+
+PATIENCE_S = 2.0
+"""How long one attempt may take."""
+MAX_ATTEMPTS = 4
+PAUSE_S = 0.05
+
+
+class ConnectionLost(Exception):
+    """The node gave no answer in time, or died: the operation may have happened."""
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What clients do, in shares of all they do; what is left is puts."""
+
+    keys: tuple[str, ...]
+    gets: float = 0.5
+    deletes: float = 0.1
+    listings: float = 0.02
+    weak: float = 0.05
+    """Of the operations on keys; as many ask all replicas."""
+    pause_s: float = 0.25
+
+
+class Client:
+    def __init__(
+        self, name: str, cluster: SimulatedCluster, history: History, habits: Habits, rng: random.Random
+    ) -> None:
+        self._name = name
+        self._cluster = cluster
+        self._history = history
+        self._habits = habits
+        self._rng = rng
+        self._loop = asyncio.get_running_loop()
+        self._seen_timestamp = 0
+        self._written = 0
+
+    async def run(self, until_s: float) -> None:
+        while self._loop.time() < until_s:
+            await asyncio.sleep(self._rng.uniform(0.0, self._habits.pause_s))
+            if self._rng.random() < self._habits.listings:
+                await self.list_keys()
+            else:
+                await self.operate(self._choose())
+
+    def _choose(self) -> Operation:
+        chance, key = self._rng.random(), self._rng.choice(self._habits.keys)
+        level = Level.QUORUM
+        if (odd := self._rng.random()) < 2 * self._habits.weak:
+            level = Level.ONE if odd < self._habits.weak else Level.ALL
+        kind = Kind.GET if chance < self._habits.gets else Kind.PUT
+        if self._habits.gets <= chance < self._habits.gets + self._habits.deletes:
+            kind = Kind.DELETE
+        return self.begun(kind, key, level)
+
+    def begun(self, kind: Kind, key: str, level: Level = Level.QUORUM) -> Operation:
+        value = None
+        if kind is Kind.PUT:
+            self._written += 1
+            value = f"{self._name}-{self._written}"
+        now_s = self._loop.time()
+        return Operation(kind, self._name, key, now_s, now_s, Outcome.UNKNOWN, value, level=level.value)
+
+    # --- operations on keys ---
+
+    async def operate(self, begun: Operation, via: str | None = None) -> Operation:
+        """Carry it out through some node, and write down how it ended."""
+        ended = replace(begun, outcome=Outcome.NOT_DONE)
+        for _ in range(MAX_ATTEMPTS):
+            node = self._some_node() if via is None else self._cluster.nodes[via]
+            if node is None:
+                break
+            try:
+                ended = _done(begun, await self._ask(node, self._asked(begun)))
+                break
+            except ConnectionLost:
+                ended = begun
+            except OperationError as error:
+                ended = begun if error.maybe_applied else replace(begun, outcome=Outcome.NOT_DONE)
+            if begun.writes and ended.outcome is Outcome.UNKNOWN:
+                break
+            await asyncio.sleep(self._rng.uniform(0.0, PAUSE_S))
+        if ended.version is not None:
+            self._seen_timestamp = max(self._seen_timestamp, ended.version[0])
+        ended = replace(ended, end_s=self._loop.time())
+        self._history.operations.append(ended)
+        return ended
+
+    def _asked(self, operation: Operation) -> Asked:
+        key, seen = operation.key.encode(), self._seen_timestamp
+        consistency = Consistency(Level(operation.level))
+        if operation.kind is Kind.GET:
+            return Get(key, PATIENCE_S, consistency, seen)
+        if operation.value is None:
+            return Delete(key, PATIENCE_S, consistency, seen)
+        return Put(key, operation.value.encode(), PATIENCE_S, consistency, seen)
+
+    def _some_node(self) -> SimulatedNode | None:
+        up = [node for node in self._cluster.nodes.values() if node.node is not None]
+        return self._rng.choice(up) if up else None
+
+    async def _ask(self, node: SimulatedNode, asked: Asked) -> OperationResult:
+        process = node.node
+        if process is None:
+            raise OperationError(f"nobody listens at {node.address}")
+        task = node.process.create_task(process.coordinator.execute(asked))
+        patience_s = PATIENCE_S * self._rng.uniform(0.5, 1.1)
+        await asyncio.wait([task], timeout=patience_s)
+        if not task.done() or task.cancelled() or node.node is not process:
+            task.add_done_callback(_heard_by_nobody)
+            task.cancel()
+            raise ConnectionLost
+        try:
+            return task.result()
+        except OperationError:
+            raise
+        except NodeError as error:
+            raise ConnectionLost from error
+
+    # --- listings ---
+
+    async def list_keys(self) -> None:
+        node, began_s = self._some_node(), self._loop.time()
+        if node is None or node.node is None:
+            return
+        process = node.node
+        task = node.process.create_task(_listed(node))
+        await asyncio.wait([task], timeout=PATIENCE_S)
+        if not task.done() or task.cancelled() or node.node is not process:
+            task.add_done_callback(_heard_by_nobody)
+            task.cancel()
+            return
+        if task.exception() is None:
+            keys = tuple(key.decode() for key in task.result())
+            ended_s = self._loop.time()
+            self._history.operations.append(
+                Operation(Kind.KEYS, self._name, "", began_s, ended_s, Outcome.DONE, keys=keys)
+            )
+        elif not isinstance(task.exception(), NodeError):
+            task.result()
+
+
+async def _listed(node: SimulatedNode) -> list[bytes]:
+    found: list[bytes] = []
+    async for keys in node.running.coordinator.keys(b"", None, PATIENCE_S):
+        found += keys
+    return found
+
+
+def _heard_by_nobody(task: asyncio.Task[object]) -> None:
+    """What an operation ended with after its client had gone."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _done(begun: Operation, result: OperationResult) -> Operation:
+    version: Version | None = None if result.version is None else tuple(result.version)
+    if isinstance(result, GetResult):
+        value = None if result.value is None else result.value.decode()
+        return replace(begun, outcome=Outcome.DONE, value=value, version=version)
+    return replace(begun, outcome=Outcome.DONE, version=version, superseded=result.superseded)

@@ -1,0 +1,195 @@
+"""Faults as plain values: what goes wrong, when, with whom, for how long; and schedules of them, drawn at random.
+
+A schedule is a list that can be printed, stored as JSON, run again, and shrunk by leaving elements out: each fault
+carries its own end, and one that makes no sense when its time comes (a crash of what is down) is passed over.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+MAX_PAUSE_S = 30.0
+
+
+class What(StrEnum):
+    CRASH = "crash"
+    """The process dies; back after ``for_s``."""
+    POWER = "power"
+    """The machine loses power; ``amount`` is the share of unsynced writes, the first ones, that survive."""
+    BLACKOUT = "blackout"
+    """All machines lose power."""
+    WIPE = "wipe"
+    """The process dies and comes back on an empty disk, under the old name."""
+    FSYNC = "fsync"
+    """Writes and flushes of the disk fail; the process ends, and comes back on a disk that works."""
+    FULL = "full"
+    """The disk has no space, for ``for_s``."""
+    FLIP = "flip"
+    """``amount`` stored bits turn over."""
+    PAUSE = "pause"
+    """The process stands still, its timers and its disk too."""
+    SLOW = "slow"
+    """The process gets ``amount`` of the processor: it stands still most of each moment."""
+    CUT = "cut"
+    """Messages between the pairs in ``cut`` are lost, each in the direction given."""
+    LOSE = "lose"
+    """``amount`` of all messages is lost, or of all that concern ``node``."""
+    REPEAT = "repeat"
+    """``amount`` of all requests is handled twice."""
+    DELAY = "delay"
+    """A half of all messages takes up to ``amount`` seconds longer: they overtake each other."""
+    JUMP = "jump"
+    """The wall clock jumps by ``amount`` ms, and back at the end."""
+    DRIFT = "drift"
+    """The wall clock gains ``amount`` ms each second, and is set right at the end."""
+    JOIN = "join"
+    LEAVE = "leave"
+    EVICT = "evict"
+    """An operator removes a node that is down."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    at_s: float
+    what: What
+    node: str = ""
+    for_s: float = 0.0
+    amount: float = 0.0
+    cut: tuple[tuple[str, str], ...] = ()
+
+    def __str__(self) -> str:
+        parts = [f"{self.at_s:.2f} s: {self.what}", self.node]
+        parts.append(f"{self.amount:g}" if self.amount else "")
+        parts.append(", ".join(f"{source}→{target}" for source, target in self.cut))
+        parts.append(f"for {self.for_s:.2f} s" if self.for_s else "")
+        return " ".join(part for part in parts if part)
+
+    def as_json(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: value for name, value in given.items() if value not in ("", 0.0, ())}
+
+    @classmethod
+    def of_json(cls, given: Mapping[str, Any]) -> Fault:
+        fault = cls(**given)
+        return replace(fault, what=What(fault.what), cut=tuple((a, b) for a, b in fault.cut))
+
+
+Schedule = list[Fault]
+
+
+class Names:
+    """Whom faults can concern: the nodes that formed the cluster, and those that join in the course of it."""
+
+    def __init__(self, founders: Sequence[str], rng: random.Random) -> None:
+        self._rng = rng
+        self.all = list(founders)
+        self._joined = 0
+
+    def any(self) -> str:
+        return self._rng.choice(self.all)
+
+    def joiner(self) -> str:
+        self._joined += 1
+        self.all.append(f"j{self._joined}")
+        return self.all[-1]
+
+
+Draw = Callable[[random.Random, Names], Fault]
+
+
+def _lasting(what: What, shortest_s: float, longest_s: float, *amounts: float) -> Draw:
+    def draw(rng: random.Random, names: Names) -> Fault:
+        amount = rng.choice(amounts) if amounts else 0.0
+        return Fault(0.0, what, names.any(), rng.uniform(shortest_s, longest_s), amount)
+
+    return draw
+
+
+def _everywhere(what: What, *amounts: float) -> Draw:
+    def draw(rng: random.Random, names: Names) -> Fault:
+        return Fault(0.0, what, "", rng.uniform(1.0, 10.0), rng.choice(amounts))
+
+    return draw
+
+
+def _pause(rng: random.Random, names: Names) -> Fault:
+    for_s = rng.uniform(1.0, 3.0) if rng.random() < 0.7 else rng.uniform(3.0, MAX_PAUSE_S)
+    return Fault(0.0, What.PAUSE, names.any(), for_s)
+
+
+def _lose(rng: random.Random, names: Names) -> Fault:
+    node = names.any() if rng.random() < 0.4 else ""
+    return Fault(
+        0.0, What.LOSE, node, rng.uniform(1.0, 10.0), rng.choice([0.05, 0.3, 1.0] if node else [0.05, 0.3])
+    )
+
+
+def _cut(rng: random.Random, names: Names) -> Fault:
+    """One pair or all between two sides, one way or both."""
+    shuffled = sorted(names.all, key=lambda name: rng.random())
+    if rng.random() < 0.4:
+        sides = [shuffled[0]], [shuffled[1]]
+    else:
+        middle = rng.randrange(1, len(shuffled))
+        sides = shuffled[:middle], shuffled[middle:]
+    pairs = [(a, b) for a in sides[0] for b in sides[1]]
+    if rng.random() < 0.6:
+        pairs += [(b, a) for a, b in pairs]
+    return Fault(0.0, What.CUT, for_s=rng.uniform(1.0, 15.0), cut=tuple(pairs))
+
+
+def _jump(rng: random.Random, names: Names) -> Fault:
+    amount = rng.choice([-3_600_000, -5_000, -300, 300, 5_000, 120_000])
+    return Fault(0.0, What.JUMP, names.any(), rng.uniform(1.0, 20.0), amount)
+
+
+def _join(rng: random.Random, names: Names) -> Fault:
+    return Fault(0.0, What.JOIN, names.joiner())
+
+
+def _one_of(what: What) -> Draw:
+    return lambda rng, names: Fault(0.0, what, names.any())
+
+
+DRAWS: dict[What, tuple[int, Draw]] = {
+    What.CRASH: (4, _lasting(What.CRASH, 0.1, 8.0)),
+    What.POWER: (6, _lasting(What.POWER, 0.1, 8.0, 0.0, 0.5)),
+    What.BLACKOUT: (1, lambda rng, names: Fault(0.0, What.BLACKOUT, for_s=rng.uniform(0.1, 3.0))),
+    What.WIPE: (2, _lasting(What.WIPE, 0.1, 5.0)),
+    What.FSYNC: (2, _lasting(What.FSYNC, 0.5, 5.0)),
+    What.FULL: (2, _lasting(What.FULL, 1.0, 10.0)),
+    What.FLIP: (2, _lasting(What.FLIP, 0.0, 0.0, 1, 3)),
+    What.PAUSE: (4, _pause),
+    What.SLOW: (2, _lasting(What.SLOW, 2.0, 15.0, 0.05, 0.3)),
+    What.CUT: (5, _cut),
+    What.LOSE: (5, _lose),
+    What.REPEAT: (2, _everywhere(What.REPEAT, 0.05, 0.5)),
+    What.DELAY: (3, _everywhere(What.DELAY, 0.05, 0.3, 1.5)),
+    What.JUMP: (2, _jump),
+    What.DRIFT: (2, _lasting(What.DRIFT, 5.0, 30.0, -50.0, -5.0, 5.0, 50.0)),
+    What.JOIN: (4, _join),
+    What.LEAVE: (3, _one_of(What.LEAVE)),
+    What.EVICT: (3, _one_of(What.EVICT)),
+}
+"""How often each comes, relative to the others, and how it is drawn."""
+
+
+def draw_schedule(
+    rng: random.Random, founders: Sequence[str], until_s: float, whats: Collection[What]
+) -> Schedule:
+    """Faults of these kinds, 0.1 to 3 s from one to the next."""
+    names = Names(founders, rng)
+    kinds = [what for what in What if what in whats]
+    weights = [DRAWS[what][0] for what in kinds]
+    schedule: Schedule = []
+    at_s = rng.uniform(0.1, 3.0)
+    while at_s < until_s and kinds:
+        (what,) = rng.choices(kinds, weights)
+        drawn = DRAWS[what][1](rng, names)
+        schedule.append(replace(drawn, at_s=round(at_s, 3), for_s=round(drawn.for_s, 3)))
+        at_s += rng.uniform(0.1, 3.0)
+    return schedule

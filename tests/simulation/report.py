@@ -1,0 +1,48 @@
+"""A run's result, for people: verdict, figures, and when it failed all that is needed to see it fail again."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+
+from .trial import Result, drawn
+
+MAX_VIOLATIONS = 10
+
+
+def report(result: Result) -> str:
+    return "\n".join([verdict(result), *(_failure(result) if result.violations else ())])
+
+
+def verdict(result: Result) -> str:
+    """One line."""
+    found = f"{len(result.violations)} VIOLATIONS" if result.violations else "ok"
+    rate = result.messages / max(result.took_s, 1e-9)
+    return (
+        f"seed {result.options.seed}: {found}; {_counted(result.outcomes)}; {_counted(result.made)}; "
+        f"{result.messages} messages, {rate:.0f}/s; trace {result.digest}"
+    )
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "no faults"
+
+
+def _failure(result: Result) -> list[str]:
+    found = [f"  {violation}" for violation in result.violations[:MAX_VIOLATIONS]]
+    more = len(result.violations) - len(found)
+    return [
+        *found,
+        *([f"  and {more} more"] if more else []),
+        "schedule:",
+        *(f"  {fault}" for fault in result.schedule),
+        f"replay: {command(result)}",
+    ]
+
+
+def command(result: Result) -> str:
+    schedule = ""
+    if result.schedule != drawn(result.options):
+        listed = json.dumps([fault.as_json() for fault in result.schedule], separators=(",", ":"))
+        schedule = f" --schedule '{listed}'"
+    return f"python -m tests.simulation {result.options.as_arguments()}{schedule} --trace -"

@@ -1,0 +1,26 @@
+"""Finds a shorter schedule that still fails: halves, quarters, single faults are left out as long as it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .trial import Result, run
+
+
+def shrunk(failed: Result, tell: Callable[[str], None]) -> Result:
+    """The result of the shortest schedule found that breaks one of the rules that ``failed`` broke."""
+    broken = {violation.rule for violation in failed.violations}
+    best, length = failed, max(1, len(failed.schedule) // 2)
+    while True:
+        begin, shorter = 0, False
+        while begin < len(best.schedule):
+            kept = best.schedule[:begin] + best.schedule[begin + length :]
+            result = run(failed.options, kept)
+            if broken & {violation.rule for violation in result.violations}:
+                best, shorter = result, True
+                tell(f"{len(best.schedule)} faults left")
+            else:
+                begin += length
+        if length == 1 and not shorter:
+            return best
+        length = max(1, length // 2)

@@ -1,0 +1,215 @@
+"""One run of a simulated cluster: form it, make trouble while clients work, heal everything, wait, judge."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from covey.node.node import Node
+from covey.ring.hashing import token_of
+from covey.ring.ring import Ring
+from tests.support.checking import Rule, Violation, check
+from tests.support.history import Copies, Copy, History, Kind, Standing
+
+from . import virtual_time
+from .clients import Client, Habits
+from .cluster import SimulatedCluster
+from .faults import Schedule, What, draw_schedule
+from .trouble import Trouble
+
+AVAILABLE = tuple(what for what in What if what not in (What.FULL, What.FLIP))
+"""Faults that the simulated disk and network can make."""
+SETTLES_S = 240.0
+"""Within which virtual time after healing all must be in its place."""
+
+SETTINGS: dict[str, Any] = {
+    "tokens_per_weight": 4,
+    "rpc_timeout": 0.5,
+    "handoff_timeout": 6.0,
+    "evict_after": 8.0,
+    "handoff_grace": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What, with the seed, a run depends on."""
+
+    seed: int
+    lasts_s: float = 60.0
+    """Virtual time for which trouble is made."""
+    faults: tuple[str, ...] = tuple(what.value for what in AVAILABLE)
+    nodes: int = 5
+    clients: int = 3
+    keys: int = 8
+    converged: bool = False
+    """Whether copies must have become equal by themselves."""
+
+    def as_arguments(self) -> str:
+        """For the command line."""
+        shown = []
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name == "seed" or value != option.default:
+                name = {"lasts_s": "time"}.get(option.name, option.name)
+                shown.append(f"--{name}" if value is True else f"--{name} {_argument(value)}")
+        return " ".join(shown)
+
+
+def _argument(value: object) -> str:
+    return ",".join(value) or "none" if isinstance(value, tuple) else str(value)
+
+
+@dataclass
+class Result:
+    options: Options
+    schedule: Schedule
+    violations: list[Violation]
+    history: History
+    digest: str
+    """Of everything that happened."""
+    messages: int
+    """Requests and replies delivered."""
+    took_s: float
+    """Processor time."""
+    made: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(default_factory=Counter)
+
+
+def drawn(options: Options) -> Schedule:
+    rng = random.Random(f"schedule {options.seed}")
+    founders = [f"n{number + 1}" for number in range(options.nodes)]
+    return draw_schedule(rng, founders, options.lasts_s, {What(fault) for fault in options.faults})
+
+
+def run(
+    options: Options, schedule: Schedule | None = None, show: Callable[[str], None] | None = None
+) -> Result:
+    """Run it, with the schedule that its seed draws unless another is given."""
+    return virtual_time.run(_Trial(options, drawn(options) if schedule is None else schedule, show).run())
+
+
+class _Trial:
+    def __init__(self, options: Options, schedule: Schedule, show: Callable[[str], None] | None) -> None:
+        self._options = options
+        self._schedule = schedule
+        self._show = show
+        self._history = History(faults=[fault.as_json() for fault in schedule])
+        self._keys = tuple(f"k{number}" for number in range(options.keys))
+        self._rng = random.Random(f"clients {options.seed}")
+        self._unsettled: list[Violation] = []
+
+    async def run(self) -> Result:
+        began_s = time.process_time()
+        cluster = SimulatedCluster(self._options.seed, show=self._show, **SETTINGS)
+        async with cluster:
+            await cluster.form(self._options.nodes)
+            trouble = Trouble(cluster, random.Random(f"trouble {self._options.seed}"))
+            await self._live_through(cluster, trouble)
+            await self._settle(cluster, trouble)
+            if not self._unsettled:
+                await self._read_everywhere(cluster)
+                self._look(cluster)
+            failures = [Violation(Rule.PENDING, "", f"{name} failed: {e!r}") for name, e in cluster.failures]
+            cluster.failures.clear()
+        violations = check(self._history, converged=self._options.converged)
+        return Result(
+            self._options,
+            self._schedule,
+            violations + self._unsettled + failures,
+            self._history,
+            cluster.run_trace.digest,
+            cluster.network.delivered + cluster.network.replied,
+            time.process_time() - began_s,
+            trouble.made,
+            Counter(f"{op.kind} {op.outcome}" for op in self._history.operations),
+        )
+
+    def _client(self, name: str, cluster: SimulatedCluster) -> Client:
+        rng = random.Random(self._rng.getrandbits(64))
+        return Client(name, cluster, self._history, Habits(self._keys), rng)
+
+    async def _live_through(self, cluster: SimulatedCluster, trouble: Trouble) -> None:
+        until_s = asyncio.get_running_loop().time() + self._options.lasts_s
+        clients = [self._client(f"c{number}", cluster) for number in range(self._options.clients)]
+        await asyncio.gather(
+            trouble.run(self._schedule, until_s), *(client.run(until_s) for client in clients)
+        )
+
+    async def _settle(self, cluster: SimulatedCluster, trouble: Trouble) -> None:
+        """Heal, sometimes by restarting everyone, and wait until all say that they are done."""
+        await trouble.heal()
+        if self._rng.random() < 0.5:
+            for node in list(cluster.nodes.values()):
+                if node.node is not None:
+                    await node.crash(power=self._rng.random() < 0.5)
+            await trouble.heal()
+        try:
+            await cluster.until(lambda: self._in_place(cluster), "all is in place", SETTLES_S)
+        except AssertionError:
+            self._unsettled.append(Violation(Rule.PENDING, "", _state(cluster)))
+        else:
+            await trouble.over()
+
+    def _in_place(self, cluster: SimulatedCluster) -> bool:
+        if not cluster.is_synced():
+            return False
+        return not self._options.converged or all(_equal(copies) for copies in self._copies(cluster))
+
+    async def _read_everywhere(self, cluster: SimulatedCluster) -> None:
+        """Through every node, so that what is lost is seen to be."""
+        reader = self._client("last", cluster)
+        for name in list(cluster.nodes):
+            for key in self._keys:
+                await reader.operate(reader.begun(Kind.GET, key), via=name)
+        await reader.list_keys()
+
+    def _look(self, cluster: SimulatedCluster) -> None:
+        self._history.copies = self._copies(cluster)
+        for node in cluster.nodes.values():
+            stamp = node.running.epochs.stamp
+            pending = _pending(node.running)
+            epoch = f"{stamp.number}/{stamp.digest}" if stamp is not None else "none"
+            self._history.standings.append(Standing(node.name, epoch, pending))
+
+    def _copies(self, cluster: SimulatedCluster) -> list[Copies]:
+        record = cluster.newest_record()
+        ring = Ring(record.owners)
+        nodes = {node.identity: node for node in cluster.nodes.values()}
+        found = []
+        for key in self._keys:
+            held: dict[str, Copy | None] = {}
+            for owner in ring.preference_list(token_of(key.encode())):
+                entry = nodes[owner].engine.get(key.encode())
+                value = entry.value.decode() if entry is not None and entry.value is not None else None
+                held[owner.name] = None if entry is None else Copy(tuple(entry.version), value)
+            found.append(Copies(key, held))
+        return found
+
+
+def _equal(copies: Copies) -> bool:
+    return len(set(copies.held.values())) == 1
+
+
+def _pending(node: Node) -> dict[str, int]:
+    condition = asdict(node.gossiping.own_record().condition)
+    return {what: condition[what] for what in ("hints", "comparisons", "quarantined")}
+
+
+def _state(cluster: SimulatedCluster) -> str:
+    """Why it is not in place, as each node sees it."""
+    lines = [f"not in place {SETTLES_S:g} s after healing"]
+    for node in cluster.nodes.values():
+        if node.node is None:
+            lines.append(f"{node.name} is not up")
+        else:
+            status = node.running.administration.status()
+            lines.append(
+                f"{node.name} at epoch {status.epoch}: {'; '.join(status.notes) or 'nothing to say'}"
+            )
+    return "\n    ".join(lines)

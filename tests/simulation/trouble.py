@@ -1,0 +1,320 @@
+"""Performs a schedule of faults on a simulated cluster, and heals all of it in the end.
+
+Rules: what covey does not promise to survive is not done. A disk is destroyed only while no other is missing: the
+newest record is stable, and every owner it names still has its disk. Everything else happens whenever it is due.
+A process that ends by itself (its disk failed, it was refused) is started again a little later, as a supervisor
+would.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+from covey.membership.view import Liveness
+from covey.node.errors import JoinRefused, NodeError, StorageFailed
+
+from .cluster import SimulatedCluster, SimulatedNode
+from .faults import Fault, Schedule, What
+from .network import Message
+
+MAX_NODES = 8
+MIN_OWNERS = 4
+"""Nodes that leave or are removed leave so many."""
+SUPERVISOR_S = 1.0
+"""After how long a process that ended by itself is started again."""
+MOMENT_S = 0.1
+"""A slow process stands still for most of each."""
+REMOVAL_S = 10.0
+
+End = Callable[[], None]
+
+
+class PassedOver(Exception):
+    """A fault that makes no sense, or goes beyond the promises, as things are."""
+
+
+class Trouble:
+    def __init__(self, cluster: SimulatedCluster, rng: random.Random) -> None:
+        self._cluster = cluster
+        self._rng = rng
+        self._loop = asyncio.get_running_loop()
+        self._ends: dict[End, None] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._over = False
+        self.made: Counter[str] = Counter()
+        cluster.node_failed = self._ended_by_itself
+        self._perform: dict[What, Callable[[Fault], Awaitable[None]]] = {
+            What.CRASH: self._crash,
+            What.POWER: self._crash,
+            What.BLACKOUT: self._blackout,
+            What.WIPE: self._wipe,
+            What.FSYNC: self._break_disk,
+            What.PAUSE: self._pause,
+            What.SLOW: self._slow,
+            What.CUT: self._cut,
+            What.LOSE: self._lose,
+            What.REPEAT: self._repeat,
+            What.DELAY: self._delay,
+            What.JUMP: self._jump,
+            What.DRIFT: self._drift,
+            What.JOIN: self._join,
+            What.LEAVE: self._leave,
+            What.EVICT: self._evict,
+        }
+
+    async def run(self, schedule: Schedule, until_s: float) -> None:
+        began_s = self._loop.time()
+        for fault in sorted(schedule, key=lambda fault: fault.at_s):
+            await asyncio.sleep(max(0.0, began_s + fault.at_s - self._loop.time()))
+            try:
+                await self._perform[fault.what](fault)
+            except PassedOver as passed:
+                self._cluster.run_trace.note(f"passed over, since {passed}: {fault}")
+            else:
+                self.made[fault.what] += 1
+                self._cluster.run_trace.note(str(fault))
+        await asyncio.sleep(max(0.0, until_s - self._loop.time()))
+
+    async def heal(self) -> None:
+        """End all that goes on, and start whoever is down."""
+        self._over = True
+        self._cluster.run_trace.note("all is healed")
+        for end in list(self._ends):
+            end()
+        for node in self._nodes():
+            node.clock.drift(0.0)
+            node.clock.wall_offset_ms = 0
+            if node.node is None:
+                node.restart()
+            self._watch_joining(node)
+
+    async def over(self) -> None:
+        """Return when all who were leaving have left, and operators have given up."""
+        await asyncio.gather(*self._tasks)
+
+    # --- common ---
+
+    def _nodes(self) -> list[SimulatedNode]:
+        return list(self._cluster.nodes.values())
+
+    def _up(self) -> list[SimulatedNode]:
+        return [node for node in self._nodes() if node.node is not None]
+
+    def _one_up(self, fault: Fault) -> SimulatedNode:
+        node = self._cluster.nodes.get(fault.node)
+        if node is None or node.node is None:
+            raise PassedOver(f"{fault.node} is not up")
+        return node
+
+    def _ending(self, for_s: float, end: End) -> None:
+        """Call ``end`` once, after so long or when all is healed."""
+
+        def once() -> None:
+            if once in self._ends:
+                del self._ends[once]
+                timer.cancel()
+                end()
+
+        self._ends[once] = None
+        timer = self._loop.call_later(for_s, once)
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks[task] = None
+        task.add_done_callback(lambda task: self._tasks.pop(task, None) if not task.exception() else None)
+
+    def _back_after(self, node: SimulatedNode, for_s: float) -> None:
+        def back() -> None:
+            if node.node is None and self._cluster.nodes.get(node.name) is node:
+                node.restart()
+                self._watch_joining(node)
+
+        self._ending(for_s, back)
+
+    def _watch_joining(self, node: SimulatedNode) -> None:
+        """A node that is refused ends, and is started again a little later."""
+        process = node.node
+
+        async def joined() -> None:
+            try:
+                await node.joined()
+            except asyncio.CancelledError:
+                if node.node is process:
+                    raise
+            except NodeError as error:
+                if node.node is process:
+                    self._cluster.run_trace.note(f"{node.name} ends: {error}")
+                    await node.crash()
+                    self._back_after(node, SUPERVISOR_S)
+
+        self._spawn(joined())
+
+    def _ended_by_itself(self, node: SimulatedNode, error: BaseException) -> None:
+        if not isinstance(error, StorageFailed | JoinRefused):
+            self._cluster.failures.append((node.name, error))
+            return
+        process = node.node
+
+        async def end() -> None:
+            if node.node is process and process is not None:
+                self._cluster.run_trace.note(f"{node.name} ends: {error}")
+                await node.crash()
+                self._back_after(node, SUPERVISOR_S)
+
+        self._spawn(end())
+
+    # --- processes and disks ---
+
+    async def _crash(self, fault: Fault) -> None:
+        node = self._one_up(fault)
+        await node.crash(power=fault.what is What.POWER, spared=fault.amount)
+        self._back_after(node, fault.for_s)
+
+    async def _blackout(self, fault: Fault) -> None:
+        for node in self._up():
+            await node.crash(power=True)
+            self._back_after(node, fault.for_s * self._rng.uniform(0.5, 1.5))
+
+    async def _wipe(self, fault: Fault) -> None:
+        node = self._one_up(fault)
+        if not self._whole():
+            raise PassedOver("the cluster is not whole")
+        await node.crash()
+        node.wipe()
+        self._back_after(node, fault.for_s)
+
+    def _whole(self) -> bool:
+        """Whether no disk that counts is missing already."""
+        known = [record for node in self._nodes() if (record := node.adopted()) is not None]
+        newest = max(known, key=lambda record: record.number, default=None)
+        disks = {node.identity for node in self._nodes()}
+        return newest is not None and not newest.changing and newest.owners.owners.keys() <= disks
+
+    async def _break_disk(self, fault: Fault) -> None:
+        self._one_up(fault).engine.break_disk()
+
+    async def _pause(self, fault: Fault) -> None:
+        process = self._one_up(fault).process
+        if process.standing_still:
+            raise PassedOver(f"{fault.node} stands still already")
+        process.stand_still()
+        self._ending(fault.for_s, process.go_on)
+
+    async def _slow(self, fault: Fault) -> None:
+        process = self._one_up(fault).process
+        if process.standing_still:
+            raise PassedOver(f"{fault.node} stands still already")
+        slow = True
+
+        def end() -> None:
+            nonlocal slow
+            slow = False
+            process.go_on()
+
+        async def stutter() -> None:
+            while slow:
+                process.stand_still()
+                await asyncio.sleep(MOMENT_S * (1 - fault.amount))
+                process.go_on()
+                await asyncio.sleep(MOMENT_S * fault.amount)
+
+        self._ending(fault.for_s, end)
+        self._spawn(stutter())
+
+    # --- the network ---
+
+    async def _cut(self, fault: Fault) -> None:
+        """A request is lost on its own way, its reply on the way back."""
+        cut = frozenset(fault.cut)
+        network = self._cluster.network
+        self._ending(fault.for_s, network.lose(lambda m: (m.source, m.target) in cut))
+        self._ending(fault.for_s, network.lose_replies(lambda m: (m.target, m.source) in cut))
+
+    async def _lose(self, fault: Fault) -> None:
+        chosen = self._some(fault.amount, fault.node)
+        self._ending(fault.for_s, self._cluster.network.lose(chosen))
+        self._ending(fault.for_s, self._cluster.network.lose_replies(chosen))
+
+    async def _repeat(self, fault: Fault) -> None:
+        self._ending(fault.for_s, self._cluster.network.repeat(self._some(fault.amount)))
+
+    async def _delay(self, fault: Fault) -> None:
+        self._ending(fault.for_s, self._cluster.network.slow(self._some(0.5), fault.amount))
+
+    def _some(self, share: float, node: str = "") -> Callable[[Message], bool]:
+        chance = random.Random(self._rng.getrandbits(64))
+
+        def chosen(message: Message) -> bool:
+            concerned = not node or node in (message.source, message.target)
+            return concerned and chance.random() < share
+
+        return chosen
+
+    # --- clocks ---
+
+    async def _jump(self, fault: Fault) -> None:
+        clock, by_ms = self._one_up(fault).clock, int(fault.amount)
+        clock.wall_offset_ms += by_ms
+
+        def back() -> None:
+            clock.wall_offset_ms -= by_ms
+
+        self._ending(fault.for_s, back)
+
+    async def _drift(self, fault: Fault) -> None:
+        clock = self._one_up(fault).clock
+        before_ms = clock.wall_offset_ms
+        clock.drift(fault.amount)
+
+        def set_right() -> None:
+            clock.drift(0.0)
+            clock.wall_offset_ms = before_ms
+
+        self._ending(fault.for_s, set_right)
+
+    # --- who is in the ring ---
+
+    async def _join(self, fault: Fault) -> None:
+        if len(self._nodes()) >= MAX_NODES or fault.node in self._cluster.nodes:
+            raise PassedOver("there are enough nodes")
+        self._watch_joining(self._cluster.add(fault.node, [node.address for node in self._nodes()]))
+
+    async def _leave(self, fault: Fault) -> None:
+        node = self._one_up(fault)
+        if len(self._nodes()) <= MIN_OWNERS:
+            raise PassedOver("there are few nodes")
+        self._spawn(self._depart(node))
+
+    async def _depart(self, node: SimulatedNode) -> None:
+        """Leave, and end when out; a process that dies on its way out comes back as a member."""
+        process = node.running
+        process.gossiping.leave()
+        while not process.gossiping.left.is_set():
+            if node.node is not process:
+                return
+            await asyncio.sleep(0.05)
+        if node.node is process and not node.process.standing_still:
+            await node.stop()
+            del self._cluster.nodes[node.name]
+
+    async def _evict(self, fault: Fault) -> None:
+        """Ask someone who thinks that the node is down to remove it."""
+        owners = [node for node in self._up() if node.adopted() is not None]
+        if len(owners) < MIN_OWNERS:
+            raise PassedOver("there are few nodes")
+        asked = self._rng.choice(owners)
+        named = [m for m in asked.running.gossiping.members() if m.identity.name == fault.node and not m.left]
+        if not any(member.liveness is Liveness.DOWN for member in named):
+            raise PassedOver(f"{fault.node} is not down")
+        self._spawn(self._remove(asked, fault.node))
+
+    async def _remove(self, asked: SimulatedNode, name: str) -> None:
+        task = asked.process.create_task(asked.running.administration.remove(name, REMOVAL_S))
+        done, _ = await asyncio.wait([task], timeout=2 * REMOVAL_S)
+        if not done:
+            task.cancel()
+        elif not task.cancelled() and not isinstance(task.exception(), NodeError | None):
+            task.result()
