@@ -62,6 +62,11 @@ class Condition:
     clock_off_ms: int = 0
     """Its wall clock minus what a majority reports, when that is beyond the allowed skew; it coordinates nothing."""
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing is known that has to be brought to it or to others."""
+        return not (self.hints or self.comparisons or self.quarantined)
+
 
 class Freshness(NamedTuple):
     """The order of one member's records: a newer process first, then a newer record of it."""

@@ -100,8 +100,7 @@ def is_news(before: MemberRecord, after: MemberRecord) -> bool:
 def _essentials(record: MemberRecord) -> tuple[object, ...]:
     handed_off = None if record.handoff is None else (record.handoff.epoch, record.handoff.done)
     place = (record.address, record.zone, record.weight, record.protocol)
-    keeps_hints = record.condition.hints > 0
-    return (record.generation, record.status, record.epoch, handed_off, place, keeps_hints)
+    return (record.generation, record.status, record.epoch, handed_off, record.condition.at_rest, place)
 
 
 class View:

@@ -104,6 +104,19 @@ class Config:
         unit="seconds",
         above=0,
     )
+    repair_interval: float = setting(
+        30.0,
+        "Time between two comparisons of a node's data with a peer's, in turn; 0 to compare only when asked.",
+        unit="seconds",
+        least=0,
+        most=86_400,
+    )
+    repair_rate: int = setting(
+        16 * MIB,
+        "Bytes a second that a node brings and sends at most to make replicas equal; 0 for no limit.",
+        unit="bytes",
+        least=0,
+    )
 
     hint_max_age: float = setting(
         10_800.0,

@@ -56,6 +56,10 @@ class Epoch:
         return self.record.stamp
 
 
+class EpochPassed(Exception):
+    """The epoch that some work belonged to is over."""
+
+
 class Epochs:
     """Keeps the current epoch and the acceptor's state, both on disk."""
 
@@ -104,6 +108,12 @@ class Epochs:
             return None
         ahead = self.number > asked.number
         return EpochMismatch(self.stamp, self.record if ahead else None)
+
+    async def held(self, stamp: EpochStamp) -> None:
+        """Return at a moment when this epoch is current, as ``settled`` does; raises EpochPassed if it is over."""
+        await self.settled()
+        if self.stamp != stamp:
+            raise EpochPassed
 
     def watch(self, moved_on: Callable[[], None]) -> None:
         """Call ``moved_on`` once when a newer record is adopted, unless ``unwatch`` came first."""

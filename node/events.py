@@ -110,6 +110,27 @@ class Event(Enum):
     HANDOFF_ABORTED = EventSpec("handoff.aborted", Level.WARNING, {"epoch": int, "reason": str})
     CLEANUP_FINISHED = EventSpec("cleanup.finished", Level.INFO, {"epoch": int, "keys": int, "bytes": int})
 
+    REPAIR_FINISHED = EventSpec(
+        "repair.finished",
+        Level.INFO,
+        {
+            "member": str,
+            "epoch": int,
+            "segments": int,
+            "differing": int,
+            "keys_received": int,
+            "keys_sent": int,
+            "bytes": int,
+            "after_s": float,
+        },
+        {"reason": str},
+    )
+    REPAIR_COMPARED = EventSpec(
+        "repair.compared",
+        Level.DEBUG,
+        {"member": str, "epoch": int, "segments": int, "after_s": float},
+        {"reason": str},
+    )
     QUORUM_FAILED = EventSpec(
         "quorum.failed", Level.WARNING, {"operation": str, "key": str, "reason": str, "maybe_applied": bool}
     )

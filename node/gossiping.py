@@ -11,10 +11,18 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Unpack
 
 from ..identity import Identity
-from ..membership.directives import Directive, ExchangeWith, ProbeVia, Push, TwinSeen
+from ..membership.directives import (
+    Directive,
+    ExchangeWith,
+    MemberJoined,
+    MemberUp,
+    ProbeVia,
+    Push,
+    TwinSeen,
+)
 from ..membership.gossip import Gossip, OwnChanges
 from ..membership.record import Condition, LoadReport, MemberRecord, Status
-from ..membership.view import Member
+from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochStamp
 from ..ring.paxos import DivergedRecord
 from .datafolder import Home
@@ -78,6 +86,7 @@ class Gossiping:
         """Set whenever a member came, went or changed; who waits on it clears it."""
         self.left = asyncio.Event()
         """Set once this node is out of the ring because it asked to be."""
+        self._arrivals: list[Callable[[Identity], None]] = []
         epochs.observe(self._on_epoch)
 
     # --- the view, as others read it ---
@@ -113,6 +122,10 @@ class Gossiping:
         """Whether there is nobody else to meet: this node is the only owner."""
         record = self._epochs.record
         return record is not None and list(record.owners.owners) == [self._gossip.me.identity]
+
+    def observe_arrivals(self, observer: Callable[[Identity], None]) -> None:
+        """Call ``observer`` with every member that is heard of for the first time, or is back after it was down."""
+        self._arrivals.append(observer)
 
     # --- what this node says of itself ---
 
@@ -320,6 +333,9 @@ class Gossiping:
     def _note(self, event: Directive) -> None:
         self.changed.set()
         log_event(self._log, event)
+        if (arrived := _arrived(event)) is not None:
+            for observer in self._arrivals:
+                observer(arrived)
         if isinstance(event, TwinSeen) and event.record.outranks(self._gossip.me):
             self._lose_identity(event.record)
 
@@ -332,3 +348,9 @@ class Gossiping:
                 f"folder?); of the two, the process at {me.address} ends"
             )
             self._failed(JoinRefused(me.lost))
+
+
+def _arrived(event: Directive) -> Identity | None:
+    if isinstance(event, MemberJoined) or (isinstance(event, MemberUp) and event.previous is Liveness.DOWN):
+        return event.record.identity
+    return None

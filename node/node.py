@@ -38,6 +38,7 @@ from .quorum.pipes import Pipes
 from .quorum.replica import Replica
 from .quorum.replicas import Replicas
 from .quorum.skew_guard import SkewGuard
+from .repair.assembly import make_repair
 from .repair.hints import Hints, make_hints
 from .routes import register_routes
 from .status import ClusterView
@@ -117,13 +118,18 @@ class Node:
         self._steward = self._make_steward()
         self._replica = Replica(ports.engine, self.epochs, self._load)
         self._pipes = Pipes(self._fenced, self._replica, config.rpc_timeout)
+        self._repair = make_repair(
+            config, self._fenced, self.epochs, ports.engine, self.gossiping, ports.clock, ports.rng, log
+        )
         self._hints = self._make_hints()
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
         self._joining = self._make_joining(place)
         self.administration = self._make_administration()
         self._dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, log)
-        register_routes(self._dispatcher, self._joining, self.gossiping, self._agreement, self._replica)
+        register_routes(
+            self._dispatcher, self._joining, self.gossiping, self._agreement, self._replica, self._repair
+        )
         self.epochs.observe(self._on_epoch)
 
     # --- life ---
@@ -162,6 +168,7 @@ class Node:
         """Start the loops, once there is an epoch to live in."""
         if not self._begun:
             self._begun = True
+            self._tasks.spawn(self._repair.run())
             self._tasks.spawn(self.gossiping.run())
             self._tasks.spawn(self._steward.run())
             self._tasks.spawn(self._hints.run())
@@ -196,7 +203,11 @@ class Node:
 
     def _condition(self) -> Condition:
         """What gossip tells of this node's data, disk and clock."""
-        return Condition(hints=self._hints.waiting(), clock_off_ms=self._skew_guard.off_ms())
+        return Condition(
+            hints=self._hints.waiting(),
+            comparisons=self._repair.comparisons,
+            clock_off_ms=self._skew_guard.off_ms(),
+        )
 
     # --- making the larger parts ---
 
@@ -262,7 +273,7 @@ class Node:
             self._fenced,
             self.epochs,
             self.gossiping,
-            lambda lacking: None,
+            self._repair.mark,
             ports.clock,
             ports.rng,
             self._tasks,

@@ -25,10 +25,17 @@ from .messages import (
     SizeQuery,
 )
 from .quorum.replica import Replica
+from .repair.messages import RequestRepair, TreeQuery
+from .repair.repair import Repair
 
 
 def register_routes(
-    dispatcher: Dispatcher, joining: Joining, gossiping: Gossiping, agreement: Agreement, replica: Replica
+    dispatcher: Dispatcher,
+    joining: Joining,
+    gossiping: Gossiping,
+    agreement: Agreement,
+    replica: Replica,
+    repair: Repair,
 ) -> None:
     async def leave(envelope: Envelope, message: RequestLeave) -> Acknowledged:
         gossiping.leave()
@@ -48,3 +55,5 @@ def register_routes(
     dispatcher.register(DataBatch, lambda _, message: replica.serve(message))
     dispatcher.register(Scan, lambda _, message: replica.scan(message))
     dispatcher.register(SizeQuery, lambda _, message: replica.size(message))
+    dispatcher.register(TreeQuery, repair.on_tree_query)
+    dispatcher.register(RequestRepair, repair.on_request)

@@ -30,6 +30,9 @@ def _pending_of(name: str, condition: Condition) -> Iterator[str]:
     if condition.hints:
         plural = "" if condition.hints == 1 else "s"
         yield f"{name} keeps {condition.hints:,} hint{plural} for members that are up"
+    if condition.comparisons:
+        peers = "1 member" if condition.comparisons == 1 else f"{condition.comparisons} members"
+        yield f"{name} has yet to compare its data with that of {peers}"
 
 
 class ClusterView:

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 from ...identity import Identity
 from ...ring.span import WHOLE_RING, Span
-from ..epochs import Epoch, Epochs
+from ..epochs import Epoch, EpochPassed, Epochs
 from ..events import Event, EventLog
 from ..storage.engine import Engine
-from .puller import EpochPassed, Puller
+from .puller import Puller
 
 
 def foreign_spans(epoch: Epoch, me: Identity) -> tuple[Span, ...]:

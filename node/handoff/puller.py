@@ -17,7 +17,7 @@ from ...identity import Identity
 from ...membership.record import HandoffProgress
 from ...ring.moves import Pull, moves
 from ...ring.span import Span
-from ..epochs import META_HANDOFF, Epoch, Epochs
+from ..epochs import META_HANDOFF, Epoch, EpochPassed, Epochs
 from ..errors import PeerError
 from ..events import Event, EventLog
 from ..fenced import FencedPeers
@@ -40,10 +40,6 @@ class Assignment:
     index: int
     span: Span
     pull: Pull
-
-
-class EpochPassed(Exception):
-    """The epoch that the pulling belonged to is over."""
 
 
 def assignments_of(epoch: Epoch, me: Identity) -> list[Assignment]:
@@ -184,8 +180,7 @@ class Puller:
                 self._epoch.stamp, ScanPurpose.PULL, assignment.span, after, CHUNK_ENTRIES, CHUNK_BYTES
             )
             reply = await self._peers.call(source, scan, ScanReply, self._rpc_timeout_s)
-            await self._epochs.settled()
-            self._check_epoch()
+            await self._epochs.held(self._epoch.stamp)
             if not isinstance(reply, ScanReply):
                 raise PeerError(f"{source.name} is at another epoch")
             if reply.checksum != checksum_of(reply.entries):

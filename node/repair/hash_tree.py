@@ -68,3 +68,14 @@ def _cut(stretches: Iterable[tuple[int, int]]) -> Iterator[Span]:
             end = min(last, first - first % SEGMENT_WIDTH + SEGMENT_WIDTH - 1)
             yield Span((first - 1) % TOKEN_SPACE, end)
             first = end + 1
+
+
+def joined(pieces: Iterable[Span]) -> list[Span]:
+    """Ascending pieces of one group, those that touch made one stretch, which does not wrap either."""
+    stretches: list[Span] = []
+    for piece in pieces:
+        if stretches and stretches[-1].upto == piece.after:
+            stretches[-1] = Span(stretches[-1].after, piece.upto)
+        else:
+            stretches.append(piece)
+    return stretches

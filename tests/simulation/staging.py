@@ -35,6 +35,8 @@ from .network import Message, Rule
 KEY = b"k"
 TOKENS = 4
 """Virtual nodes an owner; few, for speed."""
+STILL = {"tokens_per_weight": TOKENS, "repair_interval": 0}
+"""No replica is brought up to date behind the test's back."""
 
 
 class Frost:
@@ -65,7 +67,7 @@ class Stage(NamedTuple):
 @asynccontextmanager
 async def staged(owners: int, *outsiders: str, **settings: object) -> AsyncIterator[Stage]:
     """Owners n1, n2 ... that formed a cluster, and ``outsiders`` that wait to join, all acquainted."""
-    async with SimulatedCluster(1, **{"tokens_per_weight": TOKENS, **settings}) as cluster:
+    async with SimulatedCluster(1, **{**STILL, **settings}) as cluster:
         await cluster.form(owners)
         frost = Frost()
         cluster.network.lose(frost.holds)

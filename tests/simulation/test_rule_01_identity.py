@@ -118,8 +118,9 @@ def test_the_old_disk_is_evicted_and_the_new_one_filled(seed: int) -> None:
             n1.wipe()
             n1.restart()
             await cluster.until(
-                lambda: n1.identity in cluster.record("n2").owners.owners, "the new disk is an owner"
+                lambda: all(cluster.epoch(name) == 3 for name in cluster.nodes), "everyone knows the new ring"
             )
+            assert n1.identity in cluster.record("n2").owners.owners
             assert old not in cluster.record("n2").owners.owners
             await n2.crash()
             assert await cluster.get("n3", KEY) == b"acknowledged", f"seed {seed}"

@@ -177,7 +177,7 @@ async def test_a_deleted_value_does_not_come_back_with_a_node_that_regains_its_r
 @in_virtual_time
 async def test_nothing_is_served_while_a_record_is_being_adopted() -> None:
     """Not under the old one, whose ranges may be dropped already, nor under one that is not on disk yet."""
-    async with SimulatedCluster(1, handoff_grace=FOR_EVER_S) as cluster:
+    async with SimulatedCluster(1, handoff_grace=FOR_EVER_S, repair_interval=0) as cluster:
         await cluster.form(3)
         await put_all(cluster, b"v")
         old = cluster.record()

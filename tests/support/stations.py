@@ -14,7 +14,7 @@ from covey.identity import Identity
 from covey.membership.record import LoadReport
 from covey.node.agreement import AcceptorView, Agreement
 from covey.node.dispatch import Dispatcher
-from covey.node.epochs import Epochs
+from covey.node.epochs import Epoch, Epochs
 from covey.node.events import Event, EventLog
 from covey.node.fenced import FencedPeers
 from covey.node.load import LoadMeter
@@ -34,10 +34,16 @@ from covey.node.quorum.pipes import Pipes
 from covey.node.quorum.replica import Replica
 from covey.node.quorum.replicas import Replicas
 from covey.node.quorum.version import Version
+from covey.node.repair.anti_entropy import AntiEntropy
+from covey.node.repair.comparison import Comparison
+from covey.node.repair.digests import Digests
+from covey.node.repair.messages import TreeQuery
 from covey.node.storage.engine import Entry
 from covey.node.storage.hints import Hint
 from covey.node.storage.memory import MemoryEngine
+from covey.node.throttle import Throttle
 from covey.ring import EpochRecord
+from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Network, SimulatedTransport
 from tests.support.clocks import ManualClock
 
@@ -91,6 +97,10 @@ class Station:
         self.pipes = Pipes(self.fenced, self.replica, RPC_TIMEOUT_S)
         self.hints = KeptHints()
         self.replicas = Replicas(me, self.pipes, stations, self.hints)
+        self.digests = Digests(me, self.epochs, self.engine)
+        self.anti_entropy = AntiEntropy(
+            me, self.epochs, self.digests, self._compare, SimulatedClock(), self.log
+        )
         self.agreement = Agreement(
             self.peers,
             self.epochs,
@@ -105,6 +115,12 @@ class Station:
 
     def hold(self, *entries: tuple[bytes, Entry]) -> None:
         self.engine.merge(entries)
+
+    def _compare(self, epoch: Epoch, peer: Identity) -> Comparison:
+        throttle = Throttle(self.clock, 0)
+        return Comparison(
+            epoch, peer, self.epochs, self.engine, self.fenced, self.digests, throttle, RPC_TIMEOUT_S
+        )
 
     async def _flush(self, latency_s: float) -> None:
         await self.flushes.wait()
@@ -123,6 +139,9 @@ class Station:
         self.dispatcher.register(DataBatch, lambda _, message: self.replica.serve(message))
         self.dispatcher.register(Scan, lambda _, message: self.replica.scan(message))
         self.dispatcher.register(SizeQuery, lambda _, message: self.replica.size(message))
+        self.dispatcher.register(
+            TreeQuery, lambda envelope, message: self.anti_entropy.answer(envelope.source, message)
+        )
 
 
 class Stations:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.membership.record import HandoffProgress
-from covey.node.epochs import META_HANDOFF, Epoch
+from covey.node.epochs import META_HANDOFF, Epoch, EpochPassed
 from covey.node.events import Event
 from covey.node.handoff import puller as puller_module
 from covey.node.handoff.handoff import Handoff
 from covey.node.handoff.progress import PullProgress
-from covey.node.handoff.puller import EpochPassed, Puller, assignments_of
+from covey.node.handoff.puller import Puller, assignments_of
 from covey.node.messages import ScanReply
 from covey.node.storage.engine import Entry
 from covey.node.throttle import Throttle

@@ -1,0 +1,262 @@
+"""Two stations under one epoch become equal; whatever goes wrong meanwhile only leaves that for later."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from covey.node.epochs import Epoch
+from covey.node.errors import Corruption
+from covey.node.events import Event
+from covey.node.messages import DataBatch, Merge, MergeKind, Scan
+from covey.node.repair import comparison as comparison_module
+from covey.node.repair.comparison import Outcome
+from covey.node.repair.messages import TreeQuery
+from covey.node.storage.engine import Entry
+from covey.ring.hashing import token_of
+from tests.simulation.network import Message
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.rings import following, identities, record, ring
+from tests.support.stations import Stations, entry
+
+ME, PEER, OTHER, JOINER = identities(4)
+STABLE = record(ring(1, 2, 3))
+"""With three owners and N = 3, everyone replicates everything."""
+KEYS = [b"key-%d" % i for i in range(600)]
+VERSIONS = (entry(1, b"first"), entry(2, None), entry(3, b""), entry(4, b"last"))
+
+
+async def two_that_differ(seed: int = 1) -> Stations:
+    """Each key is on either or both, at versions drawn at random: values, empty ones and tombstones."""
+    stations = Stations(ME, PEER, OTHER)
+    await stations.adopt(STABLE)
+    drawn = random.Random(seed)
+    for key in KEYS:
+        for who in drawn.choice([(ME,), (PEER,), (ME, PEER)]):
+            stations[who].hold((key, drawn.choice(VERSIONS)))
+    return stations
+
+
+def contents(stations: Stations, who: object) -> dict[bytes, Entry | None]:
+    return {key: stations[who].engine.get(key) for key in KEYS}  # type: ignore[index]
+
+
+def newest(stations: Stations) -> dict[bytes, Entry]:
+    """What must stand for each key."""
+    held = [(key, found) for who in (ME, PEER) for key, found in contents(stations, who).items() if found]
+    return dict(sorted(held, key=lambda item: item[1].version))
+
+
+async def compare(stations: Stations, me: object = ME, peer: object = PEER) -> Outcome:
+    return await stations[me].anti_entropy.compare(Epoch(STABLE), peer)  # type: ignore[index, arg-type]
+
+
+@pytest.mark.parametrize("seed", range(5))
+@in_virtual_time
+async def test_both_end_with_the_newer_entry_of_every_key(seed: int) -> None:
+    stations = await two_that_differ(seed)
+    wanted = newest(stations)
+    outcome = await compare(stations)
+    assert outcome.obstacle == ""
+    assert contents(stations, ME) == contents(stations, PEER) == wanted
+
+
+@in_virtual_time
+async def test_what_was_moved_is_on_disk_on_both_sides_and_is_told() -> None:
+    stations = await two_that_differ()
+    before = contents(stations, ME), contents(stations, PEER)
+    outcome = await compare(stations)
+    assert stations[ME].engine.unsynced_batches == stations[PEER].engine.unsynced_batches == 0
+    after = contents(stations, ME), contents(stations, PEER)
+    changed = [sum(before[i][key] != after[i][key] for key in KEYS) for i in (0, 1)]
+    assert [outcome.summary.received, outcome.summary.sent] == changed
+    (line,) = stations[ME].log.of(Event.REPAIR_FINISHED)
+    assert (line["keys_received"], line["keys_sent"], line["member"]) == (*changed, PEER.name)
+
+
+@in_virtual_time
+async def test_equal_sides_exchange_one_question_and_log_nothing_loud() -> None:
+    stations = await two_that_differ()
+    await compare(stations)
+    asked = watched(stations)
+    outcome = await compare(stations)
+    assert (outcome.summary.compared, outcome.summary.differing) == (4096, 0)
+    assert [type(body) for body in asked] == [TreeQuery]
+    assert len(stations[ME].log.of(Event.REPAIR_FINISHED)) == 1
+    assert len(stations[ME].log.of(Event.REPAIR_COMPARED)) == 1
+
+
+@in_virtual_time
+async def test_only_the_pieces_that_differ_are_read() -> None:
+    stations = await two_that_differ()
+    await compare(stations)
+    stations[ME].hold((KEYS[7], entry(9, b"new")))
+    asked = watched(stations)
+    outcome = await compare(stations)
+    assert (outcome.summary.differing, outcome.summary.sent, outcome.summary.received) == (1, 1, 0)
+    assert sum(isinstance(body, Scan) for body in asked) == 1
+    (batch,) = [body for body in asked if isinstance(body, DataBatch)]
+    assert batch.operations == (Merge(KEYS[7], entry(9, b"new"), MergeKind.REPAIR),)
+
+
+@in_virtual_time
+async def test_a_write_that_arrives_a_moment_later_is_no_difference() -> None:
+    stations = await two_that_differ()
+    await compare(stations)
+    stations[ME].hold((b"fresh", entry(9)))
+    running = asyncio.create_task(compare(stations))
+    await asyncio.sleep(comparison_module.LOOK_AGAIN_S / 2)
+    stations[PEER].hold((b"fresh", entry(9)))
+    assert (await running).summary.differing == 0
+
+
+@in_virtual_time
+async def test_every_batch_is_bounded_in_keys_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison_module, "BATCH_BYTES", 4096)
+    monkeypatch.setattr(comparison_module, "BATCH_KEYS", 64)
+    stations = Stations(ME, PEER, OTHER)
+    await stations.adopt(STABLE)
+    for number, key in enumerate(KEYS):
+        stations[(ME, PEER)[number % 2]].hold((key, entry(1, b"x" * 200)))
+    asked = watched(stations)
+    await compare(stations)
+    batches = [body.operations for body in asked if isinstance(body, DataBatch)]
+    assert batches
+    assert max(map(len, batches)) <= 64
+    for batch in batches:
+        assert len(batch) * 200 <= 4096 + 200, "the last one that fits may go beyond the bound"
+
+
+def watched(stations: Stations) -> list[object]:
+    """What is asked from now on."""
+    bodies: list[object] = []
+
+    def note(message: Message) -> bool:
+        bodies.append(message.request.body)
+        return False
+
+    stations.network.lose(note)
+    return bodies
+
+
+# --- what goes wrong ---
+
+
+class BatchesOfMine:
+    """Concerns what this side reads or writes at the other."""
+
+    def __init__(self) -> None:
+        self.seen = asyncio.Event()
+
+    def __call__(self, message: Message) -> bool:
+        concerned = isinstance(message.request.body, DataBatch) and message.source == ME.name
+        if concerned:
+            self.seen.set()
+        return concerned
+
+
+@in_virtual_time
+async def test_nothing_that_was_asked_under_an_epoch_is_merged_under_the_next() -> None:
+    stations = await two_that_differ()
+    batches = BatchesOfMine()
+    held = stations.network.hold_replies(batches)
+    before = contents(stations, ME)
+    running = asyncio.create_task(compare(stations))
+    await batches.seen.wait()
+    await stations.adopt(following(STABLE), ME)
+    held.release()
+    outcome = await running
+    assert outcome.obstacle
+    assert contents(stations, ME) == before
+
+
+@in_virtual_time
+async def test_a_peer_of_another_epoch_is_sent_nothing() -> None:
+    """It adopted the change just before the batch came: what it dropped for the change must stay dropped."""
+    stations = await two_that_differ()
+    before = contents(stations, PEER)
+    batches = BatchesOfMine()
+    held = stations.network.hold(batches)
+    running = asyncio.create_task(compare(stations))
+    await batches.seen.wait()
+    await stations.adopt(following(STABLE, ring(1, 2, 3, 4)), PEER)
+    held.release()
+    assert (await running).obstacle
+    assert contents(stations, PEER) == before
+
+
+@in_virtual_time
+async def test_no_digests_are_told_while_the_ring_changes() -> None:
+    stations = await two_that_differ()
+    changing = following(STABLE, ring(1, 2, 3, 4))
+    await stations.adopt(changing)
+    answer = await stations[PEER].anti_entropy.answer(ME, TreeQuery(changing.stamp, ()))
+    assert "changing" in getattr(answer, "reason", "")
+
+
+@pytest.mark.parametrize("kind", [TreeQuery, Scan, DataBatch])
+@in_virtual_time
+async def test_a_lost_message_ends_the_comparison_and_the_next_one_completes_it(kind: type) -> None:
+    stations = await two_that_differ()
+    mend = stations.network.lose(lambda message: isinstance(message.request.body, kind))
+    assert (await compare(stations)).obstacle
+    mend()
+    assert (await compare(stations)).obstacle == ""
+    assert (await compare(stations)).summary.differing == 0
+
+
+@in_virtual_time
+async def test_digests_are_told_only_once_what_they_vouch_for_is_on_disk() -> None:
+    stations = await two_that_differ()
+    stations[PEER].flushes.clear()
+    stations[PEER].hold((b"unsynced", entry(1)))
+    asked = asyncio.create_task(stations[PEER].anti_entropy.answer(ME, TreeQuery(STABLE.stamp, ())))
+    await asyncio.sleep(1.0)
+    assert not asked.done()
+    stations[PEER].flushes.set()
+    await asked
+
+
+@in_virtual_time
+async def test_what_cannot_be_read_is_passed_over_and_the_rest_made_equal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stations = await two_that_differ()
+    wanted = newest(stations)
+    bad = stations[PEER].digests.tree(Epoch(STABLE), ME).groups[0][0]
+    real = stations[PEER].engine.scan
+
+    def scan(span: object, *bounds: object) -> object:
+        if span == bad:
+            raise Corruption("a flipped bit")
+        return real(span, *bounds)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stations[PEER].engine, "scan", scan)
+    outcome = await compare(stations)
+    assert outcome.summary.compared == 4095
+    assert outcome.obstacle == "", "its quarantine is told apart, and asks for more than a comparison"
+    wanted = {key: found for key, found in wanted.items() if not bad.contains(token_of(key))}
+    assert {key: found for key, found in contents(stations, ME).items() if key in wanted} == wanted
+
+
+# --- who leads ---
+
+
+@in_virtual_time
+async def test_of_two_that_begin_at_once_the_lower_identity_goes_on() -> None:
+    stations = await two_that_differ()
+    mine, theirs = await asyncio.gather(compare(stations, ME, PEER), compare(stations, PEER, ME))
+    assert (mine.postponed, theirs.postponed) == (False, True)
+    assert theirs.summary.differing == 0
+    assert (await compare(stations, PEER, ME)).summary.differing == 0
+
+
+@in_virtual_time
+async def test_who_has_begun_is_not_disturbed_by_the_lower_identity_either() -> None:
+    stations = await two_that_differ()
+    running = asyncio.create_task(compare(stations, PEER, ME))
+    await asyncio.sleep(comparison_module.LOOK_AGAIN_S / 2)
+    assert (await compare(stations, ME, PEER)).postponed
+    assert (await running).obstacle == ""

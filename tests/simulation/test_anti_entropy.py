@@ -1,0 +1,251 @@
+"""Replicas become equal without anyone asking, whatever is lost on the way. Hints are off: nothing else helps."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from covey.node.messages import DataBatch, Scan
+from covey.node.repair.messages import TreeQuery
+from covey.node.storage.engine import Entry
+from covey.ring.hashing import token_of
+from covey.ring.ring import Ring
+from covey.ring.succession import begin
+
+from .cluster import SimulatedCluster
+from .network import Message
+from .staging import carrying, merges, ring_of
+from .virtual_time import in_virtual_time, run
+
+SEEDS = range(3)
+KEYS = [b"key %d" % i for i in range(60)]
+SOON_S = 5.0
+
+
+def unhelped(seed: int, **settings: Any) -> SimulatedCluster:
+    return SimulatedCluster(seed, **{"hint_max_bytes": 0, **settings})
+
+
+def differing(cluster: SimulatedCluster) -> dict[bytes, dict[str, Entry | None]]:
+    """What the replicas of each key hold, where they do not all hold the same."""
+    found = {}
+    ring = Ring(cluster.record().owners)
+    for key in KEYS:
+        names = [replica.name for replica in ring.preference_list(token_of(key))]
+        held = {name: cluster.nodes[name].engine.get(key) for name in names}
+        if len(set(held.values())) > 1:
+            found[key] = held
+    return found
+
+
+def thinks_down(cluster: SimulatedCluster, one: str, other: str) -> bool:
+    return cluster.nodes[one].running.gossiping.is_down(cluster.nodes[other].identity)
+
+
+async def with_data(seed: int, size: int = 3, **settings: Any) -> SimulatedCluster:
+    cluster = unhelped(seed, **settings)
+    await cluster.form(size)
+    for key in KEYS[:40]:
+        await cluster.put("n1", key, b"first")
+    return cluster
+
+
+async def write_without(cluster: SimulatedCluster, name: str) -> None:
+    """New keys, changed ones and deleted ones, all of which ``name`` misses."""
+    for key in KEYS[30:]:
+        await cluster.put("n1", key, b"second")
+    for key in KEYS[:10]:
+        await cluster.delete("n1", key)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_returned_node_becomes_equal_soon_and_deleted_keys_stay_deleted(seed: int) -> None:
+    async def main() -> None:
+        async with await with_data(seed, 4) as cluster:
+            await cluster.nodes["n3"].crash()
+            await write_without(cluster, "n3")
+            assert differing(cluster)
+            cluster.nodes["n3"].restart()
+            await cluster.until(lambda: not differing(cluster), "equal", SOON_S)
+            ring = Ring(cluster.record().owners)
+            for key in KEYS[:10]:
+                if cluster.nodes["n3"].identity in ring.preference_list(token_of(key)):
+                    held = cluster.nodes["n3"].engine.get(key)
+                    assert held is not None
+                    assert held.tombstone
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_sides_of_a_healed_partition_become_equal_soon(seed: int) -> None:
+    """Nobody restarted: each side sees the other return."""
+
+    async def main() -> None:
+        async with await with_data(seed) as cluster:
+            heal = cluster.network.partition({"n1", "n2"}, {"n3"})
+            await cluster.until(lambda: thinks_down(cluster, "n1", "n3"), "down")
+            await write_without(cluster, "n3")
+            heal()
+            await cluster.until(lambda: not thinks_down(cluster, "n1", "n3"), "up again")
+            await cluster.until(lambda: not differing(cluster), "equal", SOON_S)
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_write_that_one_replica_missed_unnoticed_is_found_by_the_round(seed: int) -> None:
+    async def main() -> None:
+        async with await with_data(seed, repair_interval=5.0) as cluster:
+            await cluster.synced()
+            mend = cluster.network.lose(merges(target={"n3"}))
+            await write_without(cluster, "n3")
+            mend()
+            assert differing(cluster)
+            await cluster.until(lambda: not differing(cluster), "equal", timeout_s=4 * 5.0)
+
+    run(main())
+
+
+@in_virtual_time
+async def test_nothing_is_compared_unasked_when_the_interval_is_0() -> None:
+    async with await with_data(1, repair_interval=0) as cluster:
+        await cluster.nodes["n3"].crash()
+        await write_without(cluster, "n3")
+        cluster.nodes["n3"].restart()
+        await cluster.synced()
+        await asyncio.sleep(200.0)
+        assert differing(cluster)
+
+
+# --- synced ---
+
+
+@in_virtual_time
+async def test_a_cluster_is_synced_soon_after_it_formed_and_not_before_it_has_compared() -> None:
+    async with SimulatedCluster(1) as cluster:
+        began = asyncio.get_running_loop().time()
+        await cluster.form(5)
+        assert asyncio.get_running_loop().time() - began < 2.0
+        for name in cluster.nodes:
+            peers = {line["member"] for line in cluster.events("repair.compared", name)}
+            assert peers == set(cluster.nodes) - {name}
+
+
+@in_virtual_time
+async def test_a_member_that_has_yet_to_compare_keeps_the_cluster_from_being_synced() -> None:
+    async with await with_data(1) as cluster:
+        await cluster.nodes["n3"].crash()
+        silent = cluster.network.lose(carrying(TreeQuery))
+        cluster.nodes["n3"].restart()
+
+        def notes() -> tuple[str, ...]:
+            return cluster.nodes["n1"].running.administration.status().notes
+
+        await cluster.until(lambda: any("yet to compare" in note for note in notes()), "it says so")
+        await asyncio.sleep(20.0)
+        assert not cluster.nodes["n1"].running.administration.status().synced
+        silent()
+        await cluster.synced()
+
+
+@in_virtual_time
+async def test_a_peer_that_is_down_is_not_waited_for() -> None:
+    async with await with_data(1) as cluster:
+        await cluster.nodes["n3"].crash()
+        await cluster.nodes["n2"].crash()
+        cluster.nodes["n2"].restart()
+        await cluster.until(
+            lambda: cluster.nodes["n1"].running.administration.status().synced, "synced without n3"
+        )
+
+
+# --- faults while repairing ---
+
+
+@pytest.mark.parametrize("kind", [TreeQuery, Scan, DataBatch])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_messages_lost_while_repairing_only_delay_it(seed: int, kind: type) -> None:
+    async def main() -> None:
+        async with await with_data(seed) as cluster:
+            await cluster.nodes["n3"].crash()
+            await write_without(cluster, "n3")
+            rng = cluster.rng
+
+            def some(message: Message) -> bool:
+                return isinstance(message.request.body, kind) and rng.random() < 0.7
+
+            mend = cluster.network.lose(some)
+            cluster.nodes["n3"].restart()
+            await asyncio.sleep(10.0)
+            mend()
+            await cluster.until(lambda: not differing(cluster), "equal", 60.0)
+            await cluster.synced()
+
+    run(main())
+
+
+@pytest.mark.parametrize("power", [False, True])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_crash_in_the_middle_only_delays_it(seed: int, power: bool) -> None:
+    async def main() -> None:
+        async with await with_data(seed) as cluster:
+            await cluster.nodes["n3"].crash()
+            await write_without(cluster, "n3")
+            hold = cluster.network.hold(merges(target={"n3"}))
+            cluster.nodes["n3"].restart()
+            await cluster.until(lambda: bool(hold.held), "a batch is on its way")
+            await cluster.nodes["n3"].crash(power=power)
+            hold.release()
+            cluster.nodes["n3"].restart()
+            await cluster.until(lambda: not differing(cluster), "equal", 30.0)
+
+    run(main())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_compared_while_the_ring_changes(seed: int) -> None:
+    async def main() -> None:
+        async with await with_data(seed, repair_interval=2.0) as cluster:
+            cluster.network.lose(lambda message: cluster.record("n1").changing and is_pull(message))
+            asked = []
+
+            def note(message: Message) -> bool:
+                if isinstance(message.request.body, TreeQuery):
+                    asked.append(message.request.body.epoch)
+                return False
+
+            await cluster.synced()
+            change = begin(cluster.record(), ring_of(cluster, "n1", "n2"))
+            cluster.network.lose(note)
+            for node in cluster.nodes.values():
+                await node.running.epochs.adopt(change)
+            await asyncio.sleep(10.0)
+            assert change.stamp not in asked
+
+    run(main())
+
+
+def is_pull(message: Message) -> bool:
+    return isinstance(message.request.body, Scan)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_joiner_becomes_equal_to_the_others_of_its_ranges(seed: int) -> None:
+    """It pulled from one replica only, which had missed some writes."""
+
+    async def main() -> None:
+        async with await with_data(seed, 4, repair_interval=3600.0) as cluster:
+            await cluster.synced()
+            mend = cluster.network.lose(merges(target={"n3"}))
+            await write_without(cluster, "n3")
+            mend()
+            cluster.add("n5", ["n1:1"])
+            await cluster.until(lambda: "n5" in {o.name for o in cluster.record().owners.owners}, "it is in")
+            await cluster.synced()
+            joiner = {key: held for key, held in differing(cluster).items() if "n5" in held}
+            assert not joiner
+
+    run(main())
