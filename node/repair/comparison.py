@@ -20,7 +20,7 @@ from ...identity import Identity
 from ...ring.hashing import token_of
 from ...ring.span import Span
 from ..epochs import Epoch, EpochPassed, Epochs
-from ..errors import Corruption, PeerError, PeerRefused
+from ..errors import DiskFull, PeerError, PeerRefused, Quarantined
 from ..fenced import FencedPeers
 from ..messages import (
     DataBatch,
@@ -103,7 +103,7 @@ class Comparison:
             await self._compare()
         except EpochPassed:
             self._obstacle = "the epoch has passed"
-        except PeerError as error:
+        except (PeerError, Quarantined, DiskFull) as error:
             self._obstacle = str(error)
             if isinstance(error, PeerRefused) and not self.under_way:
                 return Outcome(RepairSummary(), self._obstacle, postponed=True)
@@ -174,7 +174,7 @@ class Comparison:
                 after = page.next
                 if after is None:
                     return
-        except (PeerRefused, Corruption) as error:
+        except (PeerRefused, Quarantined) as error:
             self._obstacle = str(error)  # the other stretches do not suffer for it
 
     async def _scan(self, stretch: Span, after: Cursor | None) -> ScanReply:

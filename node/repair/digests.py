@@ -14,10 +14,9 @@ from operator import xor
 from ...identity import Identity
 from ...ring.span import Span
 from ..epochs import Epoch, Epochs
-from ..errors import Corruption
+from ..errors import Quarantined
 from ..storage.engine import Engine
 from .hash_tree import HashTree, tree_between
-from .scanned_digests import digests
 
 Digest = int | None
 """None where something is quarantined: nothing can be said."""
@@ -56,14 +55,14 @@ class Digests:
         await asyncio.sleep(0)
         await self._epochs.held(epoch.stamp)
         try:
-            return [*digests(self._engine, pieces)]
-        except Corruption:
+            return [*self._engine.digests(pieces)]
+        except Quarantined:
             return [self._of_piece(piece) for piece in pieces]
 
     def _of_piece(self, piece: Span) -> Digest:
         try:
-            return digests(self._engine, [piece])[0]
-        except Corruption:
+            return self._engine.digests([piece])[0]
+        except Quarantined:
             return None
 
 

@@ -18,9 +18,8 @@ from ...ring.hashing import TOKEN_SPACE
 from ...ring.ring import Ring
 from ...ring.span import Span
 from ..storage.encoding import intervals
+from ..storage.segments import SEGMENT_WIDTH
 
-SEGMENTS = 4096
-SEGMENT_WIDTH = TOKEN_SPACE // SEGMENTS
 FANOUT = 64
 
 

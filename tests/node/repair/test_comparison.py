@@ -7,14 +7,16 @@ import random
 
 import pytest
 
+from covey.identity import Identity
 from covey.node.epochs import Epoch
-from covey.node.errors import Corruption
+from covey.node.errors import DiskFull
 from covey.node.events import Event
 from covey.node.messages import DataBatch, Merge, MergeKind, Scan
 from covey.node.repair import comparison as comparison_module
 from covey.node.repair.comparison import Outcome
 from covey.node.repair.messages import TreeQuery
 from covey.node.storage.engine import Entry
+from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.ring.hashing import token_of
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
@@ -219,26 +221,31 @@ async def test_digests_are_told_only_once_what_they_vouch_for_is_on_disk() -> No
     await asked
 
 
+@pytest.mark.parametrize("damaged", [ME, PEER])
 @in_virtual_time
-async def test_what_cannot_be_read_is_passed_over_and_the_rest_made_equal(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_what_is_in_quarantine_on_either_side_is_passed_over_and_the_rest_made_equal(
+    damaged: Identity,
 ) -> None:
     stations = await two_that_differ()
     wanted = newest(stations)
-    bad = stations[PEER].digests.tree(Epoch(STABLE), ME).groups[0][0]
-    real = stations[PEER].engine.scan
-
-    def scan(span: object, *bounds: object) -> object:
-        if span == bad:
-            raise Corruption("a flipped bit")
-        return real(span, *bounds)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(stations[PEER].engine, "scan", scan)
+    bad = segment_of(token_of(KEYS[0]))
+    stations[damaged].engine.quarantine([bad], "a flipped bit")
     outcome = await compare(stations)
-    assert outcome.summary.compared == 4095
-    assert outcome.obstacle == "", "its quarantine is told apart, and asks for more than a comparison"
-    wanted = {key: found for key, found in wanted.items() if not bad.contains(token_of(key))}
-    assert {key: found for key, found in contents(stations, ME).items() if key in wanted} == wanted
+    assert outcome.summary.compared == SEGMENTS - 1
+    assert outcome.obstacle == "", "quarantine is told apart, and takes more than a comparison"
+    readable = [key for key in KEYS if segment_of(token_of(key)) != bad]
+    for who in (ME, PEER):
+        assert all(stations[who].engine.get(key) == wanted.get(key) for key in readable)
+
+
+@in_virtual_time
+async def test_a_full_disk_ends_the_comparison_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise DiskFull("the disk is full")
+
+    stations = await two_that_differ()
+    monkeypatch.setattr(stations[ME].engine, "merge", refuse)
+    assert (await compare(stations)).obstacle == "the disk is full"
 
 
 # --- who leads ---
