@@ -179,11 +179,11 @@ DRAWS: dict[What, tuple[int, Draw]] = {
 
 
 def draw_schedule(
-    rng: random.Random, founders: Sequence[str], until_s: float, whats: Collection[What]
+    rng: random.Random, founders: Sequence[str], until_s: float, kinds: Collection[What]
 ) -> Schedule:
     """Faults of these kinds, 0.1 to 3 s from one to the next."""
     names = Names(founders, rng)
-    kinds = [what for what in What if what in whats]
+    kinds = [what for what in What if what in kinds]
     weights = [DRAWS[what][0] for what in kinds]
     schedule: Schedule = []
     at_s = rng.uniform(0.1, 3.0)
