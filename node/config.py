@@ -118,6 +118,19 @@ class Config:
         least=0,
     )
 
+    disk_reserve: int = setting(
+        64 * MIB,
+        "A node with less free space than this refuses writes, and goes on otherwise; 0 for no such limit.",
+        unit="bytes",
+        least=0,
+    )
+    scrub_interval: float = setting(
+        86_400.0,
+        "Time in which a node reads all it holds once, to find damage; 0 for never.",
+        unit="seconds",
+        least=0,
+    )
+
     hint_max_age: float = setting(
         10_800.0,
         "How long a write is kept for a replica that missed it; then only a comparison brings it there.",

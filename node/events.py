@@ -144,6 +144,12 @@ class Event(Enum):
     )
     CLOCK_OFF = EventSpec("clock.off", Level.ERROR, {"off_s": float, "limit_s": float})
     CLOCK_BACK = EventSpec("clock.back", Level.INFO, {"limit_s": float})
+    SEGMENT_QUARANTINED = EventSpec("segment.quarantined", Level.ERROR, {"segment": int, "reason": str})
+    SEGMENT_HEALED = EventSpec(
+        "segment.healed", Level.INFO, {"segment": int, "entries": int, "after_s": float}
+    )
+    DISK_FULL = EventSpec("disk.full", Level.ERROR, {"reserve_bytes": int})
+    DISK_HAS_SPACE = EventSpec("disk.has_space", Level.INFO, {"reserve_bytes": int})
     STORAGE_FAILED = EventSpec("storage.failed", Level.CRITICAL, {"reason": str})
     CONFIG_WARNING = EventSpec("config.warning", Level.WARNING, {"reason": str})
     CONFIG_DIFFERS = EventSpec(

@@ -143,7 +143,10 @@ class NodeProcess:
 
     async def run(self) -> int:
         engine = RocksEngine.open(
-            self._folder.engine_path, self._config.durability.value, self._storage_failed
+            self._folder.engine_path,
+            self._config.durability.value,
+            self._storage_failed,
+            reserve_bytes=self._config.disk_reserve,
         )
         transport = GrpcTransport(self._clock)
         server = RpcServer(self._defect, default_timeout_s=self._config.request_timeout)

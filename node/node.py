@@ -40,6 +40,7 @@ from .quorum.replicas import Replicas
 from .quorum.skew_guard import SkewGuard
 from .repair.assembly import make_repair
 from .repair.hints import Hints, make_hints
+from .repair.upkeep import Upkeep, make_upkeep
 from .routes import register_routes
 from .status import ClusterView
 from .steward import Steward, StewardSettings
@@ -122,6 +123,7 @@ class Node:
             config, self._fenced, self.epochs, ports.engine, self.gossiping, ports.clock, ports.rng, log
         )
         self._hints = self._make_hints()
+        self._upkeep = self._make_upkeep()
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
         self._joining = self._make_joining(place)
@@ -172,6 +174,7 @@ class Node:
             self._tasks.spawn(self.gossiping.run())
             self._tasks.spawn(self._steward.run())
             self._tasks.spawn(self._hints.run())
+            self._upkeep.begin(self._tasks)
 
     def _on_epoch(self, epoch: Epoch) -> None:
         self._begin()
@@ -206,6 +209,8 @@ class Node:
         return Condition(
             hints=self._hints.waiting(),
             comparisons=self._repair.comparisons,
+            quarantined=self._upkeep.quarantined(),
+            disk_full=self._upkeep.disk_full(),
             clock_off_ms=self._skew_guard.off_ms(),
         )
 
@@ -277,6 +282,20 @@ class Node:
             ports.clock,
             ports.rng,
             self._tasks,
+            self._log,
+        )
+
+    def _make_upkeep(self) -> Upkeep:
+        ports = self._ports
+        return make_upkeep(
+            self.me.identity,
+            self._config,
+            ports.engine,
+            self._fenced,
+            self.epochs,
+            self.gossiping,
+            ports.clock,
+            ports.rng,
             self._log,
         )
 

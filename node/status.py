@@ -33,6 +33,9 @@ def _pending_of(name: str, condition: Condition) -> Iterator[str]:
     if condition.comparisons:
         peers = "1 member" if condition.comparisons == 1 else f"{condition.comparisons} members"
         yield f"{name} has yet to compare its data with that of {peers}"
+    if condition.quarantined:
+        plural = "" if condition.quarantined == 1 else "s"
+        yield f"{name} has found {condition.quarantined:,} damaged segment{plural} and gets them from other replicas"
 
 
 class ClusterView:
@@ -149,6 +152,11 @@ class ClusterView:
             "until then it serves no clients"
             for member in self._members()
             if member.liveness is not Liveness.DOWN and (off_ms := member.record.condition.clock_off_ms)
+        ]
+        warnings += [
+            f"{member.identity.name}'s disk is full: it refuses writes until there is space"
+            for member in self._members()
+            if member.liveness is not Liveness.DOWN and member.record.condition.disk_full
         ]
         wanted = record.owners.quorums.replication_factor
         if len(owners) < wanted:

@@ -110,8 +110,15 @@ class Steward:
             await self._propose(record, planned)
 
     def _acts(self, record: EpochRecord, view: View) -> bool:
-        alive = [identity for identity, member in view.members.items() if member.alive]
-        return steward(record, alive) == self._me or (bool(self._removals) and not record.changing)
+        able = [i for i, member in view.members.items() if member.alive and not self._disk_is_full(i)]
+        if self._me not in able:
+            return False
+        return steward(record, able) == self._me or (bool(self._removals) and not record.changing)
+
+    def _disk_is_full(self, identity: Identity) -> bool:
+        """Whether it may soon be unable to put on disk what it proposes."""
+        member = self._gossiping.member(identity)
+        return member is not None and member.record.condition.disk_full
 
     async def _propose(self, record: EpochRecord, planned: Propose) -> None:
         self._log.emit(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...identity import Identity
 from ..storage.engine import Cursor
@@ -38,6 +38,10 @@ class PullProgress:
             self.finished.setdefault(pull, []).append(source)
         else:
             self.cursors[(pull, source)] = to
+
+    def copy(self) -> PullProgress:
+        finished = {pull: list(sources) for pull, sources in self.finished.items()}
+        return replace(self, finished=finished, cursors=dict(self.cursors))
 
     def encode(self) -> bytes:
         return json.dumps(

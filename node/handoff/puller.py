@@ -18,11 +18,12 @@ from ...membership.record import HandoffProgress
 from ...ring.moves import Pull, moves
 from ...ring.span import Span
 from ..epochs import META_HANDOFF, Epoch, EpochPassed, Epochs
-from ..errors import PeerError
+from ..errors import DiskFull, PeerError, Quarantined
 from ..events import Event, EventLog
 from ..fenced import FencedPeers
 from ..messages import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
 from ..storage.engine import Engine
+from ..storage.segments import common, segment_span
 from ..throttle import Throttle
 from .progress import PullProgress
 
@@ -97,6 +98,7 @@ class Puller:
         async with asyncio.TaskGroup() as group:
             reporter = group.create_task(self._report_regularly(began))
             await self._pull_all()
+            await self._sound()
             reporter.cancel()
         await self._finish(loop.time() - began)
 
@@ -153,12 +155,23 @@ class Puller:
                     break
                 try:
                     await self._exhaust(assignment, source)
-                except PeerError:
-                    failures += 1
+                except (PeerError, DiskFull, Quarantined):
+                    failures += (
+                        1  # another source may do, or there may be space, or the damage be gone, later
+                    )
             if not self._complete(assignment):
                 shortest_s, longest_s = RETRY_BACKOFF_S
                 pause_s = min(longest_s, shortest_s * 2 ** min(failures, 6))
                 await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
+
+    async def _sound(self) -> None:
+        """Return once nothing of what was pulled is in quarantine: that is not there, though it was received."""
+        while any(
+            common(assignment.span, segment_span(number))
+            for number in self._engine.quarantined()
+            for assignment in self._assignments
+        ):
+            await asyncio.sleep(RETRY_BACKOFF_S[1])
 
     def _complete(self, assignment: Assignment) -> bool:
         return assignment.pull.complete(self._progress.sources_finished(assignment.index))
@@ -190,9 +203,11 @@ class Puller:
 
     def _merge(self, assignment: Assignment, source: Identity, reply: ScanReply) -> int:
         size = sum(len(key) + len(entry.value or b"") for key, entry in reply.entries)
-        self._progress.advance(assignment.index, source, reply.next, size)
+        progress = self._progress.copy()
+        progress.advance(assignment.index, source, reply.next, size)
         if reply.entries:
-            self._engine.merge(reply.entries, {META_HANDOFF: self._progress.encode()})
+            self._engine.merge(reply.entries, {META_HANDOFF: progress.encode()})
+        self._progress = progress
         return size
 
     def _check_epoch(self) -> None:

@@ -7,7 +7,7 @@ nothing is answered before an fsync covers it, a read of another's fresh write i
 from __future__ import annotations
 
 from ..epochs import Epochs
-from ..errors import Corruption
+from ..errors import Corruption, DiskFull
 from ..load import LoadMeter
 from ..messages import (
     DataBatch,
@@ -102,6 +102,8 @@ class Replica:
             return []
         try:
             return [MergeResult(v) for v in self._engine.merge([(op.key, op.entry) for op in merges])]
+        except DiskFull as full:
+            return [FailedResult(str(full))] * len(merges)
         except Corruption as corruption:
             if len(merges) == 1:
                 return [FailedResult(str(corruption))]

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from ...identity import Identity
-from ..errors import StorageFailed
+from ..errors import DiskFull, StorageFailed
 from ..storage.engine import Entry
 from ..storage.hints import Hint, HintStore
 from .hint_log import HintLog
@@ -50,7 +50,7 @@ class HintKeeping:
             return
         try:
             self._drop(self._store.add(waiting), NO_ROOM)
-        except StorageFailed as error:
+        except (StorageFailed, DiskFull) as error:
             self._drop(waiting, f"they cannot be stored: {error}")
         for to in dict.fromkeys(hint.to for hint in waiting):
             if (kept := self._store.kept(to)).hints:

@@ -86,8 +86,8 @@ class Engine(Protocol):
     ) -> list[Version]:
         """Keep, for each key, the newer of what is held and what is given; one atomic batch with ``meta``.
 
-        Returns for each entry the version that now stands. ``meta`` values of None delete. Raises Quarantined,
-        and has then done nothing, when a key is in quarantine.
+        Returns for each entry the version that now stands. ``meta`` values of None delete. Raises Quarantined
+        when a key is in quarantine, and DiskFull when there are entries and no space; nothing was done then.
         """
 
     def scan(
@@ -118,7 +118,7 @@ class Engine(Protocol):
         """Put these entries, and no others, in the ranges, in one atomic batch.
 
         Segments that lie in the ranges as a whole leave quarantine. Of entries of one key the newest counts.
-        Raises ValueError for an entry outside the ranges.
+        Raises ValueError for an entry outside the ranges, and DiskFull as ``merge`` does.
         """
 
     def digests(self, spans: Sequence[TokenRange]) -> list[int]:
@@ -154,10 +154,16 @@ class Engine(Protocol):
     def watch_quarantine(self, watcher: Callable[[tuple[int, ...], str], None]) -> None:
         """Call ``watcher`` with the numbers of segments that go into quarantine from now on, and why."""
 
-    def verify(self, number: int, rows_per_step: int) -> Iterator[None]:
+    def disk_full(self) -> bool:
+        """Whether entries are refused for lack of space, when last looked at."""
+
+    def look_at_space(self) -> None:
+        """See how much space is free now; besides, every MiB that is written sees to it."""
+
+    def verify(self, number: int, step_bytes: int) -> Iterator[None]:
         """Check a segment's entries and that they add up to its summary; else it goes into quarantine.
 
-        Nothing is done before the iterator is advanced; each step looks at so many entries.
+        Nothing is done before the iterator is advanced; each step reads about so many bytes, short entries counted as 1 KiB.
         """
 
     def get_meta(self, name: str) -> bytes | None:

@@ -32,10 +32,11 @@ class MemoryEngine(StoreEngine):
         sleep: Sleep = asyncio.sleep,
         flush_latency_s: float = 0.0,
         store: MemoryStore | None = None,
+        reserve_bytes: int = 0,
     ) -> None:
         self._memory = store or MemoryStore(sleep, flush_latency_s)
-        self._durability, self._on_failure = durability, on_failure
-        super().__init__(self._memory, durability, on_failure)
+        self._durability, self._on_failure, self._reserve_bytes = durability, on_failure, reserve_bytes
+        super().__init__(self._memory, durability, on_failure, reserve_bytes)
 
     @property
     def unsynced_batches(self) -> int:
@@ -51,11 +52,15 @@ class MemoryEngine(StoreEngine):
         self._commit.abandon(StorageFailed("the engine has crashed"))
         self._closed = True
         left = self._memory.after_crash(keep_unsynced)
-        return MemoryEngine(self._durability, self._on_failure, store=left)
+        return MemoryEngine(self._durability, self._on_failure, store=left, reserve_bytes=self._reserve_bytes)
 
     def flip_bit(self, key: bytes, bit: int = 0) -> None:
         """Change a bit of what is stored for ``key``, counted from the end, behind the engine's back."""
         self._memory.flip_bit(stored_key(key), bit)
+
+    def set_free_space(self, free_bytes: int) -> None:
+        """So much fits on the disk from now on; what is written takes of it."""
+        self._memory.free = free_bytes
 
     def break_disk(self) -> None:
         """Let every write and flush from now on fail."""
@@ -77,6 +82,7 @@ class MemoryStore:
         self._named: SortedDict[bytes, bytes] = SortedDict()
         self.undo: deque[_Undo] = deque()
         self.broken = False
+        self.free = 1 << 50
 
     def read(self, key: bytes) -> bytes | None:
         value: bytes | None = self._rows.get(key)
@@ -100,6 +106,10 @@ class MemoryStore:
 
     def write(self, batch: Batch) -> None:
         self._raise_if_broken()
+        self.free -= sum(len(key) + len(value or b"") for key, value in (*batch.puts, *batch.named))
+        if self.free < 0:
+            self.broken = True  # a write that did not fit leaves the disk in no known state
+            self._raise_if_broken()
         undo = _Undo({}, {})
         for stretch in batch.erased:
             for key in [key for key, _ in self.rows(stretch)]:
@@ -113,6 +123,9 @@ class MemoryStore:
             replaced = _put(self._named, name, named)
             undo.named.setdefault(name, replaced)
         self.undo.append(undo)
+
+    def free_bytes(self) -> int:
+        return max(0, self.free)
 
     async def sync(self) -> None:
         covered = len(self.undo)
@@ -133,7 +146,7 @@ class MemoryStore:
             for name, named in undo.named.items():
                 _put(self._named, name, named)
         left = MemoryStore(self._sleep, self._flush_latency_s)
-        left._rows, left._named = self._rows, self._named
+        left._rows, left._named, left.free = self._rows, self._named, max(0, self.free)
         return left
 
     def flip_bit(self, key: bytes, bit: int) -> None:

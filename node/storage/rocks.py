@@ -13,6 +13,7 @@ What RocksDB is held to, and why:
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,16 +52,21 @@ class RocksEngine(StoreEngine):
         path: Path,
         durability: Durability = "sync",
         on_failure: Callable[[StorageFailed], None] = lambda error: None,
+        *,
+        reserve_bytes: int = 0,
     ) -> RocksEngine:
         """Open or create the database in the folder ``path``.
 
+        ``reserve_bytes``: with less free space than this no entries are taken; 0 for no such limit.
+
         Raises Corruption when what was synced there is damaged, StorageFailed for anything else.
         """
-        return cls(RocksStore(path), durability, on_failure)
+        return cls(RocksStore(path), durability, on_failure, reserve_bytes)
 
 
 class RocksStore:
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             cache = Cache(_BLOCK_CACHE_BYTES)
             self._entries = Rdict(str(path), _options(cache), {_NAMED: _options(cache)})
@@ -105,6 +111,13 @@ class RocksStore:
             self._entries.write(changes)
         except Exception as error:
             raise _failure(error, "cannot write") from error
+
+    def free_bytes(self) -> int:
+        try:
+            disk = os.statvfs(self._path)
+        except OSError as error:
+            raise StorageFailed(f"cannot look at {self._path}: {error.strerror}") from error
+        return disk.f_bavail * disk.f_frsize
 
     async def sync(self) -> None:
         try:

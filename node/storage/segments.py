@@ -62,6 +62,16 @@ def clip(stretch: Stretch, number: int) -> Stretch:
     return Stretch(max(begin, stretch.begin), end)
 
 
+def common(span: Span, other: Span) -> list[Span]:
+    """What two spans share; two spans when they overlap at both ends."""
+    return [
+        Span((max(first, begin) - 1) % TOKEN_SPACE, min(last, end))
+        for first, last in intervals(span)
+        for begin, end in intervals(other)
+        if max(first, begin) <= min(last, end)
+    ]
+
+
 class Split(NamedTuple):
     """A span, or tokens in a row, cut at the borders of segments."""
 

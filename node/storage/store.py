@@ -51,6 +51,9 @@ class Store(Protocol):
     def write(self, batch: Batch) -> None:
         """Apply the batch; it survives the process from here on, but not yet the machine."""
 
+    def free_bytes(self) -> int:
+        """How much more the disk can take."""
+
     async def sync(self) -> None:
         """Return once every batch written before the call survives the machine's power failing."""
 

@@ -26,6 +26,7 @@ from .quarantine import Watcher
 from .reads import Reads
 from .scan import gather, gather_tombstones
 from .segments import segment_of
+from .space import FreeSpace
 from .store import Batch, Store
 from .summary import summary_of
 from .unsynced import Unsynced
@@ -40,7 +41,11 @@ class StoreEngine:
     """An ``Engine`` (see there); belongs to one event loop."""
 
     def __init__(
-        self, store: Store, durability: Durability, on_failure: Callable[[StorageFailed], None]
+        self,
+        store: Store,
+        durability: Durability,
+        on_failure: Callable[[StorageFailed], None],
+        reserve_bytes: int = 0,
     ) -> None:
         self._store = store
         self._periodic = durability == "periodic"
@@ -54,6 +59,7 @@ class StoreEngine:
         self._ledger = Ledger.open(store)
         self._reads = Reads(store, self._ledger.quarantine, self._found_damaged)
         self._digests = Digests(self._reads, self._ledger.summaries)
+        self._space = FreeSpace(store.free_bytes, reserve_bytes)
         self._closed = False
 
     @property
@@ -68,6 +74,8 @@ class StoreEngine:
         self, entries: Sequence[tuple[bytes, Entry]], meta: Mapping[str, bytes | None] | None = None
     ) -> list[Version]:
         self._raise_if_refusing()
+        if entries:
+            self._space.take(sum(len(key) + len(entry.value or b"") for key, entry in entries))
         merged: dict[bytes, Entry] = {}
         changes = Changes()
         standing = [self._merge_one(key, entry, merged, changes) for key, entry in entries]
@@ -100,6 +108,8 @@ class StoreEngine:
                 raise ValueError(f"{key!r} lies in none of the ranges to replace")
             if stored not in newest or entry.version > newest[stored].version:
                 newest[stored] = entry
+        if entries:
+            self._space.take(sum(len(key) + len(entry.value or b"") for key, entry in entries))
         changes = erasing(self._store, self._ledger, spans)
         for stored, entry in newest.items():
             self._note(changes, stored, None, entry)
@@ -143,9 +153,16 @@ class StoreEngine:
     def watch_quarantine(self, watcher: Watcher) -> None:
         self._ledger.quarantine.watch(watcher)
 
-    def verify(self, number: int, rows_per_step: int) -> Iterator[None]:
+    def disk_full(self) -> bool:
+        return self._space.full
+
+    def look_at_space(self) -> None:
+        if not self._closed:
+            self._space.look()
+
+    def verify(self, number: int, step_bytes: int) -> Iterator[None]:
         self._raise_if_closed()
-        return verify(self._store, self._ledger, self._found_damaged, number, rows_per_step)
+        return verify(self._store, self._ledger, self._found_damaged, number, step_bytes)
 
     def get_meta(self, name: str) -> bytes | None:
         self._raise_if_closed()
@@ -166,6 +183,8 @@ class StoreEngine:
 
     def put_rows(self, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
         self._raise_if_refusing()
+        if any(value is not None for _, value in rows):
+            self._space.take(sum(len(name) + len(value or b"") for name, value in rows))
         self._write(Batch(named=list(rows)), Changes(), None)
 
     def usage(self) -> Usage:

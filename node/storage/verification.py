@@ -18,17 +18,24 @@ from .store import Store
 from .summary import NOTHING, summary_of_packed
 
 
-def verify(store: Store, ledger: Ledger, found: Found, number: int, rows_per_step: int) -> Iterator[None]:
+_ENTRY_COSTS_BYTES = 1024
+"""So many bytes of values take as long as anything at all about an entry."""
+
+
+def verify(store: Store, ledger: Ledger, found: Found, number: int, step_bytes: int) -> Iterator[None]:
     """See ``Engine.verify``."""
     if number in ledger.quarantine:
         return
     expected, summary = ledger.summaries[number], NOTHING
     try:
-        for count, (stored, packed) in enumerate(store.snapshot(segment_stretch(number)), 1):
+        left_bytes = step_bytes
+        for stored, packed in store.snapshot(segment_stretch(number)):
             unpack(stored, packed)
             summary = summary.plus(summary_of_packed(stored, packed))
-            if count % rows_per_step == 0:
+            left_bytes -= _ENTRY_COSTS_BYTES + len(packed)
+            if left_bytes < 0:
                 yield
+                left_bytes = step_bytes
     except Corruption as corruption:
         found([number], str(corruption))
         return

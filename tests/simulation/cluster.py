@@ -180,7 +180,13 @@ class SimulatedNode:
         await node.stop(0.0)
 
     def _fresh_engine(self) -> MemoryEngine:
-        return MemoryEngine("sync", self._failed, sleep=self._flush, flush_latency_s=FLUSH_LATENCY_S)
+        return MemoryEngine(
+            "sync",
+            self._failed,
+            sleep=self._flush,
+            flush_latency_s=FLUSH_LATENCY_S,
+            reserve_bytes=self.cluster.config.disk_reserve,
+        )
 
     async def _flush(self, latency_s: float) -> None:
         await self._flushing.wait()

@@ -170,7 +170,7 @@ class EngineModel(RuleBasedStateMachine):
         assert self.engine.latest_timestamp() == self.latest
         assert self.engine.digests([WHOLE_RING, Span(9, 9)]) == [self.digest_of(WHOLE_RING)] * 2
         for number in {segment_of(token_of(key)) for key in KEYS}:
-            for _ in self.engine.verify(number, rows_per_step=1):
+            for _ in self.engine.verify(number, step_bytes=1):
                 pass
         assert self.engine.quarantined() == ()
 
