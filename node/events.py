@@ -149,7 +149,7 @@ class Event(Enum):
         "segment.healed", Level.INFO, {"segment": int, "entries": int, "after_s": float}
     )
     DISK_FULL = EventSpec("disk.full", Level.ERROR, {"reserve_bytes": int})
-    DISK_HAS_SPACE = EventSpec("disk.has_space", Level.INFO, {"reserve_bytes": int})
+    DISK_FREED = EventSpec("disk.freed", Level.INFO, {"reserve_bytes": int})
     STORAGE_FAILED = EventSpec("storage.failed", Level.CRITICAL, {"reason": str})
     CONFIG_WARNING = EventSpec("config.warning", Level.WARNING, {"reason": str})
     CONFIG_DIFFERS = EventSpec(

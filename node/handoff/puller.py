@@ -156,9 +156,7 @@ class Puller:
                 try:
                     await self._exhaust(assignment, source)
                 except (PeerError, DiskFull, Quarantined):
-                    failures += (
-                        1  # another source may do, or there may be space, or the damage be gone, later
-                    )
+                    failures += 1  # another source may do; later there may be space, or the damage be gone
             if not self._complete(assignment):
                 shortest_s, longest_s = RETRY_BACKOFF_S
                 pause_s = min(longest_s, shortest_s * 2 ** min(failures, 6))
@@ -166,11 +164,10 @@ class Puller:
 
     async def _sound(self) -> None:
         """Return once nothing of what was pulled is in quarantine: that is not there, though it was received."""
-        while any(
-            common(assignment.span, segment_span(number))
-            for number in self._engine.quarantined()
-            for assignment in self._assignments
-        ):
+        while True:
+            quarantined = [segment_span(number) for number in self._engine.quarantined()]
+            if not any(common(a.span, segment) for segment in quarantined for a in self._assignments):
+                return
             await asyncio.sleep(RETRY_BACKOFF_S[1])
 
     def _complete(self, assignment: Assignment) -> bool:

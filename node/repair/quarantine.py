@@ -55,7 +55,7 @@ def pieces_of(ring: Ring, me: Identity, number: int) -> list[Piece]:
             others = tuple(other for other in found.preference_list if other != me)
             needed = min(ring.r, len(others)) if ring.w > 1 else len(others) + 1
             pieces += [Piece(span, others, needed) for span in common(found.span, segment_span(number))]
-    return sorted(pieces)
+    return sorted(pieces, key=lambda piece: piece.span)
 
 
 class QuarantineRepair:

@@ -60,8 +60,10 @@ class Upkeep:
             full = self._engine.disk_full()
             if full != was_full:
                 was_full = full
-                event = Event.DISK_FULL if full else Event.DISK_HAS_SPACE
-                self._log.emit(event, reserve_bytes=self._reserve_bytes)
+                if full:
+                    self._log.emit(Event.DISK_FULL, reserve_bytes=self._reserve_bytes)
+                else:
+                    self._log.emit(Event.DISK_FREED, reserve_bytes=self._reserve_bytes)
                 self._tell()
             await asyncio.sleep(LOOK_EVERY_S)
 

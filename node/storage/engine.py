@@ -163,7 +163,8 @@ class Engine(Protocol):
     def verify(self, number: int, step_bytes: int) -> Iterator[None]:
         """Check a segment's entries and that they add up to its summary; else it goes into quarantine.
 
-        Nothing is done before the iterator is advanced; each step reads about so many bytes, short entries counted as 1 KiB.
+        Nothing is done before the iterator is advanced; each step reads about so many
+        bytes, short entries counted as 1 KiB.
         """
 
     def get_meta(self, name: str) -> bytes | None:

@@ -17,7 +17,6 @@ from .segments import segment_stretch
 from .store import Store
 from .summary import NOTHING, summary_of_packed
 
-
 _ENTRY_COSTS_BYTES = 1024
 """So many bytes of values take as long as anything at all about an entry."""
 

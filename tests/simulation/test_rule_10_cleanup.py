@@ -19,8 +19,9 @@ from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
 from covey.ring.succession import begin, raise_floor
 
-from .cluster import SimulatedClock, SimulatedCluster, Trace
+from .cluster import NodeTrace, SimulatedCluster
 from .staging import carrying
+from .trace import RunTrace
 from .virtual_time import in_virtual_time
 
 KEYS = [b"key %d" % i for i in range(40)]
@@ -173,7 +174,7 @@ class IdlePuller:
 
 
 def handoff_on(engine: MemoryEngine, epochs: Epochs, failures: list[BaseException]) -> Handoff:
-    log = Trace("a", SimulatedClock(), [])
+    log = NodeTrace("a", RunTrace())
     return Handoff(ME, epochs, engine, lambda _: IdlePuller(), GRACE_S, failures.append, log)  # type: ignore[arg-type, return-value]
 
 
