@@ -20,6 +20,7 @@ from .hint_log import HintLog
 NO_ROOM = "hint_max_bytes is reached"
 TOO_OLD = "they are older than hint_max_age"
 DAMAGED = "they are damaged on this node's disk"
+REMOVED = "the member is not in the ring any more"
 FOREIGN = "the ring has changed: the member is no replica of their keys any more"
 
 
@@ -67,7 +68,7 @@ class HintKeeping:
         """The disk does not give them back."""
         if to == self._me:
             return
-        self._log.dropped(to, self._store.lost(to).hints, reason)
+        self._log.dropped(to, self._store.drop_all(to), reason)
         self._lacks(to)
 
     def discard_damaged(self, to: Identity, names: Sequence[bytes]) -> None:
@@ -75,6 +76,10 @@ class HintKeeping:
             self._store.forget((), names)
             self._log.dropped(to, len(names), DAMAGED)
             self._lacks(to)
+
+    def discard_all(self, to: Identity) -> None:
+        """The destination is in no live ring."""
+        self._log.dropped(to, self._store.drop_all(to), REMOVED)
 
     def discard_foreign(self, hints: Iterable[Hint]) -> None:
         """Their destinations hold these keys no longer, and so lack nothing."""

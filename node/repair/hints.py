@@ -22,7 +22,7 @@ from ..tasks import Tasks
 from ..throttle import Throttle
 from .hint_keeping import HintKeeping
 from .hint_log import HintLog
-from .hint_replay import BATCH_BYTES, BATCH_HINTS, HintReplay, is_replica
+from .hint_replay import BATCH_BYTES, BATCH_HINTS, HintReplay
 
 SWEEPS_PER_AGE = 16
 """How often, while a hint grows old, those that have are looked for."""
@@ -86,27 +86,19 @@ class Hints:
                 self.keeping.lost(to, self._store.unreadable)
 
     def _see_to(self, to: Identity) -> None:
-        """Begin what there is to do for a destination, unless it is under way already."""
-        work = self._work_for(to)
-        if work is None or to in self._busy:
+        epoch = self._epochs.current
+        if epoch is None or to in self._busy:
             return
-
-        async def alone() -> None:
-            try:
-                await self._spared(to, work(to))
-            finally:
-                self._busy.discard(to)
-
-        if self._tasks.spawn(alone()):
+        if not any(to in spec.owners for spec in epoch.record.live_rings):
+            self.keeping.discard_all(to)
+        elif not self._is_down(to) and self._tasks.spawn(self._bring(to)):
             self._busy.add(to)
 
-    def _work_for(self, to: Identity) -> Callable[[Identity], Awaitable[None]] | None:
-        epoch = self._epochs.current
-        if epoch is None:
-            return None
-        if not any(to in spec.owners for spec in epoch.record.live_rings):
-            return self._discard
-        return None if self._is_down(to) else self._replay.run
+    async def _bring(self, to: Identity) -> None:
+        try:
+            await self._spared(to, self._replay.run(to))
+        finally:
+            self._busy.discard(to)
 
     async def _spared(self, to: Identity, work: Awaitable[None]) -> None:
         """Await the work; what the disk has lost of hints, the node can do without."""
@@ -116,13 +108,6 @@ class Hints:
             self.keeping.lost(to, str(damage))
         except StorageFailed:
             return  # the engine has told its owner, and the node ends
-
-    async def _discard(self, to: Identity) -> None:
-        """The destination has left the ring; asked again for each page, since the ring may change meanwhile."""
-        async for page in self._pages(to):
-            epoch = self._epochs.current
-            if epoch is not None:
-                self.keeping.discard_foreign([hint for hint in page.hints if not is_replica(epoch, hint)])
 
     async def _expire(self) -> None:
         """Drop what has grown too old, until cancelled."""

@@ -41,6 +41,12 @@ def following(name: bytes) -> bytes:
     return name + b"\0"
 
 
+def beginning_with(prefix: bytes) -> Stretch:
+    """The names that start with ``prefix``."""
+    raised = prefix.rstrip(b"\xff")
+    return Stretch(prefix, raised[:-1] + bytes([raised[-1] + 1]) if raised else None)
+
+
 def encode_token(token: int) -> bytes:
     return token.to_bytes(TOKEN_BYTES, "big")
 

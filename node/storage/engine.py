@@ -185,6 +185,9 @@ class Engine(Protocol):
     def put_rows(self, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
         """Set (None: delete) rows in one atomic batch. Their names must not be UTF-8, which named values' are."""
 
+    def drop_rows(self, prefix: bytes) -> None:
+        """Delete all rows whose names start with ``prefix``, read or not, so that nothing passes over them later."""
+
     def usage(self) -> Usage: ...
 
     def is_durable(self, key: bytes) -> bool:

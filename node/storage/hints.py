@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from ...identity import Identity
 from ..errors import Corruption
-from .encoding import key_in, pack, stored_key, unpack
+from .encoding import key_in, pack, peek, stored_key, unpack
 from .engine import Engine, Entry
 
 NAME_PREFIX = b"\xffhint"
@@ -81,16 +81,23 @@ class HintStore:
         self._max_bytes = max_bytes
         self._kept: dict[Identity, Kept] = {}
         self.unreadable = ""
-        """Why not all could be counted when the node started; empty when they were."""
+        """Why all hints were given up when the node started; empty when they were not."""
         try:
             self._count()
         except Corruption as damage:
             self.unreadable = str(damage)
+            self._kept.clear()
+            engine.drop_rows(NAME_PREFIX)
 
     def _count(self) -> None:
+        """Unverified, since it reads all there is: a row is verified when its hint is brought."""
+        to, prefix = None, NAME_PREFIX
         for name, packed in self._engine.rows(NAME_PREFIX):
-            to, entry = _destination(name), _entry(name, packed)
-            wall_ms = entry.version.wall_ms if entry is not None else 0
+            if to is None or not name.startswith(prefix):
+                to = _destination(name)
+                prefix = _prefix(to)
+            head = peek(packed)
+            wall_ms = head.version.wall_ms if head is not None else 0
             self._kept[to] = self.kept(to).plus(len(name) + len(packed), wall_ms)
 
     def destinations(self) -> list[Identity]:
@@ -152,12 +159,14 @@ class HintStore:
             gone[name] = None
         self._engine.put_rows([(name, None) for name in gone])
         self._kept.update(changed)
-        self._kept = {to: kept for to, kept in self._kept.items() if kept.hints}
+        for to in [to for to in changed if not self._kept[to].hints]:
+            self.drop_all(to)
         return len(gone)
 
-    def lost(self, to: Identity) -> Kept:
-        """Count the hints for ``to`` no longer: the disk does not give them back. Returns what there were."""
-        return self._kept.pop(to, NOTHING)
+    def drop_all(self, to: Identity) -> int:
+        """Delete all hints for ``to``, also what cannot be read; returns how many there were."""
+        self._engine.drop_rows(_prefix(to))
+        return self._kept.pop(to, NOTHING).hints
 
     def none_before(self, to: Identity, wall_ms: int) -> None:
         """Note what a look at all hints for ``to`` has found to be the oldest."""

@@ -119,6 +119,9 @@ class MemoryStore:
         for key, value in batch.puts:
             replaced = _put(self._rows, key, value)
             undo.rows.setdefault(key, replaced)
+        for stretch in batch.erased_names:
+            for name in list(self._named.irange(stretch.begin, stretch.end, inclusive=(True, False))):
+                undo.named[name] = _put(self._named, name, None)
         for name, named in batch.named:
             replaced = _put(self._named, name, named)
             undo.named.setdefault(name, replaced)

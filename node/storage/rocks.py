@@ -102,6 +102,9 @@ class RocksStore:
             changes.delete(key)
         for key, value in batch.puts:
             changes.put(key, value)
+        for stretch in batch.erased_names:
+            assert stretch.end is not None, "RocksDB wants an end, and names have one"
+            changes.delete_range(stretch.begin, stretch.end, self._named_handle)
         for name, named in batch.named:
             if named is None:
                 changes.delete(name, self._named_handle)

@@ -23,10 +23,11 @@ class Batch:
     puts: list[Row] = field(default_factory=list)
     named: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     """Named values; None deletes."""
+    erased_names: list[Stretch] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
-        return not (self.erased or self.deleted or self.puts or self.named)
+        return not (self.erased or self.deleted or self.puts or self.named or self.erased_names)
 
 
 class Store(Protocol):

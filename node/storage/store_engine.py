@@ -18,7 +18,16 @@ from ..errors import StorageFailed
 from ..quorum.version import Version
 from .commit import GroupCommit
 from .digests import Digests
-from .encoding import key_in, pack, pack_named, stored_key, stretches, token_in, unpack_named
+from .encoding import (
+    beginning_with,
+    key_in,
+    pack,
+    pack_named,
+    stored_key,
+    stretches,
+    token_in,
+    unpack_named,
+)
 from .engine import Chunk, Cursor, Entry, TombstonePage, Usage
 from .erasing import erasing
 from .ledger import Changes, Ledger
@@ -186,6 +195,10 @@ class StoreEngine:
         if any(value is not None for _, value in rows):
             self._space.take(sum(len(name) + len(value or b"") for name, value in rows))
         self._write(Batch(named=list(rows)), Changes(), None)
+
+    def drop_rows(self, prefix: bytes) -> None:
+        self._raise_if_refusing()
+        self._write(Batch(erased_names=[beginning_with(prefix)]), {}, None)
 
     def usage(self) -> Usage:
         return self._ledger.summaries.total

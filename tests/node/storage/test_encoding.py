@@ -45,6 +45,13 @@ def test_a_stored_key_tells_token_and_key(key: bytes) -> None:
     assert (encoding.token_in(stored), encoding.key_in(stored)) == (token_of(key), key)
 
 
+@given(st.binary(min_size=1, max_size=3), st.binary(max_size=5))
+def test_a_stretch_holds_exactly_the_names_that_begin_with_its_prefix(prefix: bytes, name: bytes) -> None:
+    stretch = encoding.beginning_with(prefix)
+    within = name >= stretch.begin and (stretch.end is None or name < stretch.end)
+    assert within == name.startswith(prefix)
+
+
 @given(st.binary(max_size=20), entries)
 def test_an_entry_comes_back(key: bytes, entry: Entry) -> None:
     stored = encoding.stored_key(key)

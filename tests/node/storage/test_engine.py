@@ -288,6 +288,14 @@ class TestRows:
         assert list(engine.rows(b"\xffa", self.NAMES[2])) == []
         assert [name for name, _ in engine.rows(b"\xffb", self.NAMES[0])] == [b"\xffb"]
 
+    def test_all_of_a_prefix_are_dropped_and_no_others(self, engine: Engine) -> None:
+        engine.put_rows([(name, b"") for name in (*self.NAMES, b"\xff")])
+        engine.put_meta({"name": b"value"})
+        engine.drop_rows(b"\xffa")
+        engine.put_rows([(b"\xffa", b"later")])
+        assert [name for name, _ in engine.rows(b"\xff")] == [b"\xff", b"\xffa", b"\xffb"]
+        assert engine.get_meta("name") == b"value"
+
     def test_they_are_neither_entries_nor_usage(self, engine: Engine) -> None:
         engine.put_rows([(b"\xffa", b"1")])
         assert scanned(engine, WHOLE_RING) == []
@@ -419,6 +427,7 @@ class TestClosing:
             lambda engine: engine.get_row(b"\xffk"),
             lambda engine: engine.rows(b"\xff"),
             lambda engine: engine.put_rows([(b"\xffk", b"")]),
+            lambda engine: engine.drop_rows(b"\xffk"),
             lambda engine: engine.is_durable(b"k"),
         ],
     )

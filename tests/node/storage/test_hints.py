@@ -181,23 +181,21 @@ def test_a_damaged_hint_gives_way_to_any_write(store: HintStore, engine: StoreEn
     assert store.kept(A).hints == 1
 
 
-def test_a_damaged_hint_counts_as_the_oldest_after_a_restart(store: HintStore, engine: StoreEngine) -> None:
-    store.add([hint(wall_ms=2)])
-    damage(engine)
-    assert HintStore(engine, PLENTY).kept(A).oldest_ms == 0
-
-
 @pytest.mark.parametrize("rest", [b"", b"\x00\x05a", b"\x00\x01a"])
 def test_what_cannot_be_counted_keeps_no_node_from_starting(engine: StoreEngine, rest: bytes) -> None:
     HintStore(engine, PLENTY).add([hint()])
     engine.put_rows([(NAME_PREFIX + rest, b"")])
-    assert "is no hint" in HintStore(engine, PLENTY).unreadable
+    store = HintStore(engine, PLENTY)
+    assert "is no hint" in store.unreadable
+    assert (store.kept(A), all_for(store)) == (NOTHING, [])
+    assert HintStore(engine, PLENTY).unreadable == ""
 
 
-def test_hints_that_the_disk_does_not_give_back_are_not_counted(store: HintStore) -> None:
-    store.add([hint(), hint(B)])
-    assert store.lost(A).hints == 1
-    assert (store.kept(A), store.kept(B).hints) == (NOTHING, 1)
+def test_all_for_one_destination_are_dropped_at_once(store: HintStore) -> None:
+    store.add([hint(), hint(key=b"other"), hint(B)])
+    assert store.drop_all(A) == 2
+    assert (store.kept(A), all_for(store, A), all_for(store, B)) == (NOTHING, [], [hint(B)])
+    assert store.drop_all(A) == 0
 
 
 def test_when_the_disk_fails_the_counts_stay_what_they_were() -> None:

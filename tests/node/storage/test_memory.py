@@ -42,6 +42,15 @@ async def test_the_death_of_the_process_takes_nothing() -> None:
     await left.close()
 
 
+async def test_power_loss_brings_back_rows_that_were_dropped_unsynced() -> None:
+    engine = MemoryEngine()
+    engine.put_rows([(b"\xffa", b"1")])
+    await engine.durable()
+    engine.drop_rows(b"\xff")
+    assert engine.get_row(b"\xffa") is None
+    assert engine.crash().get_row(b"\xffa") == b"1"
+
+
 async def test_power_loss_takes_the_latest_batches_first() -> None:
     engine = MemoryEngine()
     for key in (b"a", b"b", b"c"):
