@@ -198,7 +198,7 @@ class StoreEngine:
 
     def drop_rows(self, prefix: bytes) -> None:
         self._raise_if_refusing()
-        self._write(Batch(erased_names=[beginning_with(prefix)]), {}, None)
+        self._write(Batch(erased_names=[beginning_with(prefix)]), Changes(), None)
 
     def usage(self) -> Usage:
         return self._ledger.summaries.total

@@ -157,7 +157,7 @@ async def test_hints_never_count_towards_w() -> None:
         cluster.network.partition({homes[0], outsider}, set(homes[1:]))
         for via in (homes[0], outsider):
             with pytest.raises(OperationTimeout):
-                await cluster.put(via, KEY, b"unnoticed", timeout_s=1.0)
+                await cluster.put(via, KEY, b"unnoticed", timeout_s=0.5)
         await asyncio.sleep(20)
         for via in (homes[0], outsider):
             with pytest.raises(Unavailable):
