@@ -131,6 +131,11 @@ class Event(Enum):
         {"member": str, "epoch": int, "segments": int, "after_s": float},
         {"reason": str},
     )
+
+    TOMBSTONES_CONFIRMED = EventSpec("tombstones.confirmed", Level.INFO, {"epoch": int, "keys": int})
+    TOMBSTONES_PURGED = EventSpec("tombstones.purged", Level.INFO, {"epoch": int, "keys": int})
+    TOMBSTONES_WAITING = EventSpec("tombstones.waiting", Level.INFO, {"reason": str})
+
     QUORUM_FAILED = EventSpec(
         "quorum.failed", Level.WARNING, {"operation": str, "key": str, "reason": str, "maybe_applied": bool}
     )

@@ -19,7 +19,16 @@ from ..ring.epoch import EpochRecord, EpochStamp
 from ..ring.genesis import GenesisSeat
 from ..ring.paxos import Answer, Ballot
 from .quorum.version import Version
-from .repair.messages import RepairSummary, RequestRepair, TreeQuery, TreeReply
+from .repair.messages import (
+    Confirm,
+    ConfirmReply,
+    Purge,
+    PurgeReply,
+    RepairSummary,
+    RequestRepair,
+    TreeQuery,
+    TreeReply,
+)
 from .storage.engine import Cursor, Entry, TokenRange
 
 PROTOCOL_VERSION = 1
@@ -295,39 +304,6 @@ class SizeQuery:
 @dataclass(frozen=True, slots=True)
 class SizeReply:
     sizes: tuple[int, ...]
-
-
-Tombstone = tuple[bytes, Version]
-
-
-@dataclass(frozen=True, slots=True)
-class Confirm:
-    """Which of these keys do you hold at this version or a newer one, on disk?"""
-
-    epoch: EpochStamp
-    tombstones: tuple[Tombstone, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmReply:
-    epoch: EpochStamp
-    confirmed: tuple[bool, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Purge:
-    """Delete those of these tombstones that you hold exactly; all replicas confirmed them."""
-
-    epoch: EpochStamp
-    confirmed_epoch: int
-    """Number of the epoch under which they were confirmed: an earlier one."""
-    tombstones: tuple[Tombstone, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PurgeReply:
-    epoch: EpochStamp
-    purged: int
 
 
 # --- refusals -----------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from .quorum.pipes import Pipes
 from .quorum.replica import Replica
 from .quorum.replicas import Replicas
 from .quorum.skew_guard import SkewGuard
-from .repair.assembly import make_repair
+from .repair.assembly import make_repair, make_tombstone_collection
 from .repair.hints import Hints, make_hints
 from .repair.upkeep import Upkeep, make_upkeep
 from .routes import register_routes
@@ -126,11 +126,28 @@ class Node:
         self._upkeep = self._make_upkeep()
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
+        self._tombstones = make_tombstone_collection(
+            config,
+            self._fenced,
+            self.epochs,
+            ports.engine,
+            self.gossiping,
+            self._repair,
+            ports.clock,
+            ports.rng,
+            log,
+        )
         self._joining = self._make_joining(place)
         self.administration = self._make_administration()
         self._dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, log)
         register_routes(
-            self._dispatcher, self._joining, self.gossiping, self._agreement, self._replica, self._repair
+            self._dispatcher,
+            self._joining,
+            self.gossiping,
+            self._agreement,
+            self._replica,
+            self._repair,
+            self._tombstones.replica,
         )
         self.epochs.observe(self._on_epoch)
 
@@ -175,6 +192,7 @@ class Node:
             self._tasks.spawn(self._steward.run())
             self._tasks.spawn(self._hints.run())
             self._upkeep.begin(self._tasks)
+            self._tasks.spawn(self._tombstones.run())
 
     def _on_epoch(self, epoch: Epoch) -> None:
         self._begin()
@@ -211,6 +229,7 @@ class Node:
             comparisons=self._repair.comparisons,
             quarantined=self._upkeep.quarantined(),
             disk_full=self._upkeep.disk_full(),
+            floor_wanted=self._tombstones.floor_wanted,
             clock_off_ms=self._skew_guard.off_ms(),
         )
 
@@ -333,7 +352,14 @@ class Node:
             self.epochs,
             self.gossiping,
             self._replica,
-            ClusterView(self.me.identity, self.epochs, self.gossiping, self._steward, self._ports.clock),
+            ClusterView(
+                self.me.identity,
+                self.epochs,
+                self.gossiping,
+                self._steward,
+                self._tombstones,
+                self._ports.clock,
+            ),
             self._steward,
             self._config.rpc_timeout,
             self._config.max_key_bytes,

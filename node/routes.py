@@ -25,8 +25,9 @@ from .messages import (
     SizeQuery,
 )
 from .quorum.replica import Replica
-from .repair.messages import RequestRepair, TreeQuery
+from .repair.messages import Confirm, Purge, RequestRepair, TreeQuery
 from .repair.repair import Repair
+from .repair.tombstone_replica import TombstoneReplica
 
 
 def register_routes(
@@ -36,6 +37,7 @@ def register_routes(
     agreement: Agreement,
     replica: Replica,
     repair: Repair,
+    tombstones: TombstoneReplica,
 ) -> None:
     async def leave(envelope: Envelope, message: RequestLeave) -> Acknowledged:
         gossiping.leave()
@@ -57,3 +59,5 @@ def register_routes(
     dispatcher.register(SizeQuery, lambda _, message: replica.size(message))
     dispatcher.register(TreeQuery, repair.on_tree_query)
     dispatcher.register(RequestRepair, repair.on_request)
+    dispatcher.register(Confirm, lambda _, message: tombstones.confirm(message))
+    dispatcher.register(Purge, lambda _, message: tombstones.purge(message))

@@ -13,6 +13,7 @@ from .gossiping import Gossiping
 from .operations import ClusterStatus, NodeState, NodeStatus
 from .ports import Clock
 from .quorum.skew_guard import describe_skew
+from .repair.tombstones import TombstoneCollection
 from .steward import Steward
 
 
@@ -40,12 +41,19 @@ def _pending_of(name: str, condition: Condition) -> Iterator[str]:
 
 class ClusterView:
     def __init__(
-        self, me: Identity, epochs: Epochs, gossiping: Gossiping, steward: Steward, clock: Clock
+        self,
+        me: Identity,
+        epochs: Epochs,
+        gossiping: Gossiping,
+        steward: Steward,
+        tombstones: TombstoneCollection,
+        clock: Clock,
     ) -> None:
         self._me = me
         self._epochs = epochs
         self._gossiping = gossiping
         self._steward = steward
+        self._tombstones = tombstones
         self._clock = clock
 
     def status(self) -> ClusterStatus:
@@ -165,4 +173,6 @@ class ClusterView:
             warnings.append(
                 f"the ring cannot change: that takes {record.majority} of {len(owners)} owners, and {len(up)} are up"
             )
+        if self._tombstones.waiting:
+            warnings.append(f"some tombstones cannot be collected: {self._tombstones.waiting}")
         return warnings

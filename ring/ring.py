@@ -69,6 +69,14 @@ class Ring:
         """What ``identity`` replicates, in as few spans as possible."""
         return merge_adjacent(found.span for found in self.ranges() if identity in found.preference_list)
 
+    def led_by(self, identity: Identity) -> dict[PreferenceList, tuple[Span, ...]]:
+        """Each list that begins with ``identity``, and where it is the list, in as few spans as possible."""
+        led: dict[PreferenceList, list[Span]] = {}
+        for found in self.ranges():
+            if found.preference_list[0] == identity:
+                led.setdefault(found.preference_list, []).append(found.span)
+        return {owners: merge_adjacent(spans) for owners, spans in led.items()}
+
     def ownership(self) -> dict[Identity, float]:
         """Each owner's share of all copies, by width of the ranges it replicates; sums to 1."""
         widths = dict.fromkeys(sorted(self.spec.owners), 0)

@@ -59,6 +59,8 @@ class WriteFlow:
         self._consistency = consistency
         self._deadline_s = deadline_s
         self._exposure = Exposure()
+        self._below_floor = False
+        """Whether a replica refused the version as settled: no replica takes it at this or any later epoch."""
         self.stands: Version | None = None
         """The newest version that an acknowledging replica holds, once the write is acknowledged."""
 
@@ -78,6 +80,8 @@ class WriteFlow:
                 raise self._failure(f"{len(tally.acknowledged)} replicas acknowledged in time; {trouble}")
             if ended is Ended.DECIDED:
                 await self._pause(tries, trouble)
+                if self._below_floor:
+                    raise self._failure(trouble)
                 tries += 1
 
     async def _attempt(self, epoch: Epoch, merge: Merge) -> tuple[WriteTally, Ended, str]:
@@ -114,6 +118,8 @@ class WriteFlow:
             self._exposure.applied += 1
             tally.acknowledge(replica, outcome.stands)
             return
+        if isinstance(outcome, MergeResult):
+            self._below_floor = True
         tally.fail(replica)
         troubles.append(_reason(outcome))
         if not (isinstance(outcome, Undelivered) and outcome.maybe_applied):

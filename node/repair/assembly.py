@@ -1,4 +1,4 @@
-"""Repair, put together from its parts."""
+"""Repair and the collection of tombstones, put together from their parts."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from .comparison import Comparison
 from .digests import Digests
 from .repair import Repair
 from .schedule import Schedule
+from .tombstones import CollectionSettings, TombstoneCollection
 
 
 def make_repair(
@@ -43,3 +44,20 @@ def make_repair(
     )
     gossiping.observe_arrivals(repair.mark)
     return repair
+
+
+def make_tombstone_collection(
+    config: Config,
+    peers: FencedPeers,
+    epochs: Epochs,
+    engine: Engine,
+    gossiping: Gossiping,
+    repair: Repair,
+    clock: Clock,
+    rng: random.Random,
+    log: EventLog,
+) -> TombstoneCollection:
+    settings = CollectionSettings.of(config)
+    return TombstoneCollection(
+        epochs, engine, peers, gossiping.is_down, repair.mark, clock, rng, settings, log
+    )

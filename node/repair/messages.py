@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...ring.epoch import EpochStamp
+from ..quorum.version import Version
 
 # --- data lane ----------------------------------------------------------------------------------------------
 
@@ -23,6 +24,39 @@ class TreeQuery:
 class TreeReply:
     digests: tuple[int | None, ...]
     """In the order of the tree. None where something is quarantined: nothing can be said."""
+
+
+Tombstone = tuple[bytes, Version]
+
+
+@dataclass(frozen=True, slots=True)
+class Confirm:
+    """Which of these keys do you hold at this version or a newer one, on disk?"""
+
+    epoch: EpochStamp
+    tombstones: tuple[Tombstone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmReply:
+    epoch: EpochStamp
+    confirmed: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Delete those of these tombstones that you hold exactly; all replicas confirmed them."""
+
+    epoch: EpochStamp
+    confirmed_epoch: int
+    """Number of the epoch under which they were confirmed: an earlier one."""
+    tombstones: tuple[Tombstone, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeReply:
+    epoch: EpochStamp
+    purged: int
 
 
 # --- control lane -------------------------------------------------------------------------------------------

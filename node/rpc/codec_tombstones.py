@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...proto.generated import peer_pb2
-from ..messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
+from ..repair.messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from .codec_body import AnyBodyCodec, BodyCodec
 from .codec_values import decode_stamp, decode_versions, encode_stamp, encode_versions, expect
 

@@ -80,6 +80,20 @@ def test_an_owner_replicates_exactly_the_spans_that_ranges_of_names(spec: RingSp
         assert held == (identity in ring.preference_list(token))
 
 
+@given(specs(), tokens)
+@settings(deadline=None)
+def test_every_token_is_led_by_one_owner_under_its_list(spec: RingSpec, token: int) -> None:
+    ring = Ring(spec)
+    found = [
+        owners
+        for identity in spec.owners
+        for owners, spans in ring.led_by(identity).items()
+        for span in spans
+        if span.contains(token)
+    ]
+    assert found == [ring.preference_list(token)]
+
+
 @given(specs())
 @settings(deadline=None)
 def test_ownership_is_the_width_of_what_is_replicated(spec: RingSpec) -> None:

@@ -144,6 +144,29 @@ async def test_below_the_floor_is_refused_and_certainly_not_done() -> None:
 
 
 @in_virtual_time
+async def test_below_the_floor_it_is_not_tried_until_the_deadline() -> None:
+    stations = await stations_at(record(ring(1, 2, 3), floor=10))
+    began_s = asyncio.get_running_loop().time()
+    await failure(stations, timeout_s=5.0)
+    assert asyncio.get_running_loop().time() - began_s < 0.1
+
+
+@in_virtual_time
+async def test_a_floor_that_rises_over_a_write_under_way_leaves_it_open_whether_it_happened() -> None:
+    """One replica has it already; the others refuse it from now on, and so does that one."""
+    stations = await stations_at()
+    stations.network.refuse(data_to("n2", "n3"))
+    task = asyncio.get_running_loop().create_task(failure(stations))
+    await asyncio.sleep(0.1)
+    assert holders(stations) == ["n1"]
+    await stations.adopt(record(ring(1, 2, 3), floor=10, number=2))
+    error = await task
+    assert error.maybe_applied
+    assert "floor" in str(error)
+    assert holders(stations) == ["n1"]
+
+
+@in_virtual_time
 async def test_it_fails_no_later_than_its_deadline() -> None:
     stations = await stations_at()
     stations.network.lose(data_to("n2", "n3"))

@@ -1,0 +1,67 @@
+"""This node as a replica in the collection of tombstones (rules 12, 16 and 17 of the epoch rules).
+
+The epoch check and the step that follows it are one uninterrupted piece of code. What is confirmed is on disk
+first, whatever the durability: a confirmation that a power failure took back would let an older value return.
+Purging needs no flush: a tombstone that comes back by a power failure does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..epochs import Epochs
+from ..errors import Corruption
+from ..messages import EpochMismatch
+from ..quorum.version import Version
+from ..storage.engine import Engine
+from .confirmed import is_purgeable
+from .messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
+
+
+class TombstoneReplica:
+    def __init__(self, engine: Engine, epochs: Epochs) -> None:
+        self._engine = engine
+        self._epochs = epochs
+
+    async def confirm(self, request: Confirm) -> ConfirmReply | EpochMismatch:
+        """Nothing is confirmed while the ring changes, nor what cannot be read."""
+        await self._epochs.settled()
+        if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
+            return mismatch
+        record = self._epochs.record
+        stable = record is not None and not record.changing
+        confirmed = tuple(stable and self._holds(key, version) for key, version in request.tombstones)
+        await self._engine.durable(always=True)
+        return ConfirmReply(request.epoch, confirmed)
+
+    async def purge(self, request: Purge) -> PurgeReply | EpochMismatch:
+        """Each proof is checked against this node's own epoch and floor."""
+        await self._epochs.settled()
+        if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
+            return mismatch
+        record = self._epochs.record
+        proven = [
+            (key, version)
+            for key, version in request.tombstones
+            if record is not None
+            and is_purgeable(version, request.confirmed_epoch, record.number, record.floor)
+        ]
+        return PurgeReply(request.epoch, self._purge(proven))
+
+    def _holds(self, key: bytes, version: Version) -> bool:
+        try:
+            entry = self._engine.get(key)
+        except Corruption:
+            return False
+        return entry is not None and entry.version >= version
+
+    def _purge(self, tombstones: Sequence[Tombstone]) -> int:
+        """All at once; one by one when something among them is corrupt, so that the others go all the same."""
+        if not tombstones:
+            return 0
+        try:
+            return self._engine.purge(tombstones)
+        except Corruption:
+            if len(tombstones) == 1:
+                return 0
+        return sum(self._purge([tombstone]) for tombstone in tombstones)

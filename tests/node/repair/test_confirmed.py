@@ -1,0 +1,83 @@
+"""What is known of tombstones between their confirmation and their purge."""
+
+from __future__ import annotations
+
+import pytest
+
+from covey.node.repair.confirmed import MOST_KEPT, Confirmed, by_replicas, held_by_all, is_purgeable
+from covey.node.repair.messages import Tombstone
+from covey.ring import Ring, token_of
+from tests.support.rings import ring
+from tests.support.stations import version
+
+A, B, C = tombstones = [(key, version(number)) for key, number in ((b"a", 10), (b"b", 20), (b"c", 30))]
+
+
+def confirmed(*what: Tombstone, epoch: int = 5) -> Confirmed:
+    known = Confirmed()
+    known.add(what, epoch)
+    return known
+
+
+@pytest.mark.parametrize(
+    ("epoch", "floor", "may"),
+    [(6, 20, True), (9, 99, True), (6, 19, False), (5, 20, False), (4, 20, False)],
+)
+def test_it_takes_a_later_epoch_and_a_floor_at_or_above_it(epoch: int, floor: int, may: bool) -> None:
+    assert is_purgeable(version(20), 5, epoch, floor) is may
+    assert confirmed(B).purgeable(epoch, floor) == ({5: [B]} if may else {})
+
+
+def test_what_is_purgeable_comes_by_the_epoch_of_its_confirmation() -> None:
+    known = confirmed(A)
+    known.add([B, C], 6)
+    assert known.purgeable(7, 20) == {5: [A], 6: [B]}
+
+
+def test_the_floor_wanted_is_that_of_the_highest_that_waits() -> None:
+    assert Confirmed().floor_wanted(5, 0) == 0
+    assert confirmed(A, C, B).floor_wanted(5, 0) == 30
+    assert confirmed(A, B).floor_wanted(6, 15) == 20
+
+
+def test_what_the_floor_has_passed_already_wants_an_epoch_all_the_same() -> None:
+    """A tombstone that came back from a replica that was away: without another epoch it would stay for good."""
+    assert confirmed(A).floor_wanted(5, 15) == 16
+    assert confirmed(A).floor_wanted(6, 15) == 0
+
+
+def test_what_is_confirmed_need_not_be_asked_about_again() -> None:
+    known = confirmed(A, B)
+    newer = (b"a", version(11))
+    assert known.lacking([A, B, C, newer]) == (C, newer)
+
+
+def test_a_newer_tombstone_of_a_key_takes_the_older_ones_place() -> None:
+    known = confirmed(A)
+    newer = (b"a", version(11))
+    known.add([newer], 6)
+    known.forget([A])
+    assert known.purgeable(9, 99) == {6: [newer]}
+    known.forget([newer])
+    assert len(known) == 0
+
+
+def test_a_node_keeps_no_more_in_mind_than_it_has_room_for() -> None:
+    known = Confirmed()
+    known.add(((number.to_bytes(4, "big"), version(1)) for number in range(MOST_KEPT - 1)), 5)
+    assert not known.full
+    known.add([A], 5)
+    assert known.full
+
+
+def test_only_what_every_replica_holds_is_confirmed() -> None:
+    assert held_by_all([A, B, C], [(True, True, False), (True, False, True), (True, True, True)]) == [A]
+    assert held_by_all([A, B], [(True, True)]) == [A, B]
+
+
+def test_tombstones_go_to_all_who_replicate_their_key_in_any_live_ring() -> None:
+    old, new = Ring(ring(1, 2, 3)), Ring(ring(3, 4, 5))
+    ((replicas, batch),) = by_replicas([old, new], [A]).items()
+    assert batch == [A]
+    token = token_of(b"a")
+    assert set(replicas) == {*old.preference_list(token), *new.preference_list(token)}

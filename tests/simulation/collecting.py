@@ -1,0 +1,56 @@
+"""What tests of rules 11 to 13 share: a deleted key, and how far its tombstone is on its way out."""
+
+from __future__ import annotations
+
+from covey.node.quorum.version import Version
+from covey.node.storage.engine import Entry
+from covey.ring import Ring, token_of
+from covey.ring.epoch import EpochRecord
+from covey.ring.succession import raise_floor
+
+from .cluster import SimulatedCluster
+from .staging import KEY, hand_out, held, record_of
+
+AGE_S = 10.0
+"""tombstone_age in these tests; the least there can be is a little over half of it."""
+
+
+def replicas_of(cluster: SimulatedCluster) -> list[str]:
+    """Of KEY, by the owners of the newest record; the first of them drives the collection."""
+    ring = Ring(record_of(cluster).owners)
+    return [identity.name for identity in ring.preference_list(token_of(KEY))]
+
+
+async def put_and_delete(cluster: SimulatedCluster) -> Version:
+    """The version of the tombstone, which all replicas hold."""
+    await cluster.put("n1", KEY, b"old")
+    version = (await cluster.delete("n1", KEY)).version
+    everywhere = {Entry(version, None)}
+    await cluster.until(
+        lambda: {held(cluster, name) for name in replicas_of(cluster)} == everywhere, "deleted everywhere"
+    )
+    return version
+
+
+async def confirmed(cluster: SimulatedCluster) -> int:
+    """Wait until tombstones are confirmed; the epoch under which."""
+    await cluster.until(lambda: bool(cluster.events("tombstones.confirmed")), "confirmed")
+    epoch: int = cluster.events("tombstones.confirmed")[-1]["epoch"]
+    return epoch
+
+
+async def purged(cluster: SimulatedCluster, *names: str) -> int:
+    """Wait until tombstones are purged and these nodes hold nothing of KEY; the epoch under which."""
+    await cluster.until(lambda: bool(cluster.events("tombstones.purged")), "purged")
+    await cluster.until(lambda: is_gone(cluster, *names), "purged everywhere")
+    epoch: int = cluster.events("tombstones.purged")[-1]["epoch"]
+    return epoch
+
+
+def is_gone(cluster: SimulatedCluster, *names: str) -> bool:
+    return all(held(cluster, name) is None for name in names)
+
+
+async def raise_floor_to(cluster: SimulatedCluster, version: Version) -> EpochRecord:
+    """On a stage, where no steward does it."""
+    return await hand_out(cluster, raise_floor(record_of(cluster), version.timestamp))
