@@ -226,6 +226,15 @@ async def test_one_that_replies_after_the_answer_is_given_it_too() -> None:
 
 
 @in_virtual_time
+async def test_a_weak_read_gives_nobody_anything() -> None:
+    five = record(ring(1, 2, 3, 4, 5, quorums=Quorums(5, 3, 3)))
+    stations = await stations_at(five, n1=entry(2))
+    assert await read(stations, Consistency(replicas=2)) == entry(2)
+    await asyncio.sleep(0.05)
+    assert [s.me.name for s in stations.all() if s.engine.get(KEY) is not None] == ["n1"]
+
+
+@in_virtual_time
 async def test_only_under_the_epoch_of_the_read() -> None:
     stations = await stations_at(ALL_THREE, n1=entry(2), n2=entry(2), n3=entry(1))
     on_its_way = stations.network.hold(merges_to("n3"))

@@ -319,6 +319,17 @@ async def test_a_hint_does_not_count_towards_w() -> None:
 
 
 @in_virtual_time
+async def test_not_even_beside_enough_replicas_that_are_up() -> None:
+    """n3 is down and would get a hint; n2 seems up and is silent. One copy and a hint are no two copies."""
+    stations = await stations_at()
+    stations.kill(C)
+    stations.network.lose(data_to("n2"))
+    await failure(stations)
+    await asyncio.sleep(1)
+    assert (holders(stations), hinted(stations)) == (["n1"], [])
+
+
+@in_virtual_time
 async def test_nor_does_a_weak_acknowledgement_spare_the_others_theirs() -> None:
     stations = await stations_at()
     stations.kill(B)
