@@ -38,6 +38,7 @@ from .quorum.pipes import Pipes
 from .quorum.replica import Replica
 from .quorum.replicas import Replicas
 from .quorum.skew_guard import SkewGuard
+from .quorum.version_source import VersionSource
 from .repair.assembly import make_repair, make_tombstone_collection
 from .repair.hints import Hints, make_hints
 from .repair.upkeep import Upkeep, make_upkeep
@@ -326,7 +327,7 @@ class Node:
             self.epochs,
             replicas,
             KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
-            self._hybrid,
+            VersionSource(self.me, self.epochs, self._hybrid, self._ports.engine.latest_timestamp),
             self._skew_guard,
             self._load,
             Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),

@@ -30,10 +30,26 @@ class HybridClock:
         """The timestamp to put on a message: nothing this node has seen, and others follow, is later."""
         return min(max(self._last, self._wall()), self._furthest())
 
-    def draw(self, above: int = 0) -> int:
-        """A new timestamp, greater than all before and than ``above``."""
-        self._last = max(self._last, self._wall(), above) + 1
-        return self._last
+    def begin(self, timestamp: int) -> None:
+        """Start no lower than an earlier process has got, as far as that may be followed."""
+        self._last = max(self._last, min(timestamp, self._furthest()))
+
+    def follow_disk(self, timestamp: int) -> None:
+        """Rise to what this node's own disk has, however far ahead."""
+        self._last = max(self._last, timestamp)
+
+    def draw(self, above: int = 0, *, bounded: bool = True) -> int:
+        """A new timestamp, greater than all before and than ``above``.
+
+        Raises ClockSkew, if ``bounded``, when it would lie further ahead of the wall clock than following others
+        could have brought it, this wall clock having been set back as far as the allowed skew.
+        """
+        timestamp = max(self._last, self._wall(), above) + 1
+        ahead_ms = (timestamp >> COUNTER_BITS) - self._clock.wall_ms()
+        if bounded and ahead_ms > 2 * self._max_skew_ms:
+            raise ClockSkew(ahead_ms / 1000, 2 * self._max_skew_ms / 1000)
+        self._last = timestamp
+        return timestamp
 
     def observe(self, timestamp: int) -> None:
         """Rise to ``timestamp``; raises ClockSkew when it lies too far ahead of this machine's wall clock."""

@@ -9,18 +9,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..epochs import Epochs
-from ..errors import ClockSkew, InvalidRequest, OperationError, OperationTimeout, Overloaded, Unavailable
+from ..errors import InvalidRequest, OperationError, OperationTimeout, Overloaded, Unavailable
 from ..events import Event, EventLog
 from ..load import LoadMeter
 from ..operations import Delete, Get, GetResult, Operation, OperationResult, Put, WriteResult
 from ..peers import Self
 from ..storage.engine import Entry
-from .clock import HybridClock
 from .listing import KeyListing
 from .read import ReadFlow
 from .replicas import Replicas
 from .skew_guard import SkewGuard
-from .version import Version
+from .version_source import VersionSource
 from .write import WriteFlow
 
 
@@ -38,7 +37,7 @@ class Coordinator:
         epochs: Epochs,
         replicas: Replicas,
         listing: KeyListing,
-        clock: HybridClock,
+        versions: VersionSource,
         skew_guard: SkewGuard,
         load: LoadMeter,
         limits: Limits,
@@ -49,7 +48,7 @@ class Coordinator:
         self._epochs = epochs
         self._replicas = replicas
         self._listing = listing
-        self._clock = clock
+        self._versions = versions
         self._skew_guard = skew_guard
         self._load = load
         self._limits = limits
@@ -103,24 +102,16 @@ class Coordinator:
         entry = await flow.run(get.key)
         if entry is None:
             return GetResult(None, None)
-        self._see(entry.version)
+        self._versions.see(entry.version)
         return GetResult(entry.value, entry.version)
 
     async def _write(self, operation: Put | Delete, deadline_s: float) -> WriteResult:
-        record = self._epochs.record
-        floor = record.floor if record is not None else 0
-        timestamp = self._clock.draw(above=max(floor, operation.seen_timestamp))
-        version = Version(timestamp, self._me.identity.disk_id, self._me.generation)
+        version = self._versions.draw(operation.seen_timestamp)
         flow = WriteFlow(self._epochs, self._replicas, self._rng, operation.consistency, deadline_s)
         value = operation.value if isinstance(operation, Put) else None
         result = await flow.run(operation.key, Entry(version, value))
-        self._see(flow.stands or version)
+        self._versions.see_standing(flow.stands or version)
         return result
-
-    def _see(self, version: Version) -> None:
-        """Draw above ``version`` from now on. Replicas keep versions over restarts, and clocks do not."""
-        with suppress(ClockSkew):  # too far ahead to be followed; whoever reads it is told it all the same
-            self._clock.observe(version.timestamp)
 
     def _admit(self, operation: Operation) -> None:
         """Raise for what must not be begun; certainly nothing was done."""
@@ -137,13 +128,7 @@ class Coordinator:
         if self._load.in_flight >= limits.max_in_flight:
             raise Overloaded(f"the operation was not done: {limits.max_in_flight} are under way already")
         self._refuse_skewed()
-        try:
-            self._clock.observe(operation.seen_timestamp)
-        except ClockSkew as skew:
-            raise Unavailable(
-                f"the operation was not done: the client has seen a version {skew.ahead_s:.1f} s ahead of "
-                "this node's clock; ask another node"
-            ) from skew
+        self._versions.follow_client(operation.seen_timestamp)
 
     def _refuse_lost(self, *, maybe_applied: bool) -> None:
         """What was begun under an identity that is another process's by now is not acknowledged either."""

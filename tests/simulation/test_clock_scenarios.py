@@ -103,7 +103,7 @@ async def test_of_two_nodes_whose_clocks_differ_neither_acknowledges_anything() 
                 await cluster.put(via, b"k", b"v", timeout_s=1.0)
         assert not cluster.events("clock.off")
         n1.clock.wall_offset_ms = 0
-        await cluster.put("n2", b"k", b"v")
+        await cluster.put("n2", b"other", b"v")
 
 
 @in_virtual_time

@@ -6,10 +6,11 @@ import asyncio
 
 import pytest
 
-from covey.node.errors import OperationError, Unavailable
+from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.node.quorum.version import COUNTER_BITS, Version
+from covey.node.storage.engine import Entry
 from covey.ring.succession import raise_floor
 
 from .cluster import SimulatedCluster
@@ -20,6 +21,7 @@ from .virtual_time import in_virtual_time
 AHEAD_MS = 400
 """Within the allowed skew of half a second."""
 TOO_FAR_MS = 5000
+HOUR_MS = 3_600_000
 
 
 def timestamp_in(cluster: SimulatedCluster, via: str, ahead_ms: int) -> int:
@@ -36,12 +38,17 @@ async def put_after(cluster: SimulatedCluster, via: str, seen_timestamp: int, va
 
 @in_virtual_time
 async def test_a_version_is_not_drawn_twice_though_the_clock_shows_the_same_time_again() -> None:
-    """The disk id and the timestamp are the same; only the generation tells the two writes apart."""
+    """The disk has lost the first write: only the generation tells the two apart."""
     async with staged(1) as (cluster, _):
         node = cluster.nodes["n1"]
         wall_ms = node.clock.wall_ms()
-        first = await cluster.put("n1", KEY, b"first")
-        await node.crash()
+        node.hold_flushes()
+        with pytest.raises(OperationError):
+            await cluster.put("n1", KEY, b"first", timeout_s=0.5)
+        first = held(cluster, "n1")
+        assert first is not None
+        await node.crash(power=True)
+        node.release_flushes()
         node.clock.wall_offset_ms += wall_ms - node.clock.wall_ms()
         node.restart()
         await cluster.synced()
@@ -50,6 +57,85 @@ async def test_a_version_is_not_drawn_twice_though_the_clock_shows_the_same_time
         assert (second.version.timestamp, second.version.disk_id) == first.version[:2]
         assert second.version > first.version
         assert await cluster.get("n1", KEY) == b"second"
+
+
+@in_virtual_time
+async def test_a_lone_node_writes_above_its_disk_though_its_clock_was_set_back_by_an_hour() -> None:
+    """Its clients have forgotten what they saw, and still their writes must stand."""
+    async with staged(1) as (cluster, _):
+        node = cluster.nodes["n1"]
+        first = await cluster.put("n1", KEY, b"first")
+        await node.crash()
+        node.clock.wall_offset_ms = -HOUR_MS
+        node.restart()
+        await cluster.synced()
+        versions = [first.version]
+        for step in range(3):
+            written = await cluster.put("n1", KEY, b"%d" % step)
+            assert not written.superseded
+            assert await cluster.get("n1", KEY) == b"%d" % step
+            versions.append(written.version)
+        await cluster.delete("n1", KEY)
+        assert await cluster.get("n1", KEY) is None
+        assert versions == sorted(set(versions))
+
+
+@in_virtual_time
+async def test_a_lone_node_serves_a_client_that_has_seen_what_its_disk_has() -> None:
+    async with staged(1) as (cluster, _):
+        node = cluster.nodes["n1"]
+        first = await cluster.put("n1", KEY, b"first")
+        await node.crash()
+        node.clock.wall_offset_ms = -HOUR_MS
+        node.restart()
+        await cluster.synced()
+        second = await put_after(cluster, "n1", first.version.timestamp, b"second")
+        assert second > first.version
+        with pytest.raises(Unavailable):
+            await put_after(cluster, "n1", timestamp_in(cluster, "n1", 2 * HOUR_MS), b"third")
+
+
+@in_virtual_time
+async def test_one_version_of_the_far_future_spoils_its_key_and_nothing_else() -> None:
+    """All replicas have it and start again: a write of that key is not acknowledged, and all others go on."""
+    async with staged(3) as (cluster, _):
+        version = Version(timestamp_in(cluster, "n1", HOUR_MS), 7, 1)
+        for node in cluster.nodes.values():
+            node.engine.merge([(KEY, Entry(version, b"from the future"))])
+        for node in cluster.nodes.values():
+            await node.crash()
+            node.restart()
+        await cluster.synced()
+        assert await cluster.get("n1", KEY) == b"from the future"
+        with pytest.raises(OperationTimeout, match="s ahead of this node's clock"):
+            await cluster.put("n1", KEY, b"v")
+        for via in cluster.nodes:
+            written = await cluster.put(via, b"other", b"v")
+            assert not written.superseded
+            assert written.version.wall_ms <= cluster.nodes[via].clock.wall_ms() + 501
+
+
+@in_virtual_time
+async def test_a_clock_that_a_lone_nodes_disk_is_ahead_of_does_not_keep_others_from_joining() -> None:
+    """What it tells others of its time is no further ahead than they follow: they can pull from it."""
+    async with SimulatedCluster(1) as cluster:
+        n1 = cluster.add("n1", ["n1:1"])
+        await cluster.synced()
+        n1.clock.wall_offset_ms = HOUR_MS
+        await cluster.put("n1", KEY, b"v")
+        n1.clock.wall_offset_ms = 0
+        cluster.add("n2", ["n1:1"])
+        await cluster.synced()
+        assert await cluster.get("n2", KEY) == b"v"
+        written = await cluster.put("n2", b"other", b"v")
+        assert written.version.wall_ms <= cluster.nodes["n2"].clock.wall_ms() + 500
+        with pytest.raises(Unavailable, match="start this one again"):
+            await cluster.put("n1", b"other", b"w")
+        await n1.crash()
+        n1.restart()
+        await cluster.synced()
+        await cluster.put("n1", b"other", b"w")
+        assert await cluster.get("n2", b"other") == b"w"
 
 
 @in_virtual_time
@@ -118,16 +204,14 @@ async def test_a_coordinator_writes_above_what_it_has_read() -> None:
 
 @in_virtual_time
 async def test_a_coordinator_that_was_told_of_a_newer_version_writes_above_it_the_next_time() -> None:
-    async with staged(1) as (cluster, _):
-        node = cluster.nodes["n1"]
-        node.clock.wall_offset_ms = AHEAD_MS
+    """n2 hears nothing but replies to what it writes, and n1 is ahead."""
+    async with staged(3) as (cluster, _):
+        cluster.network.lose(lambda message: message.target == "n2")
+        cluster.network.lose(lambda m: m.source == "n2" and not isinstance(m.request.body, DataBatch))
+        cluster.nodes["n1"].clock.wall_offset_ms = AHEAD_MS
         await cluster.put("n1", KEY, b"first")
-        await node.crash()
-        node.clock.wall_offset_ms = 0
-        node.restart()
-        await cluster.synced()
-        assert (await cluster.put("n1", KEY, b"second")).superseded
-        assert not (await cluster.put("n1", KEY, b"third")).superseded
+        assert (await cluster.put("n2", KEY, b"second")).superseded
+        assert not (await cluster.put("n2", KEY, b"third")).superseded
         assert await cluster.get("n1", KEY) == b"third"
 
 

@@ -46,7 +46,7 @@ def test_what_is_drawn_exceeds_all_drawn_and_observed_before_however_the_wall_cl
             assert min(highest, furthest) <= hybrid.current() < _at(clock.wall + SKEW_MS + 1)
         else:
             above = _at(clock.wall + amount) if step == "above" else 0
-            drawn = hybrid.draw(above)
+            drawn = hybrid.draw(above, bounded=False)
             assert drawn > max(highest, above)
             highest = drawn
 
@@ -100,10 +100,39 @@ def test_no_message_tells_a_time_that_others_would_refuse() -> None:
     """A node that once drew by a clock far ahead is still heard."""
     clock = ManualClock(WALL_MS)
     ahead = HybridClock(clock, SKEW_S)
-    ahead.draw(_at(WALL_MS + 3_600_000))
+    ahead.draw(_at(WALL_MS + 3_600_000), bounded=False)
     other = HybridClock(ManualClock(WALL_MS), SKEW_S)
     other.observe(ahead.current())
     assert other.draw() == _at(WALL_MS + 501)
+
+
+def test_what_lies_too_far_ahead_is_not_drawn() -> None:
+    """Twice the skew: it was followed as far as allowed, and then the wall clock was set back as far."""
+    clock = ManualClock(WALL_MS)
+    hybrid = HybridClock(clock, SKEW_S)
+    hybrid.observe(_at(WALL_MS + 500))
+    clock.wall -= 500
+    assert hybrid.draw() == _at(WALL_MS + 500, 1)
+    clock.wall -= 1
+    with pytest.raises(ClockSkew):
+        hybrid.draw()
+    clock.wall += 1
+    assert hybrid.draw() == _at(WALL_MS + 500, 2)
+
+
+def test_an_earlier_process_is_followed_as_far_as_others_are() -> None:
+    near, far = HybridClock(ManualClock(WALL_MS), SKEW_S), HybridClock(ManualClock(WALL_MS), SKEW_S)
+    near.begin(_at(WALL_MS + 400))
+    assert near.draw() == _at(WALL_MS + 400, 1)
+    far.begin(_at(WALL_MS + 3_600_000))
+    assert far.draw() == _at(WALL_MS + 501)
+
+
+def test_ones_own_disk_is_followed_however_far_ahead_it_is_when_there_is_nobody_else() -> None:
+    hybrid = HybridClock(ManualClock(WALL_MS), SKEW_S)
+    hybrid.follow_disk(_at(WALL_MS + 3_600_000))
+    hybrid.observe(_at(WALL_MS + 3_600_000))
+    assert hybrid.draw(bounded=False) == _at(WALL_MS + 3_600_000, 1)
 
 
 def test_skew_is_measured_from_the_wall_clock_not_from_what_was_followed() -> None:
