@@ -109,8 +109,12 @@ class MemberRecord:
         return Freshness(self.generation, self.version)
 
     def outranks(self, other: MemberRecord) -> bool:
-        """Of two processes that go by one identity, whether this one's stays: all who compare them say the same."""
-        return (self.generation, self.process) > (other.generation, other.process)
+        """Of two processes that go by one identity, whether this one's stays: all who compare them say the same.
+
+        Only a machine that was copied while it ran has two that drew the same number.
+        """
+        mine = (self.generation, self.process, self.address)
+        return mine > (other.generation, other.process, other.address)
 
 
 def fresher(one: MemberRecord, other: MemberRecord) -> MemberRecord:

@@ -121,7 +121,7 @@ class SimulatedNode:
             Place(self.address, self.seeds, **self.place),
             Ports(
                 self.clock,
-                random.Random(f"{self.cluster.seed} {self.identity} {self.home.generation}"),
+                random.Random(self._chance()),
                 self.transport,
                 self.engine,
                 self.home,
@@ -131,6 +131,10 @@ class SimulatedNode:
         )
         self.cluster.network.open(self.address, self.name, self.node.handle, self.process)
         self._joining = asyncio.get_running_loop().create_task(self.node.join())
+
+    def _chance(self) -> str:
+        """What the process draws its randomness from."""
+        return f"{self.cluster.seed} {self.identity} {self.home.generation}"
 
     async def joined(self) -> None:
         """Return once the node is in; raises what keeps it out for good."""

@@ -23,13 +23,18 @@ SEEDS = range(3)
 TWIN = "n1-copy"
 
 
+class Twin(SimulatedNode):
+    def _chance(self) -> str:
+        return f"{self.name} {super()._chance()}"
+
+
 async def started_twice(
     cluster: SimulatedCluster, *, seeds: tuple[str, ...] = ("n2:1", "n3:1")
 ) -> tuple[SimulatedNode, SimulatedNode]:
     """n1 is stopped, its disk is copied, and both disks are started, once each."""
     n1 = cluster.nodes["n1"]
     await n1.crash()
-    twin = cluster.nodes[TWIN] = SimulatedNode(cluster, TWIN, seeds, {})
+    twin = cluster.nodes[TWIN] = Twin(cluster, TWIN, seeds, {})
     twin.home = n1.home.restarted()
     twin.engine = copied(n1)
     n1.restart()
@@ -73,6 +78,21 @@ def forgive(cluster: SimulatedCluster) -> None:
 @in_virtual_time
 async def test_of_two_that_start_at_once_exactly_one_ends(seed: int) -> None:
     async with SimulatedCluster(seed) as cluster:
+        await cluster.form(5)
+        await started_twice(cluster)
+        await cluster.until(lambda: bool(fenced(cluster)), "one of them ends", 30.0)
+        await asyncio.sleep(30.0)
+        assert len(fenced(cluster)) == 1
+        forgive(cluster)
+
+
+@in_virtual_time
+async def test_of_a_machine_that_was_copied_while_it_ran_one_ends_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Even what was drawn at the start is the same; all that differs is the address."""
+    monkeypatch.setattr(Twin, "_chance", SimulatedNode._chance)
+    async with SimulatedCluster(1) as cluster:
         await cluster.form(5)
         await started_twice(cluster)
         await cluster.until(lambda: bool(fenced(cluster)), "one of them ends", 30.0)
