@@ -1,11 +1,14 @@
 """The engine in memory: for simulations, which crash it, and for tests.
 
-It keeps apart what a power failure would spare and what it would not: every unsynced batch can be undone.
+It keeps apart what a power failure would spare and what it would not: every unsynced batch can be undone. A torn
+last write is one of them, for what was written of it is recognized and dropped. Besides, bits flip, a synced write
+turns out never to have reached the disk, writes and flushes fail, and the disk fills up and has space again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import takewhile
@@ -58,6 +61,17 @@ class MemoryEngine(StoreEngine):
         """Change a bit of what is stored for ``key``, counted from the end, behind the engine's back."""
         self._memory.flip_bit(stored_key(key), bit)
 
+    def flip_any_bit(self, rng: random.Random) -> bool:
+        """Change one of all the bits stored of entries; False when there are none."""
+        stored = self._memory.any_key(rng)
+        if stored is not None:
+            self._memory.flip_bit(stored, rng.randrange(1 << 16))
+        return stored is not None
+
+    def lose_write(self, key: bytes) -> None:
+        """Let the last write of ``key`` have never reached the disk, although it was synced."""
+        self._memory.lose_write(stored_key(key))
+
     def set_free_space(self, free_bytes: int) -> None:
         """So much fits on the disk from now on; what is written takes of it."""
         self._memory.free = free_bytes
@@ -81,6 +95,8 @@ class MemoryStore:
         self._rows: SortedDict[bytes, bytes] = SortedDict()
         self._named: SortedDict[bytes, bytes] = SortedDict()
         self.undo: deque[_Undo] = deque()
+        self._before: dict[bytes, bytes | None] = {}
+        """What the last write of each row replaced."""
         self.broken = False
         self.free = 1 << 50
 
@@ -117,7 +133,7 @@ class MemoryStore:
         for key in batch.deleted:
             undo.rows.setdefault(key, _put(self._rows, key, None))
         for key, value in batch.puts:
-            replaced = _put(self._rows, key, value)
+            replaced = self._before[key] = _put(self._rows, key, value)
             undo.rows.setdefault(key, replaced)
         for stretch in batch.erased_names:
             for name in list(self._named.irange(stretch.begin, stretch.end, inclusive=(True, False))):
@@ -149,13 +165,21 @@ class MemoryStore:
             for name, named in undo.named.items():
                 _put(self._named, name, named)
         left = MemoryStore(self._sleep, self._flush_latency_s)
-        left._rows, left._named, left.free = self._rows, self._named, max(0, self.free)
+        left._rows, left._named = self._rows, self._named
+        left._before, left.free = self._before, max(0, self.free)
         return left
 
     def flip_bit(self, key: bytes, bit: int) -> None:
         damaged = bytearray(self._rows[key])
         damaged[-1 - bit // 8 % len(damaged)] ^= 1 << bit % 8
         self._rows[key] = bytes(damaged)
+
+    def any_key(self, rng: random.Random) -> bytes | None:
+        key: bytes | None = self._rows.peekitem(rng.randrange(len(self._rows)))[0] if self._rows else None
+        return key
+
+    def lose_write(self, key: bytes) -> None:
+        _put(self._rows, key, self._before[key])
 
     def _raise_if_broken(self) -> None:
         if self.broken:

@@ -1,0 +1,211 @@
+"""Healing segments in quarantine: all of it anew, from r others at the same stable epoch, or not at all (rule 17)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from covey.node.events import Event
+from covey.node.messages import DataBatch, DataReply, FailedResult, Merge
+from covey.node.repair.quarantine import QuarantineRepair, pieces_of
+from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
+from covey.node.throttle import Throttle
+from covey.ring import Ring, token_of
+from covey.ring.epoch import Quorums, RingSpec
+from tests.simulation.cluster import SimulatedClock
+from tests.simulation.network import Message
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.rings import following, identities, record, ring
+from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
+
+WHO = identities(5)
+ME, OTHER, THIRD, *_ = WHO
+THREE = record(ring(1, 2, 3))
+KEY = b"key"
+NUMBER = segment_of(token_of(KEY))
+
+
+class Told:
+    """How often the member record was renewed, and whether something was unsynced then."""
+
+    def __init__(self) -> None:
+        self.unsynced: list[int] = []
+
+
+@asynccontextmanager
+async def healing(stations: Stations) -> AsyncIterator[Told]:
+    station = stations[ME]
+    told = Told()
+    repair = QuarantineRepair(
+        ME,
+        station.epochs,
+        station.engine,
+        station.fenced,
+        stations.is_down,
+        Throttle(SimulatedClock(), 0.0),
+        random.Random(1),
+        RPC_TIMEOUT_S,
+        station.log,
+        lambda: told.unsynced.append(station.engine.unsynced_batches),
+    )
+    running = asyncio.get_running_loop().create_task(repair.run())
+    try:
+        yield told
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await stations.close()
+
+
+async def three_stations() -> Stations:
+    stations = Stations(*WHO)
+    await stations.adopt(THREE)
+    return stations
+
+
+def healed(stations: Stations) -> bool:
+    return stations[ME].engine.quarantined() == ()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(100_000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("not in 100 s")
+
+
+async def until_healed(stations: Stations) -> None:
+    await until(lambda: healed(stations))
+
+
+@in_virtual_time
+async def test_the_newest_that_r_others_hold_takes_the_place_of_what_was_damaged() -> None:
+    stations = await three_stations()
+    async with healing(stations):
+        stations[ME].hold((KEY, entry(9, b"never acknowledged")))
+        stations[OTHER].hold((KEY, entry(1, b"old")))
+        stations[THIRD].hold((KEY, entry(2, b"new")))
+        stations[ME].engine.quarantine([NUMBER], "a test")
+        await until_healed(stations)
+        assert stations[ME].engine.get(KEY) == entry(2, b"new")
+        (event,) = stations[ME].log.of(Event.SEGMENT_HEALED)
+        assert (event["segment"], event["entries"]) == (NUMBER, 1)
+        assert stations[ME].log.of(Event.SEGMENT_QUARANTINED) == [{"segment": NUMBER, "reason": "a test"}]
+
+
+@in_virtual_time
+async def test_it_waits_for_r_others() -> None:
+    """With one of two others away, the one that is there may lack what only the other and this node had."""
+    stations = await three_stations()
+    async with healing(stations):
+        stations[THIRD].hold((KEY, entry(2)))
+        stations.kill(THIRD)
+        stations[ME].engine.quarantine([NUMBER], "a test")
+        await asyncio.sleep(100)
+        assert not healed(stations)
+
+
+@in_virtual_time
+async def test_others_in_quarantine_themselves_do_not_count() -> None:
+    stations = await three_stations()
+    async with healing(stations):
+        stations[THIRD].engine.quarantine([NUMBER], "a test")
+        stations[ME].engine.quarantine([NUMBER], "a test")
+        await asyncio.sleep(100)
+        assert not healed(stations)
+
+
+@in_virtual_time
+async def test_nothing_is_healed_while_the_ring_changes() -> None:
+    stations = await three_stations()
+    async with healing(stations):
+        await stations.adopt(following(THREE, ring(1, 2, 3, 4)))
+        stations[ME].engine.quarantine([NUMBER], "a test")
+        await asyncio.sleep(100)
+        assert not healed(stations)
+
+
+@in_virtual_time
+async def test_what_was_gathered_under_an_epoch_that_has_passed_is_not_taken() -> None:
+    """Whoever gave it may have lost the range since, and others may have been given writes of it."""
+    stations = await three_stations()
+    async with healing(stations):
+        stations[OTHER].hold((KEY, entry(1)))
+        asked: list[str] = []
+
+        def last(message: Message) -> bool:
+            asked.append(message.target)
+            return message.target != asked[0]
+
+        replies = stations.network.hold_replies(last)
+        stations[ME].engine.quarantine([NUMBER], "a test")
+        await until(lambda: bool(replies.held))
+        await stations[ME].epochs.adopt(following(THREE, ring(1, 2, 3, 4)))
+        replies.release()
+        await asyncio.sleep(100)
+        assert not healed(stations)
+
+
+@in_virtual_time
+async def test_a_write_that_comes_meanwhile_fails_here() -> None:
+    stations = await three_stations()
+    async with healing(stations):
+        stations.kill(OTHER)
+        stations[ME].engine.quarantine([NUMBER], "a test")
+        reply = await stations[ME].replica.serve(DataBatch(THREE.stamp, (Merge(KEY, entry(5)),)))
+        assert isinstance(reply, DataReply)
+        assert isinstance(reply.results[0], FailedResult)
+
+
+@in_virtual_time
+async def test_what_is_not_replicated_here_is_dropped() -> None:
+    stations = Stations(*WHO)
+    five = record(ring(1, 2, 3, 4, 5))
+    await stations.adopt(five)
+    foreign = next(
+        key
+        for key in (b"%d" % n for n in range(1000))
+        if not pieces_of(Ring(five.owners), ME, segment_of(token_of(key)))
+    )
+    async with healing(stations):
+        stations[ME].hold((foreign, entry(1)))
+        stations[ME].engine.quarantine([segment_of(token_of(foreign))], "a test")
+        await until_healed(stations)
+        assert stations[ME].engine.get(foreign) is None
+
+
+@in_virtual_time
+async def test_it_is_told_only_once_it_is_on_disk() -> None:
+    stations = await three_stations()
+    async with healing(stations) as told:
+        stations[OTHER].hold((KEY, entry(1)))
+        stations[ME].engine.quarantine([NUMBER], "a test")
+        await until_healed(stations)
+        await asyncio.sleep(1)
+        assert told.unsynced == [0, 0]
+
+
+@given(st.integers(0, SEGMENTS - 1), st.sampled_from([ring(1, 2, 3), ring(1, 2, 3, 4, 5)]))
+def test_pieces_are_all_of_a_segment_that_a_node_replicates(number: int, spec: RingSpec) -> None:
+    ring_ = Ring(spec)
+    pieces = pieces_of(ring_, ME, number)
+    first, last = segment_span(number).after + 1, segment_span(number).upto
+    inside = [token for token in ring_.virtual_nodes if first <= token <= last]
+    for token in {first, last, *inside, *(token + 1 for token in inside if token < last)}:
+        covering = [piece for piece in pieces if piece.span.contains(token)]
+        expected = ring_.preference_list(token)
+        assert len(covering) == (ME in expected)
+        for piece in covering:
+            assert {ME, *piece.others} == set(expected)
+            assert piece.needed == 2
+
+
+def test_with_w_of_one_nobody_can_make_up_for_a_damaged_copy() -> None:
+    spec = ring(1, 2, 3, quorums=Quorums(3, 1, 3))
+    assert all(piece.needed > len(piece.others) for piece in pieces_of(Ring(spec), ME, NUMBER))

@@ -1,0 +1,82 @@
+"""The scrubber: what is damaged is found within a round, and nobody is kept waiting by it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from covey.node.repair.scrub import Scrubber
+from covey.node.storage.memory import MemoryEngine
+from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS, segment_of
+from covey.ring import token_of
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.stations import entry
+
+ROUND_S = 3600.0
+KEY = b"key"
+NUMBER = segment_of(token_of(KEY))
+
+
+def sharing_a_segment(count: int) -> list[bytes]:
+    """Keys of the segment that KEY is in."""
+    found = (b"%d" % number for number in range(SEGMENTS * count * 20))
+    keys = [key for key in found if token_of(key) // SEGMENT_WIDTH == NUMBER]
+    return keys[:count]
+
+
+async def quarantined_after(
+    engine: MemoryEngine, seconds: float, interval_s: float = ROUND_S
+) -> tuple[int, ...]:
+    running = asyncio.get_running_loop().create_task(Scrubber(engine, random.Random(1), interval_s).run())
+    await asyncio.sleep(seconds)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return engine.quarantined()
+
+
+def held(*keys: bytes) -> MemoryEngine:
+    engine = MemoryEngine()
+    engine.merge([(key, entry(1)) for key in keys])
+    return engine
+
+
+@in_virtual_time
+async def test_what_is_sound_stays() -> None:
+    assert await quarantined_after(held(*(b"%d" % n for n in range(500))), 1.1 * ROUND_S) == ()
+
+
+@in_virtual_time
+async def test_a_flipped_bit_is_found_within_a_round() -> None:
+    engine = held(KEY, b"other")
+    engine.flip_bit(KEY)
+    assert await quarantined_after(engine, 1.1 * ROUND_S) == (NUMBER,)
+
+
+@pytest.mark.parametrize("keys", [[KEY], [KEY, *sharing_a_segment(2)]])
+@in_virtual_time
+async def test_a_write_that_vanished_is_found_though_all_that_is_there_is_sound(keys: list[bytes]) -> None:
+    engine = held(*keys)
+    engine.merge([(KEY, entry(2))])
+    engine.lose_write(KEY)
+    assert engine.get(KEY) == entry(1)
+    assert await quarantined_after(engine, 1.1 * ROUND_S) == (NUMBER,)
+
+
+@in_virtual_time
+async def test_zero_is_never() -> None:
+    engine = held(KEY)
+    engine.flip_bit(KEY)
+    assert await quarantined_after(engine, 100 * ROUND_S, interval_s=0) == ()
+
+
+@in_virtual_time
+async def test_a_segment_is_read_bit_by_bit_and_changes_meanwhile_are_no_damage() -> None:
+    keys = sharing_a_segment(4)
+    engine = held(*keys)
+    steps = 0
+    for steps, _ in enumerate(engine.verify(NUMBER, step_bytes=1), 1):
+        engine.merge([(keys[steps % 4], entry(steps + 1))])
+    assert steps >= len(keys)
+    assert engine.quarantined() == ()
