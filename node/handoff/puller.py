@@ -98,13 +98,13 @@ class Puller:
         async with asyncio.TaskGroup() as group:
             reporter = group.create_task(self._report_regularly(began))
             await self._pull_all()
-            await self._sound()
             reporter.cancel()
         await self._finish(loop.time() - began)
 
     async def _finish(self, took_s: float) -> None:
         self._engine.put_meta({META_HANDOFF: self._progress.encode()})
         await self._engine.durable(always=True)
+        await self._sound()
         self._check_epoch()
         self._progress.bytes_total = self._progress.bytes_done
         if self._assignments:
