@@ -17,7 +17,6 @@ from covey.node.messages import DataBatch
 from covey.node.operations import QUORUM, Consistency, Level, WriteResult
 from covey.node.quorum.consistency import plan_write
 from covey.node.quorum.write import WriteFlow
-from covey.node.storage.encoding import pack, stored_key
 from covey.ring import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
@@ -273,8 +272,8 @@ async def test_so_does_one_that_fails_at_once_or_long_after_the_acknowledgement(
 @in_virtual_time
 async def test_one_whose_disk_cannot_apply_it_gets_a_hint() -> None:
     stations = await stations_at()
-    stored = stored_key(KEY)
-    stations[C].engine._memory._rows[stored] = pack(stored, entry(0))[:-1] + b"?"
+    stations[C].hold((KEY, entry(0)))
+    stations[C].engine.flip_bit(KEY)
     await write(stations)
     await asyncio.sleep(0.1)
     assert hinted(stations) == ["n3"]

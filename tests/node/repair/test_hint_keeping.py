@@ -20,7 +20,7 @@ class Keeper:
     """Keeping with everything it leans on."""
 
     def __init__(self, max_bytes: int = PLENTY) -> None:
-        self.engine = MemoryEngine()
+        self.engine = MemoryEngine(reserve_bytes=1000)
         self.store = HintStore(self.engine, max_bytes)
         self.clock = ManualClock()
         self.lines = Lines()
@@ -85,6 +85,18 @@ async def test_a_disk_that_takes_no_hints_fails_nothing() -> None:
     assert keeper.lacking == [A, B]
     assert [(member, count) for member, count, _ in keeper.dropped()] == [("n2", 1), ("n3", 1)]
     assert "the disk is broken" in str(keeper.dropped()[0][2])
+
+
+async def test_on_a_full_disk_there_is_no_room_for_hints_though_old_ones_can_go() -> None:
+    keeper = Keeper()
+    await keeper.keep(*hints(A))
+    keeper.engine.set_free_space(900)
+    keeper.engine.look_at_space()
+    await keeper.keep(*hints(A, number=2), *hints(B))
+    assert keeper.lacking == [A, B]
+    assert "less free space" in str(keeper.dropped()[0][2])
+    keeper.keeping.expire(hints(A))
+    assert keeper.store.destinations() == []
 
 
 async def test_what_is_too_old_or_damaged_is_lacking_at_its_destination() -> None:

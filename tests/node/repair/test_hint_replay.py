@@ -16,7 +16,6 @@ from covey.node.repair import hint_replay
 from covey.node.repair.hint_keeping import FOREIGN, HintKeeping
 from covey.node.repair.hint_log import HintLog
 from covey.node.repair.hint_replay import BACKOFF_S, HintReplay
-from covey.node.storage.encoding import pack, stored_key
 from covey.node.storage.hints import NOTHING, Hint, HintStore
 from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle
@@ -205,9 +204,8 @@ async def test_what_could_not_be_applied_there_is_kept_and_the_rest_forgotten() 
 
 def _damage(there: Replaying, key: bytes) -> None:
     """Let the destination hold an entry that does not match its checksum."""
-    stored = stored_key(key)
-    packed = pack(stored, entry(1))
-    there.stations[A].engine._memory._rows[stored] = packed[:-1] + b"?"
+    there.stations[A].hold((key, entry(1)))
+    there.stations[A].engine.flip_bit(key)
 
 
 @in_virtual_time
