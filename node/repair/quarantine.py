@@ -8,6 +8,7 @@ What must hold:
   segment stays in quarantine, since an answer from the others could miss an acknowledged write.
 - The epoch is checked again in the very step that puts the new entries in the place of all the old ones.
 - What this node does not replicate of the segment is dropped with it.
+- While the disk has damage that only a restart removes, nothing is healed: it would be found damaged again.
 - A healed segment is reported only once it is on disk.
 """
 
@@ -117,6 +118,8 @@ class QuarantineRepair:
 
     async def _heal_all(self) -> int:
         """How many segments were healed."""
+        if self._engine.awaits_restart():
+            return 0
         healed = 0
         for number in self._engine.quarantined():
             epoch = self._epochs.current

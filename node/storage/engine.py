@@ -154,6 +154,9 @@ class Engine(Protocol):
     def watch_quarantine(self, watcher: Callable[[tuple[int, ...], str], None]) -> None:
         """Call ``watcher`` with the numbers of segments that go into quarantine from now on, and why."""
 
+    def awaits_restart(self) -> bool:
+        """Whether damage was found that only the next opening removes; until then no quarantine lasts healed."""
+
     def disk_full(self) -> bool:
         """Whether entries are refused for lack of space, when last looked at."""
 

@@ -97,6 +97,7 @@ class MemoryStore:
         self.undo: deque[_Undo] = deque()
         self._before: dict[bytes, bytes | None] = {}
         """What the last write of each row replaced."""
+        self.scarred = False
         self.broken = False
         self.free = 1 << 50
 

@@ -7,6 +7,7 @@ What RocksDB is held to, and why:
 - Recovery drops a torn tail of the log and refuses to open when anything before it is damaged. (RocksDB's
   default silently drops everything behind the damage.)
 - Entries and named values are flushed to table files together, so that neither is ever ahead of the other.
+- A table file found damaged is not repaired in place: the database is rewritten at the next opening (``salvage``).
 - A scan asks for the iterator's status at its end: RocksDB ends an iteration early at a damaged block.
 """
 
@@ -16,6 +17,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from rocksdict import (
@@ -31,7 +33,8 @@ from rocksdict import (
 
 from ..errors import Corruption, StorageFailed
 from .encoding import TOKEN_BYTES, Stretch, following
-from .store import Batch, Row
+from .salvage import salvage_if_wanted, want_salvage
+from .store import Batch, Row, Store
 from .store_engine import Durability, StoreEngine
 
 _MIB = 1 << 20
@@ -40,6 +43,10 @@ _MEMTABLE_BYTES = 16 * _MIB
 _LOG_BYTES = 64 * _MIB
 _OPEN_FILES = 128
 _NAMED = "meta"
+_ADVICE = (
+    " (what was written last may be lost: start the node on an empty data folder; the cluster then puts it in the "
+    "place of the old one and gives it its data)"
+)
 _LAST_TOKEN = Stretch(b"\xff" * TOKEN_BYTES, None)
 
 
@@ -61,29 +68,42 @@ class RocksEngine(StoreEngine):
 
         Raises Corruption when what was synced there is damaged, StorageFailed for anything else.
         """
+        try:
+            salvage_if_wanted(path, opened_apart)
+        except OSError as error:
+            raise StorageFailed(f"cannot rewrite {path}: {error.strerror}") from error
         return cls(RocksStore(path), durability, on_failure, reserve_bytes)
 
 
 class RocksStore:
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.scarred = False
         try:
             cache = Cache(_BLOCK_CACHE_BYTES)
             self._entries = Rdict(str(path), _options(cache), {_NAMED: _options(cache)})
             self._named = self._entries.get_column_family(_NAMED)
             self._named_handle = self._entries.get_column_family_handle(_NAMED)
         except Exception as error:
-            raise _failure(error, f"cannot open {path}") from error
+            raise _failure(error, f"cannot open {path}{_ADVICE if _is_corruption(error) else ''}") from error
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="covey-fsync")
 
     def read(self, key: bytes) -> bytes | None:
-        return _read(self._entries, key)
+        try:
+            return _read(self._entries, key)
+        except Corruption:
+            self._note_damage()
+            raise
 
     def rows(self, stretch: Stretch) -> Iterator[Row]:
-        return _rows(self._entries, stretch)
+        try:
+            yield from _rows(self._entries, stretch)
+        except Corruption:
+            self._note_damage()
+            raise
 
     def snapshot(self, stretch: Stretch) -> Iterator[Row]:
-        return _rows(self._entries, stretch)  # an iterator of RocksDB keeps seeing what it saw when it began
+        return self.rows(stretch)  # an iterator of RocksDB keeps seeing what it saw when it began
 
     def read_named(self, name: bytes) -> bytes | None:
         return _read(self._named, name)
@@ -113,6 +133,8 @@ class RocksStore:
         try:
             self._entries.write(changes)
         except Exception as error:
+            if _is_corruption(error):
+                self._note_damage()
             raise _failure(error, "cannot write") from error
 
     def free_bytes(self) -> int:
@@ -128,11 +150,23 @@ class RocksStore:
         except Exception as error:
             raise _failure(error, "cannot sync") from error
 
+    def sync_now(self) -> None:
+        try:
+            self._entries.flush_wal(True)
+        except Exception as error:
+            raise _failure(error, "cannot sync") from error
+
     async def close(self) -> None:
         try:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._close)
         finally:
             self._worker.shutdown()
+
+    def _note_damage(self) -> None:
+        """Have the database rewritten when it is opened next."""
+        if not self.scarred:
+            self.scarred = True
+            want_salvage(self._path)
 
     def _erase(self, changes: WriteBatch, stretch: Stretch) -> None:
         if stretch.end is not None:
@@ -143,6 +177,10 @@ class RocksStore:
         for key, _ in self.rows(_LAST_TOKEN):
             changes.delete(key)
 
+    def close_now(self) -> None:
+        self._worker.shutdown()
+        self._close()
+
     def _close(self) -> None:
         try:
             self._named.close()
@@ -152,6 +190,17 @@ class RocksStore:
         finally:
             # RocksDB gives up its lock on the folder only when the last handle is gone.
             del self._named_handle, self._named, self._entries
+
+
+@contextmanager
+def opened_apart(path: Path) -> Iterator[Store]:
+    """A store for a while, without an engine; all that was written is on disk in the end."""
+    store = RocksStore(path)
+    try:
+        yield store
+        store.sync_now()
+    finally:
+        store.close_now()
 
 
 def _read(rows: Rdict, key: bytes) -> bytes | None:
@@ -177,11 +226,15 @@ def _rows(rows: Rdict, stretch: Stretch) -> Iterator[Row]:
         raise _failure(error, f"cannot scan from {stretch.begin!r}") from error
 
 
+def _is_corruption(error: Exception) -> bool:
+    return str(error).startswith("Corruption")
+
+
 def _failure(error: Exception, what: str) -> StorageFailed:
     """RocksDB's error as ours. The binding raises bare ``Exception`` for all of them; all else is a bug."""
     if type(error) is not Exception:
         raise error
-    kind = Corruption if str(error).startswith("Corruption") else StorageFailed
+    kind = Corruption if _is_corruption(error) else StorageFailed
     return kind(f"{what}: {error}")
 
 

@@ -36,6 +36,10 @@ class Store(Protocol):
     Raises StorageFailed, and Corruption for bytes that it finds damaged by itself.
     """
 
+    @property
+    def scarred(self) -> bool:
+        """Whether the store has found damage of its own that stays until it is opened next."""
+
     def read(self, key: bytes) -> bytes | None: ...
 
     def rows(self, stretch: Stretch) -> Iterator[Row]:

@@ -162,6 +162,9 @@ class StoreEngine:
     def watch_quarantine(self, watcher: Watcher) -> None:
         self._ledger.quarantine.watch(watcher)
 
+    def awaits_restart(self) -> bool:
+        return self._store.scarred
+
     def disk_full(self) -> bool:
         return self._space.full
 

@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -126,6 +127,16 @@ async def test_nothing_is_healed_while_the_ring_changes() -> None:
     stations = await three_stations()
     async with healing(stations):
         await stations.adopt(following(THREE, ring(1, 2, 3, 4)))
+        stations[ME].engine.quarantine([NUMBER], "a test")
+        await asyncio.sleep(100)
+        assert not healed(stations)
+
+
+@in_virtual_time
+async def test_nothing_is_healed_that_would_be_found_damaged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stations = await three_stations()
+    monkeypatch.setattr(stations[ME].engine, "awaits_restart", lambda: True)
+    async with healing(stations):
         stations[ME].engine.quarantine([NUMBER], "a test")
         await asyncio.sleep(100)
         assert not healed(stations)

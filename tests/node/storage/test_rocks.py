@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,11 @@ from rocksdict import Options, Rdict
 
 from covey.node.errors import Corruption, Quarantined, StorageFailed
 from covey.node.quorum.version import Version
+from covey.node.storage import salvage
 from covey.node.storage.encoding import stored_key
 from covey.node.storage.engine import Cursor, Entry, Usage
 from covey.node.storage.rocks import RocksEngine
-from covey.node.storage.segments import segment_of, segment_span
+from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
 from covey.ring.hashing import token_of
 from covey.ring.span import WHOLE_RING, Span
 
@@ -149,7 +151,7 @@ class TestDamagedLog:
     def test_damage_before_the_tail_is_not_passed_over(self, tmp_path: Path) -> None:
         written_and_killed(tmp_path / "e", "sync", 50)
         damage(only(tmp_path / "e", "*.log"), 0.5)
-        with pytest.raises(Corruption, match="cannot open"):
+        with pytest.raises(Corruption, match=r"cannot open .*start the node on an empty data folder"):
             RocksEngine.open(tmp_path / "e")
 
 
@@ -229,21 +231,92 @@ class TestDamagedTables:
         assert len(engine.quarantined()) == 1
         await engine.close()
 
-    async def test_quarantine_outlasts_a_restart_and_ends_by_replacing(self, tmp_path: Path) -> None:
+    async def test_the_next_opening_leaves_out_what_cannot_be_read_and_keeps_it_in_quarantine(
+        self, tmp_path: Path
+    ) -> None:
+        engine = await self.damaged(tmp_path / "e")
+        engine.put_meta({"agreement": b"a vote"})
+        scanned_up_to_damage(engine)
+        quarantined = engine.quarantined()
+        assert engine.awaits_restart()
+        await engine.close()
+        engine = RocksEngine.open(tmp_path / "e")
+        assert not engine.awaits_restart()
+        assert engine.get_meta("agreement") == b"a vote"
+        assert engine.quarantined() == quarantined
+        for number in range(5000):
+            if segment_of(token_of(b"%d" % number)) not in quarantined:
+                assert engine.get(b"%d" % number) is not None
+        await engine.close()
+
+    async def test_then_it_can_be_healed_for_good(self, tmp_path: Path) -> None:
+        engine = await self.damaged(tmp_path / "e")
+        scanned_up_to_damage(engine)
+        await engine.close()
+        engine = RocksEngine.open(tmp_path / "e")
+        good = [(b"%d" % number, Entry(Version(1, 1, 1), b"value")) for number in range(5000)]
+        for segment in engine.quarantined():
+            span = segment_span(segment)
+            engine.replace([span], [(key, entry) for key, entry in good if span.contains(token_of(key))])
+        await engine.close()
+        engine = RocksEngine.open(tmp_path / "e")
+        assert engine.quarantined() == ()
+        assert engine.usage() == Usage(5000, sum(len(key) + len(b"value") for key, _ in good))
+        assert len(scanned_up_to_damage(engine)[0]) == 5000
+        for segment in range(SEGMENTS):
+            for _ in engine.verify(segment, step_bytes=1 << 20):
+                pass
+        assert engine.quarantined() == ()
+        await engine.close()
+
+    async def test_damage_that_is_found_only_when_rewriting_goes_into_quarantine_too(
+        self, tmp_path: Path
+    ) -> None:
+        engine = await self.damaged(tmp_path / "e")
+        with pytest.raises(Quarantined):
+            held_keys(engine, 5000)
+        (known,) = engine.quarantined()
+        await engine.close()
+        engine = RocksEngine.open(tmp_path / "e")
+        assert known in engine.quarantined()
+        assert len(engine.quarantined()) > 1
+        found = scanned_to_the_end(engine)
+        missing = {segment_of(token_of(b"%d" % n)) for n in range(5000) if b"%d" % n not in found}
+        assert missing <= set(engine.quarantined())
+        await engine.close()
+
+    @pytest.mark.parametrize("survived", range(8))
+    async def test_a_crash_while_rewriting_leaves_all_that_was_there(
+        self, tmp_path: Path, survived: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The process dies at one fsync of a folder after another."""
         engine = await self.damaged(tmp_path / "e")
         scanned_up_to_damage(engine)
         quarantined = engine.quarantined()
         await engine.close()
+        syncs = iter(range(survived))
+
+        def die(folder: Path) -> None:
+            if next(syncs, None) is None:
+                raise OSError(5, "the process dies")
+
+        with monkeypatch.context() as dying:
+            dying.setattr(salvage, "_sync", die)
+            with suppress(StorageFailed):
+                await RocksEngine.open(tmp_path / "e").close()
         engine = RocksEngine.open(tmp_path / "e")
         assert engine.quarantined() == quarantined
-        good = [(b"%d" % number, Entry(Version(1, 1, 1), b"value")) for number in range(5000)]
-        for segment in quarantined:
-            span = segment_span(segment)
-            engine.replace([span], [(key, entry) for key, entry in good if span.contains(token_of(key))])
-        assert engine.quarantined() == ()
-        assert held_keys(engine, 5000) == list(range(5000))
-        assert engine.usage().keys == 5000
+        whole = [n for n in range(5000) if segment_of(token_of(b"%d" % n)) not in quarantined]
+        assert all(engine.get(b"%d" % number) is not None for number in whole)
         await engine.close()
+
+
+def scanned_to_the_end(engine: RocksEngine) -> set[bytes]:
+    """All that can be scanned, segment by segment."""
+    found: set[bytes] = set()
+    for number in set(range(SEGMENTS)) - set(engine.quarantined()):
+        found |= {key for key, _ in engine.scan(segment_span(number), None, 10_000, 1 << 20).entries}
+    return found
 
 
 @pytest.fixture

@@ -1,0 +1,111 @@
+"""Rewriting a database of which RocksDB cannot read everything any more.
+
+A damaged block stays in its table file: reads of what is around it meet it again and again, and compaction, which
+would drop it, fails on it. So, at the next opening, all that can be read is copied into a new database. What
+cannot be read of the entries is left out, and its segments go into quarantine in the new database before that
+takes the old one's place. The node's own named values must all be readable: without them it is not that node.
+
+The new database grows in a folder within the old one's, whose name means that there is data of this node, and
+takes its place file by file. Each step can be done again, so a crash anywhere leaves the old or the new, whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from ..errors import Corruption
+from .encoding import Stretch
+from .ledger import Changes, Ledger
+from .segments import SEGMENTS, segment_stretch
+from .store import Batch, Row, Store
+
+_WANTED = "DAMAGED"
+"""Within the database's folder: it is to be rewritten when it is opened next."""
+_ASIDE = "salvaged"
+_COMPLETE = "COMPLETE"
+_MOVING = "MOVING"
+_BATCH_BYTES = 1 << 20
+_UNREADABLE = "it could not be read when the database was rewritten"
+
+
+def want_salvage(folder: Path) -> None:
+    """Remember, over restarts, that the database in ``folder`` must be rewritten."""
+    _mark(folder / _WANTED)
+
+
+def salvage_if_wanted(folder: Path, opened: Callable[[Path], AbstractContextManager[Store]]) -> None:
+    """Rewrite the database in ``folder`` if it is damaged. Raises Corruption, StorageFailed and OSError.
+
+    ``opened`` opens one, creating it if need be; leaving its context puts all of it on disk.
+    """
+    aside = folder / _ASIDE
+    if (folder / _WANTED).exists() and not (aside / _COMPLETE).exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir()
+        with opened(folder) as old, opened(aside) as new:
+            _copy(old, new)
+        _mark(aside / _COMPLETE)
+    if (aside / _COMPLETE).exists():
+        _take_place(folder, aside)
+
+
+def _copy(old: Store, new: Store) -> None:
+    for batch in _batches(old.named_rows(b"")):
+        new.write(Batch(named=list(batch)))
+    unreadable: dict[int, str] = {}
+    for number in range(SEGMENTS):
+        try:
+            for batch in _batches(old.rows(segment_stretch(number))):
+                new.write(Batch(puts=batch))
+        except Corruption:
+            unreadable[number] = _UNREADABLE
+            begin, end = segment_stretch(number)
+            new.write(Batch(erased=[Stretch(begin, end)]))
+    ledger = Ledger.open(new)
+    new.write(Batch(named=list(ledger.rows(Changes(damaged=unreadable)))))
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    batch: list[Row] = []
+    size_bytes = 0
+    for row in rows:
+        batch.append(row)
+        size_bytes += len(row[0]) + len(row[1])
+        if size_bytes > _BATCH_BYTES:
+            yield batch
+            batch, size_bytes = [], 0
+    yield batch
+
+
+def _take_place(folder: Path, aside: Path) -> None:
+    if not (aside / _MOVING).exists():
+        for file in folder.iterdir():
+            if file.is_file() and file.name != _WANTED:
+                file.unlink()
+        _sync(folder)  # else an old log could come back with the power, and be replayed
+        _mark(aside / _MOVING)
+    for file in sorted(aside.iterdir()):
+        if file.name not in (_COMPLETE, _MOVING):
+            file.replace(folder / file.name)
+    _sync(folder)
+    (folder / _WANTED).unlink(missing_ok=True)
+    (aside / _COMPLETE).unlink()
+    shutil.rmtree(aside)
+    _sync(folder)
+
+
+def _mark(file: Path) -> None:
+    file.touch()
+    _sync(file.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
