@@ -64,14 +64,15 @@ class AntiEntropy:
     async def _read(
         self, epoch: Epoch, peer: Identity, query: TreeQuery
     ) -> TreeReply | EpochMismatch | Refusal:
-        groups = self._digests.tree(epoch, peer).groups
+        tree = self._digests.tree(epoch, peer)
+        groups = tree.groups
         if any(number >= len(groups) for number in query.groups):
             return Refusal(RefusalCode.NOT_READY, f"{self._me.name} and {peer.name} share no such group")
         try:
             if query.groups:
                 digests = await self._digests.of_pieces(epoch, [groups[number] for number in query.groups])
             else:
-                digests = await self._digests.of_groups(epoch, groups)
+                digests = await self._digests.of_groups(epoch, tree)
         except EpochPassed:
             return self._epochs.mismatch(query.epoch) or Refusal(RefusalCode.NOT_READY, "the epoch passed")
         await self._digests.durable()

@@ -116,7 +116,7 @@ class Comparison:
         groups = self._tree.groups
         theirs = await self._ask((), len(groups))
         self.under_way = True
-        mine = await self._digests.of_groups(self._epoch, groups)
+        mine = await self._digests.of_groups(self._epoch, self._tree)
         self._compared = self._tree.pieces
         pairs = enumerate(zip(mine, theirs, strict=True))
         found = await self._look_twice([number for number, pair in pairs if None in pair or len({*pair}) > 1])

@@ -39,33 +39,33 @@ class Digests:
             tree = self._trees[peer] = tree_between(epoch.rings[0], self._me, peer)
         return tree
 
-    async def of_groups(self, epoch: Epoch, groups: Sequence[Sequence[Span]]) -> list[Digest]:
-        """One digest for each group. Raises EpochPassed."""
-        return [_combined(await self._of_pieces(epoch, group)) for group in groups]
+    async def of_groups(self, epoch: Epoch, tree: HashTree) -> list[Digest]:
+        """One digest for each group of the tree. Raises EpochPassed."""
+        return [_combined(await self._of_spans(epoch, stretches)) for stretches in tree.stretches]
 
     async def of_pieces(self, epoch: Epoch, groups: Sequence[Sequence[Span]]) -> list[Digest]:
         """One digest for each piece of the groups, in order. Raises EpochPassed."""
-        return [digest for group in groups for digest in await self._of_pieces(epoch, group)]
+        return [digest for group in groups for digest in await self._of_spans(epoch, group)]
 
     async def durable(self) -> None:
         """Return once an fsync covers what the digests taken so far vouch for."""
         await self._engine.durable()
 
-    async def _of_pieces(self, epoch: Epoch, pieces: Sequence[Span]) -> list[Digest]:
+    async def _of_spans(self, epoch: Epoch, spans: Sequence[Span]) -> list[Digest]:
         await asyncio.sleep(0)
         await self._epochs.held(epoch.stamp)
         try:
-            return [*self._engine.digests(pieces)]
+            return [*self._engine.digests(spans)]
         except Quarantined:
-            return [self._of_piece(piece) for piece in pieces]
+            return [self._of_span(span) for span in spans]
 
-    def _of_piece(self, piece: Span) -> Digest:
+    def _of_span(self, span: Span) -> Digest:
         try:
-            return self._engine.digests([piece])[0]
+            return self._engine.digests([span])[0]
         except Quarantined:
             return None
 
 
-def _combined(pieces: Sequence[Digest]) -> Digest:
-    known = [digest for digest in pieces if digest is not None]
-    return reduce(xor, known, 0) if len(known) == len(pieces) else None
+def _combined(digests: Sequence[Digest]) -> Digest:
+    known = [digest for digest in digests if digest is not None]
+    return reduce(xor, known, 0) if len(known) == len(digests) else None

@@ -12,22 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from ...identity import Identity
 from ...ring.hashing import TOKEN_SPACE
 from ...ring.ring import Ring
-from ...ring.span import Span
+from ...ring.span import Span, merge_adjacent
 from ..storage.encoding import intervals
 from ..storage.segments import SEGMENT_WIDTH
 
 FANOUT = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class HashTree:
     """Two levels below the root: groups, and the pieces of each."""
 
     groups: tuple[tuple[Span, ...], ...]
+
+    @cached_property
+    def stretches(self) -> tuple[tuple[Span, ...], ...]:
+        """The groups in as few spans as possible: what their digests are read by."""
+        return tuple(merge_adjacent(group) for group in self.groups)
 
     @property
     def pieces(self) -> int:

@@ -74,3 +74,13 @@ def test_peers_are_exactly_those_with_a_tree_that_is_not_empty(spec: RingSpec) -
     me, *others = sorted(spec.owners)
     sharing = {other for other in others if tree_between(found, me, other).groups}
     assert peers_of(found, me) == sharing
+
+
+@given(rings())
+@settings(deadline=None, max_examples=30)
+def test_a_group_in_few_spans_holds_the_tokens_of_its_pieces(spec: RingSpec) -> None:
+    owners = sorted(spec.owners)
+    tree = tree_between(Ring(spec), owners[0], owners[-1])
+    for pieces, stretches in zip(tree.groups, tree.stretches, strict=True):
+        assert sum(span.width for span in stretches) == sum(piece.width for piece in pieces)
+        assert all(any(span.contains(piece.upto) for span in stretches) for piece in pieces)
