@@ -94,7 +94,8 @@ async def test_a_read_that_cannot_write_back_does_not_answer() -> None:
         await write_to_n1_alone(cluster)
         cluster.network.lose(merges())
         with pytest.raises(OperationTimeout):
-            await cluster.get("n1", KEY, timeout_s=1.0)
+            # Long enough for the question to go out behind the write that was lost.
+            await cluster.get("n1", KEY, timeout_s=10.0)
 
 
 @in_virtual_time

@@ -1,0 +1,38 @@
+"""The table of mutations fits the product; whether each is caught is what ``tox -e mutants`` runs."""
+
+from __future__ import annotations
+
+import ast
+
+import pytest
+
+from .mutation import ROOT, Mutation
+from .page import page
+from .table import TABLE
+
+
+@pytest.mark.parametrize("mutation", TABLE, ids=lambda mutation: mutation.says)
+def test_every_mutation_applies_exactly_once_and_is_python(mutation: Mutation) -> None:
+    before = (ROOT / mutation.file).read_text()
+    after = mutation.apply()
+    assert ast.dump(ast.parse(after)) != ast.dump(ast.parse(before))
+
+
+@pytest.mark.parametrize("mutation", TABLE, ids=lambda mutation: mutation.says)
+def test_every_catcher_is_there(mutation: Mutation) -> None:
+    assert mutation.catchers
+    for catcher in mutation.catchers:
+        file, _, test = catcher.partition("::")
+        assert f"def {test.partition('[')[0]}" in (ROOT / file).read_text(), catcher
+
+
+def test_every_rule_is_broken() -> None:
+    assert {mutation.rule for mutation in TABLE} >= set(range(1, 18))
+
+
+def test_no_two_mutations_are_called_the_same() -> None:
+    assert len({mutation.says for mutation in TABLE}) == len(TABLE)
+
+
+def test_the_page_shows_the_table() -> None:
+    assert (ROOT / "docs" / "mutants.md").read_text() == page(TABLE)
