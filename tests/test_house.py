@@ -147,7 +147,7 @@ def test_importing_covey_brings_no_other_top_level_names() -> None:
 
 
 @pytest.mark.parametrize(
-    "environment", ["tests", "lint", "types", "imports", "proto", "cluster", "check", "model"]
+    "environment", ["tests", "lint", "types", "imports", "proto", "cluster", "check", "model", "mutants"]
 )
 def test_every_check_can_be_run_alone(environment: str) -> None:
     assert f"[testenv:{environment}]" in (ROOT / "tox.ini").read_text()

@@ -46,7 +46,7 @@ REPLICAS = (
         "node/storage/store_engine.py",
         "if held == Entry(version, None) and stored not in purged:",
         "if held is not None and held.tombstone and stored not in purged:",
-        "tests/node/storage/test_engine_model.py",
+        "tests/node/storage/test_engine.py::TestTombstones::test_a_purge_takes_exactly_the_tombstone_that_was_named",
     ),
     mutation(
         "a purge deletes the value that replaced the tombstone",
@@ -54,7 +54,7 @@ REPLICAS = (
         "node/storage/store_engine.py",
         "if held == Entry(version, None) and stored not in purged:",
         "if held is not None and stored not in purged:",
-        "tests/node/storage/test_engine_model.py",
+        "tests/node/storage/test_engine.py::TestTombstones::test_a_purge_takes_exactly_the_tombstone_that_was_named",
     ),
     mutation(
         "a replica has a watermark of its own beside the floor",
@@ -143,7 +143,7 @@ REPLICAS = (
         "node/storage/store_engine.py",
         "                self._note(changes, stored, held, None)\n",
         "",
-        "tests/node/storage/test_engine_model.py",
+        "tests/node/storage/test_engine.py::TestTombstones::test_after_a_purge_the_digest_is_that_of_what_is_left",
     ),
     mutation(
         "digests are not updated by a drop",

@@ -23,7 +23,7 @@ def test_every_catcher_is_there(mutation: Mutation) -> None:
     assert mutation.catchers
     for catcher in mutation.catchers:
         file, _, test = catcher.partition("::")
-        assert f"def {test.partition('[')[0]}" in (ROOT / file).read_text(), catcher
+        assert f"def {test.rpartition('::')[2].partition('[')[0]}" in (ROOT / file).read_text(), catcher
 
 
 def test_every_rule_is_broken() -> None:

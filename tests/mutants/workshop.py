@@ -18,8 +18,8 @@ from .mutation import ROOT, Mutation
 FOLDERS = ("client", "membership", "node", "proto", "ring", "tests")
 LONGEST_TEST_S = 60
 LONGEST_RUN_S = 300.0
-PASSED, FAILED = 0, 1
-"""What pytest and the simulator exit with; anything else means that they could not run."""
+PASSED, FAILED, TOO_LONG = 0, 1, -1
+"""What pytest and the simulator exit with; anything else says nothing about the mutation."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +71,16 @@ def run_seed(package: Path, seed: int) -> Outcome:
 def _run(package: Path, module: Sequence[str]) -> Outcome:
     environment = {**os.environ, "PYTHONPATH": str(package.parent), "PYTHONDONTWRITEBYTECODE": "1"}
     began_s = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-m", *module],
-        cwd=package,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LONGEST_RUN_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *module],
+            cwd=package,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_RUN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(TOO_LONG, LONGEST_RUN_S, f"{' '.join(module)} did not end")
     return Outcome(done.returncode, time.monotonic() - began_s, done.stdout + done.stderr)

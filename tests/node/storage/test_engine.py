@@ -119,6 +119,19 @@ class TestTombstones:
         filled(engine, KEYS, None)
         assert scanned(engine, WHOLE_RING) == KEYS
 
+    def test_a_purge_takes_exactly_the_tombstone_that_was_named(self, engine: Engine) -> None:
+        filled(engine, KEYS[:2], None)
+        engine.merge([(KEYS[2], entry(2, None)), (KEYS[3], entry(2))])
+        assert engine.purge([(key, version(1)) for key in (KEYS[0], *KEYS[2:5])]) == 1
+        assert [engine.get(key) for key in KEYS[:4]] == [None, entry(1, None), entry(2, None), entry(2)]
+
+    def test_after_a_purge_the_digest_is_that_of_what_is_left(self, engine: Engine) -> None:
+        before = engine.digests([WHOLE_RING])
+        filled(engine, KEYS, None)
+        assert engine.digests([WHOLE_RING]) != before
+        engine.purge([(key, version(1)) for key in KEYS])
+        assert engine.digests([WHOLE_RING]) == before
+
     def test_an_empty_value_is_none(self, engine: Engine) -> None:
         engine.merge([(b"k", entry(1, b""))])
         held = engine.get(b"k")
