@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from covey.node.errors import StorageFailed
+from covey.node.errors import Quarantined, StorageFailed
 from covey.node.quorum.version import Version
 from covey.node.storage.engine import Chunk, Cursor, Engine, Entry, Usage
+from covey.node.storage.segments import segment_of
 from covey.node.storage.store_engine import StoreEngine
 from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.span import WHOLE_RING, Span
@@ -224,6 +225,12 @@ class TestDrop:
         assert scanned(engine, WHOLE_RING) == KEYS[2:4] + KEYS[8:31]
         assert engine.get(KEYS[5]) is None
 
+    def test_the_digest_is_that_of_what_is_left(self, engine: Engine) -> None:
+        before = engine.digests([WHOLE_RING])
+        filled(engine)
+        engine.drop([WHOLE_RING])
+        assert engine.digests([WHOLE_RING]) == before
+
     def test_it_counts_what_is_left(self, engine: Engine) -> None:
         filled(engine)
         engine.drop([Span(TOKENS[3], TOKENS[7])])
@@ -261,6 +268,23 @@ class TestDrop:
         engine.drop([], {"epoch": b"7"})
         assert engine.get_meta("epoch") == b"7"
         assert engine.usage().keys == len(KEYS)
+
+
+class TestQuarantine:
+    def test_nothing_of_it_is_read_or_merged(self, engine: Engine) -> None:
+        filled(engine)
+        engine.quarantine([segment_of(TOKENS[3])], "a test")
+        with pytest.raises(Quarantined):
+            engine.get(KEYS[3])
+        with pytest.raises(Quarantined):
+            engine.merge([(KEYS[3], entry(2))])
+        assert engine.get(KEYS[4]) == entry(1)
+
+    def test_a_scan_that_comes_to_it_ends_there_by_an_error(self, engine: Engine) -> None:
+        filled(engine)
+        engine.quarantine([segment_of(TOKENS[3])], "a test")
+        with pytest.raises(Quarantined):
+            scanned(engine, WHOLE_RING)
 
 
 class TestNamedValues:
