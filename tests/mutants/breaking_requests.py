@@ -99,21 +99,21 @@ REQUESTS = (
     mutation(
         "a version need not exceed the floor",
         11,
-        "node/quorum/coordinator.py",
-        "timestamp = self._clock.draw(above=max(floor, operation.seen_timestamp))",
-        "timestamp = self._clock.draw(above=operation.seen_timestamp)",
+        "node/quorum/version_source.py",
+        "above = max(record.floor if record is not None else 0, seen_timestamp)",
+        "above = seen_timestamp",
         f"{SIMULATION}14_versions.py::test_a_write_is_above_the_floor",
     ),
     Mutation(
         "a version need not exceed what its client has seen",
         14,
-        "node/quorum/coordinator.py",
+        "node/quorum/version_source.py",
         (
             (
-                "timestamp = self._clock.draw(above=max(floor, operation.seen_timestamp))",
-                "timestamp = self._clock.draw(above=floor)",
+                "above = max(record.floor if record is not None else 0, seen_timestamp)",
+                "above = record.floor if record is not None else 0",
             ),
-            ("self._clock.observe(operation.seen_timestamp)", "pass"),
+            ("self._clock.observe(seen_timestamp)", "pass"),
         ),
         (f"{SIMULATION}14_versions.py::test_a_write_is_above_what_its_client_has_seen",),
     ),
@@ -137,9 +137,9 @@ REQUESTS = (
     mutation(
         "a coordinator forgets the versions that it has read",
         14,
-        "node/quorum/coordinator.py",
-        "            self._clock.observe(version.timestamp)",
-        "            pass",
+        "node/quorum/version_source.py",
+        "whoever reads it is told it all the same\n            self._clock.observe(version.timestamp)",
+        "whoever reads it is told it all the same\n            pass",
         f"{SIMULATION}14_versions.py::test_a_coordinator_writes_above_what_it_has_read",
     ),
     mutation(
