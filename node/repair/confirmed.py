@@ -12,7 +12,7 @@ and found anew after a restart. What is done with it is bounded by rule 12:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ...ring.hashing import token_of
@@ -33,6 +33,8 @@ class Proof(NamedTuple):
 class Confirmed:
     def __init__(self) -> None:
         self._proofs: dict[bytes, Proof] = {}
+        self._highest: dict[int, int] = {}
+        """By the epoch of the confirmation, the highest timestamp; of epochs of which something still waits."""
 
     def __len__(self) -> int:
         return len(self._proofs)
@@ -53,6 +55,7 @@ class Confirmed:
     def add(self, tombstones: Iterable[Tombstone], epoch: int) -> None:
         for key, version in tombstones:
             self._proofs[key] = Proof(version, epoch)
+            self._highest[epoch] = max(version.timestamp, self._highest.get(epoch, 0))
 
     def forget(self, tombstones: Iterable[Tombstone]) -> None:
         """These are purged, or given up."""
@@ -60,22 +63,29 @@ class Confirmed:
             if (proof := self._proofs.get(key)) is not None and proof.version == version:
                 del self._proofs[key]
 
-    def purgeable(self, epoch: int, floor: int) -> dict[int, list[Tombstone]]:
-        """What may be purged under the epoch of this number and floor, by the epoch it was confirmed under."""
-        found: dict[int, list[Tombstone]] = {}
-        for key, (version, confirmed_epoch) in self._proofs.items():
-            if is_purgeable(version, confirmed_epoch, epoch, floor):
-                found.setdefault(confirmed_epoch, []).append((key, version))
-        return found
+    def purgeable(self, epoch: int, floor: int, most: int) -> Iterator[dict[int, list[Tombstone]]]:
+        """What may be purged under the epoch of this number and floor, by the epoch it was confirmed under.
+
+        It comes in parts of at most ``most``, some of them empty, so that no step takes long; between them, what
+        is purged may be forgotten.
+        """
+        keys = list(self._proofs)
+        for begin in range(0, len(keys), most):
+            found: dict[int, list[Tombstone]] = {}
+            for key in keys[begin : begin + most]:
+                version, confirmed_epoch = self._proofs[key]
+                if is_purgeable(version, confirmed_epoch, epoch, floor):
+                    found.setdefault(confirmed_epoch, []).append((key, version))
+            yield found
 
     def floor_wanted(self, epoch: int, floor: int) -> int:
         """The floor that would make all of it purgeable by the next epoch; 0 when nothing waits for one."""
-        waiting = [
-            proof.version.timestamp
-            for proof in self._proofs.values()
-            if not is_purgeable(proof.version, proof.epoch, epoch, floor)
-        ]
-        return max(floor + 1, *waiting) if waiting else 0
+        self._highest = {
+            confirmed_epoch: highest
+            for confirmed_epoch, highest in self._highest.items()
+            if confirmed_epoch >= epoch or highest > floor
+        }
+        return max(floor + 1, *self._highest.values()) if self._highest else 0
 
 
 def is_purgeable(version: Version, confirmed_epoch: int, epoch: int, floor: int) -> bool:

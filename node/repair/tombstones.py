@@ -187,13 +187,11 @@ class TombstoneCollection:
 
     async def _purge_all(self, epoch: Epoch) -> None:
         purged = 0
-        purgeable = self._confirmed.purgeable(epoch.number, epoch.record.floor)
-        for confirmed_epoch, tombstones in purgeable.items():
-            for begin in range(0, len(tombstones), BATCH):
-                lists = by_replicas(epoch.rings, tombstones[begin : begin + BATCH])
-                for replicas, batch in lists.items():
+        for part in self._confirmed.purgeable(epoch.number, epoch.record.floor, BATCH):
+            for confirmed_epoch, tombstones in part.items():
+                for replicas, batch in by_replicas(epoch.rings, tombstones).items():
                     purged += await self._purge(epoch, confirmed_epoch, replicas, batch)
-                await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(PAUSE_S if part else 0)
         if purged:
             self._log.emit(Event.TOMBSTONES_PURGED, epoch=epoch.number, keys=purged)
 

@@ -19,25 +19,51 @@ def confirmed(*what: Tombstone, epoch: int = 5) -> Confirmed:
     return known
 
 
+def purgeable(known: Confirmed, epoch: int, floor: int, most: int = 100) -> dict[int, list[Tombstone]]:
+    found: dict[int, list[Tombstone]] = {}
+    for part in known.purgeable(epoch, floor, most):
+        for confirmed_epoch, batch in part.items():
+            found.setdefault(confirmed_epoch, []).extend(batch)
+    return found
+
+
 @pytest.mark.parametrize(
     ("epoch", "floor", "may"),
     [(6, 20, True), (9, 99, True), (6, 19, False), (5, 20, False), (4, 20, False)],
 )
 def test_it_takes_a_later_epoch_and_a_floor_at_or_above_it(epoch: int, floor: int, may: bool) -> None:
     assert is_purgeable(version(20), 5, epoch, floor) is may
-    assert confirmed(B).purgeable(epoch, floor) == ({5: [B]} if may else {})
+    assert purgeable(confirmed(B), epoch, floor) == ({5: [B]} if may else {})
 
 
 def test_what_is_purgeable_comes_by_the_epoch_of_its_confirmation() -> None:
     known = confirmed(A)
     known.add([B, C], 6)
-    assert known.purgeable(7, 20) == {5: [A], 6: [B]}
+    assert purgeable(known, 7, 20) == {5: [A], 6: [B]}
+
+
+def test_it_comes_in_parts_between_which_what_was_purged_is_forgotten() -> None:
+    known = confirmed(A, B, C)
+    for part in known.purgeable(6, 99, 2):
+        for batch in part.values():
+            assert len(batch) <= 2
+            known.forget(batch)
+    assert len(known) == 0
+    assert known.floor_wanted(6, 99) == 0
 
 
 def test_the_floor_wanted_is_that_of_the_highest_that_waits() -> None:
     assert Confirmed().floor_wanted(5, 0) == 0
     assert confirmed(A, C, B).floor_wanted(5, 0) == 30
     assert confirmed(A, B).floor_wanted(6, 15) == 20
+
+
+def test_what_waits_under_a_later_confirmation_wants_its_floor_too() -> None:
+    known = confirmed(C)
+    known.add([A], 6)
+    assert known.floor_wanted(6, 5) == 30
+    assert known.floor_wanted(6, 30) == 31, "it was confirmed in this very epoch"
+    assert known.floor_wanted(7, 30) == 0
 
 
 def test_what_the_floor_has_passed_already_wants_an_epoch_all_the_same() -> None:
@@ -57,7 +83,7 @@ def test_a_newer_tombstone_of_a_key_takes_the_older_ones_place() -> None:
     newer = (b"a", version(11))
     known.add([newer], 6)
     known.forget([A])
-    assert known.purgeable(9, 99) == {6: [newer]}
+    assert purgeable(known, 9, 99) == {6: [newer]}
     known.forget([newer])
     assert len(known) == 0
 
