@@ -28,7 +28,7 @@ from .summary import (
 
 _QUARANTINE = b"\xffquarantine"
 _LATEST = b"\xfflatest"
-"""Written with the first summary, so where it is missing there are no entries, or there is no ledger yet."""
+"""Written with the first of anything, so where it is missing there are no entries, or there is no ledger yet."""
 _FORMER_PREFIX = b"\xffusage"
 """Of the counts that format 1 had; nothing else can tell a folder of it from a new one."""
 _TIMESTAMP = struct.Struct(">Q")
@@ -72,7 +72,7 @@ class Ledger:
         """The rows that keep what changes."""
         for number, summary in changes.summaries.items():
             yield encode_summary(number, summary)
-        if changes.latest > self.latest_timestamp or (changes.summaries and not self._begun):
+        if changes.latest > self.latest_timestamp or (not self._begun and _says_something(changes)):
             yield _LATEST, pack_named(_LATEST, _TIMESTAMP.pack(changes.latest))
         if changes.damaged or changes.lifted:
             encoded = self.quarantine.encode(changes.damaged, changes.lifted)
@@ -80,7 +80,7 @@ class Ledger:
 
     def apply(self, changes: Changes) -> None:
         """Note what has been stored."""
-        self._begun = self._begun or bool(changes.summaries)
+        self._begun = self._begun or _says_something(changes)
         self.summaries.apply(changes.summaries)
         self.latest_timestamp = max(self.latest_timestamp, changes.latest)
         self.quarantine.lift(changes.lifted)
@@ -103,6 +103,10 @@ class Ledger:
             except Corruption as corruption:
                 changes.damaged[number] = str(corruption)
         return changes
+
+
+def _says_something(changes: Changes) -> bool:
+    return bool(changes.summaries or changes.damaged)
 
 
 def recount(store: Store, number: int) -> tuple[Summary, int]:

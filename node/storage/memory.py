@@ -189,7 +189,7 @@ class MemoryStore:
 
 def _put(rows: SortedDict[bytes, bytes], key: bytes, value: bytes | None) -> bytes | None:
     """Set or (None) delete; returns what was there."""
-    replaced: bytes | None = rows.pop(key, None)
+    replaced: bytes | None = rows.pop(key, None) if value is None else rows.get(key)
     if value is not None:
         rows[key] = value
     return replaced

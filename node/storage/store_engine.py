@@ -37,7 +37,7 @@ from .scan import gather, gather_tombstones
 from .segments import segment_of
 from .space import FreeSpace
 from .store import Batch, Store
-from .summary import summary_of
+from .summary import exchange
 from .unsynced import Unsynced
 from .verification import verify
 
@@ -245,7 +245,7 @@ class StoreEngine:
         """Note what it does to the ledger when one entry takes the place of another."""
         number = segment_of(token_in(stored))
         summary = changes.summaries.get(number, self._ledger.summaries[number])
-        changes.summaries[number] = summary.plus(summary_of(stored, after)).minus(summary_of(stored, before))
+        changes.summaries[number] = exchange(summary, stored, before, after)
         if after is not None and after.version.timestamp > changes.latest:
             changes.latest = after.version.timestamp
 

@@ -58,16 +58,20 @@ class Summary(NamedTuple):
 NOTHING = Summary()
 
 
-def summary_of(stored: bytes, entry: Entry | None) -> Summary:
-    """What one entry adds."""
-    if entry is None:
-        return NOTHING
-    version, value = entry
-    digest = digest_of(stored, version, value is None)
-    key_bytes = len(stored) - TOKEN_BYTES
-    return (
-        Summary(0, key_bytes, 1, digest) if value is None else Summary(1, key_bytes + len(value), 0, digest)
-    )
+def exchange(summary: Summary, stored: bytes, before: Entry | None, after: Entry | None) -> Summary:
+    """The summary once ``after`` stands in the place of ``before``; None for no entry."""
+    keys, size_bytes, tombstones, digest = summary
+    for entry, sign in ((before, -1), (after, 1)):
+        if entry is None:
+            continue
+        version, value = entry
+        digest ^= digest_of(stored, version, value is None)
+        size_bytes += sign * (len(stored) - TOKEN_BYTES + len(value or b""))
+        if value is None:
+            tombstones += sign
+        else:
+            keys += sign
+    return Summary(keys, size_bytes, tombstones, digest)
 
 
 def summary_of_packed(stored: bytes, packed: bytes) -> Summary:

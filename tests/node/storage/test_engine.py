@@ -10,7 +10,8 @@ import pytest
 from covey.node.errors import Quarantined, StorageFailed
 from covey.node.quorum.version import Version
 from covey.node.storage.engine import Chunk, Cursor, Engine, Entry, Usage
-from covey.node.storage.segments import segment_of
+from covey.node.storage.memory import MemoryEngine
+from covey.node.storage.segments import segment_of, segment_span
 from covey.node.storage.store_engine import StoreEngine
 from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.span import WHOLE_RING, Span
@@ -270,6 +271,72 @@ class TestDrop:
         assert engine.usage().keys == len(KEYS)
 
 
+class TestDigests:
+    def test_replicas_with_the_same_versions_have_the_same_in_whatever_order_they_came(
+        self, engine: Engine
+    ) -> None:
+        other = MemoryEngine()
+        filled(engine)
+        other.merge([(key, entry(0, b"overwritten")) for key in reversed(KEYS)])
+        filled(other, KEYS[::-1])
+        spans = [WHOLE_RING, Span(TOKENS[3], TOKENS[7]), Span(TOKENS[30], TOKENS[2]), Span(1, 2)]
+        assert engine.digests(spans) == other.digests(spans)
+        assert engine.digests(spans)[-1] == 0
+
+    @pytest.mark.parametrize("differing", [entry(2), entry(2, None)])
+    def test_a_difference_shows_in_the_ranges_that_it_lies_in_and_no_others(
+        self, engine: Engine, differing: Entry
+    ) -> None:
+        filled(engine)
+        spans = [WHOLE_RING, Span(TOKENS[4], TOKENS[5]), Span(TOKENS[5], TOKENS[4])]
+        before = engine.digests(spans)
+        engine.merge([(KEYS[5], differing)])
+        changed = [one != other for one, other in zip(before, engine.digests(spans), strict=True)]
+        assert changed == [True, True, False]
+
+    def test_disjoint_ranges_add_up(self, engine: Engine) -> None:
+        filled(engine)
+        whole, one, other = engine.digests(
+            [WHOLE_RING, Span(TOKENS[4], TOKENS[9]), Span(TOKENS[9], TOKENS[4])]
+        )
+        assert whole == one ^ other
+
+
+class TestTombstonesOfARange:
+    def test_they_come_page_by_page_up_to_a_timestamp(self, engine: Engine) -> None:
+        engine.merge([(key, entry(at, None if at % 2 else b"v")) for at, key in enumerate(KEYS)])
+        first = engine.tombstones(WHOLE_RING, None, 9, 3)
+        assert [key for key, _ in first.entries] == [KEYS[1], KEYS[3], KEYS[5]]
+        rest = engine.tombstones(WHOLE_RING, first.next, 9, 30)
+        assert rest.entries == ((KEYS[7], version(7)), (KEYS[9], version(9)))
+        assert rest.next is None
+
+    def test_a_purge_takes_exactly_the_tombstones_given(self, engine: Engine) -> None:
+        engine.merge([(b"a", entry(1, None)), (b"b", entry(2, None)), (b"c", entry(1))])
+        assert (
+            engine.purge([(b"a", version(1)), (b"b", version(1)), (b"c", version(1)), (b"d", version(1))])
+            == 1
+        )
+        assert [engine.get(key) for key in (b"a", b"b", b"c")] == [None, entry(2, None), entry(1)]
+        assert engine.usage() == Usage(1, len(b"b" + b"c" + b"value"))
+
+    def test_a_purged_tombstone_is_not_durably_gone_before_a_flush(self, engine: Engine) -> None:
+        engine.merge([(b"a", entry(1, None))])
+        engine.purge([(b"a", version(1))])
+        assert not engine.is_durable(b"a")
+
+
+class TestLatestTimestamp:
+    async def test_it_outlasts_what_had_it_and_restarts(self, open_engine: OpenEngine) -> None:
+        engine = open_engine()
+        engine.merge([(b"a", entry(7)), (b"b", entry(3))])
+        engine.drop([WHOLE_RING])
+        engine.merge([(b"a", entry(5))])
+        assert engine.latest_timestamp() == 7
+        await engine.close()
+        assert open_engine().latest_timestamp() == 7
+
+
 class TestQuarantine:
     def test_nothing_of_it_is_read_or_merged(self, engine: Engine) -> None:
         filled(engine)
@@ -285,6 +352,63 @@ class TestQuarantine:
         engine.quarantine([segment_of(TOKENS[3])], "a test")
         with pytest.raises(Quarantined):
             scanned(engine, WHOLE_RING)
+
+    def test_nothing_of_it_is_read_written_compared_or_purged(self, engine: Engine) -> None:
+        filled(engine)
+        key, span = KEYS[5], segment_span(segment_of(TOKENS[5]))
+        engine.quarantine([segment_of(TOKENS[5])], "a test")
+        for touching in (
+            lambda: engine.get(key),
+            lambda: engine.merge([(KEYS[9], entry(2)), (key, entry(2))]),
+            lambda: engine.scan(span, None, 10, 1000),
+            lambda: engine.digests([span]),
+            lambda: engine.digests([Span(span.after - 1, span.after + 1)]),
+            lambda: engine.tombstones(WHOLE_RING, None, 9, 9),
+            lambda: engine.purge([(key, version(1))]),
+        ):
+            with pytest.raises(Quarantined, match="a test"):
+                touching()
+        assert engine.get(KEYS[9]) == entry(1)
+        assert engine.digests([Span(span.upto, span.after)]) != [0]
+
+    def test_a_scan_brings_what_lies_before_it_first(self, engine: Engine) -> None:
+        filled(engine)
+        engine.quarantine([segment_of(TOKENS[5])], "a test")
+        chunk = engine.scan(WHOLE_RING, None, 1000, 1 << 20)
+        assert keys_of(chunk) == KEYS[:5]
+        with pytest.raises(Quarantined):
+            engine.scan(WHOLE_RING, chunk.next, 1000, 1 << 20)
+        assert scanned(engine, Span(segment_span(segment_of(TOKENS[5])).upto, TOKENS[39])) == KEYS[6:]
+
+    def test_replacing_or_dropping_all_of_it_ends_it_and_a_part_does_not(self, engine: Engine) -> None:
+        filled(engine)
+        number = segment_of(TOKENS[5])
+        span = segment_span(number)
+        engine.quarantine([number], "a test")
+        engine.drop([Span(span.after, TOKENS[5])])
+        engine.replace([Span(TOKENS[5] - 1, TOKENS[5])], [(KEYS[5], entry(3))])
+        assert engine.quarantined() == (number,)
+        engine.replace([span], [(KEYS[5], entry(4)), (KEYS[5], entry(3))])
+        assert engine.quarantined() == ()
+        assert engine.get(KEYS[5]) == entry(4)
+        engine.quarantine([number], "a test")
+        engine.drop([WHOLE_RING])
+        assert engine.quarantined() == ()
+        assert engine.usage() == Usage(0, 0)
+
+    async def test_it_outlasts_a_restart_and_is_told_once(self, open_engine: OpenEngine) -> None:
+        engine = open_engine()
+        told: list[tuple[int, ...]] = []
+        engine.watch_quarantine(lambda numbers, reason: told.append(numbers))
+        engine.quarantine([7, 9], "a test")
+        engine.quarantine([9], "again")
+        assert [number for numbers in told for number in numbers] == [7, 9]
+        await engine.close()
+        assert open_engine().quarantined() == (7, 9)
+
+    def test_an_entry_outside_what_is_replaced_is_a_mistake(self, engine: Engine) -> None:
+        with pytest.raises(ValueError, match="lies in none of the ranges"):
+            engine.replace([Span(TOKENS[4], TOKENS[5])], [(KEYS[6], entry(1))])
 
 
 class TestNamedValues:

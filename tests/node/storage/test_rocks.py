@@ -389,6 +389,29 @@ except StorageFailed:
 
 
 class TestOpening:
+    async def test_a_database_of_format_1_gets_its_ledger_from_what_is_there(self, tmp_path: Path) -> None:
+        """It has counts under another name, and neither summaries nor a latest timestamp."""
+        engine = filled(tmp_path / "e", 100)
+        engine.merge([(b"deleted", Entry(Version(9, 1, 1), None))])
+        expected = engine.usage(), engine.digests([WHOLE_RING]), engine.latest_timestamp()
+        engine.put_rows([(name, None) for name, _ in engine.rows(b"\xff")])
+        engine.put_rows([(b"\xffusage\0\1", b"a count of format 1")])
+        await engine.close()
+        engine = RocksEngine.open(tmp_path / "e")
+        assert (engine.usage(), engine.digests([WHOLE_RING]), engine.latest_timestamp()) == expected
+        assert engine.get_row(b"\xffusage\0\1") is None
+        assert len(engine.tombstones(WHOLE_RING, None, 9, 10).entries) == 1
+        await engine.close()
+
+    async def test_a_damaged_summary_puts_its_segment_in_quarantine(self, tmp_path: Path) -> None:
+        engine = filled(tmp_path / "e", 20)
+        name, packed = next(iter(engine.rows(b"\xffsegment")))
+        engine.put_rows([(name, packed[:-1] + b"?")])
+        await engine.close()
+        engine = RocksEngine.open(tmp_path / "e")
+        assert engine.quarantined() == (int.from_bytes(name[-2:], "big"),)
+        await engine.close()
+
     async def test_a_database_in_use_is_refused(self, tmp_path: Path) -> None:
         engine = RocksEngine.open(tmp_path / "e")
         with pytest.raises(StorageFailed, match="cannot open"):

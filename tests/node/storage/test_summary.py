@@ -18,8 +18,8 @@ from covey.node.storage.summary import (
     Summary,
     decode_summary,
     encode_summary,
+    exchange,
     summarized_in,
-    summary_of,
     summary_of_packed,
 )
 from covey.ring.hashing import TOKEN_SPACE
@@ -64,6 +64,10 @@ def test_other_bytes_are_no_summary() -> None:
     assert summarized_in(b"\xffsegment") is None
 
 
+def summary_of(stored: bytes, entry: Entry) -> Summary:
+    return exchange(NOTHING, stored, None, entry)
+
+
 @given(st.binary(max_size=9), entries)
 def test_an_entry_adds_the_same_read_or_packed(key: bytes, entry: Entry) -> None:
     stored = stored_key(key)
@@ -80,6 +84,16 @@ def test_the_order_of_entries_does_not_matter_and_taking_away_undoes(held: list[
     for one in added:
         forth = forth.minus(one)
     assert forth == NOTHING
+
+
+@given(st.binary(max_size=9), entries, entries)
+def test_an_entry_in_the_place_of_another_adds_itself_and_takes_the_other_away(
+    key: bytes, before: Entry, after: Entry
+) -> None:
+    stored = stored_key(key)
+    held = summary_of(stored, before)
+    assert exchange(held, stored, before, after) == summary_of(stored, after)
+    assert exchange(held, stored, before, None) == NOTHING
 
 
 def test_a_digest_tells_key_version_and_tombstone_apart() -> None:
