@@ -1,0 +1,53 @@
+"""Clients at work while a scenario goes on, and the judgement of all they were told."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.support.checking import check
+from tests.support.history import History, Kind
+
+from .clients import Client, Habits
+from .cluster import SimulatedCluster
+
+KEYS = tuple(f"k{number}" for number in range(8))
+CLIENTS = 2
+
+
+@asynccontextmanager
+async def at_work(cluster: SimulatedCluster) -> AsyncIterator[History]:
+    """Once the scenario is over and all is in its place, everything is read through every node, and all is judged."""
+    history = History()
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+
+    def client(name: str) -> Client:
+        return Client(name, cluster, history, Habits(KEYS), random.Random(f"{cluster.seed} {name}"))
+
+    async def work(one: Client) -> None:
+        while not over.is_set():
+            await one.run(loop.time() + 1.0)
+
+    working = [asyncio.ensure_future(work(client(f"c{number}"))) for number in range(CLIENTS)]
+    try:
+        yield history
+    finally:
+        over.set()
+        await asyncio.gather(*working)
+    await cluster.synced(timeout_s=240.0)
+    reader = client("last")
+    for name in list(cluster.nodes):
+        for key in KEYS:
+            await reader.operate(reader.begun(Kind.GET, key), via=name)
+    violations = check(history, converged=False)
+    story = "\n".join(str(violation) for violation in violations)
+    assert not violations, f"seed {cluster.seed}\n{story}\n{cluster.story()}"
+
+
+def outcomes(history: History) -> Counter[str]:
+    """How often what ended how, such as "put done"."""
+    return Counter(f"{operation.kind} {operation.outcome}" for operation in history.operations)
