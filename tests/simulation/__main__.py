@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from .campaign import campaign
-from .faults import Fault, Schedule
+from .faults import Fault, Schedule, What
 from .report import report
 from .shrinking import shrunk
-from .trial import AVAILABLE, Options, run
+from .trial import Options, run
 
 
 def main() -> int:
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--time", type=float, default=60.0, help="virtual seconds of trouble")
     parser.add_argument(
-        "--faults", default="all", help=f"all, none, or some of {','.join(what.value for what in AVAILABLE)}"
+        "--faults", default="all", help=f"all, none, or some of {','.join(what.value for what in What)}"
     )
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--clients", type=int, default=3)
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 def _options(given: Any, seed: int) -> Options:
     faults = [] if given.faults == "none" else given.faults.split(",")
     if given.faults == "all":
-        faults = [what.value for what in AVAILABLE]
+        faults = [what.value for what in What]
     return Options(
         seed, given.time, tuple(faults), given.nodes, given.clients, given.keys, converged=given.converged
     )

@@ -27,7 +27,7 @@ class What(StrEnum):
     FSYNC = "fsync"
     """Writes and flushes of the disk fail; the process ends, and comes back on a disk that works."""
     FULL = "full"
-    """The disk has no space, for ``for_s``."""
+    """The disk has ``amount`` MiB of space, for ``for_s``."""
     FLIP = "flip"
     """``amount`` stored bits turn over."""
     PAUSE = "pause"
@@ -161,7 +161,7 @@ DRAWS: dict[What, tuple[int, Draw]] = {
     What.BLACKOUT: (1, lambda rng, names: Fault(0.0, What.BLACKOUT, for_s=rng.uniform(0.1, 3.0))),
     What.WIPE: (2, _lasting(What.WIPE, 0.1, 5.0)),
     What.FSYNC: (2, _lasting(What.FSYNC, 0.5, 5.0)),
-    What.FULL: (2, _lasting(What.FULL, 1.0, 10.0)),
+    What.FULL: (2, _lasting(What.FULL, 1.0, 10.0, 32, 0.001)),
     What.FLIP: (2, _lasting(What.FLIP, 0.0, 0.0, 1, 3)),
     What.PAUSE: (4, _pause),
     What.SLOW: (2, _lasting(What.SLOW, 2.0, 15.0, 0.05, 0.3)),

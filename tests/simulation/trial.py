@@ -20,10 +20,8 @@ from . import virtual_time
 from .clients import Client, Habits
 from .cluster import SimulatedCluster
 from .faults import Schedule, What, draw_schedule
-from .trouble import Trouble
+from .trouble import Trouble, scrub
 
-AVAILABLE = tuple(what for what in What if what not in (What.FULL, What.FLIP))
-"""Faults that the simulated disk and network can make."""
 SETTLES_S = 240.0
 """Within which virtual time after healing all must be in its place."""
 
@@ -43,7 +41,7 @@ class Options:
     seed: int
     lasts_s: float = 60.0
     """Virtual time for which trouble is made."""
-    faults: tuple[str, ...] = tuple(what.value for what in AVAILABLE)
+    faults: tuple[str, ...] = tuple(what.value for what in What)
     nodes: int = 5
     clients: int = 3
     keys: int = 8
@@ -144,6 +142,8 @@ class _Trial:
     async def _settle(self, cluster: SimulatedCluster, trouble: Trouble) -> None:
         """Heal, sometimes by restarting everyone, and wait until all say that they are done."""
         await trouble.heal()
+        for node in list(cluster.nodes.values()):
+            scrub(node)
         if self._rng.random() < 0.5:
             for node in list(cluster.nodes.values()):
                 if node.node is not None:

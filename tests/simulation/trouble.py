@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from covey.membership.view import Liveness
 from covey.node.errors import JoinRefused, NodeError, StorageFailed
+from covey.node.storage.segments import SEGMENTS
 
 from .cluster import SimulatedCluster, SimulatedNode
 from .faults import Fault, Schedule, What
@@ -28,8 +29,17 @@ SUPERVISOR_S = 1.0
 MOMENT_S = 0.1
 """A slow process stands still for most of each."""
 REMOVAL_S = 10.0
+MIB = 1 << 20
+AMPLE_BYTES = 1 << 50
 
 End = Callable[[], None]
+
+
+def scrub(node: SimulatedNode) -> None:
+    """Look at all that it holds, at once."""
+    for number in range(SEGMENTS):
+        for _ in node.engine.verify(number, MIB):
+            pass
 
 
 class PassedOver(Exception):
@@ -44,6 +54,8 @@ class Trouble:
         self._ends: dict[End, None] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._over = False
+        self._flipped: set[str] = set()
+        """Nodes with bits that turned over and may not have been noticed."""
         self.made: Counter[str] = Counter()
         cluster.node_failed = self._ended_by_itself
         self._perform: dict[What, Callable[[Fault], Awaitable[None]]] = {
@@ -52,6 +64,8 @@ class Trouble:
             What.BLACKOUT: self._blackout,
             What.WIPE: self._wipe,
             What.FSYNC: self._break_disk,
+            What.FULL: self._fill_disk,
+            What.FLIP: self._flip_bits,
             What.PAUSE: self._pause,
             What.SLOW: self._slow,
             What.CUT: self._cut,
@@ -139,16 +153,15 @@ class Trouble:
         process = node.node
 
         async def joined() -> None:
-            try:
-                await node.joined()
-            except asyncio.CancelledError:
-                if node.node is process:
-                    raise
-            except NodeError as error:
-                if node.node is process:
-                    self._cluster.run_trace.note(f"{node.name} ends: {error}")
-                    await node.crash()
-                    self._back_after(node, SUPERVISOR_S)
+            joining = asyncio.ensure_future(node.joined())
+            await asyncio.wait([joining])
+            if joining.cancelled() or node.node is not process or (error := joining.exception()) is None:
+                return
+            if not isinstance(error, NodeError):
+                raise error
+            self._cluster.run_trace.note(f"{node.name} ends: {error}")
+            await node.crash()
+            self._back_after(node, SUPERVISOR_S)
 
         self._spawn(joined())
 
@@ -187,7 +200,10 @@ class Trouble:
         self._back_after(node, fault.for_s)
 
     def _whole(self) -> bool:
-        """Whether no disk that counts is missing already."""
+        """Whether no disk that counts is missing or damaged already."""
+        self._flipped = {name for name in sorted(self._flipped) if self._is_damaged(name)}
+        if self._flipped:
+            return False
         known = [record for node in self._nodes() if (record := node.adopted()) is not None]
         newest = max(known, key=lambda record: record.number, default=None)
         disks = {node.identity for node in self._nodes()}
@@ -195,6 +211,33 @@ class Trouble:
 
     async def _break_disk(self, fault: Fault) -> None:
         self._one_up(fault).engine.break_disk()
+
+    async def _fill_disk(self, fault: Fault) -> None:
+        """Down to below what a node keeps in reserve, or to where not even its own few bytes fit."""
+        node = self._one_up(fault)
+        node.engine.set_free_space(int(fault.amount * MIB))
+
+        def freed() -> None:
+            node.engine.set_free_space(AMPLE_BYTES)
+
+        self._ending(fault.for_s, freed)
+
+    async def _flip_bits(self, fault: Fault) -> None:
+        node = self._one_up(fault)
+        if not self._whole():
+            raise PassedOver("the cluster is not whole")
+        for _ in range(int(fault.amount)):
+            if not node.engine.flip_any_bit(self._rng):
+                raise PassedOver("it holds nothing")
+        self._flipped.add(node.name)
+
+    def _is_damaged(self, name: str) -> bool:
+        """Whether the node still has bits that turned over, or what they damaged in quarantine; notices them."""
+        node = self._cluster.nodes.get(name)
+        if node is None or node.engine.failed is not None:
+            return node is not None
+        scrub(node)
+        return bool(node.engine.quarantined())
 
     async def _pause(self, fault: Fault) -> None:
         process = self._one_up(fault).process
@@ -292,11 +335,11 @@ class Trouble:
         """Leave, and end when out; a process that dies on its way out comes back as a member."""
         process = node.running
         process.gossiping.leave()
-        while not process.gossiping.left.is_set():
+        while not process.gossiping.left.is_set() or node.process.standing_still:
             if node.node is not process:
                 return
             await asyncio.sleep(0.05)
-        if node.node is process and not node.process.standing_still:
+        if node.node is process:
             await node.stop()
             del self._cluster.nodes[node.name]
 
