@@ -183,15 +183,16 @@ class Gossiping:
         owner = epoch is not None and me in epoch.record.owners.owners
         return Status.SERVING if owner else Status.JOINING
 
+    def resume(self, epoch: Epoch) -> None:
+        """Say what a node is that starts again with an epoch on its disk."""
+        self._gossip.set_owners(sorted({o for spec in epoch.record.live_rings for o in spec.owners}))
+        self.say(epoch=epoch.number)
+        self._say_status(epoch)
+
     # --- the round ---
 
     async def run(self) -> None:
         """Beat and exchange until cancelled."""
-        epoch = self._epochs.current
-        if epoch is not None:
-            self._gossip.set_owners(sorted({o for spec in epoch.record.live_rings for o in spec.owners}))
-            self.say(epoch=epoch.number)
-            self._say_status(epoch)
         next_tick = self._clock.monotonic()
         while True:
             now = self._clock.monotonic()

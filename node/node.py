@@ -160,10 +160,13 @@ class Node:
 
     async def join(self) -> None:
         """Find or form the cluster, and begin everything. Raises JoinRefused when it is not taken."""
-        if self.epochs.current is not None:
-            self._on_epoch(self.epochs.current)
-            self._handoff.start(self.epochs.current)
+        if (epoch := self.epochs.current) is not None:
+            self.gossiping.resume(epoch)
+            self._begin()
+            self._settings.compare(epoch.record)
+            self._handoff.start(epoch)
         await self._joining.run()
+        self._say_serving()
 
     async def left(self) -> None:
         """Return once this node has left the cluster for good."""
