@@ -72,19 +72,21 @@ class Dispatcher:
                 RefusalCode.PROTOCOL,
                 f"protocol {envelope.protocol} is spoken there and {PROTOCOL_VERSION} by {self._me.identity.name}",
             )
+        foreign = self._foreign(envelope)
         if envelope.destination is not None and envelope.destination != self._me.identity:
-            return Refusal(
-                RefusalCode.WRONG_DESTINATION,
-                f"{envelope.destination} was meant, but {self._me.identity} listens at {self._me.address}",
-            )
-        mine = self._cluster_id()
-        if envelope.cluster_id and mine and envelope.cluster_id != mine:
-            return Refusal(
-                RefusalCode.FOREIGN_CLUSTER,
-                f"{envelope.source.name} belongs to cluster {envelope.cluster_id}, "
-                f"{self._me.identity.name} to {mine}",
-            )
+            meant = f"{envelope.destination} was meant, but {self._me.identity} listens at {self._me.address}"
+            reason = f"{meant}; {foreign}" if foreign else meant
+            return Refusal(RefusalCode.WRONG_DESTINATION, reason)
+        if foreign:
+            return Refusal(RefusalCode.FOREIGN_CLUSTER, foreign)
         return self._refuse_clock(envelope, body)
+
+    def _foreign(self, envelope: Envelope) -> str:
+        """How another cluster's node is told that it is; empty for this cluster's own."""
+        mine = self._cluster_id()
+        if not envelope.cluster_id or not mine or envelope.cluster_id == mine:
+            return ""
+        return f"{envelope.source.name} belongs to cluster {envelope.cluster_id}, {self._me.identity.name} to {mine}"
 
     def _refuse_clock(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
         try:
@@ -104,7 +106,8 @@ class Dispatcher:
 
     def _log_once(self, envelope: Envelope, refusal: Refusal) -> None:
         """One line a peer and reason: what keeps asking is told each time, but not logged each time."""
-        if refusal.code not in LOGGED or not self._is_first(envelope.source, refusal.code):
+        reused = refusal.code is RefusalCode.WRONG_DESTINATION and self._foreign(envelope)
+        if not (reused or refusal.code in LOGGED) or not self._is_first(envelope.source, refusal.code):
             return
         self._log.emit(
             Event.MEMBER_REFUSED,

@@ -153,6 +153,13 @@ async def test_a_reused_address_is_no_news() -> None:
     assert door.log.lines == []
 
 
+async def test_a_reused_address_of_another_cluster_is_logged() -> None:
+    door = Door()
+    assert await door.refusal(destination=STRANGER, cluster_id="theirs") is RefusalCode.WRONG_DESTINATION
+    (line,) = door.log.of(Event.MEMBER_REFUSED)
+    assert "was meant" in line["reason"] and "belongs to cluster theirs" in line["reason"]
+
+
 async def test_a_record_of_another_history_is_answered_by_a_refusal() -> None:
     door = Door()
 
