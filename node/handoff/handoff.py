@@ -85,17 +85,20 @@ class Handoff:
     async def _clean_up(self, epoch: Epoch) -> None:
         """Delete copies outside this node's lists; the epoch is checked again right before each deletion."""
         await asyncio.sleep(self._grace_s)
-        held_before = self._engine.usage()
+        keys = size_bytes = 0
         for span in foreign_spans(epoch, self._me):
             await self._epochs.settled()
             if self._epochs.stamp != epoch.stamp:
                 return
+            before = self._engine.usage()
             self._engine.drop([span])
-            await asyncio.sleep(0)
-        held = self._engine.usage()
+            after = self._engine.usage()
+            keys += before.keys - after.keys
+            size_bytes += before.bytes - after.bytes
+            await asyncio.sleep(0)  # where others write
         self._log.emit(
             Event.CLEANUP_FINISHED,
             epoch=epoch.number,
-            keys=held_before.keys - held.keys,
-            bytes=held_before.bytes - held.bytes,
+            keys=keys,
+            bytes=size_bytes,
         )

@@ -375,3 +375,22 @@ async def test_a_broken_disk_ends_the_node_rather_than_the_pull() -> None:
     await asyncio.sleep(1)
     assert len(failures) == 1
     await handoff.close()
+
+
+@in_virtual_time
+async def test_what_is_written_while_copies_are_deleted_is_not_counted_against_them() -> None:
+    stations = await stations_changing(record(ring(1, 2, 3, 4)))
+    station = stations[WHO[0]]
+    handoff = make_handoff(stations, WHO[0], [])
+    foreign = next(key for key in KEYS if station.engine.get(key) is None)
+    own = next(key for key in KEYS if station.engine.get(key) is not None)
+    station.hold((foreign, entry(1)))
+    await station.epochs.adopt(record(ring(1, 2, 3, 4), number=2))
+    await asyncio.sleep(2.0)  # the grace
+    number = 2
+    while not station.log.of(Event.CLEANUP_FINISHED):
+        number += 1
+        station.hold((own, entry(number, b"longer" * number)))
+        await asyncio.sleep(0)
+    assert station.log.of(Event.CLEANUP_FINISHED) == [{"epoch": 2, "keys": 1, "bytes": len(foreign) + 1}]
+    await handoff.close()
