@@ -28,6 +28,10 @@ from .storage.rocks import RocksEngine
 EXIT_DONE, EXIT_FAILED, EXIT_CONFIGURATION, EXIT_REFUSED = 0, 1, 2, 4
 DRAIN_S = 1.5
 """How long operations under way may take to finish after SIGTERM."""
+TELLING_S = 0.3
+"""How long clients are told that this node stops before its port closes. An operation that meets a closing port
+ends without a word, and may have happened for all its client knows; one that was told so went elsewhere, and comes
+back only after a longer time than this."""
 SERVER_GRACE_S = 0.5
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -216,6 +220,8 @@ class NodeProcess:
         began = self._clock.monotonic()
         self._log.emit(Event.NODE_STOPPING, reason=reason)
         await server.set_serving(False)
+        node.coordinator.refuse_new()
+        await asyncio.sleep(TELLING_S)
         await node.stop(DRAIN_S)
         await server.stop(SERVER_GRACE_S)
         self._log.emit(Event.NODE_STOPPED, after_s=round(self._clock.monotonic() - began, 3))

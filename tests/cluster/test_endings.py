@@ -20,6 +20,7 @@ from tests.support.complaints import (
 )
 from tests.support.processes import covey, until
 from tests.support.strangers import silent_server
+from tests.support.through import ThroughNode
 from tests.support.workload import PacedLoad
 
 # --- signals ---
@@ -54,6 +55,21 @@ def test_sigterm_under_load_ends_in_time_and_loses_nothing(tmp_path: Path) -> No
             cluster.wait(3)
             assert len(acknowledged) > len(records) * 0.9
             assert client.get_many(acknowledged) == acknowledged
+
+
+@pytest.mark.smoke
+def test_who_writes_through_a_node_that_stops_is_told_that_nothing_was_done(tmp_path: Path) -> None:
+    """A client without a pause meets the refusal before the closing port, which would leave it in doubt."""
+    with clean_cluster(tmp_path) as cluster:
+        (node,) = cluster.form(1)
+        through = ThroughNode(node.address)
+        node.send_signal(signal.SIGTERM)
+        while (result := through.put("k", "v")).WhichOneof("result") == "put":
+            pass
+        through.close()
+        assert "this node is stopping" in result.failure.message
+        assert not result.failure.maybe_applied
+        assert node.exited() == DONE
 
 
 def test_sigterm_of_the_only_node_under_load_loses_nothing(tmp_path: Path) -> None:

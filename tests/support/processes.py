@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from covey import Client
 
+ANY_PORT = "127.0.0.1:0"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
 POLL_S = 0.05
@@ -44,11 +46,11 @@ def until(condition: Callable[[], Any], what: str, timeout_s: float = START_TIME
 
 
 def covey(
-    *arguments: str, stdin: bytes = b"", timeout_s: float = 120.0
+    *arguments: str, stdin: bytes = b"", timeout_s: float = 120.0, prefix: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the shell command as a user does."""
+    """Run the shell command as a user does; ``prefix`` is a command that runs it somewhere else."""
     return subprocess.run(
-        [sys.executable, "-m", "covey", *arguments],
+        [*prefix, sys.executable, "-m", "covey", *arguments],
         input=stdin,
         capture_output=True,
         timeout=timeout_s,
@@ -65,45 +67,57 @@ class NodeProcess:
         self.log_file = folder / f"{name}.log"
         self.errors_file = folder / f"{name}.err"
         self.settings = settings
+        self.prefix: tuple[str, ...] = ()
+        """A command that runs the process somewhere else."""
+        self.listen = ANY_PORT
+        self.extra: tuple[str, ...] = ()
+        self.environment: Mapping[str, str] = {}
         self.address = ""
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(
-        self, seeds: Sequence[str] = (), listen: str = "127.0.0.1:0", extra: Sequence[str] = ()
-    ) -> None:
+    def start(self, seeds: Sequence[str] = (), listen: str | None = None) -> None:
         """Start the process and wait until it listens."""
-        self.launch(seeds, listen, extra)
+        self.launch(seeds, listen)
         self.await_address()
 
-    def launch(
-        self, seeds: Sequence[str] = (), listen: str = "127.0.0.1:0", extra: Sequence[str] = ()
-    ) -> None:
+    def launch(self, seeds: Sequence[str] = (), listen: str | None = None) -> None:
         self._lines_before = len(self.log())
-        command = [sys.executable, "-m", "covey", "node", "--name", self.name, "--listen", listen]
+        command = [*self.prefix, sys.executable, "-m", "covey", "node", "--name", self.name]
+        command += ["--listen", listen or self.listen, *self.extra]
         command += ["--data", str(self.data), "--log-file", str(self.log_file)]
         command += [part for seed in seeds for part in ("--seed", seed)]
         command += [part for key, value in self.settings.items() for part in ("--set", f"{key}={value}")]
         with self.errors_file.open("ab") as errors:
-            self.process = subprocess.Popen([*command, *extra], stdout=errors, stderr=errors)
+            self.process = subprocess.Popen(
+                command, stdout=errors, stderr=errors, env=os.environ | self.environment
+            )
 
     def await_address(self) -> None:
-        started = until(lambda: self.events("node.started", self._lines_before), f"{self.name} listens")
-        self.address = started[0]["address"]
+        self.address = self.await_event("node.started")["address"]
+
+    def await_event(self, event: str, timeout_s: float = START_TIMEOUT_S) -> dict[str, Any]:
+        """The first such line of the process that runs now."""
+        lines = until(lambda: self.events(event, self._lines_before), f"{self.name}: {event}", timeout_s)
+        return dict(lines[0])
 
     @property
     def running(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
+    def send_signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
     def kill(self) -> None:
         """SIGKILL, at once."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
+        self.send_signal(signal.SIGKILL)
         self.process.wait(STOP_TIMEOUT_S)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_TIMEOUT_S)
 
     def exited(self) -> int:
@@ -122,7 +136,7 @@ class NodeProcess:
 
     def status(self) -> dict[str, Any]:
         """The cluster as this node sees it; empty while it does not answer."""
-        done = covey("status", "--json", "--server", self.address)
+        done = covey("status", "--json", "--server", self.address, prefix=self.prefix)
         return dict(json.loads(done.stdout)) if done.returncode == 0 else {}
 
 
@@ -131,6 +145,8 @@ class ProcessCluster:
         self.folder = folder
         self.settings = settings
         self.nodes: dict[str, NodeProcess] = {}
+        self.prefix: tuple[str, ...] = ()
+        """A command that runs clients somewhere else."""
 
     def node(self, name: str) -> NodeProcess:
         return self.nodes.setdefault(name, NodeProcess(self.folder, name, self.settings))
@@ -162,7 +178,7 @@ class ProcessCluster:
         for node in [asked] if asked is not None else self.running:
             done = covey(
                 "wait", "--nodes", str(nodes), "--synced", "--timeout", str(timeout_s), "--server", node.address,
-                timeout_s=timeout_s + 30,
+                timeout_s=timeout_s + 30, prefix=self.prefix,
             )  # fmt: skip
             assert done.returncode == 0, f"{node.name}: {done.stderr.decode()}\n{self.story()}"
 

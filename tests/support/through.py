@@ -26,11 +26,16 @@ class ThroughNode:
         self._cluster = cluster_pb2_grpc.ClusterStub(self._channel)
 
     def get_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        for key, answer in self.answers(keys):
+            yield key, answer.value if answer.found else None
+
+    def answers(self, keys: Iterable[str]) -> Iterator[tuple[str, kv_pb2.GetResponse]]:
+        """With their versions; those of a key that failed at first come later."""
         remaining = iter(keys)
         while batch := list(islice(remaining, BATCH)):
             yield from self._get_batch(batch)
 
-    def _get_batch(self, keys: list[str]) -> Iterator[tuple[str, bytes | None]]:
+    def _get_batch(self, keys: list[str]) -> Iterator[tuple[str, kv_pb2.GetResponse]]:
         for _ in range(TRIES):
             request = kv_pb2.BatchRequest(
                 operations=[
@@ -42,11 +47,18 @@ class ThroughNode:
                 if result.WhichOneof("result") == "failure":
                     failed.append(key)
                 else:
-                    yield key, result.get.value if result.get.found else None
+                    yield key, result.get
             if not failed:
                 return
             keys = failed
         raise AssertionError(f"reads still fail after {TRIES} tries: {keys[:5]}")
+
+    def put(self, key: str, value: str, timeout_s: float = 5.0) -> kv_pb2.OperationResult:
+        """What this node says of it, also when another would say something else. Raises RpcError if nothing."""
+        put = kv_pb2.PutRequest(key=key.encode(), value=value.encode(), timeout=timeout_s)
+        request = kv_pb2.BatchRequest(operations=[kv_pb2.Operation(put=put)])
+        (result,) = self._kv.Batch(request, timeout=2 * timeout_s).results
+        return result
 
     def record(self) -> EpochRecord:
         reply = self._cluster.Ring(cluster_pb2.RingRequest(), timeout=10)
