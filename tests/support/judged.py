@@ -1,0 +1,122 @@
+"""Clusters under recorded clients, which are judged when all is over."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.audit import read_all
+from tests.support.checking import Violation, check
+from tests.support.history import History, Outcome
+from tests.support.processes import ProcessCluster, until
+
+REPOSITORY = Path(__file__).parents[2]
+CLIENTS = 2
+"""Processes, each with threads that share a client."""
+STOP_TIMEOUT_S = 90.0
+SYNC_TIMEOUT_S = 90.0
+AUDIT_TIMEOUT_S = 300.0
+
+
+class RecordedClients:
+    """Processes that run ``recorded_load``, where the cluster's clients are."""
+
+    def __init__(
+        self, cluster: ProcessCluster, seed: int, clients: int = CLIENTS, timeout_s: float = 4.0
+    ) -> None:
+        self._cluster = cluster
+        self.files = [cluster.folder / f"history.c{number}" for number in range(1, clients + 1)]
+        self._processes = [self._start(file, seed, timeout_s) for file in self.files]
+        for file in self.files:
+            until(lambda file=file: file.exists() and file.read_bytes(), "clients are at work")
+
+    def _start(self, file: Path, seed: int, timeout_s: float) -> subprocess.Popen[bytes]:
+        command = [*self._cluster.prefix, sys.executable, "-m", "tests.support.recorded_load"]
+        command += ["--file", str(file), "--name", file.suffix[1:], "--seed", str(seed)]
+        command += ["--timeout", str(timeout_s), *at(self._cluster)]
+        with errors_of(file).open("ab") as errors:
+            return subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, cwd=REPOSITORY
+            )
+
+    def do_more(self, operations: int) -> None:
+        """Return once they were told of so many more, whatever they were told."""
+        enough = len(self.history().operations) + operations
+        until(lambda: len(self.history().operations) >= enough, "clients go on")
+
+    def stop(self) -> None:
+        """Return once what is under way has ended."""
+        for process in self._processes:
+            process.communicate(timeout=STOP_TIMEOUT_S)
+            assert process.returncode == 0, self.errors()
+
+    def kill(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+
+    def history(self) -> History:
+        return read_all(self.files)
+
+    def errors(self) -> str:
+        """What clients were told in place of answers."""
+        return "".join(errors_of(file).read_text() for file in self.files)
+
+
+def errors_of(file: Path) -> Path:
+    return file.with_name(file.name.replace("history", "errors"))
+
+
+def at(cluster: ProcessCluster) -> list[str]:
+    return [part for address in cluster.addresses() for part in ("--server", address)]
+
+
+@contextmanager
+def recorded_clients(
+    cluster: ProcessCluster, seed: int = 1, clients: int = CLIENTS, timeout_s: float = 4.0
+) -> Iterator[RecordedClients]:
+    """Clients that work during the block. When it ends well, what they were told is judged."""
+    working = RecordedClients(cluster, seed, clients, timeout_s)
+    try:
+        yield working
+        working.stop()
+    finally:
+        working.kill()
+    found = judged(cluster, working.files)
+    assert not found, "\n".join([*map(str, found[:20]), working.errors()[-2000:], cluster.story()])
+
+
+def judged(cluster: ProcessCluster, files: list[Path]) -> list[Violation]:
+    """Wait until the cluster is in sync, audit it, and check all that was told."""
+    history = read_all([*files, audited(cluster, files)])
+    print(summary(history))
+    return check(history)
+
+
+def audited(cluster: ProcessCluster, files: list[Path]) -> Path:
+    """Wait until the cluster is in sync; returns the file of what it then holds."""
+    cluster.wait(len(cluster.running), timeout_s=SYNC_TIMEOUT_S)
+    found = cluster.folder / "history.audit"
+    command = [*cluster.prefix, sys.executable, "-m", "tests.support.audit", "--file", str(found)]
+    command += [part for file in files for part in ("--history", str(file))]
+    done = subprocess.run(
+        [*command, *at(cluster)],
+        capture_output=True,
+        text=True,
+        timeout=AUDIT_TIMEOUT_S,
+        check=False,
+        cwd=REPOSITORY,
+    )
+    assert done.returncode == 0, f"{done.stderr}\n{cluster.story()}"
+    return found
+
+
+def summary(history: History) -> str:
+    counts = dict.fromkeys(Outcome, 0)
+    for operation in history.operations:
+        counts[operation.outcome] += 1
+    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    return f"{len(history.operations)} operations: {told}; {len(history.copies)} keys"
