@@ -138,6 +138,33 @@ class Explanation:
     write_quorum: int
 
 
+@dataclass(frozen=True, slots=True)
+class NodeRepair:
+    """What came of one node's comparing its data with all its peers'."""
+
+    name: str
+    compared: int
+    """Segments, or parts of segments."""
+    differing: int
+    received: int
+    """Keys that were newer at a peer and were brought."""
+    sent: int
+    """Keys that were newer here and were sent."""
+    bytes: int
+    """Of keys and values, received and sent."""
+    unfinished: tuple[str, ...]
+    """Names of peers that it could not be made equal to."""
+    failure: str
+    """Why nothing is known of it; empty when it answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    nodes: tuple[NodeRepair, ...]
+    down: tuple[str, ...]
+    """Names of owners that were not asked."""
+
+
 class Administration:
     """Administrative calls. Each raises CoveyError; leave and remove also Refused and NotFound."""
 
@@ -187,6 +214,15 @@ class Administration:
             return await link.call(link.cluster.Remove, request, _until(deadline))
 
         await self._dispatcher.ask_given(ask, timeout + ANSWER_GRACE_S, writes=True)
+
+    async def repair(self, *, timeout: float) -> RepairReport:
+        """Have every owner that is up compare its data with its peers'; the report says who was not finished."""
+        request = cluster_pb2.RepairRequest(timeout=timeout)
+
+        async def ask(link: NodeLink, deadline: float) -> cluster_pb2.RepairResponse:
+            return await link.call(link.cluster.Repair, request, _until(deadline))
+
+        return _repair_from(await self._dispatcher.ask_given(ask, timeout + ANSWER_GRACE_S, writes=True))
 
 
 def _until(deadline: float) -> float:
@@ -268,4 +304,21 @@ def _replica_from(message: cluster_pb2.ReplicaReport) -> ReplicaReport:
     version = version_from(message.version) if message.HasField("version") else None
     return ReplicaReport(
         message.name, message.state, message.answered, version, message.tombstone, message.bytes
+    )
+
+
+def _repair_from(message: cluster_pb2.RepairResponse) -> RepairReport:
+    return RepairReport(tuple(_node_repair_from(node) for node in message.nodes), tuple(message.down))
+
+
+def _node_repair_from(message: cluster_pb2.NodeRepair) -> NodeRepair:
+    return NodeRepair(
+        name=message.name,
+        compared=message.compared,
+        differing=message.differing,
+        received=message.received,
+        sent=message.sent,
+        bytes=message.bytes,
+        unfinished=tuple(message.unfinished),
+        failure=message.failure,
     )

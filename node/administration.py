@@ -21,10 +21,11 @@ from .errors import (
 from .fenced import FencedPeers
 from .gossiping import Gossiping
 from .messages import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
-from .operations import ClusterStatus, Explanation, ReplicaReport, RingView
+from .operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
 from .peers import Peers
 from .quorum.replica import Replica
 from .quorum.tally import Requirement, replicas_of
+from .repair.everywhere import RepairEverywhere
 from .status import ClusterView, state_of
 from .steward import Steward
 
@@ -42,6 +43,7 @@ class ClusterAdministration:
         replica: Replica,
         view: ClusterView,
         steward: Steward,
+        repair: RepairEverywhere,
         rpc_timeout_s: float,
         max_key_bytes: int,
     ) -> None:
@@ -53,6 +55,7 @@ class ClusterAdministration:
         self._replica = replica
         self._view = view
         self._steward = steward
+        self._repair = repair
         self._rpc_timeout_s = rpc_timeout_s
         self._max_key_bytes = max_key_bytes
 
@@ -141,6 +144,11 @@ class ClusterAdministration:
             await self._until_out(member.identity, timeout_s, f"{name} is still in the ring")
         finally:
             self._steward.withdraw_removal(member.identity)
+
+    # --- repair ---
+
+    async def repair(self, timeout_s: float) -> RepairReport:
+        return await self._repair.run(timeout_s)
 
     # --- common ---
 

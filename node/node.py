@@ -40,6 +40,7 @@ from .quorum.replicas import Replicas
 from .quorum.skew_guard import SkewGuard
 from .quorum.version_source import VersionSource
 from .repair.assembly import make_repair, make_tombstone_collection
+from .repair.everywhere import RepairEverywhere
 from .repair.hints import Hints, make_hints
 from .repair.upkeep import Upkeep, make_upkeep
 from .routes import register_routes
@@ -365,6 +366,7 @@ class Node:
                 self._ports.clock,
             ),
             self._steward,
+            RepairEverywhere(self._peers, self.epochs, self.gossiping.is_down, self._repair),
             self._config.rpc_timeout,
             self._config.max_key_bytes,
         )

@@ -186,6 +186,32 @@ class Explanation:
     write_quorum: int
 
 
+@dataclass(frozen=True, slots=True)
+class NodeRepair:
+    """What came of one node's comparing with all its peers."""
+
+    name: str
+    compared: int = 0
+    """Segments, or parts of segments."""
+    differing: int = 0
+    received: int = 0
+    """Keys that were newer at a peer and were brought."""
+    sent: int = 0
+    """Keys that were newer here and were sent."""
+    bytes: int = 0
+    unfinished: tuple[str, ...] = ()
+    """Names of peers that it could not be made equal to."""
+    failure: str = ""
+    """Why nothing is known of it; empty when it answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    nodes: tuple[NodeRepair, ...]
+    down: tuple[str, ...]
+    """Names of owners that were not asked."""
+
+
 class Administration(Protocol):
     """Looking at the cluster and changing it."""
 
@@ -203,4 +229,11 @@ class Administration(Protocol):
 
     async def remove(self, name: str, timeout_s: float) -> None:
         """Returns when the ring no longer has the node, which must be down. Raises OperationError."""
+        ...
+
+    async def repair(self, timeout_s: float) -> RepairReport:
+        """Has every owner that is up compare with all its peers; returns within about ``timeout_s``.
+
+        Raises OperationError when that cannot begin.
+        """
         ...

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import typer
 
 from ..errors import CoveyError
-from . import bulk, cluster, data, interactive, logs, up
+from . import bulk, cluster, data, interactive, logs, repair, up
 from .exits import CommandError, ExitCode, exit_code, explanation
 from .options import ServerFlag
 from .output import complain
 
-THEMES = (up, data, interactive, bulk, cluster, logs)
+THEMES = (up, data, interactive, bulk, cluster, repair, logs)
 
 
 def build_app() -> typer.Typer:

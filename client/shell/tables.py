@@ -16,7 +16,16 @@ from rich.text import Text
 if TYPE_CHECKING:
     from ...identity import Identity
     from ...ring.epoch import Owner, RingSpec
-    from ..admin import ClusterStatus, Explanation, Handoff, NodeStatus, ReplicaReport, RingView
+    from ..admin import (
+        ClusterStatus,
+        Explanation,
+        Handoff,
+        NodeRepair,
+        NodeStatus,
+        RepairReport,
+        ReplicaReport,
+        RingView,
+    )
 
 COLOUR_OF_STATE = {
     "serving": "green",
@@ -140,6 +149,25 @@ def _holding(replica: ReplicaReport) -> RenderableType:
     if replica.version is None:
         return Text("nothing", "dim")
     return Text("deleted", "dim") if replica.tombstone else decimal(replica.bytes)
+
+
+def repair_view(report: RepairReport) -> RenderableType:
+    columns: list[Column[NodeRepair]] = [
+        Column("node", lambda node: node.name),
+        Column("segments", lambda node: f"{node.compared:,}", "right"),
+        Column("differing", lambda node: f"{node.differing:,}", "right"),
+        Column("keys brought", lambda node: f"{node.received:,}", "right"),
+        Column("keys sent", lambda node: f"{node.sent:,}", "right"),
+        Column("moved", lambda node: decimal(node.bytes), "right"),
+        Column("outcome", _repair_outcome),
+    ]
+    return _table(columns, report.nodes)
+
+
+def _repair_outcome(node: NodeRepair) -> RenderableType:
+    if node.failure:
+        return Text("no answer", "red")
+    return Text("not finished", "yellow") if node.unfinished else Text("equal", "green")
 
 
 def ring_view(ring: RingView) -> RenderableType:

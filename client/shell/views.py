@@ -9,7 +9,7 @@ from .records import text_or_base64
 
 if TYPE_CHECKING:
     from ...ring.epoch import RingSpec
-    from ..admin import ClusterStatus, Explanation, NodeStatus, ReplicaReport, RingView
+    from ..admin import ClusterStatus, Explanation, NodeStatus, RepairReport, ReplicaReport, RingView
 
 
 def status_json(status: ClusterStatus) -> dict[str, Any]:
@@ -91,3 +91,11 @@ def _owners_json(spec: RingSpec, ring: RingView) -> list[dict[str, Any]]:
         }
         for identity, owner in sorted(spec.owners.items())
     ]
+
+
+def repair_json(report: RepairReport) -> dict[str, Any]:
+    """``failure`` is null for a node that answered."""
+    return {
+        "nodes": [{**asdict(node), "failure": node.failure or None} for node in report.nodes],
+        "down": list(report.down),
+    }

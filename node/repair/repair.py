@@ -77,7 +77,8 @@ class Repair:
 
     async def compare_all(self, timeout_s: float) -> RepairSummary:
         """Compare with all peers that are up, from now on; returns at the latest after ``timeout_s``."""
-        self._follow()
+        if self._follow() is None:
+            return RepairSummary(unfinished=self._names_of_other_owners())
         request = _Request(self._begun, {peer for peer in self._schedule.peers if self._is_up(peer)})
         for peer in sorted(request.missing):
             self._owe(peer)
@@ -91,6 +92,11 @@ class Repair:
         finally:
             self._requests.remove(request)
         return replace(request.summary, unfinished=tuple(sorted(peer.name for peer in request.missing)))
+
+    def _names_of_other_owners(self) -> tuple[str, ...]:
+        record = self._epochs.record
+        owners = record.owners.owners if record is not None else ()
+        return tuple(sorted(owner.name for owner in owners if owner != self._me and self._is_up(owner)))
 
     async def on_tree_query(
         self, envelope: Envelope, query: TreeQuery
@@ -112,6 +118,7 @@ class Repair:
                 await self._news_or(self._schedule.next_at(self._is_up) - now)
             else:
                 await self._compare(epoch, *due)
+            self._release()
             self._say()
 
     async def _compare(self, epoch: Epoch, peer: Identity, debt: Debt | None) -> None:
@@ -152,6 +159,12 @@ class Repair:
                 request.missing &= self._schedule.peers
         return epoch
 
+    def _release(self) -> None:
+        """Let those go who wait for nobody that is up."""
+        for request in self._requests:
+            if not any(self._is_up(peer) for peer in request.missing):
+                request.done.set()
+
     def _owe(self, peer: Identity) -> None:
         self._schedule.owe(peer, self._clock.monotonic())
         self._wake.set()
@@ -171,5 +184,3 @@ def _count(request: _Request, peer: Identity, outcome: Outcome) -> None:
     request.summary = request.summary.plus(outcome.summary)
     if not outcome.obstacle:
         request.missing.discard(peer)
-    if not request.missing:
-        request.done.set()

@@ -7,7 +7,16 @@ from typing import Any, Final
 import grpc
 
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc
-from ..operations import Administration, ClusterStatus, Explanation, NodeStatus, ReplicaReport, RingView
+from ..operations import (
+    Administration,
+    ClusterStatus,
+    Explanation,
+    NodeRepair,
+    NodeStatus,
+    RepairReport,
+    ReplicaReport,
+    RingView,
+)
 from .codec_values import (
     encode_condition,
     encode_handoff,
@@ -20,7 +29,7 @@ from .kv import allowed_s
 from .status import Answering, ReportDefect
 
 CHANGE_TIMEOUT_S: Final = 600.0
-"""How long a leave or a removal may take when the caller does not say: handing off takes its time."""
+"""How long a leave, a removal or a repair may take when the caller does not say: moving data takes its time."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -89,6 +98,23 @@ def encode_explanation(explanation: Explanation) -> cluster_pb2.ExplainResponse:
     )
 
 
+def encode_repair(report: RepairReport) -> cluster_pb2.RepairResponse:
+    return cluster_pb2.RepairResponse(nodes=map(encode_node_repair, report.nodes), down=report.down)
+
+
+def encode_node_repair(node: NodeRepair) -> cluster_pb2.NodeRepair:
+    return cluster_pb2.NodeRepair(
+        name=node.name,
+        compared=node.compared,
+        differing=node.differing,
+        received=node.received,
+        sent=node.sent,
+        bytes=node.bytes,
+        unfinished=node.unfinished,
+        failure=node.failure,
+    )
+
+
 class ClusterService(cluster_pb2_grpc.ClusterServicer):
     def __init__(self, administration: Administration, report_defect: ReportDefect) -> None:
         self._administration: Final = administration
@@ -123,6 +149,13 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             timeout_s = allowed_s(request.timeout, context, CHANGE_TIMEOUT_S)
             await self._administration.remove(request.name, timeout_s)
             return cluster_pb2.RemoveResponse()
+
+    async def Repair(
+        self, request: cluster_pb2.RepairRequest, context: Context
+    ) -> cluster_pb2.RepairResponse:
+        async with self._answering("Repair", context):
+            timeout_s = allowed_s(request.timeout, context, CHANGE_TIMEOUT_S)
+            return encode_repair(await self._administration.repair(timeout_s))
 
     def _answering(self, method: str, context: Context) -> Answering:
         return Answering(method, context, self._report_defect)

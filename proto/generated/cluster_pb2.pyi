@@ -149,3 +149,37 @@ class RemoveRequest(_message.Message):
 class RemoveResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
+
+class RepairRequest(_message.Message):
+    __slots__ = ("timeout",)
+    TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    timeout: float
+    def __init__(self, timeout: _Optional[float] = ...) -> None: ...
+
+class NodeRepair(_message.Message):
+    __slots__ = ("name", "compared", "differing", "received", "sent", "bytes", "unfinished", "failure")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    COMPARED_FIELD_NUMBER: _ClassVar[int]
+    DIFFERING_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNFINISHED_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    compared: int
+    differing: int
+    received: int
+    sent: int
+    bytes: int
+    unfinished: _containers.RepeatedScalarFieldContainer[str]
+    failure: str
+    def __init__(self, name: _Optional[str] = ..., compared: _Optional[int] = ..., differing: _Optional[int] = ..., received: _Optional[int] = ..., sent: _Optional[int] = ..., bytes: _Optional[int] = ..., unfinished: _Optional[_Iterable[str]] = ..., failure: _Optional[str] = ...) -> None: ...
+
+class RepairResponse(_message.Message):
+    __slots__ = ("nodes", "down")
+    NODES_FIELD_NUMBER: _ClassVar[int]
+    DOWN_FIELD_NUMBER: _ClassVar[int]
+    nodes: _containers.RepeatedCompositeFieldContainer[NodeRepair]
+    down: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, nodes: _Optional[_Iterable[_Union[NodeRepair, _Mapping]]] = ..., down: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -59,6 +59,11 @@ class ClusterStub:
                 request_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveRequest.SerializeToString,
                 response_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveResponse.FromString,
                 _registered_method=True)
+        self.Repair = channel.unary_unary(
+                '/covey.v1.Cluster/Repair',
+                request_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RepairRequest.SerializeToString,
+                response_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RepairResponse.FromString,
+                _registered_method=True)
 
 
 class ClusterServicer:
@@ -97,6 +102,13 @@ class ClusterServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Repair(self, request, context):
+        """Has every owner that is up compare its data with its peers', now; returns when that is done or time runs out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -124,6 +136,11 @@ def add_ClusterServicer_to_server(servicer, server):
                     servicer.Remove,
                     request_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveRequest.FromString,
                     response_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveResponse.SerializeToString,
+            ),
+            'Repair': grpc.unary_unary_rpc_method_handler(
+                    servicer.Repair,
+                    request_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RepairRequest.FromString,
+                    response_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RepairResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -261,6 +278,33 @@ class Cluster:
             '/covey.v1.Cluster/Remove',
             covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveRequest.SerializeToString,
             covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Repair(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/covey.v1.Cluster/Repair',
+            covey_dot_proto_dot_generated_dot_cluster__pb2.RepairRequest.SerializeToString,
+            covey_dot_proto_dot_generated_dot_cluster__pb2.RepairResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,8 @@ class ClusterStub:
     """Returns when the node has handed everything off and left the ring."""
     Remove: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.RemoveRequest, _cluster_pb2.RemoveResponse]
     """Removes a node that is down; returns when the ring no longer has it."""
+    Repair: _grpc.UnaryUnaryMultiCallable[_cluster_pb2.RepairRequest, _cluster_pb2.RepairResponse]
+    """Has every owner that is up compare its data with its peers', now; returns when that is done or time runs out."""
 
 @_typing.type_check_only
 class ClusterAsyncStub(ClusterStub):
@@ -51,6 +53,8 @@ class ClusterAsyncStub(ClusterStub):
     """Returns when the node has handed everything off and left the ring."""
     Remove: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RemoveRequest, _cluster_pb2.RemoveResponse]  # type: ignore[assignment]
     """Removes a node that is down; returns when the ring no longer has it."""
+    Repair: _aio.UnaryUnaryMultiCallable[_cluster_pb2.RepairRequest, _cluster_pb2.RepairResponse]  # type: ignore[assignment]
+    """Has every owner that is up compare its data with its peers', now; returns when that is done or time runs out."""
 
 class ClusterServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -90,5 +94,13 @@ class ClusterServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_cluster_pb2.RemoveResponse, _abc.Awaitable[_cluster_pb2.RemoveResponse]]:
         """Removes a node that is down; returns when the ring no longer has it."""
+
+    @_abc_1.abstractmethod
+    def Repair(
+        self,
+        request: _cluster_pb2.RepairRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_cluster_pb2.RepairResponse, _abc.Awaitable[_cluster_pb2.RepairResponse]]:
+        """Has every owner that is up compare its data with its peers', now; returns when that is done or time runs out."""
 
 def add_ClusterServicer_to_server(servicer: ClusterServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

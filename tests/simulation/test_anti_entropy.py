@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from covey.node.errors import Unavailable
 from covey.node.messages import DataBatch, Scan
 from covey.node.repair.messages import TreeQuery
 from covey.node.storage.engine import Entry
@@ -160,6 +161,71 @@ async def test_a_peer_that_is_down_is_not_waited_for() -> None:
         await cluster.until(
             lambda: cluster.nodes["n1"].running.administration.status().synced, "synced without n3"
         )
+
+
+# --- asked for ---
+
+
+@pytest.mark.parametrize("interval_s", [0, 30])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_repair_that_was_asked_for_returns_when_all_are_equal(seed: int, interval_s: int) -> None:
+    """Also where nothing is compared unasked."""
+
+    async def main() -> None:
+        async with await with_data(seed, 4, repair_interval=interval_s) as cluster:
+            await cluster.synced()
+            mend = cluster.network.lose(merges(target={"n3"}))
+            await write_without(cluster, "n3")
+            mend()
+            report = await cluster.nodes["n1"].running.administration.repair(30.0)
+            assert not differing(cluster)
+            assert [node.name for node in report.nodes] == ["n1", "n2", "n3", "n4"]
+            assert not any(node.failure or node.unfinished for node in report.nodes)
+            assert sum(node.received + node.sent for node in report.nodes) > 0
+
+    run(main())
+
+
+@in_virtual_time
+async def test_a_repair_names_who_is_down_and_does_not_wait_for_it() -> None:
+    async with await with_data(1) as cluster:
+        await cluster.nodes["n3"].crash()
+        await cluster.until(lambda: thinks_down(cluster, "n1", "n3"), "down")
+        await cluster.until(lambda: thinks_down(cluster, "n2", "n3"), "down")
+        report = await cluster.nodes["n1"].running.administration.repair(30.0)
+        assert ([node.name for node in report.nodes], report.down) == (["n1", "n2"], ("n3",))
+        assert not any(node.failure or node.unfinished for node in report.nodes)
+
+
+@in_virtual_time
+async def test_a_repair_that_cannot_be_finished_says_between_whom_when_time_runs_out() -> None:
+    async with await with_data(1) as cluster:
+        cluster.network.lose(lambda message: is_tree_query(message) and {"n1", "n3"} == ends_of(message))
+        began = asyncio.get_running_loop().time()
+        report = await cluster.nodes["n2"].running.administration.repair(10.0)
+        assert asyncio.get_running_loop().time() - began < 12.0
+        assert {node.name: node.unfinished for node in report.nodes} == {
+            "n1": ("n3",),
+            "n2": (),
+            "n3": ("n1",),
+        }
+
+
+def is_tree_query(message: Message) -> bool:
+    return isinstance(message.request.body, TreeQuery)
+
+
+def ends_of(message: Message) -> set[str]:
+    return {message.source, message.target}
+
+
+@in_virtual_time
+async def test_a_repair_is_refused_while_the_ring_changes() -> None:
+    async with await with_data(1) as cluster:
+        change = begin(cluster.record(), ring_of(cluster, "n1", "n2"))
+        await cluster.nodes["n1"].running.epochs.adopt(change)
+        with pytest.raises(Unavailable, match="changing"):
+            await cluster.nodes["n1"].running.administration.repair(10.0)
 
 
 # --- faults while repairing ---

@@ -26,6 +26,7 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self.status = status_of(node_status("n1"))
         self.later_statuses: list[cluster_pb2.StatusResponse] = []
         self.explanation = cluster_pb2.ExplainResponse()
+        self.repaired = cluster_pb2.RepairResponse()
         self.record: EpochRecord | None = None
         self.refusal: tuple[grpc.StatusCode, str] | None = None
         self.asked_for_status = threading.Event()
@@ -112,6 +113,11 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
     ) -> cluster_pb2.RemoveResponse:
         self._depart(request.name, context)
         return cluster_pb2.RemoveResponse()
+
+    def Repair(
+        self, request: cluster_pb2.RepairRequest, context: grpc.ServicerContext
+    ) -> cluster_pb2.RepairResponse:
+        return self.repaired
 
     def _depart(self, name: str, context: grpc.ServicerContext) -> None:
         if self.refusal is not None:

@@ -18,10 +18,12 @@ from covey.node.operations import (
     ClusterStatus,
     Explanation,
     GetResult,
+    NodeRepair,
     NodeState,
     NodeStatus,
     Operation,
     OperationResult,
+    RepairReport,
     ReplicaReport,
     RingView,
 )
@@ -99,6 +101,10 @@ class FakeAdministration:
 
     async def remove(self, name: str, timeout_s: float) -> None:
         await self._change("remove", name, timeout_s)
+
+    async def repair(self, timeout_s: float) -> RepairReport:
+        self.asked.append(("repair", "", timeout_s))
+        return RepairReport((NodeRepair("a", 1, 2, 3, 4, 5, ("c",)), NodeRepair("b", failure="why")), ("d",))
 
     async def _change(self, change: str, name: str, timeout_s: float) -> None:
         self.asked.append((change, name, timeout_s))

@@ -83,6 +83,16 @@ async def test_changes_are_asked_for_by_name_within_a_time(served: Any, stub: An
     assert served.administration.asked == [("leave", "a", 7), ("remove", "b", CHANGE_TIMEOUT_S)]
 
 
+async def test_a_repair_tells_what_came_of_it_at_every_node(served: Any, stub: Any) -> None:
+    answer = await stub.Repair(cluster_pb2.RepairRequest(timeout=7))
+    assert served.administration.asked == [("repair", "", 7)]
+    first = cluster_pb2.NodeRepair(
+        name="a", compared=1, differing=2, received=3, sent=4, bytes=5, unfinished=["c"]
+    )
+    assert list(answer.nodes) == [first, cluster_pb2.NodeRepair(name="b", failure="why")]
+    assert list(answer.down) == ["d"]
+
+
 @pytest.mark.parametrize(
     ("refusal", "code"),
     [

@@ -1,0 +1,64 @@
+"""Repair of the whole cluster, when a person asks for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from ...identity import Identity
+from ..epochs import Epochs
+from ..errors import PeerError, Unavailable
+from ..operations import NodeRepair, RepairReport
+from ..peers import Peers
+from .messages import RepairSummary, RequestRepair
+from .repair import Repair
+
+ANSWER_GRACE_S = 1.0
+"""A peer that gives up after its time has so long to say how far it came."""
+LONGEST_S = 1_000_000.0
+
+
+class RepairEverywhere:
+    def __init__(
+        self, peers: Peers, epochs: Epochs, is_down: Callable[[Identity], bool], repair: Repair
+    ) -> None:
+        self._peers = peers
+        self._epochs = epochs
+        self._is_down = is_down
+        self._repair = repair
+
+    async def run(self, timeout_s: float) -> RepairReport:
+        """Have every owner that is up compare with all its peers; each answers within ``timeout_s``."""
+        record = self._epochs.record
+        if record is None:
+            raise Unavailable("this node belongs to no cluster yet")
+        if record.changing:
+            raise Unavailable(
+                f"the ring is changing (epoch {record.number}): nothing is compared until that is over"
+            )
+        owners = sorted(record.owners.owners)
+        down = [owner for owner in owners if owner != self._peers.me.identity and self._is_down(owner)]
+        asked = [owner for owner in owners if owner not in down]
+        nodes = await asyncio.gather(*(self._ask(owner, min(timeout_s, LONGEST_S)) for owner in asked))
+        return RepairReport(tuple(nodes), tuple(owner.name for owner in down))
+
+    async def _ask(self, owner: Identity, timeout_s: float) -> NodeRepair:
+        try:
+            summary = await self._summary(owner, timeout_s)
+        except PeerError as error:
+            return NodeRepair(owner.name, failure=str(error))
+        return NodeRepair(
+            owner.name,
+            summary.compared,
+            summary.differing,
+            summary.received,
+            summary.sent,
+            summary.bytes,
+            summary.unfinished,
+        )
+
+    async def _summary(self, owner: Identity, timeout_s: float) -> RepairSummary:
+        if owner == self._peers.me.identity:
+            return await self._repair.compare_all(timeout_s)
+        request = RequestRepair(int(timeout_s * 1000))
+        return await self._peers.ask(owner, request, RepairSummary, timeout_s + ANSWER_GRACE_S)
