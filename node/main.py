@@ -20,7 +20,8 @@ from .datafolder import DataFolder
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
 from .events import Event
 from .logs import LogFormat, NodeLog, open_log
-from .node import Node, Place, Ports
+from .node import Node
+from .place import Place, Ports
 from .rpc.server import RpcServer
 from .rpc.transport import GrpcTransport
 from .storage.rocks import RocksEngine

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ..identity import Identity
 from ..membership.gossip import Gossip
-from ..membership.record import Condition, HandoffProgress, MemberRecord, Status
+from ..membership.record import Condition, HandoffProgress, Status
 from ..membership.settings import GossipSettings
 from ..ring.epoch import Quorums
 from ..ring.floor import floor_interval_s
@@ -18,7 +16,6 @@ from .administration import ClusterAdministration
 from .agreed_settings import AgreedSettings
 from .agreement import AcceptorView, Agreement
 from .config import Config
-from .datafolder import Home
 from .dispatch import Dispatcher
 from .epochs import Epoch, Epochs
 from .events import Event, EventLog
@@ -28,9 +25,9 @@ from .handoff.handoff import Handoff
 from .handoff.puller import Puller
 from .joining import Joining
 from .load import LoadMeter
-from .messages import PROTOCOL_VERSION, Reply, Request
+from .messages import Reply, Request
 from .peers import Peers, Self
-from .ports import Clock, Transport
+from .place import Place, Ports
 from .quorum.clock import HybridClock
 from .quorum.coordinator import Coordinator, Limits
 from .quorum.listing import KeyListing
@@ -39,42 +36,13 @@ from .quorum.replica import Replica
 from .quorum.replicas import Replicas
 from .quorum.skew_guard import SkewGuard
 from .quorum.version_source import VersionSource
-from .repair.assembly import make_repair, make_tombstone_collection
+from .repair.assembly import Care, Site, make_care
 from .repair.everywhere import RepairEverywhere
-from .repair.hints import Hints, make_hints
-from .repair.upkeep import Upkeep, make_upkeep
 from .routes import register_routes
 from .status import ClusterView
 from .steward import Steward, StewardSettings
-from .storage.engine import Engine
 from .tasks import Tasks
 from .throttle import Throttle
-
-MOST_FIRST_VERSIONS = 1 << 16
-"""Twins that always changed as often would be equally fresh, and each known to those who met it first."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a node stands: what the operator said of it apart from configuration."""
-
-    address: str
-    """host:port that others reach it at."""
-    seeds: tuple[str, ...]
-    """Empty: it is its own seed."""
-    zone: str = ""
-    weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class Ports:
-    """What binds a node to the world; see ``ports``."""
-
-    clock: Clock
-    rng: random.Random
-    transport: Transport
-    engine: Engine
-    home: Home
 
 
 class Node:
@@ -121,24 +89,9 @@ class Node:
         self._steward = self._make_steward()
         self._replica = Replica(ports.engine, self.epochs, self._load)
         self._pipes = Pipes(self._fenced, self._replica, config.rpc_timeout)
-        self._repair = make_repair(
-            config, self._fenced, self.epochs, ports.engine, self.gossiping, ports.clock, ports.rng, log
-        )
-        self._hints = self._make_hints()
-        self._upkeep = self._make_upkeep()
+        self._care = self._make_care()
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
-        self._tombstones = make_tombstone_collection(
-            config,
-            self._fenced,
-            self.epochs,
-            ports.engine,
-            self.gossiping,
-            self._repair,
-            ports.clock,
-            ports.rng,
-            log,
-        )
         self._joining = self._make_joining(place)
         self.administration = self._make_administration()
         self._dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, log)
@@ -148,8 +101,7 @@ class Node:
             self.gossiping,
             self._agreement,
             self._replica,
-            self._repair,
-            self._tombstones.replica,
+            self._care,
         )
         self.epochs.observe(self._on_epoch)
 
@@ -183,7 +135,7 @@ class Node:
             await self.gossiping.farewell()
         await self._tasks.close()
         await self._pipes.close()
-        self._hints.keeping.write()
+        self._care.hints.keeping.write()
         await self.epochs.close()
 
     # --- how the parts hang together ---
@@ -192,12 +144,9 @@ class Node:
         """Start the loops, once there is an epoch to live in."""
         if not self._begun:
             self._begun = True
-            self._tasks.spawn(self._repair.run())
+            self._care.begin(self._tasks)
             self._tasks.spawn(self.gossiping.run())
             self._tasks.spawn(self._steward.run())
-            self._tasks.spawn(self._hints.run())
-            self._upkeep.begin(self._tasks)
-            self._tasks.spawn(self._tombstones.run())
 
     def _on_epoch(self, epoch: Epoch) -> None:
         self._begin()
@@ -228,39 +177,19 @@ class Node:
         )
 
     def _condition(self) -> Condition:
-        """What gossip tells of this node's data, disk and clock."""
-        return Condition(
-            hints=self._hints.waiting(),
-            comparisons=self._repair.comparisons,
-            quarantined=self._upkeep.quarantined(),
-            disk_full=self._upkeep.disk_full(),
-            floor_wanted=self._tombstones.floor_wanted,
-            clock_off_ms=self._skew_guard.off_ms(),
-        )
+        return self._care.condition(self._skew_guard.off_ms())
 
     # --- making the larger parts ---
 
     def _make_gossiping(self, place: Place) -> Gossiping:
         config, ports = self._config, self._ports
-        record = MemberRecord(
-            identity=self.me.identity,
-            generation=self.me.generation,
-            version=1 + self.me.process % MOST_FIRST_VERSIONS,
-            heartbeat=0,
-            address=place.address,
-            status=Status.JOINING,
-            zone=place.zone,
-            weight=place.weight,
-            protocol=PROTOCOL_VERSION,
-            process=self.me.process,
-        )
         settings = GossipSettings(
             heartbeat_interval_s=config.heartbeat_interval,
             indirect_probes=config.indirect_probes,
             suspicion_rounds=config.suspicion_rounds,
         )
         return Gossiping(
-            Gossip(record, settings, ports.rng, ports.clock.monotonic()),
+            Gossip(place.first_record(self.me), settings, ports.rng, ports.clock.monotonic()),
             self._peers,
             self.epochs,
             ports.clock,
@@ -293,39 +222,25 @@ class Node:
             self._log,
         )
 
-    def _make_hints(self) -> Hints:
+    def _make_care(self) -> Care:
         ports = self._ports
-        return make_hints(
-            self.me.identity,
-            self._config,
-            ports.engine,
-            self._fenced,
-            self.epochs,
-            self.gossiping,
-            self._repair.mark,
-            ports.clock,
-            ports.rng,
-            self._tasks,
-            self._log,
-        )
-
-    def _make_upkeep(self) -> Upkeep:
-        ports = self._ports
-        return make_upkeep(
-            self.me.identity,
-            self._config,
-            ports.engine,
-            self._fenced,
-            self.epochs,
-            self.gossiping,
-            ports.clock,
-            ports.rng,
-            self._log,
+        return make_care(
+            Site(
+                self._config,
+                self._fenced,
+                self.epochs,
+                ports.engine,
+                self.gossiping,
+                ports.clock,
+                ports.rng,
+                self._tasks,
+                self._log,
+            )
         )
 
     def _make_coordinator(self) -> Coordinator:
         config = self._config
-        replicas = Replicas(self.me.identity, self._pipes, self.gossiping, self._hints.keeping)
+        replicas = Replicas(self.me.identity, self._pipes, self.gossiping, self._care.hints.keeping)
         return Coordinator(
             self.me,
             self.epochs,
@@ -362,11 +277,11 @@ class Node:
                 self.epochs,
                 self.gossiping,
                 self._steward,
-                self._tombstones,
+                self._care.tombstones,
                 self._ports.clock,
             ),
             self._steward,
-            RepairEverywhere(self._peers, self.epochs, self.gossiping.is_down, self._repair),
+            RepairEverywhere(self._peers, self.epochs, self.gossiping.is_down, self._care.repair),
             self._config.rpc_timeout,
             self._config.max_key_bytes,
         )

@@ -25,9 +25,8 @@ from .messages import (
     SizeQuery,
 )
 from .quorum.replica import Replica
+from .repair.assembly import Care
 from .repair.messages import Confirm, Purge, RequestRepair, TreeQuery
-from .repair.repair import Repair
-from .repair.tombstone_replica import TombstoneReplica
 
 
 def register_routes(
@@ -36,8 +35,7 @@ def register_routes(
     gossiping: Gossiping,
     agreement: Agreement,
     replica: Replica,
-    repair: Repair,
-    tombstones: TombstoneReplica,
+    care: Care,
 ) -> None:
     async def leave(envelope: Envelope, message: RequestLeave) -> Acknowledged:
         gossiping.leave()
@@ -57,7 +55,7 @@ def register_routes(
     dispatcher.register(DataBatch, lambda _, message: replica.serve(message))
     dispatcher.register(Scan, lambda _, message: replica.scan(message))
     dispatcher.register(SizeQuery, lambda _, message: replica.size(message))
-    dispatcher.register(TreeQuery, repair.on_tree_query)
-    dispatcher.register(RequestRepair, repair.on_request)
-    dispatcher.register(Confirm, lambda _, message: tombstones.confirm(message))
-    dispatcher.register(Purge, lambda _, message: tombstones.purge(message))
+    dispatcher.register(TreeQuery, care.repair.on_tree_query)
+    dispatcher.register(RequestRepair, care.repair.on_request)
+    dispatcher.register(Confirm, lambda _, message: care.tombstones.replica.confirm(message))
+    dispatcher.register(Purge, lambda _, message: care.tombstones.replica.purge(message))

@@ -1,10 +1,12 @@
-"""Repair and the collection of tombstones, put together from their parts."""
+"""All that keeps a node's data whole and equal to its peers', put together from its parts."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 
 from ...identity import Identity
+from ...membership.record import Condition
 from ..config import Config
 from ..epochs import Epoch, Epochs
 from ..events import EventLog
@@ -12,52 +14,152 @@ from ..fenced import FencedPeers
 from ..gossiping import Gossiping
 from ..ports import Clock
 from ..storage.engine import Engine
+from ..storage.hints import HintStore
+from ..tasks import Tasks
 from ..throttle import Throttle
 from .anti_entropy import AntiEntropy
 from .comparison import Comparison
 from .digests import Digests
+from .hint_keeping import HintKeeping
+from .hint_log import HintLog
+from .hint_replay import HintReplay
+from .hints import Hints
+from .quarantine import QuarantineRepair
 from .repair import Repair
 from .schedule import Schedule
+from .scrub import Scrubber
 from .tombstones import CollectionSettings, TombstoneCollection
+from .upkeep import Upkeep
 
 
-def make_repair(
-    config: Config,
-    peers: FencedPeers,
-    epochs: Epochs,
-    engine: Engine,
-    gossiping: Gossiping,
-    clock: Clock,
-    rng: random.Random,
-    log: EventLog,
-) -> Repair:
-    digests = Digests(peers.me, epochs, engine)
-    throttle = Throttle(clock, config.repair_rate)
+@dataclass(frozen=True)
+class Site:
+    """What all of it works on."""
+
+    config: Config
+    peers: FencedPeers
+    epochs: Epochs
+    engine: Engine
+    gossiping: Gossiping
+    clock: Clock
+    rng: random.Random
+    tasks: Tasks
+    log: EventLog
+
+
+@dataclass(frozen=True)
+class Care:
+    repair: Repair
+    hints: Hints
+    upkeep: Upkeep
+    tombstones: TombstoneCollection
+
+    def begin(self, tasks: Tasks) -> None:
+        """Start the loops."""
+        tasks.spawn(self.repair.run())
+        tasks.spawn(self.hints.run())
+        tasks.spawn(self.upkeep.run())
+        tasks.spawn(self.tombstones.run())
+
+    def condition(self, clock_off_ms: int) -> Condition:
+        """What gossip tells of this node's data, disk and clock."""
+        return Condition(
+            hints=self.hints.waiting(),
+            comparisons=self.repair.comparisons,
+            quarantined=self.upkeep.quarantined(),
+            floor_wanted=self.tombstones.floor_wanted,
+            disk_full=self.upkeep.disk_full(),
+            clock_off_ms=clock_off_ms,
+        )
+
+
+def make_care(site: Site) -> Care:
+    repair = _make_repair(site)
+    return Care(repair, _make_hints(site, repair), _make_upkeep(site), _make_tombstones(site, repair))
+
+
+def _make_repair(site: Site) -> Repair:
+    peers, gossiping, config = site.peers, site.gossiping, site.config
+    digests = Digests(peers.me, site.epochs, site.engine)
+    throttle = Throttle(site.clock, config.repair_rate)
 
     def make_comparison(epoch: Epoch, peer: Identity) -> Comparison:
-        return Comparison(epoch, peer, epochs, engine, peers, digests, throttle, config.rpc_timeout)
+        return Comparison(epoch, peer, site.epochs, site.engine, peers, digests, throttle, config.rpc_timeout)
 
-    anti_entropy = AntiEntropy(peers.me, epochs, digests, make_comparison, clock, log)
-    schedule = Schedule(peers.me, config.repair_interval, rng)
     repair = Repair(
-        peers.me, epochs, anti_entropy, schedule, gossiping.is_down, gossiping.say_condition, clock
+        peers.me,
+        site.epochs,
+        AntiEntropy(peers.me, site.epochs, digests, make_comparison, site.clock, site.log),
+        Schedule(peers.me, config.repair_interval, site.rng),
+        gossiping.is_down,
+        gossiping.say_condition,
+        site.clock,
     )
     gossiping.observe_arrivals(repair.mark)
     return repair
 
 
-def make_tombstone_collection(
-    config: Config,
-    peers: FencedPeers,
-    epochs: Epochs,
-    engine: Engine,
-    gossiping: Gossiping,
-    repair: Repair,
-    clock: Clock,
-    rng: random.Random,
-    log: EventLog,
-) -> TombstoneCollection:
-    settings = CollectionSettings.of(config)
+def _make_hints(site: Site, repair: Repair) -> Hints:
+    config, is_down = site.config, site.gossiping.is_down
+    lines = HintLog(site.clock, site.log)
+    store = HintStore(site.engine, config.hint_max_bytes)
+    keeping = HintKeeping(site.peers.me, store, repair.mark, lines)
+    replay = HintReplay(
+        store,
+        keeping,
+        site.peers,
+        site.epochs,
+        is_down,
+        Throttle(site.clock, config.hint_rate),
+        site.clock,
+        site.rng,
+        config.rpc_timeout,
+        lines,
+    )
+    return Hints(
+        store,
+        keeping,
+        replay,
+        site.epochs,
+        is_down,
+        site.gossiping.say_condition,
+        site.clock,
+        site.tasks,
+        lines,
+        interval_s=config.heartbeat_interval / 2,
+        max_age_s=config.hint_max_age,
+    )
+
+
+def _make_upkeep(site: Site) -> Upkeep:
+    config, gossiping = site.config, site.gossiping
+    quarantine = QuarantineRepair(
+        site.peers.me,
+        site.epochs,
+        site.engine,
+        site.peers,
+        gossiping.is_down,
+        Throttle(site.clock, config.handoff_rate),
+        site.rng,
+        config.rpc_timeout,
+        site.log,
+        gossiping.say_condition,
+    )
+    scrubber = Scrubber(site.engine, site.rng, config.scrub_interval)
+    return Upkeep(
+        site.engine, quarantine, scrubber, gossiping.say_condition, site.tasks, site.log, config.disk_reserve
+    )
+
+
+def _make_tombstones(site: Site, repair: Repair) -> TombstoneCollection:
     return TombstoneCollection(
-        epochs, engine, peers, gossiping.is_down, repair.mark, clock, rng, settings, log
+        site.epochs,
+        site.engine,
+        site.peers,
+        site.gossiping.is_down,
+        repair.mark,
+        site.clock,
+        site.rng,
+        CollectionSettings.of(site.config),
+        site.log,
     )

@@ -5,21 +5,14 @@ their destination is no replica any more, dropped when they grow too old.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from ...identity import Identity
-from ..config import Config
 from ..epochs import Epochs
 from ..errors import Corruption, StorageFailed
-from ..events import EventLog
-from ..fenced import FencedPeers
-from ..gossiping import Gossiping
 from ..ports import Clock
-from ..storage.engine import Engine
 from ..storage.hints import HintStore, Page
 from ..tasks import Tasks
-from ..throttle import Throttle
 from .hint_keeping import HintKeeping
 from .hint_log import HintLog
 from .hint_replay import BATCH_BYTES, BATCH_HINTS, HintReplay
@@ -138,39 +131,3 @@ class Hints:
                 return
             after = page.next
             await asyncio.sleep(0)
-
-
-def make_hints(
-    me: Identity,
-    config: Config,
-    engine: Engine,
-    peers: FencedPeers,
-    epochs: Epochs,
-    gossiping: Gossiping,
-    lacks: Callable[[Identity], None],
-    clock: Clock,
-    rng: random.Random,
-    tasks: Tasks,
-    log: EventLog,
-) -> Hints:
-    """Put together what hints take. ``lacks``: see HintKeeping."""
-    lines = HintLog(clock, log)
-    store = HintStore(engine, config.hint_max_bytes)
-    keeping = HintKeeping(me, store, lacks, lines)
-    throttle = Throttle(clock, config.hint_rate)
-    replay = HintReplay(
-        store, keeping, peers, epochs, gossiping.is_down, throttle, clock, rng, config.rpc_timeout, lines
-    )
-    return Hints(
-        store,
-        keeping,
-        replay,
-        epochs,
-        gossiping.is_down,
-        gossiping.say_condition,
-        clock,
-        tasks,
-        lines,
-        interval_s=config.heartbeat_interval / 2,
-        max_age_s=config.hint_max_age,
-    )

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 
-from ...identity import Identity
-from ..config import Config
-from ..epochs import Epochs
 from ..events import Event, EventLog
-from ..fenced import FencedPeers
-from ..gossiping import Gossiping
-from ..ports import Clock
 from ..storage.engine import Engine
 from ..tasks import Tasks
-from ..throttle import Throttle
 from .quarantine import QuarantineRepair
 from .scrub import Scrubber
 
@@ -30,6 +22,7 @@ class Upkeep:
         repair: QuarantineRepair,
         scrubber: Scrubber,
         tell: Callable[[], None],
+        tasks: Tasks,
         log: EventLog,
         reserve_bytes: int,
     ) -> None:
@@ -38,12 +31,9 @@ class Upkeep:
         self._repair = repair
         self._scrubber = scrubber
         self._tell = tell
+        self._tasks = tasks
         self._log = log
         self._reserve_bytes = reserve_bytes
-
-    def begin(self, tasks: Tasks) -> None:
-        for loop in (self._repair, self._scrubber, self):
-            tasks.spawn(loop.run())
 
     def quarantined(self) -> int:
         """How many segments are in quarantine."""
@@ -53,7 +43,9 @@ class Upkeep:
         return self._engine.disk_full()
 
     async def run(self) -> None:
-        """Watch the free space, until cancelled."""
+        """Watch the free space, and have damage looked for and healed, until cancelled."""
+        self._tasks.spawn(self._repair.run())
+        self._tasks.spawn(self._scrubber.run())
         was_full = False
         while True:
             self._engine.look_at_space()
@@ -66,31 +58,3 @@ class Upkeep:
                     self._log.emit(Event.DISK_FREED, reserve_bytes=self._reserve_bytes)
                 self._tell()
             await asyncio.sleep(LOOK_EVERY_S)
-
-
-def make_upkeep(
-    me: Identity,
-    config: Config,
-    engine: Engine,
-    peers: FencedPeers,
-    epochs: Epochs,
-    gossiping: Gossiping,
-    clock: Clock,
-    rng: random.Random,
-    log: EventLog,
-) -> Upkeep:
-    """Put together what upkeep takes."""
-    repair = QuarantineRepair(
-        me,
-        epochs,
-        engine,
-        peers,
-        gossiping.is_down,
-        Throttle(clock, config.handoff_rate),
-        rng,
-        config.rpc_timeout,
-        log,
-        gossiping.say_condition,
-    )
-    scrubber = Scrubber(engine, rng, config.scrub_interval)
-    return Upkeep(engine, repair, scrubber, gossiping.say_condition, log, config.disk_reserve)

@@ -14,8 +14,9 @@ from covey.node.datafolder import MemoryDataFolder
 from covey.node.epochs import Epochs
 from covey.node.events import Event, EventLog
 from covey.node.messages import Envelope, Request, RequestBody
-from covey.node.node import Node, Place, Ports
+from covey.node.node import Node
 from covey.node.operations import QUORUM, Consistency, Delete, Get, GetResult, Put, WriteResult
+from covey.node.place import Place, Ports
 from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord
 
