@@ -51,7 +51,7 @@ def seeds_needed(mutation: Mutation, most: int) -> None:
     """Tell which of the simulator's seeds is the first that catches the mutation."""
     with copied(mutation) as package:
         for seed in range(1, most + 1):
-            if run_seed(package, seed).caught:
+            if run_seed(package, seed).found_violations:
                 print(f"seed {seed:3}  {mutation.says}", flush=True)
                 return
     print(f"no seed up to {most}  {mutation.says}", flush=True)

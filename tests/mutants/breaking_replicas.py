@@ -72,6 +72,7 @@ REPLICAS = (
         "            if not durable:\n                await self._engine.durable()\n",
         "",
         f"{SIMULATION}16_one_step.py::test_no_write_is_acknowledged_by_a_replica_that_has_not_synced_it",
+        seed=1,
     ),
     mutation(
         "a read tells of what is not synced",
@@ -104,6 +105,7 @@ REPLICAS = (
         "                covering = self._written\n                await self._flush()\n",
         "                await self._flush()\n                covering = self._written\n",
         "tests/node/storage/test_commit.py",
+        seed=1,
     ),
     mutation(
         "a failed flush is passed over",

@@ -95,6 +95,7 @@ REQUESTS = (
         "return min(entries, key=lambda entry: entry.version, default=None)",
         "tests/node/quorum/test_tally.py",
         f"{MODEL}[nothing changes]",
+        seed=1,
     ),
     mutation(
         "a version need not exceed the floor",
@@ -125,6 +126,7 @@ REQUESTS = (
         "if held is not None and held.version.wall_ms >= entry.version.wall_ms:",
         "tests/node/storage/test_engine.py",
         f"{SIMULATION}14_versions.py::test_every_write_of_one_coordinator_is_newer_though_its_clock_stands_still",
+        seed=1,
     ),
     mutation(
         "a clock that is far ahead is followed",
@@ -134,13 +136,19 @@ REQUESTS = (
         "if False:",
         f"{SIMULATION}14_versions.py::test_data_from_beyond_the_skew_is_refused_and_not_followed",
     ),
-    mutation(
-        "a coordinator forgets the versions that it has read",
+    Mutation(
+        "a coordinator heeds neither the versions on its disk nor those it reads",
         14,
         "node/quorum/version_source.py",
-        "whoever reads it is told it all the same\n            self._clock.observe(version.timestamp)",
-        "whoever reads it is told it all the same\n            pass",
-        f"{SIMULATION}14_versions.py::test_a_coordinator_writes_above_what_it_has_read",
+        (
+            ("        clock.begin(latest_on_disk())\n", ""),
+            ("self._clock.follow_disk(self._latest_on_disk())", "pass"),
+            (
+                "whoever reads it is told it all the same\n            self._clock.observe(version.timestamp)",
+                "whoever reads it is told it all the same\n            pass",
+            ),
+        ),
+        (f"{SIMULATION}14_versions.py::test_a_coordinator_writes_above_what_it_has_read",),
     ),
     mutation(
         "a node draws the versions of its last run again",
@@ -166,6 +174,7 @@ REQUESTS = (
             ),
         ),
         (f"{SIMULATION}15_hints.py::test_hints_never_count_towards_w",),
+        seed=1,
     ),
     mutation(
         "a write that was not acknowledged leaves a hint",

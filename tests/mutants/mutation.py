@@ -20,7 +20,7 @@ class Mutation:
     catchers: tuple[str, ...]
     """Tests, by pytest's ids. At least one of them must fail."""
     seed: int = 0
-    """The first of the simulator's seeds that catches it too; 0 where none up to 40 did, or none was tried."""
+    """The first of the simulator's seeds that catches it too; 0 where few seeds or none were tried."""
 
     def apply(self, root: Path = ROOT) -> str:
         """The file as the mutation leaves it. Raises ValueError when it does not apply exactly once."""

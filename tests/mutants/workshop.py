@@ -37,6 +37,11 @@ class Outcome:
         return self.exit_code == FAILED
 
     @property
+    def found_violations(self) -> bool:
+        """Of the simulator: a process that ends by a defect of its own exits with the same code."""
+        return self.caught and "VIOLATIONS" in self.output
+
+    @property
     def ran(self) -> bool:
         """Else it says nothing about the mutation."""
         return self.passed or self.caught
