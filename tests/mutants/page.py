@@ -11,7 +11,8 @@ HEAD = """# Mutants
 A test that cannot fail proves nothing. `tox -e mutants` puts each of these bugs into a copy of covey, one at a time,
 and the tests named beside it have to notice. Rules are those that the ring changes by. A seed is the first of the
 simulator's (`python -m tests.simulation --seed N`) that notices too; where there is none, few seeds or none were tried
-(`python -m tests.mutants --seeds 40` tries). The table is `tests/mutants/table.py`; this page is made by `python -m tests.mutants --markdown`.
+(`python -m tests.mutants --seeds 40` tries). The table is `tests/mutants/table.py`; this page is made by
+`python -m tests.mutants --markdown`.
 
 | Rule | What is broken | Where | Caught by | Seed |
 |---|---|---|---|---|
