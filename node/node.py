@@ -320,6 +320,7 @@ class Node:
             self._fenced,
             Throttle(ports.clock, config.handoff_rate),
             self.gossiping.is_down,
+            lambda member: self.gossiping.member(member) is not None,
             report,
             ports.rng,
             config.rpc_timeout,

@@ -32,6 +32,8 @@ CHUNK_BYTES = 1 << 20
 PULLS_AT_ONCE = 4
 RETRY_BACKOFF_S = (0.1, 2.0)
 REPORT_EVERY_S = 0.5
+ACQUAINTED_S, ASK_AGAIN_S = 3.0, 0.05
+"""How long, in which steps, a joiner waits to hear of all owners; gossip takes a round or two to tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ class Puller:
         peers: FencedPeers,
         throttle: Throttle,
         is_down: Callable[[Identity], bool],
+        heard_of: Callable[[Identity], bool],
         report: Callable[[HandoffProgress], None],
         rng: random.Random,
         rpc_timeout_s: float,
@@ -76,6 +79,7 @@ class Puller:
         self._peers = peers
         self._throttle = throttle
         self._is_down = is_down
+        self._heard_of = heard_of
         self._report = report
         self._rng = rng
         self._rpc_timeout_s = rpc_timeout_s
@@ -88,6 +92,7 @@ class Puller:
         loop = asyncio.get_running_loop()
         began = loop.time()
         if self._assignments:
+            await self._acquainted()
             await self._measure()
             self._log.emit(
                 Event.HANDOFF_STARTED,
@@ -132,6 +137,18 @@ class Puller:
             self._log.emit(
                 Event.HANDOFF_PROGRESS, epoch=self._epoch.number, bytes_done=done, bytes_total=total, **eta
             )
+
+    async def _acquainted(self) -> None:
+        """Wait a little until gossip has told of every source.
+
+        A joiner may get the change before it has heard of anyone but the seed. Whoever it has not heard of is not down:
+        taking the one displaced for such would have the joiner pull from r others, twice as much and more.
+        """
+        sources = {source for assignment in self._assignments for source in assignment.pull.sources}
+        waited_s = 0.0
+        while waited_s < ACQUAINTED_S and not all(s == self._me or self._heard_of(s) for s in sources):
+            await asyncio.sleep(ASK_AGAIN_S)
+            waited_s += ASK_AGAIN_S
 
     # --- pulling ---
 

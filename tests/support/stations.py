@@ -150,6 +150,8 @@ class Stations:
     def __init__(self, *who: Identity) -> None:
         self.network = Network(random.Random(1))
         self.down: set[Identity] = set()
+        self.unheard: set[Identity] = set()
+        """Whom gossip has not told of yet."""
         self._by_identity: dict[Identity, Station] = {}
         for identity in who:
             self._by_identity[identity] = Station(self, identity)
@@ -182,13 +184,16 @@ class Stations:
         return [identity for identity in self._by_identity if identity not in self.down]
 
     def is_down(self, member: Identity) -> bool:
-        return member in self.down
+        return member in self.down | self.unheard
 
     def load_of(self, member: Identity) -> LoadReport | None:
         return LoadReport()
 
     def address_of(self, member: Identity) -> str | None:
-        return f"{member.name}:1" if member in self._by_identity else None
+        return f"{member.name}:1" if member in self._by_identity and self.has_heard_of(member) else None
+
+    def has_heard_of(self, member: Identity) -> bool:
+        return member not in self.unheard
 
 
 def version(number: int) -> Version:

@@ -49,6 +49,7 @@ def make_puller(
         station.fenced,
         Throttle(SimulatedClock(), rate),
         stations.is_down,
+        stations.has_heard_of,
         report,
         random.Random(1),
         RPC_TIMEOUT_S,
@@ -276,6 +277,40 @@ async def test_progress_is_reported_and_ends_with_all_of_it_done() -> None:
     assert [report.done for report in reports] == [False] * (len(reports) - 1) + [True]
     assert reports[-1].bytes_done == reports[-1].bytes_total >= len(gained(JOINING, JOINER))
     assert len(stations[JOINER].log.of(Event.HANDOFF_FINISHED)) == 1
+
+
+@pytest.mark.parametrize("hears_after_s", [0.0, 0.5])
+@in_virtual_time
+async def test_a_joiner_that_has_heard_of_the_seed_alone_pulls_and_counts_what_it_needs_and_no_more(
+    hears_after_s: float,
+) -> None:
+    """Else whoever is displaced would count as down, and two others would be asked in its place."""
+    stations = await stations_changing()
+    stations.unheard = set(WHO[1:3]) if hears_after_s else set()
+    asyncio.get_running_loop().call_later(hears_after_s, stations.unheard.clear)
+    await make_puller(stations, JOINER, JOINING).run()
+    log = stations[JOINER].log
+    needed = sum(len(key) + len(b"v") for key in gained(JOINING, JOINER))
+    assert log.of(Event.HANDOFF_FINISHED)[0]["bytes_done"] == needed
+    measured = log.of(Event.HANDOFF_STARTED)[0]["bytes_total"]
+    known = await known_from_the_start()
+    assert measured == known
+
+
+async def known_from_the_start() -> int:
+    """What a joiner that knows everyone counts."""
+    stations = await stations_changing()
+    await make_puller(stations, JOINER, JOINING).run()
+    total: int = stations[JOINER].log.of(Event.HANDOFF_STARTED)[0]["bytes_total"]
+    return total
+
+
+@in_virtual_time
+async def test_a_source_that_nobody_tells_of_is_not_waited_for_for_ever() -> None:
+    stations = await stations_changing()
+    stations.unheard = {WHO[0]}
+    await make_puller(stations, JOINER, JOINING).run()
+    assert holds(stations, JOINER, gained(JOINING, JOINER))
 
 
 def test_every_node_numbers_the_pulls_alike() -> None:
