@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..identity import Identity
+from ..membership.record import MemberRecord
 from ..ring.epoch import EpochRecord
 from ..ring.genesis import (
     GenesisSeat,
@@ -26,7 +27,16 @@ from .epochs import Epochs
 from .errors import ForeignCluster, JoinRefused, PeerError
 from .events import Event, EventLog
 from .gossiping import Gossiping
-from .messages import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply, Ping
+from .messages import (
+    ConfirmGenesis,
+    Envelope,
+    GenesisConfirmed,
+    Hello,
+    HelloReply,
+    Ping,
+    Refusal,
+    RefusalCode,
+)
 from .peers import Peers
 from .seed_answers import SeedAnswer, advice, troubles
 from .storage.engine import Engine
@@ -253,8 +263,10 @@ class Joining:
 
     # --- answering ---
 
-    async def hello(self, envelope: Envelope, message: Hello) -> HelloReply:
+    async def hello(self, envelope: Envelope, message: Hello) -> HelloReply | Refusal:
         refused = await self._conflict(message)
+        if not refused and (unreachable := await self._unreachable(message.member)):
+            return Refusal(RefusalCode.NOT_READY, unreachable)
         record = self._epochs.record
         if record is not None and not refused and message.member.process != self._me.process:
             self._gossiping.learn([message.member])
@@ -295,6 +307,16 @@ class Joining:
             if generation not in (None, member.generation):
                 return _twin(other.identity, other.address)
         return ""
+
+    async def _unreachable(self, member: MemberRecord) -> str:
+        """Why nobody could use what a newcomer would be given; empty when it is an owner already, or answers."""
+        record = self._epochs.record
+        owns = record is None or any(member.identity in spec.owners for spec in record.live_rings)
+        if owns or await self._generation_at(member.address, member.identity) is not None:
+            return ""
+        return (
+            f"nobody answers as {member.identity.name} at {member.address}; is that the address to advertise?"
+        )
 
     async def _generation_at(self, address: str, identity: Identity) -> int | None:
         """The generation of ``identity`` that answers there; None when it does not."""

@@ -36,7 +36,7 @@ from .ports import Clock
 from .quorum.version import timestamp_at
 
 STANDS_LONG_ENOUGH_S = 60.0
-"""A ring that has been stable for so long ends a row of aborts."""
+"""So long with nothing that waits ends a row of aborts; so does a change that is finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,7 @@ class Steward:
         self._floor = FloorWatch()
         self._aborts = 0
         self._last_abort = 0.0
+        self._waited_at = 0.0
         self._removals: Counter[Identity] = Counter()
         self.obstacle = ""
         """Why nothing is proposed just now, for people; as this node sees it, steward or not."""
@@ -106,6 +107,10 @@ class Steward:
         view = self._view(record)
         planned = plan(record, view, self._settings.policy)
         self.obstacle = "" if isinstance(planned, Propose) or planned == NOTHING_WAITS else planned.reason
+        if planned != NOTHING_WAITS:
+            self._waited_at = view.now
+        elif view.now - self._waited_at > STANDS_LONG_ENOUGH_S:
+            self._aborts = 0
         if isinstance(planned, Propose) and self._acts(record, view):
             await self._propose(record, planned)
 
@@ -131,6 +136,8 @@ class Steward:
         if chosen is not None and planned.step is Step.ABORT:
             self._aborts += 1
             self._last_abort = self._clock.monotonic()
+        elif chosen is not None and planned.step is Step.FINISH:
+            self._aborts = 0
 
     # --- what the plan is made from ---
 
@@ -139,16 +146,14 @@ class Steward:
         members = {member.identity: self._member_view(member, now) for member in self._gossiping.members()}
         self._progress = self._progress.observe(record, members, now)
         self._floor = self._floor.observe(record, now)
-        if not record.changing and now - self._last_abort > max(
-            STANDS_LONG_ENOUGH_S, 2 * abort_backoff_s(self._aborts)
-        ):
-            self._aborts = 0
+        backoff_s = abort_backoff_s(self._aborts)
         return View(
             members=members,
             now=now,
             progress=self._progress,
             removals=frozenset(self._removals),
-            not_before=self._last_abort + abort_backoff_s(self._aborts) if self._aborts else 0.0,
+            not_before=self._last_abort + backoff_s if self._aborts else 0.0,
+            steady_s=2 * backoff_s,
             stores_data=any(member.record.load.keys for member in self._gossiping.members()),
             floor=self._floor,
             settled=timestamp_at(self._clock.wall_ms() - int(self._settings.settled_after_s * 1000)),
@@ -167,5 +172,6 @@ class Steward:
             handoff_done_epoch=handoff.epoch if handoff is not None and handoff.done else None,
             handoff_bytes=handoff.bytes_done if handoff is not None else 0,
             down_for_s=now - member.since if member.liveness is Liveness.DOWN else 0.0,
+            up_for_s=now - member.since if member.liveness is Liveness.ALIVE else 0.0,
             floor_wanted=record.condition.floor_wanted,
         )

@@ -42,6 +42,8 @@ class MemberView:
     """How much it has pulled so far; that it moves is the sign of progress."""
     down_for_s: float = 0.0
     """How long it has been down; 0 while alive."""
+    up_for_s: float = math.inf
+    """How long nobody here has doubted that it is alive; 0 while someone does."""
     floor_wanted: int = 0
     """The floor that tombstones wait for which it knows to be on all their replicas; 0 for none."""
 

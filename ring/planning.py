@@ -5,6 +5,8 @@ keep data safe whatever is proposed. It is what makes changes end:
 
 - A change is finished once its handoff is, and aborted when a node that still has to pull is down or makes no
   progress for ``handoff_timeout_s``. After an abort, ``abort_backoff_s`` passes, longer each time.
+  From then on who has to pull must have been up for as long, and as long again: one that flaps would pull the same
+  data again and again.
 - What waits together begins together, but while the cluster stores data at most max(1, n - max(w, r)) new
   nodes come into one preference list, so that a dead joiner blocks neither reads nor writes.
 - A change begins only when it could finish: every range has the live sources that pulling and finishing take,
@@ -135,6 +137,8 @@ class View:
     """Owners that operators asked to remove; those that are alive are spared (they can leave)."""
     not_before: float = 0.0
     """Begin nothing earlier: the last abort plus its ``abort_backoff_s``."""
+    steady_s: float = 0.0
+    """How long whoever would have to pull must have been up: twice the ``abort_backoff_s`` of the last abort."""
     stores_data: bool = True
     """Whether any member holds data, which handoff would have to move."""
     floor: FloorWatch = field(default_factory=FloorWatch)
@@ -307,6 +311,10 @@ def _obstacle(owners: RingSpec, successors: RingSpec, view: View) -> str | None:
     for identity in _pullers(moves(owners, successors)):
         if not is_alive(view.members, identity):
             return f"{identity.name} would have to pull and is down"
+        if (up_for_s := view.members[identity].up_for_s) < view.steady_s:
+            return (
+                f"{identity.name} would have to pull, and a change was aborted; it is up for {up_for_s:.0f} s"
+            )
     return None
 
 

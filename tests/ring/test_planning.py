@@ -435,3 +435,19 @@ def test_whatever_is_planned_is_a_legal_succession(
         assert check_succession(record, decision.record) is decision.step
         for spec in decision.record.live_rings:
             Ring(spec).check()
+
+
+def test_after_an_abort_who_would_have_to_pull_must_have_been_up_for_a_while() -> None:
+    """One that flaps would pull the same data again and again."""
+    members = [*(serving(node, up_for_s=5) for node in (A, B, C)), joining(D, up_for_s=5)]
+    assert D in begun(decide(record_of(A, B, C), members)).owners
+    assert waits(
+        decide(record_of(A, B, C), members, steady_s=10), "d would have to pull, and a change was aborted"
+    )
+    steady = [*members[:3], joining(D, up_for_s=10)]
+    assert D in begun(decide(record_of(A, B, C), steady, steady_s=10)).owners
+
+
+def test_one_that_flaps_keeps_no_other_from_joining() -> None:
+    members = [*(serving(node) for node in (A, B, C)), joining(D, up_for_s=1), joining(E)]
+    assert set(begun(decide(record_of(A, B, C), members, steady_s=10)).owners) == {A, B, C, E}

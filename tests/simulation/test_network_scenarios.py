@@ -1,0 +1,120 @@
+"""Losses, repetitions, delays and one-way cuts: nobody is removed for them, and quorums that can be had are had."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+
+from .at_work import at_work, outcomes
+from .cluster import SimulatedCluster
+from .virtual_time import in_virtual_time
+
+SEEDS = range(2)
+LASTS_S = 60.0
+IMPATIENT = {"evict_after": 6.0}
+"""Whoever is down for so long is removed, if it is wrongly so too."""
+
+
+def cut(cluster: SimulatedCluster, source: str, target: str) -> list[Callable[[], None]]:
+    """Nothing from the one reaches the other: no request on its way there, and no reply on its way back."""
+    network = cluster.network
+    return [
+        network.lose(lambda m: (m.source, m.target) == (source, target)),
+        network.lose_replies(lambda m: (m.target, m.source) == (source, target)),
+    ]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@in_virtual_time
+async def test_a_third_of_all_messages_lost_and_others_repeated_and_overtaken_evicts_nobody(
+    seed: int,
+) -> None:
+    async with SimulatedCluster(seed, **IMPATIENT) as cluster:
+        await cluster.form(5)
+        chance = random.Random(seed)
+        network = cluster.network
+        async with at_work(cluster) as history:
+            ends = [
+                network.lose(lambda _: chance.random() < 0.3),
+                network.lose_replies(lambda _: chance.random() < 0.3),
+                network.repeat(lambda _: chance.random() < 0.2),
+                network.slow(lambda _: chance.random() < 0.2, 0.2),
+            ]
+            await asyncio.sleep(LASTS_S)
+            for end in ends:
+                end()
+        assert cluster.record().number == 1, cluster.story()
+        assert outcomes(history)["put done"] > 10 and outcomes(history)["get done"] > 10
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@in_virtual_time
+async def test_ways_that_break_and_mend_one_way_evict_nobody(seed: int) -> None:
+    async with SimulatedCluster(seed, **IMPATIENT) as cluster:
+        await cluster.form(5)
+        rng = random.Random(seed)
+        async with at_work(cluster) as history:
+            for _ in range(40):
+                source, target = rng.sample(sorted(cluster.nodes), 2)
+                ends = cut(cluster, source, target)
+                await asyncio.sleep(rng.uniform(0.5, 2.5))
+                for end in ends:
+                    end()
+        assert cluster.record().number == 1, cluster.story()
+        assert outcomes(history)["put done"] > 50
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@in_virtual_time
+async def test_two_that_do_not_hear_each_other_but_all_others_are_nobody_s_dead(seed: int) -> None:
+    """They hear of each other through the others. Keys of both have a quorum without the one or the other."""
+    async with SimulatedCluster(seed, **IMPATIENT) as cluster:
+        await cluster.form(5)
+        async with at_work(cluster) as history:
+            ends = [*cut(cluster, "n1", "n2"), *cut(cluster, "n2", "n1")]
+            await asyncio.sleep(LASTS_S)
+            for end in ends:
+                end()
+        assert not cluster.events("member.down"), cluster.story()
+        assert cluster.record().number == 1
+        assert outcomes(history)["put done"] > 50
+
+
+@in_virtual_time
+async def test_each_of_two_that_do_not_hear_each_other_serves_every_key() -> None:
+    async with SimulatedCluster(1, **IMPATIENT) as cluster:
+        await cluster.form(5)
+        ends = [*cut(cluster, "n1", "n2"), *cut(cluster, "n2", "n1")]
+        for via in cluster.nodes:
+            for number in range(20):
+                await cluster.put(via, b"key %d" % number, via.encode())
+                assert await cluster.get(via, b"key %d" % number) == via.encode()
+        for end in ends:
+            end()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@in_virtual_time
+async def test_a_node_that_nobody_hears_but_that_hears_all_is_removed_and_no_other(seed: int) -> None:
+    """Its requests and replies are lost; what others say reaches it. Two are enough for every key without it."""
+    async with SimulatedCluster(seed, **IMPATIENT) as cluster:
+        await cluster.form(5)
+        async with at_work(cluster):
+            ends = [end for name in ("n1", "n2", "n3", "n4") for end in cut(cluster, "n5", name)]
+            others = {"n1", "n2", "n3", "n4"}
+            await cluster.until(
+                lambda: {owner.name for owner in cluster.record().owners.owners} == others, "n5 is removed"
+            )
+            for end in ends:
+                end()
+            await cluster.until(
+                lambda: len(cluster.record().owners.owners) == 5 and not cluster.record().changing,
+                "n5 is back",
+            )
+        told = [
+            (name, fields["member"]) for _, name, event, fields in cluster.trace if event == "member.down"
+        ]
+        assert {member for name, member in told if name != "n5"} == {"n5"}
