@@ -235,7 +235,7 @@ class Puller:
         by_source: dict[Identity, list[Span]] = {}
         for assignment in self._assignments:
             sources = self._sources(assignment)
-            if sources:
+            if sources and not self._complete(assignment):
                 needed = 1 if sources[0] == assignment.pull.displaced else assignment.pull.needed
                 for source in sources[:needed]:
                     by_source.setdefault(source, []).append(assignment.span)

@@ -210,6 +210,15 @@ async def test_it_goes_on_where_a_crash_left_it(monkeypatch: pytest.MonkeyPatch)
 
 
 @in_virtual_time
+async def test_what_was_pulled_before_a_restart_is_not_counted_again() -> None:
+    stations = await stations_changing()
+    for _ in range(2):
+        await make_puller(stations, JOINER, JOINING).run()
+    log = stations[JOINER].log
+    assert log.of(Event.HANDOFF_STARTED)[1]["bytes_total"] == log.of(Event.HANDOFF_FINISHED)[0]["bytes_done"]
+
+
+@in_virtual_time
 async def test_the_same_rings_under_another_number_start_afresh() -> None:
     stations = await stations_changing()
     await make_puller(stations, JOINER, JOINING).run()
