@@ -58,7 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--keys", type=int, default=8)
-    parser.add_argument("--converged", action="store_true", help="copies must become equal by themselves")
+    parser.add_argument(
+        "--unequal", action="store_true", help="do not ask that copies become equal by themselves"
+    )
     parser.add_argument(
         "--schedule", help="faults as JSON, or a file of it, in the place of those the seed draws"
     )
@@ -80,7 +82,7 @@ def _options(given: Any, seed: int) -> Options:
     if given.faults == "all":
         faults = [what.value for what in What]
     return Options(
-        seed, given.time, tuple(faults), given.nodes, given.clients, given.keys, converged=given.converged
+        seed, given.time, tuple(faults), given.nodes, given.clients, given.keys, converged=not given.unequal
     )
 
 

@@ -104,6 +104,10 @@ class SimulatedNode:
             return self.node.epochs.record
         return Epochs(self.identity, self.engine).record
 
+    def damaged(self) -> bool:
+        """Whether something on its disk cannot be read, or waits to be healed; looks without being noticed."""
+        return bool(self.engine.quarantined()) or self.engine.unreadable()
+
     @property
     def running(self) -> Node:
         assert self.node is not None, f"{self.name} is not running"

@@ -20,7 +20,7 @@ def verdict(result: Result) -> str:
     rate = result.messages / max(result.took_s, 1e-9)
     return (
         f"seed {result.options.seed}: {found}; {_counted(result.outcomes)}; {_counted(result.made)}; "
-        f"{result.messages} messages, {rate:.0f}/s; trace {result.digest}"
+        f"settled after {result.settled_after_s:.1f} s; {result.messages} messages, {rate:.0f}/s; trace {result.digest}"
     )
 
 

@@ -20,8 +20,9 @@ from . import virtual_time
 from .clients import Client, Habits
 from .cluster import SimulatedCluster
 from .faults import Schedule, What, draw_schedule
-from .trouble import Trouble, scrub
+from .trouble import Trouble
 
+LOOKS_S = 0.2
 SETTLES_S = 240.0
 """Within which virtual time after healing all must be in its place."""
 
@@ -31,6 +32,10 @@ SETTINGS: dict[str, Any] = {
     "handoff_timeout": 6.0,
     "evict_after": 8.0,
     "handoff_grace": 1.0,
+    "request_timeout": 2.5,
+    "tombstone_age": 5.0,
+    "repair_interval": 4.0,
+    "scrub_interval": 10.0,
 }
 
 
@@ -45,7 +50,7 @@ class Options:
     nodes: int = 5
     clients: int = 3
     keys: int = 8
-    converged: bool = False
+    converged: bool = True
     """Whether copies must have become equal by themselves."""
 
     def as_arguments(self) -> str:
@@ -54,8 +59,8 @@ class Options:
         for option in fields(self):
             value = getattr(self, option.name)
             if option.name == "seed" or value != option.default:
-                name = {"lasts_s": "time"}.get(option.name, option.name)
-                shown.append(f"--{name}" if value is True else f"--{name} {_argument(value)}")
+                name = {"lasts_s": "time", "converged": "unequal"}.get(option.name, option.name)
+                shown.append(f"--{name}" if value is False else f"--{name} {_argument(value)}")
         return " ".join(shown)
 
 
@@ -75,6 +80,8 @@ class Result:
     """Requests and replies delivered."""
     took_s: float
     """Processor time."""
+    settled_after_s: float
+    """Virtual time from healing until all was in its place."""
     made: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -89,7 +96,12 @@ def run(
     options: Options, schedule: Schedule | None = None, show: Callable[[str], None] | None = None
 ) -> Result:
     """Run it, with the schedule that its seed draws unless another is given."""
-    return virtual_time.run(_Trial(options, drawn(options) if schedule is None else schedule, show).run())
+    chosen = drawn(options) if schedule is None else schedule
+
+    async def trial() -> Result:
+        return await _Trial(options, chosen, show).run()
+
+    return virtual_time.run(trial())
 
 
 class _Trial:
@@ -101,6 +113,8 @@ class _Trial:
         self._keys = tuple(f"k{number}" for number in range(options.keys))
         self._rng = random.Random(f"clients {options.seed}")
         self._unsettled: list[Violation] = []
+        self._settled_after_s = 0.0
+        self._loop = asyncio.get_running_loop()
 
     async def run(self) -> Result:
         began_s = time.process_time()
@@ -112,7 +126,6 @@ class _Trial:
             await self._settle(cluster, trouble)
             if not self._unsettled:
                 await self._read_everywhere(cluster)
-                self._look(cluster)
             failures = [Violation(Rule.PENDING, "", f"{name} failed: {e!r}") for name, e in cluster.failures]
             cluster.failures.clear()
         violations = check(self._history, converged=self._options.converged)
@@ -124,6 +137,7 @@ class _Trial:
             cluster.run_trace.digest,
             cluster.network.delivered + cluster.network.replied,
             time.process_time() - began_s,
+            self._settled_after_s,
             trouble.made,
             Counter(f"{op.kind} {op.outcome}" for op in self._history.operations),
         )
@@ -142,22 +156,23 @@ class _Trial:
     async def _settle(self, cluster: SimulatedCluster, trouble: Trouble) -> None:
         """Heal, sometimes by restarting everyone, and wait until all say that they are done."""
         await trouble.heal()
-        for node in list(cluster.nodes.values()):
-            scrub(node)
         if self._rng.random() < 0.5:
             for node in list(cluster.nodes.values()):
                 if node.node is not None:
                     await node.crash(power=self._rng.random() < 0.5)
             await trouble.heal()
-        try:
-            await cluster.until(lambda: self._in_place(cluster), "all is in place", SETTLES_S)
-        except AssertionError:
-            self._unsettled.append(Violation(Rule.PENDING, "", _state(cluster)))
-        else:
-            await trouble.over()
+        began_s = self._loop.time()
+        while not self._in_place(cluster):
+            if self._loop.time() - began_s > SETTLES_S:
+                self._unsettled.append(Violation(Rule.PENDING, "", self._state(cluster)))
+                return
+            await asyncio.sleep(LOOKS_S)
+        self._settled_after_s = self._loop.time() - began_s
+        self._look(cluster)
+        await trouble.over()
 
     def _in_place(self, cluster: SimulatedCluster) -> bool:
-        if not cluster.is_synced():
+        if not cluster.is_synced() or any(node.damaged() for node in cluster.nodes.values()):
             return False
         return not self._options.converged or all(_equal(copies) for copies in self._copies(cluster))
 
@@ -185,11 +200,25 @@ class _Trial:
         for key in self._keys:
             held: dict[str, Copy | None] = {}
             for owner in ring.preference_list(token_of(key.encode())):
-                entry = nodes[owner].engine.get(key.encode())
+                entry = nodes[owner].engine.get(key.encode()) if owner in nodes else None
                 value = entry.value.decode() if entry is not None and entry.value is not None else None
                 held[owner.name] = None if entry is None else Copy(tuple(entry.version), value)
             found.append(Copies(key, held))
         return found
+
+    def _state(self, cluster: SimulatedCluster) -> str:
+        """Why it is not in place, as each node sees it, and which copies differ."""
+        lines = [f"not in place {SETTLES_S:g} s after healing"]
+        for node in cluster.nodes.values():
+            if node.node is None:
+                lines.append(f"{node.name} is not up")
+                continue
+            status = node.running.administration.status()
+            damaged = ", damaged" if node.damaged() else ""
+            lines.append(f"{node.name} at epoch {status.epoch}{damaged}: {'; '.join(status.notes)}")
+        if cluster.is_synced() and not any(node.damaged() for node in cluster.nodes.values()):
+            lines += [str(copies) for copies in self._copies(cluster) if not _equal(copies)]
+        return "\n    ".join(lines)
 
 
 def _equal(copies: Copies) -> bool:
@@ -199,17 +228,3 @@ def _equal(copies: Copies) -> bool:
 def _pending(node: Node) -> dict[str, int]:
     condition = asdict(node.gossiping.own_record().condition)
     return {what: condition[what] for what in ("hints", "comparisons", "quarantined")}
-
-
-def _state(cluster: SimulatedCluster) -> str:
-    """Why it is not in place, as each node sees it."""
-    lines = [f"not in place {SETTLES_S:g} s after healing"]
-    for node in cluster.nodes.values():
-        if node.node is None:
-            lines.append(f"{node.name} is not up")
-        else:
-            status = node.running.administration.status()
-            lines.append(
-                f"{node.name} at epoch {status.epoch}: {'; '.join(status.notes) or 'nothing to say'}"
-            )
-    return "\n    ".join(lines)

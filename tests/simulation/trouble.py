@@ -1,7 +1,8 @@
 """Performs a schedule of faults on a simulated cluster, and heals all of it in the end.
 
-Rules: what covey does not promise to survive is not done. A disk is destroyed only while no other is missing: the
-newest record is stable, and every owner it names still has its disk. Everything else happens whenever it is due.
+Rules: what covey does not promise to survive is not done. A disk is destroyed or damaged only while no other is
+missing or damaged: the newest record is stable, every owner it names still has its disk, and all that lies on the
+disks of the others can be read. Everything else happens whenever it is due.
 A process that ends by itself (its disk failed, it was refused) is started again a little later, as a supervisor
 would.
 """
@@ -15,7 +16,6 @@ from collections.abc import Awaitable, Callable
 
 from covey.membership.view import Liveness
 from covey.node.errors import JoinRefused, NodeError, StorageFailed
-from covey.node.storage.segments import SEGMENTS
 
 from .cluster import SimulatedCluster, SimulatedNode
 from .faults import Fault, Schedule, What
@@ -29,17 +29,10 @@ SUPERVISOR_S = 1.0
 MOMENT_S = 0.1
 """A slow process stands still for most of each."""
 REMOVAL_S = 10.0
-MIB = 1 << 20
-AMPLE_BYTES = 1 << 50
+LITTLE, PLENTY = 1 << 20, 1 << 50
+"""Free bytes: below what a node keeps in reserve, and more than anyone needs."""
 
 End = Callable[[], None]
-
-
-def scrub(node: SimulatedNode) -> None:
-    """Look at all that it holds, at once."""
-    for number in range(SEGMENTS):
-        for _ in node.engine.verify(number, MIB):
-            pass
 
 
 class PassedOver(Exception):
@@ -54,8 +47,6 @@ class Trouble:
         self._ends: dict[End, None] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._over = False
-        self._flipped: set[str] = set()
-        """Nodes with bits that turned over and may not have been noticed."""
         self.made: Counter[str] = Counter()
         cluster.node_failed = self._ended_by_itself
         self._perform: dict[What, Callable[[Fault], Awaitable[None]]] = {
@@ -65,7 +56,7 @@ class Trouble:
             What.WIPE: self._wipe,
             What.FSYNC: self._break_disk,
             What.FULL: self._fill_disk,
-            What.FLIP: self._flip_bits,
+            What.FLIP: self._flip,
             What.PAUSE: self._pause,
             What.SLOW: self._slow,
             What.CUT: self._cut,
@@ -153,15 +144,16 @@ class Trouble:
         process = node.node
 
         async def joined() -> None:
-            joining = asyncio.ensure_future(node.joined())
-            await asyncio.wait([joining])
-            if joining.cancelled() or node.node is not process or (error := joining.exception()) is None:
-                return
-            if not isinstance(error, NodeError):
-                raise error
-            self._cluster.run_trace.note(f"{node.name} ends: {error}")
-            await node.crash()
-            self._back_after(node, SUPERVISOR_S)
+            try:
+                await node.joined()
+            except asyncio.CancelledError:
+                if node.node is process:
+                    raise
+            except NodeError as error:
+                if node.node is process:
+                    self._cluster.run_trace.note(f"{node.name} ends: {error}")
+                    await node.crash()
+                    self._back_after(node, SUPERVISOR_S)
 
         self._spawn(joined())
 
@@ -193,51 +185,38 @@ class Trouble:
 
     async def _wipe(self, fault: Fault) -> None:
         node = self._one_up(fault)
-        if not self._whole():
+        if not self._may_lose(node):
             raise PassedOver("the cluster is not whole")
         await node.crash()
         node.wipe()
         self._back_after(node, fault.for_s)
 
-    def _whole(self) -> bool:
-        """Whether no disk that counts is missing or damaged already."""
-        self._flipped = {name for name in sorted(self._flipped) if self._is_damaged(name)}
-        if self._flipped:
-            return False
+    async def _flip(self, fault: Fault) -> None:
+        node = self._one_up(fault)
+        if not self._may_lose(node):
+            raise PassedOver("the cluster is not whole")
+        if not sum(node.engine.flip_any_bit(self._rng) for _ in range(int(fault.amount))):
+            raise PassedOver(f"{fault.node} stores nothing")
+
+    def _may_lose(self, node: SimulatedNode) -> bool:
+        """Whether no disk that counts is missing or damaged but perhaps this one."""
         known = [record for node in self._nodes() if (record := node.adopted()) is not None]
         newest = max(known, key=lambda record: record.number, default=None)
         disks = {node.identity for node in self._nodes()}
-        return newest is not None and not newest.changing and newest.owners.owners.keys() <= disks
+        return (
+            newest is not None
+            and not newest.changing
+            and newest.owners.owners.keys() <= disks
+            and not any(other.damaged() for other in self._nodes() if other is not node)
+        )
+
+    async def _fill_disk(self, fault: Fault) -> None:
+        node = self._one_up(fault)
+        node.engine.set_free_space(LITTLE)
+        self._ending(fault.for_s, lambda: node.engine.set_free_space(PLENTY))
 
     async def _break_disk(self, fault: Fault) -> None:
         self._one_up(fault).engine.break_disk()
-
-    async def _fill_disk(self, fault: Fault) -> None:
-        """Down to below what a node keeps in reserve, or to where not even its own few bytes fit."""
-        node = self._one_up(fault)
-        node.engine.set_free_space(int(fault.amount * MIB))
-
-        def freed() -> None:
-            node.engine.set_free_space(AMPLE_BYTES)
-
-        self._ending(fault.for_s, freed)
-
-    async def _flip_bits(self, fault: Fault) -> None:
-        node = self._one_up(fault)
-        if not self._whole():
-            raise PassedOver("the cluster is not whole")
-        for _ in range(int(fault.amount)):
-            if not node.engine.flip_any_bit(self._rng):
-                raise PassedOver("it holds nothing")
-        self._flipped.add(node.name)
-
-    def _is_damaged(self, name: str) -> bool:
-        """Whether the node still has bits that turned over, or what they damaged in quarantine; notices them."""
-        node = self._cluster.nodes.get(name)
-        if node is None or node.engine.failed is not None:
-            return node is not None
-        scrub(node)
-        return bool(node.engine.quarantined())
 
     async def _pause(self, fault: Fault) -> None:
         process = self._one_up(fault).process
@@ -335,11 +314,11 @@ class Trouble:
         """Leave, and end when out; a process that dies on its way out comes back as a member."""
         process = node.running
         process.gossiping.leave()
-        while not process.gossiping.left.is_set() or node.process.standing_still:
+        while not process.gossiping.left.is_set():
             if node.node is not process:
                 return
             await asyncio.sleep(0.05)
-        if node.node is process:
+        if node.node is process and not node.process.standing_still:
             await node.stop()
             del self._cluster.nodes[node.name]
 
