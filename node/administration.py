@@ -134,16 +134,21 @@ class ClusterAdministration:
     # --- remove ---
 
     async def remove(self, name: str, timeout_s: float) -> None:
-        member = self._find(name, prefer_alive=False)
-        if not self._gossiping.is_down(member.identity):
-            raise Refused(f"{name} is alive; 'covey leave {name}' hands its data off first")
         record = self._require_epoch().record
+        identity = self._unheard(record, name) or self._find(name, prefer_alive=False).identity
+        if not self._gossiping.is_down(identity):
+            raise Refused(f"{name} is alive; 'covey leave {name}' hands its data off first")
         self._require_majority(record, name)
-        self._steward.request_removal(member.identity)
+        self._steward.request_removal(identity)
         try:
-            await self._until_out(member.identity, timeout_s, f"{name} is still in the ring")
+            await self._until_out(identity, timeout_s, f"{name} is still in the ring")
         finally:
-            self._steward.withdraw_removal(member.identity)
+            self._steward.withdraw_removal(identity)
+
+    def _unheard(self, record: EpochRecord, name: str) -> Identity | None:
+        """An owner of that name that no member has told of: all others have restarted since it went."""
+        named = (identity for identity in sorted(record.owners.owners) if identity.name == name)
+        return next((identity for identity in named if self._gossiping.member(identity) is None), None)
 
     # --- repair ---
 

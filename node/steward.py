@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..identity import Identity
@@ -74,6 +75,7 @@ class Steward:
         self._last_abort = 0.0
         self._waited_at = 0.0
         self._removals: Counter[Identity] = Counter()
+        self._unheard_since: dict[Identity, float] = {}
         self.obstacle = ""
         """Why nothing is proposed just now, for people; as this node sees it, steward or not."""
 
@@ -144,6 +146,7 @@ class Steward:
     def _view(self, record: EpochRecord) -> View:
         now = self._clock.monotonic()
         members = {member.identity: self._member_view(member, now) for member in self._gossiping.members()}
+        members |= self._unheard(record, members, now)
         self._progress = self._progress.observe(record, members, now)
         self._floor = self._floor.observe(record, now)
         backoff_s = abort_backoff_s(self._aborts)
@@ -158,6 +161,26 @@ class Steward:
             floor=self._floor,
             settled=timestamp_at(self._clock.wall_ms() - int(self._settings.settled_after_s * 1000)),
         )
+
+    def _unheard(
+        self, record: EpochRecord, heard: Mapping[Identity, MemberView], now: float
+    ) -> dict[Identity, MemberView]:
+        """Owners that no member has told of, as when all others have restarted since: down as far as anyone knows."""
+        missing = {
+            identity: owner for identity, owner in record.owners.owners.items() if identity not in heard
+        }
+        self._unheard_since = {identity: self._unheard_since.get(identity, now) for identity in missing}
+        return {
+            identity: MemberView(
+                identity,
+                alive=False,
+                standing=Standing.SERVING,
+                zone=owner.zone,
+                weight=owner.weight,
+                down_for_s=now - self._unheard_since[identity],
+            )
+            for identity, owner in missing.items()
+        }
 
     def _member_view(self, member: Member, now: float) -> MemberView:
         record, handoff = member.record, member.record.handoff

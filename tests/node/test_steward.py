@@ -82,6 +82,34 @@ async def test_an_owner_down_for_long_is_evicted_without_anyone_asking() -> None
         await cluster.until(lambda: _owners(cluster) == ["n1", "n2", "n3"], "n4 is evicted")
 
 
+async def _all_but_n4_restarted(cluster: SimulatedCluster) -> None:
+    """So that nobody remembers n4 but by the ring."""
+    await cluster.form(4)
+    for node in cluster.nodes.values():
+        await node.crash()
+    del cluster.nodes["n4"]
+    for node in cluster.nodes.values():
+        node.restart()
+    await cluster.synced()
+
+
+@in_virtual_time
+async def test_an_owner_that_nobody_has_heard_of_since_they_all_restarted_is_evicted_too() -> None:
+    async with SimulatedCluster(2, evict_after=20.0) as cluster:
+        await _all_but_n4_restarted(cluster)
+        await asyncio.sleep(10)
+        assert len(_owners(cluster)) == 4
+        await cluster.until(lambda: _owners(cluster) == ["n1", "n2", "n3"], "n4 is evicted")
+
+
+@in_virtual_time
+async def test_an_owner_that_nobody_has_heard_of_can_be_removed() -> None:
+    async with SimulatedCluster(2) as cluster:
+        await _all_but_n4_restarted(cluster)
+        await cluster.nodes["n2"].running.administration.remove("n4", 30)
+        assert _owners(cluster) == ["n1", "n2", "n3"]
+
+
 @in_virtual_time
 async def test_a_removal_that_ran_out_of_time_says_why_and_is_withdrawn() -> None:
     async with SimulatedCluster(2) as cluster:
