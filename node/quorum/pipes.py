@@ -48,12 +48,12 @@ class _Waiting(NamedTuple):
 class Pipe:
     """The way to one replica."""
 
-    def __init__(self, to: Identity, send: Send) -> None:
+    def __init__(self, to: Identity, send: Send, *, closed: bool = False) -> None:
         self._to = to
         self._send = send
         self._waiting: deque[_Waiting] = deque()
         self._draining: asyncio.Task[None] | None = None
-        self._closed = False
+        self._closed = closed
 
     def submit(self, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome) -> None:
         if self._closed:
@@ -128,15 +128,19 @@ class Pipes:
         self._replica = replica
         self._rpc_timeout_s = rpc_timeout_s
         self._pipes: dict[Identity, Pipe] = {}
+        self._closed = False
 
     def to(self, replica: Identity) -> Pipe:
         pipe = self._pipes.get(replica)
         if pipe is None:
-            pipe = self._pipes[replica] = Pipe(replica, self._sender(replica))
+            pipe = self._pipes[replica] = Pipe(replica, self._sender(replica), closed=self._closed)
         return pipe
 
     async def close(self) -> None:
-        for pipe in self._pipes.values():
+        self._closed = (
+            True  # operations go on until they hear of it, and may want a pipe that is not there yet
+        )
+        for pipe in list(self._pipes.values()):
             await pipe.close()
 
     def _sender(self, replica: Identity) -> Send:

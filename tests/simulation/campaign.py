@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -27,7 +28,11 @@ class Judged:
 
 
 def judge(options: Options) -> Judged:
-    result = run(options)
+    try:
+        result = run(options)
+    except Exception:  # noqa: BLE001 - a defect is this seed's finding, and no reason to end the others
+        command = f"python -m tests.simulation {options.as_arguments()}"
+        return Judged(options.seed, True, f"{command}\n{traceback.format_exc()}", 0, 0, 0.0)
     failed = bool(result.violations)
     story = report(result) if failed else verdict(result)
     operations = len(result.history.operations)

@@ -129,7 +129,12 @@ class Trouble:
     def _spawn(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)
         self._tasks[task] = None
-        task.add_done_callback(lambda task: self._tasks.pop(task, None) if not task.exception() else None)
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        """What failed is kept, and raised in the end."""
+        if task.exception() is None:
+            del self._tasks[task]
 
     def _back_after(self, node: SimulatedNode, for_s: float) -> None:
         def back() -> None:
@@ -147,8 +152,7 @@ class Trouble:
             try:
                 await node.joined()
             except asyncio.CancelledError:
-                if node.node is process:
-                    raise
+                return  # it ended before it was in
             except NodeError as error:
                 if node.node is process:
                     self._cluster.run_trace.note(f"{node.name} ends: {error}")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,15 @@ from covey.identity import Identity
 from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
 from covey.node.messages import DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
 from covey.node.quorum import pipes
-from covey.node.quorum.pipes import MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, Outcome, Pipe, Undelivered
+from covey.node.quorum.pipes import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_OPERATIONS,
+    Outcome,
+    Pipe,
+    Pipes,
+    Send,
+    Undelivered,
+)
 from covey.ring import EpochStamp
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.rings import identity
@@ -240,6 +249,33 @@ async def test_a_closed_pipe_refuses_at_once_and_starts_nothing() -> None:
     assert heard.only == [Undelivered(False, "the node is stopping")]
     await settle()
     assert peer.batches == []
+
+
+class PipesToOne(Pipes):
+    """All of them lead to one peer."""
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__(cast(Any, None), cast(Any, None), 1.0)
+        self._peer = peer
+
+    def _sender(self, replica: Identity) -> Send:
+        return self._peer.send
+
+
+@in_virtual_time
+async def test_an_operation_that_goes_elsewhere_while_all_is_closed_is_refused() -> None:
+    """Coordinating goes on until the end, and a failure makes it ask another replica: one without a pipe yet."""
+    to_all = PipesToOne(Peer())
+    heard: list[Outcome] = []
+
+    def elsewhere(replica: Identity, outcome: Outcome) -> None:
+        to_all.to(identity(3)).submit(FIRST, Read(b"k"), lambda replica, outcome: heard.append(outcome))
+
+    to_all.to(identity(1)).submit(FIRST, Read(b"k"), elsewhere)
+    to_all.to(identity(2))
+    await asyncio.sleep(1)
+    await to_all.close()
+    assert heard == [Undelivered(False, pipes.STOPPING)]
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
