@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
     "request_timeout": 2.5,
     "tombstone_age": 5.0,
     "repair_interval": 4.0,
-    "scrub_interval": 10.0,
+    "scrub_interval": 120.0,
 }
 
 

@@ -46,7 +46,7 @@ class Trouble:
         self._loop = asyncio.get_running_loop()
         self._ends: dict[End, None] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._over = False
+        self._leaving: dict[str, None] = {}
         self.made: Counter[str] = Counter()
         cluster.node_failed = self._ended_by_itself
         self._perform: dict[What, Callable[[Fault], Awaitable[None]]] = {
@@ -85,7 +85,6 @@ class Trouble:
 
     async def heal(self) -> None:
         """End all that goes on, and start whoever is down."""
-        self._over = True
         self._cluster.run_trace.note("all is healed")
         for end in list(self._ends):
             end()
@@ -312,19 +311,22 @@ class Trouble:
         node = self._one_up(fault)
         if len(self._nodes()) <= MIN_OWNERS:
             raise PassedOver("there are few nodes")
+        if node.name in self._leaving:
+            raise PassedOver(f"{fault.node} is leaving already")
         self._spawn(self._depart(node))
 
     async def _depart(self, node: SimulatedNode) -> None:
         """Leave, and end when out; a process that dies on its way out comes back as a member."""
         process = node.running
+        self._leaving[node.name] = None
         process.gossiping.leave()
-        while not process.gossiping.left.is_set():
-            if node.node is not process:
-                return
+        while node.node is process:
+            if process.gossiping.left.is_set() and not node.process.standing_still:
+                await node.stop()
+                del self._cluster.nodes[node.name]
+                break
             await asyncio.sleep(0.05)
-        if node.node is process and not node.process.standing_still:
-            await node.stop()
-            del self._cluster.nodes[node.name]
+        del self._leaving[node.name]
 
     async def _evict(self, fault: Fault) -> None:
         """Ask someone who thinks that the node is down to remove it."""
