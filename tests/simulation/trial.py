@@ -35,7 +35,6 @@ SETTINGS: dict[str, Any] = {
     "request_timeout": 2.5,
     "tombstone_age": 5.0,
     "repair_interval": 4.0,
-    "scrub_interval": 120.0,
 }
 
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from covey.membership.view import Liveness
 from covey.node.errors import JoinRefused, NodeError, StorageFailed
+from covey.node.storage.segments import SEGMENTS
 
 from .cluster import SimulatedCluster, SimulatedNode
 from .faults import Fault, Schedule, What
@@ -29,10 +30,17 @@ SUPERVISOR_S = 1.0
 MOMENT_S = 0.1
 """A slow process stands still for most of each."""
 REMOVAL_S = 10.0
-LITTLE, PLENTY = 1 << 20, 1 << 50
-"""Free bytes: below what a node keeps in reserve, and more than anyone needs."""
+MIB = 1 << 20
+AMPLE_BYTES = 1 << 50
 
 End = Callable[[], None]
+
+
+def scrub(node: SimulatedNode) -> None:
+    """Have the node look at all that it holds, at once, instead of in the course of a day."""
+    for number in range(SEGMENTS):
+        for _ in node.engine.verify(number, MIB):
+            pass
 
 
 class PassedOver(Exception):
@@ -94,6 +102,7 @@ class Trouble:
             if node.node is None:
                 node.restart()
             self._watch_joining(node)
+            node.process.context.run(scrub, node)
 
     async def over(self) -> None:
         """Return when all who were leaving have left, and operators have given up."""
@@ -214,9 +223,10 @@ class Trouble:
         )
 
     async def _fill_disk(self, fault: Fault) -> None:
+        """Down to below what a node keeps in reserve, or to where not even its own few bytes fit."""
         node = self._one_up(fault)
-        node.engine.set_free_space(LITTLE)
-        self._ending(fault.for_s, lambda: node.engine.set_free_space(PLENTY))
+        node.engine.set_free_space(int(fault.amount * MIB))
+        self._ending(fault.for_s, lambda: node.engine.set_free_space(AMPLE_BYTES))
 
     async def _break_disk(self, fault: Fault) -> None:
         self._one_up(fault).engine.break_disk()
