@@ -11,8 +11,8 @@ import pytest
 
 from covey.membership.record import MemberRecord
 from covey.node.errors import JoinRefused, NodeError, OperationTimeout, Unavailable
-from covey.node.messages import DataBatch, Read
-from covey.node.operations import WriteResult
+from covey.node.messages import DataBatch, Hello, Read
+from covey.node.operations import Consistency, Level, WriteResult
 
 from .cluster import SimulatedCluster, SimulatedNode
 from .network import Message
@@ -21,6 +21,7 @@ from .virtual_time import in_virtual_time
 
 SEEDS = range(3)
 TWIN = "n1-copy"
+KEYS = [b"key-%d" % number for number in range(10)]
 
 
 class Twin(SimulatedNode):
@@ -129,16 +130,30 @@ async def test_the_one_that_ended_says_nothing_more_to_anyone(seed: int) -> None
         cluster.nodes[loser].running.me.lost = "it was refused and still runs"
         said: list[Message] = []
         cluster.network.lose(lambda message: message.source == loser and not said.append(message))
-        with pytest.raises(Unavailable):
-            await cluster.put(loser, b"k", b"v")
-        with pytest.raises(Unavailable):
-            await cluster.get(loser, b"k")
+        for key in KEYS:
+            with pytest.raises(Unavailable):
+                await cluster.put(loser, key, b"v")
+            with pytest.raises(Unavailable):
+                await cluster.get(loser, key)
         meant = cluster.nodes[loser].identity
         record = cluster.record("n2")
         answer = await cluster.ask("n2", loser, DataBatch(record.stamp, (Read(b"k"),)), meant=meant)
         assert "runs at" in answer.reason or "refused" in answer.reason
         await asyncio.sleep(10.0)
         assert said == []
+        forgive(cluster)
+
+
+@in_virtual_time
+async def test_the_door_turns_no_twin_away_that_was_started_as_often() -> None:
+    """Another door has perhaps let it in already, and this one's in there may have been turned away at a third."""
+    async with SimulatedCluster(1) as cluster:
+        n1, *_ = await cluster.form(3)
+        twin = outranking(n1.running.gossiping.own_record())
+        older = replace(twin, generation=twin.generation - 1)
+        assert "is alive at n1:1" in (await cluster.ask("n3", "n2", Hello(older, None))).refused
+        assert not (await cluster.ask("n3", "n2", Hello(twin, None))).refused
+        await cluster.until(lambda: bool(n1.running.me.lost), "gossip decides")
         forgive(cluster)
 
 
@@ -155,6 +170,22 @@ async def test_a_write_under_way_is_not_acknowledged_by_the_one_that_has_to_end(
         with pytest.raises(OperationTimeout) as caught:
             await write
         assert caught.value.maybe_applied
+        forgive(cluster)
+
+
+@in_virtual_time
+async def test_what_needs_no_other_replica_is_not_acknowledged_either() -> None:
+    """n1 alone is enough for the write, and hears of its twin while it waits for its own disk."""
+    async with SimulatedCluster(1) as cluster:
+        n1, *_ = await cluster.form(3)
+        cluster.network.lose(merges(source={"n1"}))
+        n1.hold_flushes()
+        write = asyncio.ensure_future(cluster.put("n1", b"k", b"v", Consistency(Level.ONE)))
+        await cluster.until(lambda: n1.engine.get(b"k") is not None, "n1 has merged it")
+        n1.running.gossiping.learn([outranking(n1.running.gossiping.own_record())])
+        n1.release_flushes()
+        with pytest.raises(OperationTimeout, match="runs at elsewhere:1 too"):
+            await write
         forgive(cluster)
 
 
@@ -198,4 +229,4 @@ async def test_a_copy_that_starts_at_a_seed_of_a_live_one_ends() -> None:
         cluster.network.partition({"n1", "n2", "n3"}, {TWIN, "n1"})
         twin.start()
         with pytest.raises(NodeError, match="is alive at"):
-            await twin.joined()
+            await asyncio.wait_for(twin.joined(), 30.0)
