@@ -84,7 +84,9 @@ def _make_repair(site: Site) -> Repair:
     throttle = Throttle(site.clock, config.repair_rate)
 
     def make_comparison(epoch: Epoch, peer: Identity) -> Comparison:
-        return Comparison(epoch, peer, site.epochs, site.engine, peers, digests, throttle, config.rpc_timeout)
+        return Comparison(
+            epoch, peer, site.epochs, site.engine, peers, digests, throttle, site.rng, config.rpc_timeout
+        )
 
     repair = Repair(
         peers.me,

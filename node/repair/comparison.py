@@ -5,16 +5,19 @@ Rules
 - Whatever is newer wins, wherever it lies; a tombstone is an entry like any other.
 - What is brought is merged only while the epoch is the one it was asked under, checked in the same uninterrupted
   step; what is sent is fenced by the epoch in its batch. When the epoch moves on, the comparison ends.
-- One batch is in flight, of bounded keys and bytes, at a bounded rate; no step on the loop takes long.
+- One batch is in flight, of bounded keys and bytes, at a bounded rate, and half of the time none; no step on the
+  loop takes long.
 - What either side has in quarantine is passed over: nothing can be said about it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ...identity import Identity
 from ...ring.hashing import token_of
@@ -44,12 +47,14 @@ from .digests import Digest, Digests
 from .hash_tree import joined
 from .messages import RepairSummary, TreeQuery, TreeReply
 
-PAGE_ENTRIES = 512
+PAGE_ENTRIES = 256
 PAGE_BYTES = 1 << 20
-BATCH_KEYS = 512
+BATCH_KEYS = 128
+"""Merging so many takes a replica's loop some 3 ms."""
 BATCH_BYTES = 1 << 20
-STEP_ENTRIES = 128
-"""So many entries are merged without letting anyone else run."""
+BRIDGED_BYTES = 16 << 10
+"""Equal data of that size between two differing pieces is read along: asking twice would cost more."""
+LONGEST_REST_S = 0.1
 LOOK_AGAIN_S = 0.05
 """What differs is looked at once more after so long, lest writes that are under way pass for differences."""
 
@@ -78,6 +83,7 @@ class Comparison:
         peers: FencedPeers,
         digests: Digests,
         throttle: Throttle,
+        rng: random.Random,
         rpc_timeout_s: float,
     ) -> None:
         self.peer = peer
@@ -89,6 +95,7 @@ class Comparison:
         self._peers = peers
         self._digests = digests
         self._throttle = throttle
+        self._rng = rng
         self._rpc_timeout_s = rpc_timeout_s
         self._tree = digests.tree(epoch, peer)
         self._unknown: set[Place] = set()
@@ -97,6 +104,7 @@ class Comparison:
         self._batch_size = BatchSize(BATCH_KEYS, BATCH_BYTES)
         self._compared = self._differing = self._received = self._sent = self._bytes = 0
         self._obstacle = ""
+        self._rested_at = asyncio.get_running_loop().time()
 
     async def run(self) -> Outcome:
         try:
@@ -121,12 +129,17 @@ class Comparison:
         pairs = enumerate(zip(mine, theirs, strict=True))
         found = await self._look_twice([number for number, pair in pairs if None in pair or len({*pair}) > 1])
         self._differing = len(found)
-        for number in sorted({group for group, _ in found}):
-            places = sorted(place for group, place in found if group == number)
-            for stretch in joined(groups[number][place] for place in places):
+        for number in self._in_any_order({group for group, _ in found}):
+            for stretch in self._stretches(
+                number, sorted(place for group, place in found if group == number)
+            ):
                 await self._make_equal(stretch)
         await self._move(everything=True)
         await self._engine.durable()
+
+    def _in_any_order(self, groups: set[int]) -> list[int]:
+        """Several peers may bring one node what it lacks: in different orders, they hardly bring anything twice."""
+        return self._rng.sample(sorted(groups), len(groups))
 
     # --- where the two differ ---
 
@@ -159,6 +172,17 @@ class Comparison:
 
     # --- what differs there ---
 
+    def _stretches(self, number: int, places: Sequence[int]) -> list[Span]:
+        """Pieces of a group, the little between two of them included where that saves a question."""
+        pieces = self._tree.groups[number]
+        read = set(places)
+        for one, other in pairwise(places):
+            between = range(one + 1, other)
+            unknown = any((number, place) in self._unknown for place in between)
+            if between and not unknown and self._small(Span(pieces[one].upto, pieces[other].after)):
+                read.update(between)
+        return joined(pieces[place] for place in sorted(read))
+
     async def _make_equal(self, stretch: Span) -> None:
         """Compare the keys of a stretch page by page, and move what is newer on one side to the other."""
         after: Cursor | None = None
@@ -177,6 +201,9 @@ class Comparison:
         except (PeerRefused, Quarantined) as error:
             self._obstacle = str(error)  # the other stretches do not suffer for it
 
+    def _small(self, span: Span) -> bool:
+        return self._engine.size(span) <= BRIDGED_BYTES
+
     async def _scan(self, stretch: Span, after: Cursor | None) -> ScanReply:
         scan = Scan(self._epoch.stamp, ScanPurpose.KEYS, stretch, after, PAGE_ENTRIES, PAGE_BYTES)
         reply = await self._peers.call(self.peer, scan, ScanReply, self._rpc_timeout_s)
@@ -184,7 +211,7 @@ class Comparison:
             raise EpochPassed
         if reply.checksum != checksum_of(reply.entries):
             raise PeerError(f"a chunk from {self.peer.name} was damaged on its way")
-        await self._throttle.spent(sum(len(key) for key, _ in reply.entries))
+        await self._rest(sum(len(key) for key, _ in reply.entries))
         return reply
 
     async def _held(self, stretch: Span, after: Cursor | None, upto: Cursor | None) -> dict[bytes, Version]:
@@ -219,10 +246,8 @@ class Comparison:
             for key, result in zip(keys, results, strict=True)
             if isinstance(result, ReadResult) and result.entry is not None
         ]
-        for begin in range(0, len(found), STEP_ENTRIES):
-            await asyncio.sleep(0)
-            await self._epochs.held(self._epoch.stamp)
-            self._engine.merge(found[begin : begin + STEP_ENTRIES])
+        await self._epochs.held(self._epoch.stamp)
+        self._engine.merge(found)
         await self._engine.durable()
         size = sum(_size(key, entry) for key, entry in found)
         self._received += len(found)
@@ -258,7 +283,17 @@ class Comparison:
 
     async def _spent(self, size: int) -> None:
         self._bytes += size
+        await self._rest(size)
+
+    async def _rest(self, size: int) -> None:
+        """Leave others their share of the machine: keep to the rate, and rest for as long as the work took."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
         await self._throttle.spent(size)
+        rest_s = min(LONGEST_REST_S, now - self._rested_at) - (loop.time() - now)
+        if rest_s > 0:
+            await asyncio.sleep(rest_s)
+        self._rested_at = loop.time()
 
 
 def _size(key: bytes, entry: Entry) -> int:

@@ -119,7 +119,15 @@ class Station:
     def _compare(self, epoch: Epoch, peer: Identity) -> Comparison:
         throttle = Throttle(self.clock, 0)
         return Comparison(
-            epoch, peer, self.epochs, self.engine, self.fenced, self.digests, throttle, RPC_TIMEOUT_S
+            epoch,
+            peer,
+            self.epochs,
+            self.engine,
+            self.fenced,
+            self.digests,
+            throttle,
+            random.Random(1),
+            RPC_TIMEOUT_S,
         )
 
     async def _flush(self, latency_s: float) -> None:
