@@ -121,6 +121,28 @@ async def test_nothing_is_compared_unasked_when_the_interval_is_0() -> None:
         assert differing(cluster)
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_a_node_missed_is_hardly_brought_twice_by_those_that_have_it(seed: int) -> None:
+    missed = [b"missed %d" % i for i in range(1500)]
+
+    async def main() -> None:
+        async with await with_data(seed) as cluster:
+            await cluster.nodes["n3"].crash()
+            for some in range(0, len(missed), 100):
+                puts = (cluster.put("n1", key, b"v") for key in missed[some : some + 100])
+                await asyncio.gather(*puts)
+            cluster.nodes["n3"].restart()
+            await cluster.until(
+                lambda: all(cluster.nodes["n3"].engine.get(key) for key in missed), "equal", 30.0
+            )
+            await cluster.synced()
+            lines = cluster.events("repair.finished")
+            brought = sum(line["keys_sent"] + line["keys_received"] for line in lines)
+            assert len(missed) <= brought < 1.3 * len(missed)
+
+    run(main())
+
+
 # --- synced ---
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 
@@ -129,6 +130,26 @@ async def test_every_batch_is_bounded_in_keys_and_in_bytes(monkeypatch: pytest.M
     assert max(map(len, batches)) <= 64
     for batch in batches:
         assert len(batch) * 200 <= 4096 + 200, "the last one that fits may go beyond the bound"
+
+
+@in_virtual_time
+async def test_half_of_the_time_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    stations = await two_that_differ()
+    loop = asyncio.get_running_loop()
+    call, asking_s = stations[ME].fenced.call, 0.0
+
+    async def timed(*arguments: Any) -> Any:
+        nonlocal asking_s
+        began = loop.time()
+        try:
+            return await call(*arguments)
+        finally:
+            asking_s += loop.time() - began
+
+    monkeypatch.setattr(stations[ME].fenced, "call", timed)
+    began = loop.time()
+    await compare(stations)
+    assert asking_s < 0.5 * (loop.time() - began - comparison_module.LOOK_AGAIN_S)
 
 
 def watched(stations: Stations) -> list[object]:
