@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tests.support.networked import NetworkedCluster
-from tests.support.processes import NodeProcess, ProcessCluster, covey
+from tests.support.processes import POLL_S, NodeProcess, ProcessCluster, covey
 from tests.support.workload import Background
 
-from .schedule import Fault, Kind, Schedule
+from .schedule import MOST_MEMBERS, Fault, Kind, Schedule
 
 LEAVE_TIMEOUT_S = 20
 LEAVE_TRIES = 6
+LEFT_TIMEOUT_S = 15.0
 LEFT = "left the cluster"
 """Why such a node stops, in its log."""
 TRACK_TIMEOUT_S = 300.0
@@ -92,12 +93,14 @@ class Nemesis:
                 self._pause(fault)
             case Kind.ROLLING_RESTART:
                 self._roll()
-            case Kind.JOIN:
+            case Kind.JOIN if len(self._running()) < MOST_MEMBERS:
                 self._start([self._cluster.node(name) for name in fault.nodes])
             case Kind.LEAVE:
                 self._leave(*fault.nodes)
-            case _:
+            case Kind.PARTITION | Kind.ONE_WAY | Kind.NON_TRANSITIVE | Kind.LOSS:
                 self._break_network(fault)
+            case _:
+                self._log.note("passed over", kind=fault.kind, nodes=fault.nodes)
 
     def _running(self) -> list[NodeProcess]:
         return [node for node in self._cluster.running if node.name not in self._gone]
@@ -162,6 +165,7 @@ class Nemesis:
         """A node that is down or cut off cannot leave: it is told again."""
         node = self._cluster.nodes.get(name)
         if node is None:
+            self._log.note("passed over", kind=Kind.LEAVE, nodes=[name])
             return
         for _ in range(LEAVE_TRIES):
             if self._over.is_set():
@@ -170,16 +174,18 @@ class Nemesis:
             command = ("leave", name, "--timeout", str(LEAVE_TIMEOUT_S), *servers)
             done = covey(*command, prefix=self._cluster.prefix, timeout_s=2 * LEAVE_TIMEOUT_S)
             self._log.note("told to leave", node=name, exit_code=done.returncode, said=done.stderr.decode())
-            if done.returncode == 0:
-                node.exited()
-            if self._has_left(node):
+            if self._ends_by_itself(node, LEFT_TIMEOUT_S if done.returncode == 0 else 0.0):
                 self._gone.add(name)
+                return
+            if done.returncode == 0:
+                self._log.note("came back", node=name)  # started again on another track, it joins as new
                 return
             self._over.wait(2.0)
 
-    def _has_left(self, node: NodeProcess) -> bool:
-        """It may have ended for another reason, and on another track."""
-        if node.running:
-            return False
+    def _ends_by_itself(self, node: NodeProcess, timeout_s: float) -> bool:
+        """Because it has left: it may also end for another reason, on another track, and be started again."""
+        deadline_s = time.monotonic() + timeout_s
+        while node.running and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
         ended = node.events("node.stopping")
-        return bool(ended) and ended[-1]["reason"] == LEFT
+        return not node.running and bool(ended) and ended[-1]["reason"] == LEFT
