@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from covey.node.errors import NodeError
 from covey.node.node import Node
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
@@ -98,9 +99,16 @@ def run(
     chosen = drawn(options) if schedule is None else schedule
 
     async def trial() -> Result:
+        asyncio.get_running_loop().set_exception_handler(_pass_over_the_dead)
         return await _Trial(options, chosen, show).run()
 
     return virtual_time.run(trial())
+
+
+def _pass_over_the_dead(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """What the tasks of a process that crashed ended with, nobody is left to hear."""
+    if not isinstance(context.get("exception"), NodeError):
+        loop.default_exception_handler(context)
 
 
 class _Trial:
