@@ -193,7 +193,7 @@ class SimulatedNode:
             "sync",
             self._failed,
             sleep=self._flush,
-            flush_latency_s=FLUSH_LATENCY_S,
+            flush_latency_s=self.cluster.flush_latency_s,
             reserve_bytes=self.cluster.config.disk_reserve,
         )
 
@@ -214,6 +214,8 @@ class SimulatedCluster:
         self.rng = random.Random(seed)
         self.config = Config(**{"handoff_grace": 2.0, **settings})
         self.network = Network(random.Random(self.rng.getrandbits(64)))
+        self.flush_latency_s = FLUSH_LATENCY_S
+        """Of the disks that are made from now on."""
         self.nodes: dict[str, SimulatedNode] = {}
         self.run_trace = RunTrace(show)
         self.network.watch = self.run_trace.message

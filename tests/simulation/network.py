@@ -108,6 +108,7 @@ class Network:
         self._slowed: list[tuple[Rule, float]] = []
         self._holds: list[Hold] = []
         self._reply_holds: list[Hold] = []
+        self.latency_s = LATENCY_S
         self.delivered = 0
         """Requests."""
         self.replied = 0
@@ -183,7 +184,7 @@ class Network:
         asyncio.get_running_loop().call_later(delay_s, happen, *what, context=self._context)
 
     def _latency_s(self, message: Message) -> float:
-        latency_s = self._rng.uniform(*LATENCY_S)
+        latency_s = self._rng.uniform(*self.latency_s)
         for rule, most_s in self._slowed:
             if rule(message):
                 latency_s += self._rng.uniform(0.0, most_s)

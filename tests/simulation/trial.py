@@ -19,6 +19,7 @@ from tests.support.history import Copies, Copy, History, Kind, Standing
 
 from . import virtual_time
 from .clients import Client, Habits
+from .climate import Climate
 from .cluster import SimulatedCluster
 from .faults import Schedule, What, draw_schedule
 from .trouble import Trouble
@@ -26,17 +27,6 @@ from .trouble import Trouble
 LOOKS_S = 0.2
 SETTLES_S = 240.0
 """Within which virtual time after healing all must be in its place."""
-
-SETTINGS: dict[str, Any] = {
-    "tokens_per_weight": 4,
-    "rpc_timeout": 0.5,
-    "handoff_timeout": 6.0,
-    "evict_after": 8.0,
-    "handoff_grace": 1.0,
-    "request_timeout": 2.5,
-    "tombstone_age": 5.0,
-    "repair_interval": 4.0,
-}
 
 
 @dataclass(frozen=True)
@@ -125,7 +115,10 @@ class _Trial:
 
     async def run(self) -> Result:
         began_s = time.process_time()
-        cluster = SimulatedCluster(self._options.seed, show=self._show, **SETTINGS)
+        climate = Climate.of(self._options.seed)
+        cluster = SimulatedCluster(self._options.seed, show=self._show, **climate.settings)
+        cluster.network.latency_s = climate.latency_s
+        cluster.flush_latency_s = climate.flush_s
         async with cluster:
             await cluster.form(self._options.nodes)
             trouble = Trouble(cluster, random.Random(f"trouble {self._options.seed}"))
