@@ -16,6 +16,7 @@ The outcome is a pure function of its arguments. Joiners are seated in order of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from ..identity import Identity
@@ -62,7 +63,7 @@ def allocate(
         if joiner.identity in seated:
             raise ValueError(f"{joiner.identity} has tokens already")
         count = max(1, round(joiner.weight * tokens_per_weight))
-        tokens = _tokens_for(joiner, seated, quorums, count) if seated else _even_tokens(count)
+        tokens = _tokens_for(joiner, tuple(seated.items()), quorums, count) if seated else _even_tokens(count)
         seated[joiner.identity] = Owner(tokens, joiner.zone, joiner.weight)
     return {joiner.identity: seated[joiner.identity].tokens for joiner in sorted(joiners)}
 
@@ -71,9 +72,11 @@ def _even_tokens(count: int) -> tuple[int, ...]:
     return tuple(TOKEN_SPACE * i // count for i in range(count))
 
 
+@lru_cache(maxsize=16)  # a change that has to wait is planned anew at every news of a member
 def _tokens_for(
-    joiner: Joiner, owners: Mapping[Identity, Owner], quorums: Quorums, count: int
+    joiner: Joiner, seated: tuple[tuple[Identity, Owner], ...], quorums: Quorums, count: int
 ) -> tuple[int, ...]:
+    owners = dict(seated)
     copies = min(quorums.replication_factor, len(owners))
     zones = {owner.zone for owner in owners.values()}
     if len(owners) < quorums.replication_factor or (joiner.zone not in zones and len(zones) < copies):

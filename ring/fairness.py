@@ -68,6 +68,8 @@ def _share_out(total: float, weights: Sequence[float], bounds: Sequence[_Bounds]
     low, high = 0.0, max(_levels_that_fill(weights, bounds))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
+        if middle in (low, high):
+            break  # neighbours: nothing lies between them
         if sum(parts(middle)) < total:
             low = middle
         else:

@@ -102,7 +102,8 @@ class Trouble:
             if node.node is None:
                 node.restart()
             self._watch_joining(node)
-            node.process.context.run(scrub, node)
+            if node.engine.unreadable():
+                node.process.context.run(scrub, node)
 
     async def over(self) -> None:
         """Return when all who were leaving have left, and operators have given up."""
