@@ -117,7 +117,7 @@ class Station:
         self.engine.merge(entries)
 
     def _compare(self, epoch: Epoch, peer: Identity) -> Comparison:
-        throttle = Throttle(self.clock, 0)
+        throttle, rng = Throttle(self.clock, 0), random.Random(self.me.disk_id)
         return Comparison(
             epoch,
             peer,
@@ -126,7 +126,7 @@ class Station:
             self.fenced,
             self.digests,
             throttle,
-            random.Random(1),
+            rng,
             RPC_TIMEOUT_S,
         )
 

@@ -288,3 +288,18 @@ async def test_who_has_begun_is_not_disturbed_by_the_lower_identity_either() -> 
     await asyncio.sleep(comparison_module.LOOK_AGAIN_S / 2)
     assert (await compare(stations, ME, PEER)).postponed
     assert (await running).obstacle == ""
+
+
+@in_virtual_time
+async def test_two_that_bring_the_same_to_one_hardly_bring_anything_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(comparison_module, "BATCH_KEYS", 8)
+    stations = Stations(ME, PEER, OTHER)
+    await stations.adopt(STABLE)
+    for key in KEYS:
+        for who in (ME, PEER):
+            stations[who].hold((key, entry(1)))
+    outcomes = await asyncio.gather(compare(stations, ME, OTHER), compare(stations, PEER, OTHER))
+    assert all(stations[OTHER].engine.get(key) == entry(1) for key in KEYS)
+    assert sum(outcome.summary.sent for outcome in outcomes) < 1.3 * len(KEYS)
