@@ -10,7 +10,7 @@ import pytest
 from covey.node.errors import Unavailable
 from covey.node.messages import DataBatch, Scan
 from covey.node.quorum.version import Version
-from covey.node.repair.messages import TreeQuery
+from covey.node.repair.messages import RequestRepair, TreeQuery
 from covey.node.storage.engine import Entry
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
@@ -241,6 +241,27 @@ async def test_a_repair_is_refused_while_the_ring_changes() -> None:
         await cluster.nodes["n1"].running.epochs.adopt(change)
         with pytest.raises(Unavailable, match="changing"):
             await cluster.nodes["n1"].running.administration.repair(10.0)
+
+
+@in_virtual_time
+async def test_a_comparison_that_began_before_a_repair_was_asked_for_does_not_pass_for_it() -> None:
+    """What was found to differ by then may lack what was written since."""
+    before, since = b"before", b"since"
+    newer = Entry(Version(2**63, 1, 1), b"v")
+    async with await with_data(1, repair_interval=0) as cluster:
+        n1, n3 = cluster.nodes["n1"], cluster.nodes["n3"]
+        await cluster.nodes["n2"].crash()
+        await cluster.until(lambda: thinks_down(cluster, "n1", "n2"), "n3 is the only peer")
+        n1.engine.merge([(before, newer)])
+        held = cluster.network.hold(merges(source={"n1"}, target={"n3"}))
+        first = asyncio.create_task(cluster.ask("n3", "n1", RequestRepair(30_000)))
+        await cluster.until(lambda: bool(held.held), "the first comparison knows what differs")
+        n1.engine.merge([(since, newer)])
+        second = asyncio.create_task(cluster.ask("n3", "n1", RequestRepair(30_000)))
+        await asyncio.sleep(1.0)
+        held.release()
+        await asyncio.gather(first, second)
+        assert (n3.engine.get(before), n3.engine.get(since)) == (newer, newer)
 
 
 # --- faults while repairing ---
