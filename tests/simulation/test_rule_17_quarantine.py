@@ -79,6 +79,7 @@ async def test_a_synced_write_that_never_reached_the_disk_is_found_and_healed() 
     async with SimulatedCluster(1, **UNREPAIRED, scrub_interval=40.0) as cluster:
         _, damaged, _ = await holding(cluster)
         await cluster.put("n1", KEY, b"newer")
+        await cluster.until(lambda: held(damaged) == b"newer", "it came here too")
         damaged.engine.lose_write(KEY)
         assert held(damaged) == b"v-" + KEY
         await until_healed(cluster, "n2")

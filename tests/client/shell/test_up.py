@@ -24,21 +24,22 @@ DATA = Path(".covey")
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 STAND_IN = """
-import signal, sys, threading
+import signal, sys, time
 sys.path.insert(0, {repository!r})
 from tests.client.shell.fake_node import FakeNode, node_status, status_of
-ended = threading.Event()
+ended = []  # no event: its lock may be held just where the signal comes in
 signal.signal(signal.SIGTERM, {on_sigterm})
 name, port, size = sys.argv[1:]
 {before}
 with FakeNode(port=int(port)) as node:
     node.status = status_of(*(node_status(f"n{{n + 1}}") for n in range(int(size))))
-    ended.wait()
+    while not ended:
+        time.sleep(0.02)
 """
 
 
 def stand_in(
-    monkeypatch: pytest.MonkeyPatch, *, on_sigterm: str = "lambda *_: ended.set()", before: str = ""
+    monkeypatch: pytest.MonkeyPatch, *, on_sigterm: str = "lambda *_: ended.append(True)", before: str = ""
 ) -> None:
     """Children that serve like a node, without being one."""
     program = STAND_IN.format(repository=str(REPOSITORY), on_sigterm=on_sigterm, before=before)
