@@ -56,7 +56,7 @@ class Condition:
     quarantined: int = 0
     """Segments found damaged and not yet merged from others."""
     floor_wanted: int = 0
-    """Tombstones up to this version timestamp are confirmed on all their replicas; 0 for none."""
+    """The floor, a version timestamp, that confirmed tombstones or segments in quarantine wait for; 0 for none."""
     disk_full: bool = False
     """It refuses writes, and goes on reading."""
     clock_off_ms: int = 0

@@ -249,8 +249,9 @@ class Gossiping:
             self._perform(self._gossip.exchange_failed(to, self._clock.monotonic()))
             return
         answer = reply.body
-        self._skew_guard.note(to, answer.wall_ms, sent_s)
-        self._perform(self._gossip.receive(to, answer.records, answer.suspicions, self._clock.monotonic()))
+        heard_s = self._clock.monotonic()
+        self._skew_guard.note(to, answer.wall_ms, sent_s, heard_s)
+        self._perform(self._gossip.receive(to, answer.records, answer.suspicions, heard_s))
         log_exchange(self._log, to, len(answer.records), self._gossip.members())
         self._catch_up(to, answer.epoch)
         if answer.wanted:

@@ -38,6 +38,8 @@ from .messages import (
     RefusalCode,
 )
 from .peers import Peers
+from .ports import Clock
+from .quorum.skew_guard import SkewGuard
 from .seed_answers import SeedAnswer, advice, troubles
 from .storage.engine import Engine
 
@@ -53,6 +55,8 @@ class Joining:
         epochs: Epochs,
         engine: Engine,
         gossiping: Gossiping,
+        clock: Clock,
+        skew_guard: SkewGuard,
         terms: GenesisTerms,
         known_addresses: Sequence[str],
         rng: random.Random,
@@ -65,6 +69,8 @@ class Joining:
         self._epochs = epochs
         self._engine = engine
         self._gossiping = gossiping
+        self._clock = clock
+        self._skew_guard = skew_guard
         self._terms = terms
         self._known_addresses = tuple(known_addresses)
         self._rng = rng
@@ -112,13 +118,15 @@ class Joining:
 
     async def _ask(self, address: str) -> SeedAnswer:
         hello = Hello(self._gossiping.own_record(), self._seat())
+        asked_s = self._clock.monotonic()
         try:
             reply = await self._peers.call_address(address, hello, self._rpc_timeout_s)
         except PeerError as error:
-            return SeedAnswer(address, None, str(error), isinstance(error, ForeignCluster))
+            return SeedAnswer(address, None, str(error), foreign=isinstance(error, ForeignCluster))
         if not isinstance(reply.body, HelloReply):
             return SeedAnswer(address, None, f"{address} is not ready")
-        return SeedAnswer(address, reply.body, "" if reply.body.record else f"{address} waits too")
+        trouble = "" if reply.body.record else f"{address} waits too"
+        return SeedAnswer(address, reply.body, trouble, asked_s, self._clock.monotonic())
 
     def _recognise_self(self, answers: Sequence[SeedAnswer]) -> None:
         """A seed that answers with this node's identity is this node, under another spelling of its address."""
@@ -148,6 +156,7 @@ class Joining:
                 raise JoinRefused(f"{answer.address} refuses {self._me.identity.name}: {reply.refused}")
             await self._epochs.adopt(reply.record)
             self._gossiping.learn([reply.member])
+            self._skew_guard.note(reply.member.identity, reply.wall_ms, answer.asked_s, answer.heard_s)
             joined = True
         return joined
 
@@ -277,7 +286,7 @@ class Joining:
                 address=message.member.address,
                 reason=refused,
             )
-        return HelloReply(self._gossiping.own_record(), record, self._seat(), refused)
+        return HelloReply(self._gossiping.own_record(), record, self._seat(), refused, self._clock.wall_ms())
 
     async def confirm(self, envelope: Envelope, message: ConfirmGenesis) -> GenesisConfirmed:
         if self._epochs.record is not None:

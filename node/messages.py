@@ -69,6 +69,8 @@ class HelloReply:
     """The answering node's seat, while it waits to form a cluster as one of its own seeds."""
     refused: str = ""
     """Why the sender cannot join; empty when it can."""
+    wall_ms: int = 0
+    """The answering node's wall clock; 0 when it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

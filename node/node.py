@@ -74,6 +74,8 @@ class Node:
         )
         self._load = LoadMeter(ports.clock)
         self.epochs = Epochs(self.me.identity, ports.engine)
+        if (record := self.epochs.record) is not None:
+            self._skew_guard.compare_first(record.owners.owners.keys() - {self.me.identity})
         self._peers = Peers(
             self.me,
             ports.transport,
@@ -299,6 +301,8 @@ class Node:
             self.epochs,
             ports.engine,
             self.gossiping,
+            ports.clock,
+            self._skew_guard,
             terms,
             list(ports.home.peers().values()),
             ports.rng,

@@ -15,6 +15,9 @@ class SeedAnswer:
     address: str
     reply: HelloReply | None
     trouble: str = ""
+    asked_s: float = 0.0
+    heard_s: float = 0.0
+    """By this node's monotonic clock."""
     foreign: bool = False
     """It belongs to another cluster than this node."""
 

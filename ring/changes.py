@@ -45,7 +45,7 @@ class MemberView:
     up_for_s: float = math.inf
     """How long nobody here has doubted that it is alive; 0 while someone does."""
     floor_wanted: int = 0
-    """The floor that tombstones wait for which it knows to be on all their replicas; 0 for none."""
+    """The floor that its tombstones, or its segments in quarantine, wait for; 0 for none."""
 
     @property
     def can_be_seated(self) -> bool:

@@ -1,7 +1,7 @@
 """When the floor rises, and to what (rules 11 and 12 of the epoch rules).
 
-Tombstones that are confirmed on all their replicas can be purged once the floor is at or above them. Any floor
-keeps data safe, but not any is wise:
+Tombstones that are confirmed on all their replicas can be purged once the floor is at or above them, and what was
+found damaged can be healed in a later epoch, which any rise brings. Any floor keeps data safe, but not any is wise:
 
 - Every rise is an epoch of its own, under which all running operations start counting anew. So it takes up all
   that is wanted at once, and the next one waits.

@@ -325,4 +325,6 @@ def _plan_floor(record: EpochRecord, view: View, policy: Policy) -> Plan:
     floor = floor_wanted(record, view.members, view.settled)
     if floor is None or view.now - view.floor.since < policy.floor_interval_s:
         return NOTHING_WAITS
-    return Propose(raise_floor(record, floor), Step.RAISE_FLOOR, "tombstones are on all their replicas")
+    return Propose(
+        raise_floor(record, floor), Step.RAISE_FLOOR, "tombstones, or damaged segments, wait for it"
+    )

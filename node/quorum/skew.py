@@ -51,6 +51,10 @@ class ClockReadings:
         if error_ms <= self._max_skew_ms * TRUSTED_ERROR:
             self._readings[member] = _Reading(wall_ms - (sent_s + heard_s) * 500, error_ms, heard_s)
 
+    def members(self) -> frozenset[Identity]:
+        """Whose clocks are known."""
+        return frozenset(self._readings)
+
     def off_ms(self, wall_ms: int, now_s: float, alive: Collection[Identity], was_off: bool) -> int:
         """How far this wall clock is ahead of what a majority reports (negative: behind it); 0 when not off."""
         self._forget(now_s, alive)

@@ -1,5 +1,9 @@
 """Keeps a node from coordinating while its wall clock is off (see ``skew``), and says so.
 
+A node that starts again with data does not know yet. What it wrote meanwhile by a clock that is ahead would stay in
+its own copy, and nobody else would take it over: so it first compares its clock with a majority of the owners, itself
+included. Where that many do not answer, it goes on after a while, since the others of them may need it.
+
 It goes on gossiping, so that it sees when its clock is right, and goes on as a replica: what its coordinators'
 clocks say is checked message by message (see ``clock``).
 """
@@ -15,6 +19,8 @@ from .skew import ClockReadings
 
 LATELY_ROUNDS = 60
 """A member's clock counts for so many heartbeat intervals after it was read."""
+COMPARE_ROUNDS = 10
+"""How many heartbeat intervals a node that starts waits at most for others to compare its clock with."""
 STEP_MS = 20
 """A wall clock that moved so far against the monotonic one was set; what was judged before is worth nothing."""
 
@@ -37,11 +43,19 @@ class SkewGuard:
         self._off_ms = 0
         self._judged_at_s = clock.monotonic()
         self._judged_lead_ms = self._lead_ms()
+        self._to_compare: frozenset[Identity] = frozenset()
+        """The other owners, until enough of them have told their clocks."""
+        self._compare_until_s = 0.0
 
-    def note(self, member: Identity, wall_ms: int, sent_s: float) -> None:
-        """``member`` answers just now, with its wall clock, what was sent at ``sent_s``; 0 if it did not say."""
+    def compare_first(self, others: Collection[Identity]) -> None:
+        """Coordinate nothing before this clock is compared with those of ``others``, the other owners."""
+        self._to_compare = frozenset(others)
+        self._compare_until_s = self._clock.monotonic() + COMPARE_ROUNDS * self._interval_s
+
+    def note(self, member: Identity, wall_ms: int, sent_s: float, heard_s: float) -> None:
+        """``member`` told its wall clock somewhen between these monotonic times; ``wall_ms`` is 0 if it did not."""
         if wall_ms:
-            self._readings.note(member, wall_ms, sent_s, self._clock.monotonic())
+            self._readings.note(member, wall_ms, sent_s, heard_s)
             self._judge()
 
     def off_ms(self) -> int:
@@ -55,11 +69,20 @@ class SkewGuard:
         """Why this node coordinates nothing, and what to do; None while it does."""
         off_ms = self.off_ms()
         if not off_ms:
-            return None
+            return self._not_compared()
         return (
             f"this node's clock is {describe_skew(off_ms)} what a majority of the members report "
             f"(max_clock_skew is {self._max_skew_s:g} s): ask another node, and set this one's clock right"
         )
+
+    def _not_compared(self) -> str | None:
+        if not self._to_compare:
+            return None
+        known = len(self._to_compare & self._readings.members())
+        if 2 * known >= len(self._to_compare) or self._clock.monotonic() >= self._compare_until_s:
+            self._to_compare = frozenset()
+            return None
+        return "this node has just started and compares its clock with the others' first; ask another node"
 
     def _judge(self) -> None:
         self._judged_at_s = self._clock.monotonic()

@@ -67,7 +67,7 @@ class Care:
             hints=self.hints.waiting(),
             comparisons=self.repair.comparisons,
             quarantined=self.upkeep.quarantined(),
-            floor_wanted=self.tombstones.floor_wanted,
+            floor_wanted=max(self.tombstones.floor_wanted, self.upkeep.floor_wanted()),
             disk_full=self.upkeep.disk_full(),
             clock_off_ms=clock_off_ms,
         )

@@ -1,6 +1,9 @@
 """Healing segments in quarantine (rule 17 of the epoch rules): everything anew, from others.
 
 What must hold:
+- It happens under a later epoch than the one the damage was found in. Until then a write that this node had
+  acknowledged may still be under way, and be completed by a replica that has already given what it holds. Under
+  a later epoch that acknowledgement counts no more, and what the others acknowledged is in what they give.
 - Of each piece of the segment that this node replicates, r other replicas must have given all they hold, at
   this node's own stable epoch. Together they have every write that was ever acknowledged there: a write is on w
   replicas, at most one of which is this node. Where there are fewer than r others, all of them must have.
@@ -84,11 +87,22 @@ class QuarantineRepair:
         self._rpc_timeout_s = rpc_timeout_s
         self._log = log
         self._tell = tell
+        self._found_under = dict.fromkeys(engine.quarantined(), epochs.number)
+        """The number of the epoch that each segment was found damaged in, or of a later one."""
         self._news = asyncio.Event()
         engine.watch_quarantine(self._on_quarantine)
+        epochs.observe(lambda epoch: self._news.set())
+
+    def floor_wanted(self) -> int:
+        """A floor whose rise would be the later epoch that a segment waits for; 0 when none does."""
+        epoch = self._epochs.current
+        if epoch is None or all(self._found_under[n] < epoch.number for n in self._engine.quarantined()):
+            return 0
+        return epoch.record.floor + 1
 
     def _on_quarantine(self, numbers: tuple[int, ...], reason: str) -> None:
         for number in numbers:
+            self._found_under[number] = self._epochs.number
             self._log.emit(Event.SEGMENT_QUARANTINED, segment=number, reason=reason)
         self._news.set()
 
@@ -97,8 +111,9 @@ class QuarantineRepair:
         shortest_s, longest_s = RETRY_BACKOFF_S
         pause_s = shortest_s
         while True:
-            if not self._engine.quarantined():
+            while not self._engine.quarantined():
                 await self._news.wait()
+                self._news.clear()
                 pause_s = shortest_s
             self._news.clear()
             await self._engine.durable(always=True)
@@ -125,7 +140,8 @@ class QuarantineRepair:
             epoch = self._epochs.current
             if epoch is None or epoch.record.changing:
                 return healed
-            healed += await self._heal(epoch, number)
+            if self._found_under[number] < epoch.number:
+                healed += await self._heal(epoch, number)
         return healed
 
     async def _heal(self, epoch: Epoch, number: int) -> bool:
@@ -141,6 +157,7 @@ class QuarantineRepair:
             self._engine.replace([segment_span(number)], list(gathered.items()))
         except DiskFull:
             return False
+        del self._found_under[number]
         await self._engine.durable(always=True)
         took_s = round(asyncio.get_running_loop().time() - began, 3)
         self._log.emit(Event.SEGMENT_HEALED, segment=number, entries=len(gathered), after_s=took_s)

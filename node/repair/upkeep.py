@@ -39,6 +39,10 @@ class Upkeep:
         """How many segments are in quarantine."""
         return len(self._engine.quarantined())
 
+    def floor_wanted(self) -> int:
+        """The floor that segments in quarantine wait for; 0 for none."""
+        return self._repair.floor_wanted()
+
     def disk_full(self) -> bool:
         return self._engine.disk_full()
 

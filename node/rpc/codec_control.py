@@ -107,6 +107,7 @@ def encode_hello_reply(reply: HelloReply) -> peer_pb2.HelloReply:
         record=encode_optional(encode_record, reply.record),
         seat=encode_optional(encode_seat, reply.seat),
         refused=reply.refused,
+        wall_ms=reply.wall_ms,
     )
 
 
@@ -116,6 +117,7 @@ def decode_hello_reply(message: peer_pb2.HelloReply) -> HelloReply:
         record=decode_optional(decode_record, message, "record"),
         seat=decode_optional(decode_seat, message, "seat"),
         refused=message.refused,
+        wall_ms=message.wall_ms,
     )
 
 

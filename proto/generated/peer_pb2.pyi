@@ -272,16 +272,18 @@ class Hello(_message.Message):
     def __init__(self, member: _Optional[_Union[MemberRecord, _Mapping]] = ..., seat: _Optional[_Union[GenesisSeat, _Mapping]] = ...) -> None: ...
 
 class HelloReply(_message.Message):
-    __slots__ = ("member", "record", "seat", "refused")
+    __slots__ = ("member", "record", "seat", "refused", "wall_ms")
     MEMBER_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
     SEAT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
+    WALL_MS_FIELD_NUMBER: _ClassVar[int]
     member: MemberRecord
     record: bytes
     seat: GenesisSeat
     refused: str
-    def __init__(self, member: _Optional[_Union[MemberRecord, _Mapping]] = ..., record: _Optional[bytes] = ..., seat: _Optional[_Union[GenesisSeat, _Mapping]] = ..., refused: _Optional[str] = ...) -> None: ...
+    wall_ms: int
+    def __init__(self, member: _Optional[_Union[MemberRecord, _Mapping]] = ..., record: _Optional[bytes] = ..., seat: _Optional[_Union[GenesisSeat, _Mapping]] = ..., refused: _Optional[str] = ..., wall_ms: _Optional[int] = ...) -> None: ...
 
 class ConfirmGenesis(_message.Message):
     __slots__ = ("record",)

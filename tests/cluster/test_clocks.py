@@ -80,9 +80,6 @@ def test_a_clock_that_jumps_minutes_ahead_drags_no_other(tmp_path: Path) -> None
         assert latest_version_s(clients) < time.time() + MAX_SKEW_S, cluster.story()
 
 
-@pytest.mark.xfail(
-    reason="a node that starts with a clock ahead coordinates until it has compared it with others'"
-)
 @pytest.mark.timeout(240)
 def test_a_node_that_starts_minutes_ahead_drags_no_other(tmp_path: Path) -> None:
     shim = MovedClock(tmp_path)

@@ -29,7 +29,7 @@ class Bounds:
     collects: bool = False
     """Whether the newest tombstone is confirmed, the floor raised to it, and the tombstone purged."""
     early_floor: bool = False
-    """Whether the floor may also rise before that tombstone is confirmed, as other keys' tombstones make it."""
+    """Whether the floor may also rise without such a tombstone, as other keys' and corrupt copies make it."""
     repairs: bool = False
     """Whether anti-entropy sends what a node holds to the other replicas, to arrive whenever it will."""
     hints: bool = False

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 
 from covey.ring.epoch import EpochRecord, RingSpec
-from covey.ring.succession import Step, abort, begin, finish
+from covey.ring.succession import Step, abort, begin, finish, raise_floor
 
 from .stages import Stage, followed, ring_of
-from .state import CONDEMNED, STALE, Label, Node, State, with_node
+from .state import CONDEMNED, FOUND_HERE, STALE, Label, Node, State, with_node
 from .world import World
 
 
@@ -18,6 +18,7 @@ def steps(world: World, state: State) -> Iterator[tuple[Label, State]]:
     for name, history in _chosen(world, state):
         if world.may_choose(state, name):
             yield (name, len(history)), state._replace(history=history)
+    yield from _raise_floor(world, state)
     for place, node in enumerate(state.nodes):
         for number in range(node.epoch + 1, len(state.history) + 1):
             adopted = _adopt(world, world.stage(state, number), place, node, number)
@@ -49,6 +50,15 @@ def _chosen(world: World, state: State) -> Iterator[tuple[str, tuple[int, ...]]]
             yield "begin", world.extended(history, f"begin {begun}", make)
 
 
+def _raise_floor(world: World, state: State) -> Iterator[tuple[Label, State]]:
+    head = world.stages[state.history[-1]]
+    if (state.proven or world.bounds.early_floor) and head.stable and world.may_choose(state, "raise"):
+        floor = max(world.tombstone, head.floor + 1)
+        make = partial(followed, step=partial(raise_floor, floor=floor), expected=Step.RAISE_FLOOR)
+        history = world.extended(state.history, "raise", make)
+        yield ("raise the floor", len(history), floor), state._replace(history=history)
+
+
 def _switched_on_the_spot(record: EpochRecord, owners: RingSpec) -> EpochRecord:
     return replace(record, number=record.number + 1, owners=owners)
 
@@ -73,7 +83,7 @@ def _adopted(state: State) -> int:
 
 def _adopt(world: World, stage: Stage, place: int, node: Node, number: int) -> Node:
     rules = world.rules
-    kept = Node(number, node.held, node.synced, 0, node.marks)
+    kept = Node(number, node.held, node.synced, 0, node.marks & ~FOUND_HERE)
     if not rules.resumes_its_own_number:
         if stage.stable:
             return kept._replace(pulled=node.pulled)

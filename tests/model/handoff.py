@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from .stages import PLACE, Stage, places_in
-from .state import CONDEMNED, RUNNING, UNKNOWN, Label, Node, State, with_message, with_node
+from .state import CONDEMNED, FOUND_HERE, UNKNOWN, Label, Node, State, with_message, with_node
 from .world import World
 
 
@@ -99,19 +99,18 @@ def _corruption(
     """A copy is found corrupt, which happens so often; later it is merged from r others of the owners' list."""
     if not node.marks & UNKNOWN:
         if state.faults and node.held:
-            unknown = UNKNOWN if world.rules.corrupt_is_unknown else 0
+            unknown = UNKNOWN | FOUND_HERE if world.rules.corrupt_is_unknown else 0
             broken = Node(node.epoch, 0, 0, 0, node.marks | unknown)
             yield ("corrupt", place), with_node(state._replace(faults=state.faults - 1), place, broken)
+        return
+    if not stage.stable or (node.marks & FOUND_HERE and world.rules.healing_needs_newer_epoch):
         return
     others = [
         other
         for other in places_in(stage.lists[0] & ~(1 << place))
         if state.nodes[other].epoch == node.epoch and not state.nodes[other].marks & UNKNOWN
     ]
-    counted = any(write.status == RUNNING and write.acks >> place & 1 for write in state.writes)
-    if counted and world.rules.healing_outlasts_writes:
-        return
     for sources in combinations(others, stage.record.owners.r):
         held = max(state.nodes[source].held for source in sources)
-        healed = node._replace(held=held, synced=held, marks=node.marks & ~UNKNOWN)
+        healed = node._replace(held=held, synced=held, marks=node.marks & ~(UNKNOWN | FOUND_HERE))
         yield ("heal", place, sources), with_node(state, place, healed)

@@ -48,8 +48,8 @@ class Rules:
     hints_never_count: bool = _rule(15, "a hint counts as an acknowledgement")
     check_and_apply_in_one_step: bool = _rule(16, "the epoch moves on between the check and the apply")
     sync_before_report: bool = _rule(16, "a replica reports what no fsync covers yet")
-    healing_outlasts_writes: bool = _rule(
-        17, "a corrupt range is merged anew while a write that it had acknowledged still counts that"
+    healing_needs_newer_epoch: bool = _rule(
+        17, "a corrupt range is merged anew in the epoch that it was found in"
     )
     corrupt_is_unknown: bool = _rule(17, "a corrupt range answers as if it were empty")
 

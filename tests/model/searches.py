@@ -66,7 +66,15 @@ COLLECT_RETURN = Bounds(
     deepest=5,
     script=COLLECTED_MEANWHILE,
 )
-CORRUPT = Bounds("a copy is found corrupt", THREE, "abc", writes=(PUT, PUT), corruptions=1)
+CORRUPT = Bounds(
+    "a copy is found corrupt",
+    THREE,
+    "abc",
+    writes=(PUT, PUT),
+    corruptions=1,
+    early_floor=True,
+    deepest=2,
+)
 
 SMALL = (
     MOVE,
@@ -161,6 +169,6 @@ BREAKS = {
     "check_and_apply_in_one_step": MOVE_TWICE,
     "sync_before_report": STAY,
     "corrupt_is_unknown": CORRUPT,
-    "healing_outlasts_writes": CORRUPT,
+    "healing_needs_newer_epoch": CORRUPT,
 }
 """By rule: the bounds within which its absence is found."""

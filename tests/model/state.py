@@ -8,6 +8,8 @@ IDLE, RUNNING, DONE = 0, 1, 2
 
 UNKNOWN = 1
 """A node's mark: what it held was corrupt, and it has not been merged from others yet."""
+FOUND_HERE = 8
+"""It was found to be corrupt under this very epoch."""
 STALE = 2
 """What it held of a range it entered is still to be dropped (a broken rule)."""
 CONDEMNED = 4

@@ -1,24 +1,15 @@
-"""Collection of the newest tombstone: confirm under one stable epoch, raise the floor, purge."""
+"""Collection of the newest tombstone: confirm under one stable epoch, purge once the floor has risen to it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
-from covey.ring.succession import Step, raise_floor
-
-from .stages import Stage, followed
+from .stages import Stage
 from .state import UNKNOWN, Label, Node, State, with_node
 from .world import World
 
 
 def steps(world: World, state: State) -> Iterator[tuple[Label, State]]:
-    head = world.stages[state.history[-1]]
-    if (state.proven or world.bounds.early_floor) and head.stable and world.may_choose(state, "raise"):
-        floor = max(world.tombstone, head.floor + 1)
-        make = partial(followed, step=partial(raise_floor, floor=floor), expected=Step.RAISE_FLOOR)
-        history = world.extended(state.history, "raise", make)
-        yield ("raise the floor", len(history), floor), state._replace(history=history)
     for place, node in enumerate(state.nodes):
         stage = world.stage(state, node.epoch)
         if not state.proven:

@@ -141,6 +141,23 @@ REPLICAS = (
         "test_what_is_damaged_goes_into_quarantine_and_all_else_is_served",
     ),
     mutation(
+        "a segment is healed in the epoch that its damage was found in",
+        17,
+        "node/repair/quarantine.py",
+        "            if self._found_under[number] < epoch.number:\n",
+        "            if True:\n",
+        "tests/simulation/test_rule_17_quarantine.py::"
+        "test_what_it_acknowledged_of_a_write_under_way_counts_no_more_once_it_is_healed",
+    ),
+    mutation(
+        "after a restart a segment is healed in the epoch that its damage was found in",
+        17,
+        "node/repair/quarantine.py",
+        "dict.fromkeys(engine.quarantined(), epochs.number)",
+        "dict.fromkeys(engine.quarantined(), 0)",
+        "tests/simulation/test_rule_17_quarantine.py::test_a_restart_brings_no_later_epoch",
+    ),
+    mutation(
         "digests are not updated by a purge",
         0,
         "node/storage/store_engine.py",

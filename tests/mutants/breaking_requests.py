@@ -119,6 +119,15 @@ REQUESTS = (
         (f"{SIMULATION}14_versions.py::test_a_write_is_above_what_its_client_has_seen",),
     ),
     mutation(
+        "a node that starts again coordinates before it has compared its clock",
+        14,
+        "node/quorum/skew_guard.py",
+        "            return self._not_compared()\n",
+        "            return None\n",
+        "tests/simulation/test_clock_scenarios.py::"
+        "test_a_node_that_starts_with_a_clock_ahead_keeps_nothing_of_the_future",
+    ),
+    mutation(
         "versions are told apart by the wall clock alone",
         14,
         "node/storage/store_engine.py",

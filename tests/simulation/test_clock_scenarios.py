@@ -7,10 +7,12 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationError, Unavailable
-from covey.node.operations import NodeStatus
+from covey.node.messages import Exchange, Hello
+from covey.node.operations import Consistency, Level, NodeStatus
+from covey.node.quorum.skew_guard import COMPARE_ROUNDS
 
 from .cluster import SimulatedCluster
-from .staging import held
+from .staging import carrying, held
 from .virtual_time import in_virtual_time
 
 HOUR_MS = 3_600_000
@@ -118,3 +120,44 @@ async def test_a_node_that_starts_with_a_wrong_clock_notices_before_long() -> No
         with pytest.raises(Unavailable):
             await cluster.put("n1", b"k", b"after")
         assert await cluster.get("n2", b"k") == b"before"
+
+
+@in_virtual_time
+async def test_a_node_that_starts_with_a_clock_ahead_keeps_nothing_of_the_future() -> None:
+    """Its own copy would be the only one to take it. Others find it before it hears what time it is there."""
+    async with SimulatedCluster(1) as cluster:
+        n1, *_ = await cluster.form(5)
+        cluster.network.lose(carrying(Hello, Exchange, source={"n1"}))
+        await n1.crash()
+        n1.clock.wall_offset_ms = HOUR_MS
+        n1.restart()
+        keys = [b"%d" % number for number in range(100)]
+        for key in keys:
+            with pytest.raises(Unavailable):
+                await cluster.put("n1", key, b"v", timeout_s=1.0)
+            await asyncio.sleep(0.05)
+        assert not any(held(cluster, "n1", key) for key in keys)
+
+
+@in_virtual_time
+async def test_a_node_that_starts_again_coordinates_as_soon_as_it_has_met_the_others() -> None:
+    async with SimulatedCluster(1) as cluster:
+        n1, *_ = await cluster.form(5)
+        await n1.crash()
+        n1.restart()
+        await n1.joined()
+        await cluster.put("n1", b"k", b"v")
+
+
+@in_virtual_time
+async def test_a_node_that_starts_again_alone_compares_its_clock_for_a_while_and_then_goes_on() -> None:
+    async with SimulatedCluster(1) as cluster:
+        n1, *others = await cluster.form(3)
+        for node in (n1, *others):
+            await node.crash()
+        n1.restart()
+        one = Consistency(Level.ONE)
+        with pytest.raises(Unavailable, match="compares its clock"):
+            await cluster.put("n1", b"k", b"v", one)
+        await asyncio.sleep(COMPARE_ROUNDS * cluster.config.heartbeat_interval)
+        await cluster.put("n1", b"k", b"v", one)

@@ -234,7 +234,7 @@ async def test_a_restart_in_the_middle_of_a_handoff_goes_on_where_it_was(power: 
         assert cluster.record("n4").owners == changing.successors, "finished, not aborted"
         assert finished.isdisjoint(asked)
         for key in KEYS:
-            assert await cluster.get("n4", key, ALL) == b"v"
+            assert await cluster.get("n1", key, ALL) == b"v"
 
 
 @in_virtual_time

@@ -6,19 +6,21 @@ import asyncio
 
 import pytest
 
+from covey.node.errors import NodeError
 from covey.node.messages import Refusal, Scan, ScanPurpose, ScanReply
 from covey.node.storage.segments import segment_of, segment_span
 from covey.ring.hashing import token_of
+from covey.ring.ring import Ring
 
 from .cluster import SimulatedCluster, SimulatedNode
-from .staging import begin_change, is_done, pulled, ring_of, staged
+from .staging import begin_change, is_done, merges, pulled, ring_of, staged
 from .virtual_time import in_virtual_time
 
 KEYS = [b"key-%d" % number for number in range(30)]
 KEY = KEYS[0]
 SEGMENT = segment_of(token_of(KEY))
-UNREPAIRED = {"repair_interval": 0}
-"""No comparison brings anything behind the test's back."""
+UNREPAIRED = {"repair_interval": 0, "tombstone_age": 40.0}
+"""No comparison brings anything behind the test's back; the floor may rise every 4 s."""
 
 
 async def holding(cluster: SimulatedCluster) -> list[SimulatedNode]:
@@ -100,6 +102,35 @@ async def test_with_another_replica_away_nothing_is_healed_or_made_up() -> None:
         assert await cluster.get("n2", KEY) == b"v-" + KEY
 
 
+@in_virtual_time
+async def test_what_it_acknowledged_of_a_write_under_way_counts_no_more_once_it_is_healed() -> None:
+    """Nobody else has heard of the write yet, so that others have nothing of it to give; then one of them hears."""
+    async with SimulatedCluster(1, **UNREPAIRED, rpc_timeout=20.0) as cluster:
+        await cluster.form(4)
+        await asyncio.sleep(5.0)
+        coordinator, damaged, late, lost = placed(cluster)
+        on_its_way = cluster.network.hold(merges(source={coordinator}, target={late}))
+        cluster.network.lose(merges(source={coordinator}, target={lost}))
+        write = asyncio.ensure_future(cluster.put(coordinator, KEY, b"v", timeout_s=60.0))
+        engine = cluster.nodes[damaged].engine
+        await cluster.until(lambda: engine.get(KEY) is not None and bool(on_its_way.held), "one has it")
+        await asyncio.sleep(0.1)
+        engine.quarantine([SEGMENT], "a test")
+        await until_healed(cluster, damaged)
+        on_its_way.release()
+        acknowledged = not isinstance((await asyncio.gather(write, return_exceptions=True))[0], NodeError)
+        await cluster.nodes[late].crash()
+        assert not acknowledged or await cluster.get(damaged, KEY) == b"v"
+
+
+def placed(cluster: SimulatedCluster) -> list[str]:
+    """A node that does not replicate KEY, and then those that do."""
+    record = cluster.record("n1")
+    replicas = [owner.name for owner in Ring(record.owners).preference_list(token_of(KEY))]
+    [other] = cluster.nodes.keys() - set(replicas)
+    return [other, *replicas]
+
+
 @pytest.mark.parametrize("power", [False, True])
 @in_virtual_time
 async def test_quarantine_outlasts_a_restart(power: bool) -> None:
@@ -113,6 +144,19 @@ async def test_quarantine_outlasts_a_restart(power: bool) -> None:
         await asyncio.sleep(5.0)
         assert damaged.engine.quarantined() == (SEGMENT,)
         cluster.nodes["n3"].restart()
+        await until_healed(cluster, "n2")
+
+
+@in_virtual_time
+async def test_a_restart_brings_no_later_epoch() -> None:
+    async with staged(3) as (cluster, frost):
+        n2 = cluster.nodes["n2"]
+        n2.engine.quarantine([SEGMENT], "a test")
+        await n2.crash()
+        n2.restart()
+        await asyncio.sleep(80.0)
+        assert n2.engine.quarantined() == (SEGMENT,)
+        frost.thaw()
         await until_healed(cluster, "n2")
 
 

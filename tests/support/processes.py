@@ -95,6 +95,16 @@ class NodeProcess:
     def await_address(self) -> None:
         self.address = self.await_event("node.started")["address"]
 
+    def await_address_or_end(self) -> None:
+        """For a process that may be killed while it starts."""
+        until(
+            lambda: not self.running or self.events("node.started", self._lines_before),
+            f"{self.name} has started, or ended",
+            START_TIMEOUT_S,
+        )
+        if lines := self.events("node.started", self._lines_before):
+            self.address = lines[0]["address"]
+
     def await_event(self, event: str, timeout_s: float = START_TIMEOUT_S) -> dict[str, Any]:
         """The first such line of the process that runs now."""
         lines = until(lambda: self.events(event, self._lines_before), f"{self.name}: {event}", timeout_s)

@@ -131,7 +131,7 @@ class Nemesis:
             self._start([node])
 
     def _start(self, nodes: Sequence[NodeProcess]) -> None:
-        """Those of them that do not run and should; they may take their time to serve."""
+        """Those of them that do not run and should; they may take their time to serve, or be killed at once."""
         with self._starting:
             starting = [node for node in nodes if not node.running and node.name not in self._gone]
             for node in starting:
@@ -139,7 +139,7 @@ class Nemesis:
                 known = [other.address for other in list(self._cluster.nodes.values()) if other.address]
                 node.launch(others or [a for a in known if a != node.address], node.address or None)
             for node in starting:
-                node.await_address()
+                node.await_address_or_end()
 
     # --- the network ---
 
