@@ -84,7 +84,10 @@ class Config:
     )
 
     handoff_timeout: float = setting(
-        60.0, "A ring change is aborted when a joiner makes no progress for so long.", unit="seconds", above=0
+        60.0,
+        "A ring change is aborted when a joiner makes no progress for so long, or is down for a quarter of it.",
+        unit="seconds",
+        above=0,
     )
     handoff_rate: int = setting(
         64 * MIB,

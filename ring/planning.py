@@ -3,10 +3,11 @@
 Planning is no safety matter: acceptors vote for legal successions only, and the rules of requests and handoff
 keep data safe whatever is proposed. It is what makes changes end:
 
-- A change is finished once its handoff is, and aborted when a node that still has to pull is down or makes no
-  progress for ``handoff_timeout_s``. After an abort, ``abort_backoff_s`` passes, longer each time.
-  From then on who has to pull must have been up for as long, and as long again: one that flaps would pull the same
-  data again and again.
+- A change is finished once its handoff is, and aborted when a node that still has to pull makes no progress for
+  ``handoff_timeout_s``, or has been down for a part of that (``DOWN_PATIENCE``): one that only starts again goes on
+  where it was, and after an abort would pull all of it anew. After an abort, ``abort_backoff_s`` passes, longer each
+  time. From then on who has to pull must have been up for as long, and as long again: one that comes and goes would
+  pull the same data again and again.
 - What waits together begins together, but while the cluster stores data at most max(1, n - max(w, r)) new
   nodes come into one preference list, so that a dead joiner blocks neither reads nor writes.
 - A change begins only when it could finish: every range has the live sources that pulling and finishing take,
@@ -21,6 +22,7 @@ Members and their state are given per decision; time is given as ``now``, in sec
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -59,6 +61,8 @@ __all__ = [
 
 FIRST_BACKOFF_S = 5.0
 LONGEST_BACKOFF_S = 600.0
+DOWN_PATIENCE = 0.25
+"""How long a change waits for a node that is down, as a part of ``handoff_timeout_s``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +190,11 @@ def _plan_ending(record: EpochRecord, view: View, policy: Policy) -> Plan:
         if identity in done:
             continue
         if not is_alive(members, identity):
-            return Propose(abort(record), Step.ABORT, f"{identity.name} still has to pull and is down")
+            down_for_s = members[identity].down_for_s if identity in members else math.inf
+            if down_for_s <= policy.handoff_timeout_s * DOWN_PATIENCE:
+                continue
+            reason = f"{identity.name} still has to pull and has been down for {down_for_s:.0f} s"
+            return Propose(abort(record), Step.ABORT, reason)
         unmoved_s = view.progress.unmoved_s(identity, view.now)
         if unmoved_s > policy.handoff_timeout_s:
             reason = f"{identity.name} has made no progress for {unmoved_s:.0f} s"

@@ -331,12 +331,16 @@ def test_an_owner_that_is_down_does_not_keep_a_change_from_finishing() -> None:
     assert decision.step is Step.FINISH
 
 
-@pytest.mark.parametrize("gone", [[down(D)], []], ids=["down", "unknown"])
+@pytest.mark.parametrize("gone", [[down(D, 16.0)], []], ids=["down", "unknown"])
 def test_a_change_is_aborted_when_a_node_that_has_to_pull_is_gone(gone: list[MemberView]) -> None:
     decision = decide(CHANGING, [*at_k(A, B, C), *gone])
     assert isinstance(decision, Propose)
     assert decision.step is Step.ABORT
     assert f"{D.name} still" in decision.reason
+
+
+def test_a_change_waits_for_a_node_that_has_just_gone_down_and_may_go_on_where_it_was() -> None:
+    assert waits(decide(CHANGING, [*at_k(A, B, C), down(D, 15.0)]), f"{D.name} has not pulled")
 
 
 def test_a_node_that_has_pulled_all_may_go_down() -> None:

@@ -1,6 +1,11 @@
-"""What a run's world is like, drawn from its seed: how fast the network and the disks are, how handoff creeps.
+"""What a run's world is like, drawn from its seed, so that seeds look for different things.
 
-Where everything is quick, a ring change is over before anything can happen in the middle of it.
+- How fast the network and the disks are, and how handoff creeps: where everything is quick, a ring change is over
+  before anything can happen in the middle of it.
+- Whether hints and comparisons mend copies: where they do, a write that was wrongly acknowledged is soon on all of
+  its replicas all the same, and nobody reads that it was not.
+- How often clients ask, for how many keys, and how often each kind of fault comes: with everything equally often,
+  what takes several faults of one kind hardly ever happens (Groce et al., "Swarm Testing", 2012).
 """
 
 from __future__ import annotations
@@ -8,6 +13,8 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from typing import Any
+
+from .faults import What
 
 BASE: dict[str, Any] = {
     "tokens_per_weight": 4,
@@ -27,6 +34,16 @@ class Climate:
     latency_s: tuple[float, float]
     """Shortest and longest way of a message."""
     flush_s: float
+    mends: bool
+    """Whether copies that differ become equal by themselves."""
+    keys: int
+    """How many clients use, of those there are."""
+    pause_s: float
+    """The longest that a client waits between two operations."""
+    often: dict[What, float]
+    """How much more often than usual each fault comes."""
+    fault_every_s: float
+    """The longest time from one fault to the next."""
     settings: dict[str, Any]
 
     @classmethod
@@ -42,4 +59,16 @@ class Climate:
         }
         if rng.random() < 0.1:
             settings |= {"replication_factor": 5, "write_quorum": 3, "read_quorum": 3}
-        return cls((0.0002 * slower, 0.002 * slower), rng.choice([0.001, 0.001, 0.02, 0.1]), settings)
+        mends = rng.random() < 0.6
+        if not mends:
+            settings |= {"repair_interval": 0, "hint_max_bytes": 0}
+        return cls(
+            latency_s=(0.0002 * slower, 0.002 * slower),
+            flush_s=rng.choice([0.001, 0.001, 0.02, 0.1]),
+            mends=mends,
+            keys=rng.choice([2, 8, 8]),
+            pause_s=rng.choice([0.25, 0.25, 0.1]),
+            often={what: rng.choice([0.2, 1.0, 1.0, 4.0]) for what in What},
+            fault_every_s=rng.choice([3.0, 3.0, 6.0]),
+            settings=settings,
+        )

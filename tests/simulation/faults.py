@@ -179,17 +179,22 @@ DRAWS: dict[What, tuple[int, Draw]] = {
 
 
 def draw_schedule(
-    rng: random.Random, founders: Sequence[str], until_s: float, kinds: Collection[What]
+    rng: random.Random,
+    founders: Sequence[str],
+    until_s: float,
+    kinds: Collection[What],
+    often: Mapping[What, float],
+    longest_s: float,
 ) -> Schedule:
-    """Faults of these kinds, 0.1 to 3 s from one to the next."""
+    """Faults of these kinds, 0.1 s to ``longest_s`` from one to the next; ``often`` says how much more than usual."""
     names = Names(founders, rng)
     kinds = [what for what in What if what in kinds]
-    weights = [DRAWS[what][0] for what in kinds]
+    weights = [DRAWS[what][0] * often[what] for what in kinds]
     schedule: Schedule = []
-    at_s = rng.uniform(0.1, 3.0)
+    at_s = rng.uniform(0.1, longest_s)
     while at_s < until_s and kinds:
         (what,) = rng.choices(kinds, weights)
         drawn = DRAWS[what][1](rng, names)
         schedule.append(replace(drawn, at_s=round(at_s, 3), for_s=round(drawn.for_s, 3)))
-        at_s += rng.uniform(0.1, 3.0)
+        at_s += rng.uniform(0.1, longest_s)
     return schedule

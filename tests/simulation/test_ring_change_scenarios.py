@@ -194,8 +194,8 @@ async def test_an_owner_that_flaps_moves_nothing() -> None:
 
 
 @in_virtual_time
-async def test_a_joiner_that_flaps_pulls_once_in_vain_at_most() -> None:
-    """It takes longer to fill than it is ever up. After one abort nobody begins with it again until it stays up."""
+async def test_a_joiner_that_flaps_pulls_once() -> None:
+    """It takes longer to fill than it is ever up, and goes on each time where it was."""
     async with SimulatedCluster(1, **SETTINGS) as calm:
         await calm.form(5)
         await filled(calm)
@@ -211,10 +211,5 @@ async def test_a_joiner_that_flaps_pulls_once_in_vain_at_most() -> None:
         await flap(n6, 50, 6.0)
         await cluster.until(lambda: "n6" in owners(cluster), "n6 is in", 240.0)
         await cluster.synced()
-        assert pulled_bytes(cluster) < 2 * once, (pulled_bytes(cluster), once)
-        assert [e["change"] for e in cluster.events("epoch.proposed")] == [
-            "begin",
-            "abort",
-            "begin",
-            "finish",
-        ]
+        assert pulled_bytes(cluster) < 1.5 * once, (pulled_bytes(cluster), once)
+        assert [e["change"] for e in cluster.events("epoch.proposed")] == ["begin", "finish"]

@@ -41,7 +41,7 @@ class Options:
     clients: int = 3
     keys: int = 8
     converged: bool = True
-    """Whether copies must have become equal by themselves."""
+    """Whether copies must have become equal by themselves, where the run's climate mends them."""
 
     def as_arguments(self) -> str:
         """For the command line."""
@@ -79,7 +79,9 @@ class Result:
 def drawn(options: Options) -> Schedule:
     rng = random.Random(f"schedule {options.seed}")
     founders = [f"n{number + 1}" for number in range(options.nodes)]
-    return draw_schedule(rng, founders, options.lasts_s, {What(fault) for fault in options.faults})
+    climate = Climate.of(options.seed)
+    kinds = {What(fault) for fault in options.faults}
+    return draw_schedule(rng, founders, options.lasts_s, kinds, climate.often, climate.fault_every_s)
 
 
 def run(
@@ -107,7 +109,9 @@ class _Trial:
         self._schedule = schedule
         self._show = show
         self._history = History(faults=[fault.as_json() for fault in schedule])
-        self._keys = tuple(f"k{number}" for number in range(options.keys))
+        self._climate = Climate.of(options.seed)
+        self._converges = options.converged and self._climate.mends
+        self._keys = tuple(f"k{number}" for number in range(min(options.keys, self._climate.keys)))
         self._rng = random.Random(f"clients {options.seed}")
         self._unsettled: list[Violation] = []
         self._settled_after_s = 0.0
@@ -115,7 +119,7 @@ class _Trial:
 
     async def run(self) -> Result:
         began_s = time.process_time()
-        climate = Climate.of(self._options.seed)
+        climate = self._climate
         cluster = SimulatedCluster(self._options.seed, show=self._show, **climate.settings)
         cluster.network.latency_s = climate.latency_s
         cluster.flush_latency_s = climate.flush_s
@@ -128,7 +132,7 @@ class _Trial:
                 await self._read_everywhere(cluster)
             failures = [Violation(Rule.PENDING, "", f"{name} failed: {e!r}") for name, e in cluster.failures]
             cluster.failures.clear()
-        violations = check(self._history, converged=self._options.converged)
+        violations = check(self._history, converged=self._converges)
         return Result(
             self._options,
             self._schedule,
@@ -144,7 +148,8 @@ class _Trial:
 
     def _client(self, name: str, cluster: SimulatedCluster) -> Client:
         rng = random.Random(self._rng.getrandbits(64))
-        return Client(name, cluster, self._history, Habits(self._keys), rng)
+        habits = Habits(self._keys, pause_s=self._climate.pause_s)
+        return Client(name, cluster, self._history, habits, rng)
 
     async def _live_through(self, cluster: SimulatedCluster, trouble: Trouble) -> None:
         until_s = asyncio.get_running_loop().time() + self._options.lasts_s
@@ -174,7 +179,7 @@ class _Trial:
     def _in_place(self, cluster: SimulatedCluster) -> bool:
         if not cluster.is_synced() or any(node.damaged() for node in cluster.nodes.values()):
             return False
-        return not self._options.converged or all(_equal(copies) for copies in self._copies(cluster))
+        return not self._converges or all(_equal(copies) for copies in self._copies(cluster))
 
     async def _read_everywhere(self, cluster: SimulatedCluster) -> None:
         """Through every node, so that what is lost is seen to be."""
