@@ -50,10 +50,12 @@ class Condition:
     quarantined: int
     """Segments found damaged and not yet merged from others."""
     floor_wanted: int
-    """Tombstones up to this version timestamp are confirmed on all their replicas; 0 for none."""
+    """The floor that confirmed tombstones or segments in quarantine wait for; 0 for none."""
     disk_full: bool
     clock_off_ms: int
     """Its wall clock minus what a majority reports, when beyond the allowed skew."""
+    needs_restart: bool
+    """Its disk has damage that is removed when it starts again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +276,7 @@ def _condition_from(message: types_pb2.Condition) -> Condition:
         floor_wanted=message.floor_wanted,
         disk_full=message.disk_full,
         clock_off_ms=message.clock_off_ms,
+        needs_restart=message.needs_restart,
     )
 
 

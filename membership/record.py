@@ -61,6 +61,8 @@ class Condition:
     """It refuses writes, and goes on reading."""
     clock_off_ms: int = 0
     """Its wall clock minus what a majority reports, when that is beyond the allowed skew; it coordinates nothing."""
+    needs_restart: bool = False
+    """Its disk has damage that is removed when it starts again."""
 
     @property
     def at_rest(self) -> bool:

@@ -36,7 +36,11 @@ def _pending_of(name: str, condition: Condition) -> Iterator[str]:
         yield f"{name} has yet to compare its data with that of {peers}"
     if condition.quarantined:
         plural = "" if condition.quarantined == 1 else "s"
-        yield f"{name} has found {condition.quarantined:,} damaged segment{plural} and gets them from other replicas"
+        when = ", once it has been restarted" if condition.needs_restart else ""
+        yield (
+            f"{name} has found {condition.quarantined:,} damaged segment{plural} and gets them from other replicas"
+            f"{when}"
+        )
 
 
 class ClusterView:

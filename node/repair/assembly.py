@@ -70,6 +70,7 @@ class Care:
             floor_wanted=max(self.tombstones.floor_wanted, self.upkeep.floor_wanted()),
             disk_full=self.upkeep.disk_full(),
             clock_off_ms=clock_off_ms,
+            needs_restart=self.upkeep.needs_restart(),
         )
 
 

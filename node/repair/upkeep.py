@@ -39,6 +39,10 @@ class Upkeep:
         """How many segments are in quarantine."""
         return len(self._engine.quarantined())
 
+    def needs_restart(self) -> bool:
+        """Whether the disk has damage that is removed when the node starts again."""
+        return self._engine.awaits_restart()
+
     def floor_wanted(self) -> int:
         """The floor that segments in quarantine wait for; 0 for none."""
         return self._repair.floor_wanted()

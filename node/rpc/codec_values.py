@@ -201,6 +201,7 @@ def encode_condition(condition: Condition) -> types_pb2.Condition:
         floor_wanted=condition.floor_wanted,
         disk_full=condition.disk_full,
         clock_off_ms=condition.clock_off_ms,
+        needs_restart=condition.needs_restart,
     )
 
 
@@ -212,6 +213,7 @@ def decode_condition(message: types_pb2.Condition) -> Condition:
         floor_wanted=message.floor_wanted,
         disk_full=message.disk_full,
         clock_off_ms=message.clock_off_ms,
+        needs_restart=message.needs_restart,
     )
 
 

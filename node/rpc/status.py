@@ -25,6 +25,7 @@ from ..errors import (
     PeerTimeout,
     PeerUnreachable,
     Refused,
+    StorageFailed,
     Unavailable,
     UnknownNode,
 )
@@ -72,9 +73,18 @@ _DEFECT: Final = Outcome(
     maybe_applied=True,
 )
 
+_DISK_FAILED: Final = Outcome(
+    StatusCode.INTERNAL,
+    kv_pb2.ERROR_CODE_INTERNAL,
+    "the node's disk failed; its log says how",
+    maybe_applied=True,
+)
+
 
 def outcome_of(error: BaseException) -> Outcome | None:
-    """How the error is told to a client; None for a defect."""
+    """How the error is told to a client; None for a defect. (A disk that failed ends the node, which says why.)"""
+    if isinstance(error, StorageFailed):
+        return _DISK_FAILED
     for kind in type(error).__mro__:
         if kind in _CODES:
             maybe_applied = isinstance(error, OperationError) and error.maybe_applied

@@ -172,6 +172,16 @@ async def test_it_is_said_in_status_and_the_cluster_is_not_synced_meanwhile() ->
 
 
 @in_virtual_time
+async def test_status_says_so_when_a_restart_has_to_come_first() -> None:
+    async with SimulatedCluster(1, **UNREPAIRED) as cluster:
+        _, damaged, _ = await holding(cluster)
+        damaged.engine.awaits_restart = lambda: True
+        damaged.engine.quarantine([SEGMENT], "a test")
+        note = "n2 has found 1 damaged segment and gets them from other replicas, once it has been restarted"
+        await cluster.until(lambda: note in cluster.nodes["n1"].running.administration.status().notes, note)
+
+
+@in_virtual_time
 async def test_a_damaged_source_gives_no_part_of_it_and_a_joiner_takes_it_from_others() -> None:
     """n4 displaces n2, and would take all from it alone."""
     async with staged(3, "n4") as (cluster, _):

@@ -46,6 +46,7 @@ def test_status_json_has_the_fixed_form(covey: Covey, fake: FakeNode) -> None:
             "floor_wanted": 0,
             "disk_full": False,
             "clock_off_ms": 0,
+            "needs_restart": False,
         },
         "handoff": None,
     }

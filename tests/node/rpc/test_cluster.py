@@ -38,7 +38,13 @@ async def test_status_carries_everything(stub: Any) -> None:
         epoch=3,
         weight=2.0,
         condition=types_pb2.Condition(
-            hints=1, comparisons=2, quarantined=3, floor_wanted=4, disk_full=True, clock_off_ms=-5
+            hints=1,
+            comparisons=2,
+            quarantined=3,
+            floor_wanted=4,
+            disk_full=True,
+            clock_off_ms=-5,
+            needs_restart=True,
         ),
     )
     answer = await stub.Status(cluster_pb2.StatusRequest())
