@@ -81,7 +81,7 @@ class Gossiping:
         self._log = log
         self._leaving = False
         self._fetching = False
-        self._saved: dict[Identity, str] = {}
+        self._saved = home.peers()
         self.changed = asyncio.Event()
         """Set whenever a member came, went or changed; who waits on it clears it."""
         self.left = asyncio.Event()
@@ -122,6 +122,14 @@ class Gossiping:
         """Whether there is nobody else to meet: this node is the only owner."""
         record = self._epochs.record
         return record is not None and list(record.owners.owners) == [self._gossip.me.identity]
+
+    def unheard_of(self) -> list[Identity]:
+        """Owners of a live ring that nobody has told this node of since it started."""
+        record = self._epochs.record
+        owners = (
+            {owner for spec in record.live_rings for owner in spec.owners} if record is not None else set()
+        )
+        return sorted(owner for owner in owners if self._gossip.member(owner) is None)
 
     def observe_arrivals(self, observer: Callable[[Identity], None]) -> None:
         """Call ``observer`` with every member that is heard of for the first time, or is back after it was down."""
@@ -212,11 +220,10 @@ class Gossiping:
         return min(max(0.001, soonest - now), self._interval_s / 4)
 
     def _save_addresses(self) -> None:
-        addresses = {
-            member.identity: member.record.address
-            for member in self._gossip.members()
-            if not member.left and member.identity != self._gossip.me.identity
-        }
+        """Where members are, and where owners were that this node has not heard of since it started."""
+        me, members = self._gossip.me.identity, self._gossip.members()
+        addresses = {owner: self._saved[owner] for owner in self.unheard_of() if owner in self._saved}
+        addresses |= {m.identity: m.record.address for m in members if not m.left and m.identity != me}
         if addresses != self._saved:
             self._saved = addresses
             self._home.save_peers(addresses)

@@ -95,6 +95,12 @@ class Joining:
             await asyncio.sleep(min(longest_s, shortest_s * 2 ** min(tries, 10)) * (0.5 + self._rng.random()))
             tries += 1
 
+    async def meet(self, addresses: Sequence[str]) -> None:
+        """Get to know whoever of this node's own cluster answers at these addresses."""
+        for answer in await self._ask_all(addresses):
+            if answer.reply is not None and not answer.reply.refused:
+                await self._get_to_know(answer, answer.reply)
+
     async def _round(self) -> bool:
         if self._gossiping.alone_is_fine():
             self._refuse_foreign_seeds(await self._ask_all(self._terms.seeds))
@@ -154,11 +160,18 @@ class Joining:
             if reply.refused:
                 self._log.emit(Event.NODE_REFUSED, address=answer.address, reason=reply.refused)
                 raise JoinRefused(f"{answer.address} refuses {self._me.identity.name}: {reply.refused}")
-            await self._epochs.adopt(reply.record)
-            self._gossiping.learn([reply.member])
-            self._skew_guard.note(reply.member.identity, reply.wall_ms, answer.asked_s, answer.heard_s)
-            joined = True
+            joined |= await self._get_to_know(answer, reply)
         return joined
+
+    async def _get_to_know(self, answer: SeedAnswer, reply: HelloReply) -> bool:
+        """Take what a member said of itself and of the epoch; False for one that is in no cluster, or this node."""
+        member = reply.member
+        if reply.record is None or member.identity == self._me.identity:
+            return False
+        await self._epochs.adopt(reply.record)
+        self._gossiping.learn([member])
+        self._skew_guard.note(member.identity, reply.wall_ms, answer.asked_s, answer.heard_s)
+        return True
 
     def _say_foreign(self, answers: Sequence[SeedAnswer]) -> None:
         """Once for each address; this node goes on, since others of its own cluster may answer."""

@@ -38,6 +38,7 @@ from .quorum.skew_guard import SkewGuard
 from .quorum.version_source import VersionSource
 from .repair.assembly import Care, Site, make_care
 from .repair.everywhere import RepairEverywhere
+from .reunion import Reunion
 from .routes import register_routes
 from .status import ClusterView
 from .steward import Steward, StewardSettings
@@ -95,6 +96,7 @@ class Node:
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
         self._joining = self._make_joining(place)
+        self._reunion = self._make_reunion(place)
         self.administration = self._make_administration()
         self._dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, log)
         register_routes(
@@ -121,6 +123,7 @@ class Node:
             self._settings.compare(epoch.record)
             self._handoff.start(epoch)
         await self._joining.run()
+        self._tasks.spawn(self._reunion.run())
         self._say_serving()
 
     async def left(self) -> None:
@@ -308,6 +311,15 @@ class Node:
             ports.rng,
             config.rpc_timeout,
             self._log,
+        )
+
+    def _make_reunion(self, place: Place) -> Reunion:
+        return Reunion(
+            self.gossiping,
+            self._joining,
+            [*place.seeds, *self._ports.home.peers().values()],
+            self._ports.rng,
+            self._config.heartbeat_interval,
         )
 
     def _make_puller(self, epoch: Epoch) -> Puller:

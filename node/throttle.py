@@ -15,6 +15,10 @@ class Throttle:
         self._rate = rate
         self._free_at = 0.0
 
+    def share(self, most: int) -> int:
+        """At most so many bytes, or what may move in a second: who takes more at once seems to stand still."""
+        return most if self._rate <= 0 else max(1, min(most, int(self._rate)))
+
     async def spent(self, size: int) -> None:
         """Account for ``size`` bytes that moved; returns when more may move."""
         if self._rate <= 0:

@@ -203,9 +203,8 @@ class Puller:
         place = (assignment.index, source)
         while source not in self._progress.sources_finished(assignment.index):
             after = self._progress.cursors.get(place)
-            scan = Scan(
-                self._epoch.stamp, ScanPurpose.PULL, assignment.span, after, CHUNK_ENTRIES, CHUNK_BYTES
-            )
+            most = self._throttle.share(CHUNK_BYTES)
+            scan = Scan(self._epoch.stamp, ScanPurpose.PULL, assignment.span, after, CHUNK_ENTRIES, most)
             reply = await self._peers.call(source, scan, ScanReply, self._rpc_timeout_s)
             await self._epochs.held(self._epoch.stamp)
             if not isinstance(reply, ScanReply):

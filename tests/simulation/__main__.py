@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--clients", type=int, default=3)
-    parser.add_argument("--keys", type=int, default=8)
+    parser.add_argument("--keys", type=int, default=64)
     parser.add_argument(
         "--unequal", action="store_true", help="do not ask that copies become equal by themselves"
     )

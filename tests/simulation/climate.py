@@ -4,7 +4,8 @@
   before anything can happen in the middle of it.
 - Whether hints and comparisons mend copies: where they do, a write that was wrongly acknowledged is soon on all of
   its replicas all the same, and nobody reads that it was not.
-- How often clients ask, for how many keys, and how often each kind of fault comes: with everything equally often,
+- How many keys clients use, and how often they read: what is lost is not seen once it was written anew, and is no
+  longer lost once it was read. And how often each kind of fault comes: with everything equally often,
   what takes several faults of one kind hardly ever happens (Groce et al., "Swarm Testing", 2012).
 """
 
@@ -38,6 +39,8 @@ class Climate:
     """Whether copies that differ become equal by themselves."""
     keys: int
     """How many clients use, of those there are."""
+    gets: float
+    """The share of reads in what clients do."""
     pause_s: float
     """The longest that a client waits between two operations."""
     often: dict[What, float]
@@ -66,7 +69,8 @@ class Climate:
             latency_s=(0.0002 * slower, 0.002 * slower),
             flush_s=rng.choice([0.001, 0.001, 0.02, 0.1]),
             mends=mends,
-            keys=rng.choice([2, 8, 8]),
+            keys=rng.choice([2, 8, 64]),
+            gets=rng.choice([0.2, 0.5]),
             pause_s=rng.choice([0.25, 0.25, 0.1]),
             often={what: rng.choice([0.2, 1.0, 1.0, 4.0]) for what in What},
             fault_every_s=rng.choice([3.0, 3.0, 6.0]),

@@ -16,4 +16,11 @@ class Regression(NamedTuple):
     """The shrunk one; None: what the seed draws."""
 
 
-REGRESSIONS: list[Regression] = []
+REGRESSIONS = [
+    Regression(
+        Options(8), "nodes that started again on two sides of a cut never heard of each other after it"
+    ),
+    Regression(
+        Options(4), "a handoff that takes longer over one chunk than a change waits for progress never ends"
+    ),
+]

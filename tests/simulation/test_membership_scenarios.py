@@ -168,6 +168,40 @@ async def test_a_node_that_was_cut_off_until_it_was_forgotten_comes_back(
 
 @pytest.mark.parametrize("seed", SEEDS)
 @in_virtual_time
+async def test_two_groups_that_started_apart_and_never_heard_of_each_other_meet(seed: int) -> None:
+    """Everyone knows nobody after a start, and gossip alone brings nobody together who has not heard of the other."""
+    async with SimulatedCluster(seed) as cluster:
+        nodes = await cluster.form(5)
+        for node in nodes:
+            await node.crash()
+        heal = cluster.network.partition({"n1", "n2", "n3"}, {"n4", "n5"})
+        for node in nodes:
+            node.restart()
+        await asyncio.sleep(20.0)
+        assert (known_to(cluster, "n1"), known_to(cluster, "n4")) == ({"n1", "n2", "n3"}, {"n4", "n5"})
+        heal()
+        await cluster.until(
+            lambda: all(len(alive_to(cluster, node.name)) == 5 for node in nodes), "all have met", 20.0
+        )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@in_virtual_time
+async def test_where_the_others_were_outlasts_a_life_in_which_they_were_not_heard_of(seed: int) -> None:
+    async with SimulatedCluster(seed) as cluster:
+        nodes = await cluster.form(5)
+        await asyncio.sleep(5.0)
+        for node in nodes:
+            await node.crash()
+        cluster.network.partition({"n1", "n2", "n3"}, {"n4", "n5"})
+        for node in nodes:
+            node.restart()
+        await asyncio.sleep(20.0)
+        assert {identity.name for identity in nodes[4].home.peers()} == {"n1", "n2", "n3", "n4"}
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@in_virtual_time
 async def test_a_removed_node_that_returns_drops_what_it_had_before_it_serves(seed: int) -> None:
     """Its disk has old values, and one that was deleted meanwhile."""
     async with SimulatedCluster(seed, evict_after=8.0) as cluster:

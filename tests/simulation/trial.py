@@ -25,6 +25,7 @@ from .faults import Schedule, What, draw_schedule
 from .trouble import Trouble
 
 LOOKS_S = 0.2
+FEW_KEYS = 8
 SETTLES_S = 240.0
 """Within which virtual time after healing all must be in its place."""
 
@@ -39,7 +40,8 @@ class Options:
     faults: tuple[str, ...] = tuple(what.value for what in What)
     nodes: int = 5
     clients: int = 3
-    keys: int = 8
+    keys: int = 64
+    """At most so many; the run's climate says how many."""
     converged: bool = True
     """Whether copies must have become equal by themselves, where the run's climate mends them."""
 
@@ -148,7 +150,7 @@ class _Trial:
 
     def _client(self, name: str, cluster: SimulatedCluster) -> Client:
         rng = random.Random(self._rng.getrandbits(64))
-        habits = Habits(self._keys, pause_s=self._climate.pause_s)
+        habits = Habits(self._keys, self._climate.gets, pause_s=self._climate.pause_s)
         return Client(name, cluster, self._history, habits, rng)
 
     async def _live_through(self, cluster: SimulatedCluster, trouble: Trouble) -> None:
@@ -182,10 +184,10 @@ class _Trial:
         return not self._converges or all(_equal(copies) for copies in self._copies(cluster))
 
     async def _read_everywhere(self, cluster: SimulatedCluster) -> None:
-        """Through every node, so that what is lost is seen to be."""
-        reader = self._client("last", cluster)
-        for name in list(cluster.nodes):
-            for key in self._keys:
+        """Through every node, or some where there are many keys, so that what is lost is seen to be."""
+        reader, names = self._client("last", cluster), list(cluster.nodes)
+        for key in self._keys:
+            for name in names if len(self._keys) <= FEW_KEYS else self._rng.sample(names, 2):
                 await reader.operate(reader.begun(Kind.GET, key), via=name)
         await reader.list_keys()
 
@@ -208,7 +210,7 @@ class _Trial:
                 entry = nodes[owner].engine.get(key.encode()) if owner in nodes else None
                 value = entry.value.decode() if entry is not None and entry.value is not None else None
                 held[owner.name] = None if entry is None else Copy(tuple(entry.version), value)
-            found.append(Copies(key, held))
+            found.append(Copies(key, held, len(held) - ring.r + 1, self._loop.time()))
         return found
 
     def _state(self, cluster: SimulatedCluster) -> str:

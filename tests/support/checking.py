@@ -30,6 +30,7 @@ class Rule(StrEnum):
     ORDER = "a client's write is not newer than what it had seen"
     MISSING = "a listing lacks a key that is there"
     SURPLUS = "a listing has a key that is not there"
+    FEW = "a read quorum can miss an acknowledged write when all is healed"
     COPIES = "the copies of a key differ when all is healed"
     EPOCHS = "the nodes are at different epochs when all is healed"
     PENDING = "something is pending when all is healed"
@@ -210,6 +211,7 @@ def _check_copies(copies: Copies, key: KeyHistory, converged: bool) -> Iterator[
     if converged and len(set(copies.held.values())) > 1:
         yield Violation(Rule.COPIES, copies.key, f"{copies.key!r}: {story}")
     yield from _check_kept(key, newest, f"{copies.key!r}: {story}")
+    yield from _check_enough(key, copies, f"{copies.key!r}: {story}")
 
 
 def _check_kept(key: KeyHistory, newest: Copy | None, story: str) -> Iterator[Violation]:
@@ -224,6 +226,20 @@ def _check_kept(key: KeyHistory, newest: Copy | None, story: str) -> Iterator[Vi
     elif newest.version < version:
         returned = told.value is None and newest.value is not None
         yield Violation(Rule.RETURNED if returned else Rule.LOST, key.key, f"{story}, though {told}")
+
+
+def _check_enough(key: KeyHistory, copies: Copies, story: str) -> Iterator[Violation]:
+    """That no read quorum can come to rest on copies that are all older, though others are not."""
+    before = key.told.before(copies.at_s)
+    if before is None or key.deletes.above(before[0], copies.at_s):
+        return  # what that delete removed may be gone with its tombstone
+    version, told = before
+    have = sum(copy is not None and copy.version >= version for copy in copies.held.values())
+    older = [copy for copy in copies.held.values() if copy is None or copy.version < version]
+    if told.value is None:  # a tombstone that was collected is missed by nobody
+        older = [copy for copy in older if copy is not None and copy.value is not None]
+    if 0 < have < copies.needed and older:
+        yield Violation(Rule.FEW, copies.key, f"{story}, though {told}")
 
 
 def _described(copy: Copy | None) -> str:

@@ -19,6 +19,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -98,6 +99,10 @@ class Copies:
 
     key: str
     held: Mapping[str, Copy | None]
+    needed: int = 1
+    """How many of them must have what was acknowledged, so that every read quorum meets it."""
+    at_s: float = inf
+    """When it was looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +130,10 @@ class History:
         yield from (operation_line(operation) for operation in self.operations)
         yield from (_line("fault", fault) for fault in self.faults)
         for copies in self.copies:
-            yield _line("copies", {"key": copies.key, "held": dict(copies.held)})
+            yield _line(
+                "copies",
+                {"key": copies.key, "held": dict(copies.held), "needed": copies.needed, "at_s": copies.at_s},
+            )
         for standing in self.standings:
             yield _line("standing", _fields(standing))
 
@@ -155,7 +163,9 @@ class History:
                 self.faults.append(fields)
             case "copies":
                 held = {node: _copy(copy) for node, copy in fields["held"].items()}
-                self.copies.append(Copies(fields["key"], held))
+                self.copies.append(
+                    Copies(fields["key"], held, fields.get("needed", 1), fields.get("at_s", inf))
+                )
             case "standing":
                 self.standings.append(Standing(**fields))
             case other:
