@@ -12,8 +12,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..identity import Identity
-from ..membership.record import MemberRecord
 from ..ring.epoch import EpochRecord
 from ..ring.genesis import (
     GenesisSeat,
@@ -23,6 +21,7 @@ from ..ring.genesis import (
     missing_seeds,
     seat_conflicts,
 )
+from .admission import twin_alive
 from .epochs import Epochs
 from .errors import ForeignCluster, JoinRefused, PeerError
 from .events import Event, EventLog
@@ -33,9 +32,6 @@ from .messages import (
     GenesisConfirmed,
     Hello,
     HelloReply,
-    Ping,
-    Refusal,
-    RefusalCode,
 )
 from .peers import Peers
 from .ports import Clock
@@ -123,7 +119,7 @@ class Joining:
         return await asyncio.gather(*(self._ask(address) for address in others))
 
     async def _ask(self, address: str) -> SeedAnswer:
-        hello = Hello(self._gossiping.own_record(), self._seat())
+        hello = Hello(self._gossiping.own_record(), self.seat())
         asked_s = self._clock.monotonic()
         try:
             reply = await self._peers.call_address(address, hello, self._rpc_timeout_s)
@@ -145,7 +141,7 @@ class Joining:
             elif member.generation == self._me.generation:
                 self._gossiping.learn([member])
             else:
-                reason = _twin(self._me.identity, answer.address)
+                reason = twin_alive(self._me.identity, answer.address)
                 self._log.emit(Event.NODE_REFUSED, address=answer.address, reason=reason)
                 raise JoinRefused(reason)
 
@@ -285,22 +281,6 @@ class Joining:
 
     # --- answering ---
 
-    async def hello(self, envelope: Envelope, message: Hello) -> HelloReply | Refusal:
-        refused = await self._conflict(message)
-        if not refused and (unreachable := await self._unreachable(message.member)):
-            return Refusal(RefusalCode.NOT_READY, unreachable)
-        record = self._epochs.record
-        if record is not None and not refused and message.member.process != self._me.process:
-            self._gossiping.learn([message.member])
-        if refused:
-            self._log.emit(
-                Event.MEMBER_REFUSED,
-                member=message.member.identity.name,
-                address=message.member.address,
-                reason=refused,
-            )
-        return HelloReply(self._gossiping.own_record(), record, self._seat(), refused, self._clock.wall_ms())
-
     async def confirm(self, envelope: Envelope, message: ConfirmGenesis) -> GenesisConfirmed:
         if self._epochs.record is not None:
             return GenesisConfirmed(False, "it belongs to a cluster already", self._epochs.record)
@@ -310,58 +290,14 @@ class Joining:
             return GenesisConfirmed(False, "it does not take part on these terms")
         return await self._take_part(record)
 
-    async def _conflict(self, message: Hello) -> str:
-        """Why the caller cannot be a member beside one that is alive; empty when it can.
-
-        Twins that were started as often have perhaps come in elsewhere already, both of them: which one ends is for
-        gossip to say, the same to everybody.
-        """
-        member = message.member
-        if member.identity == self._me.identity:
-            twin = member.generation != self._me.generation
-            return _twin(self._me.identity, self._me.address) if twin else ""
-        if member.identity.name == self._me.identity.name:
-            return _name_taken(self._me.identity, self._me.address)
-        for other in self._gossiping.conflicts(message.member):
-            generation = await self._generation_at(other.address, other.identity)
-            if generation is not None and other.identity != member.identity:
-                return _name_taken(other.identity, other.address)
-            if generation not in (None, member.generation):
-                return _twin(other.identity, other.address)
-        return ""
-
-    async def _unreachable(self, member: MemberRecord) -> str:
-        """Why nobody could use what a newcomer would be given; empty when it is an owner already, or answers."""
-        record = self._epochs.record
-        owns = record is None or any(member.identity in spec.owners for spec in record.live_rings)
-        if owns or await self._generation_at(member.address, member.identity) is not None:
-            return ""
-        return (
-            f"nobody answers as {member.identity.name} at {member.address}; is that the address to advertise?"
-        )
-
-    async def _generation_at(self, address: str, identity: Identity) -> int | None:
-        """The generation of ``identity`` that answers there; None when it does not."""
-        try:
-            return (await self._peers.call_address(address, Ping(), self._rpc_timeout_s, identity)).generation
-        except PeerError:
-            return None
-
     # --- this node's own part ---
 
     def _own_seat(self) -> Seat:
         record = self._gossiping.own_record()
         return Seat(self._own_seed or self._me.address, self._me.identity, record.zone, record.weight)
 
-    def _seat(self) -> GenesisSeat | None:
+    def seat(self) -> GenesisSeat | None:
+        """This node's, while it waits to form a cluster as one of its own seeds."""
         if self._own_seed is None or self._epochs.record is not None:
             return None
         return GenesisSeat(self._own_seat(), self._terms)
-
-
-def _twin(identity: Identity, address: str) -> str:
-    return f"{identity} is alive at {address}; stop it first (is this a copy of its data folder?)"
-
-
-def _name_taken(identity: Identity, address: str) -> str:
-    return f"the name {identity.name} is in use by a live node at {address}; choose another name"

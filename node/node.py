@@ -13,6 +13,7 @@ from ..ring.floor import floor_interval_s
 from ..ring.genesis import GenesisTerms
 from ..ring.planning import Policy
 from .administration import ClusterAdministration
+from .admission import Admission
 from .agreed_settings import AgreedSettings
 from .agreement import AcceptorView, Agreement
 from .config import Config
@@ -101,6 +102,7 @@ class Node:
         self._dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, log)
         register_routes(
             self._dispatcher,
+            self._make_admission(),
             self._joining,
             self.gossiping,
             self._agreement,
@@ -289,6 +291,17 @@ class Node:
             RepairEverywhere(self._peers, self.epochs, self.gossiping.is_down, self._care.repair),
             self._config.rpc_timeout,
             self._config.max_key_bytes,
+        )
+
+    def _make_admission(self) -> Admission:
+        return Admission(
+            self._peers,
+            self.epochs,
+            self.gossiping,
+            self._ports.clock,
+            self._joining.seat,
+            self._config.rpc_timeout,
+            self._log,
         )
 
     def _make_joining(self, place: Place) -> Joining:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .admission import Admission
 from .agreement import Agreement
 from .dispatch import Dispatcher
 from .gossiping import Gossiping
@@ -31,6 +32,7 @@ from .repair.messages import Confirm, Purge, RequestRepair, TreeQuery
 
 def register_routes(
     dispatcher: Dispatcher,
+    admission: Admission,
     joining: Joining,
     gossiping: Gossiping,
     agreement: Agreement,
@@ -41,7 +43,7 @@ def register_routes(
         gossiping.leave()
         return Acknowledged()
 
-    dispatcher.register(Hello, joining.hello)
+    dispatcher.register(Hello, admission.hello)
     dispatcher.register(ConfirmGenesis, joining.confirm)
     dispatcher.register(Exchange, gossiping.on_exchange)
     dispatcher.register(News, gossiping.on_news)

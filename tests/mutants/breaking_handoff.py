@@ -145,4 +145,30 @@ HANDOFF = (
         "await asyncio.sleep(0)",
         f"{SIMULATION}10_cleanup.py::test_displaced_copies_stay_for_the_grace_and_then_go",
     ),
+    mutation(
+        "owners that nobody has told of are not looked for",
+        0,
+        "node/node.py",
+        "        self._tasks.spawn(self._reunion.run())\n",
+        "",
+        "tests/simulation/test_membership_scenarios.py::"
+        "test_two_groups_that_started_apart_and_never_heard_of_each_other_meet",
+    ),
+    mutation(
+        "where an unheard owner was is forgotten",
+        0,
+        "node/gossiping.py",
+        "        addresses = {owner: self._saved[owner] for owner in self.unheard_of() if owner in self._saved}\n",
+        "        addresses = {}\n",
+        "tests/simulation/test_membership_scenarios.py::"
+        "test_where_the_others_were_outlasts_a_life_in_which_they_were_not_heard_of",
+    ),
+    mutation(
+        "a change is aborted as soon as a node that pulls is down",
+        0,
+        "ring/planning.py",
+        "DOWN_PATIENCE = 0.25",
+        "DOWN_PATIENCE = 0.0",
+        "tests/simulation/test_ring_change_scenarios.py::test_a_joiner_that_flaps_pulls_once",
+    ),
 )

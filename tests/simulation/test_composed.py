@@ -25,7 +25,7 @@ def test_every_promise_is_kept_whatever_fails(seed: int) -> None:
     result = run(Options(seed))
     assert not result.violations, report(result)
     assert result.outcomes["get done"] > 100 and result.outcomes["put done"] > 50, report(result)
-    assert sum(result.made.values()) > 20, report(result)
+    assert sum(result.made.values()) > 10, report(result)
 
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda regression: regression.found)
