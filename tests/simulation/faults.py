@@ -13,6 +13,17 @@ from enum import StrEnum
 from typing import Any
 
 MAX_PAUSE_S = 30.0
+MESSAGES = (
+    "writes from",
+    "writes to",
+    "reads to",
+    "records to",
+    "gossip from",
+    "pulls from",
+    "pulls to",
+    "votes to",
+)
+"""Kinds of requests, from or to a node."""
 
 
 class What(StrEnum):
@@ -38,6 +49,8 @@ class What(StrEnum):
     """Messages between the pairs in ``cut`` are lost, each in the direction given."""
     LOSE = "lose"
     """``amount`` of all messages is lost, or of all that concern ``node``."""
+    MUTE = "mute"
+    """Requests of one kind, from or to ``node``, are lost, or handled and their replies lost (``amount`` 1)."""
     REPEAT = "repeat"
     """``amount`` of all requests is handled twice."""
     DELAY = "delay"
@@ -60,9 +73,11 @@ class Fault:
     for_s: float = 0.0
     amount: float = 0.0
     cut: tuple[tuple[str, str], ...] = ()
+    kind: str = ""
+    """One of MESSAGES."""
 
     def __str__(self) -> str:
-        parts = [f"{self.at_s:.2f} s: {self.what}", self.node]
+        parts = [f"{self.at_s:.2f} s: {self.what}", self.kind, self.node]
         parts.append(f"{self.amount:g}" if self.amount else "")
         parts.append(", ".join(f"{source}→{target}" for source, target in self.cut))
         parts.append(f"for {self.for_s:.2f} s" if self.for_s else "")
@@ -142,6 +157,11 @@ def _cut(rng: random.Random, names: Names) -> Fault:
     return Fault(0.0, What.CUT, for_s=rng.uniform(1.0, 15.0), cut=tuple(pairs))
 
 
+def _mute(rng: random.Random, names: Names) -> Fault:
+    lost = rng.choice([0.0, 1.0])
+    return Fault(0.0, What.MUTE, names.any(), rng.uniform(1.0, 10.0), lost, kind=rng.choice(MESSAGES))
+
+
 def _jump(rng: random.Random, names: Names) -> Fault:
     amount = rng.choice([-3_600_000, -5_000, -300, 300, 5_000, 120_000])
     return Fault(0.0, What.JUMP, names.any(), rng.uniform(1.0, 20.0), amount)
@@ -167,6 +187,7 @@ DRAWS: dict[What, tuple[int, Draw]] = {
     What.SLOW: (2, _lasting(What.SLOW, 2.0, 15.0, 0.05, 0.3)),
     What.CUT: (5, _cut),
     What.LOSE: (5, _lose),
+    What.MUTE: (6, _mute),
     What.REPEAT: (2, _everywhere(What.REPEAT, 0.05, 0.5)),
     What.DELAY: (3, _everywhere(What.DELAY, 0.05, 0.3, 1.5)),
     What.JUMP: (2, _jump),

@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 from covey.membership.view import Liveness
@@ -21,6 +22,7 @@ from covey.node.messages import (
     Merge,
     Prepare,
     PushRecord,
+    Read,
     RequestBody,
     Scan,
     ScanPurpose,
@@ -192,16 +194,26 @@ def pulls(*, source: Collection[str] | None = None, target: Collection[str] | No
 
 def merges(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> Rule:
     """Concerns batches that would write something."""
+    return partial(_carries, Merge, source, target)
 
-    def concerned(message: Message) -> bool:
-        body = message.request.body
-        return (
-            isinstance(body, DataBatch)
-            and any(isinstance(operation, Merge) for operation in body.operations)
-            and _between(message, source, target)
-        )
 
-    return concerned
+def reads(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> Rule:
+    """Concerns batches that would read something."""
+    return partial(_carries, Read, source, target)
+
+
+def _carries(
+    kind: type[Merge | Read],
+    source: Collection[str] | None,
+    target: Collection[str] | None,
+    message: Message,
+) -> bool:
+    body = message.request.body
+    return (
+        isinstance(body, DataBatch)
+        and any(isinstance(operation, kind) for operation in body.operations)
+        and _between(message, source, target)
+    )
 
 
 def _between(message: Message, source: Collection[str] | None, target: Collection[str] | None) -> bool:

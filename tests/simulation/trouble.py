@@ -13,14 +13,17 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from covey.membership.view import Liveness
 from covey.node.errors import JoinRefused, NodeError, StorageFailed
+from covey.node.messages import Accept, Exchange, FetchRecord, News, Prepare, PushRecord
 from covey.node.storage.segments import SEGMENTS
 
 from .cluster import SimulatedCluster, SimulatedNode
 from .faults import Fault, Schedule, What
-from .network import Message
+from .network import Message, Rule
+from .staging import carrying, merges, pulls, reads
 
 MAX_NODES = 8
 MIN_OWNERS = 4
@@ -34,6 +37,15 @@ MIB = 1 << 20
 AMPLE_BYTES = 1 << 50
 
 End = Callable[[], None]
+
+CONCERNING: dict[str, Callable[..., Rule]] = {
+    "writes": merges,
+    "reads": reads,
+    "records": partial(carrying, PushRecord, FetchRecord),
+    "gossip": partial(carrying, Exchange, News),
+    "pulls": pulls,
+    "votes": partial(carrying, Prepare, Accept),
+}
 
 
 def scrub(node: SimulatedNode) -> None:
@@ -69,6 +81,7 @@ class Trouble:
             What.SLOW: self._slow,
             What.CUT: self._cut,
             What.LOSE: self._lose,
+            What.MUTE: self._mute,
             What.REPEAT: self._repeat,
             What.DELAY: self._delay,
             What.JUMP: self._jump,
@@ -273,6 +286,12 @@ class Trouble:
         chosen = self._some(fault.amount, fault.node)
         self._ending(fault.for_s, self._cluster.network.lose(chosen))
         self._ending(fault.for_s, self._cluster.network.lose_replies(chosen))
+
+    async def _mute(self, fault: Fault) -> None:
+        kind, _, side = fault.kind.partition(" ")
+        concerned = CONCERNING[kind](**{"source" if side == "from" else "target": {fault.node}})
+        network = self._cluster.network
+        self._ending(fault.for_s, (network.lose_replies if fault.amount else network.lose)(concerned))
 
     async def _repeat(self, fault: Fault) -> None:
         self._ending(fault.for_s, self._cluster.network.repeat(self._some(fault.amount)))
