@@ -3,7 +3,8 @@
 - How fast the network and the disks are, and how handoff creeps: where everything is quick, a ring change is over
   before anything can happen in the middle of it.
 - Whether hints and comparisons mend copies: where they do, a write that was wrongly acknowledged is soon on all of
-  its replicas all the same, and nobody reads that it was not.
+  its replicas all the same, and nobody reads that it was not. So
+  does a third copy that nobody had to wait for.
 - How many keys clients use, and how often they read: what is lost is not seen once it was written anew, and is no
   longer lost once it was read. And how often each kind of fault comes: with everything equally often,
   what takes several faults of one kind hardly ever happens (Groce et al., "Swarm Testing", 2012).
@@ -37,6 +38,8 @@ class Climate:
     flush_s: float
     mends: bool
     """Whether copies that differ become equal by themselves."""
+    thins: float
+    """The share of requests to write that are lost all the time: most keys have no more copies than they must."""
     keys: int
     """How many clients use, of those there are."""
     gets: float
@@ -69,6 +72,7 @@ class Climate:
             latency_s=(0.0002 * slower, 0.002 * slower),
             flush_s=rng.choice([0.001, 0.001, 0.02, 0.1]),
             mends=mends,
+            thins=0.0 if mends else rng.choice([0.0, 0.4]),
             keys=rng.choice([2, 8, 64]),
             gets=rng.choice([0.2, 0.5]),
             pause_s=rng.choice([0.25, 0.25, 0.1]),

@@ -128,6 +128,7 @@ class _Trial:
         async with cluster:
             await cluster.form(self._options.nodes)
             trouble = Trouble(cluster, random.Random(f"trouble {self._options.seed}"))
+            trouble.thin_out(climate.thins)
             await self._live_through(cluster, trouble)
             await self._settle(cluster, trouble)
             if not self._unsettled:

@@ -33,6 +33,7 @@ SUPERVISOR_S = 1.0
 MOMENT_S = 0.1
 """A slow process stands still for most of each."""
 REMOVAL_S = 10.0
+LONGEST_S = 1e6
 MIB = 1 << 20
 AMPLE_BYTES = 1 << 50
 
@@ -103,6 +104,12 @@ class Trouble:
                 self.made[fault.what] += 1
                 self._cluster.run_trace.note(str(fault))
         await asyncio.sleep(max(0.0, until_s - self._loop.time()))
+
+    def thin_out(self, share: float) -> None:
+        """Lose that share of all requests to write, until all is healed."""
+        if share:
+            lost, writes = self._some(share), merges()
+            self._ending(LONGEST_S, self._cluster.network.lose(lambda m: writes(m) and lost(m)))
 
     async def heal(self) -> None:
         """End all that goes on, and start whoever is down."""
