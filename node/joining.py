@@ -21,6 +21,7 @@ from ..ring.genesis import (
     missing_seeds,
     seat_conflicts,
 )
+from ..ring.paxos import DivergedRecord
 from .admission import twin_alive
 from .epochs import Epochs
 from .errors import ForeignCluster, JoinRefused, PeerError
@@ -94,8 +95,12 @@ class Joining:
     async def meet(self, addresses: Sequence[str]) -> None:
         """Get to know whoever of this node's own cluster answers at these addresses."""
         for answer in await self._ask_all(addresses):
-            if answer.reply is not None and not answer.reply.refused:
+            if answer.reply is None or answer.reply.refused:
+                continue
+            try:
                 await self._get_to_know(answer, answer.reply)
+            except DivergedRecord as diverged:
+                self._log.emit(Event.NODE_DEFECT, method="Hello", traceback=str(diverged))
 
     async def _round(self) -> bool:
         if self._gossiping.alone_is_fine():
