@@ -88,7 +88,7 @@ class QuarantineRepair:
         self._log = log
         self._tell = tell
         self._found_under = dict.fromkeys(engine.quarantined(), epochs.number)
-        """The number of the epoch that each segment was found damaged in, or of a later one."""
+        """The number of the epoch that each segment was last found damaged in, or of a later one."""
         self._news = asyncio.Event()
         engine.watch_quarantine(self._on_quarantine)
         epochs.observe(lambda epoch: self._news.set())
@@ -157,7 +157,6 @@ class QuarantineRepair:
             self._engine.replace([segment_span(number)], list(gathered.items()))
         except DiskFull:
             return False
-        del self._found_under[number]
         await self._engine.durable(always=True)
         took_s = round(asyncio.get_running_loop().time() - began, 3)
         self._log.emit(Event.SEGMENT_HEALED, segment=number, entries=len(gathered), after_s=took_s)
