@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from itertools import islice
+from types import FrameType
 
 from .report import report, verdict
 from .trial import Options, run
 
-TOLD_EVERY_S = 30.0
+TOLD_EVERY = 50
+"""Seeds."""
+LONGEST_S = 40.0
 
 
 @dataclass
@@ -28,15 +32,25 @@ class Judged:
 
 
 def judge(options: Options) -> Judged:
+    """Run it, unless it takes more than LONGEST_S of processor time."""
+    signal.signal(signal.SIGVTALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
     try:
         result = run(options)
-    except Exception:  # noqa: BLE001 - a defect is this seed's finding, and no reason to end the others
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - this seed's finding, and no reason to end the others
         command = f"python -m tests.simulation {options.as_arguments()}"
         return Judged(options.seed, True, f"{command}\n{traceback.format_exc()}", 0, 0, 0.0)
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     failed = bool(result.violations)
     story = report(result) if failed else verdict(result)
     operations = len(result.history.operations)
     return Judged(options.seed, failed, story, result.messages, operations, result.took_s)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """By the one kind of error that an event loop does not keep to itself."""
+    raise KeyboardInterrupt(f"no end after {LONGEST_S:g} s of processor time")
 
 
 def campaign(seeds: Iterable[int], options: Options, jobs: int, for_s: float | None) -> int:
@@ -47,8 +61,12 @@ def campaign(seeds: Iterable[int], options: Options, jobs: int, for_s: float | N
         judged.append(result)
         if result.failed:
             print(result.story, flush=True)
-        if number % 50 == 0:
-            print(f"{number} seeds, {sum(one.failed for one in judged)} failed", flush=True)
+        if number % TOLD_EVERY == 0:
+            operations = sum(one.operations for one in judged)
+            print(
+                f"{number} seeds, {operations} operations, {sum(one.failed for one in judged)} failed",
+                flush=True,
+            )
     failed = sorted(one.seed for one in judged if one.failed)
     messages, took_s = sum(one.messages for one in judged), sum(one.took_s for one in judged)
     print(
