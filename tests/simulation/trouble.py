@@ -1,8 +1,8 @@
 """Performs a schedule of faults on a simulated cluster, and heals all of it in the end.
 
-Rules: what covey does not promise to survive is not done. A disk is destroyed or damaged only while no other is
-missing or damaged: the newest record is stable, every owner it names still has its disk, and all that lies on the
-disks of the others can be read. Everything else happens whenever it is due.
+Rules: what covey does not promise to survive is not done. A disk is destroyed or damaged only while the
+quorums can do without it, and no other is missing or damaged: the newest record is stable, every owner it names still
+has its disk, and all that lies on the disks of the others can be read. Everything else happens whenever it is due.
 A process that ends by itself (its disk failed, it was refused) is started again a little later, as a supervisor
 would.
 """
@@ -239,6 +239,7 @@ class Trouble:
         return (
             newest is not None
             and not newest.changing
+            and newest.owners.n > max(newest.owners.w, newest.owners.r)
             and newest.owners.owners.keys() <= disks
             and not any(other.damaged() for other in self._nodes() if other is not node)
         )
@@ -359,8 +360,8 @@ class Trouble:
         process.gossiping.leave()
         while node.node is process:
             if process.gossiping.left.is_set() and not node.process.standing_still:
+                del self._cluster.nodes[node.name]  # nobody starts it again while it ends
                 await node.stop()
-                del self._cluster.nodes[node.name]
                 break
             await asyncio.sleep(0.05)
         del self._leaving[node.name]
