@@ -190,7 +190,7 @@ def _plan_ending(record: EpochRecord, view: View, policy: Policy) -> Plan:
         if identity in done:
             continue
         if not is_alive(members, identity):
-            down_for_s = members[identity].down_for_s if identity in members else math.inf
+            down_for_s = _away_for_s(members, identity)
             if down_for_s <= policy.handoff_timeout_s * DOWN_PATIENCE:
                 continue
             reason = f"{identity.name} still has to pull and has been down for {down_for_s:.0f} s"
@@ -200,6 +200,12 @@ def _plan_ending(record: EpochRecord, view: View, policy: Policy) -> Plan:
             reason = f"{identity.name} has made no progress for {unmoved_s:.0f} s"
             return Propose(abort(record), Step.ABORT, reason)
     return Wait("; ".join(finish_obstacles(range_moves, done, adopted, record.owners)))
+
+
+def _away_for_s(members: Mapping[Identity, MemberView], identity: Identity) -> float:
+    """How long a node that is not alive has been down; forever if it has left, or was never heard of."""
+    member = members.get(identity)
+    return math.inf if member is None or member.standing is Standing.LEFT else member.down_for_s
 
 
 @lru_cache(maxsize=1)

@@ -331,7 +331,11 @@ def test_an_owner_that_is_down_does_not_keep_a_change_from_finishing() -> None:
     assert decision.step is Step.FINISH
 
 
-@pytest.mark.parametrize("gone", [[down(D, 16.0)], []], ids=["down", "unknown"])
+@pytest.mark.parametrize(
+    "gone",
+    [[down(D, 16.0)], [], [down(D, 0.0, standing=Standing.LEFT)]],
+    ids=["down", "unknown", "left"],
+)
 def test_a_change_is_aborted_when_a_node_that_has_to_pull_is_gone(gone: list[MemberView]) -> None:
     decision = decide(CHANGING, [*at_k(A, B, C), *gone])
     assert isinstance(decision, Propose)

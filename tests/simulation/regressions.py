@@ -23,4 +23,7 @@ REGRESSIONS = [
     Regression(
         Options(4), "a handoff that takes longer over one chunk than a change waits for progress never ends"
     ),
+    Regression(
+        Options(1795551960, lasts_s=40.0), "a change waits for a joiner that left before it heard of it"
+    ),
 ]
