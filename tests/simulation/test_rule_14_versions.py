@@ -133,6 +133,7 @@ async def test_a_clock_that_a_lone_nodes_disk_is_ahead_of_does_not_keep_others_f
             await cluster.put("n1", b"other", b"w")
         await n1.crash()
         n1.restart()
+        await n1.joined()
         await cluster.synced()
         await cluster.put("n1", b"other", b"w")
         assert await cluster.get("n2", b"other") == b"w"
