@@ -123,6 +123,10 @@ class Gossiping:
         record = self._epochs.record
         return record is not None and list(record.owners.owners) == [self._gossip.me.identity]
 
+    def has_met_others(self) -> bool:
+        """Whether a member other than this node is thought alive."""
+        return any(member.identity != self._gossip.me.identity for member in self._gossip.alive())
+
     def unheard_of(self) -> list[Identity]:
         """Owners of a live ring that nobody has told this node of since it started."""
         record = self._epochs.record
@@ -168,6 +172,7 @@ class Gossiping:
         self._gossip.set_owners(sorted({o for spec in record.live_rings for o in spec.owners}))
         self.say(epoch=record.number, handoff=None)
         self._say_status(epoch)
+        self._save_addresses()
         self._log.emit(
             Event.EPOCH_ADOPTED,
             epoch=record.number,

@@ -112,6 +112,8 @@ class Joining:
         if await self._join(answers):
             return True
         if self._epochs.record is not None:
+            if self._gossiping.has_met_others():
+                return True  # one of them knew where this node is
             self._wait_for("no known member answers: " + troubles(answers))
             return False
         if self._own_seed is None:

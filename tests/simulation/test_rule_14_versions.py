@@ -135,6 +135,7 @@ async def test_a_clock_that_a_lone_nodes_disk_is_ahead_of_does_not_keep_others_f
         n1.restart()
         await n1.joined()
         await cluster.synced()
+        await asyncio.sleep(15.0)  # it compares its clock first
         await cluster.put("n1", b"other", b"w")
         assert await cluster.get("n2", b"other") == b"w"
 

@@ -12,7 +12,7 @@ from covey.node.messages import Ping
 from covey.node.storage.memory import MemoryEngine
 from tests.support.checking import Rule, Violation
 
-from . import shrinking
+from . import shrinking, virtual_time
 from .cluster import SimulatedCluster
 from .faults import Fault, What, draw_schedule
 from .network import Message
@@ -105,3 +105,14 @@ def test_acknowledging_before_the_disk_has_it_is_found_out(monkeypatch: pytest.M
     blackouts = [Fault(at_s, What.BLACKOUT, for_s=0.5) for at_s in (5.0, 10.0, 15.0)]
     result = run(Options(1, lasts_s=20.0), blackouts)
     assert {violation.rule for violation in result.violations} & {Rule.LOST, Rule.STALE, Rule.UNREAD}
+
+
+def test_a_run_that_does_not_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with SimulatedCluster(1) as cluster:
+            await cluster.form(1)
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr(virtual_time, "LONGEST_S", 0.2)
+    with pytest.raises(virtual_time.NoEnd):
+        virtual_time.run(main())

@@ -13,6 +13,7 @@ import functools
 import gc
 import heapq
 import itertools
+import time
 from asyncio import base_events
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
@@ -21,6 +22,15 @@ from typing import Any, ParamSpec, TypeVar
 
 T = TypeVar("T")
 P = ParamSpec("P")
+
+
+LONGEST_S = 100.0
+"""Of processor time that a run may take. The time limit of a test cannot end one: what it raises ends but the task
+that happens to be under way."""
+
+
+class NoEnd(AssertionError):
+    """Something always happens, and what the run waits for does not."""
 
 
 class NothingLeftToHappen(AssertionError):
@@ -65,6 +75,7 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         """A heap. The numbers say which of two at the same instant was set first."""
         self._set = itertools.count()
+        self._latest_s = time.process_time() + LONGEST_S
 
     def time(self) -> float:
         return self._now_s
@@ -104,6 +115,8 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
         """All that happens at one instant, in the place of the base class's round, which would ask a selector."""
         ready, timers = self._ready, self._timers
         if not ready:
+            if time.process_time() > self._latest_s and not self._stopping:
+                raise NoEnd(f"none after {self._now_s:.0f} virtual and {LONGEST_S:g} s of processor time")
             self._jump()
         now_s = self._now_s
         while timers and timers[0][0] <= now_s:
