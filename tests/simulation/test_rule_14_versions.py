@@ -224,6 +224,7 @@ async def test_data_from_beyond_the_skew_is_refused_and_not_followed() -> None:
         with pytest.raises(OperationError):
             await cluster.put("n1", KEY, b"from the future", timeout_s=1.0)
         assert held(cluster, "n2") is None and held(cluster, "n3") is None
+        await asyncio.sleep(5.0)  # and it gossips
         written = await cluster.put("n2", b"other", b"v", timeout_s=1.0)
         assert written.version.wall_ms <= cluster.nodes["n2"].clock.wall_ms() + 500
 
