@@ -156,6 +156,48 @@ class BatchResponse(_message.Message):
     results: _containers.RepeatedCompositeFieldContainer[OperationResult]
     def __init__(self, results: _Optional[_Iterable[_Union[OperationResult, _Mapping]]] = ...) -> None: ...
 
+class OperateRequest(_message.Message):
+    __slots__ = ("id", "kinds", "keys", "values", "timeouts_ms", "consistencies", "seen_timestamp")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUTS_MS_FIELD_NUMBER: _ClassVar[int]
+    CONSISTENCIES_FIELD_NUMBER: _ClassVar[int]
+    SEEN_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    kinds: bytes
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    values: _containers.RepeatedScalarFieldContainer[bytes]
+    timeouts_ms: _containers.RepeatedScalarFieldContainer[int]
+    consistencies: _containers.RepeatedCompositeFieldContainer[Consistency]
+    seen_timestamp: int
+    def __init__(self, id: _Optional[int] = ..., kinds: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ..., values: _Optional[_Iterable[bytes]] = ..., timeouts_ms: _Optional[_Iterable[int]] = ..., consistencies: _Optional[_Iterable[_Union[Consistency, _Mapping]]] = ..., seen_timestamp: _Optional[int] = ...) -> None: ...
+
+class OperateReply(_message.Message):
+    __slots__ = ("id", "places", "kinds", "values", "timestamps", "disk_id", "generation", "failures", "seen_timestamp", "queue_depth")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PLACES_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    TIMESTAMPS_FIELD_NUMBER: _ClassVar[int]
+    DISK_ID_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    SEEN_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    places: _containers.RepeatedScalarFieldContainer[int]
+    kinds: bytes
+    values: _containers.RepeatedScalarFieldContainer[bytes]
+    timestamps: _containers.RepeatedScalarFieldContainer[int]
+    disk_id: int
+    generation: int
+    failures: _containers.RepeatedCompositeFieldContainer[OperationFailure]
+    seen_timestamp: int
+    queue_depth: int
+    def __init__(self, id: _Optional[int] = ..., places: _Optional[_Iterable[int]] = ..., kinds: _Optional[bytes] = ..., values: _Optional[_Iterable[bytes]] = ..., timestamps: _Optional[_Iterable[int]] = ..., disk_id: _Optional[int] = ..., generation: _Optional[int] = ..., failures: _Optional[_Iterable[_Union[OperationFailure, _Mapping]]] = ..., seen_timestamp: _Optional[int] = ..., queue_depth: _Optional[int] = ...) -> None: ...
+
 class KeysRequest(_message.Message):
     __slots__ = ("prefix", "timeout", "after_key")
     PREFIX_FIELD_NUMBER: _ClassVar[int]

@@ -54,6 +54,11 @@ class KVStub:
                 request_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.BatchRequest.SerializeToString,
                 response_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.BatchResponse.FromString,
                 _registered_method=True)
+        self.Operate = channel.stream_stream(
+                '/covey.v1.KV/Operate',
+                request_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.OperateRequest.SerializeToString,
+                response_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.OperateReply.FromString,
+                _registered_method=True)
         self.Keys = channel.unary_stream(
                 '/covey.v1.KV/Keys',
                 request_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.KeysRequest.SerializeToString,
@@ -89,6 +94,15 @@ class KVServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Operate(self, request_iterator, context):
+        """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
+        batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
+        that a slow key holds up no other. The server begins the next batch while it still works on those before.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Keys(self, request, context):
         """All live keys in token order, each once, merged from r replicas per range.
         """
@@ -118,6 +132,11 @@ def add_KVServicer_to_server(servicer, server):
                     servicer.Batch,
                     request_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.BatchRequest.FromString,
                     response_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.BatchResponse.SerializeToString,
+            ),
+            'Operate': grpc.stream_stream_rpc_method_handler(
+                    servicer.Operate,
+                    request_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.OperateRequest.FromString,
+                    response_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.OperateReply.SerializeToString,
             ),
             'Keys': grpc.unary_stream_rpc_method_handler(
                     servicer.Keys,
@@ -233,6 +252,33 @@ class KV:
             '/covey.v1.KV/Batch',
             covey_dot_proto_dot_generated_dot_kv__pb2.BatchRequest.SerializeToString,
             covey_dot_proto_dot_generated_dot_kv__pb2.BatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Operate(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/covey.v1.KV/Operate',
+            covey_dot_proto_dot_generated_dot_kv__pb2.OperateRequest.SerializeToString,
+            covey_dot_proto_dot_generated_dot_kv__pb2.OperateReply.FromString,
             options,
             channel_credentials,
             insecure,

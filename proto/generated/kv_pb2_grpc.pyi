@@ -45,6 +45,11 @@ class KVStub:
     Delete: _grpc.UnaryUnaryMultiCallable[_kv_pb2.DeleteRequest, _kv_pb2.DeleteResponse]
     Batch: _grpc.UnaryUnaryMultiCallable[_kv_pb2.BatchRequest, _kv_pb2.BatchResponse]
     """Independent operations in one message: one result each, in the same order."""
+    Operate: _grpc.StreamStreamMultiCallable[_kv_pb2.OperateRequest, _kv_pb2.OperateReply]
+    """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
+    batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
+    that a slow key holds up no other. The server begins the next batch while it still works on those before.
+    """
     Keys: _grpc.UnaryStreamMultiCallable[_kv_pb2.KeysRequest, _kv_pb2.KeysResponse]
     """All live keys in token order, each once, merged from r replicas per range."""
 
@@ -56,6 +61,11 @@ class KVAsyncStub(KVStub):
     Delete: _aio.UnaryUnaryMultiCallable[_kv_pb2.DeleteRequest, _kv_pb2.DeleteResponse]  # type: ignore[assignment]
     Batch: _aio.UnaryUnaryMultiCallable[_kv_pb2.BatchRequest, _kv_pb2.BatchResponse]  # type: ignore[assignment]
     """Independent operations in one message: one result each, in the same order."""
+    Operate: _aio.StreamStreamMultiCallable[_kv_pb2.OperateRequest, _kv_pb2.OperateReply]  # type: ignore[assignment]
+    """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
+    batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
+    that a slow key holds up no other. The server begins the next batch while it still works on those before.
+    """
     Keys: _aio.UnaryStreamMultiCallable[_kv_pb2.KeysRequest, _kv_pb2.KeysResponse]  # type: ignore[assignment]
     """All live keys in token order, each once, merged from r replicas per range."""
 
@@ -88,6 +98,17 @@ class KVServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_kv_pb2.BatchResponse, _abc.Awaitable[_kv_pb2.BatchResponse]]:
         """Independent operations in one message: one result each, in the same order."""
+
+    @_abc_1.abstractmethod
+    def Operate(
+        self,
+        request_iterator: _MaybeAsyncIterator[_kv_pb2.OperateRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_kv_pb2.OperateReply], _abc.AsyncIterator[_kv_pb2.OperateReply]]:
+        """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
+        batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
+        that a slow key holds up no other. The server begins the next batch while it still works on those before.
+        """
 
     @_abc_1.abstractmethod
     def Keys(

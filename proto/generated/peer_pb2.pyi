@@ -132,7 +132,7 @@ class ControlReply(_message.Message):
     def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., hello: _Optional[_Union[HelloReply, _Mapping]] = ..., genesis_confirmed: _Optional[_Union[GenesisConfirmed, _Mapping]] = ..., exchange: _Optional[_Union[ExchangeReply, _Mapping]] = ..., acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., probe: _Optional[_Union[ProbeReply, _Mapping]] = ..., agreement: _Optional[_Union[AgreementReply, _Mapping]] = ..., record: _Optional[_Union[RecordReply, _Mapping]] = ..., repair: _Optional[_Union[RepairSummary, _Mapping]] = ...) -> None: ...
 
 class DataRequest(_message.Message):
-    __slots__ = ("envelope", "batch", "scan", "sizes", "tree", "confirm", "purge")
+    __slots__ = ("envelope", "batch", "scan", "sizes", "tree", "confirm", "purge", "id")
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     SCAN_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +140,7 @@ class DataRequest(_message.Message):
     TREE_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_FIELD_NUMBER: _ClassVar[int]
     PURGE_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     envelope: Envelope
     batch: DataBatch
     scan: Scan
@@ -147,10 +148,11 @@ class DataRequest(_message.Message):
     tree: TreeQuery
     confirm: Confirm
     purge: Purge
-    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., batch: _Optional[_Union[DataBatch, _Mapping]] = ..., scan: _Optional[_Union[Scan, _Mapping]] = ..., sizes: _Optional[_Union[SizeQuery, _Mapping]] = ..., tree: _Optional[_Union[TreeQuery, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., purge: _Optional[_Union[Purge, _Mapping]] = ...) -> None: ...
+    id: int
+    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., batch: _Optional[_Union[DataBatch, _Mapping]] = ..., scan: _Optional[_Union[Scan, _Mapping]] = ..., sizes: _Optional[_Union[SizeQuery, _Mapping]] = ..., tree: _Optional[_Union[TreeQuery, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., purge: _Optional[_Union[Purge, _Mapping]] = ..., id: _Optional[int] = ...) -> None: ...
 
 class DataReply(_message.Message):
-    __slots__ = ("answerer", "epoch_mismatch", "refusal", "results", "scan", "sizes", "tree", "confirm", "purge")
+    __slots__ = ("answerer", "epoch_mismatch", "refusal", "results", "scan", "sizes", "tree", "confirm", "purge", "id")
     ANSWERER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_MISMATCH_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -160,6 +162,7 @@ class DataReply(_message.Message):
     TREE_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_FIELD_NUMBER: _ClassVar[int]
     PURGE_FIELD_NUMBER: _ClassVar[int]
+    ID_FIELD_NUMBER: _ClassVar[int]
     answerer: Answerer
     epoch_mismatch: EpochMismatch
     refusal: Refusal
@@ -169,7 +172,8 @@ class DataReply(_message.Message):
     tree: TreeReply
     confirm: ConfirmReply
     purge: PurgeReply
-    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., results: _Optional[_Union[DataResults, _Mapping]] = ..., scan: _Optional[_Union[ScanReply, _Mapping]] = ..., sizes: _Optional[_Union[SizeReply, _Mapping]] = ..., tree: _Optional[_Union[TreeReply, _Mapping]] = ..., confirm: _Optional[_Union[ConfirmReply, _Mapping]] = ..., purge: _Optional[_Union[PurgeReply, _Mapping]] = ...) -> None: ...
+    id: int
+    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., results: _Optional[_Union[DataResults, _Mapping]] = ..., scan: _Optional[_Union[ScanReply, _Mapping]] = ..., sizes: _Optional[_Union[SizeReply, _Mapping]] = ..., tree: _Optional[_Union[TreeReply, _Mapping]] = ..., confirm: _Optional[_Union[ConfirmReply, _Mapping]] = ..., purge: _Optional[_Union[PurgeReply, _Mapping]] = ..., id: _Optional[int] = ...) -> None: ...
 
 class EpochMismatch(_message.Message):
     __slots__ = ("epoch", "record")

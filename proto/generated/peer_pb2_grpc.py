@@ -44,6 +44,11 @@ class PeerStub:
                 request_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.SerializeToString,
                 response_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.FromString,
                 _registered_method=True)
+        self.Batches = channel.stream_stream(
+                '/covey.v1.Peer/Batches',
+                request_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.SerializeToString,
+                response_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.FromString,
+                _registered_method=True)
 
 
 class PeerServicer:
@@ -63,6 +68,14 @@ class PeerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Batches(self, request_iterator, context):
+        """The same over one stream, for batches of operations on single keys: a message of a stream costs far less than a
+        call. Replies have the ids of their requests, and come as they are ready.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -73,6 +86,11 @@ def add_PeerServicer_to_server(servicer, server):
             ),
             'Data': grpc.unary_unary_rpc_method_handler(
                     servicer.Data,
+                    request_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.FromString,
+                    response_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.SerializeToString,
+            ),
+            'Batches': grpc.stream_stream_rpc_method_handler(
+                    servicer.Batches,
                     request_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.FromString,
                     response_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.SerializeToString,
             ),
@@ -129,6 +147,33 @@ class Peer:
             request,
             target,
             '/covey.v1.Peer/Data',
+            covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.SerializeToString,
+            covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Batches(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/covey.v1.Peer/Batches',
             covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.SerializeToString,
             covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.FromString,
             options,

@@ -45,6 +45,10 @@ class PeerStub:
     """Gossip, agreement, records, administration. Never shed."""
     Data: _grpc.UnaryUnaryMultiCallable[_peer_pb2.DataRequest, _peer_pb2.DataReply]
     """Reads, merges and scans of a replica's data."""
+    Batches: _grpc.StreamStreamMultiCallable[_peer_pb2.DataRequest, _peer_pb2.DataReply]
+    """The same over one stream, for batches of operations on single keys: a message of a stream costs far less than a
+    call. Replies have the ids of their requests, and come as they are ready.
+    """
 
 @_typing.type_check_only
 class PeerAsyncStub(PeerStub):
@@ -53,6 +57,10 @@ class PeerAsyncStub(PeerStub):
     """Gossip, agreement, records, administration. Never shed."""
     Data: _aio.UnaryUnaryMultiCallable[_peer_pb2.DataRequest, _peer_pb2.DataReply]  # type: ignore[assignment]
     """Reads, merges and scans of a replica's data."""
+    Batches: _aio.StreamStreamMultiCallable[_peer_pb2.DataRequest, _peer_pb2.DataReply]  # type: ignore[assignment]
+    """The same over one stream, for batches of operations on single keys: a message of a stream costs far less than a
+    call. Replies have the ids of their requests, and come as they are ready.
+    """
 
 class PeerServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -70,5 +78,15 @@ class PeerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_peer_pb2.DataReply, _abc.Awaitable[_peer_pb2.DataReply]]:
         """Reads, merges and scans of a replica's data."""
+
+    @_abc_1.abstractmethod
+    def Batches(
+        self,
+        request_iterator: _MaybeAsyncIterator[_peer_pb2.DataRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_peer_pb2.DataReply], _abc.AsyncIterator[_peer_pb2.DataReply]]:
+        """The same over one stream, for batches of operations on single keys: a message of a stream costs far less than a
+        call. Replies have the ids of their requests, and come as they are ready.
+        """
 
 def add_PeerServicer_to_server(servicer: PeerServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
