@@ -41,16 +41,16 @@ class LoadMeter:
             took_ms = (self._clock.monotonic() - began) * 1000 / max(1, operations)
             self.service_time_ms += EWMA_WEIGHT * (took_ms - self.service_time_ms)
 
-    @contextmanager
-    def coordinating(self) -> Iterator[None]:
-        self.in_flight += 1
-        self.idle.clear()
-        try:
-            yield
-        finally:
-            self.in_flight -= 1
-            if self.in_flight == 0:
-                self.idle.set()
+    def began(self, operations: int) -> None:
+        """So many more are being coordinated."""
+        self.in_flight += operations
+        if self.in_flight:
+            self.idle.clear()
+
+    def ended(self, operations: int) -> None:
+        self.in_flight -= operations
+        if self.in_flight == 0:
+            self.idle.set()
 
     def report(self, usage: Usage) -> LoadReport:
         """The report to gossip; CPU is averaged since the report before."""

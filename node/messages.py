@@ -7,9 +7,10 @@ Requests of the control lane (gossip, agreement, records) travel on a channel of
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 import mmh3
 
@@ -203,13 +204,13 @@ class MergeKind(StrEnum):
     """A read's write-back or an anti-entropy repair: never refused for age."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     key: bytes
+    version_only: bool = False
+    """Whether the version will do, because another replica is asked for the value."""
 
 
-@dataclass(frozen=True, slots=True)
-class Merge:
+class Merge(NamedTuple):
     key: bytes
     entry: Entry
     kind: MergeKind = MergeKind.WRITE
@@ -220,36 +221,43 @@ class DataBatch:
     """Operations on single keys, all under one epoch."""
 
     epoch: EpochStamp
-    operations: tuple[Read | Merge, ...]
+    operations: Sequence[Read | Merge]
 
 
-@dataclass(frozen=True, slots=True)
-class ReadResult:
+class ReadResult(NamedTuple):
     entry: Entry | None
 
 
-@dataclass(frozen=True, slots=True)
-class MergeResult:
-    stands: Version
-    """The version held after the merge: the given one, or a newer one."""
+class VersionResult(NamedTuple):
+    """Of a read of the version alone, when there is a value."""
+
+    version: Version
+
+
+class MergeResult(NamedTuple):
+    stands: Version | None = None
+    """The newer version that was held already; None when now the given one is."""
     below_floor: bool = False
     """Refused, nothing was applied."""
 
 
-@dataclass(frozen=True, slots=True)
-class FailedResult:
+class FailedResult(NamedTuple):
     """This operation could not be served (corruption); nothing was applied."""
 
     reason: str
 
 
-Result = ReadResult | MergeResult | FailedResult
+ABSENT = ReadResult(None)
+MERGED = MergeResult()
+BELOW_FLOOR = MergeResult(below_floor=True)
+
+Result = ReadResult | VersionResult | MergeResult | FailedResult
 
 
 @dataclass(frozen=True, slots=True)
 class DataReply:
     epoch: EpochStamp
-    results: tuple[Result, ...]
+    results: Sequence[Result]
     queue_depth: int
     service_time_ms: float
 

@@ -141,6 +141,7 @@ class Node:
         if self.gossiping.left.is_set():
             await self.gossiping.farewell()
         await self._tasks.close()
+        await self.coordinator.close()
         await self._pipes.close()
         self._care.hints.keeping.write()
         await self.epochs.close()
@@ -259,6 +260,7 @@ class Node:
             Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
             self._ports.rng,
             self._log,
+            self._failed,
         )
 
     def _make_handoff(self) -> Handoff:

@@ -6,10 +6,10 @@ knows nothing of gRPC. Whatever is refused is an ``OperationError`` (``errors``)
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..identity import Identity
 from ..membership.record import Condition, HandoffProgress, LoadReport
@@ -25,8 +25,7 @@ class Level(StrEnum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Consistency:
+class Consistency(NamedTuple):
     """How many replicas must answer: ``replicas`` of them when above 0, else as ``level`` says."""
 
     level: Level = Level.QUORUM
@@ -37,8 +36,7 @@ class Consistency:
 QUORUM = Consistency()
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
+class Get(NamedTuple):
     key: bytes
     timeout_s: float
     consistency: Consistency = QUORUM
@@ -46,8 +44,7 @@ class Get:
     """The highest version timestamp the caller has seen; keeps one client's order across coordinators."""
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     key: bytes
     value: bytes
     timeout_s: float
@@ -55,8 +52,7 @@ class Put:
     seen_timestamp: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(NamedTuple):
     key: bytes
     timeout_s: float
     consistency: Consistency = QUORUM
@@ -66,21 +62,22 @@ class Delete:
 Operation = Get | Put | Delete
 
 
-@dataclass(frozen=True, slots=True)
-class GetResult:
+class GetResult(NamedTuple):
     value: bytes | None
     version: Version | None
     """Of the value or of the tombstone; None when the key was never seen."""
 
 
-@dataclass(frozen=True, slots=True)
-class WriteResult:
+class WriteResult(NamedTuple):
     version: Version
     superseded: bool = False
     """A newer version already stood."""
 
 
 OperationResult = GetResult | WriteResult
+
+OnResults = Callable[[Sequence[int], Sequence[OperationResult | BaseException]], None]
+"""Told what came of some operations, by their places among those that were begun together."""
 
 
 class Operations(Protocol):
@@ -91,6 +88,17 @@ class Operations(Protocol):
 
         Raises OperationError.
         """
+        ...
+
+    def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
+        """Begin operations that came together, each independent of the others.
+
+        ``on_results`` is called until it has been told of each exactly once: its result, or what it failed with.
+        """
+        ...
+
+    def in_flight(self) -> int:
+        """Operations under way."""
         ...
 
     def keys(

@@ -55,8 +55,15 @@ class Ring:
 
     def preference_list(self, token: int) -> PreferenceList:
         """The owners that replicate the range which ``token`` lies in, in the order the rules give."""
-        index = bisect_left(self._tokens, token)
-        return self._lists[index] or self._find_list(index)
+        return self.list_at(self.place_of(token))
+
+    def place_of(self, token: int) -> int:
+        """The number of the range which ``token`` lies in, in token order."""
+        return bisect_left(self._tokens, token)
+
+    def list_at(self, place: int) -> PreferenceList:
+        """The preference list of the range of that number."""
+        return self._lists[place] or self._find_list(place)
 
     def ranges(self) -> Iterator[ReplicatedRange]:
         """Every range once, in token order, beginning with the one that wraps past zero."""

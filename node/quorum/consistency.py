@@ -22,12 +22,52 @@ class ReadPlan:
     holders: tuple[Requirement, ...]
     """Copies that a version must be known to have before it is returned; none for weak reads."""
 
+    @property
+    def agreement_suffices(self) -> bool:
+        """Whether as many replies as are needed, all of one version, know of enough copies of it."""
+        return not self.holders or all(
+            reply.needed >= holder.needed for reply, holder in zip(self.replies, self.holders, strict=True)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class WritePlan:
     acknowledgements: tuple[Requirement, ...]
     everyone: tuple[Requirement, ...]
     """Whom the write is sent to: all replicas of all live rings, whatever must be acknowledged."""
+
+
+class Plans:
+    """The plans of one epoch. All keys of a range have the same, so each is made once."""
+
+    def __init__(self, epoch: Epoch) -> None:
+        self.epoch = epoch
+        self._rings = epoch.rings
+        self._reads: dict[tuple[object, Consistency], ReadPlan] = {}
+        self._writes: dict[tuple[object, Consistency], WritePlan] = {}
+
+    def read(self, key: bytes, consistency: Consistency) -> ReadPlan:
+        """As ``plan_read``."""
+        place = self._place(key), consistency
+        plan = self._reads.get(place)
+        if plan is None:
+            plan = self._reads[place] = plan_read(self.epoch, key, consistency)
+        return plan
+
+    def write(self, key: bytes, consistency: Consistency) -> WritePlan:
+        """As ``plan_write``."""
+        place = self._place(key), consistency
+        plan = self._writes.get(place)
+        if plan is None:
+            plan = self._writes[place] = plan_write(self.epoch, key, consistency)
+        return plan
+
+    def _place(self, key: bytes) -> object:
+        """The range, or the ranges in both live rings, that the key lies in."""
+        token = token_of(key)
+        if len(self._rings) == 1:
+            return self._rings[0].place_of(token)
+        return tuple(ring.place_of(token) for ring in self._rings)
 
 
 def plan_read(epoch: Epoch, key: bytes, consistency: Consistency) -> ReadPlan:

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from ..epochs import Epochs
-from ..errors import InvalidRequest, OperationError, OperationTimeout, Overloaded, Unavailable
-from ..events import Event, EventLog
+from ..errors import InvalidRequest, OperationError, Overloaded, Unavailable
+from ..events import EventLog
 from ..load import LoadMeter
-from ..operations import Delete, Get, GetResult, Operation, OperationResult, Put, WriteResult
+from ..operations import OnResults, Operation, OperationResult, Put
 from ..peers import Self
-from ..storage.engine import Entry
+from ..tasks import Tasks
+from .batch import STOPPING, Batch, Means
+from .consistency import Plans
 from .listing import KeyListing
-from .read import ReadFlow
 from .replicas import Replicas
 from .skew_guard import SkewGuard
 from .version_source import VersionSource
-from .write import WriteFlow
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,15 @@ class Coordinator:
         limits: Limits,
         rng: random.Random,
         log: EventLog,
+        failed: Callable[[BaseException], None],
     ) -> None:
-        self._me = me
         self._epochs = epochs
-        self._replicas = replicas
         self._listing = listing
-        self._versions = versions
         self._skew_guard = skew_guard
-        self._load = load
         self._limits = limits
-        self._rng = rng
-        self._log = log
+        self._tasks = Tasks(failed, limits.max_in_flight)
+        self._means = Means(me, epochs, replicas, versions, load, rng, log, self._tasks.spawn)
+        self._planned: Plans | None = None
         self._stopping = False
 
     def refuse_new(self) -> None:
@@ -64,31 +62,46 @@ class Coordinator:
         """Return when no operation is under way, or at the timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._load.idle.wait()
+                await self._means.load.idle.wait()
+
+    async def close(self) -> None:
+        """End what goes on still, and begin no more; whoever waits for it is told so."""
+        self._stopping = True
+        await self._tasks.close()
 
     async def execute(self, operation: Operation) -> OperationResult:
         """See Operations.execute."""
-        self._admit(operation)
-        deadline_s = asyncio.get_running_loop().time() + operation.timeout_s
-        with self._load.coordinating():
+        outcome: asyncio.Future[OperationResult] = asyncio.get_running_loop().create_future()
+
+        def on_results(_: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
+            if outcome.done():
+                return  # whoever asked has given up
+            (result,) = results
+            if isinstance(result, BaseException):
+                outcome.set_exception(result)
+            else:
+                outcome.set_result(result)
+
+        self.execute_all([operation], on_results)
+        return await outcome
+
+    def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
+        """See Operations.execute_all."""
+        batch = Batch(self._means, operations, on_results)
+        admitted: list[int] = []
+        for place, operation in enumerate(operations):
             try:
-                if isinstance(operation, Get):
-                    result: OperationResult = await self._read(operation, deadline_s)
-                else:
-                    result = await self._write(operation, deadline_s)
-                self._refuse_lost(maybe_applied=not isinstance(operation, Get))
-                return result
-            except InvalidRequest:
-                raise
-            except OperationError as error:
-                self._log.emit(
-                    Event.QUORUM_FAILED,
-                    operation=type(operation).__name__.lower(),
-                    key=operation.key.decode("utf-8", "backslashreplace"),
-                    reason=str(error),
-                    maybe_applied=error.maybe_applied,
-                )
-                raise
+                self._admit(operation, len(admitted))
+            except OperationError as refusal:
+                batch.refuse(place, refusal)
+            else:
+                admitted.append(place)
+        if admitted:
+            batch.begin(admitted, self._plans())
+
+    def in_flight(self) -> int:
+        """See Operations.in_flight."""
+        return self._means.load.in_flight
 
     def keys(
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
@@ -97,24 +110,15 @@ class Coordinator:
         self._refuse_skewed()
         return self._listing.keys(prefix, after_key, timeout_s)
 
-    async def _read(self, get: Get, deadline_s: float) -> GetResult:
-        flow = ReadFlow(self._epochs, self._replicas, self._rng, get.consistency, deadline_s)
-        entry = await flow.run(get.key)
-        if entry is None:
-            return GetResult(None, None)
-        self._versions.see(entry.version)
-        return GetResult(entry.value, entry.version)
+    def _plans(self) -> Plans:
+        epoch = self._epochs.current
+        assert epoch is not None, "what comes before the first epoch is not admitted"
+        if self._planned is None or self._planned.epoch is not epoch:
+            self._planned = Plans(epoch)
+        return self._planned
 
-    async def _write(self, operation: Put | Delete, deadline_s: float) -> WriteResult:
-        version = self._versions.draw(operation.seen_timestamp)
-        flow = WriteFlow(self._epochs, self._replicas, self._rng, operation.consistency, deadline_s)
-        value = operation.value if isinstance(operation, Put) else None
-        result = await flow.run(operation.key, Entry(version, value))
-        self._versions.see_standing(flow.stands or version)
-        return result
-
-    def _admit(self, operation: Operation) -> None:
-        """Raise for what must not be begun; certainly nothing was done."""
+    def _admit(self, operation: Operation, admitted: int) -> None:
+        """Raise for what must not be begun, beside ``admitted`` others of its batch; certainly nothing was done."""
         limits = self._limits
         if not 0 < len(operation.key) <= limits.max_key_bytes:
             raise InvalidRequest(f"a key has 1 to {limits.max_key_bytes} bytes, not {len(operation.key)}")
@@ -122,20 +126,16 @@ class Coordinator:
             raise InvalidRequest(
                 f"a value has at most {limits.max_value_bytes} bytes, not {len(operation.value)}"
             )
-        self._refuse_lost(maybe_applied=False)
+        if self._means.me.lost:
+            raise Unavailable(f"the operation was not done: {self._means.me.lost}")
         if self._stopping:
-            raise Unavailable("the operation was not done: this node is stopping")
-        if self._load.in_flight >= limits.max_in_flight:
+            raise Unavailable(f"the operation was not done: {STOPPING}")
+        if self._means.load.in_flight + admitted >= limits.max_in_flight:
             raise Overloaded(f"the operation was not done: {limits.max_in_flight} are under way already")
+        if self._epochs.current is None:
+            raise Unavailable("this node belongs to no cluster yet")
         self._refuse_skewed()
-        self._versions.follow_client(operation.seen_timestamp)
-
-    def _refuse_lost(self, *, maybe_applied: bool) -> None:
-        """What was begun under an identity that is another process's by now is not acknowledged either."""
-        if self._me.lost and maybe_applied:
-            raise OperationTimeout(f"the write may have happened: {self._me.lost}", maybe_applied=True)
-        if self._me.lost:
-            raise Unavailable(f"the operation was not done: {self._me.lost}")
+        self._means.versions.follow_client(operation.seen_timestamp)
 
     def _refuse_skewed(self) -> None:
         """What this node wrote or read by a wrong clock would be refused by the others or be in the wrong order."""

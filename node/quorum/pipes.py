@@ -1,14 +1,14 @@
-"""Pipes to replicas: single operations ride in batches.
+"""Pipes to replicas: what is submitted rides in batches.
 
-While one batch to a replica is in flight, what comes meanwhile rides in the next. An operation's callback is
-called exactly once, with the replica's result or with ``Undelivered``.
+While one batch to a replica is in flight, what comes meanwhile rides in the next. What was submitted together stays
+together: its callback is called exactly once, with a result for each operation in order, or ``Undelivered``.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -21,7 +21,9 @@ from .replica import Replica
 
 MAX_BATCH_OPERATIONS = 512
 MAX_BATCH_BYTES = 4 << 20
+"""A batch is closed once it has as many; what was submitted together is never divided."""
 MAX_WAITING = 20_000
+"""Operations."""
 
 STOPPING = "the node is stopping"
 
@@ -35,14 +37,15 @@ class Undelivered:
 
 
 Outcome = Result | Undelivered
-OnOutcome = Callable[[Identity, Outcome], None]
+OnOutcomes = Callable[[Identity, Sequence[Outcome]], None]
 Send = Callable[[DataBatch], Awaitable[DataReply | EpochMismatch]]
 
 
 class _Waiting(NamedTuple):
     epoch: EpochStamp
-    operation: Read | Merge
-    on_outcome: OnOutcome
+    operations: Sequence[Read | Merge]
+    on_outcomes: OnOutcomes
+    size_bytes: int
 
 
 class Pipe:
@@ -52,17 +55,18 @@ class Pipe:
         self._to = to
         self._send = send
         self._waiting: deque[_Waiting] = deque()
+        self._waiting_operations = 0
         self._draining: asyncio.Task[None] | None = None
         self._closed = closed
 
-    def submit(self, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome) -> None:
-        if self._closed:
-            on_outcome(self._to, Undelivered(False, STOPPING))
+    def submit(self, epoch: EpochStamp, operations: Sequence[Read | Merge], on_outcomes: OnOutcomes) -> None:
+        count = len(operations)
+        if self._closed or self._waiting_operations + count > MAX_WAITING:
+            reason = STOPPING if self._closed else f"too much waits for {self._to.name}"
+            on_outcomes(self._to, [Undelivered(False, reason)] * count)
             return
-        if len(self._waiting) >= MAX_WAITING:
-            on_outcome(self._to, Undelivered(False, f"too much waits for {self._to.name}"))
-            return
-        self._waiting.append(_Waiting(epoch, operation, on_outcome))
+        self._waiting.append(_Waiting(epoch, operations, on_outcomes, sum(map(_weight, operations))))
+        self._waiting_operations += count
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
@@ -73,45 +77,60 @@ class Pipe:
             self._draining.cancel()
             await asyncio.gather(self._draining, return_exceptions=True)
         while self._waiting:
-            self._waiting.popleft().on_outcome(self._to, Undelivered(False, STOPPING))
+            waiting = self._next()
+            waiting.on_outcomes(self._to, [Undelivered(False, STOPPING)] * len(waiting.operations))
 
     async def _drain(self) -> None:
         try:
             while self._waiting:
                 batch = self._take()
-                outcomes: list[Outcome] = [Undelivered(True, STOPPING)] * len(batch)
+                operations = [operation for waiting in batch for operation in waiting.operations]
+                outcomes: Sequence[Outcome] = [Undelivered(True, STOPPING)] * len(operations)
                 try:
-                    outcomes = await self._deliver(batch)
+                    outcomes = await self._deliver(DataBatch(batch[0].epoch, operations))
                 finally:
-                    for waiting, outcome in zip(batch, outcomes, strict=True):
-                        waiting.on_outcome(self._to, outcome)
+                    self._hand_out(batch, outcomes)
         finally:
             self._draining = None
 
     def _take(self) -> list[_Waiting]:
-        """The next operations that share an epoch, within the bounds of a batch."""
-        batch = [self._waiting.popleft()]
-        size = _weight(batch[0].operation)
-        while self._waiting and len(batch) < MAX_BATCH_OPERATIONS and size < MAX_BATCH_BYTES:
-            if self._waiting[0].epoch != batch[0].epoch:
+        """The next that share an epoch, within the bounds of a batch."""
+        batch = [self._next()]
+        operations, size_bytes = len(batch[0].operations), batch[0].size_bytes
+        while self._waiting and size_bytes < MAX_BATCH_BYTES:
+            following = self._waiting[0]
+            operations += len(following.operations)
+            if following.epoch != batch[0].epoch or operations > MAX_BATCH_OPERATIONS:
                 break
-            batch.append(self._waiting.popleft())
-            size += _weight(batch[-1].operation)
+            batch.append(self._next())
+            size_bytes += following.size_bytes
         return batch
 
-    async def _deliver(self, batch: list[_Waiting]) -> list[Outcome]:
-        message = DataBatch(batch[0].epoch, tuple(waiting.operation for waiting in batch))
+    def _next(self) -> _Waiting:
+        waiting = self._waiting.popleft()
+        self._waiting_operations -= len(waiting.operations)
+        return waiting
+
+    def _hand_out(self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+        begin = 0
+        for waiting in batch:
+            end = begin + len(waiting.operations)
+            waiting.on_outcomes(self._to, outcomes[begin:end])
+            begin = end
+
+    async def _deliver(self, batch: DataBatch) -> Sequence[Outcome]:
+        count = len(batch.operations)
         try:
-            reply = await self._send(message)
+            reply = await self._send(batch)
         except (PeerUnreachable, PeerRefused) as error:
-            return [Undelivered(False, str(error))] * len(batch)
+            return [Undelivered(False, str(error))] * count
         except NodeError as error:
-            return [Undelivered(True, str(error))] * len(batch)
+            return [Undelivered(True, str(error))] * count
         if isinstance(reply, EpochMismatch):
-            return [Undelivered(False, f"{self._to.name} is at another epoch")] * len(batch)
-        if len(reply.results) != len(batch) or reply.epoch != message.epoch:
-            return [Undelivered(True, f"{self._to.name} sent a reply that does not fit")] * len(batch)
-        return list(reply.results)
+            return [Undelivered(False, f"{self._to.name} is at another epoch")] * count
+        if len(reply.results) != count or reply.epoch != batch.epoch:
+            return [Undelivered(True, f"{self._to.name} sent a reply that does not fit")] * count
+        return reply.results
 
 
 def _weight(operation: Read | Merge) -> int:

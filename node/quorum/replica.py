@@ -10,6 +10,9 @@ from ..epochs import Epochs
 from ..errors import Corruption, DiskFull
 from ..load import LoadMeter
 from ..messages import (
+    ABSENT,
+    BELOW_FLOOR,
+    MERGED,
     DataBatch,
     DataReply,
     EpochMismatch,
@@ -27,6 +30,7 @@ from ..messages import (
     ScanReply,
     SizeQuery,
     SizeReply,
+    VersionResult,
     checksum_of,
 )
 from ..storage.engine import Engine, Entry
@@ -86,12 +90,12 @@ class Replica:
         results: list[Result] = []
         for operation in batch.operations:
             if isinstance(operation, Read):
-                result = self._read(operation.key, room_bytes)
+                result = self._read(operation, room_bytes)
                 room_bytes -= _size(result)
                 durable = durable and self._engine.is_durable(operation.key)
                 results.append(result)
             elif _below(operation, floor):
-                results.append(MergeResult(operation.entry.version, below_floor=True))
+                results.append(BELOW_FLOOR)
             else:
                 results.append(next(merged))
         return tuple(results), durable
@@ -101,21 +105,30 @@ class Replica:
         if not merges:
             return []
         try:
-            return [MergeResult(v) for v in self._engine.merge([(op.key, op.entry) for op in merges])]
+            standing = self._engine.merge([(op.key, op.entry) for op in merges])
         except DiskFull as full:
             return [FailedResult(str(full))] * len(merges)
         except Corruption as corruption:
             if len(merges) == 1:
                 return [FailedResult(str(corruption))]
-        return [result for merge in merges for result in self._merge([merge])]
+            return [result for merge in merges for result in self._merge([merge])]
+        return [
+            MERGED if version == merge.entry.version else MergeResult(version)
+            for merge, version in zip(merges, standing, strict=True)
+        ]
 
-    def _read(self, key: bytes, room_bytes: int) -> Result:
+    def _read(self, read: Read, room_bytes: int) -> Result:
         if room_bytes <= 0:
             return FailedResult("the reply to its batch is full")
         try:
-            return ReadResult(self._engine.get(key))
+            entry = self._engine.get(read.key)
         except Corruption as corruption:
             return FailedResult(str(corruption))
+        if entry is None:
+            return ABSENT
+        if read.version_only and entry.value is not None:
+            return VersionResult(entry.version)
+        return ReadResult(entry)
 
 
 def _size(result: Result) -> int:

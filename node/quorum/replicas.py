@@ -4,7 +4,7 @@ kept for those that missed something.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from ...identity import Identity
@@ -12,12 +12,15 @@ from ...membership.record import LoadReport
 from ...ring.epoch import EpochStamp
 from ..messages import Merge, Read
 from .missed import HintKeeper
-from .pipes import OnOutcome, Outcome, Pipes
+from .pipes import OnOutcomes, Outcome, Pipes
 from .ranking import rank
 from .tally import Requirement
 
 MAX_ASIDE = 1000
 """Repairs under way that nobody waits for; what comes beyond that is left to anti-entropy."""
+
+
+OnOutcome = Callable[[Identity, Outcome], None]
 
 
 class LiveView(Protocol):
@@ -58,7 +61,18 @@ class Replicas:
     def submit(
         self, replica: Identity, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome
     ) -> None:
-        self._pipes.to(replica).submit(epoch, operation, on_outcome)
+        """``on_outcome`` is called exactly once, also for an operation that cannot be sent."""
+        self.submit_all(replica, epoch, [operation], lambda to, outcomes: on_outcome(to, outcomes[0]))
+
+    def submit_all(
+        self,
+        replica: Identity,
+        epoch: EpochStamp,
+        operations: Sequence[Read | Merge],
+        on_outcomes: OnOutcomes,
+    ) -> None:
+        """The same for operations that belong together: in one message, and answered at once."""
+        self._pipes.to(replica).submit(epoch, operations, on_outcomes)
 
     def submit_aside(self, replica: Identity, epoch: EpochStamp, repair: Merge) -> None:
         """Submit what nobody waits for; left undone when too much of it is under way already."""

@@ -12,7 +12,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ..epochs import Epochs
@@ -57,10 +57,16 @@ class VersionSource:
             ) from skew
         return Version(timestamp, self._me.identity.disk_id, self._me.generation)
 
-    def see(self, version: Version) -> None:
-        """Draw above ``version`` from now on. Replicas keep versions over restarts, and clocks do not."""
-        with suppress(ClockSkew):  # too far ahead to be followed; whoever reads it is told it all the same
-            self._clock.observe(version.timestamp)
+    def see_all(self, timestamps: Sequence[int]) -> None:
+        """Draw above these from now on. Replicas keep versions over restarts, and clocks do not."""
+        try:
+            self._clock.observe(max(timestamps, default=0))
+        except ClockSkew:
+            for timestamp in timestamps:
+                with suppress(
+                    ClockSkew
+                ):  # too far ahead to be followed; whoever reads it is told it all the same
+                    self._clock.observe(timestamp)
 
     def see_standing(self, version: Version) -> None:
         """As ``see``, of what stands after a write. Raises OperationTimeout when that can only be waited out."""

@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from dataclasses import dataclass
 
 from ...identity import Identity
 from ..epochs import Epoch, Epochs
 from ..errors import OperationError, OperationTimeout, Unavailable
-from ..messages import FailedResult, Merge, MergeKind, MergeResult
+from ..messages import FailedResult, Merge, MergeResult
 from ..operations import Consistency, WriteResult
-from ..storage.engine import Entry
 from .attempt import Attempt, Ended
 from .consistency import plan_write
+from .exposure import Exposure, applied
 from .missed import Missed
 from .pipes import Outcome, Undelivered
 from .replicas import Replicas
@@ -28,18 +27,6 @@ from .version import Version
 
 RETRY_BACKOFF_S = (0.02, 0.5)
 """First and longest pause before the same version is sent again."""
-
-
-@dataclass
-class Exposure:
-    """Where a write may have been applied, over all its attempts."""
-
-    unanswered: int = 0
-    applied: int = 0
-
-    @property
-    def maybe_applied(self) -> bool:
-        return self.unanswered > 0 or self.applied > 0
 
 
 class WriteFlow:
@@ -52,49 +39,52 @@ class WriteFlow:
         rng: random.Random,
         consistency: Consistency,
         deadline_s: float,
+        exposure: Exposure,
     ) -> None:
+        """``exposure``: where the write may have been applied already; it is kept up to date by who made it."""
         self._epochs = epochs
         self._replicas = replicas
         self._rng = rng
         self._consistency = consistency
         self._deadline_s = deadline_s
-        self._exposure = Exposure()
+        self._exposure = exposure
         self._below_floor = False
         """Whether a replica refused the version as settled: no replica takes it at this or any later epoch."""
         self.stands: Version | None = None
         """The newest version that an acknowledging replica holds, once the write is acknowledged."""
 
-    async def run(self, key: bytes, entry: Entry) -> WriteResult:
+    async def run(self, merge: Merge) -> WriteResult:
         """Raises Unavailable when certainly not done, else OperationTimeout that says it may have been."""
-        merge = Merge(key, entry, MergeKind.WRITE)
         tries = 0
         while True:
             epoch = self._epochs.current
             if epoch is None:
                 raise Unavailable("this node belongs to no cluster yet")
+            if asyncio.get_running_loop().time() >= self._deadline_s:
+                raise self.failure("too few replicas acknowledged in time")
             tally, ended, trouble = await self._attempt(epoch, merge)
             if tally.reached and ended is Ended.DECIDED:
                 self.stands = tally.newest
-                return WriteResult(entry.version, superseded=_newer(tally.newest, entry.version))
+                return WriteResult(merge.entry.version, superseded=_newer(tally.newest, merge.entry.version))
             if ended is Ended.EXPIRED:
-                raise self._failure(f"{len(tally.acknowledged)} replicas acknowledged in time; {trouble}")
+                raise self.failure(f"{len(tally.acknowledged)} replicas acknowledged in time; {trouble}")
             if ended is Ended.DECIDED:
                 await self._pause(tries, trouble)
                 if self._below_floor:
-                    raise self._failure(trouble)
+                    raise self.failure(trouble)
                 tries += 1
 
     async def _attempt(self, epoch: Epoch, merge: Merge) -> tuple[WriteTally, Ended, str]:
         plan = plan_write(epoch, merge.key, self._consistency)
         if (short := self._replicas.short_of(plan.acknowledgements)) is not None:
-            raise self._failure(short)
+            raise self.failure(short)
         tally = WriteTally(plan.acknowledgements)
         missed = Missed(self._replicas.hints, merge.key, merge.entry)
         troubles: list[str] = []
         with Attempt(self._epochs, self._deadline_s) as attempt:
 
             def on_outcome(replica: Identity, outcome: Outcome) -> None:
-                self._count(tally, replica, outcome, troubles)
+                self._count(tally, merge.entry.version, replica, outcome, troubles)
                 if not isinstance(outcome, MergeResult):
                     missed.by(replica)
                 if tally.reached or tally.hopeless:
@@ -112,18 +102,17 @@ class WriteFlow:
             missed.acknowledged()
         return tally, ended, "; ".join(dict.fromkeys(troubles)) or "the others did not answer"
 
-    def _count(self, tally: WriteTally, replica: Identity, outcome: Outcome, troubles: list[str]) -> None:
-        if isinstance(outcome, MergeResult) and not outcome.below_floor:
-            self._exposure.unanswered -= 1
-            self._exposure.applied += 1
-            tally.acknowledge(replica, outcome.stands)
+    def _count(
+        self, tally: WriteTally, written: Version, replica: Identity, outcome: Outcome, troubles: list[str]
+    ) -> None:
+        self._exposure.note(outcome)
+        if isinstance(outcome, MergeResult) and applied(outcome):
+            tally.acknowledge(replica, outcome.stands or written)
             return
         if isinstance(outcome, MergeResult):
             self._below_floor = True
         tally.fail(replica)
         troubles.append(_reason(outcome))
-        if not (isinstance(outcome, Undelivered) and outcome.maybe_applied):
-            self._exposure.unanswered -= 1
 
     async def _pause(self, tries: int, trouble: str) -> None:
         shortest_s, longest_s = RETRY_BACKOFF_S
@@ -132,9 +121,10 @@ class WriteFlow:
         # Also before giving up: answers on their way may say that certainly nothing was done.
         await asyncio.sleep(min(pause_s, left_s))
         if pause_s >= left_s:
-            raise self._failure(trouble)
+            raise self.failure(trouble)
 
-    def _failure(self, why: str) -> OperationError:
+    def failure(self, why: str) -> OperationError:
+        """What the write ends with when it ends now."""
         if self._exposure.maybe_applied:
             return OperationTimeout(f"the write may have happened: {why}", maybe_applied=True)
         return Unavailable(f"the write was not done: {why}")

@@ -269,7 +269,7 @@ class Comparison:
         self._sent += sum(not isinstance(result, FailedResult) for result in results)
         await self._spent(size)
 
-    async def _deliver(self, operations: tuple[Read | Merge, ...]) -> tuple[Result, ...]:
+    async def _deliver(self, operations: Sequence[Read | Merge]) -> Sequence[Result]:
         batch = DataBatch(self._epoch.stamp, operations)
         reply = await self._peers.call(self.peer, batch, DataReply, self._rpc_timeout_s)
         if not isinstance(reply, DataReply):

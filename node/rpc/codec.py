@@ -64,21 +64,39 @@ class Lane:
         self._request_type: Final[type[Any]] = request_type
         self._reply_type: Final[type[Any]] = reply_type
 
-    def encode_request(self, request: Request) -> bytes:
+    def encode_request(self, request: Request, call: int = 0) -> bytes:
+        """``call``: its number in a stream, which only the data lane has."""
         envelope = _encode_envelope(request.envelope)
-        message = self._request_type(envelope=envelope, **self.requests.encode(request.body))
+        message = self._request_type(
+            envelope=envelope, **self.requests.encode(request.body), **_numbered(call)
+        )
         return _serialized(message)
 
     def decode_request(self, encoded: bytes) -> Request:
-        message = _parsed(self._request_type, encoded)
-        return Request(_decode_envelope(message.envelope), self.requests.decode(message))
+        return self._request(_parsed(self._request_type, encoded))
 
-    def encode_reply(self, reply: Reply) -> bytes:
+    def decode_call(self, encoded: bytes) -> tuple[int, Request]:
+        """A request of a stream, and its number."""
+        message = _parsed(self._request_type, encoded)
+        return message.id, self._request(message)
+
+    def encode_reply(self, reply: Reply, call: int = 0) -> bytes:
         answerer = _encode_answerer(reply)
-        return _serialized(self._reply_type(answerer=answerer, **self.replies.encode(reply.body)))
+        message = self._reply_type(answerer=answerer, **self.replies.encode(reply.body), **_numbered(call))
+        return _serialized(message)
 
     def decode_reply(self, encoded: bytes) -> Reply:
+        return self._reply(_parsed(self._reply_type, encoded))
+
+    def decode_answer(self, encoded: bytes) -> tuple[int, Reply]:
+        """A reply in a stream, and the number of the request that it answers."""
         message = _parsed(self._reply_type, encoded)
+        return message.id, self._reply(message)
+
+    def _request(self, message: Any) -> Request:
+        return Request(_decode_envelope(message.envelope), self.requests.decode(message))
+
+    def _reply(self, message: Any) -> Reply:
         answerer = message.answerer
         return Reply(
             source=decode_identity(answerer.source),
@@ -86,6 +104,10 @@ class Lane:
             timestamp=answerer.timestamp,
             body=self.replies.decode(message),
         )
+
+
+def _numbered(call: int) -> dict[str, int]:
+    return {"id": call} if call else {}
 
 
 def _serialized(message: Message) -> bytes:

@@ -11,6 +11,9 @@ from typing import Final
 
 from ...proto.generated import peer_pb2
 from ..messages import (
+    ABSENT,
+    BELOW_FLOOR,
+    MERGED,
     DataBatch,
     DataReply,
     FailedResult,
@@ -25,6 +28,7 @@ from ..messages import (
     ScanReply,
     SizeQuery,
     SizeReply,
+    VersionResult,
 )
 from ..quorum.version import Version
 from ..storage.engine import Entry
@@ -49,8 +53,7 @@ PURPOSES = EnumTable(ScanPurpose, peer_pb2.ScanPurpose, "SCAN_PURPOSE_")
 
 # --- batches ------------------------------------------------------------------------------------------------
 
-READ: Final = 0
-WRITE, WRITE_TOMBSTONE, REPAIR, REPAIR_TOMBSTONE = 1, 2, 3, 4
+READ, WRITE, WRITE_TOMBSTONE, REPAIR, REPAIR_TOMBSTONE, READ_VERSION = range(6)
 
 
 def encode_batch(batch: DataBatch) -> peer_pb2.DataBatch:
@@ -58,7 +61,7 @@ def encode_batch(batch: DataBatch) -> peer_pb2.DataBatch:
     for operation in batch.operations:
         keys.append(operation.key)
         if isinstance(operation, Read):
-            kinds.append(READ)
+            kinds.append(READ_VERSION if operation.version_only else READ)
             continue
         version, value = operation.entry
         versions.append(version)
@@ -79,9 +82,9 @@ def encode_batch(batch: DataBatch) -> peer_pb2.DataBatch:
 
 def decode_batch(message: peer_pb2.DataBatch) -> DataBatch:
     kinds, versions = message.kinds, decode_versions(message.versions)
-    merges = len(kinds) - kinds.count(READ)
+    merges = len(kinds) - kinds.count(READ) - kinds.count(READ_VERSION)
     tombstones = kinds.count(WRITE_TOMBSTONE) + kinds.count(REPAIR_TOMBSTONE)
-    expect(max(kinds, default=0) <= REPAIR_TOMBSTONE, "an operation of an unknown kind")
+    expect(max(kinds, default=0) <= READ_VERSION, "an operation of an unknown kind")
     expect(len(message.keys) == len(kinds), "a batch with more or fewer keys than operations")
     expect(len(versions) == merges, "a batch with more or fewer versions than merges")
     expect(
@@ -97,8 +100,8 @@ def _operations(
     next_version, next_value = iter(versions).__next__, iter(values).__next__
     operations: list[Read | Merge] = []
     for kind, key in zip(kinds, keys, strict=True):
-        if kind == READ:
-            operations.append(Read(key))
+        if kind in (READ, READ_VERSION):
+            operations.append(Read(key, kind == READ_VERSION))
             continue
         value = None if kind in (WRITE_TOMBSTONE, REPAIR_TOMBSTONE) else next_value()
         purpose = MergeKind.REPAIR if kind >= REPAIR else MergeKind.WRITE
@@ -108,27 +111,36 @@ def _operations(
 
 # --- results of a batch -------------------------------------------------------------------------------------
 
-ABSENT, FOUND, TOMBSTONE, MERGED, BELOW_FLOOR, FAILED = range(6)
+IS_ABSENT, FOUND, TOMBSTONE, IS_MERGED, IS_BELOW_FLOOR, FAILED, HAS_VERSION, NEWER_STANDS = range(8)
 
 
 def encode_results(reply: DataReply) -> peer_pb2.DataResults:
     kinds, versions, values, reasons = bytearray(), [], [], []
     for result in reply.results:
-        if isinstance(result, MergeResult):
-            kinds.append(BELOW_FLOOR if result.below_floor else MERGED)
-            versions.append(result.stands)
+        if result is MERGED:
+            kinds.append(IS_MERGED)
+        elif isinstance(result, ReadResult):
+            if result.entry is None:
+                kinds.append(IS_ABSENT)
+                continue
+            version, value = result.entry
+            versions.append(version)
+            if value is None:
+                kinds.append(TOMBSTONE)
+            else:
+                kinds.append(FOUND)
+                values.append(value)
+        elif isinstance(result, VersionResult):
+            kinds.append(HAS_VERSION)
+            versions.append(result.version)
         elif isinstance(result, FailedResult):
             kinds.append(FAILED)
             reasons.append(result.reason)
-        elif result.entry is None:
-            kinds.append(ABSENT)
-        elif result.entry.value is None:
-            kinds.append(TOMBSTONE)
-            versions.append(result.entry.version)
+        elif result.stands is not None:
+            kinds.append(NEWER_STANDS)
+            versions.append(result.stands)
         else:
-            kinds.append(FOUND)
-            versions.append(result.entry.version)
-            values.append(result.entry.value)
+            kinds.append(IS_BELOW_FLOOR if result.below_floor else IS_MERGED)
     return peer_pb2.DataResults(
         epoch=encode_stamp(reply.epoch),
         kinds=bytes(kinds),
@@ -140,11 +152,16 @@ def encode_results(reply: DataReply) -> peer_pb2.DataResults:
     )
 
 
+_VERSIONED: Final = (FOUND, TOMBSTONE, HAS_VERSION, NEWER_STANDS)
+
+
 def decode_results(message: peer_pb2.DataResults) -> DataReply:
     kinds, versions = message.kinds, decode_versions(message.versions)
-    versioned = len(kinds) - kinds.count(ABSENT) - kinds.count(FAILED)
-    expect(max(kinds, default=0) <= FAILED, "a result of an unknown kind")
-    expect(len(versions) == versioned, "results with more or fewer versions than they need")
+    expect(max(kinds, default=0) <= NEWER_STANDS, "a result of an unknown kind")
+    expect(
+        len(versions) == sum(map(kinds.count, _VERSIONED)),
+        "results with more or fewer versions than they need",
+    )
     expect(len(message.values) == kinds.count(FOUND), "results with more or fewer values than found")
     expect(len(message.reasons) == kinds.count(FAILED), "results with more or fewer reasons than failures")
     return DataReply(
@@ -162,14 +179,20 @@ def _results(
     next_reason = iter(reasons).__next__
     results: list[Result] = []
     for kind in kinds:
-        if kind == FOUND:
+        if kind == IS_MERGED:
+            results.append(MERGED)
+        elif kind == HAS_VERSION:
+            results.append(VersionResult(next_version()))
+        elif kind == FOUND:
             results.append(ReadResult(Entry(next_version(), next_value())))
-        elif kind in (MERGED, BELOW_FLOOR):
-            results.append(MergeResult(next_version(), kind == BELOW_FLOOR))
-        elif kind == ABSENT:
-            results.append(ReadResult(None))
+        elif kind == IS_ABSENT:
+            results.append(ABSENT)
         elif kind == TOMBSTONE:
             results.append(ReadResult(Entry(next_version(), None)))
+        elif kind == NEWER_STANDS:
+            results.append(MergeResult(next_version()))
+        elif kind == IS_BELOW_FLOOR:
+            results.append(BELOW_FLOOR)
         else:
             results.append(FailedResult(next_reason()))
     return tuple(results)

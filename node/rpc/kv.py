@@ -5,30 +5,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
 
 from ...proto.generated import kv_pb2, kv_pb2_grpc
 from ..errors import InvalidRequest
-from ..operations import (
-    Consistency,
-    Delete,
-    Get,
-    GetResult,
-    Level,
-    Operation,
-    Operations,
-    Put,
-    WriteResult,
-)
-from .codec_values import encode_optional, encode_version
-from .status import Answering, Outcome, ReportDefect, explained
-
-MOST_OPERATIONS: Final = 10_000
-"""In one batch; each is a task of its own while it runs."""
+from ..operations import Operations
+from .codec_operations import OPERATIONS, encode_failure
+from .operate import MOST_OPERATIONS, BatchUnderWay
+from .status import Answering, ReportDefect, explained
+from .streaming import ServedStream, Streams
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -49,75 +37,6 @@ def allowed_s(requested_s: float, context: Context, default_s: float) -> float:
     return min(wanted_s, left_s - min(ANSWER_MARGIN_S, left_s / 10))
 
 
-# --- the three operations on single keys --------------------------------------------------------------------
-
-_LEVELS: Final[dict[int, Level]] = {
-    kv_pb2.LEVEL_UNSPECIFIED: Level.QUORUM,
-    kv_pb2.LEVEL_ONE: Level.ONE,
-    kv_pb2.LEVEL_QUORUM: Level.QUORUM,
-    kv_pb2.LEVEL_ALL: Level.ALL,
-}
-
-
-def decode_consistency(message: kv_pb2.Consistency) -> Consistency:
-    level = _LEVELS.get(message.level)
-    if level is None:
-        raise InvalidRequest(f"unknown consistency level {message.level}; it is one, quorum or all")
-    return Consistency(level, message.replicas)
-
-
-def decode_get(message: kv_pb2.GetRequest, timeout_s: float) -> Get:
-    return Get(message.key, timeout_s, decode_consistency(message.consistency), message.seen_timestamp)
-
-
-def decode_put(message: kv_pb2.PutRequest, timeout_s: float) -> Put:
-    consistency = decode_consistency(message.consistency)
-    return Put(message.key, message.value, timeout_s, consistency, message.seen_timestamp)
-
-
-def decode_delete(message: kv_pb2.DeleteRequest, timeout_s: float) -> Delete:
-    return Delete(message.key, timeout_s, decode_consistency(message.consistency), message.seen_timestamp)
-
-
-def encode_get_result(result: GetResult) -> kv_pb2.GetResponse:
-    return kv_pb2.GetResponse(
-        found=result.value is not None,
-        value=result.value,
-        version=encode_optional(encode_version, result.version),
-    )
-
-
-def encode_put_result(result: WriteResult) -> kv_pb2.PutResponse:
-    return kv_pb2.PutResponse(version=encode_version(result.version), superseded=result.superseded)
-
-
-def encode_delete_result(result: WriteResult) -> kv_pb2.DeleteResponse:
-    return kv_pb2.DeleteResponse(version=encode_version(result.version), superseded=result.superseded)
-
-
-@dataclass(frozen=True, slots=True)
-class OperationCodec:
-    decode: Callable[[Any, float], Operation]
-    encode_result: Callable[[Any], Any]
-
-
-OPERATIONS: Final = {
-    "get": OperationCodec(decode_get, encode_get_result),
-    "put": OperationCodec(decode_put, encode_put_result),
-    "delete": OperationCodec(decode_delete, encode_delete_result),
-}
-"""By their names in the oneofs of Operation and OperationResult."""
-
-
-def encode_failure(outcome: Outcome) -> kv_pb2.OperationFailure:
-    return kv_pb2.OperationFailure(
-        code=outcome.code,
-        message=outcome.message,
-        maybe_applied=outcome.maybe_applied,
-        retry_after=outcome.retry_after_s,
-    )
-
-
 # --- the service --------------------------------------------------------------------------------------------
 
 
@@ -125,9 +44,15 @@ class KvService(kv_pb2_grpc.KVServicer):
     """Every error ends its RPC, or its part of a batch, with what ``status`` makes of it."""
 
     def __init__(
-        self, operations: Operations, report_defect: ReportDefect, *, default_timeout_s: float
+        self,
+        operations: Operations,
+        streams: Streams,
+        report_defect: ReportDefect,
+        *,
+        default_timeout_s: float,
     ) -> None:
         self._operations: Final = operations
+        self._streams: Final = streams
         self._report_defect: Final = report_defect
         self._default_timeout_s: Final = default_timeout_s
 
@@ -155,6 +80,16 @@ class KvService(kv_pb2_grpc.KVServicer):
             attempts = [self._attempt(operation, context) for operation in request.operations]
             outcomes = await asyncio.gather(*attempts, return_exceptions=True)
             return kv_pb2.BatchResponse(results=[self._result(outcome) for outcome in outcomes])
+
+    async def Operate(  # type: ignore[override]  # reads from and writes to the context
+        self, _: AsyncIterator[kv_pb2.OperateRequest], context: Context
+    ) -> None:
+        def begin(stream: ServedStream, request: kv_pb2.OperateRequest) -> None:
+            batch = BatchUnderWay(request, stream, self._report_defect, self._operations.in_flight)
+            batch.begin(request, self._operations, self._default_timeout_s)
+
+        async with self._answering("Operate", context):
+            await self._streams.serve(context, begin)
 
     async def Keys(  # type: ignore[override]  # writes to the context, which unwinds at once when cancelled
         self, request: kv_pb2.KeysRequest, context: Context

@@ -17,7 +17,9 @@ import grpc
 from grpc import ChannelConnectivity
 
 from ..errors import PeerUnreachable
-from .codec import Lane
+from ..messages import Reply, Request
+from .batch_stream import BatchStream
+from .codec import DATA, Lane
 from .peer import method_path
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
@@ -49,6 +51,21 @@ class Link:
         self.in_flight = 0
         self.used_at_s = 0.0
         self._channels: Final[dict[str, grpc.aio.Channel]] = {}
+        self._batches: BatchStream | None = None
+
+    async def call_batch(self, request: Request, timeout_s: float) -> Reply:
+        """Send a request of the data lane over its stream.
+
+        Raises PeerUnreachable when it was certainly not handled, PeerTimeout when it may have been.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + timeout_s
+        if self._batches is None or self._batches.ended:
+            channel = self._channel(DATA)
+            await self._settled(channel, timeout_s)
+            if self._batches is None or self._batches.ended:  # else another caller was faster
+                self._batches = BatchStream(self.address, channel)
+        return await self._batches.call(request, max(0.0, deadline_s - loop.time()))
 
     async def call(self, lane: Lane, encoded: bytes, timeout_s: float) -> bytes:
         """Send one request and return the reply's bytes.
@@ -84,6 +101,8 @@ class Link:
             raise PeerUnreachable(f"{self.address}: no connection within {timeout_s:.3f} s") from error
 
     async def close(self) -> None:
+        if self._batches is not None:
+            await self._batches.close()
         for channel in self._channels.values():
             await channel.close(None)
         self._channels.clear()

@@ -12,8 +12,9 @@ import grpc
 
 from ...proto.generated import peer_pb2
 from ..ports import Handler
-from .codec import LANES, Lane
+from .codec import DATA, LANES, Lane
 from .status import Answering, ReportDefect
+from .streaming import ServedStream, Streams
 
 SERVICE: Final = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
 
@@ -24,12 +25,19 @@ def method_path(lane: Lane) -> str:
     return f"/{SERVICE}/{lane.name}"
 
 
-def peer_service(handler: Handler, report_defect: ReportDefect) -> grpc.GenericRpcHandler[Any, Any]:
+BATCHES_PATH: Final = f"/{SERVICE}/Batches"
+"""The data lane's stream."""
+
+
+def peer_service(
+    handler: Handler, streams: Streams, report_defect: ReportDefect
+) -> grpc.GenericRpcHandler[Any, Any]:
     """The service Peer, to be added to a server."""
-    methods = {
+    methods: dict[str, Any] = {
         lane.name: grpc.unary_unary_rpc_method_handler(_answer(lane, handler, report_defect))
         for lane in LANES
     }
+    methods["Batches"] = grpc.stream_stream_rpc_method_handler(_serve(handler, streams, report_defect))
     return grpc.method_handlers_generic_handler(SERVICE, methods)
 
 
@@ -41,3 +49,18 @@ def _answer(
             return lane.encode_reply(await handler(lane.decode_request(encoded)))
 
     return answer
+
+
+def _serve(
+    handler: Handler, streams: Streams, report_defect: ReportDefect
+) -> Callable[[Any, Context], Awaitable[None]]:
+    async def answer(stream: ServedStream, encoded: bytes) -> None:
+        call, request = DATA.decode_call(encoded)
+        stream.send(DATA.encode_reply(await handler(request), call))
+        stream.answered()
+
+    async def serve(_: Any, context: Context) -> None:
+        async with Answering(BATCHES_PATH, context, report_defect):
+            await streams.serve(context, lambda stream, encoded: stream.work(answer(stream, encoded)))
+
+    return serve

@@ -21,6 +21,7 @@ from .cluster import ClusterService
 from .kv import KvService
 from .links import MAX_MESSAGE_BYTES
 from .status import ReportDefect
+from .streaming import Streams
 
 KV: Final = kv_pb2.DESCRIPTOR.services_by_name["KV"].full_name
 CLUSTER: Final = cluster_pb2.DESCRIPTOR.services_by_name["Cluster"].full_name
@@ -48,6 +49,7 @@ class RpcServer:
         self._default_timeout_s: Final = default_timeout_s
         self._health: Final = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None
+        self._streams: Final = Streams()
         self._started = False
 
     async def bind(self, listen: str) -> str:
@@ -70,8 +72,10 @@ class RpcServer:
         server = self._server
         if server is None:
             raise RuntimeError("bind first")
-        server.add_generic_rpc_handlers((peer.peer_service(handler, self._report_defect),))
-        kv = KvService(operations, self._report_defect, default_timeout_s=self._default_timeout_s)
+        server.add_generic_rpc_handlers((peer.peer_service(handler, self._streams, self._report_defect),))
+        kv = KvService(
+            operations, self._streams, self._report_defect, default_timeout_s=self._default_timeout_s
+        )
         kv_pb2_grpc.add_KVServicer_to_server(kv, server)
         cluster_pb2_grpc.add_ClusterServicer_to_server(
             ClusterService(administration, self._report_defect), server
@@ -101,6 +105,7 @@ class RpcServer:
         if not self._started:
             await server.start()  # gRPC lets go of its port only when it stops what was started
         await self._health.enter_graceful_shutdown()
+        self._streams.end()
         await server.stop(grace_s)
 
 

@@ -8,9 +8,9 @@ from typing import Final
 import grpc
 
 from ..errors import MalformedMessage, PeerTimeout, PeerUnreachable
-from ..messages import Reply, Request
+from ..messages import DataBatch, Reply, Request
 from ..ports import Clock
-from .codec import Lane, lane_of
+from .codec import lane_of
 from .links import Link, Links
 from .status import peer_error
 
@@ -29,20 +29,19 @@ class GrpcTransport:
     async def call(self, address: str, request: Request, *, timeout_s: float) -> Reply:
         if self._closed:
             raise PeerUnreachable(f"{address}: not called, this node is stopping")
-        lane = lane_of(request.body)
-        encoded = lane.encode_request(request)
         now_s = self._clock.monotonic()
         await self._links.make_room(address, now_s)
         with self._links.using(address, now_s) as link:
-            reply = await self._reply(link, lane, encoded, timeout_s)
-        try:
-            return lane.decode_reply(reply)
-        except MalformedMessage as error:
-            raise PeerTimeout(f"{address}: the reply is malformed: {error}") from error
+            return await self._reply(link, request, timeout_s)
 
-    async def _reply(self, link: Link, lane: Lane, encoded: bytes, timeout_s: float) -> bytes:
+    async def _reply(self, link: Link, request: Request, timeout_s: float) -> Reply:
         try:
-            return await link.call(lane, encoded, timeout_s)
+            if isinstance(request.body, DataBatch):
+                return await link.call_batch(request, timeout_s)
+            lane = lane_of(request.body)
+            return lane.decode_reply(await link.call(lane, lane.encode_request(request), timeout_s))
+        except MalformedMessage as error:
+            raise PeerTimeout(f"{link.address}: the reply is malformed: {error}") from error
         except grpc.aio.AioRpcError as error:
             raise peer_error(error, link.address) from error
         except grpc.aio.UsageError as error:

@@ -13,16 +13,19 @@ NOTHING = Usage(0, 0)
 
 def test_work_counts_while_it_is_in_hand_and_not_after() -> None:
     meter = LoadMeter(ManualClock())
-    with meter.serving(3), meter.serving(2), meter.coordinating():
-        assert (meter.queue_depth, meter.in_flight) == (5, 1)
+    meter.began(4)
+    with meter.serving(3), meter.serving(2):
+        assert (meter.queue_depth, meter.in_flight) == (5, 4)
+    meter.ended(3)
+    meter.ended(1)
     assert (meter.queue_depth, meter.in_flight) == (0, 0)
 
 
 def test_work_that_fails_is_no_longer_in_hand() -> None:
     meter = LoadMeter(ManualClock())
-    with pytest.raises(ValueError, match="on purpose"), meter.serving(3), meter.coordinating():
+    with pytest.raises(ValueError, match="on purpose"), meter.serving(3):
         raise ValueError("on purpose")
-    assert (meter.queue_depth, meter.in_flight) == (0, 0)
+    assert meter.queue_depth == 0
 
 
 def test_service_time_nears_what_an_operation_of_a_batch_takes() -> None:
@@ -63,6 +66,7 @@ def test_two_reports_at_one_instant_say_the_same() -> None:
 
 def test_a_report_carries_what_the_node_holds_and_has_in_hand() -> None:
     meter = LoadMeter(ManualClock())
-    with meter.serving(4), meter.coordinating():
+    meter.began(1)
+    with meter.serving(4):
         report = meter.report(Usage(keys=7, bytes=70))
     assert (report.keys, report.bytes, report.queue_depth, report.in_flight) == (7, 70, 4, 1)

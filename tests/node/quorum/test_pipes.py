@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any, cast
 
@@ -59,11 +59,11 @@ class Heard:
     def of(self, number: int) -> Callable[[Identity, Outcome], None]:
         self.outcomes[number] = []
 
-        def on_outcome(replica: Identity, outcome: Outcome) -> None:
+        def on_outcomes(replica: Identity, outcomes: Sequence[Outcome]) -> None:
             assert replica == TO
-            self.outcomes[number].append(outcome)
+            self.outcomes[number] += outcomes
 
-        return on_outcome
+        return on_outcomes
 
     @property
     def only(self) -> list[Outcome]:
@@ -84,7 +84,7 @@ def failing(error: NodeError) -> Callable[[DataBatch], DataReply]:
 
 def submit(pipe: Pipe, heard: Heard, *numbers: int, epoch: EpochStamp = FIRST) -> None:
     for number in numbers:
-        pipe.submit(epoch, Read(b"k%d" % number), heard.of(number))
+        pipe.submit(epoch, [Read(b"k%d" % number)], heard.of(number))
 
 
 async def settle() -> None:
@@ -150,7 +150,7 @@ async def test_a_batch_is_bounded_in_bytes_by_one_value_more_at_most() -> None:
     pipe = Pipe(TO, peer.send)
     value = b"v" * (MAX_BATCH_BYTES // 4)
     for _ in range(6):
-        pipe.submit(FIRST, Merge(b"key", entry(1, value)), lambda *_: None)
+        pipe.submit(FIRST, [Merge(b"key", entry(1, value))], lambda *_: None)
     await settle()
     assert peer.sizes == [4, 2]
 
@@ -269,9 +269,9 @@ async def test_an_operation_that_goes_elsewhere_while_all_is_closed_is_refused()
     heard: list[Outcome] = []
 
     def elsewhere(replica: Identity, outcome: Outcome) -> None:
-        to_all.to(identity(3)).submit(FIRST, Read(b"k"), lambda replica, outcome: heard.append(outcome))
+        to_all.to(identity(3)).submit(FIRST, [Read(b"k")], lambda replica, outcomes: heard.extend(outcomes))
 
-    to_all.to(identity(1)).submit(FIRST, Read(b"k"), elsewhere)
+    to_all.to(identity(1)).submit(FIRST, [Read(b"k")], elsewhere)
     to_all.to(identity(2))
     await asyncio.sleep(1)
     await to_all.close()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 
 import pytest
@@ -11,11 +10,11 @@ from hypothesis import strategies as st
 from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.messages import DataBatch, Merge
 from covey.node.operations import QUORUM, Consistency, Level
-from covey.node.quorum.read import ReadFlow
 from covey.node.storage.engine import Entry
 from covey.ring import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
+from tests.support import ways
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry
 
@@ -23,6 +22,17 @@ WHO = identities(5)
 READER, B, C = WHO[:3]
 STABLE = record(ring(1, 2, 3))
 KEY = b"key"
+
+
+class way:
+    """On which the reads of this test go."""
+
+    current = "alone"
+
+
+@pytest.fixture(autouse=True, params=ways.WAYS)
+def on_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(way, "current", request.param)
 
 
 async def stations_at(record: EpochRecord = STABLE, **held: Entry) -> Stations:
@@ -35,10 +45,7 @@ async def stations_at(record: EpochRecord = STABLE, **held: Entry) -> Stations:
 
 
 async def read(stations: Stations, consistency: Consistency = QUORUM, timeout_s: float = 1.0) -> Entry | None:
-    station = stations[READER]
-    deadline_s = asyncio.get_running_loop().time() + timeout_s
-    flow = ReadFlow(station.epochs, station.replicas, random.Random(1), consistency, deadline_s)
-    return await flow.run(KEY)
+    return await ways.read(way.current, stations[READER], KEY, consistency, timeout_s)
 
 
 def held(stations: Stations) -> list[Entry | None]:

@@ -6,6 +6,8 @@ import pytest
 
 from covey.node.errors import Corruption
 from covey.node.messages import (
+    BELOW_FLOOR,
+    MERGED,
     DataBatch,
     DataReply,
     EpochMismatch,
@@ -61,7 +63,7 @@ async def test_results_stand_in_the_order_of_the_operations() -> None:
     assert reply.results == (
         MergeResult(version(5)),
         ReadResult(None),
-        MergeResult(version(2)),
+        MERGED,
         ReadResult(entry(5)),
     )
     assert reply.epoch == FIRST.stamp
@@ -119,11 +121,7 @@ async def test_a_client_s_write_at_or_below_the_floor_is_refused_a_repair_is_not
         Merge(b"c", entry(3), MergeKind.REPAIR),
         at=floored.stamp,
     )
-    assert reply.results == (
-        MergeResult(version(10), below_floor=True),
-        MergeResult(version(11)),
-        MergeResult(version(3)),
-    )
+    assert reply.results == (BELOW_FLOOR, MERGED, MERGED)
     assert station.engine.get(b"a") is None
     assert station.engine.get(b"c") == entry(3)
 
@@ -135,7 +133,7 @@ async def test_a_corrupt_entry_fails_its_own_operations_and_no_others() -> None:
     station.engine.flip_bit(b"bad")
     reply = await serve(station, Merge(b"a", entry(1)), Merge(b"bad", entry(2)), Read(b"bad"), Read(b"a"))
     merged, *failed, read = reply.results
-    assert (merged, read) == (MergeResult(version(1)), ReadResult(entry(1)))
+    assert (merged, read) == (MERGED, ReadResult(entry(1)))
     for result in failed:
         assert isinstance(result, FailedResult)
         assert "key b'bad' does not match its checksum" in result.reason

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -16,10 +15,10 @@ from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages import DataBatch
 from covey.node.operations import QUORUM, Consistency, Level, WriteResult
 from covey.node.quorum.consistency import plan_write
-from covey.node.quorum.write import WriteFlow
 from covey.ring import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
+from tests.support import ways
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry, version
 
@@ -28,6 +27,17 @@ CLIENT_AT, B, C, _, OUTSIDER = WHO
 STABLE = record(ring(1, 2, 3))
 CHANGING = record(ring(1, 2, 3), ring(3, 4, 5), number=2)
 KEY = b"key"
+
+
+class way:
+    """On which the writes of this test go."""
+
+    current = "alone"
+
+
+@pytest.fixture(autouse=True, params=ways.WAYS)
+def on_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(way, "current", request.param)
 
 
 async def stations_at(record: EpochRecord = STABLE) -> Stations:
@@ -39,10 +49,7 @@ async def stations_at(record: EpochRecord = STABLE) -> Stations:
 async def write(
     stations: Stations, consistency: Consistency = QUORUM, timeout_s: float = 1.0, number: int = 1
 ) -> WriteResult:
-    station = stations[CLIENT_AT]
-    deadline_s = asyncio.get_running_loop().time() + timeout_s
-    flow = WriteFlow(station.epochs, station.replicas, random.Random(1), consistency, deadline_s)
-    return await flow.run(KEY, entry(number))
+    return await ways.write(way.current, stations[CLIENT_AT], KEY, entry(number), consistency, timeout_s)
 
 
 async def failure(stations: Stations, timeout_s: float = 1.0) -> OperationError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -21,6 +21,7 @@ from covey.node.operations import (
     NodeRepair,
     NodeState,
     NodeStatus,
+    OnResults,
     Operation,
     OperationResult,
     RepairReport,
@@ -45,6 +46,7 @@ class FakeOperations:
         self.executed: list[Operation] = []
         self.listed: list[tuple[bytes, bytes | None, float]] = []
         self.listing_closed = asyncio.Event()
+        self._executing: set[asyncio.Task[None]] = set()
 
     async def execute(self, operation: Operation) -> OperationResult:
         self.executed.append(operation)
@@ -55,6 +57,21 @@ class FakeOperations:
         if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
+        async def execute(place: int) -> None:
+            try:
+                on_results([place], [await self.execute(operations[place])])
+            except Exception as error:  # noqa: BLE001 - handed on, as a coordinator does
+                on_results([place], [error])
+
+        for place in range(len(operations)):
+            task = asyncio.get_running_loop().create_task(execute(place))
+            self._executing.add(task)
+            task.add_done_callback(self._executing.discard)
+
+    def in_flight(self) -> int:
+        return len(self._executing)
 
     async def keys(
         self, prefix: bytes, after_key: bytes | None, timeout_s: float

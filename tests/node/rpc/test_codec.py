@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -54,6 +54,8 @@ GIVEN: dict[Any, st.SearchStrategy[Any]] = {
     Version: VERSIONS,
     EpochStamp: st.builds(EpochStamp, U64, NAMES),
     Cursor: st.builds(Cursor, U64, st.binary(max_size=8)),
+    messages.MergeResult: st.builds(messages.MergeResult, VERSIONS, st.just(False))
+    | st.sampled_from([messages.MERGED, messages.BELOW_FLOOR]),
     TokenRange: st.builds(TokenRange, U64, U64),
     EpochRecord: st.sampled_from(RECORDS),
     Mapping[str, Any]: st.dictionaries(NAMES, st.booleans() | st.text(), max_size=2),
@@ -69,6 +71,8 @@ def values_of(hint: Any) -> st.SearchStrategy[Any]:
         return GIVEN[hint]
     if isinstance(hint, UnionType):
         return st.one_of([values_of(member) for member in get_args(hint)])
+    if get_origin(hint) is Sequence:
+        return tuples_of((*get_args(hint), Ellipsis))
     if get_origin(hint) is tuple:
         return tuples_of(get_args(hint))
     if issubclass(hint, Enum):
@@ -163,7 +167,7 @@ STAMP = peer_pb2.EpochStamp(number=1, digest="d")
             for batch in [
                 peer_pb2.DataBatch(epoch=STAMP, kinds=b"\0"),
                 peer_pb2.DataBatch(epoch=STAMP, keys=[b"k"]),
-                peer_pb2.DataBatch(epoch=STAMP, kinds=b"\5", keys=[b"k"]),
+                peer_pb2.DataBatch(epoch=STAMP, kinds=b"\6", keys=[b"k"]),
                 peer_pb2.DataBatch(epoch=STAMP, kinds=b"\2", keys=[b"k"]),
                 peer_pb2.DataBatch(epoch=STAMP, kinds=b"\0", keys=[b"k"], values=[b"v"]),
                 peer_pb2.DataBatch(

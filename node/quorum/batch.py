@@ -1,0 +1,242 @@
+"""Operations of clients that came together: planned, sent on the short way together, answered as they end.
+
+Each is answered exactly once. What the short way hands over goes on alone, in a task that the coordinator owns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..epochs import Epoch, Epochs
+from ..errors import InvalidRequest, OperationError, OperationTimeout, Unavailable
+from ..events import Event, EventLog
+from ..load import LoadMeter
+from ..messages import Merge
+from ..operations import Delete, Get, GetResult, OnResults, Operation, OperationResult, Put, WriteResult
+from ..peers import Self
+from ..storage.engine import Entry
+from .consistency import Plans, ReadPlan, WritePlan
+from .exposure import Exposure
+from .read import ReadFlow
+from .read_together import ReadsTogether
+from .replicas import Replicas
+from .version import Version
+from .version_source import VersionSource
+from .write import WriteFlow
+from .write_together import WritesTogether
+
+STOPPING = "this node is stopping"
+
+Spawn = Callable[[Coroutine[Any, Any, None]], bool]
+"""Owns a task; False, and it is not begun, once the node stops."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What every batch of a coordinator works with."""
+
+    me: Self
+    epochs: Epochs
+    replicas: Replicas
+    versions: VersionSource
+    load: LoadMeter
+    rng: random.Random
+    log: EventLog
+    spawn: Spawn
+
+
+class Batch:
+    def __init__(self, means: Means, operations: Sequence[Operation], on_results: OnResults) -> None:
+        self._means = means
+        self._operations = operations
+        self._on_results = on_results
+        self._began_s = asyncio.get_running_loop().time()
+
+    def refuse(self, place: int, error: OperationError) -> None:
+        """Answer an operation that is not begun."""
+        self._log_failure(place, error)
+        self._on_results([place], [error])
+
+    def begin(self, places: Sequence[int], plans: Plans) -> None:
+        """Begin the operations at these places; the others were refused."""
+        self._means.load.began(len(places))
+        reads: list[int] = []
+        read_plans: list[ReadPlan] = []
+        writes: list[int] = []
+        merges: list[Merge] = []
+        write_plans: list[WritePlan] = []
+        for place in places:
+            operation = self._operations[place]
+            try:
+                if isinstance(operation, Get):
+                    plan = plans.read(operation.key, operation.consistency)
+                    if not plan.agreement_suffices:
+                        self._read_alone(place)
+                        continue
+                    read_plans.append(plan)
+                    reads.append(place)
+                else:
+                    write_plans.append(plans.write(operation.key, operation.consistency))
+                    merges.append(self._merge(operation))
+                    writes.append(place)
+            except OperationError as error:
+                del write_plans[len(merges) :]
+                self._fail(place, error)
+        if writes:
+            self._write_together(plans.epoch, writes, merges, write_plans)
+        if reads:
+            self._read_together(plans.epoch, reads, read_plans)
+
+    def _merge(self, operation: Put | Delete) -> Merge:
+        """Under a version of its own. Raises Unavailable when there is none to be had."""
+        version = self._means.versions.draw(operation.seen_timestamp)
+        return Merge(operation.key, Entry(version, operation.value if isinstance(operation, Put) else None))
+
+    # --- reads ---
+
+    def _read_together(self, epoch: Epoch, places: Sequence[int], plans: Sequence[ReadPlan]) -> None:
+        keys = [self._operations[place].key for place in places]
+
+        def on_read(numbers: Sequence[int], entries: Mapping[int, Entry]) -> None:
+            found = [entries.get(number) for number in numbers]
+            self._means.versions.see_all([entry.version.timestamp for entry in found if entry is not None])
+            self._answer([places[number] for number in numbers], list(map(_get_result, found)))
+
+        ReadsTogether(
+            self._means.epochs,
+            epoch,
+            self._means.replicas,
+            keys,
+            plans,
+            on_read,
+            lambda number: self._read_alone(places[number]),
+        ).begin(self._earliest_deadline(places))
+
+    def _read_alone(self, place: int) -> None:
+        get, means = self._operations[place], self._means
+        flow = ReadFlow(means.epochs, means.replicas, means.rng, get.consistency, self._deadline(place))
+
+        async def read() -> OperationResult:
+            entry = await flow.run(get.key)
+            if entry is not None:
+                means.versions.see_all([entry.version.timestamp])
+            return _get_result(entry)
+
+        self._go_alone(place, read(), Unavailable(f"the read was not done: {STOPPING}"))
+
+    # --- writes ---
+
+    def _write_together(
+        self, epoch: Epoch, places: Sequence[int], merges: Sequence[Merge], plans: Sequence[WritePlan]
+    ) -> None:
+        def on_written(numbers: Sequence[int], newer: Mapping[int, Version]) -> None:
+            done, results = [], []
+            for number in numbers:
+                try:
+                    results.append(self._written(merges[number].entry.version, newer.get(number)))
+                except OperationTimeout as error:
+                    self._fail(places[number], error)
+                else:
+                    done.append(places[number])
+            self._answer(done, results)
+
+        WritesTogether(
+            self._means.epochs,
+            epoch,
+            self._means.replicas,
+            merges,
+            plans,
+            on_written,
+            lambda number, exposure: self._write_alone(places[number], merges[number], exposure),
+        ).begin(self._earliest_deadline(places))
+
+    def _write_alone(self, place: int, merge: Merge, exposure: Exposure) -> None:
+        means = self._means
+        flow = WriteFlow(
+            means.epochs,
+            means.replicas,
+            means.rng,
+            self._operations[place].consistency,
+            self._deadline(place),
+            exposure,
+        )
+
+        async def write() -> OperationResult:
+            result = await flow.run(merge)
+            return self._written(result.version, flow.stands if result.superseded else None)
+
+        self._go_alone(place, write(), flow.failure(STOPPING))
+
+    def _written(self, version: Version, newer: Version | None) -> WriteResult:
+        """Raises OperationTimeout when what stands is of a future that nobody follows."""
+        if newer is None or newer < version:
+            return WriteResult(version)
+        self._means.versions.see_standing(newer)
+        return WriteResult(version, superseded=True)
+
+    # --- ends ---
+
+    def _go_alone(
+        self, place: int, work: Coroutine[Any, Any, OperationResult], if_stopped: OperationError
+    ) -> None:
+        async def alone() -> None:
+            try:
+                result = await work
+            except asyncio.CancelledError:
+                self._fail(place, if_stopped)
+                raise
+            except Exception as error:  # noqa: BLE001 - told to who asked, whatever it is
+                self._fail(place, error)
+            else:
+                self._answer([place], [result])
+
+        if not self._means.spawn(alone()):
+            work.close()
+            self._fail(place, if_stopped)
+
+    def _answer(self, places: Sequence[int], results: Sequence[OperationResult]) -> None:
+        if not places:
+            return
+        if lost := self._means.me.lost:
+            for place in places:
+                self._fail(place, self._unacknowledged(place, lost))
+            return
+        self._means.load.ended(len(places))
+        self._on_results(places, results)
+
+    def _unacknowledged(self, place: int, lost: str) -> OperationError:
+        """What was begun under an identity that is another process's by now is not acknowledged either."""
+        if isinstance(self._operations[place], Get):
+            return Unavailable(f"the operation was not done: {lost}")
+        return OperationTimeout(f"the write may have happened: {lost}", maybe_applied=True)
+
+    def _fail(self, place: int, error: BaseException) -> None:
+        self._means.load.ended(1)
+        self._log_failure(place, error)
+        self._on_results([place], [error])
+
+    def _log_failure(self, place: int, error: BaseException) -> None:
+        if not isinstance(error, OperationError) or isinstance(error, InvalidRequest):
+            return
+        operation = self._operations[place]
+        self._means.log.emit(
+            Event.QUORUM_FAILED,
+            operation=type(operation).__name__.lower(),
+            key=operation.key.decode("utf-8", "backslashreplace"),
+            reason=str(error),
+            maybe_applied=error.maybe_applied,
+        )
+
+    def _deadline(self, place: int) -> float:
+        return self._began_s + self._operations[place].timeout_s
+
+    def _earliest_deadline(self, places: Sequence[int]) -> float:
+        return self._began_s + min(self._operations[place].timeout_s for place in places)
+
+
+def _get_result(entry: Entry | None) -> GetResult:
+    return GetResult(None, None) if entry is None else GetResult(entry.value, entry.version)

@@ -1,0 +1,165 @@
+"""The short way of reads: answered when as many replicas as are needed hold the same version.
+
+One replica is asked for the value, the others for the version alone. When they agree, enough copies are known of what
+is returned, and when nobody has anything there is nothing to return. When they do not, the long way finds out which is
+the newest and writes it back. A replica that is seen to be behind later is given what was answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from ...identity import Identity
+from ..epochs import Epoch, Epochs
+from ..messages import Merge, MergeKind, Read, ReadResult, VersionResult
+from ..storage.engine import Entry
+from .consistency import ReadPlan
+from .pipes import Outcome
+from .ranking import fewest_for
+from .replicas import Replicas
+from .tally import replicas_of
+from .together import Together
+from .version import Version
+from .votes import votes_on
+
+ASK_THE_REST_AFTER_S = 0.1
+"""How long the chosen replicas may take before the others are asked too."""
+
+OnRead = Callable[[Sequence[int], Mapping[int, Entry]], None]
+"""Told which reads are answered, and what was found where anything was."""
+HandOver = Callable[[int], None]
+
+
+class ReadsTogether(Together):
+    def __init__(
+        self,
+        epochs: Epochs,
+        epoch: Epoch,
+        replicas: Replicas,
+        keys: Sequence[bytes],
+        plans: Sequence[ReadPlan],
+        on_read: OnRead,
+        hand_over: HandOver,
+    ) -> None:
+        """All ``plans`` are such that agreement suffices."""
+        super().__init__(epochs, len(keys))
+        self._replicas = replicas
+        self._epoch = epoch
+        self._keys = keys
+        self._plans = plans
+        self._on_read = on_read
+        self._on_handed_over = hand_over
+        self._votes = votes_on([plan.replies for plan in plans], len(epoch.rings))
+        self._asked: dict[Identity, set[int]] = {}
+        self._versions: dict[int, Version | None] = {}
+        """What the replies to each read agree on so far."""
+        self._entries: dict[int, Entry] = {}
+        self._more: asyncio.TimerHandle | None = None
+
+    def begin(self, deadline_s: float) -> None:
+        """``deadline_s``: of the read whose time is up first, on the loop's clock."""
+        self._begin(deadline_s)
+        values, versions = self._choose()
+        for replica in sorted({*values, *versions}, key=self._replicas.me.__eq__):  # this node last
+            places = [*values.get(replica, ()), *versions.get(replica, ())]
+            ask_values = len(values.get(replica, ()))
+            self._ask(replica, places, ask_values)
+        if self._left:
+            self._more = asyncio.get_running_loop().call_later(ASK_THE_REST_AFTER_S, self._ask_the_rest)
+
+    def _choose(self) -> tuple[dict[Identity, list[int]], dict[Identity, list[int]]]:
+        """Of whom the values and of whom the versions are asked: the best replicas, as few as suffice."""
+        values: dict[Identity, list[int]] = {}
+        versions: dict[Identity, list[int]] = {}
+        chosen_for: dict[int, list[Identity]] = {}
+        for place, plan in enumerate(self._plans):
+            chosen = chosen_for.get(id(plan))
+            if chosen is None:
+                chosen = chosen_for[id(plan)] = self._best(plan)
+            if not chosen:
+                self._hand_over(place)
+            asked = values
+            for replica in chosen:
+                asked.setdefault(replica, []).append(place)
+                asked = versions
+        return values, versions
+
+    def _best(self, plan: ReadPlan) -> list[Identity]:
+        if self._replicas.short_of(plan.replies) is not None:
+            return []
+        return fewest_for(plan.replies, self._replicas.ranked(replicas_of(plan.replies)))
+
+    def _ask(self, replica: Identity, places: Sequence[int], values: int) -> None:
+        """Ask for the values of the first ``values`` of ``places``, and for the versions of the others."""
+        self._asked.setdefault(replica, set()).update(places)
+        reads = [Read(self._keys[place], number >= values) for number, place in enumerate(places)]
+        self._replicas.submit_all(replica, self._epoch.stamp, reads, partial(self._on_outcomes, places))
+
+    def _ask_the_rest(self) -> None:
+        """Ask the replicas that were not chosen, for the values: one of the others may be slow, or dead."""
+        self._more = None
+        rest: dict[Identity, list[int]] = {}
+        for place in [place for place in range(len(self._keys)) if self._is_open(place)]:
+            for replica in self._replicas.ranked(replicas_of(self._plans[place].replies)):
+                if place not in self._asked.get(replica, ()):
+                    rest.setdefault(replica, []).append(place)
+        for replica, places in rest.items():
+            self._ask(replica, places, len(places))
+
+    def _on_outcomes(self, places: Sequence[int], replica: Identity, outcomes: Sequence[Outcome]) -> None:
+        agreeing = []
+        versions, entries = self._versions, self._entries
+        for place, outcome in zip(places, outcomes, strict=True):
+            if isinstance(outcome, ReadResult):
+                entry = outcome.entry
+                version = None if entry is None else entry.version
+            elif isinstance(outcome, VersionResult):
+                entry, version = None, outcome.version
+            else:
+                self._fail(replica, place)
+                continue
+            if versions.setdefault(place, version) == version:
+                agreeing.append(place)
+                if entry is not None:
+                    entries[place] = entry
+            else:
+                self._disagree(replica, place, version)
+        self._settle(self._votes.yes(replica, agreeing))
+
+    def _settle(self, places: Sequence[int]) -> None:
+        unknown = [p for p in places if self._versions[p] is not None and p not in self._entries]
+        for place in unknown:  # whoever was asked for the value has not answered
+            if self._is_open(place):
+                self._hand_over(place)
+        done = self._close(places)
+        if done:
+            self._on_read(done, self._entries)
+
+    def _fail(self, replica: Identity, place: int) -> None:
+        if self._is_open(place):
+            self._hand_over(place)
+
+    def _disagree(self, replica: Identity, place: int, version: Version | None) -> None:
+        if self._is_open(place):
+            self._hand_over(place)
+        elif (answered := self._entries.get(place)) is not None and self._plans[place].holders:
+            behind = version is None or version < answered.version
+            if behind and not self._settled_deletion(answered):
+                merge = Merge(self._keys[place], answered, MergeKind.REPAIR)
+                self._replicas.submit_aside(replica, self._epoch.stamp, merge)
+
+    def _settled_deletion(self, entry: Entry) -> bool:
+        """Whether a replica that holds nothing may be right to: it has purged this tombstone already."""
+        return entry.tombstone and entry.version.timestamp <= self._epoch.record.floor
+
+    def _over(self) -> None:
+        if self._more is not None:
+            self._more.cancel()
+            self._more = None
+
+    def _hand_over(self, place: int) -> None:
+        self._close([place])
+        self._entries.pop(place, None)
+        self._on_handed_over(place)

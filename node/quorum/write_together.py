@@ -1,0 +1,140 @@
+"""The short way of writes: sent to all replicas at once, acknowledged when each live ring has its quorum.
+
+A replica that misses a write which is acknowledged gets a hint, also if it turns out later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from ...identity import Identity
+from ..epochs import Epoch, Epochs
+from ..messages import MERGED, Merge, MergeResult
+from .consistency import WritePlan
+from .exposure import Exposure, applied, remains_open
+from .pipes import Outcome
+from .replicas import Replicas
+from .together import Together
+from .version import Version
+from .votes import votes_on
+
+OnWritten = Callable[[Sequence[int], Mapping[int, Version]], None]
+"""Told which writes are acknowledged, and which newer version stood already where one did."""
+HandOver = Callable[[int, Exposure], None]
+
+
+class WritesTogether(Together):
+    def __init__(
+        self,
+        epochs: Epochs,
+        epoch: Epoch,
+        replicas: Replicas,
+        merges: Sequence[Merge],
+        plans: Sequence[WritePlan],
+        on_written: OnWritten,
+        hand_over: HandOver,
+    ) -> None:
+        super().__init__(epochs, len(merges))
+        self._replicas = replicas
+        self._stamp = epoch.stamp
+        self._merges = merges
+        self._plans = plans
+        self._on_written = on_written
+        self._on_handed_over = hand_over
+        self._votes = votes_on([plan.acknowledgements for plan in plans], len(epoch.rings))
+        self._sent: dict[Identity, Sequence[int]] = {}
+        self._answered: set[Identity] = set()
+        self._newer: dict[int, Version] = {}
+        self._missed: dict[int, list[Identity]] = {}
+        """By writes that are not acknowledged yet: the replicas that miss them."""
+        self._perhaps: dict[int, int] = {}
+        """By writes: how many replicas may have applied them although they did not say so."""
+        self._handed_over: dict[int, Exposure] = {}
+
+    def begin(self, deadline_s: float) -> None:
+        """``deadline_s``: of the write whose time is up first, on the loop's clock."""
+        self._begin(deadline_s)
+        receivers = self._receivers()
+        for replica in [replica for replica in receivers if not self._replicas.usable(replica)]:
+            for place in receivers.pop(replica):
+                self._miss(replica, place)
+        for replica in sorted(
+            receivers, key=self._replicas.me.__eq__
+        ):  # this node last: the others work meanwhile
+            self._send(replica, receivers[replica])
+
+    def _receivers(self) -> dict[Identity, list[int]]:
+        receivers: dict[Identity, list[int]] = {}
+        for place, plan in enumerate(self._plans):
+            for part in plan.everyone:
+                for replica in part.replicas:
+                    places = receivers.setdefault(replica, [])
+                    if not places or places[-1] != place:  # who is in both rings gets it once
+                        places.append(place)
+        return receivers
+
+    def _send(self, replica: Identity, places: Sequence[int]) -> None:
+        if self._handed_over:
+            places = [place for place in places if place not in self._handed_over]
+        if places:
+            self._sent[replica] = places
+            merges = [self._merges[place] for place in places]
+            self._replicas.submit_all(replica, self._stamp, merges, self._on_outcomes)
+
+    def _on_outcomes(self, replica: Identity, outcomes: Sequence[Outcome]) -> None:
+        self._answered.add(replica)
+        places = self._sent[replica]
+        if outcomes.count(MERGED) < len(outcomes):
+            places = self._acknowledged(replica, outcomes)
+        if self._handed_over:
+            for place in places:
+                if place in self._handed_over:
+                    self._handed_over[place].note(MERGED)
+        self._settle(self._votes.yes(replica, places))
+
+    def _acknowledged(self, replica: Identity, outcomes: Sequence[Outcome]) -> list[int]:
+        """The writes that the replica acknowledges; the others are missed."""
+        acknowledged = []
+        for place, outcome in zip(self._sent[replica], outcomes, strict=True):
+            if isinstance(outcome, MergeResult) and applied(outcome):
+                acknowledged.append(place)
+                if outcome.stands is not None:
+                    self._newer[place] = max(outcome.stands, self._newer.get(place, outcome.stands))
+                continue
+            if place in self._handed_over:
+                self._handed_over[place].note(outcome)
+            elif remains_open(outcome):
+                self._perhaps[place] = self._perhaps.get(place, 0) + 1
+            self._miss(replica, place)
+        return acknowledged
+
+    def _settle(self, places: Sequence[int]) -> None:
+        done = self._close(places)
+        if done:
+            self._on_written(done, self._newer)
+        if self._missed:
+            for place in done:
+                for replica in self._missed.pop(place, ()):
+                    self._hint(replica, place)
+
+    def _miss(self, replica: Identity, place: int) -> None:
+        hopeless = self._votes.no(replica, place)
+        if self._is_open(place):
+            self._missed.setdefault(place, []).append(replica)
+            if hopeless:
+                self._hand_over(place)
+        elif place not in self._handed_over:
+            self._hint(replica, place)
+
+    def _hint(self, replica: Identity, place: int) -> None:
+        merge = self._merges[place]
+        self._replicas.hints.keep(replica, merge.key, merge.entry)
+
+    def _hand_over(self, place: int) -> None:
+        unanswered = sum(
+            place in places for replica, places in self._sent.items() if replica not in self._answered
+        )
+        exposure = Exposure(unanswered + self._perhaps.get(place, 0), self._votes.ayes(place))
+        self._handed_over[place] = exposure
+        self._close([place])
+        self._on_handed_over(place, exposure)

@@ -1,0 +1,88 @@
+"""The calling end of a peer's stream of batches: requests go out one after the other, replies come as they are ready.
+
+A request that is not answered in time ends the stream, and with it whatever the peer still does about it. A stream that
+has ended is not used again; its link opens another one. What was under way when it ended may have been
+handled, and so may a request that the peer, about to end the stream, has not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import Any, Final
+
+import grpc
+
+from ..errors import MalformedMessage, PeerError, PeerTimeout
+from ..messages import Reply, Request
+from .codec import DATA
+from .peer import BATCHES_PATH
+from .status import peer_error
+
+
+class BatchStream:
+    def __init__(self, address: str, channel: grpc.aio.Channel) -> None:
+        self._address: Final = address
+        self._stream: Final[Any] = channel.stream_stream(BATCHES_PATH, None, None)(None)
+        self._waiting: Final[dict[int, asyncio.Future[Reply]]] = {}
+        self._calls = 0
+        self._outbox: Final[deque[bytes]] = deque()
+        self._writing: asyncio.Task[None] | None = None
+        self._reading: Final = asyncio.get_running_loop().create_task(self._read())
+        self.ended = False
+
+    async def call(self, request: Request, timeout_s: float) -> Reply:
+        """Raises PeerUnreachable when the request was certainly not handled, PeerTimeout when it may have been."""
+        loop = asyncio.get_running_loop()
+        self._calls = call = self._calls + 1
+        answer: asyncio.Future[Reply] = loop.create_future()
+        self._waiting[call] = answer
+        timer = loop.call_later(timeout_s, self._expire, answer)
+        self._outbox.append(DATA.encode_request(request, call))
+        if self._writing is None:  # not by who calls: one that is cancelled would take the stream with it
+            self._writing = loop.create_task(self._write())
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+            del self._waiting[call]
+
+    async def close(self) -> None:
+        owned = [task for task in (self._reading, self._writing) if task is not None]
+        for task in owned:
+            task.cancel()
+        await asyncio.gather(*owned, return_exceptions=True)
+
+    async def _write(self) -> None:
+        try:
+            while self._outbox:
+                await self._stream.write(self._outbox.popleft())
+        except (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError):
+            self._outbox.clear()  # the stream has ended; how, its reader tells
+        finally:
+            self._writing = None
+
+    async def _read(self) -> None:
+        ended: PeerError = PeerTimeout(f"{self._address} ended the stream of batches")
+        try:
+            while (encoded := await self._stream.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+                call, reply = DATA.decode_answer(encoded)
+                answer = self._waiting.get(call)
+                if answer is not None and not answer.done():
+                    answer.set_result(reply)
+        except grpc.aio.AioRpcError as error:
+            ended = peer_error(error, self._address)
+        except MalformedMessage as error:
+            ended = PeerTimeout(f"{self._address}: a reply is malformed: {error}")
+        finally:
+            self.ended = True
+            self._stream.cancel()
+            for answer in self._waiting.values():
+                if not answer.done():
+                    answer.set_exception(type(ended)(str(ended)))
+
+    def _expire(self, answer: asyncio.Future[Reply]) -> None:
+        if not answer.done():
+            answer.set_exception(PeerTimeout(f"{self._address} gave no answer in time"))
+            self.ended = True
+            self._reading.cancel()

@@ -1,0 +1,91 @@
+"""Batches of clients' operations and their results, by column (proto/kv.proto says how)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ...proto.generated import kv_pb2
+from ..errors import InvalidRequest
+from ..operations import QUORUM, Delete, Get, GetResult, Operation, OperationResult, Put
+from ..quorum.version import Version
+from .codec_operations import decode_consistency, encode_failure
+from .status import Outcome
+
+GET, PUT, DELETE = range(3)
+ABSENT, FOUND, WRITTEN, SUPERSEDED, FAILED = range(5)
+
+NO_VERSION: Final = Version(0, 0, 0)
+
+
+def decode_operations(message: kv_pb2.OperateRequest, default_timeout_s: float) -> list[Operation]:
+    """Raises InvalidRequest for columns that do not fit together."""
+    kinds, keys = message.kinds, message.keys
+    _expect(max(kinds, default=0) <= DELETE, "an operation that is neither get, put nor delete")
+    _expect(len(keys) == len(kinds), "more or fewer keys than operations")
+    _expect(len(message.values) == kinds.count(PUT), "more or fewer values than puts")
+    timeouts = _spread(message.timeouts_ms, len(kinds), lambda ms: ms / 1000, default_timeout_s)
+    consistencies = _spread(message.consistencies, len(kinds), decode_consistency, QUORUM)
+    seen, next_value = message.seen_timestamp, iter(message.values).__next__
+    operations: list[Operation] = []
+    for kind, key, timeout_s, consistency in zip(kinds, keys, timeouts, consistencies, strict=True):
+        if kind == GET:
+            operations.append(Get(key, timeout_s, consistency, seen))
+        elif kind == PUT:
+            operations.append(Put(key, next_value(), timeout_s, consistency, seen))
+        else:
+            operations.append(Delete(key, timeout_s, consistency, seen))
+    return operations
+
+
+def _spread(given: Sequence[Any], count: int, decode: Callable[[Any], Any], default: Any) -> list[Any]:
+    """One for each operation; of none given the default, of one the same."""
+    if len(given) == count:
+        return [decode(one) for one in given]
+    _expect(len(given) <= 1, "more or fewer time limits or consistencies than operations")
+    return [decode(given[0]) if given else default] * count
+
+
+def _expect(fits: bool, what: str) -> None:
+    if not fits:
+        raise InvalidRequest(f"the batch makes no sense: {what}")
+
+
+def encode_results(
+    batch: int,
+    places: Sequence[int] | None,
+    results: Sequence[OperationResult | Outcome],
+    in_flight: int,
+) -> kv_pb2.OperateReply:
+    """A reply to ``batch``; no ``places`` when it has the results of all its operations."""
+    kinds, values, timestamps, failures = bytearray(), [], [], []
+    seen, written = 0, NO_VERSION
+    for result in results:
+        if isinstance(result, GetResult):
+            version = result.version
+            if version is not None and version.timestamp > seen:
+                seen = version.timestamp
+            if result.value is None:
+                kinds.append(ABSENT)
+            else:
+                kinds.append(FOUND)
+                values.append(result.value)
+        elif isinstance(result, Outcome):
+            kinds.append(FAILED)
+            failures.append(encode_failure(result))
+        else:
+            written = result.version
+            kinds.append(SUPERSEDED if result.superseded else WRITTEN)
+            timestamps.append(written.timestamp)
+    return kv_pb2.OperateReply(
+        id=batch,
+        places=places,
+        kinds=bytes(kinds),
+        values=values,
+        timestamps=timestamps,
+        disk_id=written.disk_id,
+        generation=written.generation,
+        failures=failures,
+        seen_timestamp=max(seen, max(timestamps, default=0)),
+        queue_depth=in_flight,
+    )

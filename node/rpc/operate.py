@@ -1,0 +1,85 @@
+"""Serves batches of operations that come on a stream: begun at once, answered together, stragglers apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from ...proto.generated import kv_pb2
+from ..errors import InvalidRequest
+from ..operations import GetResult, OperationResult, Operations
+from .codec_operate import decode_operations, encode_results
+from .status import Outcome, ReportDefect, explained
+from .streaming import ServedStream
+
+MOST_OPERATIONS: Final = 10_000
+"""In one batch."""
+STRAGGLING_S: Final = 0.005
+"""How long results wait for those of the same batch that are not there yet."""
+FULL_BYTES: Final = 4 << 20
+"""Of values: results that have as many do not wait."""
+
+
+class BatchUnderWay:
+    """One batch of one caller, from its message to its last reply."""
+
+    def __init__(
+        self,
+        request: kv_pb2.OperateRequest,
+        stream: ServedStream,
+        report_defect: ReportDefect,
+        in_flight: Callable[[], int],
+    ) -> None:
+        self._id = request.id
+        self._stream = stream
+        self._report_defect = report_defect
+        self._in_flight = in_flight
+        self._count = self._left = len(request.kinds)
+        self._places: list[int] = []
+        """Of the results that wait to be sent."""
+        self._results: list[OperationResult | Outcome] = []
+        self._bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, request: kv_pb2.OperateRequest, operations: Operations, default_timeout_s: float) -> None:
+        """Raises InvalidRequest for what is no batch."""
+        if not 0 < self._count <= MOST_OPERATIONS:
+            raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MOST_OPERATIONS}")
+        operations.execute_all(decode_operations(request, default_timeout_s), self._on_results)
+
+    def _on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
+        self._places += places
+        for result in results:
+            if isinstance(result, BaseException):
+                self._results.append(explained("Operate", result, self._report_defect))
+                continue
+            self._results.append(result)
+            if isinstance(result, GetResult) and result.value is not None:
+                self._bytes += len(result.value)
+        self._left -= len(places)
+        if self._left == 0 or self._bytes >= FULL_BYTES:
+            self._send()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(STRAGGLING_S, self._send)
+
+    def _send(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        places, results = self._places, self._results
+        if len(places) == self._count:
+            results, places = _in_order(places, results), []
+        self._stream.send(encode_results(self._id, places, results, self._in_flight()))
+        self._places, self._results, self._bytes = [], [], 0
+        if self._left == 0:
+            self._stream.answered()
+
+
+def _in_order(
+    places: Sequence[int], results: Sequence[OperationResult | Outcome]
+) -> list[OperationResult | Outcome]:
+    ordered: list[OperationResult | Outcome | None] = [None] * len(places)
+    for place, result in zip(places, results, strict=True):
+        ordered[place] = result
+    return [result for result in ordered if result is not None]

@@ -1,0 +1,104 @@
+"""The two ways on which a coordinator carries out an operation, for tests of what must hold on both."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from covey.node.messages import Merge
+from covey.node.operations import Consistency, Delete, Get, OperationResult, Put, WriteResult
+from covey.node.quorum.batch import Batch, Means
+from covey.node.quorum.consistency import Plans
+from covey.node.quorum.exposure import Exposure
+from covey.node.quorum.read import ReadFlow
+from covey.node.quorum.version import Version
+from covey.node.quorum.write import WriteFlow
+from covey.node.storage.engine import Entry
+from tests.support.stations import Station
+
+WAYS = ["alone", "together"]
+
+
+class GivenVersions:
+    """Draws what it was given."""
+
+    def __init__(self, *versions: Version) -> None:
+        self._left = list(versions)
+
+    def draw(self, seen_timestamp: int) -> Version:
+        return self._left.pop(0)
+
+    def see_all(self, timestamps: Sequence[int]) -> None: ...
+
+    def see_standing(self, version: Version) -> None: ...
+
+
+async def write(
+    way: str, station: Station, key: bytes, entry: Entry, consistency: Consistency, timeout_s: float
+) -> WriteResult:
+    if way == "alone":
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        flow = WriteFlow(
+            station.epochs, station.replicas, random.Random(1), consistency, deadline_s, Exposure()
+        )
+        return await flow.run(Merge(key, entry))
+    operation = (
+        Delete(key, timeout_s, consistency)
+        if entry.value is None
+        else Put(key, entry.value, timeout_s, consistency)
+    )
+    (result,) = await together(station, [operation], entry.version)
+    assert isinstance(result, WriteResult)
+    return result
+
+
+async def read(
+    way: str, station: Station, key: bytes, consistency: Consistency, timeout_s: float
+) -> Entry | None:
+    if way == "alone":
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        flow = ReadFlow(station.epochs, station.replicas, random.Random(1), consistency, deadline_s)
+        return await flow.run(key)
+    (result,) = await together(station, [Get(key, timeout_s, consistency)])
+    return None if result.version is None else Entry(result.version, result.value)
+
+
+async def together(
+    station: Station, operations: Sequence[Get | Put | Delete], *versions: Version
+) -> list[Any]:
+    """What each came to, in order; raises the first that failed."""
+    loop = asyncio.get_running_loop()
+    outcomes: list[asyncio.Future[OperationResult]] = [loop.create_future() for _ in operations]
+    tasks: list[asyncio.Task[None]] = []
+
+    def on_results(places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
+        for place, result in zip(places, results, strict=True):
+            if isinstance(result, BaseException):
+                outcomes[place].set_exception(result)
+            else:
+                outcomes[place].set_result(result)
+
+    def spawn(work: Coroutine[Any, Any, None]) -> bool:
+        tasks.append(loop.create_task(work))
+        return True
+
+    means: Any = Means(
+        station.peers.me,
+        station.epochs,
+        station.replicas,
+        GivenVersions(*versions),  # type: ignore[arg-type]
+        station.load,
+        random.Random(1),
+        station.log,
+        spawn,
+    )
+    assert station.epochs.current is not None
+    Batch(means, operations, on_results).begin(range(len(operations)), Plans(station.epochs.current))
+    try:
+        return [await outcome for outcome in outcomes]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *outcomes, return_exceptions=True)
