@@ -33,6 +33,7 @@ from .quorum.clock import HybridClock
 from .quorum.coordinator import Coordinator, Limits
 from .quorum.listing import KeyListing
 from .quorum.pipes import Pipes
+from .quorum.ranking import Ranking
 from .quorum.replica import Replica
 from .quorum.replicas import Replicas
 from .quorum.skew_guard import SkewGuard
@@ -92,7 +93,8 @@ class Node:
         )
         self._steward = self._make_steward()
         self._replica = Replica(ports.engine, self.epochs, self._load)
-        self._pipes = Pipes(self._fenced, self._replica, config.rpc_timeout)
+        self._ranking = Ranking()
+        self._pipes = Pipes(self._fenced, self._replica, self._ranking, ports.clock, config.rpc_timeout)
         self._care = self._make_care()
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
@@ -110,6 +112,9 @@ class Node:
             self._care,
         )
         self.epochs.observe(self._on_epoch)
+        self.gossiping.observe_arrivals(
+            lambda member: self._ranking.returned(member, ports.clock.monotonic())
+        )
 
     # --- life ---
 
@@ -248,7 +253,14 @@ class Node:
 
     def _make_coordinator(self) -> Coordinator:
         config = self._config
-        replicas = Replicas(self.me.identity, self._pipes, self.gossiping, self._care.hints.keeping)
+        replicas = Replicas(
+            self.me.identity,
+            self._pipes,
+            self.gossiping,
+            self._care.hints.keeping,
+            self._ranking,
+            self._ports.clock,
+        )
         return Coordinator(
             self.me,
             self.epochs,

@@ -17,6 +17,8 @@ from ...ring.epoch import EpochStamp
 from ..errors import NodeError, PeerRefused, PeerUnreachable
 from ..fenced import FencedPeers
 from ..messages import DataBatch, DataReply, EpochMismatch, Merge, Read, Result
+from ..ports import Clock
+from .ranking import Ranking
 from .replica import Replica
 
 MAX_BATCH_OPERATIONS = 512
@@ -51,9 +53,13 @@ class _Waiting(NamedTuple):
 class Pipe:
     """The way to one replica."""
 
-    def __init__(self, to: Identity, send: Send, *, closed: bool = False) -> None:
+    def __init__(
+        self, to: Identity, send: Send, ranking: Ranking, clock: Clock, *, closed: bool = False
+    ) -> None:
         self._to = to
         self._send = send
+        self._ranking = ranking
+        self._clock = clock
         self._waiting: deque[_Waiting] = deque()
         self._waiting_operations = 0
         self._draining: asyncio.Task[None] | None = None
@@ -67,6 +73,7 @@ class Pipe:
             return
         self._waiting.append(_Waiting(epoch, operations, on_outcomes, sum(map(_weight, operations))))
         self._waiting_operations += count
+        self._ranking.sent(self._to, count)
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
@@ -78,6 +85,7 @@ class Pipe:
             await asyncio.gather(self._draining, return_exceptions=True)
         while self._waiting:
             waiting = self._next()
+            self._ranking.failed(self._to, len(waiting.operations))
             waiting.on_outcomes(self._to, [Undelivered(False, STOPPING)] * len(waiting.operations))
 
     async def _drain(self) -> None:
@@ -120,17 +128,30 @@ class Pipe:
 
     async def _deliver(self, batch: DataBatch) -> Sequence[Outcome]:
         count = len(batch.operations)
+        began_s = self._clock.monotonic()
+        reply: DataReply | EpochMismatch | None = None
         try:
             reply = await self._send(batch)
         except (PeerUnreachable, PeerRefused) as error:
             return [Undelivered(False, str(error))] * count
         except NodeError as error:
             return [Undelivered(True, str(error))] * count
+        finally:
+            self._note(reply, count, began_s)
         if isinstance(reply, EpochMismatch):
             return [Undelivered(False, f"{self._to.name} is at another epoch")] * count
         if len(reply.results) != count or reply.epoch != batch.epoch:
             return [Undelivered(True, f"{self._to.name} sent a reply that does not fit")] * count
         return reply.results
+
+    def _note(self, reply: DataReply | EpochMismatch | None, count: int, began_s: float) -> None:
+        if not isinstance(reply, DataReply):
+            self._ranking.failed(self._to, count)
+            return
+        now_s = self._clock.monotonic()
+        self._ranking.replied(
+            self._to, count, now_s - began_s, reply.queue_depth, reply.service_time_ms, now_s
+        )
 
 
 def _weight(operation: Read | Merge) -> int:
@@ -142,7 +163,11 @@ def _weight(operation: Read | Merge) -> int:
 class Pipes:
     """A pipe to every replica; the one to this node itself has no network in it."""
 
-    def __init__(self, peers: FencedPeers, replica: Replica, rpc_timeout_s: float) -> None:
+    def __init__(
+        self, peers: FencedPeers, replica: Replica, ranking: Ranking, clock: Clock, rpc_timeout_s: float
+    ) -> None:
+        self._ranking = ranking
+        self._clock = clock
         self._peers = peers
         self._replica = replica
         self._rpc_timeout_s = rpc_timeout_s
@@ -152,7 +177,9 @@ class Pipes:
     def to(self, replica: Identity) -> Pipe:
         pipe = self._pipes.get(replica)
         if pipe is None:
-            pipe = self._pipes[replica] = Pipe(replica, self._sender(replica), closed=self._closed)
+            pipe = self._pipes[replica] = Pipe(
+                replica, self._sender(replica), self._ranking, self._clock, closed=self._closed
+            )
         return pipe
 
     async def close(self) -> None:

@@ -62,12 +62,14 @@ class ReadsTogether(Together):
         """``deadline_s``: of the read whose time is up first, on the loop's clock."""
         self._begin(deadline_s)
         values, versions = self._choose()
-        for replica in sorted({*values, *versions}, key=self._replicas.me.__eq__):  # this node last
+        asked = sorted({*values, *versions}, key=self._replicas.me.__eq__)  # this node last
+        for replica in asked:
             places = [*values.get(replica, ()), *versions.get(replica, ())]
-            ask_values = len(values.get(replica, ()))
-            self._ask(replica, places, ask_values)
+            self._ask(replica, places, len(values.get(replica, ())))
+        self._replicas.hedges.reads(len(self._keys))
         if self._left:
-            self._more = asyncio.get_running_loop().call_later(ASK_THE_REST_AFTER_S, self._ask_the_rest)
+            patience_s = self._replicas.ranking.patience_s(asked)
+            self._more = asyncio.get_running_loop().call_later(patience_s, self._hedge, patience_s)
 
     def _choose(self) -> tuple[dict[Identity, list[int]], dict[Identity, list[int]]]:
         """Of whom the values and of whom the versions are asked: the best replicas, as few as suffice."""
@@ -97,16 +99,27 @@ class ReadsTogether(Together):
         reads = [Read(self._keys[place], number >= values) for number, place in enumerate(places)]
         self._replicas.submit_all(replica, self._epoch.stamp, reads, partial(self._on_outcomes, places))
 
-    def _ask_the_rest(self) -> None:
-        """Ask the replicas that were not chosen, for the values: one of the others may be slow, or dead."""
+    def _hedge(self, waited_s: float) -> None:
+        """Those asked take longer than they usually do: ask the others too, for as many reads as the budget has."""
+        open_places = [place for place in range(len(self._keys)) if self._is_open(place)]
+        self._ask_the_rest(open_places[: self._replicas.hedges.spend(len(open_places))])
+        left_s = ASK_THE_REST_AFTER_S - waited_s
+        self._more = asyncio.get_running_loop().call_later(left_s, self._ask_all_the_rest)
+
+    def _ask_all_the_rest(self) -> None:
+        """Those asked may be dead, whatever it costs."""
         self._more = None
+        self._ask_the_rest([place for place in range(len(self._keys)) if self._is_open(place)])
+
+    def _ask_the_rest(self, places: Sequence[int]) -> None:
+        """Ask the replicas that were not asked yet, for the values."""
         rest: dict[Identity, list[int]] = {}
-        for place in [place for place in range(len(self._keys)) if self._is_open(place)]:
+        for place in places:
             for replica in self._replicas.ranked(replicas_of(self._plans[place].replies)):
                 if place not in self._asked.get(replica, ()):
                     rest.setdefault(replica, []).append(place)
-        for replica, places in rest.items():
-            self._ask(replica, places, len(places))
+        for replica, ordered in rest.items():
+            self._ask(replica, ordered, len(ordered))
 
     def _on_outcomes(self, places: Sequence[int], replica: Identity, outcomes: Sequence[Outcome]) -> None:
         agreeing = []

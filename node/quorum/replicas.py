@@ -11,9 +11,10 @@ from ...identity import Identity
 from ...membership.record import LoadReport
 from ...ring.epoch import EpochStamp
 from ..messages import Merge, Read
+from ..ports import Clock
 from .missed import HintKeeper
 from .pipes import OnOutcomes, Outcome, Pipes
-from .ranking import rank
+from .ranking import HedgeBudget, Ranking
 from .tally import Requirement
 
 MAX_ASIDE = 1000
@@ -33,9 +34,20 @@ class LiveView(Protocol):
 
 
 class Replicas:
-    def __init__(self, me: Identity, pipes: Pipes, view: LiveView, hints: HintKeeper) -> None:
+    def __init__(
+        self,
+        me: Identity,
+        pipes: Pipes,
+        view: LiveView,
+        hints: HintKeeper,
+        ranking: Ranking,
+        clock: Clock,
+    ) -> None:
         self.me = me
         self.hints = hints
+        self.ranking = ranking
+        self.hedges = HedgeBudget()
+        self._clock = clock
         self._pipes = pipes
         self._view = view
         self._aside = 0
@@ -44,8 +56,13 @@ class Replicas:
         return replica == self.me or not self._view.is_down(replica)
 
     def ranked(self, replicas: Iterable[Identity]) -> list[Identity]:
-        """The usable ones, best first."""
-        return rank((r for r in replicas if self.usable(r)), self.me, self._view.load_of)
+        """The usable ones, best first: this node itself, to which no message goes, then those that answer soonest."""
+        now_s, me, load_of = self._clock.monotonic(), self.me, self._view.load_of
+        ranking = self.ranking
+        return sorted(
+            (replica for replica in replicas if self.usable(replica)),
+            key=lambda r: -1.0 if r == me else ranking.expected_ms(r, load_of(r), now_s),
+        )
 
     def short_of(self, requirements: Sequence[Requirement]) -> str | None:
         """Why the requirements cannot be met by who is up, in words; None when they can."""

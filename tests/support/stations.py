@@ -31,6 +31,7 @@ from covey.node.messages import (
 from covey.node.peers import Peers, Self
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.pipes import Pipes
+from covey.node.quorum.ranking import Ranking
 from covey.node.quorum.replica import Replica
 from covey.node.quorum.replicas import Replicas
 from covey.node.quorum.version import Version
@@ -94,9 +95,10 @@ class Station:
         self.fenced = FencedPeers(self.peers, self.epochs)
         self.load = LoadMeter(self.clock)
         self.replica = Replica(self.engine, self.epochs, self.load)
-        self.pipes = Pipes(self.fenced, self.replica, RPC_TIMEOUT_S)
+        self.ranking = Ranking()
+        self.pipes = Pipes(self.fenced, self.replica, self.ranking, self.clock, RPC_TIMEOUT_S)
         self.hints = KeptHints()
-        self.replicas = Replicas(me, self.pipes, stations, self.hints)
+        self.replicas = Replicas(me, self.pipes, stations, self.hints, self.ranking, self.clock)
         self.digests = Digests(me, self.epochs, self.engine)
         self.anti_entropy = AntiEntropy(
             me, self.epochs, self.digests, self._compare, SimulatedClock(), self.log

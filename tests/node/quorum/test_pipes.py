@@ -22,8 +22,10 @@ from covey.node.quorum.pipes import (
     Send,
     Undelivered,
 )
+from covey.node.quorum.ranking import Ranking
 from covey.ring import EpochStamp
 from tests.simulation.virtual_time import in_virtual_time, run
+from tests.support.clocks import ManualClock
 from tests.support.rings import identity
 from tests.support.stations import entry
 
@@ -87,6 +89,10 @@ def submit(pipe: Pipe, heard: Heard, *numbers: int, epoch: EpochStamp = FIRST) -
         pipe.submit(epoch, [Read(b"k%d" % number)], heard.of(number))
 
 
+def pipe_to(peer: Peer) -> Pipe:
+    return Pipe(TO, peer.send, Ranking(), ManualClock())
+
+
 async def settle() -> None:
     await asyncio.sleep(0.01)
 
@@ -94,7 +100,7 @@ async def settle() -> None:
 @in_virtual_time
 async def test_what_comes_while_a_batch_is_in_flight_rides_in_the_next() -> None:
     peer, heard = Peer(), Heard()
-    pipe = Pipe(TO, peer.send)
+    pipe = pipe_to(peer)
     submit(pipe, heard, 0)
     await settle()
     submit(pipe, heard, 1, 2, 3)
@@ -113,7 +119,7 @@ async def test_results_go_to_the_operations_they_are_of() -> None:
     peer.answer = lambda batch: DataReply(
         batch.epoch, tuple(ReadResult(entry(int(op.key[1:]))) for op in batch.operations), 0, 0.0
     )
-    submit(Pipe(TO, peer.send), heard, 5, 6, 7)
+    submit(pipe_to(peer), heard, 5, 6, 7)
     await settle()
     assert heard.only == [ReadResult(entry(n)) for n in (5, 6, 7)]
 
@@ -121,7 +127,7 @@ async def test_results_go_to_the_operations_they_are_of() -> None:
 @in_virtual_time
 async def test_operations_of_different_epochs_never_share_a_batch_and_keep_their_order() -> None:
     peer, heard = Peer(), Heard()
-    pipe = Pipe(TO, peer.send)
+    pipe = pipe_to(peer)
     submit(pipe, heard, 0, 1)
     submit(pipe, heard, 2, epoch=SECOND)
     submit(pipe, heard, 3, epoch=FIRST)
@@ -138,7 +144,7 @@ async def test_operations_of_different_epochs_never_share_a_batch_and_keep_their
 async def test_a_batch_is_bounded_in_operations() -> None:
     peer, heard = Peer(), Heard()
     peer.open.set()
-    submit(Pipe(TO, peer.send), heard, *range(MAX_BATCH_OPERATIONS + 1))
+    submit(pipe_to(peer), heard, *range(MAX_BATCH_OPERATIONS + 1))
     await settle()
     assert peer.sizes == [MAX_BATCH_OPERATIONS, 1]
 
@@ -147,7 +153,7 @@ async def test_a_batch_is_bounded_in_operations() -> None:
 async def test_a_batch_is_bounded_in_bytes_by_one_value_more_at_most() -> None:
     peer = Peer()
     peer.open.set()
-    pipe = Pipe(TO, peer.send)
+    pipe = pipe_to(peer)
     value = b"v" * (MAX_BATCH_BYTES // 4)
     for _ in range(6):
         pipe.submit(FIRST, [Merge(b"key", entry(1, value))], lambda *_: None)
@@ -171,7 +177,7 @@ def test_a_failure_tells_whether_the_replica_may_have_applied_it(
         peer, heard = Peer(), Heard()
         peer.open.set()
         peer.answer = failing(error)
-        submit(Pipe(TO, peer.send), heard, 0, 1)
+        submit(pipe_to(peer), heard, 0, 1)
         await settle()
         assert heard.only == [Undelivered(maybe_applied, str(error))] * 2
 
@@ -183,7 +189,7 @@ async def test_after_a_failure_the_pipe_carries_what_comes_next() -> None:
     peer, heard = Peer(), Heard()
     peer.open.set()
     peer.answer = failing(PeerTimeout("late"))
-    pipe = Pipe(TO, peer.send)
+    pipe = pipe_to(peer)
     submit(pipe, heard, 0)
     await settle()
     peer.answer = served
@@ -197,7 +203,7 @@ async def test_at_another_epoch_certainly_nothing_was_done() -> None:
     peer, heard = Peer(), Heard()
     peer.open.set()
     peer.answer = lambda _: EpochMismatch(SECOND, None)
-    submit(Pipe(TO, peer.send), heard, 0)
+    submit(pipe_to(peer), heard, 0)
     await settle()
     assert heard.only == [Undelivered(False, "n1 is at another epoch")]
 
@@ -210,7 +216,7 @@ def test_a_reply_that_does_not_fit_its_batch_does_not_count(reply: DataReply) ->
         peer, heard = Peer(), Heard()
         peer.open.set()
         peer.answer = lambda _: reply
-        submit(Pipe(TO, peer.send), heard, 0)
+        submit(pipe_to(peer), heard, 0)
         await settle()
         assert [isinstance(o, Undelivered) and o.maybe_applied for o in heard.only] == [True]
 
@@ -222,7 +228,7 @@ async def test_closing_says_of_what_was_sent_that_it_may_be_applied_and_of_what_
     None
 ):
     peer, heard = Peer(), Heard()
-    pipe = Pipe(TO, peer.send)
+    pipe = pipe_to(peer)
     submit(pipe, heard, 0)
     await settle()
     submit(pipe, heard, 1)
@@ -233,7 +239,7 @@ async def test_closing_says_of_what_was_sent_that_it_may_be_applied_and_of_what_
 @in_virtual_time
 async def test_closing_before_the_first_batch_left_leaves_nobody_waiting() -> None:
     peer, heard = Peer(), Heard()
-    pipe = Pipe(TO, peer.send)
+    pipe = pipe_to(peer)
     submit(pipe, heard, 0)
     await pipe.close()
     assert heard.only == [Undelivered(False, "the node is stopping")]
@@ -243,7 +249,7 @@ async def test_closing_before_the_first_batch_left_leaves_nobody_waiting() -> No
 @in_virtual_time
 async def test_a_closed_pipe_refuses_at_once_and_starts_nothing() -> None:
     peer, heard = Peer(), Heard()
-    pipe = Pipe(TO, peer.send)
+    pipe = pipe_to(peer)
     await pipe.close()
     submit(pipe, heard, 0)
     assert heard.only == [Undelivered(False, "the node is stopping")]
@@ -255,7 +261,7 @@ class PipesToOne(Pipes):
     """All of them lead to one peer."""
 
     def __init__(self, peer: Peer) -> None:
-        super().__init__(cast(Any, None), cast(Any, None), 1.0)
+        super().__init__(cast(Any, None), cast(Any, None), Ranking(), ManualClock(), 1.0)
         self._peer = peer
 
     def _sender(self, replica: Identity) -> Send:
@@ -283,7 +289,7 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def overflows() -> None:
         peer, heard = Peer(), Heard()
-        pipe = Pipe(TO, peer.send)
+        pipe = pipe_to(peer)
         submit(pipe, heard, 0, 1, 2)
         assert heard.outcomes[2] == [Undelivered(False, "too much waits for n1")]
         assert heard.outcomes[0] == heard.outcomes[1] == []
@@ -319,7 +325,7 @@ def test_every_operation_hears_exactly_once_whatever_happens(
 
     async def act() -> None:
         peer, heard = Peer(), Heard()
-        pipe = Pipe(TO, peer.send)
+        pipe = pipe_to(peer)
         for number, (step, argument) in enumerate(drawn):
             if step == "submit":
                 submit(pipe, heard, number, epoch=argument)  # type: ignore[arg-type]

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -8,25 +11,101 @@ from covey.membership.record import LoadReport
 from covey.node.epochs import Epoch
 from covey.node.operations import QUORUM
 from covey.node.quorum.consistency import plan_read
-from covey.node.quorum.ranking import expected_wait_ms, fewest_for, rank
+from covey.node.quorum.ranking import HedgeBudget, Ranking, expected_wait_ms, fewest_for
 from covey.node.quorum.tally import Requirement, replicas_of, satisfied
 from tests.support.rings import epochs, identities, identity
 
 ME, A, B, C = identities(4)
 
 
-def test_this_node_comes_first_however_busy() -> None:
-    busy = LoadReport(queue_depth=1000, service_time_ms=50)
-    assert rank([A, ME], ME, lambda _: busy)[0] == ME
+SECOND_S = 1.0
 
 
-def test_the_others_come_by_expected_wait() -> None:
-    loads = {A: LoadReport(queue_depth=9, service_time_ms=1), B: LoadReport(service_time_ms=1)}
-    assert rank([A, B], ME, loads.get) == [B, A]
+def ranking_after(**response_ms: float) -> Ranking:
+    """Of replicas that have answered a while in so many milliseconds each."""
+    ranking = Ranking()
+    for name, took_ms in response_ms.items():
+        for _ in range(50):
+            reply(ranking, NAMED[name], took_ms)
+    return ranking
 
 
-def test_equals_keep_the_order_of_the_list() -> None:
-    assert rank([C, A, B], ME, lambda _: None) == [C, A, B]
+def reply(
+    ranking: Ranking, replica: Identity, took_ms: float, operations: int = 10, at_s: float = 0.0
+) -> None:
+    ranking.sent(replica, operations)
+    ranking.replied(replica, operations, took_ms / 1000, 0, 0.01, at_s)
+
+
+NAMED = {"a": A, "b": B, "c": C}
+
+
+def test_a_slow_replica_is_expected_to_take_longer() -> None:
+    ranking = ranking_after(a=1.0, b=100.0)
+    assert ranking.expected_ms(A, None, 0.0) < ranking.expected_ms(B, None, 0.0)
+
+
+def test_a_replica_that_answers_nothing_falls_behind_as_work_gathers_there() -> None:
+    ranking = ranking_after(a=1.0, b=1.0)
+    ranking.sent(B, 2000)
+    assert ranking.expected_ms(B, None, 0.0) > 10 * ranking.expected_ms(A, None, 0.0)
+
+
+def test_what_is_not_answered_does_not_stay_under_way_once_it_is_given_up() -> None:
+    ranking = ranking_after(a=1.0, b=1.0)
+    before = ranking.expected_ms(B, None, 0.0)
+    ranking.sent(B, 2000)
+    ranking.failed(B, 2000)
+    assert ranking.expected_ms(B, None, 0.0) == before
+
+
+def test_a_replica_never_asked_is_judged_by_the_load_it_gossips() -> None:
+    load = LoadReport(queue_depth=9, service_time_ms=1)
+    assert Ranking().expected_ms(A, load, 0.0) == expected_wait_ms(load)
+
+
+def test_what_was_told_long_ago_gives_way_to_gossip() -> None:
+    ranking = ranking_after(b=1000.0)
+    assert ranking.expected_ms(B, None, 60.0) == pytest.approx(expected_wait_ms(None), rel=0.01)
+
+
+def test_one_that_is_back_is_asked_less_for_a_while() -> None:
+    ranking = ranking_after(a=1.0, b=1.0)
+    ranking.returned(B, 0.0)
+    reply(ranking, B, 1.0)
+    assert ranking.expected_ms(B, None, 0.0) > 2 * ranking.expected_ms(A, None, 0.0)
+    for replica in (A, B):
+        reply(ranking, replica, 1.0, at_s=10 * SECOND_S)
+    assert ranking.expected_ms(B, None, 10 * SECOND_S) < 1.5 * ranking.expected_ms(A, None, 10 * SECOND_S)
+
+
+def test_patience_follows_what_is_usual() -> None:
+    assert 0.005 < ranking_after(a=10.0, b=10.0).patience_s([A, B]) < 0.03
+
+
+def test_a_replica_that_hangs_does_not_teach_patience() -> None:
+    ranking = ranking_after(a=10.0, b=2000.0)
+    assert ranking.patience_s([B]) < 0.05
+
+
+def test_about_one_reply_in_twenty_takes_longer_than_the_patience() -> None:
+    ranking, rng = Ranking(), random.Random(1)
+    late = 0
+    for number in range(4000):
+        took_ms = rng.lognormvariate(2.5, 0.4)
+        late += number >= 1000 and took_ms / 1000 > ranking.patience_s([A])
+        reply(ranking, A, took_ms)
+    assert 0.02 < late / 3000 < 0.1
+
+
+@given(st.lists(st.integers(0, 50), max_size=50))
+def test_no_more_than_a_twentieth_of_all_reads_is_hedged(wanted: list[int]) -> None:
+    budget, reads, hedged = HedgeBudget(at_once=10), 0, 0
+    for count in wanted:
+        budget.reads(count)
+        reads += count
+        hedged += budget.spend(count)
+    assert hedged <= 10 + reads * 0.05
 
 
 @settings(deadline=None)
