@@ -99,7 +99,7 @@ class Ranking:
         return (trust * told_ms + (1 - trust) * gossiped_ms) * (1 + SLOW_START_FACTOR * start)
 
     def returned(self, replica: Identity, now_s: float) -> None:
-        """It was away: what was known of it says little of now, when its caches are cold and there is much to catch up."""
+        """It was away: what was known says little of now, when caches are cold and there is much to catch up."""
         under_way = self._known[replica].under_way if replica in self._known else 0
         self._known[replica] = _Known(under_way=under_way, back_s=now_s)
 
