@@ -404,3 +404,27 @@ async def _claim(stations: Stations) -> str:
     except OperationError as error:
         return "maybe done" if error.maybe_applied else "certainly not done"
     return "done"
+
+
+@in_virtual_time
+async def test_what_one_replica_has_applied_may_have_happened_though_too_few_are_up_to_try_again() -> None:
+    stations = await stations_at()
+
+    def refused(message: Message) -> bool:
+        if message.target not in ("n2", "n3"):
+            return False
+        stations.down |= {B, C}
+        return True
+
+    stations.network.refuse(refused)
+    assert (await failure(stations)).maybe_applied
+    assert holders(stations) == ["n1"]
+
+
+@in_virtual_time
+async def test_a_write_that_fails_leaves_no_hint() -> None:
+    stations = await stations_at()
+    stations.network.lose(data_to("n2", "n3"))
+    await failure(stations)
+    await asyncio.sleep(10.0)
+    assert stations[CLIENT_AT].hints.kept == []

@@ -1,0 +1,130 @@
+"""Operations that are under way together: what one of them meets does not touch the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from covey.node.messages import DataBatch, Reply, Request
+from covey.node.operations import Get, GetResult, Put, WriteResult
+from covey.node.quorum.tally import Requirement, replicas_of, satisfied
+from covey.node.quorum.votes import VotesInEveryRing, VotesInOneRing
+from tests.simulation.network import Message
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.rings import identities, record, ring
+from tests.support.stations import Stations, entry, version
+from tests.support.ways import together
+
+WHO = identities(5)
+CLIENT_AT, B, C = WHO[:3]
+STABLE = record(ring(1, 2, 3))
+KEYS = [b"key%d" % number for number in range(20)]
+
+
+async def stations_at() -> Stations:
+    stations = Stations(*WHO)
+    await stations.adopt(STABLE)
+    return stations
+
+
+def data_to(*names: str) -> Callable[[Message], bool]:
+    return lambda message: message.target in names and isinstance(message.request.body, DataBatch)
+
+
+def gets(timeout_s: float = 1.0) -> list[Get]:
+    return [Get(key, timeout_s) for key in KEYS]
+
+
+def puts(timeout_s: float = 1.0) -> list[Put]:
+    return [Put(key, b"v", timeout_s) for key in KEYS]
+
+
+VERSIONS = [version(number + 1) for number in range(len(KEYS))]
+
+
+@in_virtual_time
+async def test_writes_that_come_together_go_to_each_replica_in_one_message() -> None:
+    stations = await stations_at()
+    sent: list[str] = []
+
+    def watch(source: str, target: str, message: Request | Reply, encoded: bytes) -> None:
+        if isinstance(message, Request):
+            sent.append(target)
+
+    stations.network.watch = watch
+    assert await together(stations[CLIENT_AT], puts(), *VERSIONS) == [WriteResult(v) for v in VERSIONS]
+    assert sorted(sent) == ["n2", "n3"]
+
+
+@in_virtual_time
+async def test_each_write_is_answered_under_its_own_version() -> None:
+    stations = await stations_at()
+    stations[B].hold((KEYS[3], entry(90)))
+    stations.network.lose(data_to("n3"))
+    results = await together(stations[CLIENT_AT], puts(), *VERSIONS)
+    assert [result.version for result in results] == VERSIONS
+    assert [result.superseded for result in results] == [key == KEYS[3] for key in KEYS]
+
+
+@in_virtual_time
+async def test_one_read_that_replicas_disagree_on_does_not_hold_up_the_others() -> None:
+    stations = await stations_at()
+    for station in (stations[CLIENT_AT], stations[B], stations[C]):
+        station.hold(*[(key, entry(1)) for key in KEYS])
+    stations[B].hold((KEYS[7], entry(2)))
+    stations[C].hold((KEYS[7], entry(2)))
+    results = await together(stations[CLIENT_AT], gets())
+    expected = [entry(2 if key == KEYS[7] else 1) for key in KEYS]
+    assert results == [GetResult(e.value, e.version) for e in expected]
+
+
+@in_virtual_time
+async def test_versions_alone_are_no_answer_though_they_are_enough() -> None:
+    """While the ring changes, two replicas of both rings can be enough without the one that was asked for the value."""
+    stations = await stations_at()
+    await stations.adopt(record(ring(1, 2, 3), ring(2, 3, 4), number=2))
+    reader = stations[CLIENT_AT]
+    for station in (stations[B], stations[C], stations[WHO[3]]):
+        station.hold((KEYS[0], entry(1)))
+    reader.flushes.clear()  # it does not tell what it has not synced
+    reader.engine.merge([(KEYS[0], entry(1))])
+    (result,) = await together(reader, [Get(KEYS[0], 1.0)])
+    assert result == GetResult(entry(1).value, version(1))
+
+
+@in_virtual_time
+async def test_what_a_replica_missed_is_kept_for_it_when_its_silence_ends() -> None:
+    stations = await stations_at()
+    stations.network.lose(data_to("n3"))
+    await together(stations[CLIENT_AT], puts(), *VERSIONS)
+    await asyncio.sleep(10.0)
+    assert sorted(hint.key for hint in stations[CLIENT_AT].hints.kept) == sorted(KEYS)
+    assert {hint.to for hint in stations[CLIENT_AT].hints.kept} == {C}
+
+
+PARTS = [(Requirement(WHO[:3], 2),), (Requirement(WHO[:3], 2), Requirement(WHO[1:4], 2))]
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@settings(deadline=None)
+@given(votes=st.permutations(WHO[:4]), ayes=st.lists(st.booleans(), min_size=4, max_size=4))
+def test_votes_reach_and_lose_their_quorum_when_the_tally_says_so(
+    parts: tuple[Requirement, ...], votes: list, ayes: list[bool]
+) -> None:
+    everyone = replicas_of(parts)
+    counted = VotesInOneRing([parts]) if len(parts) == 1 else VotesInEveryRing([parts])
+    said_yes, said_no = set(), set()
+    for replica, aye in zip(votes, ayes, strict=True):
+        if replica not in everyone:
+            continue
+        before = satisfied(parts, said_yes)
+        (said_yes if aye else said_no).add(replica)
+        lost = any(sum(r not in said_no for r in part.replicas) < part.needed for part in parts)
+        if aye:
+            assert counted.yes(replica, [0]) == ([0] if satisfied(parts, said_yes) and not before else [])
+        else:
+            assert counted.no(replica, 0) == (lost and not before)
