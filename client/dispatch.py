@@ -17,8 +17,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .batching import Answer
 from .errors import CoveyError, InternalError, Overloaded, Timeout, Unavailable, Unreachable
@@ -45,8 +44,7 @@ Choose = Callable[[Collection[str], float], str | None]
 """Given what was tried and the loop's time: the address to try next."""
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(NamedTuple):
     """The first attempt at an operation."""
 
     address: str

@@ -128,6 +128,9 @@ class Router:
         return address not in tried and not self.penalties.until(address, now)
 
     def _least_penalised(self, addresses: Sequence[str], tried: Collection[str], now: float) -> str | None:
+        for address in addresses:
+            if self._is_free(address, tried, now):
+                return address
         untried = [address for address in addresses if address not in tried]
         return min(untried, key=lambda address: self.penalties.until(address, now), default=None)
 
