@@ -153,6 +153,10 @@ class Lane:
         if not flight.unanswered:
             del self._flights[flight.number]
 
+    def carried_by(self, carrier: object) -> int:
+        """How many flights are under way over one stream."""
+        return sum(flight.carrier is carrier for flight in self._flights.values())
+
     def land(self, flight: Flight) -> list[Pending]:
         """Expect no more answers to the flight; returns those that have none."""
         self.answered(flight, flight.unanswered)

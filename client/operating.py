@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..proto.generated import kv_pb2, kv_pb2_grpc
 from .batching import Answer, Lane, Pending
 from .columns import deliver, is_well, request_of
-from .errors import CoveyError, InternalError, Timeout, Unavailable
+from .errors import CoveyError, InternalError, InvalidRequest, Timeout, Unavailable
 from .requests import Operation
 from .stream import OperateStream
 from .version import HighestSeen
@@ -156,6 +156,8 @@ class Operator:
 
     def _ended(self, stream: OperateStream, error: BaseException) -> None:
         self._streams.discard(stream)
+        if isinstance(error, InvalidRequest) and self.lane.carried_by(stream) > 1:
+            error.maybe_applied = True  # one batch was refused as a whole; which one is not known
         self._fail(self.lane.land_all(stream), error)
         if not stream.used:
             self._fail(self.lane.turn_away(), _certainly_not_done(error))

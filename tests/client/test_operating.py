@@ -10,7 +10,7 @@ from grpc import StatusCode
 from grpc.aio import EOF, AioRpcError, Metadata
 
 from covey.client import batching
-from covey.client.errors import Timeout, Unavailable, Unreachable
+from covey.client.errors import InvalidRequest, Timeout, Unavailable, Unreachable
 from covey.client.operating import SWEEP_EVERY_S, Heard, Operator
 from covey.client.requests import Operation, get_operation, put_operation
 from covey.client.version import HighestSeen
@@ -277,6 +277,23 @@ async def test_a_stream_that_ended_is_opened_again_for_what_waits() -> None:
     assert node.stream.written[0].keys == [b"waiting"]
     node.stream.reply(0)
     assert await waiting is None
+    await node.operator.close()
+
+
+@pytest.mark.parametrize("others", [False, True])
+@in_virtual_time
+async def test_a_refused_batch_was_not_done_but_others_on_its_stream_may_have_been(others: bool) -> None:
+    node = Node()
+    refused = node.submit(write("refused"))
+    if others:
+        await asyncio.sleep(2 * batching.STRAGGLER_S)
+        node.submit(read("other"))
+    await settle()
+    word = Metadata(("covey-maybe-applied", "0"))
+    node.stream.end(AioRpcError(StatusCode.INVALID_ARGUMENT, Metadata(), word, details="no sense"))
+    with pytest.raises(InvalidRequest) as caught:
+        await refused
+    assert caught.value.maybe_applied is others
     await node.operator.close()
 
 
