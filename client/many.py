@@ -15,6 +15,8 @@ from .errors import CoveyError, InvalidRequest, PartialFailure, Unavailable
 from .requests import Operation
 
 WINDOW = 512
+WINDOW_BYTES = 32 << 20
+"""Of keys and values sent; well below what a lane refuses."""
 MAX_FAILURES_IN_A_ROW = WINDOW
 """After so many failures with no success between them the cluster is taken for gone; the rest is not sent."""
 
@@ -59,6 +61,7 @@ class _Run(Generic[_Key]):
         self._make = make
         self._timeout_s = timeout_s
         self._under_way = 0
+        self._bytes_under_way = 0
         self._failures_in_a_row = 0
         self._set_back: list[_Part[_Key]] = []
         """Those that failed at their first node."""
@@ -75,12 +78,11 @@ class _Run(Generic[_Key]):
         self._set_back.clear()
         if self._defect is not None:
             raise self._defect
-        while self._under_way < WINDOW:
+        if self._has_room():
             for key in self._keys:
                 self._begin(key)
-                break
-            else:
-                break
+                if not self._has_room():
+                    break
         return self._under_way > 0
 
     async def change(self) -> None:
@@ -96,11 +98,10 @@ class _Run(Generic[_Key]):
             retry.cancel()
         await asyncio.gather(*self._retries, return_exceptions=True)
 
-    def end(self, key: _Key, outcome: Any) -> None:
-        self._under_way -= 1
+    def end(self, part: _Part[_Key], outcome: Any) -> None:
+        self._note_end(part)
         self._failures_in_a_row = 0
-        self.done[key] = outcome
-        self._note_change()
+        self.done[part.key] = outcome
 
     def set_back(self, part: _Part[_Key]) -> None:
         self._set_back.append(part)
@@ -110,10 +111,18 @@ class _Run(Generic[_Key]):
         self._defect = defect
         self._note_change()
 
+    def _note_end(self, part: _Part[_Key]) -> None:
+        self._under_way -= 1
+        self._bytes_under_way -= part.operation.size_bytes
+        self._note_change()
+
     def _note_change(self) -> None:
         changed, self._changed = self._changed, None
         if changed is not None and not changed.done():
             changed.set_result(None)
+
+    def _has_room(self) -> bool:
+        return self._under_way < WINDOW and self._bytes_under_way < WINDOW_BYTES
 
     def _begin(self, key: _Key) -> None:
         if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
@@ -125,6 +134,7 @@ class _Run(Generic[_Key]):
             self.failed[key] = error
             return
         self._under_way += 1
+        self._bytes_under_way += operation.size_bytes
         part = _Part(self, key, operation)
         part.begun = self._dispatcher.begin(operation, self._timeout_s, part)
 
@@ -136,16 +146,15 @@ class _Run(Generic[_Key]):
     async def _go_on(self, part: _Part[_Key]) -> None:
         assert part.begun is not None and part.error is not None
         try:
-            self.end(part.key, await self._dispatcher.go_on(part.operation, part.begun, part.error))
+            self.end(part, await self._dispatcher.go_on(part.operation, part.begun, part.error))
         except CoveyError as error:
-            self._fail(part.key, error)
+            self._fail(part, error)
 
-    def _fail(self, key: _Key, error: CoveyError) -> None:
-        self._under_way -= 1
-        self.failed[key] = error
+    def _fail(self, part: _Part[_Key], error: CoveyError) -> None:
+        self._note_end(part)
+        self.failed[part.key] = error
         if not isinstance(error, InvalidRequest):  # which says nothing about the cluster
             self._failures_in_a_row += 1
-        self._note_change()
 
 
 class _Part(Generic[_Key]):
@@ -166,7 +175,7 @@ class _Part(Generic[_Key]):
 
     def set_result(self, result: Any, /) -> None:
         self.settled = True
-        self._run.end(self.key, result)
+        self._run.end(self, result)
 
     def set_exception(self, error: BaseException, /) -> None:
         self.settled = True

@@ -128,14 +128,18 @@ class Operator:
         return stream if await stream.connected() else None
 
     def _written(self, writer: asyncio.Task[None]) -> None:
-        """The writer ends when the client is closed, and by a defect, which those that wait are told."""
+        """The writer ends when the client is closed, and by a defect, which those under way are told."""
         self._writer = None
-        if writer.cancelled():
+        if self._closed:
             return
-        if (defect := writer.exception()) is not None:
+        if not writer.cancelled() and (defect := writer.exception()) is not None:
             for stream in self._streams:
                 self._fail(self.lane.land_all(stream), defect)
             self._fail(self.lane.turn_away(), defect)
+        if (
+            self.lane.outstanding
+        ):  # a stream that is cancelled by a defect of its reader cancels who writes to it
+            self._start_writing()
 
     # --- reading ---
 
@@ -167,7 +171,7 @@ class Operator:
     def _fail(pendings: Iterable[Pending], error: BaseException) -> None:
         """Each gets an error of its own, since whoever handles it may change it."""
         for pending in pendings:
-            pending.fail(copy(error))
+            pending.fail(copy(error) if isinstance(error, CoveyError) else error)
 
     # --- time ---
 
@@ -187,7 +191,7 @@ class Operator:
 
     def _go_on(self) -> None:
         """Something changed that may let the next batch leave."""
-        if self._bell is not None and self._may_leave():
+        if self._bell is not None and not self._closed and self._may_leave():
             self._ring()
 
     def _ring(self) -> None:

@@ -426,6 +426,21 @@ async def test_too_few_replicas_end_as_unavailable_when_the_time_is_over(cluster
     assert all(len(node.batches) > 1 for node in nodes)
 
 
+async def test_a_node_that_does_the_rest_of_a_batch_is_not_blamed_for_what_fails(
+    cluster: FakeCluster,
+) -> None:
+    (node,) = await cluster.start(1)
+    cluster.store.failures[b"bad"] = kv_pb2.OperationFailure(
+        code=kv_pb2.ERROR_CODE_TIMEOUT, message="late", maybe_applied=True
+    )
+    async with AsyncClient([node.address]) as kv:
+        await asyncio.gather(kv.put("good", b""), kv.put("bad", b""), return_exceptions=True)
+        assert not kv.admin._dispatcher._router.penalties._offences
+        with pytest.raises(Timeout):
+            await kv.put("bad", b"")
+        assert kv.admin._dispatcher._router.penalties._offences
+
+
 async def test_an_overloaded_node_is_left_alone_for_as_long_as_it_asks(cluster: FakeCluster) -> None:
     (node,) = await cluster.start(1)
     node.faults.append(abort(grpc.StatusCode.RESOURCE_EXHAUSTED, mark="0", retry_after="0.2"))
@@ -502,6 +517,41 @@ async def test_many_for_a_cluster_that_is_gone_are_given_up_together(
     assert len(caught.value.failed) == 40
     sent = sum(error.maybe_applied for error in caught.value.failed.values())
     assert 4 <= sent < 8  # each worker may have begun one more before the last of the first four failed
+
+
+async def test_those_of_many_that_their_first_node_certainly_did_not_do_go_on_at_another(
+    cluster: FakeCluster,
+) -> None:
+    nodes = await cluster.start(2)
+    nodes[0].every_time = UNAVAILABLE
+    keys = [f"k{i}" for i in range(100)]
+    async with AsyncClient([node.address for node in nodes]) as kv:
+        assert list(await kv.put_many(dict.fromkeys(keys, b"v"))) == keys
+    assert len(cluster.store.values) == 100
+
+
+async def test_many_large_values_are_under_way_a_few_at_a_time(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "WINDOW_BYTES", 1000)
+    (node,) = await cluster.start(1)
+    async with AsyncClient([node.address]) as kv:
+        await kv.put_many({f"k{i}": bytes(400) for i in range(10)})
+    assert max(len(batch.kinds) for batch in node.batches) == 3
+
+
+async def test_giving_up_on_many_leaves_nothing_under_way(cluster: FakeCluster) -> None:
+    (node,) = await cluster.start(1)
+    node.faults.append(UNAVAILABLE)
+    node.every_time = never
+    async with AsyncClient([node.address]) as kv:
+        putting = asyncio.create_task(kv.put_many({f"k{i}": b"" for i in range(10)}))
+        await eventually(lambda: len(node.batches) > 1)
+        putting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await putting
+        names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
+        assert not [name for name in names if name.startswith(("_Run.", "Dispatcher."))]
 
 
 async def test_two_spellings_of_one_key_are_refused(cluster: FakeCluster) -> None:

@@ -338,6 +338,29 @@ async def test_a_defect_while_writing_reaches_the_callers_and_the_next_operation
 
 
 @in_virtual_time
+async def test_a_defect_while_reading_reaches_the_callers_and_the_next_operation_goes_out() -> None:
+    node = Node()
+
+    def broken(_: Heard) -> None:
+        raise ZeroDivisionError
+
+    node.operator._on_reply = broken
+    answered, left = node.submit(read("answered")), node.submit(read("left"))
+    await settle()
+    node.stream.reply(0, 0)
+    with pytest.raises(ZeroDivisionError):
+        await left
+    assert await answered is None
+    node.operator._on_reply = node.heard.append
+    answer = node.submit(read("next"))
+    await settle()
+    node.stream.reply(0)
+    assert await answer is None
+    assert len(node.streams) == 2
+    await node.operator.close()
+
+
+@in_virtual_time
 async def test_a_reply_tells_how_the_node_does() -> None:
     node = Node()
     node.submit(read("a"))
