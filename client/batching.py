@@ -1,22 +1,23 @@
-"""Natural batching: while one batch is in flight to a node, what comes meanwhile rides in the next.
+"""Natural batching: while a batch is in flight to a node, what comes meanwhile rides in the next.
 
-A lone operation leaves at once; under load batches grow by themselves. An operation never waits for a
-straggler: a batch that is out for longer than ``STRAGGLER_S`` (one of its keys waits for a slow replica)
-no longer holds the next one back, up to ``MAX_FLIGHTS`` at a time.
+A lone operation leaves at once; under load batches grow by themselves. The next batch leaves as soon as
+anything of the one before is answered, or when that one is out for longer than ``STRAGGLER_S``: an operation
+never waits for a straggler (a key that waits for a slow replica). Up to ``MAX_FLIGHTS`` are out at a time.
 
 Operations have their own deadlines. One that is still waiting when its time is up was certainly not sent,
 and its error says so; one that is in flight may have been carried out.
+
+Knows no clock and no network: ``link.py`` tells it the time and carries its batches.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from ..proto.generated import kv_pb2
-from .errors import CoveyError, MessageTooLarge, Overloaded, Timeout, Unavailable
+from .errors import Overloaded, Timeout
 from .requests import Operation
 
 MAX_BATCH_OPERATIONS = 512
@@ -27,6 +28,19 @@ MAX_WAITING_BYTES = 64 << 20
 MAX_FLIGHTS = 16
 STRAGGLER_S = 0.05
 
+_EARLY_S = 0.001
+"""Timers may run so much early; what is due by then is due."""
+
+
+class Answer(Protocol):
+    """What waits for the outcome of an operation: a future, or less. Settled once, unless ``done`` before."""
+
+    def done(self) -> bool: ...
+
+    def set_result(self, result: Any, /) -> None: ...
+
+    def set_exception(self, error: BaseException, /) -> None: ...
+
 
 @dataclass(slots=True, eq=False)
 class Pending:
@@ -35,147 +49,158 @@ class Pending:
     operation: Operation
     deadline: float
     """On the loop's clock."""
-    answer: asyncio.Future[kv_pb2.OperationResult]
+    answer: Answer
     sent: bool = False
 
-    def settle(self, outcome: kv_pb2.OperationResult | BaseException) -> None:
-        """Give the answer, unless the caller has given up or time ran out before."""
-        if self.answer.done():
-            return
-        if isinstance(outcome, BaseException):
-            self.answer.set_exception(outcome)
-        else:
-            self.answer.set_result(outcome)
+    def fail(self, error: BaseException) -> None:
+        """Give the error, unless the caller has given up or time ran out before."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
 
     def expire(self) -> None:
         where = "no answer came in time" if self.sent else "it was not sent in time"
-        self.settle(Timeout(where, maybe_applied=self.sent and self.operation.writes))
+        self.fail(Timeout(where, maybe_applied=self.sent and self.operation.writes))
 
 
-Send = Callable[[Sequence[Pending]], Awaitable[Sequence[kv_pb2.OperationResult | CoveyError]]]
-"""Carries a batch to the node: one outcome for each operation, in order. Does not raise CoveyError."""
+class Flight:
+    """A batch on its way, or waiting for the rest of its answers."""
+
+    __slots__ = ("batch", "carrier", "departed_at", "heard", "number", "unanswered")
+
+    def __init__(self, number: int, batch: list[Pending], carrier: object, now: float) -> None:
+        self.number = number
+        self.batch: list[Pending | None] = [*batch]
+        """None in the place of each that was answered."""
+        self.unanswered = len(batch)
+        self.carrier = carrier
+        """The stream it was sent over."""
+        self.departed_at = now
+        self.heard = False
+        """Something of it was answered."""
+
+    @property
+    def left(self) -> list[Pending]:
+        """What is not answered."""
+        return [pending for pending in self.batch if pending is not None]
 
 
 class Lane:
-    """Operations of one kind (reads or writes) on their way to one node."""
+    """Operations on their way to one node."""
 
-    def __init__(self, send: Send) -> None:
-        self._send = send
+    def __init__(self) -> None:
+        self.outstanding = 0
+        """Operations that wait or are in flight."""
         self._waiting: deque[Pending] = deque()
         self._waiting_bytes = 0
-        self._flights: dict[asyncio.Task[None], Sequence[Pending]] = {}
-        self._fresh: asyncio.Task[None] | None = None
+        self._flights: dict[int, Flight] = {}
+        """In the order in which they left."""
+        self._latest: Flight | None = None
         """The flight that what comes now waits for."""
-        self._departure: asyncio.Handle | None = None
-        self._max_operations = MAX_BATCH_OPERATIONS
-        self._closed = False
+        self._last_number = 0
 
     @property
-    def outstanding(self) -> int:
-        """Operations that wait or are in flight."""
-        return len(self._waiting) + sum(len(batch) for batch in self._flights.values())
+    def in_flight(self) -> int:
+        return self.outstanding - len(self._waiting)
 
-    def submit(self, operation: Operation, deadline: float) -> asyncio.Future[kv_pb2.OperationResult]:
-        """Queue an operation; the future brings its result or a CoveyError, at the latest at the deadline.
+    def add(self, pending: Pending) -> None:
+        """Queue an operation. Raises Overloaded when too much waits already."""
+        size_bytes = pending.operation.size_bytes
+        waiting = self._waiting
+        full = len(waiting) >= MAX_WAITING_OPERATIONS
+        if full or (waiting and self._waiting_bytes + size_bytes > MAX_WAITING_BYTES):
+            raise Overloaded(f"{len(waiting)} operations wait for this node already")
+        waiting.append(pending)
+        self._waiting_bytes += size_bytes
+        self.outstanding += 1
 
-        Raises Overloaded when too much waits already.
-        """
-        if self._closed:
-            raise Unavailable("the client is closed")
-        self._refuse_when_full(operation)
-        loop = asyncio.get_running_loop()
-        pending = Pending(operation, deadline, loop.create_future())
-        timer = loop.call_at(deadline, pending.expire)
-        pending.answer.add_done_callback(lambda _: timer.cancel())
-        self._enqueue(pending)
-        if self._departure is None:
-            self._departure = loop.call_soon(self._depart)  # what is submitted in this turn rides along
-        return pending.answer
+    def departure(self) -> float | None:
+        """When the next batch may leave, were nothing answered until then; None while nothing can."""
+        if not self._waiting or len(self._flights) >= MAX_FLIGHTS:
+            return None
+        return 0.0 if self._latest is None else self._latest.departed_at + STRAGGLER_S
 
-    async def close(self) -> None:
-        """End what is under way: what was in flight may have happened, what waited did not."""
-        self._closed = True
-        flights = list(self._flights)
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
-        while self._waiting:
-            self._dequeue().settle(Unavailable("the client was closed before the operation was sent"))
-
-    def _refuse_when_full(self, operation: Operation) -> None:
-        full = len(self._waiting) >= MAX_WAITING_OPERATIONS
-        if full or (self._waiting and self._waiting_bytes + operation.size_bytes > MAX_WAITING_BYTES):
-            raise Overloaded(f"{len(self._waiting)} operations wait for this node already")
-
-    def _enqueue(self, pending: Pending) -> None:
-        self._waiting.append(pending)
-        self._waiting_bytes += pending.operation.size_bytes
-
-    def _dequeue(self) -> Pending:
-        pending = self._waiting.popleft()
-        self._waiting_bytes -= pending.operation.size_bytes
-        return pending
-
-    def _depart(self) -> None:
-        self._departure = None
-        while self._waiting and self._fresh is None and len(self._flights) < MAX_FLIGHTS and not self._closed:
-            batch = self._board()
-            if batch:
-                self._launch(batch)
-
-    def _board(self) -> list[Pending]:
-        """Take what fits into one batch; who has given up waiting stays behind."""
+    def board(self, carrier: object, now: float) -> Flight | None:
+        """The next batch, which counts as sent from now on; None when everybody waiting has given up."""
         batch: list[Pending] = []
         size_bytes = 0
-        while self._waiting and len(batch) < self._max_operations:
+        while self._waiting and len(batch) < MAX_BATCH_OPERATIONS:
             size_bytes += self._waiting[0].operation.size_bytes
             if batch and size_bytes > MAX_BATCH_BYTES:
                 break
             pending = self._dequeue()
             if not pending.answer.done():
+                pending.sent = True
                 batch.append(pending)
-        return batch
+        if not batch:
+            return None
+        self._last_number += 1
+        flight = Flight(self._last_number, batch, carrier, now)
+        self._flights[flight.number] = self._latest = flight
+        self.outstanding += flight.unanswered
+        return flight
 
-    def _launch(self, batch: list[Pending]) -> None:
-        for pending in batch:
-            pending.sent = True
-        flight = asyncio.create_task(self._fly(batch))
-        self._flights[flight] = batch
-        self._fresh = flight
-        straggling = asyncio.get_running_loop().call_later(STRAGGLER_S, self._let_go, flight)
-        flight.add_done_callback(lambda _: straggling.cancel())
-        flight.add_done_callback(self._landed)
+    def flight(self, number: int) -> Flight | None:
+        """The flight of that number; None when nobody waits for it any more."""
+        return self._flights.get(number)
 
-    async def _fly(self, batch: Sequence[Pending]) -> None:
-        outcomes = await self._send(batch)
-        if len(batch) > 1 and isinstance(outcomes[0], MessageTooLarge) and not batch[0].operation.writes:
-            self._split(batch)
-            return
-        self._max_operations = min(MAX_BATCH_OPERATIONS, self._max_operations + self._max_operations // 8 + 1)
-        for pending, outcome in zip(batch, outcomes, strict=True):
-            pending.settle(outcome)
+    def answered(self, flight: Flight, count: int) -> None:
+        """So many of the flight's operations have their answers now."""
+        flight.heard = True
+        flight.unanswered -= count
+        self.outstanding -= count
+        if flight is self._latest:
+            self._latest = None
+        if not flight.unanswered:
+            del self._flights[flight.number]
 
-    def _split(self, batch: Sequence[Pending]) -> None:
-        """The answers do not fit into one message: read fewer at a time from now on."""
-        self._max_operations = len(batch) // 2
-        for pending in reversed(batch):
-            pending.sent = False
-            self._waiting.appendleft(pending)
-            self._waiting_bytes += pending.operation.size_bytes
+    def carried_by(self, carrier: object) -> int:
+        """How many flights are under way over one stream."""
+        return sum(flight.carrier is carrier for flight in self._flights.values())
 
-    def _let_go(self, flight: asyncio.Task[None]) -> None:
-        if self._fresh is flight:
-            self._fresh = None
-            self._depart()
+    def land(self, flight: Flight) -> list[Pending]:
+        """Expect no more answers to the flight; returns those that have none."""
+        self.answered(flight, flight.unanswered)
+        return flight.left
 
-    def _landed(self, flight: asyncio.Task[None]) -> None:
-        batch = self._flights.pop(flight)
-        if flight.cancelled():
-            for pending in batch:
-                pending.settle(Timeout("the client was closed", maybe_applied=pending.operation.writes))
-        elif (bug := flight.exception()) is not None:
-            for pending in batch:
-                pending.settle(bug)
-        if self._fresh is flight:
-            self._fresh = None
-        self._depart()
+    def land_all(self, carrier: object) -> list[Pending]:
+        """The same for all flights of one stream."""
+        flights = [flight for flight in self._flights.values() if flight.carrier is carrier]
+        return [pending for flight in flights for pending in self.land(flight)]
+
+    def turn_away(self) -> list[Pending]:
+        """All that wait, which do so no longer."""
+        return [self._dequeue() for _ in range(len(self._waiting))]
+
+    def expire(self, now: float) -> float | None:
+        """End what is due; returns the earliest deadline of what is left."""
+        due = now + _EARLY_S
+        earliest = _expire(self._waiting, due)
+        for flight in list(self._flights.values()):
+            deadline = _expire(flight.left, due)
+            if deadline is None:  # nobody waits for the rest
+                self.land(flight)
+            elif earliest is None or deadline < earliest:
+                earliest = deadline
+        return earliest
+
+    def silent_since(self) -> float | None:
+        """When the oldest batch left of which nothing has been heard."""
+        return next((flight.departed_at for flight in self._flights.values() if not flight.heard), None)
+
+    def _dequeue(self) -> Pending:
+        pending = self._waiting.popleft()
+        self._waiting_bytes -= pending.operation.size_bytes
+        self.outstanding -= 1
+        return pending
+
+
+def _expire(pendings: Iterable[Pending], due: float) -> float | None:
+    earliest = None
+    for pending in pendings:
+        if pending.answer.done():
+            continue
+        if pending.deadline <= due:
+            pending.expire()
+        elif earliest is None or pending.deadline < earliest:
+            earliest = pending.deadline
+    return earliest

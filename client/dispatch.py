@@ -7,6 +7,7 @@ Rules
 - Untried nodes are tried at once, one after the other. When all were tried, a jittered pause comes before the
   next round, longer each time; the operation's deadline ends it all. A node that refused for load is not
   followed by the next at once: its wish for a pause is kept.
+- Whoever answers other operations well is not at fault for the one that fails, unless it refuses for load.
 - A client that never reached any node does not wait: one round over all addresses, and it says so.
 """
 
@@ -16,13 +17,13 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
-from functools import partial
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from ..proto.generated import kv_pb2
+from .batching import Answer
 from .errors import CoveyError, InternalError, Overloaded, Timeout, Unavailable, Unreachable
 from .link import NodeLink
 from .links import Links
+from .operating import Heard
 from .requests import Operation
 from .routing import Router
 
@@ -43,6 +44,15 @@ Choose = Callable[[Collection[str], float], str | None]
 """Given what was tried and the loop's time: the address to try next."""
 
 
+class Begun(NamedTuple):
+    """The first attempt at an operation."""
+
+    address: str
+    at: float
+    deadline: float
+    """Of the operation; this and ``at`` on the loop's clock."""
+
+
 class Dispatcher:
     def __init__(
         self, router: Router, links: Links, rng: random.Random, on_attempt: Callable[[bool], None]
@@ -52,6 +62,7 @@ class Dispatcher:
         self._rng = rng
         self._on_attempt = on_attempt
         """Told after each attempt whether the node answered."""
+        self._loop = asyncio.get_running_loop()
         self._reached_any = False
         self._closed = asyncio.Event()
 
@@ -59,38 +70,74 @@ class Dispatcher:
         """What pauses before another attempt ends with the error it has."""
         self._closed.set()
 
-    async def perform(self, operation: Operation, timeout_s: float) -> kv_pb2.OperationResult:
-        """Carry out one operation. Raises CoveyError."""
+    def heard(self, heard: Heard) -> None:
+        """A reply to operations came."""
+        self._reached_any = True
+        if heard.round_trip_s is not None:
+            self._router.heard(heard.address, heard.now, heard.round_trip_s, heard.operations, heard.others)
+        if heard.well:
+            self._router.served(heard.address, heard.now)
+            self._on_attempt(True)
 
-        def attempt(link: NodeLink, deadline: float) -> Awaitable[kv_pb2.OperationResult]:
-            return link.submit(operation, deadline)
+    async def perform(self, operation: Operation, timeout_s: float) -> Any:
+        """Carry out one operation: a value or None for a get, else a Version. Raises CoveyError."""
+        answer = self._loop.create_future()
+        begun = self.begin(operation, timeout_s, answer)
+        try:
+            return await answer
+        except CoveyError as error:
+            return await self.go_on(operation, begun, error)
 
-        choose = partial(self._router.choose, operation.key)
-        return await self._travel(choose, attempt, timeout_s, writes=operation.writes)
+    def begin(self, operation: Operation, timeout_s: float, answer: Answer) -> Begun:
+        """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``."""
+        now = self._loop.time()
+        address = self._router.choose((), now) or self._router.given[0]
+        begun = Begun(address, now, now + timeout_s)
+        try:
+            attempt_deadline = _attempt_deadline(begun.deadline, timeout_s, writes=operation.writes)
+            self._links.to(address).operator.submit(operation, attempt_deadline, answer)
+        except CoveyError as error:
+            answer.set_exception(error)
+        return begun
+
+    async def go_on(self, operation: Operation, begun: Begun, error: CoveyError) -> Any:
+        """Carry on after the first node failed with ``error``. Results and errors as of ``perform``."""
+
+        def attempt(link: NodeLink, deadline: float) -> Awaitable[Any]:
+            answer = self._loop.create_future()
+            link.operator.submit(operation, deadline, answer)
+            return answer
+
+        journey = self._journey(self._router.choose, begun.deadline, writes=operation.writes)
+        self._note_failure(begun.address, begun.at, error)
+        await journey.go_on_after(begun.address, error)
+        return await self._travel(journey, attempt)
 
     async def ask_any(self, attempt: Attempt[_Answer], timeout_s: float) -> _Answer:
         """Bring an answer, which changes nothing, from any node. Raises CoveyError."""
-        return await self._travel(partial(self._router.choose, None), attempt, timeout_s, writes=False)
+        deadline = self._loop.time() + timeout_s
+        return await self._travel(self._journey(self._router.choose, deadline, writes=False), attempt)
 
     async def ask_given(self, attempt: Attempt[_Answer], timeout_s: float, *, writes: bool) -> _Answer:
         """Bring an answer from the first of the given addresses that answers. Raises CoveyError."""
-        return await self._travel(self._router.choose_given, attempt, timeout_s, writes=writes)
+        deadline = self._loop.time() + timeout_s
+        return await self._travel(self._journey(self._router.choose_given, deadline, writes=writes), attempt)
 
-    async def _travel(
-        self, choose: Choose, attempt: Attempt[_Answer], timeout_s: float, *, writes: bool
-    ) -> _Answer:
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        journey = _Journey(choose, self._rng, self._closed, deadline, writes)
+    def _journey(self, choose: Choose, deadline: float, *, writes: bool) -> _Journey:
+        return _Journey(choose, self._rng, self._closed, deadline, writes)
+
+    async def _travel(self, journey: _Journey, attempt: Attempt[_Answer]) -> _Answer:
         while True:
             address = await self._next_stop(journey)
+            begun_at = self._loop.time()
             try:
                 answer = await attempt(self._links.to(address), journey.attempt_deadline())
             except CoveyError as error:
-                self._note_failure(address, error)
+                self._note_failure(address, begun_at, error)
                 await journey.go_on_after(address, error)
             else:
                 self._reached_any = True
-                self._router.penalties.succeeded(address)
+                self._router.served(address, self._loop.time())
                 self._on_attempt(True)
                 return answer
 
@@ -101,12 +148,20 @@ class Dispatcher:
             await journey.rest()
         return address
 
-    def _note_failure(self, address: str, error: CoveyError) -> None:
+    def _note_failure(self, address: str, begun_at: float, error: CoveyError) -> None:
         self._reached_any = self._reached_any or not isinstance(error, Unreachable)
         if isinstance(error, _ELSEWHERE):
             pause_s = error.retry_after if isinstance(error, Overloaded) else 0.0
-            self._router.penalties.failed(address, asyncio.get_running_loop().time(), pause_s)
+            if isinstance(error, Overloaded) or not self._router.served_since(address, begun_at):
+                self._router.failed(address, self._loop.time(), pause_s)
             self._on_attempt(False)
+
+
+def _attempt_deadline(deadline: float, remaining_s: float, *, writes: bool) -> float:
+    """A read leaves half of its time for another node; a write has one chance and takes it all."""
+    if writes:
+        return deadline
+    return deadline - max(0.0, min(remaining_s / 2, remaining_s - MIN_READ_ATTEMPT_S))
 
 
 class _Journey:
@@ -135,10 +190,7 @@ class _Journey:
         return self._choose(self._tried, asyncio.get_running_loop().time())
 
     def attempt_deadline(self) -> float:
-        """A read leaves half of its time for another node; a write has one chance and takes it all."""
-        if self._writes:
-            return self._deadline
-        return self._deadline - max(0.0, min(self._remaining_s / 2, self._remaining_s - MIN_READ_ATTEMPT_S))
+        return _attempt_deadline(self._deadline, self._remaining_s, writes=self._writes)
 
     async def go_on_after(self, address: str, error: CoveyError) -> None:
         """Prepare the next attempt, or raise what ends the operation."""

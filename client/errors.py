@@ -62,7 +62,7 @@ class Unreachable(Unavailable):
 
 
 class MessageTooLarge(InvalidRequest):
-    """A message was over gRPC's size limit. Reads are tried in smaller batches before this is raised."""
+    """A message was over gRPC's size limit."""
 
 
 class InternalError(CoveyError):

@@ -60,7 +60,7 @@ class TopologyLearner:
         """Ask one node after the other until one tells its ring; failing is no harm, the next look comes."""
         loop = asyncio.get_running_loop()
         tried: dict[str, None] = {}
-        while (address := self._router.choose(None, tried, loop.time())) is not None:
+        while (address := self._router.choose(tried, loop.time())) is not None:
             tried[address] = None
             topology = await self._ask(address)
             if topology is not None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from .errors import Unavailable
 from .link import NodeLink
+from .operating import Heard
 from .version import HighestSeen
 
 
 class Links:
-    def __init__(self, seen: HighestSeen) -> None:
+    def __init__(self, seen: HighestSeen, on_reply: Callable[[Heard], None]) -> None:
         self._seen = seen
+        self._on_reply = on_reply
         self._links: dict[str, NodeLink] = {}
         self._closed = False
 
@@ -22,12 +24,17 @@ class Links:
         if link is None:
             if self._closed:
                 raise Unavailable("the client is closed")
-            link = self._links[address] = NodeLink(address, self._seen)
+            link = self._links[address] = NodeLink(address, self._seen, self._on_reply)
         return link
 
     def outstanding(self, address: str) -> int:
         link = self._links.get(address)
-        return 0 if link is None else link.outstanding
+        return 0 if link is None else link.operator.lane.outstanding
+
+    def silent_since(self, address: str) -> float | None:
+        """See ``Lane.silent_since``."""
+        link = self._links.get(address)
+        return None if link is None else link.operator.lane.silent_since()
 
     async def close_unused(self, wanted: Collection[str]) -> None:
         """Close idle connections to nodes that are no longer part of the cluster."""

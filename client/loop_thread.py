@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from concurrent.futures import CancelledError
+from typing import Any, Generic, TypeVar
 
 from .aio import AsyncClient
 from .errors import Unavailable
@@ -17,29 +18,72 @@ CLOSING_TIMEOUT_S = 1.0
 _Result = TypeVar("_Result")
 
 
+class _Call(Generic[_Result]):
+    """Work that a thread waits for while the loop does it."""
+
+    def __init__(self, work: Coroutine[Any, Any, _Result]) -> None:
+        self._work = work
+        self._task: asyncio.Task[_Result] | None = None
+        self._given_up = False
+        self._under_way = threading.Lock()  # released at the end: far cheaper than an Event
+        self._under_way.acquire()
+
+    def wait(self) -> None:
+        """Return at the end. An interrupt comes through."""
+        self._under_way.acquire()
+
+    def outcome(self) -> _Result:
+        """After the end; raises what the work raised."""
+        if self._task is None or self._task.cancelled():
+            raise CancelledError
+        return self._task.result()
+
+    def begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """On the loop."""
+        if self._given_up:
+            self._work.close()
+            return
+        self._task = loop.create_task(self._work)
+        self._task.add_done_callback(self._end)
+
+    def give_up(self) -> None:
+        """On the loop: nobody waits for it any more."""
+        self._given_up = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def _end(self, _: asyncio.Task[_Result]) -> None:
+        self._under_way.release()
+
+
 class LoopThread:
     """Runs until it is stopped. Does not know the ``Client`` it works for, so that one can be collected."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
-        self._loop = asyncio.new_event_loop()
+        self._loop = _new_loop()
         self._process = os.getpid()
         self._guard = threading.RLock()
         self._stopping = False
+        self._handed_over: list[_Call[Any]] = []
+        """What the loop has been woken for, and not begun."""
         self._thread = threading.Thread(target=self._serve, name="covey-client", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Have ``work`` done on the loop and wait for it; raises what it raises. An interrupt ends it."""
+        call = _Call(work)
         try:
-            future = self._hand_over(work)
+            self._hand_over(call)
         except BaseException:
             work.close()  # it will never run
             raise
         try:
-            return future.result()
-        finally:
-            future.cancel()
+            call.wait()
+        except BaseException:
+            self._give_up(call)
+            raise
+        return call.outcome()
 
     def stop(self) -> None:
         """Close the client and end the thread; what is under way ends with its errors."""
@@ -52,7 +96,7 @@ class LoopThread:
         if threading.current_thread() is not self._thread:  # it is when the collector comes by there
             self._thread.join()
 
-    def _hand_over(self, work: Coroutine[Any, Any, _Result]) -> Future[_Result]:
+    def _hand_over(self, call: _Call[Any]) -> None:
         if os.getpid() != self._process:
             raise RuntimeError("this client was made before a fork; make another one in the child process")
         if threading.current_thread() is self._thread:
@@ -60,7 +104,20 @@ class LoopThread:
         with self._guard:
             if self._stopping:
                 raise Unavailable("the client is closed")
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._handed_over.append(call)
+            if len(self._handed_over) == 1:  # who comes before the loop is there needs not wake it again
+                self._loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        with self._guard:
+            calls, self._handed_over = self._handed_over, []
+        for call in calls:
+            call.begin(self._loop)
+
+    def _give_up(self, call: _Call[Any]) -> None:
+        with self._guard:
+            if not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(call.give_up)
 
     def _serve(self) -> None:
         try:
@@ -79,3 +136,11 @@ class LoopThread:
                 await asyncio.gather(*left, return_exceptions=True)
         finally:
             self._loop.call_soon(self._loop.stop)
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop  # loaded late: asynchronous programs bring a loop of their own
+
+    return uvloop.new_event_loop()

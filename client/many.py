@@ -1,68 +1,186 @@
-"""Many operations in one call: a bounded number under way at a time, and a result for each."""
+"""Many operations in one call: a bounded number under way at a time, and a result for each.
+
+They have no task of their own. The call's own begins as many as there is room for, and again when some have ended;
+only one that fails at its first node gets a task, which goes on with it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Hashable, Iterable
+from typing import Any, Generic, TypeVar
 
+from .dispatch import Begun, Dispatcher
 from .errors import CoveyError, InvalidRequest, PartialFailure, Unavailable
+from .requests import Operation
 
 WINDOW = 512
+WINDOW_BYTES = 32 << 20
+"""Of keys and values sent; well below what a lane refuses."""
 MAX_FAILURES_IN_A_ROW = WINDOW
 """After so many failures with no success between them the cluster is taken for gone; the rest is not sent."""
 
 _Key = TypeVar("_Key", bound=Hashable)
-_Result = TypeVar("_Result")
 
 
 async def perform_all(
-    keys: Iterable[_Key], perform: Callable[[_Key], Awaitable[_Result]]
-) -> dict[_Key, _Result]:
-    """``perform`` each key once; results in the order of the keys. Raises PartialFailure when any failed."""
+    dispatcher: Dispatcher, keys: Iterable[_Key], make: Callable[[_Key], Operation], timeout_s: float
+) -> dict[_Key, Any]:
+    """Carry out an operation for each key, once; results in the order of the keys.
+
+    Raises PartialFailure when any failed, and what ``make`` raises but for CoveyError as it is.
+    """
     ordered = list(dict.fromkeys(keys))
-    crew = _Crew(iter(ordered), perform)
-    await _all_of([crew.work() for _ in range(min(WINDOW, len(ordered)))])
-    done = {key: crew.done[key] for key in ordered if key in crew.done}
-    if crew.failed:
-        raise PartialFailure(done, {key: crew.failed[key] for key in ordered if key in crew.failed})
+    run = _Run(dispatcher, ordered, make, timeout_s)
+    try:
+        while run.begin_more():
+            await run.change()
+    finally:
+        await run.stop()
+    done = {key: run.done[key] for key in ordered if key in run.done}
+    if run.failed:
+        raise PartialFailure(done, {key: run.failed[key] for key in ordered if key in run.failed})
     return done
 
 
-async def _all_of(work: Iterable[Coroutine[object, object, None]]) -> None:
-    """Run all at once. The first that raises ends the others and is raised as it is, not in a group."""
-    tasks = [asyncio.create_task(part) for part in work]
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+class _Run(Generic[_Key]):
+    """What is under way, what has ended, and what is still to begin."""
 
-
-class _Crew(Generic[_Key, _Result]):
-    """Workers that share one list of keys."""
-
-    def __init__(self, keys: Iterator[_Key], perform: Callable[[_Key], Awaitable[_Result]]) -> None:
-        self._keys = keys
-        self._perform = perform
-        self._failures_in_a_row = 0
-        self.done: dict[_Key, _Result] = {}
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        keys: Iterable[_Key],
+        make: Callable[[_Key], Operation],
+        timeout_s: float,
+    ) -> None:
+        self.done: dict[_Key, Any] = {}
         self.failed: dict[_Key, CoveyError] = {}
+        self.stopped = False
+        self._dispatcher = dispatcher
+        self._keys = iter(keys)
+        self._make = make
+        self._timeout_s = timeout_s
+        self._under_way = 0
+        self._bytes_under_way = 0
+        self._failures_in_a_row = 0
+        self._set_back: list[_Part[_Key]] = []
+        """Those that failed at their first node."""
+        self._defect: BaseException | None = None
+        self._retries: set[asyncio.Task[None]] = set()
+        self._changed: asyncio.Future[None] | None = None
 
-    async def work(self) -> None:
-        for key in self._keys:
-            if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
-                self.failed[key] = Unavailable("not sent, since many operations before it failed in a row")
-                continue
-            await self._perform_one(key)
+    def begin_more(self) -> bool:
+        """Begin what there is room for; False when all has ended. Raises what should not happen."""
+        for part in self._set_back:
+            retry = asyncio.create_task(self._go_on(part))
+            self._retries.add(retry)
+            retry.add_done_callback(self._retried)
+        self._set_back.clear()
+        if self._defect is not None:
+            raise self._defect
+        if self._has_room():
+            for key in self._keys:
+                self._begin(key)
+                if not self._has_room():
+                    break
+        return self._under_way > 0
 
-    async def _perform_one(self, key: _Key) -> None:
+    async def change(self) -> None:
+        """Return once something has ended or failed since ``begin_more``."""
+        if not self._set_back:
+            self._changed = asyncio.get_running_loop().create_future()
+            await self._changed
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        self.stopped = True
+        for retry in self._retries:
+            retry.cancel()
+        await asyncio.gather(*self._retries, return_exceptions=True)
+
+    def end(self, part: _Part[_Key], outcome: Any) -> None:
+        self._note_end(part)
+        self._failures_in_a_row = 0
+        self.done[part.key] = outcome
+
+    def set_back(self, part: _Part[_Key]) -> None:
+        self._set_back.append(part)
+        self._note_change()
+
+    def break_off(self, defect: BaseException) -> None:
+        self._defect = defect
+        self._note_change()
+
+    def _note_end(self, part: _Part[_Key]) -> None:
+        self._under_way -= 1
+        self._bytes_under_way -= part.operation.size_bytes
+        self._note_change()
+
+    def _note_change(self) -> None:
+        changed, self._changed = self._changed, None
+        if changed is not None and not changed.done():
+            changed.set_result(None)
+
+    def _has_room(self) -> bool:
+        return self._under_way < WINDOW and self._bytes_under_way < WINDOW_BYTES
+
+    def _begin(self, key: _Key) -> None:
+        if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
+            self.failed[key] = Unavailable("not sent, since many operations before it failed in a row")
+            return
         try:
-            self.done[key] = await self._perform(key)
-            self._failures_in_a_row = 0
-        except InvalidRequest as error:
-            self.failed[key] = error  # says nothing about the cluster
+            operation = self._make(key)
         except CoveyError as error:
             self.failed[key] = error
+            return
+        self._under_way += 1
+        self._bytes_under_way += operation.size_bytes
+        part = _Part(self, key, operation)
+        part.begun = self._dispatcher.begin(operation, self._timeout_s, part)
+
+    def _retried(self, retry: asyncio.Task[None]) -> None:
+        self._retries.discard(retry)
+        if not retry.cancelled() and (defect := retry.exception()) is not None:
+            self.break_off(defect)
+
+    async def _go_on(self, part: _Part[_Key]) -> None:
+        assert part.begun is not None and part.error is not None
+        try:
+            self.end(part, await self._dispatcher.go_on(part.operation, part.begun, part.error))
+        except CoveyError as error:
+            self._fail(part, error)
+
+    def _fail(self, part: _Part[_Key], error: CoveyError) -> None:
+        self._note_end(part)
+        self.failed[part.key] = error
+        if not isinstance(error, InvalidRequest):  # which says nothing about the cluster
             self._failures_in_a_row += 1
+
+
+class _Part(Generic[_Key]):
+    """One of the operations: the ``Answer`` of its first attempt."""
+
+    __slots__ = ("_run", "begun", "error", "key", "operation", "settled")
+
+    def __init__(self, run: _Run[_Key], key: _Key, operation: Operation) -> None:
+        self.key = key
+        self.operation = operation
+        self.begun: Begun | None = None
+        self.error: CoveyError | None = None
+        self.settled = False
+        self._run = run
+
+    def done(self) -> bool:
+        return self.settled or self._run.stopped
+
+    def set_result(self, result: Any, /) -> None:
+        self.settled = True
+        self._run.end(self, result)
+
+    def set_exception(self, error: BaseException, /) -> None:
+        self.settled = True
+        if isinstance(error, CoveyError):
+            self.error = error
+            self._run.set_back(self)
+        else:
+            self._run.break_off(error)

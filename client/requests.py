@@ -1,13 +1,13 @@
-"""Operations on their way out, and what came back for them, between Python values and messages."""
+"""Operations as callers ask for them: checked, and in bytes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Final, Literal, get_args
 
 from ..proto.generated import kv_pb2, types_pb2
-from .errors import CoveyError, InternalError, InvalidRequest
+from .errors import InvalidRequest
 from .version import Version
 
 Key = str | bytes
@@ -24,71 +24,70 @@ _LEVELS = {
 }
 
 Consistency = kv_pb2.Consistency
-_Request = kv_pb2.GetRequest | kv_pb2.PutRequest | kv_pb2.DeleteRequest
+
+GET: Final = 0
+PUT: Final = 1
+DELETE: Final = 2
+"""Kinds of operations, as ``OperateRequest`` has them."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Operation:
-    """One get, put or delete. It may be sent several times, to several nodes."""
+    """One get, put or delete. It may be sent several times, to several nodes; nothing changes it."""
 
+    kind: int
     key: bytes
-    writes: bool
+    value: bytes
+    """Of a put."""
+    consistency: Consistency | None
+    """None for the default."""
     size_bytes: int
-    message: kv_pb2.Operation
-    request: _Request
-    """The part of ``message`` that is set."""
 
-    def stamp(self, *, seen_timestamp: int, timeout_s: float) -> kv_pb2.Operation:
-        """The message to send now, with what is known only now."""
-        self.request.seen_timestamp = seen_timestamp
-        self.request.timeout = timeout_s
-        return self.message
+    @property
+    def writes(self) -> bool:
+        return self.kind != GET
 
 
 def encoded(text: Key, what: str) -> bytes:
     """The bytes of a key or value: str is UTF-8."""
+    if isinstance(text, bytes):
+        return text
     if isinstance(text, str):
         try:
             return text.encode()
         except UnicodeEncodeError as error:
             raise InvalidRequest(f"the {what} {text!r} cannot be written as UTF-8") from error
-    if isinstance(text, bytes):
-        return text
     raise TypeError(f"a {what} is str or bytes, not {type(text).__name__}")
 
 
 def refuse_twins(keys: Iterable[Key]) -> None:
     """``"a"`` and ``b"a"`` are one key: two values for it in one call have no order."""
     given = set(keys)
-    for key in keys:
+    kinds = set(map(type, given))
+    if len(kinds) < 2:
+        return
+    for key in given:
         if isinstance(key, str) and encoded(key, "key") in given:
             raise InvalidRequest(f"{key!r} is given both as str and as bytes")
 
 
 def get_operation(key: Key, consistency: Consistency | None) -> Operation:
     key_bytes = encoded(key, "key")
-    request = kv_pb2.GetRequest(key=key_bytes, consistency=consistency)
-    message = kv_pb2.Operation(get=request)
-    return Operation(key_bytes, False, _checked_size(key_bytes), message, message.get)
+    return Operation(GET, key_bytes, b"", consistency, _checked(len(key_bytes)))
 
 
 def put_operation(key: Key, value: Key, consistency: Consistency | None) -> Operation:
     key_bytes, value_bytes = encoded(key, "key"), encoded(value, "value")
-    size_bytes = _checked_size(key_bytes, value_bytes)
-    request = kv_pb2.PutRequest(key=key_bytes, value=value_bytes, consistency=consistency)
-    message = kv_pb2.Operation(put=request)
-    return Operation(key_bytes, True, size_bytes, message, message.put)
+    size_bytes = _checked(len(key_bytes) + len(value_bytes))
+    return Operation(PUT, key_bytes, value_bytes, consistency, size_bytes)
 
 
 def delete_operation(key: Key, consistency: Consistency | None) -> Operation:
     key_bytes = encoded(key, "key")
-    request = kv_pb2.DeleteRequest(key=key_bytes, consistency=consistency)
-    message = kv_pb2.Operation(delete=request)
-    return Operation(key_bytes, True, _checked_size(key_bytes), message, message.delete)
+    return Operation(DELETE, key_bytes, b"", consistency, _checked(len(key_bytes)))
 
 
-def _checked_size(*parts: bytes) -> int:
-    size_bytes = sum(len(part) for part in parts)
+def _checked(size_bytes: int) -> int:
     if size_bytes > _MAX_OPERATION_BYTES:
         raise InvalidRequest(
             f"key and value have {size_bytes} bytes; at most {_MAX_OPERATION_BYTES} can be sent"
@@ -111,41 +110,5 @@ def consistency_of(level: Level | None, replicas: int | None, name: str) -> Cons
     return Consistency(level=_LEVELS[level])
 
 
-def version_from(message: types_pb2.Version, *, superseded: bool = False) -> Version:
-    return Version(message.timestamp, message.disk_id, message.generation, superseded)
-
-
-def value_of(result: kv_pb2.OperationResult) -> bytes | None:
-    """What a get found."""
-    if result.WhichOneof("result") != "get":
-        raise _mismatched(result, "get", maybe_applied=False)
-    return result.get.value if result.get.found else None
-
-
-def version_of(result: kv_pb2.OperationResult) -> Version:
-    """The version that a put or delete was acknowledged under."""
-    match result.WhichOneof("result"):
-        case "put":
-            return version_from(result.put.version, superseded=result.put.superseded)
-        case "delete":
-            return version_from(result.delete.version, superseded=result.delete.superseded)
-        case _:
-            raise _mismatched(result, "put or delete", maybe_applied=True)
-
-
-def seen_in(result: kv_pb2.OperationResult) -> int:
-    """The version timestamp in an answer; 0 when it has none."""
-    match result.WhichOneof("result"):
-        case "get":
-            return result.get.version.timestamp
-        case "put":
-            return result.put.version.timestamp
-        case "delete":
-            return result.delete.version.timestamp
-        case _:
-            return 0
-
-
-def _mismatched(result: kv_pb2.OperationResult, expected: str, *, maybe_applied: bool) -> CoveyError:
-    got = result.WhichOneof("result") or "nothing"
-    return InternalError(f"the node answered a {expected} with {got}", maybe_applied=maybe_applied)
+def version_from(message: types_pb2.Version) -> Version:
+    return Version(message.timestamp, message.disk_id, message.generation)

@@ -1,86 +1,44 @@
-"""Which node to send an operation to: any node coordinates any key, but some are the better choice.
+"""Which node to send an operation to: any node coordinates any key, and few large messages beat many small ones.
 
-Replicas of the key come first, since they save a hop; among them the one with the fewest operations of this
-client under way. Nodes that failed lately are in the penalty box and come last, those that get out soonest
-first. Nothing here is needed for correctness: without a ring, the addresses the client was given do.
+So operations go to one node as long as it keeps up, and spread when there are many. Owners of the ring stand in
+an order: by how their scores (``standing.py``) compare to the best, roughly, and among equals in a random order
+of this client's own, so that clients do not all take the same. The first that has room takes the operation; when
+none has, the one that is filled least. Nodes that failed lately are in the penalty box and come last, those that
+get out soonest first. Nothing here is needed for correctness: without a ring, the addresses the client was given
+do, in their order.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from math import log
+from typing import TYPE_CHECKING, NamedTuple
+
+from .penalties import PenaltyBox
+from .standing import FAST_S, Standing
 
 if TYPE_CHECKING:
     from ..ring.epoch import EpochRecord
-    from ..ring.ring import Ring
 
-FIRST_PENALTY_S = 0.5
-MAX_PENALTY_S = 15.0
-FORGIVEN_AFTER_S = 30.0
-"""A node that went this long without failing starts again with the first penalty."""
-
-
-@dataclass(slots=True)
-class _Offence:
-    strikes: int
-    failed_at: float
-    until: float
-
-
-class PenaltyBox:
-    """Nodes that failed lately. Each failure after the penalty doubles the next; a success ends it."""
-
-    def __init__(self) -> None:
-        self._offences: dict[str, _Offence] = {}
-
-    def failed(self, address: str, now: float, at_least_s: float = 0.0) -> None:
-        offence = self._offences.get(address)
-        if offence is None or now - offence.failed_at > FORGIVEN_AFTER_S:
-            offence = self._offences[address] = _Offence(0, now, now)
-        if now >= offence.until:  # operations that fail together count as one failure
-            offence.strikes += 1
-        penalty_s = min(MAX_PENALTY_S, FIRST_PENALTY_S * 2 ** (offence.strikes - 1))
-        offence.failed_at = now
-        offence.until = now + max(penalty_s, at_least_s)
-
-    def succeeded(self, address: str) -> None:
-        self._offences.pop(address, None)
-
-    def until(self, address: str, now: float) -> float:
-        """When the node gets out; 0 when it is not in."""
-        offence = self._offences.get(address)
-        return offence.until if offence is not None and now < offence.until else 0.0
+WORSE = 4.0
+"""A node stands a rank behind the best for each time that its score is so many times as high."""
+RANK_EVERY_S = 0.1
 
 
 class Topology:
     """The newest ring the client has learned, and where its owners listen."""
 
-    def __init__(self, record: EpochRecord, ring: Ring, addresses: Mapping[str, str]) -> None:
+    def __init__(self, record: EpochRecord, addresses: Mapping[str, str]) -> None:
         self.record = record
-        self._ring = ring
-        self._addresses = dict(addresses)
-        """By identity text."""
+        self.addresses = sorted(set(addresses.values()))
 
     @classmethod
     def decode(cls, encoded: bytes, addresses: Mapping[str, str]) -> Topology:
         """Read a node's answer; raises ValueError when it holds no usable record."""
         from ..ring.epoch import EpochRecord  # loaded late: a lone command never gets here
-        from ..ring.ring import Ring
 
-        record = EpochRecord.decode(encoded)
-        return cls(record, Ring(record.owners), addresses)
-
-    def replicas(self, key: bytes) -> list[str]:
-        """Addresses of the key's replicas, as far as they are known, in preference order."""
-        from ..ring.hashing import token_of
-
-        preferred = self._ring.preference_list(token_of(key))
-        return [address for owner in preferred if (address := self._addresses.get(str(owner)))]
-
-    @property
-    def addresses(self) -> list[str]:
-        return sorted(set(self._addresses.values()))
+        return cls(EpochRecord.decode(encoded), addresses)
 
     def outdated_by(self, other: Topology) -> bool:
         """Whether ``other`` is to be followed instead; at equal epochs it knows newer addresses."""
@@ -89,14 +47,34 @@ class Topology:
         return other.record.number >= self.record.number
 
 
+class _Place(NamedTuple):
+    """An owner in the order of choice."""
+
+    address: str
+    room: int
+    """As many operations it is given before the next owner's turn."""
+
+
 class Router:
     """Chooses the node for each attempt."""
 
-    def __init__(self, given: Sequence[str], outstanding: Callable[[str], int]) -> None:
+    def __init__(
+        self,
+        given: Sequence[str],
+        outstanding: Callable[[str], int],
+        silent_since: Callable[[str], float | None],
+        rng: random.Random,
+    ) -> None:
         self.given = tuple(given)
         self.penalties = PenaltyBox()
         self._outstanding = outstanding
+        self._silent_since = silent_since
+        self._rng = rng
         self._topology: Topology | None = None
+        self._standings: dict[str, Standing] = {}
+        self._ranked: list[_Place] = []
+        """Owners, the best first."""
+        self._ranked_until = 0.0
 
     @property
     def addresses(self) -> list[str]:
@@ -107,29 +85,75 @@ class Router:
     def learn(self, topology: Topology) -> None:
         if self._topology is None or self._topology.outdated_by(topology):
             self._topology = topology
+            self._standings = {address: self._standing(address) for address in self.addresses}
+            self._ranked_until = 0.0
 
-    def choose(self, key: bytes | None, tried: Collection[str], now: float) -> str | None:
-        """The best address not in ``tried`` for an operation on ``key`` (None: any); None when all are."""
-        replicas = self._replicas(key)
-        untried = [address for address in replicas if address not in tried]
-        if not any(self.penalties.until(address, now) == 0 for address in untried):
-            untried = [address for address in self._candidates(replicas) if address not in tried]
-        return min(untried, key=lambda address: self._cost(address, replicas, now), default=None)
+    def heard(self, address: str, now: float, round_trip_s: float, operations: int, others: int) -> None:
+        """The first answer to a batch of so many ``operations`` came; ``others`` are under way there."""
+        self._standing(address).heard(now, round_trip_s, operations, others)
+
+    def served(self, address: str, now: float) -> None:
+        """The node did what it was asked."""
+        self.penalties.succeeded(address)
+        self._standing(address).served(now)
+
+    def served_since(self, address: str, moment: float) -> bool:
+        return self._standing(address).well_at >= moment
+
+    def failed(self, address: str, now: float, at_least_s: float = 0.0) -> None:
+        """It could not. For ``at_least_s`` it wants to be left alone."""
+        self.penalties.failed(address, now, at_least_s)
+        self._standing(address).failed()
+        self._ranked_until = 0.0
+
+    def choose(self, tried: Collection[str], now: float) -> str | None:
+        """The best address not in ``tried``; None when all are."""
+        if self._topology is None:
+            return self.choose_given(tried, now)
+        if now >= self._ranked_until:
+            self._rank(now)
+        for address, room in self._ranked:
+            if self._outstanding(address) < room and self._is_free(address, tried, now):
+                return address
+        free = [place for place in self._ranked if self._is_free(place.address, tried, now)]
+        if free:
+            return min(free, key=lambda place: self._outstanding(place.address) / place.room).address
+        return self._least_penalised(self.addresses, tried, now)
 
     def choose_given(self, tried: Collection[str], now: float) -> str | None:
         """The first of the given addresses not in ``tried``: whoever names a node wants its own view."""
-        untried = [address for address in self.given if address not in tried]
+        return self._least_penalised(self.given, tried, now)
+
+    def _is_free(self, address: str, tried: Collection[str], now: float) -> bool:
+        return address not in tried and not self.penalties.until(address, now)
+
+    def _least_penalised(self, addresses: Sequence[str], tried: Collection[str], now: float) -> str | None:
+        for address in addresses:
+            if self._is_free(address, tried, now):
+                return address
+        untried = [address for address in addresses if address not in tried]
         return min(untried, key=lambda address: self.penalties.until(address, now), default=None)
 
-    def _replicas(self, key: bytes | None) -> list[str]:
-        return self._topology.replicas(key) if self._topology is not None and key is not None else []
+    def _standing(self, address: str) -> Standing:
+        standing = self._standings.get(address)
+        if standing is None:
+            standing = self._standings[address] = Standing(self._rng.random())
+        return standing
 
-    def _candidates(self, replicas: Sequence[str]) -> list[str]:
-        return list(dict.fromkeys([*replicas, *self.addresses]))
+    def _rank(self, now: float) -> None:
+        self._ranked_until = now + RANK_EVERY_S
+        owners = self._topology.addresses if self._topology is not None else []
+        scores = {address: self._score(address, now) for address in owners}
+        best = min(scores.values(), default=FAST_S)
+        ranks = {address: int(log(score / best, WORSE)) for address, score in scores.items()}
+        owners = sorted(owners, key=lambda address: (ranks[address], self._standings[address].place))
+        self._ranked = [
+            _Place(address, max(1, int(self._standings[address].fill / WORSE ** ranks[address])))
+            for address in owners
+        ]
 
-    def _cost(self, address: str, replicas: Sequence[str], now: float) -> tuple[float, bool, int]:
-        """Compared first to last; on a tie the first candidate wins."""
-        learned = self._topology is not None
-        is_spare = learned and address not in replicas
-        balanced = self._outstanding(address) if learned else 0  # before the ring is known: as given
-        return (self.penalties.until(address, now), is_spare, balanced)
+    def _score(self, address: str, now: float) -> float:
+        silent_since = self._silent_since(address)
+        silent_s = 0.0 if silent_since is None else now - silent_since
+        score = self._standings[address].score(now, silent_s)
+        return FAST_S if score is None else score

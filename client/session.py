@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from .admin import Administration
@@ -12,8 +12,8 @@ from .learning import TopologyLearner
 from .links import Links
 from .listing import Listing
 from .many import perform_all
+from .operating import Heard
 from .requests import (
-    Consistency,
     Key,
     Level,
     consistency_of,
@@ -22,8 +22,6 @@ from .requests import (
     get_operation,
     put_operation,
     refuse_twins,
-    value_of,
-    version_of,
 )
 from .routing import Router
 from .version import HighestSeen, Version
@@ -32,40 +30,48 @@ _K = TypeVar("_K", bound=Key)
 
 
 class Session:
-    """Lives on one event loop."""
+    """Lives on one event loop. An operation is checked at once, and begins when it is awaited."""
 
     def __init__(self, addresses: Sequence[str], rng: random.Random) -> None:
         self.seen = HighestSeen()
-        self._links = Links(self.seen)
-        self._router = Router(addresses, self._links.outstanding)
+        self._links = Links(self.seen, self._hear)
+        self._router = Router(addresses, self._links.outstanding, self._links.silent_since, rng)
         self._learner = TopologyLearner(self._router, self._links, rng)
         self._dispatcher = Dispatcher(self._router, self._links, rng, self._learner.note)
         self.admin = Administration(self._dispatcher)
 
-    async def get(self, key: Key, consistency: Level | None, r: int | None, timeout_s: float) -> bytes | None:
-        return await self._get(key, consistency_of(consistency, r, "r"), timeout_s)
+    def get(
+        self, key: Key, consistency: Level | None, r: int | None, timeout_s: float
+    ) -> Awaitable[bytes | None]:
+        operation = get_operation(key, consistency_of(consistency, r, "r"))
+        return self._dispatcher.perform(operation, timeout_s)
 
-    async def put(
+    def put(
         self, key: Key, value: Key, consistency: Level | None, w: int | None, timeout_s: float
-    ) -> Version:
-        return await self._put(key, value, consistency_of(consistency, w, "w"), timeout_s)
+    ) -> Awaitable[Version]:
+        operation = put_operation(key, value, consistency_of(consistency, w, "w"))
+        return self._dispatcher.perform(operation, timeout_s)
 
-    async def delete(self, key: Key, consistency: Level | None, w: int | None, timeout_s: float) -> Version:
+    def delete(
+        self, key: Key, consistency: Level | None, w: int | None, timeout_s: float
+    ) -> Awaitable[Version]:
         operation = delete_operation(key, consistency_of(consistency, w, "w"))
-        return version_of(await self._dispatcher.perform(operation, timeout_s))
+        return self._dispatcher.perform(operation, timeout_s)
 
     async def get_all(
         self, keys: Iterable[_K], consistency: Level | None, r: int | None, timeout_s: float
     ) -> dict[_K, bytes | None]:
         chosen = consistency_of(consistency, r, "r")
-        return await perform_all(keys, lambda key: self._get(key, chosen, timeout_s))
+        return await perform_all(self._dispatcher, keys, lambda key: get_operation(key, chosen), timeout_s)
 
     async def put_all(
         self, items: Mapping[_K, Key], consistency: Level | None, w: int | None, timeout_s: float
     ) -> dict[_K, Version]:
         refuse_twins(items)
         chosen = consistency_of(consistency, w, "w")
-        return await perform_all(items, lambda key: self._put(key, items[key], chosen, timeout_s))
+        return await perform_all(
+            self._dispatcher, items, lambda key: put_operation(key, items[key], chosen), timeout_s
+        )
 
     def list_keys(self, prefix: Key, timeout_s: float) -> Listing:
         return Listing(self._dispatcher, encoded(prefix, "prefix"), timeout_s)
@@ -75,9 +81,5 @@ class Session:
         await self._learner.close()
         await self._links.close()
 
-    async def _get(self, key: Key, consistency: Consistency | None, timeout_s: float) -> bytes | None:
-        return value_of(await self._dispatcher.perform(get_operation(key, consistency), timeout_s))
-
-    async def _put(self, key: Key, value: Key, consistency: Consistency | None, timeout_s: float) -> Version:
-        operation = put_operation(key, value, consistency)
-        return version_of(await self._dispatcher.perform(operation, timeout_s))
+    def _hear(self, heard: Heard) -> None:
+        self._dispatcher.heard(heard)

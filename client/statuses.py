@@ -55,6 +55,9 @@ _SIGNS = {
 
 _TOO_LARGE = "larger than max"
 
+_BROKEN_OFF = "Internal error from Core"
+"""How gRPC tells of a message that could not be sent because the stream is over."""
+
 _CERTAIN_REFUSALS: dict[grpc.StatusCode, type[CoveyError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
@@ -76,6 +79,15 @@ def error_from_status(error: grpc.aio.AioRpcError, address: str) -> CoveyError:
     return _marked(error.code(), text, maybe_applied=mark != "0", retry_after=retry_after)
 
 
+def error_at_end(metadata: Iterable[tuple[str, str | bytes]] | None, address: str) -> CoveyError:
+    """What it means for operations without an answer that their stream ended in good order: the node stops.
+
+    Its mark says whether it has begun any of them.
+    """
+    mark = dict(metadata or ()).get(MAYBE_APPLIED_KEY)
+    return _unavailable(f"{address} stopped before it answered", maybe_applied=mark != "0")
+
+
 def _marked(code: grpc.StatusCode, text: str, *, maybe_applied: bool, retry_after: float) -> CoveyError:
     """A node's own word."""
     if code is grpc.StatusCode.UNAVAILABLE:
@@ -91,7 +103,8 @@ def _unmarked(code: grpc.StatusCode, text: str, address: str) -> CoveyError:
     """gRPC's word, or that of a node that failed outside its own error handling."""
     if code is grpc.StatusCode.UNAVAILABLE and text.startswith(_NEVER_CONNECTED):
         return Unreachable(_no_connection(text, address))
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+    broken_off = code is grpc.StatusCode.INTERNAL and text == _BROKEN_OFF
+    if broken_off or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return Timeout(
             f"the connection to {address} was lost before an answer came: {text}", maybe_applied=True
         )

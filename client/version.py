@@ -2,30 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from functools import total_ordering
 
 _COUNTER_BITS = 16
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@total_ordering
 class Version:
-    """A hybrid-clock timestamp with the identity of the coordinator that drew it; totally ordered."""
+    """A hybrid-clock timestamp with the identity of the coordinator that drew it; totally ordered.
 
-    timestamp: int
-    """Wall milliseconds << 16 | counter."""
-    disk_id: int
-    generation: int
-    superseded: bool = field(default=False, compare=False)
-    """A newer version of the key already stood when this one was acknowledged."""
+    Written out, since a client makes one for every write and a dataclass that is frozen takes three times as long.
+    """
+
+    __slots__ = ("_disk_id", "_generation", "_superseded", "_timestamp")
+
+    def __init__(self, timestamp: int, disk_id: int, generation: int, superseded: bool = False) -> None:
+        self._timestamp = timestamp
+        self._disk_id = disk_id
+        self._generation = generation
+        self._superseded = superseded
+
+    @property
+    def timestamp(self) -> int:
+        """Wall milliseconds << 16 | counter."""
+        return self._timestamp
+
+    @property
+    def disk_id(self) -> int:
+        return self._disk_id
+
+    @property
+    def generation(self) -> int:
+        return self._generation
+
+    @property
+    def superseded(self) -> bool:
+        """A newer version of the key already stood when this one was acknowledged; no part of the order."""
+        return self._superseded
 
     @property
     def wall_ms(self) -> int:
         """When the coordinator drew it, in milliseconds since the Unix epoch."""
-        return self.timestamp >> _COUNTER_BITS
+        return self._timestamp >> _COUNTER_BITS
+
+    @property
+    def _order(self) -> tuple[int, int, int]:
+        return (self._timestamp, self._disk_id, self._generation)
+
+    def __eq__(self, other: object) -> bool:
+        return self._order == other._order if isinstance(other, Version) else NotImplemented
+
+    def __lt__(self, other: object) -> bool:
+        return self._order < other._order if isinstance(other, Version) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._order)
 
     def __str__(self) -> str:
-        counter = self.timestamp & ((1 << _COUNTER_BITS) - 1)
-        return f"{self.wall_ms}.{counter}-{self.disk_id:016x}-{self.generation}"
+        counter = self._timestamp & ((1 << _COUNTER_BITS) - 1)
+        return f"{self.wall_ms}.{counter}-{self._disk_id:016x}-{self._generation}"
+
+    def __repr__(self) -> str:
+        return (
+            f"Version(timestamp={self._timestamp}, disk_id={self._disk_id}, "
+            f"generation={self._generation}, superseded={self._superseded})"
+        )
 
 
 class HighestSeen:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import grpc
 import pytest
 
 from covey.identity import Identity
-from covey.proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc, types_pb2
+from covey.proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import token_of
 
@@ -34,6 +34,21 @@ def abort(code: grpc.StatusCode, *, mark: str | None = None, retry_after: str | 
         await context.abort(code, "as told", trailing_metadata=tuple(trailing))
 
     return fault
+
+
+def finish(mark: str | None = None) -> Fault:
+    """End the stream in good order, as a node that stops does."""
+
+    async def fault(context: grpc.aio.ServicerContext) -> None:
+        if mark is not None:
+            context.set_trailing_metadata((("covey-maybe-applied", mark),))
+        raise Finished
+
+    return fault
+
+
+class Finished(Exception):
+    """Ends a stream in good order."""
 
 
 def hold(gate: asyncio.Event) -> Fault:
@@ -57,6 +72,20 @@ async def never(_: grpc.aio.ServicerContext) -> None:
     await asyncio.Event().wait()
 
 
+def in_one(request: kv_pb2.OperateRequest) -> Iterable[Sequence[int]]:
+    """One reply for all."""
+    return [range(len(request.kinds))]
+
+
+def one_by_one(request: kv_pb2.OperateRequest) -> Iterable[Sequence[int]]:
+    """A reply for each operation."""
+    return [[place] for place in range(len(request.kinds))]
+
+
+async def at_once() -> None:
+    """Do not pause."""
+
+
 @dataclass
 class Store:
     """What all nodes of a fake cluster share."""
@@ -66,36 +95,39 @@ class Store:
     failures: dict[bytes, kv_pb2.OperationFailure] = field(default_factory=dict)
     """Operations on these keys fail, each time."""
 
-    def next_version(self, seen: int) -> types_pb2.Version:
-        self.clock = max(self.clock, seen) + 1
-        return types_pb2.Version(timestamp=self.clock, disk_id=7, generation=1)
-
-    def apply(self, operation: kv_pb2.Operation) -> kv_pb2.OperationResult:
-        kind = operation.WhichOneof("operation")
-        request = getattr(operation, kind)
-        if request.key in self.failures:
-            return kv_pb2.OperationResult(failure=self.failures[request.key])
-        return getattr(self, f"_{kind}")(request)
+    def apply(self, request: kv_pb2.OperateRequest, places: Sequence[int]) -> kv_pb2.OperateReply:
+        """Do what stands in these places of the batch."""
+        reply = kv_pb2.OperateReply(id=request.id, disk_id=7, generation=1)
+        values = iter(request.values)
+        put = {place: next(values) for place, kind in enumerate(request.kinds) if kind == 1}
+        kinds = bytearray()
+        for place in places:
+            key, kind = request.keys[place], request.kinds[place]
+            if key in self.failures:
+                kinds.append(4)
+                reply.failures.append(self.failures[key])
+            elif kind == 0:
+                kinds.append(key in self.values)
+                reply.values.extend([self.values[key]] if key in self.values else [])
+            else:
+                kinds.append(2 if kind == 1 else 3)
+                reply.timestamps.append(self._write(key, put.get(place), request.seen_timestamp))
+        reply.kinds = bytes(kinds)
+        reply.places.extend(places if len(places) < len(request.kinds) else [])
+        reply.seen_timestamp = self.clock
+        return reply
 
     def keys(self, prefix: bytes, after: bytes) -> list[bytes]:
         found = sorted((key for key in self.values if key.startswith(prefix)), key=token_of)
         return found if not after else [key for key in found if token_of(key) > token_of(after)]
 
-    def _get(self, request: kv_pb2.GetRequest) -> kv_pb2.OperationResult:
-        value = self.values.get(request.key)
-        response = kv_pb2.GetResponse(found=value is not None, value=value or b"")
-        response.version.timestamp = self.clock
-        return kv_pb2.OperationResult(get=response)
-
-    def _put(self, request: kv_pb2.PutRequest) -> kv_pb2.OperationResult:
-        self.values[request.key] = request.value
-        version = self.next_version(request.seen_timestamp)
-        return kv_pb2.OperationResult(put=kv_pb2.PutResponse(version=version))
-
-    def _delete(self, request: kv_pb2.DeleteRequest) -> kv_pb2.OperationResult:
-        self.values.pop(request.key, None)
-        version = self.next_version(request.seen_timestamp)
-        return kv_pb2.OperationResult(delete=kv_pb2.DeleteResponse(version=version, superseded=True))
+    def _write(self, key: bytes, value: bytes | None, seen: int) -> int:
+        if value is None:
+            self.values.pop(key, None)
+        else:
+            self.values[key] = value
+        self.clock = max(self.clock, seen) + 1
+        return self.clock
 
 
 class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
@@ -105,10 +137,17 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self.identity = Identity(name, 7)
         self.cluster = cluster
         self.address = ""
-        self.batches: list[kv_pb2.BatchRequest] = []
+        self.batches: list[kv_pb2.OperateRequest] = []
+        self.streams = 0
+        """How many were opened."""
+        self.split: Callable[[kv_pb2.OperateRequest], Iterable[Sequence[int]]] = in_one
+        """The places that each reply to a batch is for."""
+        self.between_replies: Callable[[], Awaitable[object]] = at_once
+        self.nonsense: kv_pb2.OperateReply | None = None
+        """What to answer instead."""
         self.peak_in_flight = 0
         self.faults: deque[Fault] = deque()
-        """Taken one for each call; none left: all is well."""
+        """Taken one for each batch or other call; none left: all is well."""
         self.every_time: Fault | None = None
         self.status = cluster_pb2.StatusResponse(answered_by=name)
         self.ring_asked = 0
@@ -138,16 +177,32 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         await self.stop()
         await self.start(self.address)
 
-    async def Batch(
-        self, request: kv_pb2.BatchRequest, context: grpc.aio.ServicerContext
-    ) -> kv_pb2.BatchResponse:
-        self.batches.append(request)
+    async def Operate(
+        self, requests: AsyncIterator[kv_pb2.OperateRequest], context: grpc.aio.ServicerContext
+    ) -> None:
+        self.streams += 1
+        try:
+            async with asyncio.TaskGroup() as batches:
+                async for request in requests:
+                    self.batches.append(request)
+                    batches.create_task(self._answer(request, context))
+        except* Finished:
+            pass
+        except* grpc.aio.AbortError as aborted:
+            raise aborted.exceptions[0] from None
+
+    async def _answer(self, request: kv_pb2.OperateRequest, context: grpc.aio.ServicerContext) -> None:
         self._in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
         try:
             await self._fail_as_told(context)
-            results = [self.cluster.store.apply(operation) for operation in request.operations]
-            return kv_pb2.BatchResponse(results=results)
+            if self.nonsense is not None:
+                self.nonsense.id = request.id
+                await context.write(self.nonsense)
+                return
+            for number, places in enumerate(self.split(request)):
+                await (self.between_replies() if number else at_once())
+                await context.write(self.cluster.store.apply(request, places))
         finally:
             self._in_flight -= 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import grpc
 
@@ -10,12 +11,11 @@ from covey.proto.generated import kv_pb2, kv_pb2_grpc
 
 
 class Mute(kv_pb2_grpc.KVServicer):
-    async def Batch(
-        self, request: kv_pb2.BatchRequest, context: grpc.aio.ServicerContext
-    ) -> kv_pb2.BatchResponse:
-        print("called", flush=True)
-        await asyncio.Event().wait()
-        raise AssertionError("unreachable")
+    async def Operate(
+        self, requests: AsyncIterator[kv_pb2.OperateRequest], context: grpc.aio.ServicerContext
+    ) -> None:
+        async for _ in requests:
+            print("called", flush=True)
 
 
 async def main() -> None:

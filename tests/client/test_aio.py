@@ -21,9 +21,8 @@ from covey import (
 from covey.client import dispatch, learning, many
 from covey.proto.generated import kv_pb2
 from covey.ring.hashing import token_of
-from covey.ring.ring import Ring
 
-from .conftest import FakeCluster, MortalNode, abort, eventually, hold, never
+from .conftest import FakeCluster, MortalNode, abort, eventually, finish, hold, never, one_by_one
 
 UNAVAILABLE = abort(grpc.StatusCode.UNAVAILABLE, mark="0")
 
@@ -75,9 +74,7 @@ async def test_the_highest_seen_timestamp_travels_with_every_request(cluster: Fa
         version = await kv.put("a", b"1")
         await kv.get("a")
         await kv.delete("b")
-    get, delete = node.batches[1].operations[0].get, node.batches[2].operations[0].delete
-    assert get.seen_timestamp == version.timestamp
-    assert delete.seen_timestamp == version.timestamp
+    assert [batch.seen_timestamp for batch in node.batches] == [0, version.timestamp, version.timestamp]
 
 
 async def test_a_read_raises_the_seen_timestamp(cluster: FakeCluster) -> None:
@@ -91,18 +88,20 @@ async def test_a_read_raises_the_seen_timestamp(cluster: FakeCluster) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({}, kv_pb2.Consistency()),
-        ({"consistency": "one"}, kv_pb2.Consistency(level=kv_pb2.LEVEL_ONE)),
-        ({"consistency": "quorum"}, kv_pb2.Consistency(level=kv_pb2.LEVEL_QUORUM)),
-        ({"consistency": "all"}, kv_pb2.Consistency(level=kv_pb2.LEVEL_ALL)),
-        ({"r": 3}, kv_pb2.Consistency(replicas=3)),
+        ({}, []),
+        ({"consistency": "one"}, [kv_pb2.Consistency(level=kv_pb2.LEVEL_ONE)]),
+        ({"consistency": "quorum"}, [kv_pb2.Consistency(level=kv_pb2.LEVEL_QUORUM)]),
+        ({"consistency": "all"}, [kv_pb2.Consistency(level=kv_pb2.LEVEL_ALL)]),
+        ({"r": 3}, [kv_pb2.Consistency(replicas=3)]),
     ],
 )
-async def test_consistency_travels(cluster: FakeCluster, options: dict, expected: kv_pb2.Consistency) -> None:
+async def test_consistency_travels(
+    cluster: FakeCluster, options: dict, expected: list[kv_pb2.Consistency]
+) -> None:
     (node,) = await cluster.start(1)
     async with AsyncClient([node.address]) as kv:
         await kv.get("k", **options)
-    assert node.batches[0].operations[0].get.consistency == expected
+    assert node.batches[0].consistencies == expected
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ async def test_the_node_is_given_a_little_less_time_than_the_caller_has(cluster:
     (node,) = await cluster.start(1)
     async with AsyncClient([node.address]) as kv:
         await kv.put("k", b"v", timeout=2.0)
-    assert 1.5 < node.batches[0].operations[0].put.timeout < 2.0
+    assert 1500 < node.batches[0].timeouts_ms[0] < 2000
 
 
 # --- batches ------------------------------------------------------------------------------------------------
@@ -139,7 +138,7 @@ async def test_what_comes_while_a_batch_is_in_flight_rides_in_the_next(cluster: 
         await asyncio.sleep(0)
         gate.set()
         await asyncio.gather(first, *rest)
-    assert [len(batch.operations) for batch in node.batches] == [1, 20]
+    assert [len(batch.kinds) for batch in node.batches] == [1, 20]
 
 
 async def test_a_failed_operation_does_not_fail_its_batch(cluster: FakeCluster) -> None:
@@ -154,32 +153,78 @@ async def test_a_failed_operation_does_not_fail_its_batch(cluster: FakeCluster) 
     assert len(node.batches) == 1
 
 
-async def test_answers_too_large_for_one_message_are_read_in_smaller_batches(cluster: FakeCluster) -> None:
+async def test_an_operation_that_is_answered_early_does_not_wait_for_the_rest_of_its_batch(
+    cluster: FakeCluster,
+) -> None:
     (node,) = await cluster.start(1)
+    gate = asyncio.Event()
+    node.between_replies = gate.wait
+    node.split = one_by_one
+    async with AsyncClient([node.address]) as kv:
+        first, second = (asyncio.create_task(kv.put(key, b"")) for key in "ab")
+        await first
+        assert not second.done()
+        gate.set()
+        await second
+    assert len(node.batches) == 1
+
+
+async def test_answers_that_are_too_large_for_one_message_come_in_several(cluster: FakeCluster) -> None:
+    (node,) = await cluster.start(1)
+    node.split = one_by_one
     keys = [f"k{i}" for i in range(24)]
     cluster.store.values.update({key.encode(): bytes(4 << 20) for key in keys})  # 96 MiB together
     async with AsyncClient([node.address], timeout=20) as kv:
         values = await kv.get_many(keys)
     assert all(len(value or b"") == 4 << 20 for value in values.values())
+    assert len(node.batches) == 1
+
+
+async def test_batches_travel_over_one_stream(cluster: FakeCluster) -> None:
+    (node,) = await cluster.start(1)
+    async with AsyncClient([node.address]) as kv:
+        for i in range(5):
+            await kv.put(f"k{i}", b"")
+            await kv.get(f"k{i}")
+    assert len(node.batches) == 10
+    assert node.streams == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        kv_pb2.OperateReply(kinds=b"\x02\x02", timestamps=[1, 2]),
+        kv_pb2.OperateReply(kinds=b"\x02"),
+        kv_pb2.OperateReply(kinds=b"\x01", values=[b""]),
+        kv_pb2.OperateReply(kinds=b"\x02", timestamps=[1], places=[7]),
+        kv_pb2.OperateReply(kinds=b"\x09"),
+    ],
+)
+async def test_an_answer_that_fits_nothing_is_the_nodes_fault_and_leaves_open_what_happened(
+    cluster: FakeCluster, reply: kv_pb2.OperateReply
+) -> None:
+    (node,) = await cluster.start(1)
+    node.nonsense = reply
+    async with AsyncClient([node.address]) as kv:
+        with pytest.raises(InternalError) as caught:
+            await kv.put("k", b"")
+    assert caught.value.maybe_applied
 
 
 # --- routing ------------------------------------------------------------------------------------------------
 
 
-async def test_operations_go_to_a_replica_once_the_ring_is_known(cluster: FakeCluster) -> None:
+async def test_few_operations_go_to_one_owner_and_many_to_all(cluster: FakeCluster) -> None:
     nodes = await cluster.start(3)
-    ring = Ring(cluster.record().owners)
     async with AsyncClient([nodes[0].address]) as kv:
         await learned(kv)
         for node in nodes:
             node.batches.clear()
-        keys = [f"key{i}".encode() for i in range(30)]
-        for key in keys:
-            await kv.get(key)
-    for node in nodes:
-        got = [operation.get.key for batch in node.batches for operation in batch.operations]
-        assert got == [key for key in keys if ring.preference_list(token_of(key))[0] == node.identity]
-        assert got
+        for i in range(30):
+            await kv.get(f"key{i}")
+        assert sorted(len(node.batches) for node in nodes) == [0, 0, 30]
+        await kv.get_many([f"key{i}" for i in range(512)])
+        assert all(node.batches for node in nodes)
 
 
 async def test_a_new_epoch_is_learned_after_a_failure(
@@ -273,6 +318,7 @@ async def test_a_write_is_tried_again_when_it_certainly_was_not_done(cluster: Fa
         abort(grpc.StatusCode.UNAVAILABLE, mark="1"),
         abort(grpc.StatusCode.DEADLINE_EXCEEDED, mark="1"),
         abort(grpc.StatusCode.CANCELLED),
+        finish(),
     ],
 )
 async def test_a_write_that_may_have_happened_is_not_tried_again(cluster: FakeCluster, fault) -> None:
@@ -283,6 +329,23 @@ async def test_a_write_that_may_have_happened_is_not_tried_again(cluster: FakeCl
             await kv.put("k", b"v")
     assert caught.value.maybe_applied
     assert [len(node.batches) for node in nodes] == [1, 0]
+
+
+async def test_a_write_that_a_stopping_node_has_not_begun_is_tried_elsewhere(cluster: FakeCluster) -> None:
+    nodes = await cluster.start(2)
+    nodes[0].faults.append(finish(mark="0"))
+    async with AsyncClient([node.address for node in nodes]) as kv:
+        await kv.put("k", b"v")
+    assert [len(node.batches) for node in nodes] == [1, 1]
+
+
+async def test_a_stream_that_ended_while_nothing_was_under_way_is_opened_again(cluster: FakeCluster) -> None:
+    (node,) = await cluster.start(1)
+    async with AsyncClient([node.address]) as kv:
+        await kv.put("k", b"v")
+        await node.restart()
+        await kv.put("k", b"v")
+    assert node.streams == 2
 
 
 async def test_a_write_whose_node_is_killed_in_the_middle_may_have_happened(
@@ -363,6 +426,21 @@ async def test_too_few_replicas_end_as_unavailable_when_the_time_is_over(cluster
     assert all(len(node.batches) > 1 for node in nodes)
 
 
+async def test_a_node_that_does_the_rest_of_a_batch_is_not_blamed_for_what_fails(
+    cluster: FakeCluster,
+) -> None:
+    (node,) = await cluster.start(1)
+    cluster.store.failures[b"bad"] = kv_pb2.OperationFailure(
+        code=kv_pb2.ERROR_CODE_TIMEOUT, message="late", maybe_applied=True
+    )
+    async with AsyncClient([node.address]) as kv:
+        await asyncio.gather(kv.put("good", b""), kv.put("bad", b""), return_exceptions=True)
+        assert not kv.admin._dispatcher._router.penalties._offences
+        with pytest.raises(Timeout):
+            await kv.put("bad", b"")
+        assert kv.admin._dispatcher._router.penalties._offences
+
+
 async def test_an_overloaded_node_is_left_alone_for_as_long_as_it_asks(cluster: FakeCluster) -> None:
     (node,) = await cluster.start(1)
     node.faults.append(abort(grpc.StatusCode.RESOURCE_EXHAUSTED, mark="0", retry_after="0.2"))
@@ -439,6 +517,41 @@ async def test_many_for_a_cluster_that_is_gone_are_given_up_together(
     assert len(caught.value.failed) == 40
     sent = sum(error.maybe_applied for error in caught.value.failed.values())
     assert 4 <= sent < 8  # each worker may have begun one more before the last of the first four failed
+
+
+async def test_those_of_many_that_their_first_node_certainly_did_not_do_go_on_at_another(
+    cluster: FakeCluster,
+) -> None:
+    nodes = await cluster.start(2)
+    nodes[0].every_time = UNAVAILABLE
+    keys = [f"k{i}" for i in range(100)]
+    async with AsyncClient([node.address for node in nodes]) as kv:
+        assert list(await kv.put_many(dict.fromkeys(keys, b"v"))) == keys
+    assert len(cluster.store.values) == 100
+
+
+async def test_many_large_values_are_under_way_a_few_at_a_time(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(many, "WINDOW_BYTES", 1000)
+    (node,) = await cluster.start(1)
+    async with AsyncClient([node.address]) as kv:
+        await kv.put_many({f"k{i}": bytes(400) for i in range(10)})
+    assert max(len(batch.kinds) for batch in node.batches) == 3
+
+
+async def test_giving_up_on_many_leaves_nothing_under_way(cluster: FakeCluster) -> None:
+    (node,) = await cluster.start(1)
+    node.faults.append(UNAVAILABLE)
+    node.every_time = never
+    async with AsyncClient([node.address]) as kv:
+        putting = asyncio.create_task(kv.put_many({f"k{i}": b"" for i in range(10)}))
+        await eventually(lambda: len(node.batches) > 1)
+        putting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await putting
+        names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
+        assert not [name for name in names if name.startswith(("_Run.", "Dispatcher."))]
 
 
 async def test_two_spellings_of_one_key_are_refused(cluster: FakeCluster) -> None:
@@ -551,7 +664,11 @@ async def test_no_task_is_left_behind(cluster: FakeCluster) -> None:
     async with AsyncClient([node.address]) as kv:
         await learned(kv)
     names = [task.get_coro().__qualname__ for task in asyncio.all_tasks()]
-    assert not [name for name in names if name.startswith(("Lane.", "TopologyLearner.", "_Crew."))]
+    assert not [
+        name
+        for name in names
+        if name.startswith(("Operator.", "OperateStream.", "TopologyLearner.", "_Run."))
+    ]
 
 
 @pytest.mark.parametrize("address", ["", "localhost", ":7001", "host:", "host:0", "host:70000", "host:x"])

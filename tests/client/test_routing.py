@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from covey.client.routing import (
-    FIRST_PENALTY_S,
-    FORGIVEN_AFTER_S,
-    MAX_PENALTY_S,
-    PenaltyBox,
-    Router,
-    Topology,
-)
+import random
+from collections import Counter
+
+from covey.client.penalties import FIRST_PENALTY_S
+from covey.client.routing import RANK_EVERY_S, Router, Topology
+from covey.client.standing import FILL, FIRST_FILL, KEPT_FOR_S
 from covey.identity import Identity
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.hashing import token_of
-from covey.ring.ring import Ring
 
 NAMES = ("a", "b", "c", "d")
-KEY = b"key"
+OWNERS = [f"{name}:1" for name in NAMES]
+FAST_S, SLOW_S = 0.002, 0.5
 
 
 def topology(number: int = 1, cluster_id: str = "c", suffix: str = ":1") -> Topology:
@@ -28,114 +25,200 @@ def topology(number: int = 1, cluster_id: str = "c", suffix: str = ":1") -> Topo
     return Topology.decode(record.encoded, {str(identity): identity.name + suffix for identity in owners})
 
 
-def replicas() -> list[str]:
-    ring = Ring(topology().record.owners)
-    return [f"{identity.name}:1" for identity in ring.preference_list(token_of(KEY))]
+class Client:
+    """A router, and how much its client has under way where."""
 
+    def __init__(self, *, learned: bool = True, seed: int = 1) -> None:
+        self.now = 0.0
+        self.outstanding: Counter[str] = Counter()
+        self.silent_since: dict[str, float] = {}
+        self.router = Router(
+            ["x:1", "y:1"], self.outstanding.__getitem__, self.silent_since.get, random.Random(seed)
+        )
+        if learned:
+            self.router.learn(topology())
 
-def router(outstanding: dict[str, int] | None = None, *, learned: bool = True) -> Router:
-    made = Router(["x:1", "y:1"], lambda address: (outstanding or {}).get(address, 0))
-    if learned:
-        made.learn(topology())
-    return made
+    def choose(self) -> str:
+        address = self.router.choose((), self.now)
+        assert address is not None
+        return address
 
+    def begin(self, count: int) -> Counter[str]:
+        """Where so many operations go, which all stay under way."""
+        before = Counter(self.outstanding)
+        for _ in range(count):
+            self.outstanding[self.choose()] += 1
+        return self.outstanding - before
 
-def order(made: Router, now: float = 0.0) -> list[str]:
-    """All addresses in the order they would be tried."""
-    tried: list[str] = []
-    while (address := made.choose(KEY, tried, now)) is not None:
-        tried.append(address)
-    return tried
+    def hear(self, address: str, round_trip_s: float, others: int = 0, times: int = 1) -> None:
+        for _ in range(times):
+            self.router.heard(address, self.now, round_trip_s, 1, others)
+            self.router.served(address, self.now)
+        self.now += RANK_EVERY_S
+
+    def trust_all(self) -> None:
+        for address in OWNERS:
+            self.hear(address, FAST_S, times=10)
+
+    def order(self) -> list[str]:
+        """All addresses in the order they would be tried."""
+        tried: list[str] = []
+        while (address := self.router.choose(tried, self.now)) is not None:
+            tried.append(address)
+        return tried
 
 
 def test_before_the_ring_is_known_the_given_addresses_are_tried_in_order() -> None:
-    assert order(router({"x:1": 5}, learned=False)) == ["x:1", "y:1"]
+    client = Client(learned=False)
+    client.outstanding["x:1"] = 500
+    assert client.order() == ["x:1", "y:1"]
 
 
-def test_replicas_come_first_in_preference_order_and_every_address_is_tried_once() -> None:
-    tried = order(router())
-    assert tried[:2] == replicas()
-    assert sorted(tried) == ["a:1", "b:1", "c:1", "d:1", "x:1", "y:1"]
+def test_owners_come_first_and_every_address_is_tried_once() -> None:
+    tried = Client().order()
+    assert sorted(tried[:4]) == OWNERS
+    assert tried[4:] == ["x:1", "y:1"]
 
 
-def test_the_replica_with_the_fewest_operations_under_way_comes_first() -> None:
-    first, second = replicas()
-    assert order(router({first: 2, second: 1}))[:2] == [second, first]
+def test_few_operations_all_go_to_one_node() -> None:
+    client = Client()
+    client.trust_all()
+    assert list(client.begin(FILL).values()) == [FILL]
+
+
+def test_when_that_one_is_full_the_next_takes_what_comes() -> None:
+    client = Client()
+    client.trust_all()
+    first, second, *_ = client.order()
+    assert client.begin(FILL + 10) == {first: FILL, second: 10}
+
+
+def test_when_all_are_full_each_takes_its_share() -> None:
+    client = Client()
+    client.trust_all()
+    taken = client.begin(len(OWNERS) * FILL * 2)
+    assert taken == dict.fromkeys(OWNERS, FILL * 2)
+
+
+def test_clients_choose_different_nodes() -> None:
+    assert len({Client(seed=seed).choose() for seed in range(50)}) == len(OWNERS)
+
+
+def test_the_choice_stays_when_the_ring_is_learned_anew() -> None:
+    client = Client()
+    before = client.order()
+    client.router.learn(topology(2))
+    assert client.order() == before
+
+
+def test_a_node_that_is_not_known_is_trusted_with_little() -> None:
+    assert set(Client().begin(len(OWNERS) * FIRST_FILL).values()) == {FIRST_FILL}
+
+
+def test_trust_doubles_with_each_good_reply() -> None:
+    client = Client()
+    first, *_ = client.order()
+    client.hear(first, FAST_S)
+    assert client.begin(FIRST_FILL * 2) == {first: FIRST_FILL * 2}
+
+
+def test_a_slow_node_is_moved_away_from() -> None:
+    client = Client()
+    first, second, *_ = client.order()
+    client.hear(first, SLOW_S)
+    assert client.choose() == second
+
+
+def test_small_differences_move_nothing() -> None:
+    client = Client()
+    first, *_ = client.order()
+    client.trust_all()
+    client.hear(first, FAST_S * 1.5, times=10)
+    assert client.choose() == first
+
+
+def test_nodes_that_are_all_as_slow_are_as_good_as_each_other() -> None:
+    client = Client()
+    first, *_ = client.order()
+    for address in OWNERS:
+        client.hear(address, SLOW_S)
+    assert client.choose() == first
+
+
+def test_a_node_that_others_keep_busy_is_moved_away_from() -> None:
+    client = Client()
+    client.trust_all()
+    first, second, *_ = client.order()
+    client.hear(first, FAST_S, others=5 * FILL, times=10)
+    assert client.choose() == second
+
+
+def test_a_node_that_falls_silent_is_moved_away_from_before_it_answers() -> None:
+    client = Client()
+    client.trust_all()
+    first, second, *_ = client.order()
+    client.silent_since[first] = client.now
+    client.now += 0.2
+    assert client.choose() == second
+
+
+def test_slowness_is_forgotten_and_trust_begins_anew() -> None:
+    client = Client()
+    first, second, *_ = client.order()
+    client.hear(first, SLOW_S, times=10)
+    client.now += KEPT_FOR_S
+    assert client.begin(FIRST_FILL + 1) == {first: FIRST_FILL, second: 1}
+
+
+def test_a_node_that_failed_is_trusted_with_little_when_it_is_back() -> None:
+    client = Client()
+    client.trust_all()
+    first, second, *_ = client.order()
+    client.router.failed(first, client.now)
+    client.now += FIRST_PENALTY_S
+    assert client.begin(FIRST_FILL + 1) == {first: FIRST_FILL, second: 1}
 
 
 def test_a_node_in_the_penalty_box_comes_last() -> None:
-    made = router()
-    first, second = replicas()
-    made.penalties.failed(first, now=0.0)
-    tried = order(made, now=0.1)
+    client = Client()
+    first, second, *_ = client.order()
+    client.router.failed(first, client.now)
+    tried = client.order()
     assert tried[0] == second
     assert tried[-1] == first
-    assert order(made, now=FIRST_PENALTY_S)[0] == first
 
 
 def test_with_all_nodes_in_the_box_the_one_that_gets_out_soonest_comes_first() -> None:
-    made = router(learned=False)
-    made.penalties.failed("y:1", now=0.0)
-    made.penalties.failed("x:1", now=0.1)
-    assert order(made, now=0.2) == ["y:1", "x:1"]
+    client = Client(learned=False)
+    client.router.failed("y:1", now=0.0)
+    client.router.failed("x:1", now=0.1)
+    client.now = 0.2
+    assert client.order() == ["y:1", "x:1"]
 
 
 def test_given_addresses_stay_first_for_administrative_calls() -> None:
-    assert router().choose_given([], now=0.0) == "x:1"
-    assert router().choose_given(["x:1"], now=0.0) == "y:1"
-    assert router().choose_given(["x:1", "y:1"], now=0.0) is None
+    router = Client().router
+    assert router.choose_given([], now=0.0) == "x:1"
+    assert router.choose_given(["x:1"], now=0.0) == "y:1"
+    assert router.choose_given(["x:1", "y:1"], now=0.0) is None
 
 
 def test_an_older_ring_is_not_followed() -> None:
-    made = router(learned=False)
-    made.learn(topology(2, suffix=":2"))
-    made.learn(topology(1, suffix=":1"))
-    assert "a:2" in made.addresses
-    assert "a:1" not in made.addresses
+    router = Client(learned=False).router
+    router.learn(topology(2, suffix=":2"))
+    router.learn(topology(1, suffix=":1"))
+    assert "a:2" in router.addresses
+    assert "a:1" not in router.addresses
 
 
 def test_new_addresses_at_the_same_epoch_are() -> None:
-    made = router()
-    made.learn(topology(1, suffix=":9"))
-    assert "a:9" in made.addresses
+    router = Client().router
+    router.learn(topology(1, suffix=":9"))
+    assert "a:9" in router.addresses
 
 
 def test_a_cluster_made_anew_is_followed() -> None:
-    made = router(learned=False)
-    made.learn(topology(9))
-    made.learn(topology(1, cluster_id="anew", suffix=":9"))
-    assert "a:9" in made.addresses
-
-
-def test_penalties_double_up_to_a_limit_and_a_success_ends_them() -> None:
-    box, now, lengths = PenaltyBox(), 0.0, []
-    for _ in range(8):
-        box.failed("a", now)
-        lengths.append(box.until("a", now) - now)
-        now = box.until("a", now)
-    assert lengths[:3] == [FIRST_PENALTY_S, FIRST_PENALTY_S * 2, FIRST_PENALTY_S * 4]
-    assert lengths[-1] == MAX_PENALTY_S
-    box.succeeded("a")
-    assert box.until("a", now) == 0
-
-
-def test_failures_at_the_same_time_count_once() -> None:
-    box = PenaltyBox()
-    for _ in range(100):
-        box.failed("a", 1.0)
-    assert box.until("a", 1.0) == 1.0 + FIRST_PENALTY_S
-
-
-def test_old_failures_are_forgiven() -> None:
-    box = PenaltyBox()
-    box.failed("a", 0.0)
-    box.failed("a", FIRST_PENALTY_S)
-    later = FIRST_PENALTY_S + FORGIVEN_AFTER_S + 1
-    box.failed("a", later)
-    assert box.until("a", later) == later + FIRST_PENALTY_S
-
-
-def test_the_pause_a_node_asks_for_is_kept() -> None:
-    box = PenaltyBox()
-    box.failed("a", 0.0, at_least_s=20.0)
-    assert box.until("a", 0.0) == 20.0
+    router = Client(learned=False).router
+    router.learn(topology(9))
+    router.learn(topology(1, cluster_id="anew", suffix=":9"))
+    assert "a:9" in router.addresses

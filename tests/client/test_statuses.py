@@ -7,7 +7,7 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 
 from covey import errors
-from covey.client.statuses import error_from_failure, error_from_status
+from covey.client.statuses import error_at_end, error_from_failure, error_from_status
 from covey.proto.generated import kv_pb2
 
 Code = grpc.StatusCode
@@ -70,6 +70,22 @@ def test_a_broken_connection_leaves_it_open_whether_the_call_was_handled(text: s
     error = error_from_status(status(Code.UNAVAILABLE, text), "a:1")
     assert type(error) is errors.Timeout
     assert error.maybe_applied
+
+
+def test_a_message_that_could_not_be_sent_any_more_tells_of_a_broken_connection() -> None:
+    error = error_from_status(status(Code.INTERNAL, "Internal error from Core"), "a:1")
+    assert type(error) is errors.Timeout
+    assert error.maybe_applied
+
+
+@pytest.mark.parametrize(
+    ("mark", "expected"), [("0", errors.Unavailable), ("1", errors.Timeout), (None, errors.Timeout)]
+)
+def test_at_the_end_of_a_stream_the_nodes_word_says_whether_it_began_the_rest(mark, expected) -> None:
+    trailing = Metadata() if mark is None else Metadata(("covey-maybe-applied", mark))
+    error = error_at_end(trailing, "a:1")
+    assert type(error) is expected
+    assert error.maybe_applied is (expected is errors.Timeout)
 
 
 def test_the_nodes_word_counts_even_when_it_sounds_like_grpcs() -> None:

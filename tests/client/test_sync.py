@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -110,6 +111,23 @@ def test_closing_ends_calls_of_other_threads(threaded: ThreadedCluster) -> None:
         with pytest.raises(Timeout) as caught:
             writing.result(5)
     assert caught.value.maybe_applied
+
+
+def test_an_interrupt_ends_the_call_and_the_client_goes_on(threaded: ThreadedCluster) -> None:
+    threaded.node.faults.append(never)
+
+    def interrupt() -> None:
+        while not threaded.node.batches:
+            threading.Event().wait(0.001)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with Client([threaded.node.address], timeout=60) as kv:
+        interrupting = threading.Thread(target=interrupt)
+        interrupting.start()
+        with pytest.raises(KeyboardInterrupt):
+            kv.put("k", b"v")
+        interrupting.join()
+        assert kv.get("k") is None
 
 
 def test_a_closed_client_says_so_and_can_be_closed_again(threaded: ThreadedCluster) -> None:

@@ -7,6 +7,7 @@ until its standard input ends, which it does when whoever started it dies.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import random
 import sys
 import threading
@@ -17,8 +18,10 @@ from pathlib import Path
 
 from covey import Client
 from covey.client.errors import CoveyError
-from covey.client.requests import get_operation, value_of, version_from
+from covey.client.link import NodeLink
+from covey.client.requests import version_from
 from covey.client.version import Version
+from covey.proto.generated import kv_pb2
 from tests.support.history import Kind, Operation, Outcome, operation_line
 from tests.support.workload import Background
 
@@ -58,11 +61,20 @@ class TellingClient(Client):
     """Also tells the version of what it reads."""
 
     def get_with_version(self, key: str, timeout_s: float) -> Told:
+        session = self._client._open()
+
+        async def ask_one(link: NodeLink, deadline: float) -> kv_pb2.GetResponse:
+            left_s = deadline - asyncio.get_running_loop().time()
+            request = kv_pb2.GetRequest(
+                key=key.encode(), seen_timestamp=session.seen.timestamp, timeout=0.9 * left_s
+            )
+            return await link.call(link.kv.Get, request, left_s)
+
         async def ask() -> Told:
-            result = await self._client._open()._dispatcher.perform(get_operation(key, None), timeout_s)
-            value = value_of(result)
-            version = version_from(result.get.version) if result.get.HasField("version") else None
-            return None if value is None else value.decode(), version
+            answer = await session._dispatcher.ask_any(ask_one, timeout_s)
+            version = version_from(answer.version) if answer.HasField("version") else None
+            session.seen.observe(answer.version.timestamp)
+            return answer.value.decode() if answer.found else None, version
 
         return self._thread.run(ask())
 

@@ -32,7 +32,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def fake() -> Iterator[FakeNode]:
-    with FakeNode() as node:  # type: ignore[abstract]  # its clients send batches only
+    with FakeNode() as node:  # type: ignore[abstract]  # its clients use streams only
         yield node
 
 

@@ -9,6 +9,7 @@ from typing import Self
 
 import grpc
 
+from covey.client.requests import GET, PUT
 from covey.proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc, types_pb2
 from covey.ring.epoch import EpochRecord
 
@@ -34,7 +35,7 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self._port = port
         self._versions = 0
         self._lock = threading.Lock()
-        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=4))
+        self._server = grpc.server(futures.ThreadPoolExecutor(max_workers=16))
 
     def __enter__(self) -> Self:
         kv_pb2_grpc.add_KVServicer_to_server(self, self._server)
@@ -46,11 +47,13 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
     def __exit__(self, *_: object) -> None:
         self._server.stop(grace=None).wait()
 
-    def Batch(self, request: kv_pb2.BatchRequest, context: grpc.ServicerContext) -> kv_pb2.BatchResponse:
-        with self._lock:
-            return kv_pb2.BatchResponse(
-                results=[self._perform(operation) for operation in request.operations]
-            )
+    def Operate(
+        self, requests: Iterator[kv_pb2.OperateRequest], context: grpc.ServicerContext
+    ) -> Iterator[kv_pb2.OperateReply]:
+        for request in requests:
+            with self._lock:
+                reply = self._perform(request)
+            yield reply
 
     def Keys(
         self, request: kv_pb2.KeysRequest, context: grpc.ServicerContext
@@ -61,23 +64,31 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         for begin in range(0, len(keys), 100):
             yield kv_pb2.KeysResponse(keys=keys[begin : begin + 100])
 
-    def _perform(self, operation: kv_pb2.Operation) -> kv_pb2.OperationResult:
-        kind = operation.WhichOneof("operation")
-        key = getattr(operation, kind or "get").key
-        failure = self.failure or self.failures.get(key)
-        if failure is not None:
-            return kv_pb2.OperationResult(failure=failure)
-        if kind == "get":
-            value = self.contents.get(key)
-            return kv_pb2.OperationResult(get=kv_pb2.GetResponse(found=value is not None, value=value or b""))
+    def _perform(self, request: kv_pb2.OperateRequest) -> kv_pb2.OperateReply:
+        reply = kv_pb2.OperateReply(id=request.id, disk_id=1, generation=1)
+        values = iter(request.values)
+        for kind, key in zip(request.kinds, request.keys, strict=True):
+            value = next(values) if kind == PUT else None
+            failure = self.failure or self.failures.get(key)
+            if failure is not None:
+                reply.failures.append(failure)
+                reply.kinds += bytes([4])
+            elif kind == GET:
+                reply.values.extend([self.contents[key]] if key in self.contents else [])
+                reply.kinds += bytes([key in self.contents])
+            else:
+                self._write(key, value)
+                reply.timestamps.append(self._versions << 16)
+                reply.kinds += bytes([3 if value is not None and self.superseded else 2])
+        return reply
+
+    def _write(self, key: bytes, value: bytes | None) -> None:
         self._versions += 1
-        version = types_pb2.Version(timestamp=self._versions << 16, disk_id=1, generation=1)
-        if kind == "delete":
+        if value is None:
             self.contents.pop(key, None)
-            return kv_pb2.OperationResult(delete=kv_pb2.DeleteResponse(version=version))
-        self.contents[key] = operation.put.value
-        self.puts.append(key)
-        return kv_pb2.OperationResult(put=kv_pb2.PutResponse(version=version, superseded=self.superseded))
+        else:
+            self.contents[key] = value
+            self.puts.append(key)
 
     def Status(
         self, request: cluster_pb2.StatusRequest, context: grpc.ServicerContext

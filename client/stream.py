@@ -1,0 +1,79 @@
+"""One call of ``KV.Operate``: batches out, replies in, for as long as the node and the connection last.
+
+It has one reader, its own, and may have one writer at a time. However it ends, that is told once, with what
+it means for what was sent and not answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+import grpc
+
+from ..proto.generated import kv_pb2, kv_pb2_grpc
+from .errors import CoveyError
+from .statuses import error_at_end, error_from_status
+
+Ended = Callable[["OperateStream", BaseException], None]
+
+
+class OperateStream:
+    """Opens at once. ``hear`` gets each reply, ``ended`` the error that the stream ended with."""
+
+    def __init__(
+        self,
+        stub: kv_pb2_grpc.KVAsyncStub,
+        address: str,
+        hear: Callable[[kv_pb2.OperateReply], None],
+        ended: Ended,
+    ) -> None:
+        self._call = stub.Operate()  # type: ignore[call-arg]  # the stubs do not know that it can be written to
+        self._address = address
+        self._hear = hear
+        self._ended = ended
+        self.used = False
+        """Something was sent over it, or may have been."""
+        self._reader = asyncio.create_task(self._read())
+        self._reader.add_done_callback(self._finish)
+
+    @property
+    def open(self) -> bool:
+        """False as soon as it is known that nothing can be sent any more."""
+        return not self._call.done()
+
+    async def connected(self) -> bool:
+        """Wait until there is a connection; False when there is none, after ``ended`` has been told."""
+        with suppress(grpc.aio.AioRpcError):
+            await self._call.wait_for_connection()
+        if not self.open:
+            await asyncio.wait([self._reader])
+        return self.open
+
+    async def send(self, request: kv_pb2.OperateRequest) -> None:
+        """Returns when there is room for more. What stands in the way is told by the end of the stream."""
+        self.used = True
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            await self._call.write(request)
+
+    async def close(self) -> None:
+        """End it from this side; ``ended`` is not called for that."""
+        self._reader.cancel()
+        await asyncio.gather(self._reader, return_exceptions=True)
+        self._call.cancel()
+
+    async def _read(self) -> CoveyError:
+        try:
+            while isinstance(reply := await self._call.read(), kv_pb2.OperateReply):
+                self._hear(reply)
+            return error_at_end(await self._call.trailing_metadata(), self._address)
+        except grpc.aio.AioRpcError as error:
+            return error_from_status(error, self._address)
+
+    def _finish(self, reader: asyncio.Task[CoveyError]) -> None:
+        if reader.cancelled():
+            return
+        defect = reader.exception()
+        self._call.cancel()
+        self._ended(self, defect or reader.result())

@@ -1,0 +1,377 @@
+"""Operations on their way over a stream, driven in virtual time without a network."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from grpc import StatusCode
+from grpc.aio import EOF, AioRpcError, Metadata
+
+from covey.client import batching
+from covey.client.errors import InvalidRequest, Timeout, Unavailable, Unreachable
+from covey.client.operating import SWEEP_EVERY_S, Heard, Operator
+from covey.client.requests import Operation, get_operation, put_operation
+from covey.client.version import HighestSeen
+from covey.proto.generated import kv_pb2
+from tests.simulation.virtual_time import in_virtual_time
+
+SOON_S = 10.0
+
+
+class Stream:
+    """A call of ``Operate``: keeps what is written, and brings what the test says."""
+
+    def __init__(self, connected: asyncio.Event) -> None:
+        self.written: list[kv_pb2.OperateRequest] = []
+        self.room = asyncio.Event()
+        self.room.set()
+        self._connected = connected
+        self._replies: asyncio.Queue[Any] = asyncio.Queue()
+        self._over = False
+
+    def reply(self, batch: int, *places: int) -> None:
+        """Answer these operations of a batch, by default all: they are gets that find nothing."""
+        request = self.written[batch]
+        count = len(places) or len(request.kinds)
+        self._replies.put_nowait(kv_pb2.OperateReply(id=request.id, places=places, kinds=bytes(count)))
+
+    def end(self, outcome: Any = EOF) -> None:
+        self._over = True
+        self._connected.set()
+        self._replies.put_nowait(outcome)
+
+    async def wait_for_connection(self) -> None:
+        await self._connected.wait()
+
+    async def write(self, request: kv_pb2.OperateRequest) -> None:
+        self.written.append(request)
+        await self.room.wait()
+
+    async def read(self) -> Any:
+        brought = await self._replies.get()
+        if isinstance(brought, Exception):
+            raise brought
+        return brought
+
+    async def trailing_metadata(self) -> Metadata:
+        return Metadata()
+
+    def done(self) -> bool:
+        return self._over
+
+    def cancel(self) -> None:
+        self._over = True
+
+
+class Node:
+    """Stands where the operator expects gRPC."""
+
+    def __init__(self) -> None:
+        self.streams: list[Stream] = []
+        self.heard: list[Heard] = []
+        self.connected = asyncio.Event()
+        self.connected.set()
+        self.operator = Operator("a:1", self, HighestSeen(), self.heard.append)  # type: ignore[arg-type]
+
+    def Operate(self) -> Stream:
+        self.streams.append(Stream(self.connected))
+        return self.streams[-1]
+
+    @property
+    def stream(self) -> Stream:
+        return self.streams[-1]
+
+    @property
+    def batches(self) -> list[list[bytes]]:
+        return [list(request.keys) for stream in self.streams for request in stream.written]
+
+    def submit(self, operation: Operation, time_s: float = SOON_S) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        self.operator.submit(operation, loop.time() + time_s, answer)
+        return answer
+
+
+def read(key: str) -> Operation:
+    return get_operation(key, None)
+
+
+def write(key: str) -> Operation:
+    return put_operation(key, b"", None)
+
+
+async def settle() -> None:
+    """Let everything that can run do so."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+@in_virtual_time
+async def test_what_is_submitted_in_one_turn_travels_together() -> None:
+    node = Node()
+    for key in "abc":
+        node.submit(read(key))
+    await settle()
+    assert node.batches == [[b"a", b"b", b"c"]]
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_one_batch_at_a_time_and_who_asks_again_at_once_rides_along() -> None:
+    node = Node()
+    first = node.submit(read("a"))
+    await settle()
+    again: list[asyncio.Future[Any]] = []
+    first.add_done_callback(lambda _: again.append(node.submit(read("again"))))
+    node.submit(read("b"))
+    await settle()
+    assert node.batches == [[b"a"]]
+    node.stream.reply(0)
+    await settle()
+    assert node.batches == [[b"a"], [b"b", b"again"]]
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_part_of_the_answers_lets_the_next_batch_leave() -> None:
+    node = Node()
+    slow, quick = node.submit(read("slow")), node.submit(read("quick"))
+    await settle()
+    node.submit(read("next"))
+    node.stream.reply(0, 1)
+    await settle()
+    assert quick.done() and not slow.done()
+    assert node.batches[1:] == [[b"next"]]
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_straggler_does_not_hold_back_the_next_batch() -> None:
+    node = Node()
+    slow = node.submit(read("slow"))
+    await settle()
+    quick = node.submit(read("quick"))
+    await asyncio.sleep(batching.STRAGGLER_S * 0.9)
+    assert len(node.batches) == 1
+    await asyncio.sleep(batching.STRAGGLER_S * 0.2)
+    node.stream.reply(1)
+    await quick
+    assert not slow.done()
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_after_a_straggler_a_lone_operation_still_leaves_at_once() -> None:
+    node = Node()
+    node.submit(read("slow"))
+    await settle()
+    node.submit(read("waits"))
+    await settle()
+    node.stream.reply(0)
+    await settle()
+    node.stream.reply(1)
+    await settle()
+    node.submit(read("lone"))
+    await settle()
+    assert node.batches[2:] == [[b"lone"]]
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_batches_in_flight_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MAX_FLIGHTS", 3)
+    node = Node()
+    for i in range(10):
+        node.submit(read(f"k{i}"))
+        await asyncio.sleep(2 * batching.STRAGGLER_S)
+    assert len(node.batches) == 3
+    node.stream.reply(1)
+    await settle()
+    assert len(node.batches) == 4
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_while_the_stream_takes_no_more_what_comes_waits() -> None:
+    node = Node()
+    node.submit(read("first"))
+    await settle()
+    node.stream.room.clear()
+    node.stream.reply(0)
+    node.submit(read("stuck"))
+    await settle()
+    waiting = node.submit(write("k"), time_s=1.0)
+    with pytest.raises(Timeout) as caught:
+        await waiting
+    assert not caught.value.maybe_applied
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_time_limits_are_kept_whatever_their_order() -> None:
+    node = Node()
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    ended: dict[float, float] = {}
+    for time_s in (3.0, 1.0, 1.001, 2.0):
+        answer = node.submit(read(str(time_s)), time_s)
+        answer.add_done_callback(lambda _, time_s=time_s: ended.setdefault(time_s, loop.time() - begun))
+        answer.add_done_callback(asyncio.Future.exception)
+    await asyncio.sleep(5)
+    assert all(time_s - 0.002 <= ended[time_s] <= time_s + SWEEP_EVERY_S + 0.002 for time_s in ended)
+    assert len(ended) == 4
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_what_is_answered_too_late_is_no_harm() -> None:
+    node = Node()
+    with pytest.raises(Timeout):
+        await node.submit(write("k"), time_s=0.5)
+    node.stream.reply(0)
+    await settle()
+    answer = node.submit(read("next"))
+    await settle()
+    node.stream.reply(1)
+    assert await answer is None
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_before_there_is_a_connection_nothing_is_sent() -> None:
+    node = Node()
+    node.connected.clear()
+    with pytest.raises(Timeout) as caught:
+        await node.submit(write("k"), time_s=0.5)
+    assert not caught.value.maybe_applied
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_without_a_connection_those_that_wait_are_told() -> None:
+    node = Node()
+    node.connected.clear()
+    waiting = [node.submit(write(key)) for key in "ab"]
+    await settle()
+    text = "failed to connect to all addresses; last error: Connection refused"
+    node.stream.end(AioRpcError(StatusCode.UNAVAILABLE, Metadata(), Metadata(), details=text))
+    errors = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(error) for error in errors] == [Unreachable, Unreachable]
+    assert errors[0] is not errors[1]
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_stream_that_ended_is_opened_again_for_what_waits() -> None:
+    node = Node()
+    lost = node.submit(write("lost"))
+    await settle()
+    waiting = node.submit(read("waiting"))
+    node.stream.end()
+    with pytest.raises(Timeout) as caught:
+        await lost
+    assert caught.value.maybe_applied
+    await settle()
+    assert node.stream.written[0].keys == [b"waiting"]
+    node.stream.reply(0)
+    assert await waiting is None
+    await node.operator.close()
+
+
+@pytest.mark.parametrize("others", [False, True])
+@in_virtual_time
+async def test_a_refused_batch_was_not_done_but_others_on_its_stream_may_have_been(others: bool) -> None:
+    node = Node()
+    refused = node.submit(write("refused"))
+    if others:
+        await asyncio.sleep(2 * batching.STRAGGLER_S)
+        node.submit(read("other"))
+    await settle()
+    word = Metadata(("covey-maybe-applied", "0"))
+    node.stream.end(AioRpcError(StatusCode.INVALID_ARGUMENT, Metadata(), word, details="no sense"))
+    with pytest.raises(InvalidRequest) as caught:
+        await refused
+    assert caught.value.maybe_applied is others
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_closing_tells_apart_what_was_sent_and_what_was_not() -> None:
+    node = Node()
+    sent = node.submit(write("sent"))
+    await settle()
+    waiting = node.submit(write("waiting"))
+    await node.operator.close()
+    with pytest.raises(Timeout) as in_flight:
+        await sent
+    assert in_flight.value.maybe_applied
+    with pytest.raises(Unavailable):
+        await waiting
+    with pytest.raises(Unavailable):
+        node.submit(read("late"))
+
+
+@in_virtual_time
+async def test_a_defect_while_writing_reaches_the_callers_and_the_next_operation_goes_out() -> None:
+    node = Node()
+    node.submit(read("a")).cancel()
+    await settle()
+
+    async def broken(request: kv_pb2.OperateRequest) -> None:
+        raise ZeroDivisionError
+
+    ok = node.submit(read("opens"))
+    await settle()
+    node.stream.write = broken  # type: ignore[method-assign]
+    node.stream.reply(0)
+    await ok
+    with pytest.raises(ZeroDivisionError):
+        await node.submit(read("k"))
+    del node.stream.write
+    answer = node.submit(read("k"))
+    await settle()
+    node.stream.reply(1)
+    assert await answer is None
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_defect_while_reading_reaches_the_callers_and_the_next_operation_goes_out() -> None:
+    node = Node()
+
+    def broken(_: Heard) -> None:
+        raise ZeroDivisionError
+
+    node.operator._on_reply = broken
+    answered, left = node.submit(read("answered")), node.submit(read("left"))
+    await settle()
+    node.stream.reply(0, 0)
+    with pytest.raises(ZeroDivisionError):
+        await left
+    assert await answered is None
+    node.operator._on_reply = node.heard.append
+    answer = node.submit(read("next"))
+    await settle()
+    node.stream.reply(0)
+    assert await answer is None
+    assert len(node.streams) == 2
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_reply_tells_how_the_node_does() -> None:
+    node = Node()
+    node.submit(read("a"))
+    node.submit(read("b"))
+    await settle()
+    await asyncio.sleep(0.02)
+    node.stream.reply(0, 1)
+    node.stream.reply(0, 0)
+    await settle()
+    first, second = node.heard
+    assert (first.address, first.operations, first.well) == ("a:1", 2, True)
+    assert first.round_trip_s == pytest.approx(0.02)
+    assert second.round_trip_s is None
+    await node.operator.close()
