@@ -40,7 +40,11 @@ class Subject(Protocol):
 
     def merging(self, entries: Sequence[Given]) -> Step: ...
 
-    def getting(self, keys: Sequence[bytes]) -> Step: ...
+    def getting(self, keys: Sequence[bytes]) -> Step:
+        """One by one."""
+
+    def getting_many(self, keys: Sequence[bytes]) -> Step:
+        """All at once."""
 
     async def close(self) -> None: ...
 
@@ -60,6 +64,12 @@ class Covey:
         async def get() -> None:
             for key in keys:
                 assert self._engine.get(key) is not None
+
+        return get
+
+    def getting_many(self, keys: Sequence[bytes]) -> Step:
+        async def get() -> None:
+            assert None not in self._engine.get_many(keys)
 
         return get
 
@@ -85,6 +95,15 @@ class Bare:
         return write
 
     def getting(self, keys: Sequence[bytes]) -> Step:
+        stored = [stored_key(key) for key in keys]
+
+        async def get() -> None:
+            for key in stored:
+                assert self._rows.get(key) is not None
+
+        return get
+
+    def getting_many(self, keys: Sequence[bytes]) -> Step:
         stored = [stored_key(key) for key in keys]
 
         async def get() -> None:
@@ -131,9 +150,10 @@ async def cost_us(steps: Sequence[Step]) -> float:
 
 def steps_of(name: str, subject: Subject, given: Sequence[Given], batch: int) -> list[Step]:
     some = [given[begin : begin + batch] for begin in range(0, len(given), batch)]
-    if name == "get":
-        return [subject.getting([key for key, _ in entries]) for entries in some]
-    return [subject.merging(entries) for entries in some]
+    if name.startswith("merge"):
+        return [subject.merging(entries) for entries in some]
+    getting = subject.getting_many if name == "get many" else subject.getting
+    return [getting([key for key, _ in entries]) for entries in some]
 
 
 async def measure(folder: Path, options: argparse.Namespace) -> dict[tuple[str, int], dict[str, list[float]]]:
@@ -154,7 +174,8 @@ async def measure(folder: Path, options: argparse.Namespace) -> dict[tuple[str, 
             asked = {
                 "merge, new keys": workload.new(count),
                 "merge, overwrites": workload.overwrites(count),
-                "get": workload.overwrites(count),
+                "get, one by one": workload.overwrites(count),
+                "get many": workload.overwrites(count),
             }
             for name, given in asked.items():
                 costs = found.setdefault((name, batch), {})
