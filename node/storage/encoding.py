@@ -26,6 +26,7 @@ TOKEN_BYTES = 8
 
 _CHECKSUM_BYTES = 4
 _FLAGS = 4
+_KIND = slice(_FLAGS, _FLAGS + 1)
 """Where the flags are: one byte, behind the checksum."""
 _RANK = slice(5, 25)
 """Where the version is, behind the flags."""
@@ -132,8 +133,7 @@ def peek(packed: bytes) -> Version | None:
 
 def digest_of(stored: bytes, packed: bytes) -> int:
     """64 bits that stand for this version of a key; equal on every node that holds it."""
-    kind = _TOMBSTONE if packed[_FLAGS] & 1 else _LIVE
-    return mmh3_x64_128_utupledigest(stored + packed[_RANK] + kind)[0]
+    return mmh3_x64_128_utupledigest(stored + packed[_RANK] + packed[_KIND])[0]
 
 
 def pack_named(name: bytes, value: bytes) -> bytes:

@@ -18,12 +18,12 @@ Row = tuple[bytes, bytes]
 class Batch:
     """Changes that happen together or not at all. What is erased is erased before anything is put."""
 
-    erased: list[Stretch] = field(default_factory=list)
-    deleted: list[bytes] = field(default_factory=list)
+    erased: Sequence[Stretch] = ()
+    deleted: Collection[bytes] = ()
     puts: Collection[Row] = ()
     named: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     """Named values; None deletes."""
-    erased_names: list[Stretch] = field(default_factory=list)
+    erased_names: Sequence[Stretch] = ()
 
     @property
     def empty(self) -> bool:

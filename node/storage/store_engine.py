@@ -153,7 +153,7 @@ class StoreEngine:
             if held == meant and stored not in purged:
                 purged[stored] = None
                 self._note(changes, stored, pack(stored, meant), None)
-        self._write(Batch(deleted=list(purged)), changes, None, touched=purged)
+        self._write(Batch(deleted=purged), changes, None, touched=purged)
         return len(purged)
 
     def latest_timestamp(self) -> int:
@@ -262,12 +262,12 @@ class StoreEngine:
     def _note(self, changes: Changes, stored: bytes, before: bytes | None, after: bytes | None) -> None:
         """Note what it does to the ledger when one row takes the place of another."""
         number = segment_in(stored)
-        summary = changes.summaries.get(number) or self._ledger.summaries[number]
+        summary = changes.summaries.get(number, self._ledger.summaries[number])
         changes.summaries[number] = exchange(summary, stored, before, after)
 
     def _take_space(self, entries: Sequence[tuple[bytes, Entry]]) -> None:
         if entries:
-            self._space.take(sum([len(key) + len(entry[1] or b"") for key, entry in entries]))
+            self._space.take(sum([len(key) + len(entry.value or b"") for key, entry in entries]))
 
     def _found_damaged(self, numbers: Collection[int], reason: str) -> None:
         changes = Changes(damaged=dict.fromkeys(numbers, reason))
@@ -287,7 +287,8 @@ class StoreEngine:
     ) -> None:
         """Write a batch, and with it what it changes in the ledger; ``touched`` are the stored keys in it."""
         batch.named.extend(self._ledger.rows(changes))
-        batch.named.extend(_named(name, value) for name, value in (meta or {}).items())
+        if meta:
+            batch.named.extend([_named(name, value) for name, value in meta.items()])
         if batch.empty:
             return
         try:
