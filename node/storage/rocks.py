@@ -44,8 +44,10 @@ _BLOCK_RESTART_INTERVAL = 4
 """A lookup walks through so many rows at most; their keys begin with tokens and so have little in common to save."""
 _MEMTABLE_BYTES = 4 * _MIB
 """About what a core's own cache holds: an insertion is a walk through it, and costs twice as much in 16 MiB."""
-_MEMTABLES = 4
+_MEMTABLES = 8
 _MEMTABLE_BLOOM_RATIO = 0.02
+_WRITES_SLOWED_AT_FILES = 80
+"""Tables that wait for compaction: so many memtables are 320 MiB. RocksDB's slow writes would hold up the loop."""
 _FIRST_LEVEL_BYTES = 64 * _MIB
 """A few times what is compacted into it at once, which is four memtables: all of it is rewritten then."""
 _LOG_BYTES = 64 * _MIB
@@ -265,6 +267,8 @@ def _options(cache: Cache) -> Options:
     options.set_write_buffer_size(_MEMTABLE_BYTES)
     options.set_max_write_buffer_number(_MEMTABLES)
     options.set_max_bytes_for_level_base(_FIRST_LEVEL_BYTES)
+    options.set_level_zero_slowdown_writes_trigger(_WRITES_SLOWED_AT_FILES)
+    options.set_level_zero_stop_writes_trigger(2 * _WRITES_SLOWED_AT_FILES)
     options.set_max_total_wal_size(_LOG_BYTES)
     options.set_max_open_files(_OPEN_FILES)
     options.set_max_background_jobs(2)
