@@ -3,17 +3,20 @@
 A stored key is the key's token (8 bytes, big-endian) followed by the key, so that stored keys sort in ring
 order and a range is one scan. What is stored under it opens with a checksum that covers everything else *and*
 the stored key, so that neither a flipped bit nor a value under a wrong key is ever served.
+
+An entry is taken apart only when somebody asks for it: which of two is newer, what they add to a digest and how
+large they are is all told from the bytes as they are kept, for that is done for every write.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import NamedTuple
+from zlib import crc32
 
-import mmh3
+from mmh3 import mmh3_x64_128_utupledigest
 
-from ...ring.hashing import TOKEN_SPACE, token_of
+from ...ring.hashing import TOKEN_SPACE, token_bytes
 from ...ring.span import Span
 from ..errors import Corruption
 from ..quorum.version import Version
@@ -21,12 +24,22 @@ from .engine import Entry
 
 TOKEN_BYTES = 8
 
-_TOMBSTONE = 1
-_HEADER = struct.Struct(">IBQQI")
-"""Checksum, flags; the version's timestamp, disk id and generation. The value follows."""
-_CHECKSUM = struct.Struct(">I")
-_VERSION = struct.Struct(">QQI?")
-"""The version's timestamp, disk id and generation, and whether the entry is a tombstone."""
+_CHECKSUM_BYTES = 4
+_FLAGS = 4
+_KIND = slice(_FLAGS, _FLAGS + 1)
+"""Where the flags are: one byte, behind the checksum."""
+_RANK = slice(5, 25)
+"""Where the version is, behind the flags."""
+_HEADER_BYTES = 25
+"""The value follows."""
+_BYTES_BESIDE = TOKEN_BYTES + _HEADER_BYTES
+"""What is kept of an entry beside key and value."""
+_LIVE, _TOMBSTONE = b"\0", b"\1"
+"""The flags that there are."""
+_VERSION = struct.Struct(">QQI")
+"""A version's timestamp, disk id and generation."""
+as_named = tuple.__new__
+"""What a named tuple's own constructor ends in, at half the cost."""
 
 
 class Stretch(NamedTuple):
@@ -52,7 +65,7 @@ def encode_token(token: int) -> bytes:
 
 
 def stored_key(key: bytes) -> bytes:
-    return encode_token(token_of(key)) + key
+    return token_bytes(key) + key
 
 
 def token_in(stored: bytes) -> int:
@@ -65,60 +78,84 @@ def key_in(stored: bytes) -> bytes:
 
 def pack(stored: bytes, entry: Entry) -> bytes:
     """The bytes to keep under ``stored``."""
-    flags = _TOMBSTONE if entry.value is None else 0
-    unsummed = _HEADER.pack(0, flags, *entry.version)[_CHECKSUM.size :] + (entry.value or b"")
-    return _CHECKSUM.pack(_checksum(stored, unsummed)) + unsummed
+    version, value = entry
+    if value is None:
+        return _summed(stored, _TOMBSTONE + _VERSION.pack(*version))
+    return _summed(stored, _LIVE + _VERSION.pack(*version) + value)
+
+
+def is_cut_short(packed: bytes) -> bool:
+    return len(packed) < _HEADER_BYTES
+
+
+def check(stored: bytes, packed: bytes) -> None:
+    """Raise Corruption, naming the key, for anything that ``pack`` did not write under ``stored``."""
+    if len(packed) < _HEADER_BYTES:
+        raise Corruption(f"the entry of key {key_in(stored)!r} is cut short")
+    if not _sums_up(stored, packed):
+        raise Corruption(f"the entry of key {key_in(stored)!r} does not match its checksum")
 
 
 def unpack(stored: bytes, packed: bytes) -> Entry:
     """Read back what ``pack`` wrote; raises Corruption, naming the key, for anything else."""
-    if len(packed) < _HEADER.size:
-        raise Corruption(f"the entry of key {key_in(stored)!r} is cut short")
-    checksum, flags, timestamp, disk_id, generation = _HEADER.unpack_from(packed)
-    if checksum != _checksum(stored, memoryview(packed)[_CHECKSUM.size :]):
-        raise Corruption(f"the entry of key {key_in(stored)!r} does not match its checksum")
-    value = None if flags & _TOMBSTONE else packed[_HEADER.size :]
-    return Entry(Version(timestamp, disk_id, generation), value)
+    check(stored, packed)
+    return entry_in(packed)
 
 
-class Head(NamedTuple):
-    """An entry without its value."""
-
-    version: Version
-    tombstone: bool
-    value_bytes: int
+def entry_in(packed: bytes) -> Entry:
+    """The entry in bytes that were checked."""
+    value = None if packed[_FLAGS] & 1 else packed[_HEADER_BYTES:]
+    return as_named(Entry, (version_in(packed), value))
 
 
-def peek(packed: bytes) -> Head | None:
-    """What an entry says of itself, unverified; None when it is cut short."""
-    if len(packed) < _HEADER.size:
-        return None
-    _, flags, timestamp, disk_id, generation = _HEADER.unpack_from(packed)
-    tombstone = bool(flags & _TOMBSTONE)
-    return Head(Version(timestamp, disk_id, generation), tombstone, len(packed) - _HEADER.size)
+def version_in(packed: bytes) -> Version:
+    return as_named(Version, _VERSION.unpack_from(packed, _RANK.start))
 
 
-def digest_of(stored: bytes, version: Version, tombstone: bool) -> int:
+def rank_in(packed: bytes) -> bytes:
+    """The version as bytes, which sort as versions do."""
+    return packed[_RANK]
+
+
+def is_tombstone(packed: bytes) -> bool:
+    return packed[_FLAGS] & 1 == 1
+
+
+def entry_bytes(stored: bytes, packed: bytes) -> int:
+    """Of key and value together."""
+    return len(stored) + len(packed) - _BYTES_BESIDE
+
+
+def peek(packed: bytes) -> Version | None:
+    """The version that an entry says it has, unverified; None when it is cut short."""
+    return None if is_cut_short(packed) else version_in(packed)
+
+
+def digest_of(stored: bytes, packed: bytes) -> int:
     """64 bits that stand for this version of a key; equal on every node that holds it."""
-    digest: int = mmh3.hash64(stored + _VERSION.pack(*version, tombstone), signed=False)[0]
-    return digest
+    return mmh3_x64_128_utupledigest(stored + packed[_RANK] + packed[_KIND])[0]
 
 
 def pack_named(name: bytes, value: bytes) -> bytes:
     """The bytes to keep for a named value of the node's own."""
-    return _CHECKSUM.pack(_checksum(name, value)) + value
+    return _summed(name, value)
 
 
 def unpack_named(name: bytes, packed: bytes) -> bytes:
     """Read back what ``pack_named`` wrote; raises Corruption, naming the name, for anything else."""
-    value = packed[_CHECKSUM.size :]
-    if packed[: _CHECKSUM.size] != _CHECKSUM.pack(_checksum(name, value)):
+    if not _sums_up(name, packed):
         raise Corruption(f"the named value {name!r} does not match its checksum")
-    return value
+    return packed[_CHECKSUM_BYTES:]
 
 
-def _checksum(under: bytes, content: bytes | memoryview) -> int:
-    return zlib.crc32(content, zlib.crc32(under))
+def _summed(under: bytes, content: bytes) -> bytes:
+    """``content``, and before it a checksum of it and of where it is kept."""
+    return crc32(content, crc32(under)).to_bytes(_CHECKSUM_BYTES, "big") + content
+
+
+def _sums_up(under: bytes, packed: bytes) -> bool:
+    checksum = crc32(packed[_CHECKSUM_BYTES:], crc32(under))
+    return packed[:_CHECKSUM_BYTES] == checksum.to_bytes(_CHECKSUM_BYTES, "big")
 
 
 def intervals(span: Span) -> list[tuple[int, int]]:

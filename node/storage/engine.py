@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ...ring.span import Span
-from ..errors import StorageFailed
+from ..errors import Corruption, StorageFailed
 from ..quorum.version import Version
 
 TokenRange = Span
@@ -80,6 +80,9 @@ class Engine(Protocol):
 
     def get(self, key: bytes) -> Entry | None:
         """The entry held for ``key``; raises Quarantined rather than answering from a damaged segment."""
+
+    def get_many(self, keys: Sequence[bytes]) -> list[Entry | Corruption | None]:
+        """What ``get`` says of each key, at once and cheaper; errors for damage are returned, not raised."""
 
     def merge(
         self, entries: Sequence[tuple[bytes, Entry]], meta: Mapping[str, bytes | None] | None = None

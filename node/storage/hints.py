@@ -96,8 +96,8 @@ class HintStore:
             if to is None or not name.startswith(prefix):
                 to = _destination(name)
                 prefix = _prefix(to)
-            head = peek(packed)
-            wall_ms = head.version.wall_ms if head is not None else 0
+            version = peek(packed)
+            wall_ms = version.wall_ms if version is not None else 0
             self._kept[to] = self.kept(to).plus(len(name) + len(packed), wall_ms)
 
     def destinations(self) -> list[Identity]:

@@ -7,7 +7,6 @@ was never begun (a new folder, or one of an older format) is made from what is f
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ..errors import Corruption
@@ -34,7 +33,7 @@ _FORMER_PREFIX = b"\xffusage"
 _TIMESTAMP = struct.Struct(">Q")
 
 
-@dataclass
+@dataclass(slots=True)
 class Changes:
     """What one batch changes in the ledger."""
 
@@ -60,7 +59,7 @@ class Ledger:
         ledger = cls()
         latest = store.read_named(_LATEST)
         changes = _found_in(store) if latest is None else ledger._read(store, latest)
-        named = list(ledger.rows(changes))
+        named = ledger.rows(changes)
         if latest is None:
             named += [(name, None) for name, _ in store.named_rows(_FORMER_PREFIX)]
         if named:
@@ -68,15 +67,15 @@ class Ledger:
         ledger.apply(changes)
         return ledger
 
-    def rows(self, changes: Changes) -> Iterator[tuple[bytes, bytes | None]]:
+    def rows(self, changes: Changes) -> list[tuple[bytes, bytes | None]]:
         """The rows that keep what changes."""
-        for number, summary in changes.summaries.items():
-            yield encode_summary(number, summary)
+        rows = [encode_summary(number, summary) for number, summary in changes.summaries.items()]
         if changes.latest > self.latest_timestamp or (not self._begun and _says_something(changes)):
-            yield _LATEST, pack_named(_LATEST, _TIMESTAMP.pack(changes.latest))
+            rows.append((_LATEST, pack_named(_LATEST, _TIMESTAMP.pack(changes.latest))))
         if changes.damaged or changes.lifted:
             encoded = self.quarantine.encode(changes.damaged, changes.lifted)
-            yield _QUARANTINE, pack_named(_QUARANTINE, encoded) if encoded else None
+            rows.append((_QUARANTINE, pack_named(_QUARANTINE, encoded) if encoded else None))
+        return rows
 
     def apply(self, changes: Changes) -> None:
         """Note what has been stored."""

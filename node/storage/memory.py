@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from itertools import takewhile
 from typing import NamedTuple
 
@@ -108,6 +108,9 @@ class MemoryStore:
     def read(self, key: bytes) -> bytes | None:
         value: bytes | None = self._rows.get(key)
         return value
+
+    def read_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return [self._rows.get(key) for key in keys]
 
     def rows(self, stretch: Stretch) -> Iterator[Row]:
         for key in self._rows.irange(stretch.begin, stretch.end, inclusive=(True, False)):

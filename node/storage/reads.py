@@ -6,13 +6,13 @@ segment in quarantine before the caller hears of it, and is never served.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from ..errors import Corruption, Quarantined
-from .encoding import Stretch, token_in, unpack
+from .encoding import Stretch, check, entry_in, token_in
 from .engine import Entry
 from .quarantine import Quarantine
-from .segments import SEGMENTS, clip, segment_of, segment_stretch, within
+from .segments import SEGMENTS, clip, segment_in, segment_of, segment_stretch, within
 from .store import Row, Store
 
 Found = Callable[[Collection[int], str], None]
@@ -25,22 +25,34 @@ class Reads:
         self._quarantine = quarantine
         self._found = found
 
-    def held(self, stored: bytes) -> Entry | None:
-        """The entry under a stored key; raises Quarantined."""
+    def held(self, stored: Sequence[bytes]) -> list[bytes | None]:
+        """The rows under stored keys, in their order, each verified; raises Quarantined for any of them."""
         if self._quarantine:
-            self._quarantine.refuse(segment_of(token_in(stored)))
+            for key in stored:
+                self._quarantine.refuse(segment_in(key))
         try:
-            packed = self._store.read(stored)
+            rows = self._store.read_many(stored)
+        except Corruption:
+            rows = [self._read(key) for key in stored]  # which of them it was comes out
+        try:
+            for key, packed in zip(stored, rows, strict=True):
+                if packed is not None:
+                    check(key, packed)
         except Corruption as corruption:
-            raise self._damaged([segment_of(token_in(stored))], corruption) from corruption
-        return None if packed is None else self.verified(stored, packed)
+            raise self._damaged([segment_in(key)], corruption) from corruption
+        return rows
 
     def verified(self, stored: bytes, packed: bytes) -> Entry:
         """The entry in a row; raises Quarantined when it does not match its checksum."""
+        self.check(stored, packed)
+        return entry_in(packed)
+
+    def check(self, stored: bytes, packed: bytes) -> None:
+        """Raise Quarantined for a row that does not match its checksum."""
         try:
-            return unpack(stored, packed)
+            check(stored, packed)
         except Corruption as corruption:
-            raise self._damaged([segment_of(token_in(stored))], corruption) from corruption
+            raise self._damaged([segment_in(stored)], corruption) from corruption
 
     def rows(self, stretch: Stretch) -> Iterator[Row]:
         """The rows of a stretch, not verified yet, up to the first segment in quarantine: raises Quarantined there."""
@@ -58,6 +70,12 @@ class Reads:
             ) from corruption
         if barred is not None:
             self._quarantine.refuse(barred)
+
+    def _read(self, stored: bytes) -> bytes | None:
+        try:
+            return self._store.read(stored)
+        except Corruption as corruption:
+            raise self._damaged([segment_in(stored)], corruption) from corruption
 
     def _first_barred(self, stretch: Stretch) -> int | None:
         if not self._quarantine:

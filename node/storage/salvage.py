@@ -66,7 +66,7 @@ def _copy(old: Store, new: Store) -> None:
             begin, end = segment_stretch(number)
             new.write(Batch(erased=[Stretch(begin, end)]))
     ledger = Ledger.open(new)
-    new.write(Batch(named=list(ledger.rows(Changes(damaged=unreadable)))))
+    new.write(Batch(named=ledger.rows(Changes(damaged=unreadable))))
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -38,6 +38,11 @@ def segment_of(token: int) -> int:
     return token // SEGMENT_WIDTH
 
 
+def segment_in(stored: bytes) -> int:
+    """The segment that a stored key lies in: the first 12 bits of its token."""
+    return stored[0] << 4 | stored[1] >> 4
+
+
 def segment_span(number: int) -> Span:
     first = number * SEGMENT_WIDTH
     return Span((first - 1) % TOKEN_SPACE, _last_token(number))

@@ -5,7 +5,7 @@ What an engine promises beyond this (versions, checksums, usage, group commit) i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,12 +18,12 @@ Row = tuple[bytes, bytes]
 class Batch:
     """Changes that happen together or not at all. What is erased is erased before anything is put."""
 
-    erased: list[Stretch] = field(default_factory=list)
-    deleted: list[bytes] = field(default_factory=list)
-    puts: list[Row] = field(default_factory=list)
+    erased: Sequence[Stretch] = ()
+    deleted: Collection[bytes] = ()
+    puts: Collection[Row] = ()
     named: list[tuple[bytes, bytes | None]] = field(default_factory=list)
     """Named values; None deletes."""
-    erased_names: list[Stretch] = field(default_factory=list)
+    erased_names: Sequence[Stretch] = ()
 
     @property
     def empty(self) -> bool:
@@ -41,6 +41,9 @@ class Store(Protocol):
         """Whether the store has found damage of its own that stays until it is opened next."""
 
     def read(self, key: bytes) -> bytes | None: ...
+
+    def read_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The same for many keys at once, in their order; Corruption then may come of any of them."""
 
     def rows(self, stretch: Stretch) -> Iterator[Row]:
         """The rows of a stretch as they are now, ascending; to be read before the next change."""

@@ -14,19 +14,22 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from ...ring.span import Span
-from ..errors import StorageFailed
+from ..errors import Corruption, StorageFailed
 from ..quorum.version import Version
 from .commit import GroupCommit
 from .digests import Digests
 from .encoding import (
     beginning_with,
+    entry_in,
     key_in,
     pack,
     pack_named,
+    rank_in,
     stored_key,
     stretches,
     token_in,
     unpack_named,
+    version_in,
 )
 from .engine import Chunk, Cursor, Entry, TombstonePage, Usage
 from .erasing import erasing
@@ -34,7 +37,7 @@ from .ledger import Changes, Ledger
 from .quarantine import Watcher
 from .reads import Reads
 from .scan import gather, gather_tombstones
-from .segments import segment_of
+from .segments import segment_in
 from .space import FreeSpace
 from .store import Batch, Store
 from .summary import exchange
@@ -76,20 +79,26 @@ class StoreEngine:
         return self._commit.failed
 
     def get(self, key: bytes) -> Entry | None:
-        self._raise_if_closed()
-        return self._reads.held(stored_key(key))
+        (entry,) = self._held([key])
+        return entry
+
+    def get_many(self, keys: Sequence[bytes]) -> list[Entry | Corruption | None]:
+        try:
+            return [*self._held(keys)]
+        except Corruption as corruption:
+            if len(keys) == 1:
+                return [corruption]
+        return [found for key in keys for found in self.get_many([key])]
 
     def merge(
         self, entries: Sequence[tuple[bytes, Entry]], meta: Mapping[str, bytes | None] | None = None
     ) -> list[Version]:
         self._raise_if_refusing()
-        if entries:
-            self._space.take(sum(len(key) + len(entry.value or b"") for key, entry in entries))
-        merged: dict[bytes, Entry] = {}
-        changes = Changes()
-        standing = [self._merge_one(key, entry, merged, changes) for key, entry in entries]
-        puts = [(stored, pack(stored, entry)) for stored, entry in merged.items()]
-        self._write(Batch(puts=puts), changes, meta, keys=[key_in(stored) for stored in merged])
+        self._take_space(entries)
+        merged: dict[bytes, bytes] = {}
+        changes = Changes(latest=_latest(entries))
+        standing = self._merge(entries, merged, changes)
+        self._write(Batch(puts=merged.items()), changes, meta, touched=merged)
         return standing
 
     def scan(
@@ -117,12 +126,12 @@ class StoreEngine:
                 raise ValueError(f"{key!r} lies in none of the ranges to replace")
             if stored not in newest or entry.version > newest[stored].version:
                 newest[stored] = entry
-        if entries:
-            self._space.take(sum(len(key) + len(entry.value or b"") for key, entry in entries))
+        self._take_space(entries)
         changes = erasing(self._store, self._ledger, spans)
-        for stored, entry in newest.items():
-            self._note(changes, stored, None, entry)
+        changes.latest = _latest(entries)
         puts = [(stored, pack(stored, entry)) for stored, entry in newest.items()]
+        for stored, packed in puts:
+            self._note(changes, stored, None, packed)
         self._write(Batch(erased=erased, puts=puts), changes, None, spans=spans)
 
     def digests(self, spans: Sequence[Span]) -> list[int]:
@@ -139,14 +148,12 @@ class StoreEngine:
         self._raise_if_refusing()
         changes = Changes()
         purged: dict[bytes, None] = {}
-        for key, version in tombstones:
-            stored = stored_key(key)
-            held = self._reads.held(stored)
-            if held == Entry(version, None) and stored not in purged:
+        for (key, version), held in zip(tombstones, self._held([key for key, _ in tombstones]), strict=True):
+            stored, meant = stored_key(key), Entry(version, None)
+            if held == meant and stored not in purged:
                 purged[stored] = None
-                self._note(changes, stored, held, None)
-        keys = [key_in(stored) for stored in purged]
-        self._write(Batch(deleted=list(purged)), changes, None, keys=keys)
+                self._note(changes, stored, pack(stored, meant), None)
+        self._write(Batch(deleted=purged), changes, None, touched=purged)
         return len(purged)
 
     def latest_timestamp(self) -> int:
@@ -231,23 +238,36 @@ class StoreEngine:
             if self.failed is None:  # else its owner knows already, and closes because of it
                 raise
 
-    def _merge_one(self, key: bytes, entry: Entry, merged: dict[bytes, Entry], changes: Changes) -> Version:
-        """Note in ``merged`` and ``changes`` what an entry alters; returns the version that then stands."""
-        stored = stored_key(key)
-        held = merged.get(stored) or self._reads.held(stored)
-        if held is not None and held.version >= entry.version:
-            return held.version
-        merged[stored] = entry
-        self._note(changes, stored, held, entry)
-        return entry.version
+    def _held(self, keys: Sequence[bytes]) -> list[Entry | None]:
+        self._raise_if_closed()
+        rows = self._reads.held([stored_key(key) for key in keys])
+        return [None if packed is None else entry_in(packed) for packed in rows]
 
-    def _note(self, changes: Changes, stored: bytes, before: Entry | None, after: Entry | None) -> None:
-        """Note what it does to the ledger when one entry takes the place of another."""
-        number = segment_of(token_in(stored))
+    def _merge(
+        self, entries: Sequence[tuple[bytes, Entry]], merged: dict[bytes, bytes], changes: Changes
+    ) -> list[Version]:
+        """Note in ``merged`` and ``changes`` what entries alter; returns the versions that then stand."""
+        standing = []
+        keys = [stored_key(key) for key, _ in entries]
+        for stored, (_, entry), held in zip(keys, entries, self._reads.held(keys), strict=True):
+            before, after = merged.get(stored, held), pack(stored, entry)
+            if before is not None and rank_in(before) >= rank_in(after):
+                standing.append(version_in(before))
+                continue
+            merged[stored] = after
+            self._note(changes, stored, before, after)
+            standing.append(entry.version)
+        return standing
+
+    def _note(self, changes: Changes, stored: bytes, before: bytes | None, after: bytes | None) -> None:
+        """Note what it does to the ledger when one row takes the place of another."""
+        number = segment_in(stored)
         summary = changes.summaries.get(number, self._ledger.summaries[number])
         changes.summaries[number] = exchange(summary, stored, before, after)
-        if after is not None and after.version.timestamp > changes.latest:
-            changes.latest = after.version.timestamp
+
+    def _take_space(self, entries: Sequence[tuple[bytes, Entry]]) -> None:
+        if entries:
+            self._space.take(sum([len(key) + len(entry.value or b"") for key, entry in entries]))
 
     def _found_damaged(self, numbers: Collection[int], reason: str) -> None:
         changes = Changes(damaged=dict.fromkeys(numbers, reason))
@@ -262,11 +282,13 @@ class StoreEngine:
         changes: Changes,
         meta: Mapping[str, bytes | None] | None,
         *,
-        keys: Sequence[bytes] = (),
+        touched: Collection[bytes] = (),
         spans: Sequence[Span] = (),
     ) -> None:
+        """Write a batch, and with it what it changes in the ledger; ``touched`` are the stored keys in it."""
         batch.named.extend(self._ledger.rows(changes))
-        batch.named.extend(_named(name, value) for name, value in (meta or {}).items())
+        if meta:
+            batch.named.extend([_named(name, value) for name, value in meta.items()])
         if batch.empty:
             return
         try:
@@ -276,7 +298,7 @@ class StoreEngine:
             raise
         number = self._commit.wrote()
         if not self._periodic:
-            self._unsynced.add(number, keys, spans)
+            self._unsynced.add(number, [key_in(stored) for stored in touched], spans)
         self._ledger.apply(changes)
 
     def _raise_if_refusing(self) -> None:
@@ -286,6 +308,10 @@ class StoreEngine:
     def _raise_if_closed(self) -> None:
         if self._closed:
             raise StorageFailed("the engine is closed")
+
+
+def _latest(entries: Sequence[tuple[bytes, Entry]]) -> int:
+    return max([entry.version.timestamp for _, entry in entries], default=0)
 
 
 def _named(name: str, value: bytes | None) -> tuple[bytes, bytes | None]:

@@ -19,8 +19,17 @@ from typing import NamedTuple
 from ...ring.hashing import TOKEN_SPACE
 from ...ring.span import Span
 from ..errors import Corruption
-from .encoding import TOKEN_BYTES, digest_of, intervals, pack_named, peek
-from .engine import Entry, Usage
+from .encoding import (
+    TOKEN_BYTES,
+    as_named,
+    digest_of,
+    entry_bytes,
+    intervals,
+    is_cut_short,
+    is_tombstone,
+    pack_named,
+)
+from .engine import Usage
 from .segments import SEGMENT_WIDTH, SEGMENTS, segment_of
 
 SUMMARY_PREFIX = b"\xffsegment"
@@ -28,6 +37,8 @@ SUMMARY_PREFIX = b"\xffsegment"
 
 _SUMMARY = struct.Struct(">QQQQ")
 _SEGMENT = struct.Struct(">H")
+_NAMES = [SUMMARY_PREFIX + _SEGMENT.pack(number) for number in range(SEGMENTS)]
+"""Of the rows that keep summaries."""
 
 
 class Summary(NamedTuple):
@@ -58,35 +69,34 @@ class Summary(NamedTuple):
 NOTHING = Summary()
 
 
-def exchange(summary: Summary, stored: bytes, before: Entry | None, after: Entry | None) -> Summary:
-    """The summary once ``after`` stands in the place of ``before``; None for no entry."""
+def exchange(summary: Summary, stored: bytes, before: bytes | None, after: bytes | None) -> Summary:
+    """The summary once the row ``after`` stands in the place of ``before``; None for no row."""
     keys, size_bytes, tombstones, digest = summary
-    for entry, sign in ((before, -1), (after, 1)):
-        if entry is None:
-            continue
-        version, value = entry
-        digest ^= digest_of(stored, version, value is None)
-        size_bytes += sign * (len(stored) - TOKEN_BYTES + len(value or b""))
-        if value is None:
-            tombstones += sign
-        else:
-            keys += sign
-    return Summary(keys, size_bytes, tombstones, digest)
+    if before is not None:
+        gone = is_tombstone(before)
+        keys -= not gone
+        size_bytes -= entry_bytes(stored, before)
+        tombstones -= gone
+        digest ^= digest_of(stored, before)
+    if after is not None:
+        gone = is_tombstone(after)
+        keys += not gone
+        size_bytes += entry_bytes(stored, after)
+        tombstones += gone
+        digest ^= digest_of(stored, after)
+    return as_named(Summary, (keys, size_bytes, tombstones, digest))
 
 
 def summary_of_packed(stored: bytes, packed: bytes) -> Summary:
     """What a row adds, unverified: damage must stop no count, but show in it."""
-    head = peek(packed)
-    key_bytes = len(stored) - TOKEN_BYTES
-    if head is None:
-        return Summary(0, key_bytes)
-    digest = digest_of(stored, head.version, head.tombstone)
-    return Summary(not head.tombstone, key_bytes + head.value_bytes, head.tombstone, digest)
+    if is_cut_short(packed):
+        return Summary(0, len(stored) - TOKEN_BYTES)
+    return exchange(NOTHING, stored, None, packed)
 
 
 def encode_summary(number: int, summary: Summary) -> tuple[bytes, bytes | None]:
     """The row that keeps a segment's summary; None deletes it."""
-    name = SUMMARY_PREFIX + _SEGMENT.pack(number)
+    name = _NAMES[number]
     return name, None if summary == NOTHING else pack_named(name, _SUMMARY.pack(*summary))
 
 
@@ -110,11 +120,12 @@ class Summaries:
 
     def __init__(self) -> None:
         self._segments = [NOTHING] * SEGMENTS
-        self._total = NOTHING
+        self._keys = self._bytes = 0
+        """Of all segments together."""
 
     @property
     def total(self) -> Usage:
-        return Usage(self._total.keys, self._total.bytes)
+        return Usage(self._keys, self._bytes)
 
     def __getitem__(self, number: int) -> Summary:
         return self._segments[number]
@@ -125,7 +136,9 @@ class Summaries:
     def apply(self, changes: Mapping[int, Summary]) -> None:
         """Put new summaries in the place of old ones."""
         for number, summary in changes.items():
-            self._total = self._total.plus(summary).minus(self._segments[number])
+            former = self._segments[number]
+            self._keys += summary.keys - former.keys
+            self._bytes += summary.bytes - former.bytes
             self._segments[number] = summary
 
     def digest(self, numbers: Iterable[int]) -> int:
@@ -135,7 +148,7 @@ class Summaries:
     def size(self, span: Span) -> int:
         """Bytes of a span; segments that it cuts count by the share of their tokens inside."""
         if span.width == TOKEN_SPACE:
-            return self._total.bytes
+            return self._bytes
         return sum(self._size_of(first, last) for first, last in intervals(span))
 
     def _size_of(self, first: int, last: int) -> int:

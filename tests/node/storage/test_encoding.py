@@ -31,6 +31,15 @@ def test_the_layout_stays_as_it_is() -> None:
     assert packed[4:].hex() == "00" + "0000000000000001" + "0000000000000002" + "00000003" + "76"
     tombstone = encoding.pack(stored, Entry(Version(1, 2, 3), None))
     assert tombstone[4:].hex() == "01" + "0000000000000001" + "0000000000000002" + "00000003"
+    assert [packed[:4].hex(), tombstone[:4].hex()] == ["7b9c1dcf", "bd869204"]
+
+
+def test_digests_stay_as_they_are() -> None:
+    """They are kept on disk, and compared by nodes of different versions."""
+    stored = encoding.stored_key(b"k")
+    values = [Entry(Version(1, 2, 3), value) for value in (b"v", b"another", None)]
+    digests = [f"{encoding.digest_of(stored, encoding.pack(stored, entry)):016x}" for entry in values]
+    assert digests == ["20dca4c4bf8b29aa", "20dca4c4bf8b29aa", "267c77fb1f63c31b"]
 
 
 @given(st.binary(max_size=20), st.binary(max_size=20))
@@ -57,7 +66,16 @@ def test_an_entry_comes_back(key: bytes, entry: Entry) -> None:
     stored = encoding.stored_key(key)
     packed = encoding.pack(stored, entry)
     assert encoding.unpack(stored, packed) == entry
-    assert encoding.peek(packed) == (entry.version, entry.tombstone, len(entry.value or b""))
+    assert encoding.peek(packed) == encoding.version_in(packed) == entry.version
+    assert encoding.is_tombstone(packed) == entry.tombstone
+    assert encoding.entry_bytes(stored, packed) == len(key) + len(entry.value or b"")
+
+
+@given(entries, entries)
+def test_ranks_sort_as_versions_do(one: Entry, other: Entry) -> None:
+    ranks = [encoding.rank_in(encoding.pack(b"12345678", entry)) for entry in (one, other)]
+    assert (ranks[0] < ranks[1]) == (one.version < other.version)
+    assert (ranks[0] == ranks[1]) == (one.version == other.version)
 
 
 @given(entries, st.data())

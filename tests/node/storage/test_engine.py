@@ -99,6 +99,11 @@ class TestMerge:
         assert held is not None
         assert held.version == largest
 
+    def test_many_keys_are_read_in_the_order_asked(self, engine: Engine) -> None:
+        engine.merge([(b"a", entry(1)), (b"b", entry(2, None))])
+        assert engine.get_many([b"b", b"c", b"a", b"b"]) == [entry(2, None), None, entry(1), entry(2, None)]
+        assert engine.get_many([]) == []
+
     def test_nothing_to_merge_is_no_matter(self, engine: Engine) -> None:
         assert engine.merge([]) == []
 
@@ -347,6 +352,14 @@ class TestQuarantine:
             engine.merge([(KEYS[3], entry(2))])
         assert engine.get(KEYS[4]) == entry(1)
 
+    def test_of_many_keys_read_at_once_only_those_in_it_are_refused(self, engine: Engine) -> None:
+        filled(engine)
+        engine.quarantine([segment_of(TOKENS[3])], "a test")
+        before, barred, after, absent = engine.get_many([KEYS[2], KEYS[3], KEYS[4], b"absent"])
+        assert (before, after, absent) == (entry(1), entry(1), None)
+        assert isinstance(barred, Quarantined)
+        assert "a test" in str(barred)
+
     def test_a_scan_that_comes_to_it_ends_there_by_an_error(self, engine: Engine) -> None:
         filled(engine)
         engine.quarantine([segment_of(TOKENS[3])], "a test")
@@ -579,6 +592,7 @@ class TestClosing:
         "use",
         [
             lambda engine: engine.get(b"k"),
+            lambda engine: engine.get_many([]),
             lambda engine: engine.merge([(b"k", entry(1))]),
             lambda engine: engine.scan(WHOLE_RING, None, 1, 1),
             lambda engine: engine.size(WHOLE_RING),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from covey.node.quorum.version import Version
-from covey.node.storage.encoding import digest_of, stored_key
+from covey.node.storage.encoding import digest_of, pack, stored_key
 from covey.node.storage.engine import Cursor, Entry, Usage
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine
@@ -162,6 +162,7 @@ class EngineModel(RuleBasedStateMachine):
         if not hasattr(self, "engine"):
             return
         assert {key: self.engine.get(key) for key in KEYS} == {key: self.entries.get(key) for key in KEYS}
+        assert self.engine.get_many(KEYS + KEYS[:2]) == [self.entries.get(key) for key in KEYS + KEYS[:2]]
         assert {name: self.engine.get_meta(name) for name in "ab"} == {n: self.named.get(n) for n in "ab"}
         assert {key for key in KEYS if not self.engine.is_durable(key)} == self.undurable
         sizes = [len(key) + len(entry.value or b"") for key, entry in self.entries.items()]
@@ -177,7 +178,8 @@ class EngineModel(RuleBasedStateMachine):
     def digest_of(self, span: Span) -> int:
         """From every entry anew."""
         inside = [(key, entry) for key, entry in self.entries.items() if span.contains(token_of(key))]
-        return reduce(xor, [digest_of(stored_key(key), e.version, e.tombstone) for key, e in inside], 0)
+        rows = [(stored_key(key), entry) for key, entry in inside]
+        return reduce(xor, [digest_of(stored, pack(stored, entry)) for stored, entry in rows], 0)
 
     def set_named(self, meta: dict[str, bytes | None]) -> None:
         for name, value in meta.items():

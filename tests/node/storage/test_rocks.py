@@ -231,6 +231,26 @@ class TestDamagedTables:
         assert len(engine.quarantined()) == 1
         await engine.close()
 
+    async def test_of_many_keys_read_at_once_those_that_can_be_are_served(self, tmp_path: Path) -> None:
+        engine = await self.damaged(tmp_path / "e")
+        keys = [b"%d" % number for number in range(5000)]
+        answers = engine.get_many(keys)
+        refused = {key for key, answer in zip(keys, answers, strict=True) if isinstance(answer, Quarantined)}
+        assert {segment_of(token_of(key)) for key in refused} == set(engine.quarantined())
+        assert 0 < len(refused) < 200
+        assert None not in answers
+        await engine.close()
+
+    async def test_a_merge_that_touches_it_does_nothing(self, tmp_path: Path) -> None:
+        engine = await self.damaged(tmp_path / "e")
+        with pytest.raises(Quarantined, match="cannot read"):
+            engine.merge([(b"%d" % number, Entry(Version(2, 1, 1), b"newer")) for number in range(5000)])
+        (quarantined,) = engine.quarantined()
+        assert engine.awaits_restart()
+        whole = next(b"%d" % n for n in range(5000) if segment_of(token_of(b"%d" % n)) != quarantined)
+        assert engine.get(whole) == Entry(Version(1, 1, 1), b"value")
+        await engine.close()
+
     async def test_the_next_opening_leaves_out_what_cannot_be_read_and_keeps_it_in_quarantine(
         self, tmp_path: Path
     ) -> None:

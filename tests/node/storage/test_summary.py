@@ -65,13 +65,15 @@ def test_other_bytes_are_no_summary() -> None:
 
 
 def summary_of(stored: bytes, entry: Entry) -> Summary:
-    return exchange(NOTHING, stored, None, entry)
+    return exchange(NOTHING, stored, None, pack(stored, entry))
 
 
 @given(st.binary(max_size=9), entries)
-def test_an_entry_adds_the_same_read_or_packed(key: bytes, entry: Entry) -> None:
+def test_a_row_adds_its_entry_and_one_cut_short_its_key(key: bytes, entry: Entry) -> None:
     stored = stored_key(key)
-    assert summary_of_packed(stored, pack(stored, entry)) == summary_of(stored, entry)
+    packed = pack(stored, entry)
+    assert summary_of_packed(stored, packed) == summary_of(stored, entry)
+    assert summary_of_packed(stored, packed[:9]) == Summary(0, len(key))
 
 
 @given(st.lists(st.tuples(st.binary(max_size=3), entries), max_size=6, unique_by=lambda pair: pair[0]))
@@ -92,8 +94,8 @@ def test_an_entry_in_the_place_of_another_adds_itself_and_takes_the_other_away(
 ) -> None:
     stored = stored_key(key)
     held = summary_of(stored, before)
-    assert exchange(held, stored, before, after) == summary_of(stored, after)
-    assert exchange(held, stored, before, None) == NOTHING
+    assert exchange(held, stored, pack(stored, before), pack(stored, after)) == summary_of(stored, after)
+    assert exchange(held, stored, pack(stored, before), None) == NOTHING
 
 
 def test_a_digest_tells_key_version_and_tombstone_apart() -> None:
