@@ -97,7 +97,7 @@ async def _answer(call: Awaitable[T]) -> T:
     return await call
 
 
-async def _first(calls: list[asyncio.Future[T]], needed: int, answers: list[T]) -> list[T]:
+async def _first(calls: Sequence[asyncio.Future[T]], needed: int, answers: list[T]) -> list[T]:
     """``answers`` and the first ``needed`` of the calls that succeed; raises the error of the last."""
     for left, call in enumerate(asyncio.as_completed(calls), 1 - len(calls)):
         try:

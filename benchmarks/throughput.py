@@ -12,6 +12,7 @@ naive variant is benchmarks/naive.py; the echo stores nothing and shows what one
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import tempfile
 from collections.abc import Callable, Sequence
@@ -24,8 +25,10 @@ from benchmarks.contestants.etcd import Etcd
 from benchmarks.contestants.naive_cluster import Naive
 from benchmarks.contestants.nats_kv import Nats
 from benchmarks.contestants.redis_cluster import Redis
+from benchmarks.support.chart import write_chart
 from benchmarks.support.driver import Store, uniform
 from benchmarks.support.figures import Spread
+from benchmarks.support.options import add_measuring_options
 from benchmarks.support.report import machine, print_samples, write_json
 from benchmarks.support.sampling import Sample, Sampler
 from benchmarks.support.servers import run_to_end
@@ -50,7 +53,7 @@ class Comparison:
         self._rng = random.Random(1)
         self._keys = [f"key/{i}" for i in range(options.keys)]
         self._value = self._rng.randbytes(options.value_bytes)
-        self.sampler = Sampler(options.seconds, options.warm_up, options.repeats)
+        self.sampler = Sampler.from_options(options)
 
     async def run(self) -> None:
         for contestant in self._contestants:
@@ -151,23 +154,36 @@ async def compare(options: argparse.Namespace, folder: Path) -> None:
     print_ratios(sampler.samples, options.callers)
     print(*sampler.remarks(), sep="\n")
     if options.json:
-        write_json(options.json, vars(options), sampler.samples, sampler.discarded)
+        write_json(options.json, vars(options), sampler)
+    if options.chart:
+        draw(options, sampler.samples)
+
+
+def draw(options: argparse.Namespace, samples: Sequence[Sample]) -> None:
+    """The rates of many callers; of a single one, its latency says more."""
+    names = [contestant.name for contestant in CONTESTANTS]
+    drawn = sorted((s for s in samples if s.callers > 1), key=lambda sample: names.index(sample.name))
+    if not drawn:
+        print("no chart: it shows what more than one caller reach")
+        return
+    caption = (
+        f"{options.value_bytes}-byte values, {options.reads:.0%} reads, {1 - options.reads:.0%} writes; "
+        f"one client process and all servers together on {os.cpu_count()} cores.",
+        f"Bars: median of {options.rounds} rounds of {options.seconds:g} s; whiskers: least and most.",
+    )
+    write_chart(options.chart, drawn, "Operations a second", caption)
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--callers", type=int, nargs="+", default=[1, 64, 256])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=4.0, help="that each cell is measured for")
-    parser.add_argument("--warm-up", type=float, default=1.0, metavar="SECONDS", help="before each cell")
-    parser.add_argument("--repeats", type=int, default=3, help="at most, of a cell that was disturbed")
+    add_measuring_options(parser, callers=[1, 64, 256], rounds=5)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--value-bytes", type=int, default=100)
     parser.add_argument("--reads", type=float, default=0.5, help="their share of all operations")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="WORD", help="stores with this in their name"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
+    parser.add_argument("--chart", type=Path, metavar="FILE.svg", help="draw ops/s there")
     return parser.parse_args()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from .contestant import Contestant
 
 NODES = 3
 PRELOAD_TIMEOUT_S = 120.0
+PRELOAD_BYTES = 8 << 20
 
 
 class CoveyStore:
@@ -28,21 +29,34 @@ class CoveyStore:
         self.close = client.close
 
     async def preload(self, items: Mapping[str, bytes]) -> None:
-        await self._client.put_many(items, timeout=PRELOAD_TIMEOUT_S)
+        """Some at a time, so that large values do not wait for each other in the client."""
+        for chunk in _chunks(items):
+            await self._client.put_many(chunk, timeout=PRELOAD_TIMEOUT_S)
+
+
+def _chunks(items: Mapping[str, bytes]) -> Iterator[dict[str, bytes]]:
+    chunk, size = {}, 0
+    for key, value in items.items():
+        chunk[key] = value
+        size += len(key) + len(value)
+        if size > PRELOAD_BYTES:
+            yield chunk
+            chunk, size = {}, 0
+    yield chunk
 
 
 class Covey(Contestant):
-    durability: ClassVar[str]
-    size: ClassVar[int] = NODES
+    """A cluster of any size; the default settings but for ``durability``."""
 
-    def __init__(self, folder: Path) -> None:
+    name = "covey"
+    durability: ClassVar[str] = "sync"
+
+    def __init__(self, folder: Path, nodes: int = NODES, durability: str = "") -> None:
         super().__init__(folder)
-        self._cluster = ProcessCluster(folder, durability=self.durability, **self.settings())
-        for i in range(1, self.size + 1):
+        self._size = nodes
+        self._cluster = ProcessCluster(folder, durability=durability or self.durability)
+        for i in range(1, nodes + 1):
             self._cluster.node(f"n{i}").prefix = end_with_parent()
-
-    def settings(self) -> dict[str, str]:
-        return {}
 
     @property
     def pids(self) -> list[int]:
@@ -51,14 +65,14 @@ class Covey(Contestant):
     async def start(self) -> None:
         nodes = list(self._cluster.nodes.values())
         if not nodes[0].address:
-            self._cluster.form(self.size)
+            self._cluster.form(self._size)
             return
         addresses = [node.address for node in nodes]
         for node in nodes:
             node.launch([address for address in addresses if address != node.address], node.address)
         for node in nodes:
             node.await_address()
-        self._cluster.wait(self.size)
+        self._cluster.wait(self._size)
 
     async def connect(self) -> Store:
         return CoveyStore(AsyncClient(self._cluster.addresses()))

@@ -27,7 +27,7 @@ class EtcdStore:
     errors: tuple[type[Exception], ...] = (grpc.RpcError,)
 
     def __init__(self, ports: Sequence[int]) -> None:
-        messages: Any = grpc.protos(PROTO)  # type: ignore[attr-defined]
+        messages: Any = grpc.protos(PROTO)
         addresses = ",".join(f"127.0.0.1:{port}" for port in ports)
         self._channel = grpc.aio.insecure_channel(f"ipv4:{addresses}", options=BALANCED)
         self._key, self._item = messages.RangeRequest, messages.PutRequest

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 
 from .figures import Spread
-from .sampling import Sample
+from .sampling import Sample, Sampler
 from .tables import print_table
 
 COLUMNS = {
@@ -52,13 +52,13 @@ def cpu_model() -> str:
     return platform.machine()
 
 
-def write_json(file: Path, options: dict[str, object], samples: Sequence[Sample], discarded: int) -> None:
+def write_json(file: Path, options: Mapping[str, object], sampler: Sampler) -> None:
     """All samples, with what they were measured on and how."""
     record = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "options": {key: str(value) if isinstance(value, Path) else value for key, value in options.items()},
-        "discarded": discarded,
-        "samples": [asdict(sample) for sample in samples],
+        "discarded": sampler.discarded,
+        "samples": [asdict(sample) for sample in sampler.samples],
     }
     file.write_text(json.dumps(record, indent=1) + "\n")

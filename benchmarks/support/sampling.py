@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Sample:
     p99_ms: float
     get_p50_ms: float
     put_p50_ms: float
-    """Of reads and of all that write; 0 when there were none."""
+    """Of gets and of puts; 0 when there were none."""
     client_us_per_op: float
     servers_us_per_op: float
     operations: int
@@ -45,6 +46,11 @@ class Sampler:
         self._watch = Watch()
         self.discarded = 0
         self.samples: list[Sample] = []
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> Sampler:
+        """What ``add_measuring_options`` added."""
+        return cls(options.seconds, options.warm_up, options.repeats)
 
     async def measure(
         self,

@@ -58,7 +58,7 @@ class Servers:
         while not await probe():
             if ended := [process for process in self._running if process.poll() is not None]:
                 raise ServerFailed(
-                    f"{what}: {ended[0].args} ended with {ended[0].returncode}; {self._said()}"
+                    f"{what}: {ended[0].args!r} ended with {ended[0].returncode}; {self._said()}"
                 )
             if time.monotonic() > deadline:
                 raise ServerFailed(f"{what}: not ready in {START_TIMEOUT_S:g} s; {self._said()}")
@@ -93,7 +93,12 @@ def run_to_end(main: Coroutine[object, object, None]) -> None:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-        await main
+        try:
+            await main
+        except Exception:
+            if not task.cancelling():
+                raise
+            raise asyncio.CancelledError from None  # Ctrl-C also ended a process that was waited for
 
     try:
         uvloop.run(cancelled_by_sigterm())
