@@ -13,12 +13,12 @@ import argparse
 import asyncio
 import struct
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TypeVar
 
 import grpc
 import uvloop
-from rocksdict import Options, Rdict
+from rocksdict import Options, Rdict, WriteBatch
 
 NEEDED = 2
 SYNC_INTERVAL_S = 1.0
@@ -54,6 +54,13 @@ class Replica:
             self._db[key] = versioned
         return b""
 
+    def load(self, keys: Iterable[bytes], value: bytes) -> None:
+        """Store one value under many keys, older than whatever is written later."""
+        batch = WriteBatch(raw_mode=True)
+        for key in keys:
+            batch.put(key, TIMESTAMP.pack(1) + value)
+        self._db.write(batch)
+
     async def sync_forever(self) -> None:
         while True:
             await asyncio.sleep(SYNC_INTERVAL_S)
@@ -88,6 +95,12 @@ class Node:
     async def write(self, request: bytes, context: object) -> bytes:
         return self._replica.write(*unpacked(request))
 
+    async def load(self, request: bytes, context: object) -> bytes:
+        """Keys, one a line, and their value before the first: not replicated, and for preloading only."""
+        value, keys = unpacked(request)
+        self._replica.load(keys.split(b"\n"), value)
+        return b""
+
     def _timestamp(self) -> bytes:
         self._last_ns = max(time.time_ns(), self._last_ns + 1)
         return TIMESTAMP.pack(self._last_ns)
@@ -118,7 +131,7 @@ async def serve(port: int, peers: Sequence[int], folder: str) -> None:
     server = grpc.aio.server()
     for service, methods in (
         ("naive", {"Get": node.get, "Put": node.put}),
-        ("replica", {"Read": node.read, "Write": node.write}),
+        ("replica", {"Read": node.read, "Write": node.write, "Load": node.load}),
     ):
         handlers = {name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()}
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))

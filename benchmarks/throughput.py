@@ -5,8 +5,11 @@ answered. Every store gets the same keys, values and mix of reads and writes. On
 machine as the client; rounds go through all of them, each in another order, so that all meet the same noise, and what
 was measured while something else used the machine is measured again.
 
-What they promise differs: Redis Cluster and NATS answer before all is on disk, Redis before a replica has it; the
-naive variant is benchmarks/naive.py; the echo stores nothing and shows what one round trip of gRPC costs here.
+What they promise differs. covey reads from a majority; "sync" and etcd answer when a majority has a write on disk,
+"periodic" and the naive variant (benchmarks/naive.py) sync every second. Redis Cluster answers before a replica has a
+write, and NATS reads from whichever replica answers, so that either may return what is out of date. The echo stores
+nothing, and shows what one round trip of gRPC costs here. When "client CPU" times ops/s comes near a second, the client
+is what limits.
 """
 
 from __future__ import annotations

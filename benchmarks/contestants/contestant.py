@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
@@ -62,3 +63,4 @@ class Contestant(ABC):
                 await store.close()
         finally:
             self.stop()
+            os.sync()  # or whoever comes next would wait for what this one has written
