@@ -104,7 +104,7 @@ def print_ratios(samples: Sequence[Sample], callers: Sequence[int]) -> None:
         heads = [f"{count} callers" for count in callers if count > 1]
         print_table("ops/s, as a multiple of another's in the same round", ["", *heads], rows)
     alone = [sample for sample in samples if sample.callers == 1]
-    if any(sample.name == Echo.name for sample in alone):
+    if Echo.name in measured and len(measured) > 1 and alone:
         print_round_trips(alone)
 
 
