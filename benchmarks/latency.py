@@ -1,141 +1,91 @@
 """Latency of one caller and throughput of many, beside a bare gRPC echo: ``python -m benchmarks.latency``.
 
-Rounds of covey and of the echo alternate, so that both meet the same noise.
+Covey and the echo run at the same time and are called in short turns, so that both meet the same noise.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import random
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
+from array import array
 from pathlib import Path
 
-import grpc
-import uvloop
-
-from covey import AsyncClient
-from tests.support.processes import free_ports, process_cluster
+from benchmarks.contestants.covey_cluster import NODES, Covey
+from benchmarks.contestants.echo import Echo
+from benchmarks.support.driver import Store, Workload, drive, uniform
+from benchmarks.support.figures import Spread, percentile, written
+from benchmarks.support.options import add_durability_option
+from benchmarks.support.report import machine
+from benchmarks.support.servers import run_to_end
+from benchmarks.support.tables import print_table
 
 VALUE = b"x" * 100
-KEYS = 10_000
-Call = Callable[[], Awaitable[object]]
+KEYS = [f"key/{i}" for i in range(10_000)]
+MIXED = "covey, half gets, half puts"
 
 
-async def serve_echo(port: int) -> None:
-    server = grpc.aio.server()
+class Turns:
+    """Rounds of one caller and of many, by each of the workloads."""
 
-    async def echo(request: bytes, context: object) -> bytes:
-        return request
-
-    handler = grpc.unary_unary_rpc_method_handler(echo)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo", {"Echo": handler}),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
-
-
-async def one_caller(call: Call, calls: int) -> list[float]:
-    """Milliseconds of each call."""
-    took = []
-    for _ in range(calls):
-        began = time.perf_counter()
-        await call()
-        took.append((time.perf_counter() - began) * 1000)
-    return took
-
-
-async def many_callers(call: Call, callers: int, seconds: float) -> float:
-    """Calls a second."""
-    done = 0
-    ends = time.perf_counter() + seconds
-
-    async def work() -> None:
-        nonlocal done
-        while time.perf_counter() < ends:
-            await call()
-            done += 1
-
-    began = time.perf_counter()
-    await asyncio.gather(*(work() for _ in range(callers)))
-    return done / (time.perf_counter() - began)
-
-
-def percentile(values: list[float], share: float) -> float:
-    return sorted(values)[min(len(values) - 1, int(share * len(values)))]
-
-
-async def measure(addresses: list[str], echo_port: int, options: argparse.Namespace) -> None:
-    rng = random.Random(1)
-    channel = grpc.aio.insecure_channel(f"127.0.0.1:{echo_port}")
-    await channel.channel_ready()
-    echo_stub = channel.unary_unary("/echo/Echo")
-    async with AsyncClient(addresses) as client:
-        await client.put_many({f"key/{i}": VALUE for i in range(KEYS)})
-
-        def key() -> str:
-            return f"key/{rng.randrange(KEYS)}"
-
-        async def mixed() -> None:
-            if rng.random() < 0.5:
-                await client.put(key(), VALUE)
-            else:
-                await client.get(key())
-
-        calls: dict[str, Call] = {
-            "echo": lambda: echo_stub(VALUE),
-            "get": lambda: client.get(key()),
-            "put": lambda: client.put(key(), VALUE),
+    def __init__(self, options: argparse.Namespace, covey: Store, echo: Store) -> None:
+        rng = random.Random(1)
+        self._options = options
+        self._alone: dict[str, Workload] = {
+            "echo": uniform(echo, KEYS, VALUE, 1.0, rng),
+            "get": uniform(covey, KEYS, VALUE, 1.0, rng),
+            "put": uniform(covey, KEYS, VALUE, 0.0, rng),
         }
-        latencies: dict[str, list[float]] = {name: [] for name in calls}
-        rates: dict[str, list[float]] = {"echo": [], "covey, half gets, half puts": []}
-        for _ in range(options.rounds):
-            for name, call in calls.items():
-                latencies[name] += await one_caller(call, options.calls)
-            rates["echo"].append(await many_callers(calls["echo"], options.callers, options.seconds))
-            rates["covey, half gets, half puts"].append(
-                await many_callers(mixed, options.callers, options.seconds)
-            )
-    await channel.close()
-    print("one caller, ms             p50     p99")
-    for name, values in latencies.items():
-        print(f"{name:22} {percentile(values, 0.5):7.2f} {percentile(values, 0.99):7.2f}")
-    print(f"{options.callers} callers, calls a second: median (min to max) of {options.rounds} rounds")
-    for name, values in rates.items():
-        print(f"{name:28} {statistics.median(values):7.0f} ({min(values):.0f} to {max(values):.0f})")
+        self._together = {"echo": self._alone["echo"], MIXED: uniform(covey, KEYS, VALUE, 0.5, rng)}
+        self.latencies_s = {name: array("d") for name in self._alone}
+        self.rates: dict[str, list[float]] = {name: [] for name in self._together}
+
+    async def run(self) -> None:
+        for _ in range(self._options.rounds):
+            for name, workload in self._alone.items():
+                load = await drive(workload, 1, self._options.seconds)
+                for took_s in load.took_s.values():
+                    self.latencies_s[name].extend(took_s)
+            for name, workload in self._together.items():
+                load = await drive(workload, self._options.callers, self._options.seconds)
+                self.rates[name].append(load.rate)
+
+    def report(self) -> None:
+        print_table(
+            "one caller",
+            ["", "calls", "p50 ms", "p99 ms"],
+            [
+                [name, f"{len(took_s):,}", *(written(percentile(took_s, p) * 1000) for p in (0.5, 0.99))]
+                for name, took_s in self.latencies_s.items()
+            ],
+        )
+        print_table(
+            f"{self._options.callers} callers: median (least..most) of {self._options.rounds} rounds",
+            ["", "ops/s"],
+            [[name, Spread.of(rates).text()] for name, rates in self.rates.items()],
+        )
+
+
+async def measure(options: argparse.Namespace, folder: Path) -> None:
+    covey, echo = Covey(folder / "covey", durability=options.durability), Echo(folder / "echo")
+    async with covey.served() as covey_store, echo.served() as echo_store:
+        await covey_store.preload(dict.fromkeys(KEYS, VALUE))
+        turns = Turns(options, covey_store, echo_store)
+        await turns.run()
+    print(f"{machine()}\n{NODES} nodes on {os.cpu_count()} cores, N=3, W=R=2, {options.durability}\n")
+    turns.report()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--callers", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--calls", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--durability", choices=("sync", "periodic"), default="sync")
-    parser.add_argument("--serve-echo", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=3.0, help="that each turn takes")
+    add_durability_option(parser)
     options = parser.parse_args()
-    if options.serve_echo:
-        uvloop.run(serve_echo(options.serve_echo))
-        return
-    (port,) = free_ports(1)
-    echo = subprocess.Popen([sys.executable, "-m", "benchmarks.latency", "--serve-echo", str(port)])
-    try:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            process_cluster(Path(folder), durability=options.durability) as cluster,
-        ):
-            cluster.form(3)
-            print(f"3 nodes on {os.cpu_count()} cores, N=3, W=R=2, {options.durability}, 100-byte values")
-            uvloop.run(measure(cluster.addresses(), port, options))
-    finally:
-        echo.kill()
-        echo.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        run_to_end(measure(options, Path(folder)))
 
 
 if __name__ == "__main__":

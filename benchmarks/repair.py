@@ -15,9 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-import uvloop
-
-from benchmarks.latency import percentile
+from benchmarks.support.figures import percentile
+from benchmarks.support.servers import run_to_end
 from covey import AsyncClient, CoveyError
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster
 
@@ -122,7 +121,7 @@ def main() -> None:
         cluster.form(3)
         print(f"3 nodes on {os.cpu_count()} cores, N=3, W=R=2, {options.value_bytes}-byte values")
         cluster.nodes["n3"].kill()
-        uvloop.run(measure(cluster, options))
+        run_to_end(measure(cluster, options))
 
 
 if __name__ == "__main__":

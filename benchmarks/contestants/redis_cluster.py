@@ -1,0 +1,110 @@
+"""Redis Cluster: three masters and a replica of each; replication is asynchronous, the log is synced every second."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.support.driver import Store
+from tests.support.processes import free_ports
+
+from .contestant import Contestant
+
+if TYPE_CHECKING:
+    from redis.asyncio import RedisCluster
+
+SERVERS = 6
+PIPELINE = 1000
+MAX_CONNECTIONS = 1024
+"""To each server; redis-py needs one for each call under way, and fails calls that find none."""
+MASTERS_AND_REPLICAS = ("--cluster-replicas", "1", "--cluster-yes")
+
+
+class RedisStore:
+    def __init__(self, client: RedisCluster) -> None:
+        from redis.exceptions import RedisError
+
+        self.errors: tuple[type[Exception], ...] = (RedisError,)
+        self._client = client
+        self.get = client.get
+        self.put = client.set
+        self.close = client.aclose
+
+    async def preload(self, items: Mapping[str, bytes]) -> None:
+        for chunk in _chunks(items):
+            pipeline = self._client.pipeline()
+            for key, value in chunk:
+                pipeline.set(key, value)
+            await pipeline.execute()
+
+
+def _chunks(items: Mapping[str, bytes]) -> Iterator[list[tuple[str, bytes]]]:
+    left = iter(items.items())
+    while chunk := list(islice(left, PIPELINE)):
+        yield chunk
+
+
+class Redis(Contestant):
+    name = "Redis Cluster"
+    needs_command = "redis-server"
+    needs_module = "redis"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        ports = free_ports(2 * SERVERS)
+        self._ports, self._bus_ports = ports[:SERVERS], ports[SERVERS:]
+        self._formed = False
+
+    async def start(self) -> None:
+        for port, bus_port in zip(self._ports, self._bus_ports, strict=True):
+            self._launch(port, bus_port)
+        await self.servers.ready(self.name, self._answer)
+        if not self._formed:
+            addresses = [f"127.0.0.1:{port}" for port in self._ports]
+            redis_cli("--cluster", "create", *addresses, *MASTERS_AND_REPLICAS)
+            self._formed = True
+        await self.servers.ready(self.name, self._complete)
+
+    async def connect(self) -> Store:
+        from redis.asyncio import RedisCluster
+
+        client = RedisCluster(host="127.0.0.1", port=self._ports[0], max_connections=MAX_CONNECTIONS)
+        await client.initialize()
+        return RedisStore(client)
+
+    def _launch(self, port: int, bus_port: int) -> None:
+        data = self.folder / str(port)
+        data.mkdir(exist_ok=True)
+        settings = {
+            "bind": "127.0.0.1",
+            "port": str(port),
+            "dir": str(data),
+            "cluster-enabled": "yes",
+            "cluster-port": str(bus_port),
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "save": "",
+        }
+        flags = [part for key, value in settings.items() for part in (f"--{key}", value)]
+        self.servers.launch(f"redis-{port}", "redis-server", *flags)
+
+    async def _answer(self) -> bool:
+        return all(redis_cli("-p", str(port), "ping") == "PONG\n" for port in self._ports)
+
+    async def _complete(self) -> bool:
+        """Whether every server knows all others, and every replica has its master's data."""
+        return all(_complete_at(port) for port in self._ports)
+
+
+def _complete_at(port: int) -> bool:
+    cluster = redis_cli("-p", str(port), "cluster", "info")
+    replication = redis_cli("-p", str(port), "info", "replication")
+    replicated = "connected_slaves:1" in replication or "master_link_status:up" in replication
+    return "cluster_state:ok" in cluster and f"cluster_known_nodes:{SERVERS}" in cluster and replicated
+
+
+def redis_cli(*arguments: str) -> str:
+    return subprocess.run(["redis-cli", *arguments], capture_output=True, text=True, check=False).stdout
