@@ -25,13 +25,12 @@ from .engine import Entry
 TOKEN_BYTES = 8
 
 _CHECKSUM_BYTES = 4
-_FLAGS = 4
-_KIND = slice(_FLAGS, _FLAGS + 1)
-"""Where the flags are: one byte, behind the checksum."""
+_FLAGS = slice(4, 5)
+"""Where the flags are, behind the checksum."""
 _RANK = slice(5, 25)
 """Where the version is, behind the flags."""
 _HEADER_BYTES = 25
-"""The value follows."""
+"""Checksum, flags and version; the value follows."""
 _BYTES_BESIDE = TOKEN_BYTES + _HEADER_BYTES
 """What is kept of an entry beside key and value."""
 _LIVE, _TOMBSTONE = b"\0", b"\1"
@@ -104,7 +103,7 @@ def unpack(stored: bytes, packed: bytes) -> Entry:
 
 def entry_in(packed: bytes) -> Entry:
     """The entry in bytes that were checked."""
-    value = None if packed[_FLAGS] & 1 else packed[_HEADER_BYTES:]
+    value = None if is_tombstone(packed) else packed[_HEADER_BYTES:]
     return as_named(Entry, (version_in(packed), value))
 
 
@@ -118,7 +117,7 @@ def rank_in(packed: bytes) -> bytes:
 
 
 def is_tombstone(packed: bytes) -> bool:
-    return packed[_FLAGS] & 1 == 1
+    return packed[_FLAGS] == _TOMBSTONE
 
 
 def entry_bytes(stored: bytes, packed: bytes) -> int:
@@ -133,7 +132,7 @@ def peek(packed: bytes) -> Version | None:
 
 def digest_of(stored: bytes, packed: bytes) -> int:
     """64 bits that stand for this version of a key; equal on every node that holds it."""
-    return mmh3_x64_128_utupledigest(stored + packed[_RANK] + packed[_KIND])[0]
+    return mmh3_x64_128_utupledigest(stored + packed[_RANK] + packed[_FLAGS])[0]
 
 
 def pack_named(name: bytes, value: bytes) -> bytes:

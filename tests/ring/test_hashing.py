@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.ring.hashing import TOKEN_SPACE, token_of
+from covey.ring.hashing import TOKEN_SPACE, token_bytes, token_of
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,4 @@ def test_tokens_are_the_published_hash(key: bytes, token: int) -> None:
 @settings(deadline=None)
 def test_every_token_is_unsigned_64_bits(key: bytes) -> None:
     assert 0 <= token_of(key) < TOKEN_SPACE
+    assert token_bytes(key) == token_of(key).to_bytes(8, "big")

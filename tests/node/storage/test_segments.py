@@ -7,11 +7,12 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covey.node.storage.encoding import Stretch, stretches
+from covey.node.storage.encoding import Stretch, encode_token, stretches
 from covey.node.storage.segments import SEGMENT_WIDTH as WIDTH
 from covey.node.storage.segments import (
     SEGMENTS,
     clip,
+    segment_in,
     segment_of,
     segment_span,
     segment_stretch,
@@ -33,6 +34,11 @@ NEAR_ZERO = (*range(6), *range(SEGMENTS - 6, SEGMENTS))
 
 def test_every_token_has_a_segment() -> None:
     assert [segment_of(token) for token in (0, WIDTH - 1, WIDTH, TOKEN_SPACE - 1)] == [0, 0, 1, SEGMENTS - 1]
+
+
+@given(edges)
+def test_a_stored_key_lies_in_the_segment_of_its_token(token: int) -> None:
+    assert segment_in(encode_token(token) + b"key") == segment_of(token)
 
 
 def test_a_segment_s_span_holds_its_tokens_and_no_others() -> None:
