@@ -6,6 +6,8 @@ nothing is answered before an fsync covers it, a read of another's fresh write i
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from ..epochs import Epochs
 from ..errors import Corruption, DiskFull
 from ..load import LoadMeter
@@ -37,6 +39,9 @@ from ..storage.engine import Engine, Entry
 
 MAX_REPLY_BYTES = 16 << 20
 """What the values of one reply add up to, the last of them apart; well below what the border lets through."""
+READ_AT_ONCE = 256
+"""Entries that are in memory together, whatever their size."""
+FULL = FailedResult("the reply to its batch is full")
 
 
 class Replica:
@@ -79,26 +84,20 @@ class Replica:
             return mismatch
         return SizeReply(tuple(self._engine.size(span) for span in request.spans))
 
-    def _apply(self, batch: DataBatch) -> tuple[tuple[Result, ...], bool]:
+    def _apply(self, batch: DataBatch) -> tuple[list[Result], bool]:
         """Results in the order of the operations, and whether all they tell of is on disk already."""
         record = self._epochs.record
         floor = record.floor if record is not None else 0
+        reads = [op for op in batch.operations if isinstance(op, Read)]
         merges = [op for op in batch.operations if isinstance(op, Merge) and not _below(op, floor)]
         merged = iter(self._merge(merges))
-        durable = not merges
-        room_bytes = MAX_REPLY_BYTES
-        results: list[Result] = []
-        for operation in batch.operations:
-            if isinstance(operation, Read):
-                result = self._read(operation, room_bytes)
-                room_bytes -= _size(result)
-                durable = durable and self._engine.is_durable(operation.key)
-                results.append(result)
-            elif _below(operation, floor):
-                results.append(BELOW_FLOOR)
-            else:
-                results.append(next(merged))
-        return tuple(results), durable
+        read = iter(self._read(reads))  # after the merges, so that who reads what it writes is shown it
+        durable = not merges and all(self._engine.is_durable(op.key) for op in reads)
+        results = [
+            next(read) if isinstance(op, Read) else BELOW_FLOOR if _below(op, floor) else next(merged)
+            for op in batch.operations
+        ]
+        return results, durable
 
     def _merge(self, merges: list[Merge]) -> list[Result]:
         """All at once; one by one when a key's entry is corrupt, so that the others do not suffer for it."""
@@ -117,23 +116,27 @@ class Replica:
             for merge, version in zip(merges, standing, strict=True)
         ]
 
-    def _read(self, read: Read, room_bytes: int) -> Result:
-        if room_bytes <= 0:
-            return FailedResult("the reply to its batch is full")
-        try:
-            entry = self._engine.get(read.key)
-        except Corruption as corruption:
-            return FailedResult(str(corruption))
-        if entry is None:
-            return ABSENT
-        if read.version_only and entry.value is not None:
-            return VersionResult(entry.version)
-        return ReadResult(entry)
-
-
-def _size(result: Result) -> int:
-    entry = result.entry if isinstance(result, ReadResult) else None
-    return len(entry.value or b"") if entry is not None else 0
+    def _read(self, reads: Sequence[Read]) -> Iterator[Result]:
+        room_bytes = MAX_REPLY_BYTES
+        for begin in range(0, len(reads), READ_AT_ONCE):
+            asked = reads[begin : begin + READ_AT_ONCE] if room_bytes > 0 else []
+            found = self._engine.get_many([read.key for read in asked])
+            for read, entry in zip(asked, found, strict=True):
+                if entry is None:
+                    yield ABSENT
+                elif isinstance(entry, Corruption):
+                    yield FailedResult(str(entry))
+                elif entry.value is None:
+                    yield ReadResult(entry)
+                elif read.version_only:
+                    yield VersionResult(entry.version)
+                elif room_bytes <= 0:
+                    yield FULL
+                else:
+                    room_bytes -= len(entry.value)
+                    yield ReadResult(entry)
+            for _ in range(len(reads[begin : begin + READ_AT_ONCE]) - len(asked)):
+                yield FULL
 
 
 def _below(operation: Merge, floor: int) -> bool:

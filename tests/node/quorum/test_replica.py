@@ -60,7 +60,7 @@ async def test_results_stand_in_the_order_of_the_operations() -> None:
     reply = await serve(
         station, Merge(b"old", entry(1)), Read(b"absent"), Merge(b"new", entry(2)), Read(b"old")
     )
-    assert reply.results == (
+    assert tuple(reply.results) == (
         MergeResult(version(5)),
         ReadResult(None),
         MERGED,
@@ -106,7 +106,7 @@ async def test_neither_a_write_nor_a_read_of_it_is_answered_before_it_is_on_disk
     assert [writing.done(), reading.done(), scanning.done()] == [False] * 3
     assert other.done(), "what is on disk already waits for nobody"
     station.flushes.set()
-    assert (await reading).results == (ReadResult(entry(1)),)
+    assert tuple((await reading).results) == (ReadResult(entry(1)),)
     await asyncio.gather(writing, scanning)
 
 
@@ -121,7 +121,7 @@ async def test_a_client_s_write_at_or_below_the_floor_is_refused_a_repair_is_not
         Merge(b"c", entry(3), MergeKind.REPAIR),
         at=floored.stamp,
     )
-    assert reply.results == (BELOW_FLOOR, MERGED, MERGED)
+    assert tuple(reply.results) == (BELOW_FLOOR, MERGED, MERGED)
     assert station.engine.get(b"a") is None
     assert station.engine.get(b"c") == entry(3)
 
