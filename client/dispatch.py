@@ -62,7 +62,6 @@ class Dispatcher:
         self._rng = rng
         self._on_attempt = on_attempt
         """Told after each attempt whether the node answered."""
-        self._loop = asyncio.get_running_loop()
         self._reached_any = False
         self._closed = asyncio.Event()
 
@@ -81,7 +80,7 @@ class Dispatcher:
 
     async def perform(self, operation: Operation, timeout_s: float) -> Any:
         """Carry out one operation: a value or None for a get, else a Version. Raises CoveyError."""
-        answer = self._loop.create_future()
+        answer = asyncio.get_running_loop().create_future()
         begun = self.begin(operation, timeout_s, answer)
         try:
             return await answer
@@ -90,7 +89,7 @@ class Dispatcher:
 
     def begin(self, operation: Operation, timeout_s: float, answer: Answer) -> Begun:
         """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``."""
-        now = self._loop.time()
+        now = asyncio.get_running_loop().time()
         address = self._router.choose((), now) or self._router.given[0]
         begun = Begun(address, now, now + timeout_s)
         try:
@@ -104,7 +103,7 @@ class Dispatcher:
         """Carry on after the first node failed with ``error``. Results and errors as of ``perform``."""
 
         def attempt(link: NodeLink, deadline: float) -> Awaitable[Any]:
-            answer = self._loop.create_future()
+            answer = asyncio.get_running_loop().create_future()
             link.operator.submit(operation, deadline, answer)
             return answer
 
@@ -115,12 +114,12 @@ class Dispatcher:
 
     async def ask_any(self, attempt: Attempt[_Answer], timeout_s: float) -> _Answer:
         """Bring an answer, which changes nothing, from any node. Raises CoveyError."""
-        deadline = self._loop.time() + timeout_s
+        deadline = asyncio.get_running_loop().time() + timeout_s
         return await self._travel(self._journey(self._router.choose, deadline, writes=False), attempt)
 
     async def ask_given(self, attempt: Attempt[_Answer], timeout_s: float, *, writes: bool) -> _Answer:
         """Bring an answer from the first of the given addresses that answers. Raises CoveyError."""
-        deadline = self._loop.time() + timeout_s
+        deadline = asyncio.get_running_loop().time() + timeout_s
         return await self._travel(self._journey(self._router.choose_given, deadline, writes=writes), attempt)
 
     def _journey(self, choose: Choose, deadline: float, *, writes: bool) -> _Journey:
@@ -129,7 +128,7 @@ class Dispatcher:
     async def _travel(self, journey: _Journey, attempt: Attempt[_Answer]) -> _Answer:
         while True:
             address = await self._next_stop(journey)
-            begun_at = self._loop.time()
+            begun_at = asyncio.get_running_loop().time()
             try:
                 answer = await attempt(self._links.to(address), journey.attempt_deadline())
             except CoveyError as error:
@@ -137,7 +136,7 @@ class Dispatcher:
                 await journey.go_on_after(address, error)
             else:
                 self._reached_any = True
-                self._router.served(address, self._loop.time())
+                self._router.served(address, asyncio.get_running_loop().time())
                 self._on_attempt(True)
                 return answer
 
@@ -153,7 +152,7 @@ class Dispatcher:
         if isinstance(error, _ELSEWHERE):
             pause_s = error.retry_after if isinstance(error, Overloaded) else 0.0
             if isinstance(error, Overloaded) or not self._router.served_since(address, begun_at):
-                self._router.failed(address, self._loop.time(), pause_s)
+                self._router.failed(address, asyncio.get_running_loop().time(), pause_s)
             self._on_attempt(False)
 
 

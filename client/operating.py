@@ -129,17 +129,15 @@ class Operator:
 
     def _written(self, writer: asyncio.Task[None]) -> None:
         """The writer ends when the client is closed, and by a defect, which those under way are told."""
-        self._writer = None
+        self._writer = self._bell = None
         if self._closed:
             return
         if not writer.cancelled() and (defect := writer.exception()) is not None:
             for stream in self._streams:
                 self._fail(self.lane.land_all(stream), defect)
             self._fail(self.lane.turn_away(), defect)
-        if (
-            self.lane.outstanding
-        ):  # a stream that is cancelled by a defect of its reader cancels who writes to it
-            self._start_writing()
+        if self.lane.outstanding:
+            self._start_writing()  # a stream that a defect of its reader ends takes the writer along
 
     # --- reading ---
 

@@ -181,28 +181,34 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self, requests: AsyncIterator[kv_pb2.OperateRequest], context: grpc.aio.ServicerContext
     ) -> None:
         self.streams += 1
+        turn = asyncio.Lock()
         try:
             async with asyncio.TaskGroup() as batches:
                 async for request in requests:
                     self.batches.append(request)
-                    batches.create_task(self._answer(request, context))
+                    batches.create_task(self._answer(request, context, turn))
         except* Finished:
             pass
         except* grpc.aio.AbortError as aborted:
             raise aborted.exceptions[0] from None
 
-    async def _answer(self, request: kv_pb2.OperateRequest, context: grpc.aio.ServicerContext) -> None:
+    async def _answer(
+        self, request: kv_pb2.OperateRequest, context: grpc.aio.ServicerContext, turn: asyncio.Lock
+    ) -> None:
+        """``turn`` is held while a reply is written: one at a time on a stream."""
         self._in_flight += 1
         self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
         try:
             await self._fail_as_told(context)
             if self.nonsense is not None:
                 self.nonsense.id = request.id
-                await context.write(self.nonsense)
+                async with turn:
+                    await context.write(self.nonsense)
                 return
             for number, places in enumerate(self.split(request)):
                 await (self.between_replies() if number else at_once())
-                await context.write(self.cluster.store.apply(request, places))
+                async with turn:
+                    await context.write(self.cluster.store.apply(request, places))
         finally:
             self._in_flight -= 1
 

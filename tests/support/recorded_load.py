@@ -61,16 +61,15 @@ class TellingClient(Client):
     """Also tells the version of what it reads."""
 
     def get_with_version(self, key: str, timeout_s: float) -> Told:
-        session = self._client._open()
-
-        async def ask_one(link: NodeLink, deadline: float) -> kv_pb2.GetResponse:
-            left_s = deadline - asyncio.get_running_loop().time()
-            request = kv_pb2.GetRequest(
-                key=key.encode(), seen_timestamp=session.seen.timestamp, timeout=0.9 * left_s
-            )
-            return await link.call(link.kv.Get, request, left_s)
-
         async def ask() -> Told:
+            session = self._client._open()
+
+            async def ask_one(link: NodeLink, deadline: float) -> kv_pb2.GetResponse:
+                left_s = deadline - asyncio.get_running_loop().time()
+                seen = session.seen.timestamp
+                request = kv_pb2.GetRequest(key=key.encode(), seen_timestamp=seen, timeout=0.9 * left_s)
+                return await link.call(link.kv.Get, request, left_s)
+
             answer = await session._dispatcher.ask_any(ask_one, timeout_s)
             version = version_from(answer.version) if answer.HasField("version") else None
             session.seen.observe(answer.version.timestamp)
