@@ -16,7 +16,7 @@ from ..errors import InvalidRequest, OperationError, OperationTimeout, Unavailab
 from ..events import Event, EventLog
 from ..load import LoadMeter
 from ..messages import Merge
-from ..operations import Delete, Get, GetResult, OnResults, Operation, OperationResult, Put, WriteResult
+from ..operations import Get, GetResult, OnResults, Operation, OperationResult, Put, WriteResult
 from ..peers import Self
 from ..storage.engine import Entry
 from .consistency import Plans, ReadPlan, WritePlan
@@ -67,34 +67,26 @@ class Batch:
         reads: list[int] = []
         read_plans: list[ReadPlan] = []
         writes: list[int] = []
-        merges: list[Merge] = []
         write_plans: list[WritePlan] = []
         for place in places:
             operation = self._operations[place]
             try:
                 if isinstance(operation, Get):
-                    plan = plans.read(operation.key, operation.consistency)
-                    if not plan.agreement_suffices:
+                    read_plan = plans.read(operation.key, operation.consistency)
+                    if not read_plan.agreement_suffices:
                         self._read_alone(place)
                         continue
-                    read_plans.append(plan)
+                    read_plans.append(read_plan)
                     reads.append(place)
                 else:
                     write_plans.append(plans.write(operation.key, operation.consistency))
-                    merges.append(self._merge(operation))
                     writes.append(place)
-            except OperationError as error:
-                del write_plans[len(merges) :]
+            except InvalidRequest as error:
                 self._fail(place, error)
         if writes:
-            self._write_together(plans.epoch, writes, merges, write_plans)
+            self._write_together(plans.epoch, writes, write_plans)
         if reads:
             self._read_together(plans.epoch, reads, read_plans)
-
-    def _merge(self, operation: Put | Delete) -> Merge:
-        """Under a version of its own. Raises Unavailable when there is none to be had."""
-        version = self._means.versions.draw(operation.seen_timestamp)
-        return Merge(operation.key, Entry(version, operation.value if isinstance(operation, Put) else None))
 
     # --- reads ---
 
@@ -130,9 +122,20 @@ class Batch:
 
     # --- writes ---
 
-    def _write_together(
-        self, epoch: Epoch, places: Sequence[int], merges: Sequence[Merge], plans: Sequence[WritePlan]
-    ) -> None:
+    def _write_together(self, epoch: Epoch, places: Sequence[int], plans: Sequence[WritePlan]) -> None:
+        operations = [self._operations[place] for place in places]
+        above = max(operation.seen_timestamp for operation in operations)
+        try:
+            versions = self._means.versions.draw(len(places), above)
+        except Unavailable as error:
+            for place in places:
+                self._fail(place, error)
+            return
+        merges = [
+            Merge(operation.key, Entry(version, operation.value if isinstance(operation, Put) else None))
+            for operation, version in zip(operations, versions, strict=True)
+        ]
+
         def on_written(numbers: Sequence[int], newer: Mapping[int, Version]) -> None:
             done, results = [], []
             for number in numbers:

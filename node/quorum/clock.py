@@ -38,17 +38,17 @@ class HybridClock:
         """Rise to what this node's own disk has, however far ahead."""
         self._last = max(self._last, timestamp)
 
-    def draw(self, above: int = 0, *, bounded: bool = True) -> int:
-        """A new timestamp, greater than all before and than ``above``.
+    def draw(self, above: int = 0, count: int = 1, *, bounded: bool = True) -> int:
+        """The first of ``count`` new timestamps in a row, greater than all before and than ``above``.
 
         Raises ClockSkew, if ``bounded``, when it would lie further ahead of the wall clock than following others
         could have brought it, this wall clock having been set back as far as the allowed skew.
         """
         timestamp = max(self._last, self._wall(), above) + 1
-        ahead_ms = (timestamp >> COUNTER_BITS) - self._clock.wall_ms()
+        ahead_ms = (timestamp + count - 1 >> COUNTER_BITS) - self._clock.wall_ms()
         if bounded and ahead_ms > 2 * self._max_skew_ms:
             raise ClockSkew(ahead_ms / 1000, 2 * self._max_skew_ms / 1000)
-        self._last = timestamp
+        self._last = timestamp + count - 1
         return timestamp
 
     def observe(self, timestamp: int) -> None:

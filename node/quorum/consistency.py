@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...identity import Identity
 from ...ring.hashing import token_of
 from ...ring.ring import Ring
 from ..epochs import Epoch
@@ -38,20 +39,23 @@ class WritePlan:
 
 
 class Plans:
-    """The plans of one epoch. All keys of a range have the same, so each is made once."""
+    """The plans of one epoch, each made once. Keys with the same replicas have the same, whatever their ranges."""
 
     def __init__(self, epoch: Epoch) -> None:
         self.epoch = epoch
         self._rings = epoch.rings
         self._reads: dict[tuple[object, Consistency], ReadPlan] = {}
         self._writes: dict[tuple[object, Consistency], WritePlan] = {}
+        self._equal_reads: dict[ReadPlan, ReadPlan] = {}
+        self._equal_writes: dict[WritePlan, WritePlan] = {}
 
     def read(self, key: bytes, consistency: Consistency) -> ReadPlan:
         """As ``plan_read``."""
         place = self._place(key), consistency
         plan = self._reads.get(place)
         if plan is None:
-            plan = self._reads[place] = plan_read(self.epoch, key, consistency)
+            plan = plan_read(self.epoch, key, consistency)
+            plan = self._reads[place] = self._equal_reads.setdefault(plan, plan)
         return plan
 
     def write(self, key: bytes, consistency: Consistency) -> WritePlan:
@@ -59,7 +63,8 @@ class Plans:
         place = self._place(key), consistency
         plan = self._writes.get(place)
         if plan is None:
-            plan = self._writes[place] = plan_write(self.epoch, key, consistency)
+            plan = plan_write(self.epoch, key, consistency)
+            plan = self._writes[place] = self._equal_writes.setdefault(plan, plan)
         return plan
 
     def _place(self, key: bytes) -> object:
@@ -75,24 +80,24 @@ def plan_read(epoch: Epoch, key: bytes, consistency: Consistency) -> ReadPlan:
     strict = [_strict(ring, ring.r, consistency) for ring in epoch.rings]
     if None in strict:
         old = epoch.rings[0]
-        return ReadPlan((Requirement(old.preference_list(token), _asked(old, consistency)),), ())
+        return ReadPlan((Requirement(_replicas(old, token), _asked(old, consistency)),), ())
     return ReadPlan(
         tuple(
-            Requirement(ring.preference_list(token), needed)
+            Requirement(_replicas(ring, token), needed)
             for ring, needed in zip(epoch.rings, strict, strict=True)
             if needed is not None
         ),
-        tuple(Requirement(ring.preference_list(token), ring.w) for ring in epoch.rings),
+        tuple(Requirement(_replicas(ring, token), ring.w) for ring in epoch.rings),
     )
 
 
 def plan_write(epoch: Epoch, key: bytes, consistency: Consistency) -> WritePlan:
     token = token_of(key)
-    everyone = tuple(Requirement(ring.preference_list(token), ring.n) for ring in epoch.rings)
+    everyone = tuple(Requirement(_replicas(ring, token), ring.n) for ring in epoch.rings)
     strict = [_strict(ring, ring.w, consistency) for ring in epoch.rings]
     if None in strict:
         old = epoch.rings[0]
-        return WritePlan((Requirement(old.preference_list(token), _asked(old, consistency)),), everyone)
+        return WritePlan((Requirement(_replicas(old, token), _asked(old, consistency)),), everyone)
     return WritePlan(
         tuple(
             Requirement(part.replicas, needed)
@@ -101,6 +106,11 @@ def plan_write(epoch: Epoch, key: bytes, consistency: Consistency) -> WritePlan:
         ),
         everyone,
     )
+
+
+def _replicas(ring: Ring, token: int) -> tuple[Identity, ...]:
+    """In an order that does not depend on the range: who is asked first follows from load."""
+    return tuple(sorted(ring.preference_list(token)))
 
 
 def _strict(ring: Ring, quorum: int, consistency: Consistency) -> int | None:

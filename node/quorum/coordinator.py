@@ -88,14 +88,21 @@ class Coordinator:
     def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
         """See Operations.execute_all."""
         batch = Batch(self._means, operations, on_results)
+        refusal = self._refusal()
+        room = self._limits.max_in_flight - self._means.load.in_flight
         admitted: list[int] = []
         for place, operation in enumerate(operations):
-            try:
-                self._admit(operation, len(admitted))
-            except OperationError as refusal:
-                batch.refuse(place, refusal)
-            else:
+            error: OperationError | None = (
+                self._unfit(operation) or refusal or self._not_followed(operation.seen_timestamp)
+            )
+            if error is None and len(admitted) >= room:
+                error = Overloaded(
+                    f"the operation was not done: {self._limits.max_in_flight} are under way already"
+                )
+            if error is None:
                 admitted.append(place)
+            else:
+                batch.refuse(place, error)
         if admitted:
             batch.begin(admitted, self._plans())
 
@@ -107,7 +114,8 @@ class Coordinator:
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
     ) -> AsyncGenerator[list[bytes], None]:
         """See Operations.keys."""
-        self._refuse_skewed()
+        if (refusal := self._skewed()) is not None:
+            raise refusal
         return self._listing.keys(prefix, after_key, timeout_s)
 
     def _plans(self) -> Plans:
@@ -117,27 +125,34 @@ class Coordinator:
             self._planned = Plans(epoch)
         return self._planned
 
-    def _admit(self, operation: Operation, admitted: int) -> None:
-        """Raise for what must not be begun, beside ``admitted`` others of its batch; certainly nothing was done."""
+    def _unfit(self, operation: Operation) -> InvalidRequest | None:
         limits = self._limits
         if not 0 < len(operation.key) <= limits.max_key_bytes:
-            raise InvalidRequest(f"a key has 1 to {limits.max_key_bytes} bytes, not {len(operation.key)}")
+            return InvalidRequest(f"a key has 1 to {limits.max_key_bytes} bytes, not {len(operation.key)}")
         if isinstance(operation, Put) and len(operation.value) > limits.max_value_bytes:
-            raise InvalidRequest(
+            return InvalidRequest(
                 f"a value has at most {limits.max_value_bytes} bytes, not {len(operation.value)}"
             )
-        if self._means.me.lost:
-            raise Unavailable(f"the operation was not done: {self._means.me.lost}")
-        if self._stopping:
-            raise Unavailable(f"the operation was not done: {STOPPING}")
-        if self._means.load.in_flight + admitted >= limits.max_in_flight:
-            raise Overloaded(f"the operation was not done: {limits.max_in_flight} are under way already")
-        if self._epochs.current is None:
-            raise Unavailable("this node belongs to no cluster yet")
-        self._refuse_skewed()
-        self._means.versions.follow_client(operation.seen_timestamp)
+        return None
 
-    def _refuse_skewed(self) -> None:
+    def _refusal(self) -> Unavailable | None:
+        """Why this node begins nothing; None while it does."""
+        if self._means.me.lost:
+            return Unavailable(f"the operation was not done: {self._means.me.lost}")
+        if self._stopping:
+            return Unavailable(f"the operation was not done: {STOPPING}")
+        if self._epochs.current is None:
+            return Unavailable("this node belongs to no cluster yet")
+        return self._skewed()
+
+    def _skewed(self) -> Unavailable | None:
         """What this node wrote or read by a wrong clock would be refused by the others or be in the wrong order."""
-        if (refusal := self._skew_guard.refusal()) is not None:
-            raise Unavailable(f"the operation was not done: {refusal}")
+        refusal = self._skew_guard.refusal()
+        return None if refusal is None else Unavailable(f"the operation was not done: {refusal}")
+
+    def _not_followed(self, seen_timestamp: int) -> Unavailable | None:
+        try:
+            self._means.versions.follow_client(seen_timestamp)
+        except Unavailable as error:
+            return error
+        return None

@@ -73,19 +73,19 @@ class ReadsTogether(Together):
 
     def _choose(self) -> tuple[dict[Identity, list[int]], dict[Identity, list[int]]]:
         """Of whom the values and of whom the versions are asked: the best replicas, as few as suffice."""
+        alike: dict[int, list[int]] = {}
+        for place, plan in enumerate(self._plans):
+            alike.setdefault(id(plan), []).append(place)
         values: dict[Identity, list[int]] = {}
         versions: dict[Identity, list[int]] = {}
-        chosen_for: dict[int, list[Identity]] = {}
-        for place, plan in enumerate(self._plans):
-            chosen = chosen_for.get(id(plan))
-            if chosen is None:
-                chosen = chosen_for[id(plan)] = self._best(plan)
-            if not chosen:
-                self._hand_over(place)
+        for places in alike.values():
             asked = values
-            for replica in chosen:
-                asked.setdefault(replica, []).append(place)
+            for replica in self._best(self._plans[places[0]]):
+                asked.setdefault(replica, []).extend(places)
                 asked = versions
+            if asked is values:
+                for place in places:
+                    self._hand_over(place)
         return values, versions
 
     def _best(self, plan: ReadPlan) -> list[Identity]:

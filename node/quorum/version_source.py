@@ -44,18 +44,19 @@ class VersionSource:
                 "this node's clock; ask another node"
             ) from skew
 
-    def draw(self, seen_timestamp: int) -> Version:
-        """The version of a new write. Raises Unavailable when there is none that others could live with."""
+    def draw(self, count: int, seen_timestamp: int) -> list[Version]:
+        """Versions for new writes, ascending. Raises Unavailable when there are none that others could live with."""
         record = self._epochs.record
         above = max(record.floor if record is not None else 0, seen_timestamp)
         try:
-            timestamp = self._clock.draw(above, bounded=not self._alone())
+            first = self._clock.draw(above, count, bounded=not self._alone())
         except ClockSkew as skew:
             raise Unavailable(
                 f"the operation was not done: this node has drawn versions {skew.ahead_s:.1f} s ahead of its clock, "
                 "which was set back; ask another node, and start this one again"
             ) from skew
-        return Version(timestamp, self._me.identity.disk_id, self._me.generation)
+        disk_id, generation = self._me.identity.disk_id, self._me.generation
+        return [Version(timestamp, disk_id, generation) for timestamp in range(first, first + count)]
 
     def see_all(self, timestamps: Sequence[int]) -> None:
         """Draw above these from now on. Replicas keep versions over restarts, and clocks do not."""

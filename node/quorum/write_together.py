@@ -14,6 +14,7 @@ from .consistency import WritePlan
 from .exposure import Exposure, applied, remains_open
 from .pipes import Outcome
 from .replicas import Replicas
+from .tally import replicas_of
 from .together import Together
 from .version import Version
 from .votes import votes_on
@@ -64,13 +65,14 @@ class WritesTogether(Together):
             self._send(replica, receivers[replica])
 
     def _receivers(self) -> dict[Identity, list[int]]:
-        receivers: dict[Identity, list[int]] = {}
+        """Who gets which writes."""
+        alike: dict[int, list[int]] = {}
         for place, plan in enumerate(self._plans):
-            for part in plan.everyone:
-                for replica in part.replicas:
-                    places = receivers.setdefault(replica, [])
-                    if not places or places[-1] != place:  # who is in both rings gets it once
-                        places.append(place)
+            alike.setdefault(id(plan), []).append(place)
+        receivers: dict[Identity, list[int]] = {}
+        for places in alike.values():
+            for replica in replicas_of(self._plans[places[0]].everyone):
+                receivers.setdefault(replica, []).extend(places)
         return receivers
 
     def _send(self, replica: Identity, places: Sequence[int]) -> None:

@@ -23,8 +23,8 @@ REQUESTS = (
         "node/quorum/consistency.py",
         (
             (
-                "everyone = tuple(Requirement(ring.preference_list(token), ring.n) for ring in epoch.rings)",
-                "everyone = tuple(Requirement(ring.preference_list(token), ring.n) for ring in epoch.rings[:1])",
+                "everyone = tuple(Requirement(_replicas(ring, token), ring.n) for ring in epoch.rings)",
+                "everyone = tuple(Requirement(_replicas(ring, token), ring.n) for ring in epoch.rings[:1])",
             ),
             (
                 "strict = [_strict(ring, ring.w, consistency) for ring in epoch.rings]",

@@ -27,8 +27,9 @@ class GivenVersions:
     def __init__(self, *versions: Version) -> None:
         self._left = list(versions)
 
-    def draw(self, seen_timestamp: int) -> Version:
-        return self._left.pop(0)
+    def draw(self, count: int, seen_timestamp: int) -> list[Version]:
+        drawn, self._left = self._left[:count], self._left[count:]
+        return drawn
 
     def see_all(self, timestamps: Sequence[int]) -> None: ...
 
