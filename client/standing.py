@@ -11,7 +11,7 @@ after each good reply: one that comes back is not run over.
 
 from __future__ import annotations
 
-FILL = 64
+FILL = 128
 """As many operations of one client are best carried by one node; more are spread."""
 FIRST_FILL = 4
 KEPT_FOR_S = 10.0
