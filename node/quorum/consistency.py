@@ -7,6 +7,7 @@ the ring changes asks the old ring only.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ...identity import Identity
 from ...ring.hashing import token_of
@@ -17,13 +18,13 @@ from ..operations import Consistency, Level
 from .tally import Requirement
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReadPlan:
     replies: tuple[Requirement, ...]
     holders: tuple[Requirement, ...]
     """Copies that a version must be known to have before it is returned; none for weak reads."""
 
-    @property
+    @cached_property
     def agreement_suffices(self) -> bool:
         """Whether as many replies as are needed, all of one version, know of enough copies of it."""
         return not self.holders or all(
@@ -44,6 +45,7 @@ class Plans:
     def __init__(self, epoch: Epoch) -> None:
         self.epoch = epoch
         self._rings = epoch.rings
+        self._only_ring = epoch.rings[0] if len(epoch.rings) == 1 else None
         self._reads: dict[tuple[object, Consistency], ReadPlan] = {}
         self._writes: dict[tuple[object, Consistency], WritePlan] = {}
         self._equal_reads: dict[ReadPlan, ReadPlan] = {}
@@ -70,9 +72,9 @@ class Plans:
     def _place(self, key: bytes) -> object:
         """The range, or the ranges in both live rings, that the key lies in."""
         token = token_of(key)
-        if len(self._rings) == 1:
-            return self._rings[0].place_of(token)
-        return tuple(ring.place_of(token) for ring in self._rings)
+        if self._only_ring is not None:
+            return self._only_ring.place_of(token)
+        return tuple([ring.place_of(token) for ring in self._rings])
 
 
 def plan_read(epoch: Epoch, key: bytes, consistency: Consistency) -> ReadPlan:

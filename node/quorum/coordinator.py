@@ -88,13 +88,11 @@ class Coordinator:
     def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
         """See Operations.execute_all."""
         batch = Batch(self._means, operations, on_results)
-        refusal = self._refusal()
+        refusal = self._refusal() or self._not_followed(operations)
         room = self._limits.max_in_flight - self._means.load.in_flight
         admitted: list[int] = []
         for place, operation in enumerate(operations):
-            error: OperationError | None = (
-                self._unfit(operation) or refusal or self._not_followed(operation.seen_timestamp)
-            )
+            error = self._unfit(operation) or refusal
             if error is None and len(admitted) >= room:
                 error = Overloaded(
                     f"the operation was not done: {self._limits.max_in_flight} are under way already"
@@ -125,7 +123,7 @@ class Coordinator:
             self._planned = Plans(epoch)
         return self._planned
 
-    def _unfit(self, operation: Operation) -> InvalidRequest | None:
+    def _unfit(self, operation: Operation) -> OperationError | None:
         limits = self._limits
         if not 0 < len(operation.key) <= limits.max_key_bytes:
             return InvalidRequest(f"a key has 1 to {limits.max_key_bytes} bytes, not {len(operation.key)}")
@@ -150,9 +148,10 @@ class Coordinator:
         refusal = self._skew_guard.refusal()
         return None if refusal is None else Unavailable(f"the operation was not done: {refusal}")
 
-    def _not_followed(self, seen_timestamp: int) -> Unavailable | None:
+    def _not_followed(self, operations: Sequence[Operation]) -> Unavailable | None:
+        """Why what comes from a client that has seen the future is not begun."""
         try:
-            self._means.versions.follow_client(seen_timestamp)
+            self._means.versions.follow_client(max([operation.seen_timestamp for operation in operations]))
         except Unavailable as error:
             return error
         return None

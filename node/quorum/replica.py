@@ -6,8 +6,6 @@ nothing is answered before an fsync covers it, a read of another's fresh write i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from ..epochs import Epochs
 from ..errors import Corruption, DiskFull
 from ..load import LoadMeter
@@ -86,25 +84,32 @@ class Replica:
 
     def _apply(self, batch: DataBatch) -> tuple[list[Result], bool]:
         """Results in the order of the operations, and whether all they tell of is on disk already."""
+        operations = batch.operations
+        reads = [operation for operation in operations if type(operation) is Read]
+        merges = [operation for operation in operations if type(operation) is Merge]
         record = self._epochs.record
         floor = record.floor if record is not None else 0
-        reads = [op for op in batch.operations if isinstance(op, Read)]
-        merges = [op for op in batch.operations if isinstance(op, Merge) and not _below(op, floor)]
-        merged = iter(self._merge(merges))
-        read = iter(self._read(reads))  # after the merges, so that who reads what it writes is shown it
-        durable = not merges and all(self._engine.is_durable(op.key) for op in reads)
-        results = [
-            next(read) if isinstance(op, Read) else BELOW_FLOOR if _below(op, floor) else next(merged)
-            for op in batch.operations
-        ]
-        return results, durable
+        merged = self._merge_above(floor, merges)
+        read = self._read(reads)  # after the merges, so that who reads what it writes is shown it
+        durable = not merges and all(self._engine.is_durable(read.key) for read in reads)
+        if not merges or not reads:
+            return merged or read, durable
+        next_merged, next_read = iter(merged).__next__, iter(read).__next__
+        return [next_read() if type(op) is Read else next_merged() for op in operations], durable
+
+    def _merge_above(self, floor: int, merges: list[Merge]) -> list[Result]:
+        """Clients' writes at or below the floor are refused."""
+        if not floor or not any(_below(merge, floor) for merge in merges):
+            return self._merge(merges)
+        merged = iter(self._merge([merge for merge in merges if not _below(merge, floor)]))
+        return [BELOW_FLOOR if _below(merge, floor) else next(merged) for merge in merges]
 
     def _merge(self, merges: list[Merge]) -> list[Result]:
         """All at once; one by one when a key's entry is corrupt, so that the others do not suffer for it."""
         if not merges:
             return []
         try:
-            standing = self._engine.merge([(op.key, op.entry) for op in merges])
+            standing = self._engine.merge([(key, entry) for key, entry, _ in merges])
         except DiskFull as full:
             return [FailedResult(str(full))] * len(merges)
         except Corruption as corruption:
@@ -112,31 +117,31 @@ class Replica:
                 return [FailedResult(str(corruption))]
             return [result for merge in merges for result in self._merge([merge])]
         return [
-            MERGED if version == merge.entry.version else MergeResult(version)
+            MERGED
+            if version is merge.entry.version or version == merge.entry.version
+            else MergeResult(version)
             for merge, version in zip(merges, standing, strict=True)
         ]
 
-    def _read(self, reads: Sequence[Read]) -> Iterator[Result]:
+    def _read(self, reads: list[Read]) -> list[Result]:
+        results: list[Result] = []
         room_bytes = MAX_REPLY_BYTES
         for begin in range(0, len(reads), READ_AT_ONCE):
-            asked = reads[begin : begin + READ_AT_ONCE] if room_bytes > 0 else []
-            found = self._engine.get_many([read.key for read in asked])
-            for read, entry in zip(asked, found, strict=True):
+            asked = reads[begin : begin + READ_AT_ONCE]
+            if room_bytes <= 0:
+                results += [FULL] * len(asked)
+                continue
+            for read, entry in zip(asked, self._engine.get_many([key for key, _ in asked]), strict=True):
                 if entry is None:
-                    yield ABSENT
+                    results.append(ABSENT)
                 elif isinstance(entry, Corruption):
-                    yield FailedResult(str(entry))
-                elif entry.value is None:
-                    yield ReadResult(entry)
-                elif read.version_only:
-                    yield VersionResult(entry.version)
-                elif room_bytes <= 0:
-                    yield FULL
+                    results.append(FailedResult(str(entry)))
+                elif entry.value is None or (not read.version_only and room_bytes > 0):
+                    room_bytes -= len(entry.value or b"")
+                    results.append(ReadResult(entry))
                 else:
-                    room_bytes -= len(entry.value)
-                    yield ReadResult(entry)
-            for _ in range(len(reads[begin : begin + READ_AT_ONCE]) - len(asked)):
-                yield FULL
+                    results.append(VersionResult(entry.version) if read.version_only else FULL)
+        return results
 
 
 def _below(operation: Merge, floor: int) -> bool:

@@ -78,7 +78,7 @@ REPLICAS = (
         "a read tells of what is not synced",
         16,
         "node/quorum/replica.py",
-        "durable = not merges and all(self._engine.is_durable(op.key) for op in reads)",
+        "durable = not merges and all(self._engine.is_durable(read.key) for read in reads)",
         "durable = not merges",
         f"{SIMULATION}16_one_step.py::test_what_was_read_survives_a_power_failure_of_who_had_not_synced_it",
     ),
