@@ -72,10 +72,10 @@ class VotesInEveryRing:
         return not before and satisfied(parts, ayes)
 
     def no(self, replica: Identity, place: int) -> bool:
-        noes = self._against[place]
-        noes.add(replica)
+        against = self._against[place]
+        against.add(replica)
         return not satisfied(self._requirements[place], self._for[place]) and any(
-            sum(member not in noes for member in part.replicas) < part.needed
+            sum(member not in against for member in part.replicas) < part.needed
             for part in self._requirements[place]
         )
 
