@@ -15,7 +15,8 @@ from ..epochs import Epoch, Epochs
 from ..errors import InvalidRequest, OperationError, OperationTimeout, Unavailable
 from ..events import Event, EventLog
 from ..load import LoadMeter
-from ..messages import Merge
+from ..messages import Merge, MergeKind
+from ..named import as_named, named_from
 from ..operations import Get, GetResult, OnResults, Operation, OperationResult, Put, WriteResult
 from ..peers import Self
 from ..storage.engine import Entry
@@ -30,6 +31,8 @@ from .write import WriteFlow
 from .write_together import WritesTogether
 
 STOPPING = "this node is stopping"
+NOTHING_FOUND = GetResult(None, None)
+_ENTRY_OF = named_from(Entry)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], bool]
 """Owns a task; False, and it is not begun, once the node stops."""
@@ -131,9 +134,13 @@ class Batch:
             for place in places:
                 self._fail(place, error)
             return
+        kind = MergeKind.WRITE
+        values = [operation.value if isinstance(operation, Put) else None for operation in operations]
         merges = [
-            Merge(operation.key, Entry(version, operation.value if isinstance(operation, Put) else None))
-            for operation, version in zip(operations, versions, strict=True)
+            as_named(Merge, (operation.key, entry, kind))
+            for operation, entry in zip(
+                operations, map(_ENTRY_OF, zip(versions, values, strict=True)), strict=True
+            )
         ]
 
         def on_written(numbers: Sequence[int], newer: Mapping[int, Version]) -> None:
@@ -177,7 +184,7 @@ class Batch:
     def _written(self, version: Version, newer: Version | None) -> WriteResult:
         """Raises OperationTimeout when what stands is of a future that nobody follows."""
         if newer is None or newer < version:
-            return WriteResult(version)
+            return as_named(WriteResult, (version, False))
         self._means.versions.see_standing(newer)
         return WriteResult(version, superseded=True)
 
@@ -242,4 +249,7 @@ class Batch:
 
 
 def _get_result(entry: Entry | None) -> GetResult:
-    return GetResult(None, None) if entry is None else GetResult(entry.value, entry.version)
+    if entry is None:
+        return NOTHING_FOUND
+    version, value = entry
+    return as_named(GetResult, (value, version))

@@ -14,6 +14,7 @@ from functools import partial
 from ...identity import Identity
 from ..epochs import Epoch, Epochs
 from ..messages import Merge, MergeKind, Read, ReadResult, VersionResult
+from ..named import as_named
 from ..storage.engine import Entry
 from .consistency import ReadPlan
 from .pipes import Outcome
@@ -96,7 +97,9 @@ class ReadsTogether(Together):
     def _ask(self, replica: Identity, places: Sequence[int], values: int) -> None:
         """Ask for the values of the first ``values`` of ``places``, and for the versions of the others."""
         self._asked.setdefault(replica, set()).update(places)
-        reads = [Read(self._keys[place], number >= values) for number, place in enumerate(places)]
+        keys = self._keys
+        reads = [as_named(Read, (keys[place], False)) for place in places[:values]]
+        reads += [as_named(Read, (keys[place], True)) for place in places[values:]]
         self._replicas.submit_all(replica, self._epoch.stamp, reads, partial(self._on_outcomes, places))
 
     def _hedge(self, waited_s: float) -> None:

@@ -33,6 +33,7 @@ from ..messages import (
     VersionResult,
     checksum_of,
 )
+from ..named import as_named
 from ..storage.engine import Engine, Entry
 
 MAX_REPLY_BYTES = 16 << 20
@@ -138,7 +139,7 @@ class Replica:
                     results.append(FailedResult(str(entry)))
                 elif entry.value is None or (not read.version_only and room_bytes > 0):
                     room_bytes -= len(entry.value or b"")
-                    results.append(ReadResult(entry))
+                    results.append(as_named(ReadResult, (entry,)))
                 else:
                     results.append(VersionResult(entry.version) if read.version_only else FULL)
         return results

@@ -17,6 +17,7 @@ from contextlib import suppress
 
 from ..epochs import Epochs
 from ..errors import ClockSkew, OperationTimeout, Unavailable
+from ..named import as_named
 from ..peers import Self
 from .clock import HybridClock
 from .version import Version
@@ -56,7 +57,9 @@ class VersionSource:
                 "which was set back; ask another node, and start this one again"
             ) from skew
         disk_id, generation = self._me.identity.disk_id, self._me.generation
-        return [Version(timestamp, disk_id, generation) for timestamp in range(first, first + count)]
+        return [
+            as_named(Version, (timestamp, disk_id, generation)) for timestamp in range(first, first + count)
+        ]
 
     def see_all(self, timestamps: Sequence[int]) -> None:
         """Draw above these from now on. Replicas keep versions over restarts, and clocks do not."""

@@ -30,6 +30,7 @@ from ..messages import (
     SizeReply,
     VersionResult,
 )
+from ..named import as_named
 from ..quorum.version import Version
 from ..storage.engine import Entry
 from . import codec_repair
@@ -98,14 +99,15 @@ def _operations(
     kinds: bytes, keys: Iterable[bytes], versions: Iterable[Version], values: Iterable[bytes]
 ) -> tuple[Read | Merge, ...]:
     next_version, next_value = iter(versions).__next__, iter(values).__next__
+    write, repair = MergeKind.WRITE, MergeKind.REPAIR
     operations: list[Read | Merge] = []
     for kind, key in zip(kinds, keys, strict=True):
         if kind in (READ, READ_VERSION):
-            operations.append(Read(key, kind == READ_VERSION))
+            operations.append(as_named(Read, (key, kind == READ_VERSION)))
             continue
         value = None if kind in (WRITE_TOMBSTONE, REPAIR_TOMBSTONE) else next_value()
-        purpose = MergeKind.REPAIR if kind >= REPAIR else MergeKind.WRITE
-        operations.append(Merge(key, Entry(next_version(), value), purpose))
+        entry = as_named(Entry, (next_version(), value))
+        operations.append(as_named(Merge, (key, entry, repair if kind >= REPAIR else write)))
     return tuple(operations)
 
 
@@ -182,9 +184,10 @@ def _results(
         if kind == IS_MERGED:
             results.append(MERGED)
         elif kind == HAS_VERSION:
-            results.append(VersionResult(next_version()))
+            results.append(as_named(VersionResult, (next_version(),)))
         elif kind == FOUND:
-            results.append(ReadResult(Entry(next_version(), next_value())))
+            entry = as_named(Entry, (next_version(), next_value()))
+            results.append(as_named(ReadResult, (entry,)))
         elif kind == IS_ABSENT:
             results.append(ABSENT)
         elif kind == TOMBSTONE:

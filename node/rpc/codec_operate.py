@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ...proto.generated import kv_pb2
 from ..errors import InvalidRequest
+from ..named import as_named
 from ..operations import QUORUM, Delete, Get, GetResult, Operation, OperationResult, Put
 from ..quorum.version import Version
 from .codec_operations import decode_consistency, encode_failure
@@ -30,9 +31,9 @@ def decode_operations(message: kv_pb2.OperateRequest, default_timeout_s: float) 
     operations: list[Operation] = []
     for kind, key, timeout_s, consistency in zip(kinds, keys, timeouts, consistencies, strict=True):
         if kind == GET:
-            operations.append(Get(key, timeout_s, consistency, seen))
+            operations.append(as_named(Get, (key, timeout_s, consistency, seen)))
         elif kind == PUT:
-            operations.append(Put(key, next_value(), timeout_s, consistency, seen))
+            operations.append(as_named(Put, (key, next_value(), timeout_s, consistency, seen)))
         else:
             operations.append(Delete(key, timeout_s, consistency, seen))
     return operations

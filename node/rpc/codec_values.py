@@ -29,6 +29,7 @@ from ...proto.generated import peer_pb2, types_pb2
 from ...ring.epoch import EpochRecord, EpochStamp, Quorums
 from ...ring.paxos import Ballot
 from ..errors import MalformedMessage
+from ..named import named_from
 from ..quorum.version import Version
 from ..storage.engine import Cursor, TokenRange
 
@@ -95,10 +96,13 @@ def encode_versions(versions: Sequence[Version]) -> peer_pb2.Versions:
     return peer_pb2.Versions(timestamps=timestamps, disk_ids=disk_ids, generations=generations)
 
 
+_VERSION_OF = named_from(Version)
+
+
 def decode_versions(message: peer_pb2.Versions) -> list[Version]:
     columns = (message.timestamps, message.disk_ids, message.generations)
     expect(len({len(column) for column in columns}) == 1, "columns of versions differ in length")
-    return list(map(Version, *columns))
+    return list(map(_VERSION_OF, zip(*columns, strict=True)))
 
 
 def encode_stamp(stamp: EpochStamp) -> peer_pb2.EpochStamp:

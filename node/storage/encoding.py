@@ -19,6 +19,7 @@ from mmh3 import mmh3_x64_128_utupledigest
 from ...ring.hashing import TOKEN_SPACE, token_bytes
 from ...ring.span import Span
 from ..errors import Corruption
+from ..named import as_named
 from ..quorum.version import Version
 from .engine import Entry
 
@@ -37,8 +38,6 @@ _LIVE, _TOMBSTONE = b"\0", b"\1"
 """The flags that there are."""
 _VERSION = struct.Struct(">QQI")
 """A version's timestamp, disk id and generation."""
-as_named = tuple.__new__
-"""What a named tuple's own constructor ends in, at half the cost."""
 
 
 class Stretch(NamedTuple):

@@ -19,9 +19,9 @@ from typing import NamedTuple
 from ...ring.hashing import TOKEN_SPACE
 from ...ring.span import Span
 from ..errors import Corruption
+from ..named import as_named
 from .encoding import (
     TOKEN_BYTES,
-    as_named,
     digest_of,
     entry_bytes,
     intervals,
