@@ -121,7 +121,7 @@ class Batch:
                 means.versions.see_all([entry.version.timestamp])
             return _get_result(entry)
 
-        self._go_alone(place, read(), Unavailable(f"the read was not done: {STOPPING}"))
+        self._go_alone(place, read(), lambda: Unavailable(f"the read was not done: {STOPPING}"))
 
     # --- writes ---
 
@@ -179,7 +179,7 @@ class Batch:
             result = await flow.run(merge)
             return self._written(result.version, flow.stands if result.superseded else None)
 
-        self._go_alone(place, write(), flow.failure(STOPPING))
+        self._go_alone(place, write(), lambda: flow.failure(STOPPING))
 
     def _written(self, version: Version, newer: Version | None) -> WriteResult:
         """Raises OperationTimeout when what stands is of a future that nobody follows."""
@@ -191,13 +191,16 @@ class Batch:
     # --- ends ---
 
     def _go_alone(
-        self, place: int, work: Coroutine[Any, Any, OperationResult], if_stopped: OperationError
+        self,
+        place: int,
+        work: Coroutine[Any, Any, OperationResult],
+        if_stopped: Callable[[], OperationError],
     ) -> None:
         async def alone() -> None:
             try:
                 result = await work
             except asyncio.CancelledError:
-                self._fail(place, if_stopped)
+                self._fail(place, if_stopped())
                 raise
             except Exception as error:  # noqa: BLE001 - told to who asked, whatever it is
                 self._fail(place, error)
@@ -206,7 +209,7 @@ class Batch:
 
         if not self._means.spawn(alone()):
             work.close()
-            self._fail(place, if_stopped)
+            self._fail(place, if_stopped())
 
     def _answer(self, places: Sequence[int], results: Sequence[OperationResult]) -> None:
         if not places:

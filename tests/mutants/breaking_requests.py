@@ -96,6 +96,22 @@ REQUESTS = (
         "tests/node/quorum/test_together.py",
     ),
     mutation(
+        "a read that takes unusually long is asked of nobody else",
+        0,
+        "node/quorum/read_together.py",
+        "open_places[: self._replicas.hedges.spend(len(open_places))]",
+        "open_places[:0]",
+        "tests/node/quorum/test_together.py",
+    ),
+    mutation(
+        "any number of reads is hedged",
+        0,
+        "node/quorum/ranking.py",
+        "granted = min(wanted, int(self._left))",
+        "granted = wanted",
+        "tests/node/quorum/test_ranking.py",
+    ),
+    mutation(
         "a read asks only the old ring",
         5,
         "node/quorum/consistency.py",

@@ -96,9 +96,9 @@ class Station:
         self.load = LoadMeter(self.clock)
         self.replica = Replica(self.engine, self.epochs, self.load)
         self.ranking = Ranking()
-        self.pipes = Pipes(self.fenced, self.replica, self.ranking, self.clock, RPC_TIMEOUT_S)
+        self.pipes = Pipes(self.fenced, self.replica, self.ranking, SimulatedClock(), RPC_TIMEOUT_S)
         self.hints = KeptHints()
-        self.replicas = Replicas(me, self.pipes, stations, self.hints, self.ranking, self.clock)
+        self.replicas = Replicas(me, self.pipes, stations, self.hints, self.ranking, SimulatedClock())
         self.digests = Digests(me, self.epochs, self.engine)
         self.anti_entropy = AntiEntropy(
             me, self.epochs, self.digests, self._compare, SimulatedClock(), self.log

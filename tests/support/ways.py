@@ -67,12 +67,15 @@ async def read(
 
 
 async def together(
-    station: Station, operations: Sequence[Get | Put | Delete], *versions: Version
+    station: Station,
+    operations: Sequence[Get | Put | Delete],
+    *versions: Version,
+    alone: list[asyncio.Task[None]] | None = None,
 ) -> list[Any]:
-    """What each came to, in order; raises the first that failed."""
+    """What each came to, in order; raises the first that failed. ``alone`` takes the tasks of those that leave."""
     loop = asyncio.get_running_loop()
     outcomes: list[asyncio.Future[OperationResult]] = [loop.create_future() for _ in operations]
-    tasks: list[asyncio.Task[None]] = []
+    tasks = [] if alone is None else alone
 
     def on_results(places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
         for place, result in zip(places, results, strict=True):

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from covey.node.errors import OperationTimeout
 from covey.node.messages import DataBatch, Reply, Request
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.node.quorum.tally import Requirement, replicas_of, satisfied
@@ -106,6 +107,25 @@ async def test_what_a_replica_missed_is_kept_for_it_when_its_silence_ends() -> N
     assert {hint.to for hint in stations[CLIENT_AT].hints.kept} == {C}
 
 
+@in_virtual_time
+async def test_a_write_that_the_node_stops_in_the_middle_of_may_have_happened() -> None:
+    """On the short way it was refused, so nothing had happened yet; then it was sent again."""
+    stations = await stations_at()
+    end_refusal = stations.network.refuse(data_to("n2", "n3"))
+    stations[CLIENT_AT].flushes.clear()
+    alone: list[asyncio.Task[None]] = []
+    writing = asyncio.create_task(together(stations[CLIENT_AT], puts()[:1], *VERSIONS[:1], alone=alone))
+    while not alone:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.001)
+    end_refusal()
+    stations.network.lose(data_to("n2", "n3"))
+    await asyncio.sleep(0.2)
+    alone[0].cancel()
+    with pytest.raises(OperationTimeout) as caught:
+        await writing
+    assert caught.value.maybe_applied
+
+
 PARTS = [(Requirement(WHO[:3], 2),), (Requirement(WHO[:3], 2), Requirement(WHO[1:4], 2))]
 
 
@@ -128,3 +148,40 @@ def test_votes_reach_and_lose_their_quorum_when_the_tally_says_so(
             assert counted.yes(replica, [0]) == ([0] if satisfied(parts, said_yes) and not before else [])
         else:
             assert counted.no(replica, 0) == (lost and not before)
+
+
+def hold_everywhere(stations: Stations) -> None:
+    for station in (stations[CLIENT_AT], stations[B], stations[C]):
+        station.hold(*[(key, entry(1)) for key in KEYS])
+
+
+@in_virtual_time
+async def test_a_read_that_takes_unusually_long_is_asked_of_another_replica_too() -> None:
+    stations = await stations_at()
+    hold_everywhere(stations)
+    for _ in range(100):
+        await together(stations[CLIENT_AT], gets())
+    hold = stations.network.hold(data_to("n2"))
+    began_s = asyncio.get_running_loop().time()
+    results = await together(stations[CLIENT_AT], gets())
+    assert {result.value for result in results} == {entry(1).value}
+    assert asyncio.get_running_loop().time() - began_s < 0.05
+    hold.release()
+
+
+@in_virtual_time
+async def test_hedges_are_few_when_a_replica_is_slow_for_long() -> None:
+    stations = await stations_at()
+    hold_everywhere(stations)
+    asked = dict.fromkeys(["n2", "n3"], 0)
+
+    def watch(source: str, target: str, message: Request | Reply, encoded: bytes) -> None:
+        if isinstance(message, Request) and isinstance(message.body, DataBatch) and target in asked:
+            asked[target] += len(message.body.operations)
+
+    stations.network.watch = watch
+    stations.network.slow(data_to("n2", "n3"), 0.05)
+    rounds = 200
+    for _ in range(rounds):
+        await together(stations[CLIENT_AT], gets())
+    assert sum(asked.values()) < rounds * len(KEYS) * 1.15

@@ -1,0 +1,117 @@
+"""The stream on which batches go to a peer: calls that share it do not get in each other's way."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from covey.identity import Identity
+from covey.node.errors import PeerTimeout
+from covey.node.messages import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
+from covey.node.rpc.transport import GrpcTransport
+from covey.ring.epoch import EpochStamp
+
+A, B = Identity("a", 1), Identity("b", 2)
+STAMP = EpochStamp(1, "d")
+
+
+def read_of(key: bytes) -> Request:
+    return Request(Envelope(A, 1, "127.0.0.1:1", "c", B, 77), DataBatch(STAMP, (Read(key),)))
+
+
+class Gates:
+    """Answers a batch once the gate of its first key is open; the timestamp of the reply tells which it was."""
+
+    def __init__(self, *shut: bytes) -> None:
+        self.gates = {key: asyncio.Event() for key in shut}
+        self.asked = {key: asyncio.Event() for key in shut}
+        self.cancelled: list[bytes] = []
+
+    async def __call__(self, request: Request) -> Reply:
+        assert isinstance(request.body, DataBatch)
+        key = request.body.operations[0].key
+        if key in self.gates:
+            self.asked[key].set()
+            try:
+                await self.gates[key].wait()
+            except asyncio.CancelledError:
+                self.cancelled.append(key)
+                raise
+        return Reply(B, 1, int(key), DataReply(STAMP, (ABSENT,), 0, 0.0))
+
+
+async def timestamp(transport: GrpcTransport, address: str, key: bytes, timeout_s: float = 5.0) -> int:
+    return (await transport.call(address, read_of(key), timeout_s=timeout_s)).timestamp
+
+
+async def test_each_call_gets_its_own_reply_whatever_the_order(serve: Any, transport: GrpcTransport) -> None:
+    peer = Gates(b"1")
+    served = await serve(peer)
+    first = asyncio.create_task(timestamp(transport, served.address, b"1"))
+    await peer.asked[b"1"].wait()
+    assert await timestamp(transport, served.address, b"2") == 2
+    peer.gates[b"1"].set()
+    assert await first == 1
+
+
+async def test_many_calls_at_once_are_all_answered(serve: Any, transport: GrpcTransport) -> None:
+    served = await serve(Gates())
+    keys = [b"%d" % number for number in range(300)]
+    answers = await asyncio.gather(*(timestamp(transport, served.address, key) for key in keys))
+    assert answers == list(range(300))
+
+
+async def test_a_caller_that_gives_up_leaves_the_stream_to_the_others(
+    serve: Any, transport: GrpcTransport
+) -> None:
+    peer = Gates(b"1", b"2")
+    served = await serve(peer)
+    given_up, kept = (asyncio.create_task(timestamp(transport, served.address, key)) for key in (b"1", b"2"))
+    await peer.asked[b"1"].wait()
+    await peer.asked[b"2"].wait()
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    peer.gates[b"2"].set()
+    assert await kept == 2
+
+
+async def test_a_call_that_is_not_answered_in_time_ends_the_stream_and_the_next_opens_another(
+    serve: Any, transport: GrpcTransport
+) -> None:
+    peer = Gates(b"1")
+    served = await serve(peer)
+    with pytest.raises(PeerTimeout):
+        await timestamp(transport, served.address, b"1", timeout_s=0.2)
+    assert await timestamp(transport, served.address, b"2") == 2
+    async with asyncio.timeout(5):
+        while not peer.cancelled:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.005)
+
+
+async def test_what_was_under_way_when_the_peer_went_may_have_been_handled(
+    serve: Any, transport: GrpcTransport
+) -> None:
+    peer = Gates(b"1")
+    served = await serve(peer)
+    under_way = asyncio.create_task(timestamp(transport, served.address, b"1"))
+    await peer.asked[b"1"].wait()
+    await served.server.stop(0)
+    with pytest.raises(PeerTimeout):
+        await under_way
+    again = await serve(Gates(), served.address)
+    async with asyncio.timeout(5):
+        assert await timestamp(transport, again.address, b"3") == 3
+
+
+async def test_a_server_that_stops_lets_what_is_under_way_end(serve: Any, transport: GrpcTransport) -> None:
+    peer = Gates(b"1")
+    served = await serve(peer)
+    under_way = asyncio.create_task(timestamp(transport, served.address, b"1"))
+    await peer.asked[b"1"].wait()
+    stopping = asyncio.create_task(served.server.stop(5))
+    await asyncio.sleep(0.05)
+    peer.gates[b"1"].set()
+    assert await under_way == 1
+    await asyncio.wait_for(stopping, 2)
