@@ -21,7 +21,7 @@ from tests.support.stations import Stations, entry, version
 from tests.support.ways import together
 
 WHO = identities(5)
-CLIENT_AT, B, C = WHO[:3]
+CLIENT_AT, B, C, _, OUTSIDER = WHO
 STABLE = record(ring(1, 2, 3))
 KEYS = [b"key%d" % number for number in range(20)]
 
@@ -111,14 +111,13 @@ async def test_what_a_replica_missed_is_kept_for_it_when_its_silence_ends() -> N
 async def test_a_write_that_the_node_stops_in_the_middle_of_may_have_happened() -> None:
     """On the short way it was refused, so nothing had happened yet; then it was sent again."""
     stations = await stations_at()
-    end_refusal = stations.network.refuse(data_to("n2", "n3"))
-    stations[CLIENT_AT].flushes.clear()
+    end_refusal = stations.network.refuse(data_to("n1", "n2", "n3"))
     alone: list[asyncio.Task[None]] = []
-    writing = asyncio.create_task(together(stations[CLIENT_AT], puts()[:1], *VERSIONS[:1], alone=alone))
+    writing = asyncio.create_task(together(stations[OUTSIDER], puts()[:1], *VERSIONS[:1], alone=alone))
     while not alone:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.001)
     end_refusal()
-    stations.network.lose(data_to("n2", "n3"))
+    stations.network.lose_replies(data_to("n1", "n2", "n3"))
     await asyncio.sleep(0.2)
     alone[0].cancel()
     with pytest.raises(OperationTimeout) as caught:
