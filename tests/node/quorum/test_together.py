@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from covey.node.errors import OperationTimeout
 from covey.node.messages import DataBatch, Reply, Request
-from covey.node.operations import Get, GetResult, Put, WriteResult
+from covey.node.operations import Consistency, Get, GetResult, Level, Put, WriteResult
 from covey.node.quorum.tally import Requirement, replicas_of, satisfied
 from covey.node.quorum.votes import VotesInEveryRing, VotesInOneRing
 from tests.simulation.network import Message
@@ -113,7 +113,8 @@ async def test_a_write_that_the_node_stops_in_the_middle_of_may_have_happened() 
     stations = await stations_at()
     end_refusal = stations.network.refuse(data_to("n1", "n2", "n3"))
     alone: list[asyncio.Task[None]] = []
-    writing = asyncio.create_task(together(stations[OUTSIDER], puts()[:1], *VERSIONS[:1], alone=alone))
+    put = Put(KEYS[0], b"v", 1.0, Consistency(Level.ONE))
+    writing = asyncio.create_task(together(stations[OUTSIDER], [put], VERSIONS[0], alone=alone))
     while not alone:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.001)
     end_refusal()
