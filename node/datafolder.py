@@ -22,10 +22,11 @@ from typing import Protocol
 from ..identity import Identity
 from .errors import DataFolderError
 
-FORMAT = 2
+FORMAT = 3
 """Raised with every change that older versions of covey could not read.
 
-Before 2, the engine kept counts and no digests for each segment; it makes the rows anew when it is opened.
+Before 2, the engine kept counts and no digests for each segment; it makes the rows anew when it is opened. Before 3, it
+had no journal of what the rows become.
 """
 
 _FORMAT_FILE = "FORMAT"

@@ -2,6 +2,10 @@
 
 It has each segment's summary, the segments in quarantine, and the latest timestamp ever merged. A ledger that
 was never begun (a new folder, or one of an older format) is made from what is found, once.
+
+A batch changes as many summaries as it has entries, or nearly. So it notes what they become in one row, the journal's
+next, rather than in a row for each; now and then a batch brings the rows of the summaries up to date and drops the
+journal. What a journal that is damaged said is found out from the entries themselves.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import struct
 from dataclasses import dataclass, field
 
 from ..errors import Corruption
-from .encoding import Stretch, pack_named, unpack, unpack_named
+from .encoding import Stretch, beginning_with, pack_named, unpack, unpack_named
 from .quarantine import Quarantine
 from .segments import SEGMENTS, segment_stretch
 from .store import Batch, Store
@@ -19,7 +23,9 @@ from .summary import (
     SUMMARY_PREFIX,
     Summaries,
     Summary,
+    decode_changes,
     decode_summary,
+    encode_changes,
     encode_summary,
     summarized_in,
     summary_of_packed,
@@ -30,7 +36,11 @@ _LATEST = b"\xfflatest"
 """Written with the first of anything, so where it is missing there are no entries, or there is no ledger yet."""
 _FORMER_PREFIX = b"\xffusage"
 """Of the counts that format 1 had; nothing else can tell a folder of it from a new one."""
+_JOURNAL_PREFIX = b"\xffjournal"
 _TIMESTAMP = struct.Struct(">Q")
+_PLACE = struct.Struct(">Q")
+JOURNAL_ROWS = 1024
+"""With so many the next batch drops the journal: some milliseconds' work, and what an opening reads at most."""
 
 
 @dataclass(slots=True)
@@ -52,6 +62,9 @@ class Ledger:
         self.quarantine = Quarantine()
         self.latest_timestamp = 0
         self._begun = False
+        self._journal_begin = self._journal_end = 0
+        self._outdated: dict[int, None] = {}
+        """Segments whose summaries have changed since their rows were written."""
 
     @classmethod
     def open(cls, store: Store) -> Ledger:
@@ -59,27 +72,43 @@ class Ledger:
         ledger = cls()
         latest = store.read_named(_LATEST)
         changes = _found_in(store) if latest is None else ledger._read(store, latest)
-        named = ledger.rows(changes)
+        batch = Batch()
+        ledger.note(changes, batch)
         if latest is None:
-            named += [(name, None) for name, _ in store.named_rows(_FORMER_PREFIX)]
-        if named:
-            store.write(Batch(named=named))
+            batch.named += [(name, None) for name, _ in store.named_rows(_FORMER_PREFIX)]
+        if not batch.empty:
+            store.write(batch)
         ledger.apply(changes)
         return ledger
 
-    def rows(self, changes: Changes) -> list[tuple[bytes, bytes | None]]:
-        """The rows that keep what changes."""
-        rows = [encode_summary(number, summary) for number, summary in changes.summaries.items()]
-        if changes.latest > self.latest_timestamp or (not self._begun and _says_something(changes)):
-            rows.append((_LATEST, pack_named(_LATEST, _TIMESTAMP.pack(changes.latest))))
+    def note(self, changes: Changes, batch: Batch) -> None:
+        """Add the rows that keep what changes to a batch, which is to be written before anything else is noted."""
+        latest = max(changes.latest, self.latest_timestamp)
+        if self._journal_is_long():
+            batch.erased_names = [*batch.erased_names, beginning_with(_JOURNAL_PREFIX)]
+            outdated = {number: self.summaries[number] for number in self._outdated} | changes.summaries
+            batch.named += [encode_summary(number, summary) for number, summary in outdated.items()]
+        elif changes.summaries:
+            name = _JOURNAL_PREFIX + _PLACE.pack(self._journal_end)
+            batch.named.append((name, pack_named(name, encode_changes(latest, changes.summaries))))
+        if self._journal_is_long() or (not self._begun and _says_something(changes)):
+            batch.named.append((_LATEST, pack_named(_LATEST, _TIMESTAMP.pack(latest))))
         if changes.damaged or changes.lifted:
             encoded = self.quarantine.encode(changes.damaged, changes.lifted)
-            rows.append((_QUARANTINE, pack_named(_QUARANTINE, encoded) if encoded else None))
-        return rows
+            batch.named.append((_QUARANTINE, pack_named(_QUARANTINE, encoded) if encoded else None))
+
+    def _journal_is_long(self) -> bool:
+        return self._journal_end - self._journal_begin >= JOURNAL_ROWS
 
     def apply(self, changes: Changes) -> None:
-        """Note what has been stored."""
+        """Take over what has been stored."""
         self._begun = self._begun or _says_something(changes)
+        if self._journal_is_long():
+            self._journal_begin = self._journal_end
+            self._outdated.clear()
+        elif changes.summaries:
+            self._journal_end += 1
+            self._outdated |= dict.fromkeys(changes.summaries)
         self.summaries.apply(changes.summaries)
         self.latest_timestamp = max(self.latest_timestamp, changes.latest)
         self.quarantine.lift(changes.lifted)
@@ -101,7 +130,25 @@ class Ledger:
                 self.summaries.apply({number: decode_summary(unpack_named(name, packed))})
             except Corruption as corruption:
                 changes.damaged[number] = str(corruption)
+        try:
+            self._replay(store)
+        except Corruption:
+            self._journal_end = self._journal_begin + JOURNAL_ROWS  # as long as one that is dropped
+            changes = _found_in(store)
+            changes.summaries = dict.fromkeys(range(SEGMENTS), NOTHING) | changes.summaries
         return changes
+
+    def _replay(self, store: Store) -> None:
+        """Raises Corruption when not all of the journal can be read."""
+        for name, packed in store.named_rows(_JOURNAL_PREFIX):
+            latest, summaries = decode_changes(unpack_named(name, packed))
+            place = int.from_bytes(name[len(_JOURNAL_PREFIX) :], "big")
+            if not self._outdated:
+                self._journal_begin = place
+            self._journal_end = place + 1
+            self.latest_timestamp = max(self.latest_timestamp, latest)
+            self.summaries.apply(summaries)
+            self._outdated |= dict.fromkeys(summaries)
 
 
 def _says_something(changes: Changes) -> bool:

@@ -66,7 +66,9 @@ def _copy(old: Store, new: Store) -> None:
             begin, end = segment_stretch(number)
             new.write(Batch(erased=[Stretch(begin, end)]))
     ledger = Ledger.open(new)
-    new.write(Batch(named=ledger.rows(Changes(damaged=unreadable))))
+    quarantine = Batch()
+    ledger.note(Changes(damaged=unreadable), quarantine)
+    new.write(quarantine)
 
 
 def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

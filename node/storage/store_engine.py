@@ -286,7 +286,7 @@ class StoreEngine:
         spans: Sequence[Span] = (),
     ) -> None:
         """Write a batch, and with it what it changes in the ledger; ``touched`` are the stored keys in it."""
-        batch.named.extend(self._ledger.rows(changes))
+        self._ledger.note(changes, batch)
         if meta:
             batch.named.extend([_named(name, value) for name, value in meta.items()])
         if batch.empty:

@@ -3,7 +3,7 @@
 The digest is the XOR over the entries of a hash of key, version and whether it is a tombstone, so it does not
 depend on the order in which they came: replicas that hold the same keys at the same versions have the same.
 
-The summary of a segment is stored in the same batch as the entries that change it, so it is right after any
+What the summaries become is stored in the same batch as the entries that change them, so they are right after any
 crash. So ``drop`` need not visit what it deletes, ``size`` need not touch the disk, and entries that no longer
 add up to their summary are known to be damaged.
 """
@@ -37,6 +37,9 @@ SUMMARY_PREFIX = b"\xffsegment"
 
 _SUMMARY = struct.Struct(">QQQQ")
 _SEGMENT = struct.Struct(">H")
+_NOTE = struct.Struct(">HQQQQ")
+"""A segment's number, and what its summary has become."""
+_LATEST = struct.Struct(">Q")
 _NAMES = [SUMMARY_PREFIX + _SEGMENT.pack(number) for number in range(SEGMENTS)]
 """Of the rows that keep summaries."""
 
@@ -113,6 +116,23 @@ def summarized_in(name: bytes) -> int | None:
         return None
     number: int = _SEGMENT.unpack_from(name, len(SUMMARY_PREFIX))[0]
     return number if number < SEGMENTS else None
+
+
+def encode_changes(latest: int, summaries: Mapping[int, Summary]) -> bytes:
+    """What some segments' summaries have become, with the latest timestamp merged so far."""
+    noted = [_NOTE.pack(number, *summary) for number, summary in summaries.items()]
+    return _LATEST.pack(latest) + b"".join(noted)
+
+
+def decode_changes(encoded: bytes) -> tuple[int, dict[int, Summary]]:
+    """Raises Corruption for what ``encode_changes`` did not write."""
+    body = encoded[_LATEST.size :]
+    if len(encoded) < _LATEST.size or len(body) % _NOTE.size:
+        raise Corruption(f"{len(encoded)} bytes are no changes of summaries")
+    noted = {number: Summary(*fields) for number, *fields in _NOTE.iter_unpack(body)}
+    if any(number >= SEGMENTS for number in noted):
+        raise Corruption("changes of the summaries of segments that there are not")
+    return _LATEST.unpack_from(encoded)[0], noted
 
 
 class Summaries:

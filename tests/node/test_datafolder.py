@@ -72,7 +72,7 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused_with_advice(tmp_path: Path) -> None:
     reopened(tmp_path / "d")
-    (tmp_path / "d" / "FORMAT").write_text("3\n")
+    (tmp_path / "d" / "FORMAT").write_text(f"{FORMAT + 1}\n")
     with pytest.raises(DataFolderError, match=r"newer version.*upgrade covey"):
         DataFolder.open(tmp_path / "d", "n1")
 

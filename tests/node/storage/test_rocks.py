@@ -15,7 +15,7 @@ from rocksdict import Options, Rdict
 
 from covey.node.errors import Corruption, Quarantined, StorageFailed
 from covey.node.quorum.version import Version
-from covey.node.storage import salvage
+from covey.node.storage import ledger, salvage
 from covey.node.storage.encoding import stored_key
 from covey.node.storage.engine import Cursor, Entry, Usage
 from covey.node.storage.rocks import RocksEngine
@@ -423,7 +423,10 @@ class TestOpening:
         assert len(engine.tombstones(WHOLE_RING, None, 9, 10).entries) == 1
         await engine.close()
 
-    async def test_a_damaged_summary_puts_its_segment_in_quarantine(self, tmp_path: Path) -> None:
+    async def test_a_damaged_summary_puts_its_segment_in_quarantine(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(ledger, "JOURNAL_ROWS", 0)
         engine = filled(tmp_path / "e", 20)
         name, packed = next(iter(engine.rows(b"\xffsegment")))
         engine.put_rows([(name, packed[:-1] + b"?")])
