@@ -180,7 +180,9 @@ class _Trial:
         await trouble.over()
 
     def _in_place(self, cluster: SimulatedCluster) -> bool:
-        if not cluster.is_synced() or any(node.damaged() for node in cluster.nodes.values()):
+        if any(node.node is None or node.damaged() for node in cluster.nodes.values()):
+            return False  # one that found its disk broken late is about to start again
+        if not cluster.is_synced():
             return False
         return not self._converges or all(_equal(copies) for copies in self._copies(cluster))
 
