@@ -150,8 +150,9 @@ class Coordinator:
 
     def _not_followed(self, operations: Sequence[Operation]) -> Unavailable | None:
         """Why what comes from a client that has seen the future is not begun."""
+        seen = max([operation.seen_timestamp for operation in operations], default=0)
         try:
-            self._means.versions.follow_client(max([operation.seen_timestamp for operation in operations]))
+            self._means.versions.follow_client(seen)
         except Unavailable as error:
             return error
         return None

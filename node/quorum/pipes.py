@@ -23,7 +23,7 @@ from .replica import Replica
 
 MAX_BATCH_OPERATIONS = 512
 MAX_BATCH_BYTES = 4 << 20
-"""A batch is closed once it has as many; what was submitted together is never divided."""
+"""Of keys and values. What was submitted together is never divided, however much it is."""
 MAX_WAITING = 20_000
 """Operations."""
 
@@ -105,13 +105,17 @@ class Pipe:
         """The next that share an epoch, within the bounds of a batch."""
         batch = [self._next()]
         operations, size_bytes = len(batch[0].operations), batch[0].size_bytes
-        while self._waiting and size_bytes < MAX_BATCH_BYTES:
+        while self._waiting:
             following = self._waiting[0]
             operations += len(following.operations)
-            if following.epoch != batch[0].epoch or operations > MAX_BATCH_OPERATIONS:
+            size_bytes += following.size_bytes
+            if (
+                following.epoch != batch[0].epoch
+                or operations > MAX_BATCH_OPERATIONS
+                or size_bytes > MAX_BATCH_BYTES
+            ):
                 break
             batch.append(self._next())
-            size_bytes += following.size_bytes
         return batch
 
     def _next(self) -> _Waiting:
@@ -177,15 +181,16 @@ class Pipes:
     def to(self, replica: Identity) -> Pipe:
         pipe = self._pipes.get(replica)
         if pipe is None:
+            # What this node itself takes says nothing of the others, and is in no ranking.
+            ranking = Ranking() if replica == self._peers.me else self._ranking
             pipe = self._pipes[replica] = Pipe(
-                replica, self._sender(replica), self._ranking, self._clock, closed=self._closed
+                replica, self._sender(replica), ranking, self._clock, closed=self._closed
             )
         return pipe
 
     async def close(self) -> None:
-        self._closed = (
-            True  # operations go on until they hear of it, and may want a pipe that is not there yet
-        )
+        # Operations go on until they hear of it, and may want a pipe that is not there yet.
+        self._closed = True
         for pipe in list(self._pipes.values()):
             await pipe.close()
 

@@ -23,6 +23,7 @@ QUANTILE = 0.95
 QUANTILE_STEP = 0.1
 """The largest part by which one reply moves the estimate of the quantile."""
 SHORTEST_PATIENCE_S, LONGEST_PATIENCE_S = 0.002, 0.1
+"""How long those that were asked may take before the others are asked too."""
 ODD_ONE_OUT = 3.0
 """A replica's own quantile counts up to this many times that of the best: one that hangs is not waited for as usual."""
 MESSAGE = 64
@@ -48,7 +49,7 @@ class _Known:
 
 
 class Ranking:
-    """What a coordinator knows of how quickly replicas answer."""
+    """What a coordinator knows of how quickly other nodes answer."""
 
     def __init__(self) -> None:
         self._known: dict[Identity, _Known] = {}

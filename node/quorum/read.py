@@ -22,12 +22,10 @@ from ..storage.engine import Entry
 from .attempt import Attempt, Ended
 from .consistency import ReadPlan, plan_read
 from .pipes import Outcome
-from .ranking import fewest_for
+from .ranking import LONGEST_PATIENCE_S, fewest_for
 from .replicas import Replicas
 from .tally import ReadTally, replicas_of
 
-ASK_THE_REST_AFTER_S = 0.1
-"""How long the chosen replicas may take before the others are asked too."""
 RETRY_PAUSE_S = 0.05
 
 
@@ -96,7 +94,7 @@ class _Question:
     async def ask(self) -> Ended:
         ranked = self._replicas.ranked(replicas_of(self._tally.requirements))
         self._ask_these(fewest_for(self._tally.requirements, ranked))
-        ended = await self._attempt.ended_within(ASK_THE_REST_AFTER_S)
+        ended = await self._attempt.ended_within(LONGEST_PATIENCE_S)
         if ended is None:
             self._ask_these(ranked)
             ended = await self._attempt.ended()

@@ -18,15 +18,12 @@ from ..named import as_named
 from ..storage.engine import Entry
 from .consistency import ReadPlan
 from .pipes import Outcome
-from .ranking import fewest_for
+from .ranking import LONGEST_PATIENCE_S, fewest_for
 from .replicas import Replicas
 from .tally import replicas_of
-from .together import Together
+from .together import Together, alike
 from .version import Version
 from .votes import votes_on
-
-ASK_THE_REST_AFTER_S = 0.1
-"""How long the chosen replicas may take before the others are asked too."""
 
 OnRead = Callable[[Sequence[int], Mapping[int, Entry]], None]
 """Told which reads are answered, and what was found where anything was."""
@@ -69,17 +66,15 @@ class ReadsTogether(Together):
             self._ask(replica, places, len(values.get(replica, ())))
         self._replicas.hedges.reads(len(self._keys))
         if self._left:
-            patience_s = self._replicas.ranking.patience_s(asked)
+            others = [replica for replica in asked if replica != self._replicas.me]
+            patience_s = self._replicas.ranking.patience_s(others)
             self._more = asyncio.get_running_loop().call_later(patience_s, self._hedge, patience_s)
 
     def _choose(self) -> tuple[dict[Identity, list[int]], dict[Identity, list[int]]]:
         """Of whom the values and of whom the versions are asked: the best replicas, as few as suffice."""
-        alike: dict[int, list[int]] = {}
-        for place, plan in enumerate(self._plans):
-            alike.setdefault(id(plan), []).append(place)
         values: dict[Identity, list[int]] = {}
         versions: dict[Identity, list[int]] = {}
-        for places in alike.values():
+        for places in alike(self._plans):
             asked = values
             for replica in self._best(self._plans[places[0]]):
                 asked.setdefault(replica, []).extend(places)
@@ -106,7 +101,7 @@ class ReadsTogether(Together):
         """Those asked take longer than they usually do: ask the others too, for as many reads as the budget has."""
         open_places = [place for place in range(len(self._keys)) if self._is_open(place)]
         self._ask_the_rest(open_places[: self._replicas.hedges.spend(len(open_places))])
-        left_s = ASK_THE_REST_AFTER_S - waited_s
+        left_s = LONGEST_PATIENCE_S - waited_s
         self._more = asyncio.get_running_loop().call_later(left_s, self._ask_all_the_rest)
 
     def _ask_all_the_rest(self) -> None:
@@ -134,7 +129,8 @@ class ReadsTogether(Together):
             elif isinstance(outcome, VersionResult):
                 entry, version = None, outcome.version
             else:
-                self._fail(replica, place)
+                if self._is_open(place):
+                    self._hand_over(place)
                 continue
             if versions.setdefault(place, version) == version:
                 agreeing.append(place)
@@ -152,10 +148,6 @@ class ReadsTogether(Together):
         done = self._close(places)
         if done:
             self._on_read(done, self._entries)
-
-    def _fail(self, replica: Identity, place: int) -> None:
-        if self._is_open(place):
-            self._hand_over(place)
 
     def _disagree(self, replica: Identity, place: int, version: Version | None) -> None:
         if self._is_open(place):

@@ -8,9 +8,17 @@ others and is handed over to the long way (``read``, ``write``), which goes on w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..epochs import Epochs
+
+
+def alike(plans: Sequence[object]) -> Iterable[list[int]]:
+    """The places of operations that have the very same plan."""
+    places: dict[int, list[int]] = {}
+    for place, plan in enumerate(plans):
+        places.setdefault(id(plan), []).append(place)
+    return places.values()
 
 
 class Together:

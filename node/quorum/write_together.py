@@ -15,7 +15,7 @@ from .exposure import Exposure, applied, remains_open
 from .pipes import Outcome
 from .replicas import Replicas
 from .tally import replicas_of
-from .together import Together
+from .together import Together, alike
 from .version import Version
 from .votes import votes_on
 
@@ -61,16 +61,13 @@ class WritesTogether(Together):
                 self._miss(replica, place)
         for replica in sorted(
             receivers, key=self._replicas.me.__eq__
-        ):  # this node last: the others work meanwhile
+        ):  # this node last: others work meanwhile
             self._send(replica, receivers[replica])
 
     def _receivers(self) -> dict[Identity, list[int]]:
         """Who gets which writes."""
-        alike: dict[int, list[int]] = {}
-        for place, plan in enumerate(self._plans):
-            alike.setdefault(id(plan), []).append(place)
         receivers: dict[Identity, list[int]] = {}
-        for places in alike.values():
+        for places in alike(self._plans):
             for replica in replicas_of(self._plans[places[0]].everyone):
                 receivers.setdefault(replica, []).extend(places)
         return receivers

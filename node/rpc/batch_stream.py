@@ -1,8 +1,9 @@
 """The calling end of a peer's stream of batches: requests go out one after the other, replies come as they are ready.
 
 A request that is not answered in time ends the stream, and with it whatever the peer still does about it. A stream that
-has ended is not used again; its link opens another one. What was under way when it ended may have been
-handled, and so may a request that the peer, about to end the stream, has not read.
+has ended is not used again; its link opens another one. What was under way when it ended may have been handled, and so
+may a request that the peer, about to end the stream, has not read. A stream that ends because of one request does not
+say which one it was: only of a request that was alone on it is it certain, then, that it was not handled.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ from .codec import DATA
 from .peer import BATCHES_PATH
 from .status import peer_error
 
+BY_ONE_REQUEST: Final = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
+"""How a stream ends for what one request is: too large, or no request at all."""
+
 
 class BatchStream:
     def __init__(self, address: str, channel: grpc.aio.Channel) -> None:
@@ -26,6 +30,8 @@ class BatchStream:
         self._stream: Final[Any] = channel.stream_stream(BATCHES_PATH, None, None)(None)
         self._waiting: Final[dict[int, asyncio.Future[Reply]]] = {}
         self._calls = 0
+        self._unanswered: Final[set[int]] = set()
+        """Also those that nobody waits for any more."""
         self._outbox: Final[deque[bytes]] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._reading: Final = asyncio.get_running_loop().create_task(self._read())
@@ -37,6 +43,7 @@ class BatchStream:
         self._calls = call = self._calls + 1
         answer: asyncio.Future[Reply] = loop.create_future()
         self._waiting[call] = answer
+        self._unanswered.add(call)
         timer = loop.call_later(timeout_s, self._expire, answer)
         self._outbox.append(DATA.encode_request(request, call))
         if self._writing is None:  # not by who calls: one that is cancelled would take the stream with it
@@ -67,11 +74,14 @@ class BatchStream:
         try:
             while (encoded := await self._stream.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
                 call, reply = DATA.decode_answer(encoded)
+                self._unanswered.discard(call)
                 answer = self._waiting.get(call)
                 if answer is not None and not answer.done():
                     answer.set_result(reply)
         except grpc.aio.AioRpcError as error:
             ended = peer_error(error, self._address)
+            if error.code() in BY_ONE_REQUEST and len(self._unanswered) > 1:
+                ended = PeerTimeout(str(ended))
         except MalformedMessage as error:
             ended = PeerTimeout(f"{self._address}: a reply is malformed: {error}")
         finally:

@@ -59,6 +59,7 @@ class ServedStream:
         self._outbox: deque[Any] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._working: set[asyncio.Task[None]] = set()
+        self._failure: BaseException | None = None
         self._closed = False
 
     async def run(self, on_message: OnMessage) -> None:
@@ -67,9 +68,9 @@ class ServedStream:
             await asyncio.wait([reading, self._ending], return_when=asyncio.FIRST_COMPLETED)
             if reading.done():
                 reading.result()
-            if self._ending.done():
-                self._ending.result()
             await self._idle.wait()
+            if self._failure is not None:
+                raise self._failure
             if self._writing is not None:
                 await self._writing
         finally:
@@ -107,8 +108,10 @@ class ServedStream:
 
     def _worked(self, task: asyncio.Task[None]) -> None:
         self._working.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not self._ending.done():
-            self._ending.set_exception(error)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+            self.end()
+            self._idle.set()  # what the rest comes to is not waited for
 
     async def _read(self, on_message: OnMessage) -> None:
         while (message := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]

@@ -36,3 +36,8 @@ def test_no_two_mutations_are_called_the_same() -> None:
 
 def test_the_page_shows_the_table() -> None:
     assert (ROOT / "docs" / "mutants.md").read_text() == page(TABLE)
+
+
+def test_there_are_as_many_as_the_readme_says() -> None:
+    assert "ninety deliberate bugs" in (ROOT / "README.md").read_text()
+    assert 90 <= len(TABLE) < 100

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -24,6 +25,7 @@ from covey.node.quorum.pipes import (
 )
 from covey.node.quorum.ranking import Ranking
 from covey.ring import EpochStamp
+from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.clocks import ManualClock
 from tests.support.rings import identity
@@ -150,15 +152,27 @@ async def test_a_batch_is_bounded_in_operations() -> None:
 
 
 @in_virtual_time
-async def test_a_batch_is_bounded_in_bytes_by_one_value_more_at_most() -> None:
+async def test_a_batch_is_bounded_in_bytes() -> None:
     peer = Peer()
     peer.open.set()
     pipe = pipe_to(peer)
-    value = b"v" * (MAX_BATCH_BYTES // 4)
-    for _ in range(6):
-        pipe.submit(FIRST, [Merge(b"key", entry(1, value))], lambda *_: None)
+    key = b"key"
+    quarter = b"v" * (MAX_BATCH_BYTES // 4 - len(key))
+    for value in (quarter, quarter, quarter, quarter, b"one byte too many", quarter):
+        pipe.submit(FIRST, [Merge(key, entry(1, value))], lambda *_: None)
     await settle()
     assert peer.sizes == [4, 2]
+
+
+@in_virtual_time
+async def test_what_is_larger_than_a_batch_goes_alone() -> None:
+    peer = Peer()
+    peer.open.set()
+    pipe = pipe_to(peer)
+    for value in (b"v", b"v" * (MAX_BATCH_BYTES + 1), b"v"):
+        pipe.submit(FIRST, [Merge(b"key", entry(1, value))], lambda *_: None)
+    await settle()
+    assert peer.sizes == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +275,8 @@ class PipesToOne(Pipes):
     """All of them lead to one peer."""
 
     def __init__(self, peer: Peer) -> None:
-        super().__init__(cast(Any, None), cast(Any, None), Ranking(), ManualClock(), 1.0)
+        peers = SimpleNamespace(me=identity(9))
+        super().__init__(cast(Any, peers), cast(Any, None), Ranking(), ManualClock(), 1.0)
         self._peer = peer
 
     def _sender(self, replica: Identity) -> Send:
@@ -282,6 +297,33 @@ async def test_an_operation_that_goes_elsewhere_while_all_is_closed_is_refused()
     await asyncio.sleep(1)
     await to_all.close()
     assert heard == [Undelivered(False, pipes.STOPPING)]
+
+
+class PipesThatTake(Pipes):
+    """So many seconds to each replica; the first is this node itself."""
+
+    def __init__(self, ranking: Ranking, took_s: dict[Identity, float]) -> None:
+        peers = SimpleNamespace(me=next(iter(took_s)))
+        super().__init__(cast(Any, peers), cast(Any, None), ranking, SimulatedClock(), 1.0)
+        self._took_s = took_s
+
+    def _sender(self, replica: Identity) -> Send:
+        async def send(batch: DataBatch) -> DataReply:
+            await asyncio.sleep(self._took_s[replica])
+            return served(batch)
+
+        return send
+
+
+@in_virtual_time
+async def test_a_node_s_own_disk_does_not_make_it_impatient_with_the_others() -> None:
+    me, other, ranking = identity(1), identity(2), Ranking()
+    to_each = PipesThatTake(ranking, {me: 0.001, other: 0.05})
+    for _ in range(100):
+        for replica in (me, other):
+            to_each.to(replica).submit(FIRST, [Read(b"k")], lambda *_: None)
+        await asyncio.sleep(0.1)
+    assert ranking.patience_s([other]) > 0.02
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

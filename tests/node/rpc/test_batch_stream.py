@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import grpc
 import pytest
 
 from covey.identity import Identity
-from covey.node.errors import PeerTimeout
+from covey.node.errors import PeerError, PeerTimeout
 from covey.node.messages import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
+from covey.node.rpc.codec import DATA
+from covey.node.rpc.links import MAX_MESSAGE_BYTES
+from covey.node.rpc.peer import BATCHES_PATH
 from covey.node.rpc.transport import GrpcTransport
 from covey.ring.epoch import EpochStamp
 
@@ -115,3 +119,47 @@ async def test_a_server_that_stops_lets_what_is_under_way_end(serve: Any, transp
     peer.gates[b"1"].set()
     assert await under_way == 1
     await asyncio.wait_for(stopping, 2)
+
+
+async def test_a_request_that_ends_the_stream_leaves_open_whether_another_was_handled(
+    serve: Any, transport: GrpcTransport
+) -> None:
+    """It is too large to be sent, and so certainly not handled; the stream does not say which of the two it was."""
+    peer = Gates(b"1")
+    served = await serve(peer)
+    handled = asyncio.create_task(timestamp(transport, served.address, b"1"))
+    await peer.asked[b"1"].wait()
+    with pytest.raises(PeerError):
+        await transport.call(served.address, read_of(b"2" * (MAX_MESSAGE_BYTES + 1)), timeout_s=5)
+    with pytest.raises(PeerTimeout):
+        await handled
+
+
+async def test_who_gave_up_waiting_may_have_sent_what_ends_the_stream(
+    serve: Any, transport: GrpcTransport
+) -> None:
+    peer = Gates(b"1")
+    served = await serve(peer)
+    given_up = asyncio.create_task(timestamp(transport, served.address, b"1"))
+    await peer.asked[b"1"].wait()
+    given_up.cancel()
+    with pytest.raises(PeerTimeout):
+        await transport.call(served.address, read_of(b"2" * (MAX_MESSAGE_BYTES + 1)), timeout_s=5)
+
+
+async def test_a_handler_that_fails_ends_the_stream_though_the_caller_has_sent_its_last(serve: Any) -> None:
+    async def fail(request: Request) -> Reply:
+        await asyncio.sleep(0.05)
+        raise RuntimeError("on purpose")
+
+    served = await serve(fail)
+    channel = served.channel()
+    stream = channel.stream_stream(BATCHES_PATH, None, None)()
+    await stream.write(DATA.encode_request(read_of(b"1"), 1))
+    await stream.done_writing()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async with asyncio.timeout(5):
+            await stream.read()
+    assert caught.value.code() is grpc.StatusCode.INTERNAL
+    assert [str(error) for _, error in served.defects] == ["on purpose"]
+    await channel.close()
