@@ -44,6 +44,7 @@ Send = Callable[[DataBatch], Awaitable[DataReply | EpochMismatch]]
 
 
 class _Waiting(NamedTuple):
+    since_s: float
     epoch: EpochStamp
     operations: Sequence[Read | Merge]
     on_outcomes: OnOutcomes
@@ -71,7 +72,9 @@ class Pipe:
             reason = STOPPING if self._closed else f"too much waits for {self._to.name}"
             on_outcomes(self._to, [Undelivered(False, reason)] * count)
             return
-        self._waiting.append(_Waiting(epoch, operations, on_outcomes, sum(map(_weight, operations))))
+        self._waiting.append(
+            _Waiting(self._clock.monotonic(), epoch, operations, on_outcomes, sum(map(_weight, operations)))
+        )
         self._waiting_operations += count
         self._ranking.sent(self._to, count)
         if self._draining is None:
@@ -95,7 +98,7 @@ class Pipe:
                 operations = [operation for waiting in batch for operation in waiting.operations]
                 outcomes: Sequence[Outcome] = [Undelivered(True, STOPPING)] * len(operations)
                 try:
-                    outcomes = await self._deliver(DataBatch(batch[0].epoch, operations))
+                    outcomes = await self._deliver(DataBatch(batch[0].epoch, operations), batch[0].since_s)
                 finally:
                     self._hand_out(batch, outcomes)
         finally:
@@ -130,9 +133,8 @@ class Pipe:
             waiting.on_outcomes(self._to, outcomes[begin:end])
             begin = end
 
-    async def _deliver(self, batch: DataBatch) -> Sequence[Outcome]:
+    async def _deliver(self, batch: DataBatch, since_s: float) -> Sequence[Outcome]:
         count = len(batch.operations)
-        began_s = self._clock.monotonic()
         reply: DataReply | EpochMismatch | None = None
         try:
             reply = await self._send(batch)
@@ -141,20 +143,20 @@ class Pipe:
         except NodeError as error:
             return [Undelivered(True, str(error))] * count
         finally:
-            self._note(reply, count, began_s)
+            self._note(reply, count, since_s)
         if isinstance(reply, EpochMismatch):
             return [Undelivered(False, f"{self._to.name} is at another epoch")] * count
         if len(reply.results) != count or reply.epoch != batch.epoch:
             return [Undelivered(True, f"{self._to.name} sent a reply that does not fit")] * count
         return reply.results
 
-    def _note(self, reply: DataReply | EpochMismatch | None, count: int, began_s: float) -> None:
+    def _note(self, reply: DataReply | EpochMismatch | None, count: int, since_s: float) -> None:
         if not isinstance(reply, DataReply):
             self._ranking.failed(self._to, count)
             return
         now_s = self._clock.monotonic()
         self._ranking.replied(
-            self._to, count, now_s - began_s, reply.queue_depth, reply.service_time_ms, now_s
+            self._to, count, now_s - since_s, reply.queue_depth, reply.service_time_ms, now_s
         )
 
 
@@ -196,9 +198,14 @@ class Pipes:
 
     def _sender(self, replica: Identity) -> Send:
         if replica == self._peers.me:
-            return self._replica.serve
+            return self._serve_after_sending
 
         async def send(batch: DataBatch) -> DataReply | EpochMismatch:
             return await self._peers.call(replica, batch, DataReply, self._rpc_timeout_s)
 
         return send
+
+    async def _serve_after_sending(self, batch: DataBatch) -> DataReply | EpochMismatch:
+        """What goes to others leaves at the loop's next turn, and they work on it while this node does."""
+        await asyncio.sleep(0)
+        return await self._replica.serve(batch)

@@ -152,7 +152,12 @@ class HedgeBudget:
         self._left = min(self._at_once, self._left + count * self._part)
 
     def spend(self, wanted: int) -> int:
-        """How many of ``wanted`` reads may be hedged now."""
-        granted = min(wanted, int(self._left))
+        """How many of ``wanted`` reads, which travel together, may be hedged now: all, or none to save for later.
+
+        A message for a few of them costs nearly as much, and the others would go on waiting.
+        """
+        granted = min(wanted, self._at_once)
+        if granted > self._left:
+            return 0
         self._left -= granted
         return granted

@@ -60,7 +60,7 @@ class ReadsTogether(Together):
         """``deadline_s``: of the read whose time is up first, on the loop's clock."""
         self._begin(deadline_s)
         values, versions = self._choose()
-        asked = sorted(dict.fromkeys([*values, *versions]), key=self._replicas.me.__eq__)  # this node last
+        asked = self._replicas.others_first(dict.fromkeys([*values, *versions]))
         for replica in asked:
             places = [*values.get(replica, ()), *versions.get(replica, ())]
             self._ask(replica, places, len(values.get(replica, ())))

@@ -64,6 +64,14 @@ class Replicas:
             key=lambda r: -1.0 if r == me else ranking.expected_ms(r, load_of(r), now_s),
         )
 
+    def others_first(self, replicas: Iterable[Identity]) -> list[Identity]:
+        """The usable ones in the order to send to: those that answer soonest, and this node last.
+
+        Others work while this node does its own part; and who is to answer first is to begin first.
+        """
+        ranked = self.ranked(replicas)
+        return [*ranked[1:], ranked[0]] if ranked and ranked[0] == self.me else ranked
+
     def short_of(self, requirements: Sequence[Requirement]) -> str | None:
         """Why the requirements cannot be met by who is up, in words; None when they can."""
         for part in requirements:

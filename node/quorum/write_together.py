@@ -59,9 +59,7 @@ class WritesTogether(Together):
         for replica in [replica for replica in receivers if not self._replicas.usable(replica)]:
             for place in receivers.pop(replica):
                 self._miss(replica, place)
-        for replica in sorted(
-            receivers, key=self._replicas.me.__eq__
-        ):  # this node last: others work meanwhile
+        for replica in self._replicas.others_first(receivers):
             self._send(replica, receivers[replica])
 
     def _receivers(self) -> dict[Identity, list[int]]:

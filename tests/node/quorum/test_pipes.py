@@ -326,6 +326,19 @@ async def test_a_node_s_own_disk_does_not_make_it_impatient_with_the_others() ->
     assert ranking.patience_s([other]) > 0.02
 
 
+@in_virtual_time
+async def test_what_waits_for_its_turn_is_not_impatient_for_that() -> None:
+    """A batch that leaves when the one before it is back takes twice as long for whoever asked."""
+    me, other, ranking = identity(1), identity(2), Ranking()
+    to_each = PipesThatTake(ranking, {me: 0.001, other: 0.01})
+    for _ in range(300):
+        to_each.to(other).submit(FIRST, [Read(b"k")], lambda *_: None)
+        await asyncio.sleep(0.005)
+        to_each.to(other).submit(FIRST, [Read(b"k")], lambda *_: None)
+        await asyncio.sleep(0.005)
+    assert ranking.patience_s([other]) > 0.012
+
+
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipes, "MAX_WAITING", 2)
 

@@ -108,6 +108,18 @@ def test_no_more_than_a_twentieth_of_all_reads_is_hedged(wanted: list[int]) -> N
     assert hedged <= 10 + reads * 0.05
 
 
+def test_reads_that_travel_together_are_hedged_together_or_not_yet() -> None:
+    budget = HedgeBudget(at_once=10)
+    assert budget.spend(7) == 7
+    assert budget.spend(7) == 0
+    budget.reads(100)
+    assert budget.spend(7) == 7
+
+
+def test_more_reads_than_are_ever_saved_for_are_hedged_in_part() -> None:
+    assert HedgeBudget(at_once=10).spend(25) == 10
+
+
 @settings(deadline=None)
 @given(st.integers(0, 50), st.integers(0, 50), st.floats(0.1, 100), st.integers(0, 50), st.integers(0, 50))
 def test_more_work_ahead_never_means_a_shorter_wait(

@@ -46,3 +46,15 @@ async def test_a_replica_that_is_down_is_left_alone() -> None:
     await with_repairs(stations, b"a")
     await asyncio.sleep(0.1)
     assert sent.held == []
+
+
+@in_virtual_time
+async def test_what_is_sent_goes_to_the_quickest_first_and_to_this_node_last() -> None:
+    quick, slow = identities(3)[1:]
+    stations = Stations(ME, quick, slow)
+    replicas_of_me = stations[ME].replicas
+    for replica, took_s in ((slow, 0.05), (quick, 0.001)):
+        replicas_of_me.ranking.sent(replica, 1)
+        replicas_of_me.ranking.replied(replica, 1, took_s, 0, 0.01, asyncio.get_running_loop().time())
+    assert replicas_of_me.others_first([ME, slow, quick]) == [quick, slow, ME]
+    assert replicas_of_me.others_first([slow, quick]) == [quick, slow]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
 
 import grpc
 import pytest
@@ -11,11 +15,16 @@ import pytest
 from covey.identity import Identity
 from covey.node.errors import PeerError, PeerTimeout
 from covey.node.messages import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
+from covey.node.quorum.pipes import Pipes
+from covey.node.quorum.ranking import Ranking
 from covey.node.rpc.codec import DATA
 from covey.node.rpc.links import MAX_MESSAGE_BYTES
 from covey.node.rpc.peer import BATCHES_PATH
+from covey.node.rpc.server import RpcServer
 from covey.node.rpc.transport import GrpcTransport
 from covey.ring.epoch import EpochStamp
+
+from .conftest import FakeAdministration, FakeOperations, RealClock
 
 A, B = Identity("a", 1), Identity("b", 2)
 STAMP = EpochStamp(1, "d")
@@ -163,3 +172,70 @@ async def test_a_handler_that_fails_ends_the_stream_though_the_caller_has_sent_i
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert [str(error) for _, error in served.defects] == ["on purpose"]
     await channel.close()
+
+
+@contextmanager
+def served_elsewhere(handled: threading.Event) -> Iterator[str]:
+    """A server in a thread and loop of its own, so that it answers while this one's loop does something else."""
+    address: list[str] = []
+    up = threading.Event()
+    loop = asyncio.new_event_loop()
+    over = asyncio.Event()
+
+    async def handle(request: Request) -> Reply:
+        handled.set()
+        return Reply(B, 1, 1, DataReply(STAMP, (ABSENT,), 0, 0.0))
+
+    async def live() -> None:
+        server = RpcServer(lambda method, error: None)
+        try:
+            address.append(await server.bind("127.0.0.1:0"))
+            await server.serve(handle, FakeOperations(), FakeAdministration())
+            up.set()
+            await over.wait()
+        finally:
+            up.set()
+            await server.stop(0)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(live(),))
+    thread.start()
+    try:
+        assert up.wait(10) and address
+        yield address[0]
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
+        loop.close()
+
+
+async def test_another_node_has_its_part_while_this_one_does_its_own(transport: GrpcTransport) -> None:
+    """Else the slower of the two would begin only when the other has ended."""
+    handled = threading.Event()
+    in_time: list[bool] = []
+
+    async def serve(batch: DataBatch) -> DataReply:
+        in_time.append(handled.wait(5))  # as if it worked for so long, without a turn of the loop
+        return DataReply(batch.epoch, (ABSENT,), 0, 0.0)
+
+    async def call(to: Identity, body: DataBatch, expect: type[Any], timeout_s: float) -> Any:
+        request = Request(Envelope(A, 1, "127.0.0.1:1", "c", B, 77), body)
+        return (await transport.call(address, request, timeout_s=timeout_s)).body
+
+    peers, replica = SimpleNamespace(me=A, call=call), SimpleNamespace(serve=serve)
+    pipes = Pipes(cast(Any, peers), cast(Any, replica), Ranking(), RealClock(), 5.0)
+    with served_elsewhere(handled) as address:
+        await answered(pipes, B)  # the stream is open from then on
+        handled.clear()
+        await answered(pipes, B, A)
+        await pipes.close()
+    assert in_time == [True]
+
+
+async def answered(pipes: Pipes, *replicas: Identity) -> None:
+    """Ask each of them, in this order and at once."""
+    answers = {replica: asyncio.Event() for replica in replicas}
+    for replica in replicas:
+        pipes.to(replica).submit(STAMP, [Read(b"k")], lambda replica, _: answers[replica].set())
+    async with asyncio.timeout(10):
+        for answer in answers.values():
+            await answer.wait()
