@@ -21,9 +21,10 @@ from benchmarks.support.report import machine, write_json
 from benchmarks.support.sampling import Sampler
 from benchmarks.support.servers import run_to_end
 
+from .kill import measure_kill
 from .slow import NOTICING_S, measure_slow
 
-PARTS = {"slow": measure_slow}
+PARTS = {"slow": measure_slow, "kill": measure_kill}
 
 
 async def measure(options: argparse.Namespace, folder: Path) -> None:
@@ -32,11 +33,10 @@ async def measure(options: argparse.Namespace, folder: Path) -> None:
         f"{machine()}\nall nodes on {os.cpu_count()} cores, N=3, W=R=2, {options.durability}; {options.keys:,} keys, "
         f"{options.value_bytes}-byte values; median (least..most)\n"
     )
-    for part in options.parts:
-        await PARTS[part](options, folder / part, sampler)
+    results = {part: await PARTS[part](options, folder / part, sampler) for part in options.parts}
     print(*sampler.remarks(), sep="\n")
     if options.json:
-        write_json(options.json, vars(options), sampler)
+        write_json(options.json, vars(options), sampler, results=results)
 
 
 def parse() -> argparse.Namespace:
@@ -44,12 +44,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=4.0, help="that each cell is measured for")
-    parser.add_argument("--warm-up", type=float, default=NOTICING_S, metavar="SECONDS", help="before each cell")
+    parser.add_argument(
+        "--warm-up", type=float, default=NOTICING_S, metavar="SECONDS", help="before each cell"
+    )
     parser.add_argument("--repeats", type=int, default=3, help="at most, of a cell that was disturbed")
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--value-bytes", type=int, default=100)
     parser.add_argument("--slow-callers", type=int, default=16)
     parser.add_argument("--delay-ms", type=float, default=100.0, help="of the slow replica")
+    parser.add_argument("--kill-callers", type=int, default=64)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     add_durability_option(parser)
     return parser.parse_args()

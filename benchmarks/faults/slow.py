@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 
 from benchmarks.contestants.covey_cluster import NODES, Covey
@@ -44,7 +46,9 @@ class ProxiedCovey(Covey):
         self.proxy.stop()
 
 
-async def measure_slow(options: argparse.Namespace, folder: Path, sampler: Sampler) -> None:
+async def measure_slow(
+    options: argparse.Namespace, folder: Path, sampler: Sampler
+) -> list[dict[str, object]]:
     """Normal and slowed in turn, the order of which changes from round to round."""
     slowed = f"{options.delay_ms:g} ms slower"
     delays_s = {NORMAL: 0.0, slowed: options.delay_ms / 1000}
@@ -64,13 +68,12 @@ async def measure_slow(options: argparse.Namespace, folder: Path, sampler: Sampl
                     )
                 )
     _print(samples, options.slow_callers, slowed)
+    return [asdict(sample) for sample in samples]
 
 
 def _print(samples: Sequence[Sample], callers: int, slowed: str) -> None:
     by_load = {load: [sample for sample in samples if sample.load == load] for load in (NORMAL, slowed)}
-    rows = [
-        [load, *(spread(of, figure).text() for figure in FIGURES)] for load, of in by_load.items()
-    ]
+    rows = [[load, *(spread(of, figure).text() for figure in FIGURES)] for load, of in by_load.items()]
     ratios = [_ratio(by_load[slowed], by_load[NORMAL], figure) for figure in FIGURES]
     rows.append(["slower / normal", *(ratio.text() for ratio in ratios)])
     heads = [figure.replace("_", " ").replace("ops per s", "ops/s") for figure in FIGURES]
@@ -81,6 +84,6 @@ def _print(samples: Sequence[Sample], callers: int, slowed: str) -> None:
 
 def _ratio(over: Sequence[Sample], under: Sequence[Sample], figure: str) -> Spread:
     """Of what was measured in the same round."""
-    of: Callable[[Sample], float] = lambda sample: getattr(sample, figure)
+    of = attrgetter(figure)
     normal = {sample.round: of(sample) for sample in under}
     return Spread.of([of(sample) / normal[sample.round] for sample in over])
