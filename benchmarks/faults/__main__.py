@@ -22,9 +22,10 @@ from benchmarks.support.sampling import Sampler
 from benchmarks.support.servers import run_to_end
 
 from .kill import measure_kill
+from .overload import measure_overload
 from .slow import NOTICING_S, measure_slow
 
-PARTS = {"slow": measure_slow, "kill": measure_kill}
+PARTS = {"slow": measure_slow, "kill": measure_kill, "overload": measure_overload}
 
 
 async def measure(options: argparse.Namespace, folder: Path) -> None:
@@ -53,6 +54,16 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--slow-callers", type=int, default=16)
     parser.add_argument("--delay-ms", type=float, default=100.0, help="of the slow replica")
     parser.add_argument("--kill-callers", type=int, default=64)
+    parser.add_argument("--greedy-callers", type=int, nargs="+", default=[256, 2560, 25_600])
+    parser.add_argument(
+        "--greedy-clients",
+        type=int,
+        nargs="+",
+        default=[1, 4],
+        metavar="PROCESSES",
+        help="that share these callers",
+    )
+    parser.add_argument("--light-callers", type=int, default=4)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
     add_durability_option(parser)
     return parser.parse_args()

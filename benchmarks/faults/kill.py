@@ -123,7 +123,7 @@ async def _kill(cluster: KilledCovey, line: Timeline, seconds: float) -> tuple[N
         errors=line.errors_of(killed, ended),
         errors_end_s=max(failed_at, default=0.0),
         back_s=_back_s(line.rates(killed, settled, STEP_S), BACK_AT * two_nodes),
-        longest_s=line.longest_s(killed, ended),
+        longest_s=max(line.took_s_of(killed, ended)),
         gap_s=line.longest_gap_s(killed, ended),
         down_s=last_down_s,
     )

@@ -30,11 +30,9 @@ class Timeline:
         count = int((end - begin) / step_s)
         return [self.rate(begin + i * step_s, begin + (i + 1) * step_s) for i in range(count)]
 
-    def longest_s(self, begin: float, end: float) -> float:
-        """The longest that any call took which was answered then."""
-        return max(
-            self.took_s[bisect_left(self.ended_at, begin) : bisect_left(self.ended_at, end)], default=0.0
-        )
+    def took_s_of(self, begin: float, end: float) -> array[float]:
+        """How long calls took which were answered then."""
+        return self.took_s[bisect_left(self.ended_at, begin) : bisect_left(self.ended_at, end)]
 
     def longest_gap_s(self, begin: float, end: float) -> float:
         """The longest time in which no call was answered."""
