@@ -28,7 +28,9 @@ class Cell:
     """In all of them together; none when the light client is alone."""
     goodput: list[float] = field(default_factory=list)
     """Operations a second of the greedy clients that were answered well."""
+    p50_ms: list[float] = field(default_factory=list)
     p99_ms: list[float] = field(default_factory=list)
+    """Of the greedy client that was served worst."""
     errors: Counter[str] = field(default_factory=Counter)
     light: list[Outcome] = field(default_factory=list)
     accused: int = 0
@@ -84,6 +86,7 @@ async def _measure(cluster: WatchedCovey, cell: Cell, options: argparse.Namespac
     cell.light.append(light)
     if outcomes:
         cell.goodput.append(sum(outcome.ops_per_s for outcome in outcomes))
+        cell.p50_ms.append(max(outcome.p50_ms for outcome in outcomes))
         cell.p99_ms.append(max(outcome.p99_ms for outcome in outcomes))
         cell.errors.update(sum((Counter(outcome.errors) for outcome in outcomes), Counter()))
 
@@ -92,9 +95,13 @@ def _print(cells: Sequence[Cell], options: argparse.Namespace) -> None:
     flooded = cells[1:]
     print_table(
         "overload: greedy clients",
-        ["", "ops/s", "p99 ms", "errors"],
+        ["", "ops/s", "p50 ms", "p99 ms", "errors"],
         [
-            [cell.name, Spread.of(cell.goodput).text(), Spread.of(cell.p99_ms).text(), _errors(cell)]
+            [
+                cell.name,
+                *(Spread.of(of).text() for of in (cell.goodput, cell.p50_ms, cell.p99_ms)),
+                _errors(cell),
+            ]
             for cell in flooded
         ],
     )

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import grpc
 
+from .sharing import Sharing
+
 Context = grpc.aio.ServicerContext[Any, Any]
 
 OnMessage = Callable[["ServedStream", Any], None]
@@ -26,6 +28,7 @@ class Streams:
 
     def __init__(self) -> None:
         self._open: Final[set[ServedStream]] = set()
+        self._sharing: Final = Sharing()
         self._ending = False
 
     async def serve(self, context: Context, on_message: OnMessage) -> None:
@@ -33,7 +36,7 @@ class Streams:
 
         Whoever is handed a message answers it by ``ServedStream.answered``, once, however many replies it sends.
         """
-        stream = ServedStream(context)
+        stream = ServedStream(context, self._sharing)
         self._open.add(stream)
         try:
             if not self._ending:
@@ -49,10 +52,12 @@ class Streams:
 
 
 class ServedStream:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, sharing: Sharing) -> None:
         self._context = context
         self._in_hand = 0
         self._has_room = asyncio.Event()
+        self.share = sharing.share(self._has_room.set)
+        """Of the operations of clients, for those who bring any."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,6 +80,7 @@ class ServedStream:
                 await self._writing
         finally:
             self._closed = True
+            self.share.close()
             owned = [task for task in (reading, self._writing, *self._working) if task is not None]
             for task in owned:
                 task.cancel()
@@ -118,7 +124,7 @@ class ServedStream:
             self._in_hand += 1
             self._idle.clear()
             on_message(self, message)
-            while self._in_hand >= MOST_IN_HAND:
+            while self._in_hand >= MOST_IN_HAND or self.share.full:
                 self._has_room.clear()
                 await self._has_room.wait()
 
