@@ -1,7 +1,7 @@
 """The serving end of streams: messages in as they come, replies out one at a time, an end when the server stops.
 
 A stream lasts as long as its caller wants it to, so a server that stops has to end it, or it would wait for its whole
-grace. It does so once everything that came on the stream is answered.
+grace. It hands on nothing more then, and ends the stream once all that it has handed on is answered.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class Streams:
         """Hand on what comes until the caller ends the stream or this server does.
 
         Whoever is handed a message answers it by ``ServedStream.answered``, once, however many replies it sends.
+        Nothing is handed on any more when it returns or raises.
         """
         stream = ServedStream(context, self._sharing)
         self._open.add(stream)
@@ -45,7 +46,7 @@ class Streams:
             self._open.discard(stream)
 
     def end(self) -> None:
-        """End every stream as soon as what came on it is answered."""
+        """Hand on nothing more, and end every stream as soon as what came on it before is answered."""
         self._ending = True
         for stream in list(self._open):
             stream.end()
@@ -87,7 +88,7 @@ class ServedStream:
             await asyncio.gather(*owned, return_exceptions=True)
 
     def end(self) -> None:
-        """Read no more once all that came is answered."""
+        """Hand on nothing more; the stream is over once all that came before is answered."""
         if not self._ending.done():
             self._ending.set_result(None)
 
@@ -121,6 +122,8 @@ class ServedStream:
 
     async def _read(self, on_message: OnMessage) -> None:
         while (message := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+            if self._ending.done():
+                return
             self._in_hand += 1
             self._idle.clear()
             on_message(self, message)
