@@ -1,6 +1,7 @@
 """Redis Cluster: three masters and a replica of each; replication is asynchronous, the log is synced every second.
 
-With WAIT 1 a write is answered once a replica has it, too.
+With WAIT 1 a write is answered once a replica has it, too. redis-py has no such call for a cluster, so the write goes
+past its handling of commands, which saves client CPU.
 """
 
 from __future__ import annotations

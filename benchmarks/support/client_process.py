@@ -14,7 +14,8 @@ from dataclasses import asdict, dataclass
 
 import uvloop
 
-from covey import AsyncClient, CoveyError
+from benchmarks.contestants.covey_cluster import CoveyStore
+from covey import AsyncClient
 
 from .driver import uniform
 from .figures import percentile
@@ -88,14 +89,14 @@ def _answer(process: subprocess.Popen[str], ends_at: float) -> str:
 async def _work(client: Client, begin_at: float, seconds: float) -> Outcome:
     rng = random.Random()
     keys, value = [f"key/{i}" for i in range(client.keys)], rng.randbytes(client.value_bytes)
-    kv = AsyncClient(client.servers)
+    store = CoveyStore(AsyncClient(client.servers))
     try:
-        load = RunningLoad(uniform(kv, keys, value, 0.5, rng), client.callers, (CoveyError,))
+        load = RunningLoad(uniform(store, keys, value, 0.5, rng), client.callers, store.errors)
         end_at = begin_at + seconds
         await asyncio.sleep(end_at - time.perf_counter())
         await load.stop()
     finally:
-        await kv.close()
+        await store.close()
     line = load.timeline
     took_ms = [1000 * took for took in line.took_s_of(begin_at, end_at)]
     return Outcome(
