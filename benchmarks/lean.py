@@ -37,7 +37,8 @@ from tests.support.processes import NodeProcess, ProcessCluster, process_cluster
 NODES = 3
 MIB = 1 << 20
 VALUE = b"x" * 100
-FILLED_AT_ONCE = 5_000
+FILLED_AT_ONCE = 512
+"""What a replica is given at once, at most: larger batches would leave a journal that takes longer to read again."""
 PUT_AT_ONCE = 20_000
 SETTLING_S = 3.0
 STARTS, COMMANDS = 3, 9
