@@ -7,6 +7,7 @@ import random
 import statistics
 import tempfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster, until
@@ -24,9 +25,7 @@ def seconds_to_down(victim: NodeProcess, survivors: list[NodeProcess]) -> list[f
                 return datetime.fromisoformat(line["timestamp"])
         return None
 
-    found = [
-        until(lambda node=node: down_in(node), f"{victim.name} is down in {node.name}") for node in survivors
-    ]
+    found = [until(partial(down_in, node), f"{victim.name} is down in {node.name}") for node in survivors]
     return [(at - killed_at).total_seconds() for at in found]
 
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvloop
 from rich.console import Console
@@ -104,10 +104,11 @@ class Bare:
         return get
 
     def getting_many(self, keys: Sequence[bytes]) -> Step:
-        stored = [stored_key(key) for key in keys]
+        stored: Any = [stored_key(key) for key in keys]
 
         async def get() -> None:
-            assert None not in self._rows.get(stored)
+            found: Any = self._rows.get(stored)
+            assert None not in found
 
         return get
 

@@ -73,13 +73,14 @@ class Node:
     def __init__(self, replica: Replica, peers: Sequence[int]) -> None:
         self._replica = replica
         channels = [grpc.aio.insecure_channel(f"127.0.0.1:{port}") for port in peers]
-        self._reads = [channel.unary_unary("/replica/Read") for channel in channels]
-        self._writes = [channel.unary_unary("/replica/Write") for channel in channels]
+        self._reads = [channel.unary_unary("/replica/Read", None, None) for channel in channels]
+        self._writes = [channel.unary_unary("/replica/Write", None, None) for channel in channels]
         self._last_ns = 0
 
     async def get(self, request: bytes, context: object) -> bytes:
         others = [asyncio.ensure_future(_answer(read(request))) for read in self._reads]
-        return max(await _first(others, NEEDED - 1, [self._replica.read(request)]))
+        newest: bytes = max(await _first(others, NEEDED - 1, [self._replica.read(request)]))
+        return newest
 
     async def put(self, request: bytes, context: object) -> bytes:
         key, value = unpacked(request)

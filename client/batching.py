@@ -162,9 +162,9 @@ class Lane:
         self.answered(flight, flight.unanswered)
         return flight.left
 
-    def land_all(self, carrier: object) -> list[Pending]:
-        """The same for all flights of one stream."""
-        flights = [flight for flight in self._flights.values() if flight.carrier is carrier]
+    def land_all(self, carrier: object, after: int = 0) -> list[Pending]:
+        """The same for all flights of one stream whose numbers are above ``after``."""
+        flights = [f for f in self._flights.values() if f.carrier is carrier and f.number > after]
         return [pending for flight in flights for pending in self.land(flight)]
 
     def turn_away(self) -> list[Pending]:

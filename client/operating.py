@@ -160,6 +160,9 @@ class Operator:
         self._streams.discard(stream)
         if isinstance(error, InvalidRequest) and self.lane.carried_by(stream) > 1:
             error.maybe_applied = True  # one batch was refused as a whole; which one is not known
+        if stream.last_begun is not None:
+            not_begun = Unavailable(f"{self._address} stopped before it began the operation")
+            self._fail(self.lane.land_all(stream, after=stream.last_begun), not_begun)
         self._fail(self.lane.land_all(stream), error)
         if not stream.used:
             self._fail(self.lane.turn_away(), _certainly_not_done(error))

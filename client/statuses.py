@@ -32,6 +32,7 @@ from .errors import (
 MAYBE_APPLIED_KEY = "covey-maybe-applied"
 RETRY_AFTER_KEY = "covey-retry-after"
 """Seconds, with RESOURCE_EXHAUSTED; optional."""
+LAST_BEGUN_KEY = "covey-last-begun"
 
 DEFAULT_RETRY_AFTER_S = 0.1
 
@@ -79,13 +80,13 @@ def error_from_status(error: grpc.aio.AioRpcError, address: str) -> CoveyError:
     return _marked(error.code(), text, maybe_applied=mark != "0", retry_after=retry_after)
 
 
-def error_at_end(metadata: Iterable[tuple[str, str | bytes]] | None, address: str) -> CoveyError:
-    """What it means for operations without an answer that their stream ended in good order: the node stops.
+def last_begun(metadata: Iterable[tuple[str, str | bytes]] | None) -> int | None:
+    """What a node that ended a stream in good order says: the number of the last batch that it has begun, 0 for none.
 
-    Its mark says whether it has begun any of them.
+    It begins batches in their order, and none after it has said so. None when it does not say.
     """
-    mark = dict(metadata or ()).get(MAYBE_APPLIED_KEY)
-    return _unavailable(f"{address} stopped before it answered", maybe_applied=mark != "0")
+    told = dict(metadata or ()).get(LAST_BEGUN_KEY, "")
+    return int(told) if isinstance(told, str) and told.isdecimal() else None
 
 
 def _marked(code: grpc.StatusCode, text: str, *, maybe_applied: bool, retry_after: float) -> CoveyError:

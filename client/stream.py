@@ -13,8 +13,8 @@ from contextlib import suppress
 import grpc
 
 from ..proto.generated import kv_pb2, kv_pb2_grpc
-from .errors import CoveyError
-from .statuses import error_at_end, error_from_status
+from .errors import CoveyError, Timeout
+from .statuses import error_from_status, last_begun
 
 Ended = Callable[["OperateStream", BaseException], None]
 
@@ -35,6 +35,8 @@ class OperateStream:
         self._ended = ended
         self.used = False
         """Something was sent over it, or may have been."""
+        self.last_begun: int | None = None
+        """See ``statuses.last_begun``; known when it has ended in good order."""
         self._reader = asyncio.create_task(self._read())
         self._reader.add_done_callback(self._finish)
 
@@ -67,7 +69,8 @@ class OperateStream:
         try:
             while isinstance(reply := await self._call.read(), kv_pb2.OperateReply):
                 self._hear(reply)
-            return error_at_end(await self._call.trailing_metadata(), self._address)
+            self.last_begun = last_begun(await self._call.trailing_metadata())
+            return Timeout(f"{self._address} stopped before it answered", maybe_applied=True)
         except grpc.aio.AioRpcError as error:
             return error_from_status(error, self._address)
 

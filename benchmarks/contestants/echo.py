@@ -40,7 +40,7 @@ class EchoStore:
 
     def __init__(self, port: int) -> None:
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        self._echo = self._channel.unary_unary(METHOD)
+        self._echo = self._channel.unary_unary(METHOD, None, None)
 
     async def get(self, key: str) -> bytes:
         answer: bytes = await self._echo(GET_BYTES)
@@ -52,7 +52,7 @@ class EchoStore:
     async def preload(self, items: Mapping[str, bytes]) -> None: ...
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._channel.close(None)
 
 
 async def reachable(port: int) -> bool:

@@ -53,7 +53,7 @@ class EtcdStore:
         await put_each(self, items)
 
     async def close(self) -> None:
-        await self._channel.close()
+        await self._channel.close(None)
 
 
 class Etcd(Contestant):

@@ -25,8 +25,12 @@ class NaiveStore:
 
     def __init__(self, ports: Sequence[int]) -> None:
         self._channels = [grpc.aio.insecure_channel(f"127.0.0.1:{port}") for port in ports]
-        self._gets = itertools.cycle([channel.unary_unary("/naive/Get") for channel in self._channels])
-        self._puts = itertools.cycle([channel.unary_unary("/naive/Put") for channel in self._channels])
+        self._gets = itertools.cycle(
+            [channel.unary_unary("/naive/Get", None, None) for channel in self._channels]
+        )
+        self._puts = itertools.cycle(
+            [channel.unary_unary("/naive/Put", None, None) for channel in self._channels]
+        )
 
     async def get(self, key: str) -> bytes:
         answer: bytes = await next(self._gets)(key.encode())
@@ -41,14 +45,14 @@ class NaiveStore:
         for key, value in items.items():
             keys_of.setdefault(value, []).append(key.encode())
         for channel in self._channels:
-            load = channel.unary_unary("/replica/Load")
+            load = channel.unary_unary("/replica/Load", None, None)
             for value, keys in keys_of.items():
                 for first in range(0, len(keys), LOADED_AT_ONCE):
                     await load(packed(value, b"\n".join(keys[first : first + LOADED_AT_ONCE])))
 
     async def close(self) -> None:
         for channel in self._channels:
-            await channel.close()
+            await channel.close(None)
 
 
 class Naive(Contestant):

@@ -52,13 +52,14 @@ def cpu_model() -> str:
     return platform.machine()
 
 
-def write_json(file: Path, options: Mapping[str, object], sampler: Sampler) -> None:
-    """All samples, with what they were measured on and how."""
+def write_json(file: Path, options: Mapping[str, object], sampler: Sampler, **more: object) -> None:
+    """All samples, with what they were measured on and how, and ``more`` results."""
     record = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "options": {key: str(value) if isinstance(value, Path) else value for key, value in options.items()},
         "discarded": sampler.discarded,
         "samples": [asdict(sample) for sample in sampler.samples],
+        **more,
     }
     file.write_text(json.dumps(record, indent=1) + "\n")

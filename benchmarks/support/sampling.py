@@ -26,6 +26,8 @@ class Sample:
     p99_ms: float
     get_p50_ms: float
     put_p50_ms: float
+    get_p99_ms: float
+    put_p99_ms: float
     """Of gets and of puts; 0 when there were none."""
     client_us_per_op: float
     servers_us_per_op: float
@@ -110,6 +112,8 @@ def _sample(place: tuple[str, str, int, int], load: Load, servers_s: float, dist
         p99_ms=load.percentile_ms(0.99),
         get_p50_ms=load.percentile_ms(0.5, "get"),
         put_p50_ms=load.percentile_ms(0.5, "put"),
+        get_p99_ms=load.percentile_ms(0.99, "get"),
+        put_p99_ms=load.percentile_ms(0.99, "put"),
         client_us_per_op=1e6 * load.client_cpu_s / operations,
         servers_us_per_op=1e6 * servers_s / operations,
         operations=load.operations,

@@ -136,21 +136,28 @@ class Pipe:
     async def _deliver(self, batch: DataBatch, since_s: float) -> Sequence[Outcome]:
         count = len(batch.operations)
         reply: DataReply | EpochMismatch | None = None
+        arrived = True
         try:
             reply = await self._send(batch)
         except (PeerUnreachable, PeerRefused) as error:
+            arrived = isinstance(error, PeerRefused)
             return [Undelivered(False, str(error))] * count
         except NodeError as error:
             return [Undelivered(True, str(error))] * count
         finally:
-            self._note(reply, count, since_s)
+            self._note(reply, count, since_s, arrived)
         if isinstance(reply, EpochMismatch):
             return [Undelivered(False, f"{self._to.name} is at another epoch")] * count
         if len(reply.results) != count or reply.epoch != batch.epoch:
             return [Undelivered(True, f"{self._to.name} sent a reply that does not fit")] * count
         return reply.results
 
-    def _note(self, reply: DataReply | EpochMismatch | None, count: int, since_s: float) -> None:
+    def _note(
+        self, reply: DataReply | EpochMismatch | None, count: int, since_s: float, arrived: bool
+    ) -> None:
+        if not arrived:
+            self._ranking.unreachable(self._to, count, self._clock.monotonic())
+            return
         if not isinstance(reply, DataReply):
             self._ranking.failed(self._to, count)
             return

@@ -32,6 +32,8 @@ SMALLEST_SERVICE_MS = 0.001
 SLOW_START_S = 5.0
 """How long a replica that is back is asked less than it could be."""
 SLOW_START_FACTOR = 10.0
+SHORTEST_SHUNNING_S, LONGEST_SHUNNING_S = 0.05, 0.5
+"""How long a replica that could not be reached is asked nothing that others can answer; doubles each time."""
 
 
 @dataclass(slots=True)
@@ -46,6 +48,9 @@ class _Known:
     """Operations that this node has sent and that are not answered."""
     replied_s: float = -math.inf
     back_s: float = -math.inf
+    unreachable_times: int = 0
+    """In a row."""
+    shunned_until_s: float = -math.inf
 
 
 class Ranking:
@@ -69,6 +74,7 @@ class Ranking:
         """A batch was answered."""
         known, took_ms = self._of(replica), took_s * 1000
         known.under_way -= operations
+        known.unreachable_times, known.shunned_until_s = 0, -math.inf
         first = known.replied_s == -math.inf
         weight = 1.0 if first else EWMA_WEIGHT
         known.response_ms += weight * (took_ms - known.response_ms)
@@ -86,12 +92,27 @@ class Ranking:
         """A batch was not answered; that says nothing of how long an answer takes."""
         self._of(replica).under_way -= operations
 
+    def unreachable(self, replica: Identity, operations: int, now_s: float) -> None:
+        """A batch certainly did not get there. Whether the member is down is for gossip to say, which takes longer."""
+        known = self._of(replica)
+        known.under_way -= operations
+        shunned_s = SHORTEST_SHUNNING_S * 2.0 ** min(known.unreachable_times, 10)
+        known.unreachable_times += 1
+        known.shunned_until_s = now_s + min(LONGEST_SHUNNING_S, shunned_s)
+
+    def shuns(self, replica: Identity, now_s: float) -> bool:
+        """Whether it could not be reached just now, so that asking it would most likely be in vain."""
+        known = self._known.get(replica)
+        return known is not None and now_s < known.shunned_until_s
+
     def expected_ms(self, replica: Identity, load: LoadReport | None, now_s: float) -> float:
         """The replica's score: about how long an answer takes, with a long queue counted for more."""
         gossiped_ms = expected_wait_ms(load)
         known = self._known.get(replica)
         if known is None:
             return gossiped_ms
+        if now_s < known.shunned_until_s:
+            return math.inf
         service_ms = max(known.service_ms, SMALLEST_SERVICE_MS) * MESSAGE
         queue = 1 + (known.under_way + known.queue_depth) / MESSAGE
         told_ms = max(0.0, known.response_ms - service_ms) + queue**3 * service_ms

@@ -114,7 +114,7 @@ class ReadsTogether(Together):
         rest: dict[Identity, list[int]] = {}
         for place in places:
             for replica in self._replicas.ranked(replicas_of(self._plans[place].replies)):
-                if place not in self._asked.get(replica, ()):
+                if place not in self._asked.get(replica, ()) and self._replicas.worth_asking(replica):
                     rest.setdefault(replica, []).append(place)
         for replica, ordered in rest.items():
             self._ask(replica, ordered, len(ordered))

@@ -55,6 +55,13 @@ class Replicas:
     def usable(self, replica: Identity) -> bool:
         return replica == self.me or not self._view.is_down(replica)
 
+    def worth_asking(self, replica: Identity) -> bool:
+        """Whether an answer can be expected: not of one that gossip thinks is up, but was out of reach just now.
+
+        What cannot do without such a replica asks it all the same.
+        """
+        return self.usable(replica) and not self.ranking.shuns(replica, self._clock.monotonic())
+
     def ranked(self, replicas: Iterable[Identity]) -> list[Identity]:
         """The usable ones, best first: this node itself, to which no message goes, then those that answer soonest."""
         now_s, me, load_of = self._clock.monotonic(), self.me, self._view.load_of

@@ -56,7 +56,7 @@ class WritesTogether(Together):
         """``deadline_s``: of the write whose time is up first, on the loop's clock."""
         self._begin(deadline_s)
         receivers = self._receivers()
-        for replica in [replica for replica in receivers if not self._replicas.usable(replica)]:
+        for replica in [replica for replica in receivers if not self._replicas.worth_asking(replica)]:
             for place in receivers.pop(replica):
                 self._miss(replica, place)
         for replica in self._replicas.others_first(receivers):

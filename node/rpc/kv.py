@@ -15,7 +15,7 @@ from ..errors import InvalidRequest
 from ..operations import Operations
 from .codec_operations import OPERATIONS, encode_failure
 from .operate import MOST_OPERATIONS, BatchUnderWay
-from .status import Answering, ReportDefect, explained
+from .status import LAST_BEGUN, Answering, ReportDefect, explained
 from .streaming import ServedStream, Streams
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -84,12 +84,17 @@ class KvService(kv_pb2_grpc.KVServicer):
     async def Operate(  # type: ignore[override]  # reads from and writes to the context
         self, _: AsyncIterator[kv_pb2.OperateRequest], context: Context
     ) -> None:
+        last_begun = 0
+
         def begin(stream: ServedStream, request: kv_pb2.OperateRequest) -> None:
+            nonlocal last_begun
+            last_begun = request.id
             batch = BatchUnderWay(request, stream, self._report_defect, self._operations.in_flight)
             batch.begin(request, self._operations, self._default_timeout_s)
 
         async with self._answering("Operate", context):
             await self._streams.serve(context, begin)
+            context.set_trailing_metadata(((LAST_BEGUN, str(last_begun)),))
 
     async def Keys(  # type: ignore[override]  # writes to the context, which unwinds at once when cancelled
         self, request: kv_pb2.KeysRequest, context: Context

@@ -17,6 +17,8 @@ MOST_OPERATIONS: Final = 10_000
 """In one batch."""
 STRAGGLING_S: Final = 0.005
 """How long results wait for those of the same batch that are not there yet."""
+COUNTED_S: Final = 1.0
+"""How long operations count as in hand: what takes longer waits for something else than its turn."""
 FULL_BYTES: Final = 4 << 20
 """Of values: results that have as many do not wait."""
 
@@ -41,12 +43,19 @@ class BatchUnderWay:
         self._results: list[OperationResult | Outcome] = []
         self._bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._counted = 0
+        """Operations that are part of the stream's share."""
+        self._counting: asyncio.TimerHandle | None = None
 
     def begin(self, request: kv_pb2.OperateRequest, operations: Operations, default_timeout_s: float) -> None:
         """Raises InvalidRequest for what is no batch."""
         if not 0 < self._count <= MOST_OPERATIONS:
             raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MOST_OPERATIONS}")
-        operations.execute_all(decode_operations(request, default_timeout_s), self._on_results)
+        begun = decode_operations(request, default_timeout_s)
+        self._counted = self._count
+        self._stream.share.take(self._count)
+        self._counting = asyncio.get_running_loop().call_later(COUNTED_S, self._count_down, self._count)
+        operations.execute_all(begun, self._on_results)
 
     def _on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
         self._places += places
@@ -58,6 +67,7 @@ class BatchUnderWay:
             if isinstance(result, GetResult) and result.value is not None:
                 self._bytes += len(result.value)
         self._left -= len(places)
+        self._count_down(len(places))
         if self._left == 0 or self._bytes >= FULL_BYTES:
             self._send()
         elif self._timer is None:
@@ -73,7 +83,16 @@ class BatchUnderWay:
         self._stream.send(encode_results(self._id, places, results, self._in_flight()))
         self._places, self._results, self._bytes = [], [], 0
         if self._left == 0:
+            if self._counting is not None:
+                self._counting.cancel()
             self._stream.answered()
+
+    def _count_down(self, operations: int) -> None:
+        """So many count no more, if as many still do."""
+        fewer = min(operations, self._counted)
+        if fewer:
+            self._counted -= fewer
+            self._stream.share.give_back(fewer)
 
 
 def _in_order(

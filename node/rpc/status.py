@@ -32,6 +32,8 @@ from ..errors import (
 
 MAYBE_APPLIED: Final = "covey-maybe-applied"
 RETRY_AFTER: Final = "covey-retry-after"
+LAST_BEGUN: Final = "covey-last-begun"
+"""At the end of a stream of batches: the id of the last one that was begun, 0 for none."""
 
 ReportDefect = Callable[[str, BaseException], None]
 """Told the method and the error when something was raised that nobody meant to raise."""

@@ -1,7 +1,7 @@
 """The serving end of streams: messages in as they come, replies out one at a time, an end when the server stops.
 
 A stream lasts as long as its caller wants it to, so a server that stops has to end it, or it would wait for its whole
-grace. It does so once everything that came on the stream is answered.
+grace. It hands on nothing more then, and ends the stream once all that it has handed on is answered.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 import grpc
+
+from .sharing import Sharing
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -26,14 +28,16 @@ class Streams:
 
     def __init__(self) -> None:
         self._open: Final[set[ServedStream]] = set()
+        self._sharing: Final = Sharing()
         self._ending = False
 
     async def serve(self, context: Context, on_message: OnMessage) -> None:
         """Hand on what comes until the caller ends the stream or this server does.
 
         Whoever is handed a message answers it by ``ServedStream.answered``, once, however many replies it sends.
+        Nothing is handed on any more when it returns or raises.
         """
-        stream = ServedStream(context)
+        stream = ServedStream(context, self._sharing)
         self._open.add(stream)
         try:
             if not self._ending:
@@ -42,17 +46,19 @@ class Streams:
             self._open.discard(stream)
 
     def end(self) -> None:
-        """End every stream as soon as what came on it is answered."""
+        """Hand on nothing more, and end every stream as soon as what came on it before is answered."""
         self._ending = True
         for stream in list(self._open):
             stream.end()
 
 
 class ServedStream:
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, sharing: Sharing) -> None:
         self._context = context
         self._in_hand = 0
         self._has_room = asyncio.Event()
+        self.share = sharing.share(self._has_room.set)
+        """Of the operations of clients, for those who bring any."""
         self._idle = asyncio.Event()
         self._idle.set()
         self._ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -75,13 +81,14 @@ class ServedStream:
                 await self._writing
         finally:
             self._closed = True
+            self.share.close()
             owned = [task for task in (reading, self._writing, *self._working) if task is not None]
             for task in owned:
                 task.cancel()
             await asyncio.gather(*owned, return_exceptions=True)
 
     def end(self) -> None:
-        """Read no more once all that came is answered."""
+        """Hand on nothing more; the stream is over once all that came before is answered."""
         if not self._ending.done():
             self._ending.set_result(None)
 
@@ -115,10 +122,12 @@ class ServedStream:
 
     async def _read(self, on_message: OnMessage) -> None:
         while (message := await self._context.read()) is not grpc.aio.EOF:  # type: ignore[attr-defined]
+            if self._ending.done():
+                return
             self._in_hand += 1
             self._idle.clear()
             on_message(self, message)
-            while self._in_hand >= MOST_IN_HAND:
+            while self._in_hand >= MOST_IN_HAND or self.share.full:
                 self._has_room.clear()
                 await self._has_room.wait()
 

@@ -38,7 +38,8 @@ from .store import Batch, Row, Store
 from .store_engine import Durability, StoreEngine
 
 _MIB = 1 << 20
-_BLOCK_CACHE_BYTES = 32 * _MIB
+_BLOCK_CACHE_BYTES = 16 * _MIB
+"""What it lacks the system's own cache has, as a rule: twice as much serves 300,000 keys no faster."""
 _BLOCK_BYTES = 4096
 _BLOCK_RESTART_INTERVAL = 4
 """A lookup walks through so many rows at most; their keys begin with tokens and so have little in common to save."""

@@ -97,7 +97,9 @@ class KVServicer:
     def Operate(self, request_iterator, context):
         """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
         batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
-        that a slow key holds up no other. The server begins the next batch while it still works on those before.
+        that a slow key holds up no other. The server begins the next batch while it still works on those before. One that
+        stops ends the stream with status OK and the trailing metadata "covey-last-begun": the id of the last batch that it
+        has begun, 0 for none. What was sent after that batch certainly did not happen.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -48,7 +48,9 @@ class KVStub:
     Operate: _grpc.StreamStreamMultiCallable[_kv_pb2.OperateRequest, _kv_pb2.OperateReply]
     """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
     batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
-    that a slow key holds up no other. The server begins the next batch while it still works on those before.
+    that a slow key holds up no other. The server begins the next batch while it still works on those before. One that
+    stops ends the stream with status OK and the trailing metadata "covey-last-begun": the id of the last batch that it
+    has begun, 0 for none. What was sent after that batch certainly did not happen.
     """
     Keys: _grpc.UnaryStreamMultiCallable[_kv_pb2.KeysRequest, _kv_pb2.KeysResponse]
     """All live keys in token order, each once, merged from r replicas per range."""
@@ -64,7 +66,9 @@ class KVAsyncStub(KVStub):
     Operate: _aio.StreamStreamMultiCallable[_kv_pb2.OperateRequest, _kv_pb2.OperateReply]  # type: ignore[assignment]
     """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
     batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
-    that a slow key holds up no other. The server begins the next batch while it still works on those before.
+    that a slow key holds up no other. The server begins the next batch while it still works on those before. One that
+    stops ends the stream with status OK and the trailing metadata "covey-last-begun": the id of the last batch that it
+    has begun, 0 for none. What was sent after that batch certainly did not happen.
     """
     Keys: _aio.UnaryStreamMultiCallable[_kv_pb2.KeysRequest, _kv_pb2.KeysResponse]  # type: ignore[assignment]
     """All live keys in token order, each once, merged from r replicas per range."""
@@ -107,7 +111,9 @@ class KVServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_kv_pb2.OperateReply], _abc.AsyncIterator[_kv_pb2.OperateReply]]:
         """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
         batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
-        that a slow key holds up no other. The server begins the next batch while it still works on those before.
+        that a slow key holds up no other. The server begins the next batch while it still works on those before. One that
+        stops ends the stream with status OK and the trailing metadata "covey-last-begun": the id of the last batch that it
+        has begun, 0 for none. What was sent after that batch certainly did not happen.
         """
 
     @_abc_1.abstractmethod

@@ -36,12 +36,12 @@ def abort(code: grpc.StatusCode, *, mark: str | None = None, retry_after: str | 
     return fault
 
 
-def finish(mark: str | None = None) -> Fault:
+def finish(last_begun: str | None = None) -> Fault:
     """End the stream in good order, as a node that stops does."""
 
     async def fault(context: grpc.aio.ServicerContext) -> None:
-        if mark is not None:
-            context.set_trailing_metadata((("covey-maybe-applied", mark),))
+        if last_begun is not None:
+            context.set_trailing_metadata((("covey-last-begun", last_begun),))
         raise Finished
 
     return fault

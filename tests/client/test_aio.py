@@ -316,6 +316,7 @@ async def test_a_write_is_tried_again_when_it_certainly_was_not_done(cluster: Fa
         abort(grpc.StatusCode.DEADLINE_EXCEEDED, mark="1"),
         abort(grpc.StatusCode.CANCELLED),
         finish(),
+        finish(last_begun="1"),
     ],
 )
 async def test_a_write_that_may_have_happened_is_not_tried_again(cluster: FakeCluster, fault) -> None:
@@ -330,7 +331,7 @@ async def test_a_write_that_may_have_happened_is_not_tried_again(cluster: FakeCl
 
 async def test_a_write_that_a_stopping_node_has_not_begun_is_tried_elsewhere(cluster: FakeCluster) -> None:
     nodes = await cluster.start(2)
-    nodes[0].faults.append(finish(mark="0"))
+    nodes[0].faults.append(finish(last_begun="0"))
     async with AsyncClient([node.address for node in nodes]) as kv:
         await kv.put("k", b"v")
     assert [len(node.batches) for node in nodes] == [1, 1]

@@ -30,6 +30,7 @@ class Stream:
         self._connected = connected
         self._replies: asyncio.Queue[Any] = asyncio.Queue()
         self._over = False
+        self.trailing = Metadata()
 
     def reply(self, batch: int, *places: int) -> None:
         """Answer these operations of a batch, by default all: they are gets that find nothing."""
@@ -56,7 +57,7 @@ class Stream:
         return brought
 
     async def trailing_metadata(self) -> Metadata:
-        return Metadata()
+        return self.trailing
 
     def done(self) -> bool:
         return self._over
@@ -277,6 +278,27 @@ async def test_a_stream_that_ended_is_opened_again_for_what_waits() -> None:
     assert node.stream.written[0].keys == [b"waiting"]
     node.stream.reply(0)
     assert await waiting is None
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_what_a_stopping_node_has_not_begun_is_certainly_not_done() -> None:
+    """That it was begun last is not to say that it was done: its reply may have been lost."""
+    node = Node()
+    first = node.submit(write("a"))
+    await asyncio.sleep(2 * batching.STRAGGLER_S)
+    second, third = node.submit(write("b")), node.submit(write("c"))
+    await settle()
+    assert node.batches == [[b"a"], [b"b", b"c"]]
+    node.stream.trailing = Metadata(("covey-last-begun", "1"))
+    node.stream.end()
+    with pytest.raises(Timeout) as caught:
+        await first
+    assert caught.value.maybe_applied
+    for not_begun in (second, third):
+        with pytest.raises(Unavailable) as caught_too:
+            await not_begun
+        assert not caught_too.value.maybe_applied
     await node.operator.close()
 
 

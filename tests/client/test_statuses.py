@@ -7,7 +7,7 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 
 from covey import errors
-from covey.client.statuses import error_at_end, error_from_failure, error_from_status
+from covey.client.statuses import error_from_failure, error_from_status, last_begun
 from covey.proto.generated import kv_pb2
 
 Code = grpc.StatusCode
@@ -79,13 +79,11 @@ def test_a_message_that_could_not_be_sent_any_more_tells_of_a_broken_connection(
 
 
 @pytest.mark.parametrize(
-    ("mark", "expected"), [("0", errors.Unavailable), ("1", errors.Timeout), (None, errors.Timeout)]
+    ("told", "expected"), [("0", 0), ("17", 17), ("", None), ("-1", None), ("many", None), (None, None)]
 )
-def test_at_the_end_of_a_stream_the_nodes_word_says_whether_it_began_the_rest(mark, expected) -> None:
-    trailing = Metadata() if mark is None else Metadata(("covey-maybe-applied", mark))
-    error = error_at_end(trailing, "a:1")
-    assert type(error) is expected
-    assert error.maybe_applied is (expected is errors.Timeout)
+def test_a_node_may_say_at_the_end_of_a_stream_which_batch_it_began_last(told, expected) -> None:
+    trailing = Metadata() if told is None else Metadata(("covey-last-begun", told))
+    assert last_begun(trailing) == expected
 
 
 def test_the_nodes_word_counts_even_when_it_sounds_like_grpcs() -> None:

@@ -11,7 +11,14 @@ from covey.membership.record import LoadReport
 from covey.node.epochs import Epoch
 from covey.node.operations import QUORUM
 from covey.node.quorum.consistency import plan_read
-from covey.node.quorum.ranking import HedgeBudget, Ranking, expected_wait_ms, fewest_for
+from covey.node.quorum.ranking import (
+    LONGEST_SHUNNING_S,
+    SHORTEST_SHUNNING_S,
+    HedgeBudget,
+    Ranking,
+    expected_wait_ms,
+    fewest_for,
+)
 from covey.node.quorum.tally import Requirement, replicas_of, satisfied
 from tests.support.rings import epochs, identities, identity
 
@@ -154,3 +161,40 @@ def test_one_that_serves_both_rings_is_asked_once() -> None:
     both = [Requirement((A, B), 1), Requirement((B, C), 1)]
     assert fewest_for(both, [B, A, C]) == [B]
     assert fewest_for(both, [identity(9), A, B, C]) == [A, B]
+
+
+def unreachable(ranking: Ranking, replica: Identity, at_s: float) -> None:
+    ranking.sent(replica, 10)
+    ranking.unreachable(replica, 10, at_s)
+
+
+def test_one_out_of_reach_comes_last_for_a_moment() -> None:
+    ranking = ranking_after(a=1000.0, b=1.0)
+    unreachable(ranking, B, 0.0)
+    assert ranking.shuns(B, 0.0) and not ranking.shuns(A, 0.0)
+    assert ranking.expected_ms(B, None, 0.0) > ranking.expected_ms(A, None, 0.0)
+    assert not ranking.shuns(B, SHORTEST_SHUNNING_S)
+    assert ranking.expected_ms(B, None, SHORTEST_SHUNNING_S) < ranking.expected_ms(A, None, 0.0)
+
+
+def test_the_moments_become_longer_up_to_a_bound() -> None:
+    ranking, now_s, moments_s = Ranking(), 0.0, []
+    for _ in range(8):
+        unreachable(ranking, A, now_s)
+        began_s = now_s
+        while ranking.shuns(A, now_s):
+            now_s += 0.01
+        moments_s.append(round(now_s - began_s, 3))
+    assert moments_s == sorted(moments_s)
+    assert moments_s[0] == pytest.approx(SHORTEST_SHUNNING_S, abs=0.02)
+    assert moments_s[-1] == pytest.approx(LONGEST_SHUNNING_S, abs=0.02)
+
+
+def test_an_answer_ends_it() -> None:
+    ranking = Ranking()
+    for _ in range(5):
+        unreachable(ranking, A, 0.0)
+    reply(ranking, A, 1.0)
+    assert not ranking.shuns(A, 0.0)
+    unreachable(ranking, A, 0.0)
+    assert not ranking.shuns(A, SHORTEST_SHUNNING_S)

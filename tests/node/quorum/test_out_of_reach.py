@@ -1,0 +1,112 @@
+"""A replica that could not be reached just now, though gossip does not think it down: others are asked instead."""
+
+from __future__ import annotations
+
+import asyncio
+
+from covey.identity import Identity
+from covey.node.messages import DataBatch
+from covey.node.operations import Get, GetResult, Put, WriteResult
+from covey.node.quorum.ranking import LONGEST_SHUNNING_S
+from tests.simulation.network import Message
+from tests.simulation.virtual_time import in_virtual_time
+from tests.support.rings import identities, record, ring
+from tests.support.stations import Stations, entry, version
+from tests.support.ways import together
+
+WHO = identities(4)
+ME, B, C, OUTSIDER = WHO
+STABLE = record(ring(1, 2, 3))
+KEYS = [b"key%d" % number for number in range(20)]
+VERSIONS = [version(number + 1) for number in range(len(KEYS))]
+GETS = [Get(key, 1.0) for key in KEYS]
+PUTS = [Put(key, b"v", 1.0) for key in KEYS]
+
+
+class Closed:
+    """Ports that turn requests back, and how many they have."""
+
+    def __init__(self, stations: Stations, *replicas: Identity) -> None:
+        self.turned_back = 0
+        self._names = {replica.name for replica in replicas}
+        self.open = stations.network.refuse(self._concerns)
+
+    def _concerns(self, message: Message) -> bool:
+        concerned = message.target in self._names and isinstance(message.request.body, DataBatch)
+        self.turned_back += concerned
+        return concerned
+
+
+async def stations_at() -> Stations:
+    stations = Stations(*WHO)
+    await stations.adopt(STABLE)
+    return stations
+
+
+async def put_all(stations: Stations, coordinator: Identity = ME) -> list[WriteResult]:
+    results = await together(stations[coordinator], PUTS, *VERSIONS)
+    await asyncio.sleep(0.01)  # until the last replica has answered
+    return results
+
+
+@in_virtual_time
+async def test_writes_are_not_sent_there_again_at_once_and_are_kept_for_it() -> None:
+    stations = await stations_at()
+    closed = Closed(stations, C)
+    await put_all(stations)
+    stations[ME].hints.kept.clear()
+    assert await put_all(stations) == [WriteResult(v) for v in VERSIONS]
+    assert closed.turned_back == 1
+    assert sorted(hint.key for hint in stations[ME].hints.kept) == sorted(KEYS)
+    assert {hint.to for hint in stations[ME].hints.kept} == {C}
+
+
+@in_virtual_time
+async def test_reads_ask_others_and_stay_together() -> None:
+    stations = await stations_at()
+    for station in stations.all():
+        station.hold(*[(key, entry(1)) for key in KEYS])
+    closed = Closed(stations, C)
+    await put_all(stations)
+    alone: list[asyncio.Task[None]] = []
+    results = await together(stations[ME], GETS, alone=alone)
+    assert results == [GetResult(b"v", v) for v in VERSIONS]
+    assert closed.turned_back == 1 and not alone
+
+
+@in_virtual_time
+async def test_reads_that_take_long_are_not_brought_to_it_either() -> None:
+    """Its refusal would take them off the short way, although those that were asked are about to answer."""
+    stations = await stations_at()
+    Closed(stations, C)
+    await put_all(stations)
+    stations.network.latency_s = (0.02, 0.02)
+    alone: list[asyncio.Task[None]] = []
+    await together(stations[ME], GETS, alone=alone)
+    assert not alone
+
+
+@in_virtual_time
+async def test_it_is_asked_all_the_same_when_others_are_not_enough() -> None:
+    stations = await stations_at()
+    closed = Closed(stations, C)
+    await put_all(stations, OUTSIDER)
+    stations.kill(B)
+    closed.open()
+    assert await put_all(stations, OUTSIDER) == [WriteResult(v) for v in VERSIONS]
+    assert all(stations[C].engine.get(key) is not None for key in KEYS)
+
+
+@in_virtual_time
+async def test_it_gets_writes_again_soon_after_it_is_back() -> None:
+    stations = await stations_at()
+    closed = Closed(stations, C)
+    for _ in range(100):
+        await put_all(stations)
+    assert closed.turned_back < 10
+    closed.open()
+    await asyncio.sleep(LONGEST_SHUNNING_S)
+    stations[ME].hints.kept.clear()
+    await put_all(stations)
+    assert all(stations[C].engine.get(key) is not None for key in KEYS)
+    assert stations[ME].hints.kept == []

@@ -1,0 +1,105 @@
+"""What one client has in hand leaves room for others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from covey.node.operations import GetResult
+from covey.node.quorum.version import Version
+from covey.node.rpc import operate
+from covey.node.rpc.sharing import LEAST_PART, MOST_IN_HAND, Sharing
+from covey.proto.generated import kv_pb2, kv_pb2_grpc
+
+GET = 0
+HELD, FREE = b"held", b"free"
+
+
+def nothing() -> None: ...
+
+
+def test_one_alone_may_have_all() -> None:
+    sharing = Sharing()
+    share = sharing.share(nothing)
+    share.take(MOST_IN_HAND - 1)
+    assert not share.full
+    share.take(1)
+    assert share.full
+    share.give_back(1)
+    assert not share.full
+
+
+def test_those_who_have_something_in_hand_have_equal_parts() -> None:
+    sharing = Sharing(most=120)
+    shares = [sharing.share(nothing) for _ in range(4)]
+    for share in shares[:3]:
+        share.take(40)
+    assert sharing.part == 40 and shares[0].full
+    shares[1].give_back(40)
+    assert sharing.part == 60 and not shares[0].full
+
+
+def test_a_stream_that_is_over_takes_no_part_any_more() -> None:
+    sharing = Sharing(most=120)
+    gone, left = sharing.share(nothing), sharing.share(nothing)
+    gone.take(60)
+    left.take(60)
+    gone.close()
+    assert sharing.part == 120
+    gone.give_back(30)
+    assert sharing.part == 120
+
+
+def test_however_many_there_are_each_may_have_some() -> None:
+    sharing = Sharing()
+    for _ in range(MOST_IN_HAND):
+        sharing.share(nothing).take(1)
+    assert sharing.part == LEAST_PART
+
+
+def batch(number: int, key: bytes, operations: int) -> kv_pb2.OperateRequest:
+    return kv_pb2.OperateRequest(id=number, kinds=bytes([GET] * operations), keys=[key] * operations)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def gate(served: Any) -> asyncio.Event:
+    served.operations.answers[FREE] = GetResult(b"v", Version(1, 1, 1))
+    gate = served.operations.answers[HELD] = asyncio.Event()
+    return gate
+
+
+async def test_what_comes_beyond_a_part_waits_and_others_do_not(
+    served: Any, channel: Any, gate: asyncio.Event
+) -> None:
+    greedy, light = (kv_pb2_grpc.KVStub(channel).Operate() for _ in range(2))
+    await greedy.write(batch(1, HELD, MOST_IN_HAND))
+    await greedy.write(batch(2, FREE, 1))
+    await until(lambda: len(served.operations.executed) >= MOST_IN_HAND)
+    for number in range(3):
+        await light.write(batch(number, FREE, 1))
+        assert (await light.read()).id == number
+    assert served.operations.executed.count(served.operations.executed[-1]) == 3
+    gate.set()
+    answered = {(await greedy.read()).id for _ in range(2)}
+    assert answered == {1, 2}
+
+
+async def test_operations_that_take_very_long_hold_up_no_others(
+    served: Any, channel: Any, gate: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operate, "COUNTED_S", 0.05)
+    stream = kv_pb2_grpc.KVStub(channel).Operate()
+    await stream.write(batch(1, HELD, MOST_IN_HAND))
+    await stream.write(batch(2, FREE, 1))
+    assert (await stream.read()).id == 2
+    gate.set()
+    assert (await stream.read()).id == 1
