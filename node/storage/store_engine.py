@@ -102,10 +102,17 @@ class StoreEngine:
         return standing
 
     def scan(
-        self, span: Span, after: Cursor | None, max_entries: int, max_bytes: int, prefix: bytes = b""
+        self,
+        span: Span,
+        after: Cursor | None,
+        max_entries: int,
+        max_bytes: int,
+        prefix: bytes = b"",
+        *,
+        with_values: bool = True,
     ) -> Chunk:
         self._raise_if_closed()
-        return gather(self._reads, span, after, max_entries, max_bytes, prefix)
+        return gather(self._reads, span, after, max_entries, max_bytes, prefix, with_values)
 
     def size(self, span: Span) -> int:
         self._raise_if_closed()
