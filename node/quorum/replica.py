@@ -74,7 +74,8 @@ class Replica:
             )
         except Corruption as corruption:
             return Refusal(RefusalCode.NOT_READY, str(corruption))
-        await self._engine.durable()
+        if not self._engine.is_durable_within(request.span):
+            await self._engine.durable()
         return ScanReply(request.epoch, chunk.entries, chunk.next, checksum_of(chunk.entries))
 
     async def size(self, request: SizeQuery) -> SizeReply | EpochMismatch:

@@ -205,6 +205,9 @@ class Engine(Protocol):
         Always true under ``periodic``.
         """
 
+    def is_durable_within(self, span: TokenRange) -> bool:
+        """Whether what ``scan`` returns of the range is; false also when that would take long to find out."""
+
     async def durable(self, *, always: bool = False) -> None:
         """Return once all merged so far is fsynced. Under ``periodic`` returns at once unless ``always``."""
 

@@ -224,6 +224,10 @@ class StoreEngine:
         self._raise_if_closed()
         return self._periodic or key not in self._unsynced
 
+    def is_durable_within(self, span: Span) -> bool:
+        self._raise_if_closed()
+        return self._periodic or not self._unsynced.touch(span)
+
     async def durable(self, *, always: bool = False) -> None:
         self._raise_if_refusing()
         if always or not self._periodic:
