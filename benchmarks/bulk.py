@@ -48,6 +48,8 @@ PIECE_BYTES = 16 << 20
 POOL_BYTES = 16 << 20
 TIMEOUT_S = 120.0
 POLL_S = 0.02
+SETTLE_S = 2.0
+"""Until what was written last is compacted, more or less."""
 PARTS = ("client", "commands", "handoff")
 
 
@@ -179,6 +181,8 @@ class Bulk:
     async def _normal_p99_ms(self) -> float:
         paced = self._paced()
         await paced.prepare()
+        os.sync()
+        await asyncio.sleep(SETTLE_S)
         async with paced.running():
             await asyncio.sleep(self._options.normal)
         self.normal_p99_ms.append(paced.percentile_ms(0.99))
@@ -218,16 +222,24 @@ async def _store(client: AsyncClient, data: DataSet) -> None:
 
 async def _run(*arguments: str) -> tuple[resource.struct_rusage, int]:
     """What a Python process used, and the most bytes it had resident, give or take what a moment adds."""
+    pid, peak = _spawn(*arguments), 0
+    while (used := _used_by_ended(pid)) is None:
+        peak = max(peak, peak_bytes(pid))
+        await asyncio.sleep(POLL_S)
+    return used, peak
+
+
+def _spawn(*arguments: str) -> int:
     command = [*end_with_parent(), sys.executable, *arguments]
     silent = (os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)
-    pid, peak = os.posix_spawnp(command[0], command, os.environ, file_actions=[silent]), 0
-    while True:
-        peak = max(peak, peak_bytes(pid))
-        ended, status, used = os.wait4(pid, os.WNOHANG)
-        if ended:
-            assert status == 0, f"{' '.join(arguments[2:])} ended with {status}"
-            return used, peak
-        await asyncio.sleep(POLL_S)
+    return os.posix_spawnp(command[0], command, os.environ, file_actions=[silent])
+
+
+def _used_by_ended(pid: int) -> resource.struct_rusage | None:
+    """What a process used once it has ended well; None while it runs."""
+    ended, status, used = os.wait4(pid, os.WNOHANG)
+    assert status == 0, f"a command ended with {status}"
+    return used if ended else None
 
 
 def _at(line: dict[str, str]) -> float:
