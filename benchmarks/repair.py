@@ -10,55 +10,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import random
 import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.support.figures import percentile
+from benchmarks.support.paced import PacedClient
 from benchmarks.support.servers import run_to_end
-from covey import AsyncClient, CoveyError
+from covey import AsyncClient
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster
 
-PACE_S = 0.01
 POLL_S = 0.2
-
-
-class PacedClient:
-    """A read or a write every so often, however long the ones before take; it notes how long each took."""
-
-    def __init__(self, addresses: list[str], value: bytes) -> None:
-        self._addresses = addresses
-        self._value = value
-        self._rng = random.Random(1)
-        self.took_ms: list[float] = []
-        self.failed = 0
-
-    async def run(self, over: asyncio.Event) -> None:
-        async with AsyncClient(self._addresses) as client, asyncio.TaskGroup() as group:
-            while not over.is_set():
-                group.create_task(self._one(client))
-                await asyncio.sleep(PACE_S)
-
-    async def _one(self, client: AsyncClient) -> None:
-        key = f"client/{self._rng.randrange(1000)}"
-        began = time.perf_counter()
-        try:
-            if self._rng.random() < 0.5:
-                await client.get(key)
-            else:
-                await client.put(key, self._value)
-        except CoveyError as error:
-            self.failed += 1
-            print(f"a client's operation failed: {error}")
-        self.took_ms.append((time.perf_counter() - began) * 1000)
-
-    def report(self, what: str) -> None:
-        p50, p99 = (percentile(self.took_ms, share) for share in (0.5, 0.99))
-        print(
-            f"{what:24} {len(self.took_ms):6} operations, {self.failed} failed; ms: "
-            f"p50 {p50:.1f}, p99 {p99:.1f}, worst {max(self.took_ms):.1f}"
-        )
 
 
 async def keys_held(client: AsyncClient, name: str) -> int:
@@ -81,8 +42,8 @@ async def measure(cluster: ProcessCluster, options: argparse.Namespace) -> None:
     value = b"x" * options.value_bytes
     returning = cluster.nodes["n3"]
     others = [cluster.nodes[name].address for name in ("n1", "n2")]
+    await PacedClient(others, value).prepare()
     async with AsyncClient(others) as client:
-        await client.put_many({f"client/{i}": value for i in range(1000)})
         await client.put_many({f"key/{i}": value for i in range(options.keys)}, timeout=60)
         total = await keys_held(client, "n1")
     await while_paced(others, value, asyncio.sleep(options.idle), "one node down, idle")
@@ -99,11 +60,9 @@ async def measure(cluster: ProcessCluster, options: argparse.Namespace) -> None:
 
 async def while_paced(addresses: list[str], value: bytes, work: object, what: str) -> float:
     """What ``work`` returns; meanwhile a client goes on, whose latencies are printed."""
-    paced, over = PacedClient(addresses, value), asyncio.Event()
-    running = asyncio.create_task(paced.run(over))
-    result: float = await work  # type: ignore[misc]
-    over.set()
-    await running
+    paced = PacedClient(addresses, value)
+    async with paced.running():
+        result: float = await work  # type: ignore[misc]
     paced.report(what)
     return result
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 PANEL = "Data"
 BULK_TIMEOUT_S = 10.0
 READ_TOGETHER = 64
-"""Keys read at once by a dump: at most so many values are in memory."""
+"""Keys that a dump reads by one call."""
+READ_AHEAD = 4
+"""Calls under way at once. So many times ``READ_TOGETHER`` values are in memory at most."""
 
 Advance = Callable[[int, int], None]
 """Moves a progress bar by so many steps, to so many records."""
@@ -142,16 +146,33 @@ async def _dump(client: AsyncClient, prefix: bytes, target: BinaryIO, advance: A
     """Stops at the first key that cannot be read: what is incomplete must not look complete."""
     written = 0
     try:
-        async for keys in _grouped(client.keys(prefix=prefix)):
-            values = await client.get_many(keys)
+        async for values in _read_ahead(client, _grouped(client.keys(prefix=prefix))):
             # A key that was deleted since it was listed has no value any more.
-            records = [Record(key, value) for key in keys if (value := values[key]) is not None]
+            records = [Record(key, value) for key, value in values.items() if value is not None]
             target.writelines(map(encode_record, records))
             written += len(records)
             advance(0, written)
     except CoveyError as error:
         message = f"the dump is incomplete, after {written} records: {explanation(error)}"
         raise CommandError(message, exit_code(error)) from error
+
+
+async def _read_ahead(
+    client: AsyncClient, groups: AsyncIterator[list[bytes]]
+) -> AsyncIterator[dict[bytes, bytes | None]]:
+    """The values of each group, in order, some groups being read while those before are written."""
+    under_way: deque[asyncio.Task[dict[bytes, bytes | None]]] = deque()
+    try:
+        async for keys in groups:
+            under_way.append(asyncio.create_task(client.get_many(keys)))
+            if len(under_way) == READ_AHEAD:
+                yield await under_way.popleft()
+        while under_way:
+            yield await under_way.popleft()
+    finally:
+        for task in under_way:
+            task.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
 
 
 async def _grouped(keys: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:

@@ -16,6 +16,8 @@ from .exits import ExitCode, exit_code
 from .records import Record, decode_record
 
 WRITES_IN_FLIGHT = 128
+BYTES_IN_FLIGHT = 2 << 20
+"""Of keys and values; a single larger record is written alone. With more it is no faster, and others wait for it."""
 GIVE_UP_AFTER_S = 30.0
 """Without any acknowledgement, while writes fail."""
 
@@ -78,6 +80,7 @@ class Loader:
         self._now = now
         self._room = asyncio.Semaphore(WRITES_IN_FLIGHT)
         self._in_flight: dict[bytes, asyncio.Task[None]] = {}
+        self._bytes_in_flight = 0
         self._success_at = now()
         """When the last write was acknowledged, or the load began."""
 
@@ -111,6 +114,10 @@ class Loader:
         await self._room.acquire()
         if record.key in self._in_flight:
             await asyncio.wait([self._in_flight[record.key]])
+        size_bytes = len(record.key) + len(record.value)
+        while self._in_flight and self._bytes_in_flight + size_bytes > BYTES_IN_FLIGHT:
+            await asyncio.wait(self._in_flight.values(), return_when=asyncio.FIRST_COMPLETED)
+        self._bytes_in_flight += size_bytes
         self._in_flight[record.key] = writes.create_task(self._write(record))
 
     async def _write(self, record: Record) -> None:
@@ -124,6 +131,7 @@ class Loader:
             self._acknowledged(record.key)
         finally:
             del self._in_flight[record.key]
+            self._bytes_in_flight -= len(record.key) + len(record.value)
             self._room.release()
 
     def _failed(self, key: bytes, error: CoveyError) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,8 +28,9 @@ from ..storage.segments import common, segment_span
 from ..throttle import Throttle
 from .progress import PullProgress
 
-CHUNK_ENTRIES = 4096
-CHUNK_BYTES = 1 << 20
+CHUNK_ENTRIES = 1024
+CHUNK_BYTES = 512 << 10
+"""Each step of it, at the source and here, holds up everything else there for a millisecond or two."""
 PULLS_AT_ONCE = 4
 RETRY_BACKOFF_S = (0.1, 2.0)
 REPORT_EVERY_S = 0.5
@@ -85,6 +87,9 @@ class Puller:
         self._rpc_timeout_s = rpc_timeout_s
         self._log = log
         self._assignments = assignments_of(epoch, me)
+        self._turns: defaultdict[Identity, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """Of each source, which is asked for one chunk at a time: gRPC needs many times as long for large replies that
+        share a connection. While one is merged, the next is on its way."""
         self._progress = PullProgress.load(engine.get_meta(META_HANDOFF), epoch.number)
 
     async def run(self) -> None:
@@ -205,7 +210,8 @@ class Puller:
             after = self._progress.cursors.get(place)
             most = self._throttle.share(CHUNK_BYTES)
             scan = Scan(self._epoch.stamp, ScanPurpose.PULL, assignment.span, after, CHUNK_ENTRIES, most)
-            reply = await self._peers.call(source, scan, ScanReply, self._rpc_timeout_s)
+            async with self._turns[source]:
+                reply = await self._peers.call(source, scan, ScanReply, self._rpc_timeout_s)
             await self._epochs.held(self._epoch.stamp)
             if not isinstance(reply, ScanReply):
                 raise PeerError(f"{source.name} is at another epoch")

@@ -34,7 +34,7 @@ from ..messages import (
     checksum_of,
 )
 from ..named import as_named
-from ..storage.engine import Engine, Entry
+from ..storage.engine import Engine
 
 MAX_REPLY_BYTES = 16 << 20
 """What the values of one reply add up to, the last of them apart; well below what the border lets through."""
@@ -65,17 +65,18 @@ class Replica:
             return mismatch
         try:
             chunk = self._engine.scan(
-                request.span, request.after, request.max_entries, request.max_bytes, request.prefix
+                request.span,
+                request.after,
+                request.max_entries,
+                request.max_bytes,
+                request.prefix,
+                with_values=request.purpose is ScanPurpose.PULL,
             )
         except Corruption as corruption:
             return Refusal(RefusalCode.NOT_READY, str(corruption))
-        await self._engine.durable()
-        entries = chunk.entries
-        if request.purpose is ScanPurpose.KEYS:
-            entries = tuple(
-                (key, entry if entry.tombstone else Entry(entry.version, b"")) for key, entry in entries
-            )
-        return ScanReply(request.epoch, entries, chunk.next, checksum_of(entries))
+        if not self._engine.is_durable_within(request.span):
+            await self._engine.durable()
+        return ScanReply(request.epoch, chunk.entries, chunk.next, checksum_of(chunk.entries))
 
     async def size(self, request: SizeQuery) -> SizeReply | EpochMismatch:
         await self._epochs.settled()

@@ -30,7 +30,7 @@ from ..messages import (
     SizeReply,
     VersionResult,
 )
-from ..named import as_named
+from ..named import as_named, named_from
 from ..quorum.version import Version
 from ..storage.engine import Entry
 from . import codec_repair
@@ -203,6 +203,8 @@ def _results(
 
 # --- scans and sizes ----------------------------------------------------------------------------------------
 
+_ENTRY_OF = named_from(Entry)
+
 
 def encode_scan(scan: Scan) -> peer_pb2.Scan:
     return peer_pb2.Scan(
@@ -247,13 +249,14 @@ def decode_scan_reply(message: peer_pb2.ScanReply) -> ScanReply:
     expect(max(kinds, default=0) <= 1, "an entry of an unknown kind")
     expect(len(message.keys) == len(versions) == len(kinds), "a chunk whose columns differ in length")
     expect(len(message.values) == kinds.count(0), "a chunk with more or fewer values than live entries")
-    next_value = iter(message.values).__next__
+    values: Iterable[bytes | None] = message.values
+    if len(message.values) != len(kinds):
+        next_value = iter(message.values).__next__
+        values = [None if tombstone else next_value() for tombstone in kinds]
+    entries = map(_ENTRY_OF, zip(versions, values, strict=True))
     return ScanReply(
         epoch=decode_stamp(message.epoch),
-        entries=tuple(
-            (key, Entry(version, None if tombstone else next_value()))
-            for key, version, tombstone in zip(message.keys, versions, kinds, strict=True)
-        ),
+        entries=tuple(zip(message.keys, entries, strict=True)),
         next=decode_optional(decode_cursor, message, "next"),
         checksum=message.checksum,
     )

@@ -1,4 +1,7 @@
-"""Connections to peers: one for each lane and address, made when needed, bounded in number, closed when idle.
+"""Connections to peers: made when needed, bounded in number, closed when idle.
+
+There is one to each address for control, one for batches and one for all other data, such as whole ranges: what is
+large would hold up what shares a connection with it.
 
 A link must notice within a second that a peer is back, and must know of a failed call whether it was sent.
 So a call first waits until the connection stands or was refused; what is lost before that was never sent.
@@ -19,10 +22,12 @@ from grpc import ChannelConnectivity
 from ..errors import PeerUnreachable
 from ..messages import Reply, Request
 from .batch_stream import BatchStream
-from .codec import DATA, Lane
+from .codec import Lane
 from .peer import method_path
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
+BATCHES: Final = "Batches"
+"""What the connection for them is called; the others are called as their lanes."""
 
 CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -61,7 +66,7 @@ class Link:
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
         if self._batches is None or self._batches.ended:
-            channel = self._channel(DATA)
+            channel = self._channel(BATCHES)
             await self._settled(channel, timeout_s)
             if self._batches is None or self._batches.ended:  # else another caller was faster
                 self._batches = BatchStream(self.address, channel)
@@ -74,17 +79,17 @@ class Link:
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
-        channel = self._channel(lane)
+        channel = self._channel(lane.name)
         await self._settled(channel, timeout_s)
         call = channel.unary_unary(method_path(lane), None, None)
         reply: bytes = await call(encoded, timeout=max(0.0, deadline_s - loop.time()))
         return reply
 
-    def _channel(self, lane: Lane) -> grpc.aio.Channel:
-        channel = self._channels.get(lane.name)
+    def _channel(self, purpose: str) -> grpc.aio.Channel:
+        channel = self._channels.get(purpose)
         if channel is None:
             channel = grpc.aio.insecure_channel(self.address, options=CHANNEL_OPTIONS)
-            self._channels[lane.name] = channel
+            self._channels[purpose] = channel
         return channel
 
     async def _settled(self, channel: grpc.aio.Channel, timeout_s: float) -> None:

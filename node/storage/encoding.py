@@ -106,6 +106,11 @@ def entry_in(packed: bytes) -> Entry:
     return as_named(Entry, (version_in(packed), value))
 
 
+def entry_without_value(packed: bytes) -> Entry:
+    """The same with nothing for a value, which says no more than that there is one."""
+    return as_named(Entry, (version_in(packed), None if is_tombstone(packed) else b""))
+
+
 def version_in(packed: bytes) -> Version:
     return as_named(Version, _VERSION.unpack_from(packed, _RANK.start))
 

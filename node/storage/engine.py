@@ -100,11 +100,14 @@ class Engine(Protocol):
         max_entries: int,
         max_bytes: int,
         prefix: bytes = b"",
+        *,
+        with_values: bool = True,
     ) -> Chunk:
         """Entries of a range in ring order, tombstones included, at least one unless the range is exhausted.
 
-        With ``prefix``, entries whose keys do not start with it are passed over and count a little towards
-        ``max_entries``, so that a chunk may be empty although ``next`` says where to go on.
+        With ``prefix``, entries whose keys do not start with it are passed over. They count a little towards
+        ``max_entries`` and in full towards ``max_bytes``, since they are read, so that a chunk may be empty although
+        ``next`` says where to go on. Without values, b"" stands for each; they are read and count all the same.
         Raises Quarantined rather than passing over anything it cannot read; what lies before that comes first.
         """
 
@@ -201,6 +204,9 @@ class Engine(Protocol):
 
         Always true under ``periodic``.
         """
+
+    def is_durable_within(self, span: TokenRange) -> bool:
+        """Whether what ``scan`` returns of the range is; false also when that would take long to find out."""
 
     async def durable(self, *, always: bool = False) -> None:
         """Return once all merged so far is fsynced. Under ``periodic`` returns at once unless ``always``."""

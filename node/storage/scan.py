@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from ...ring.span import Span
 from ..errors import Quarantined
 from ..quorum.version import Version
-from .encoding import Stretch, encode_token, key_in, stretches, token_in
+from .encoding import (
+    Stretch,
+    encode_token,
+    entry_bytes,
+    entry_in,
+    entry_without_value,
+    key_in,
+    stretches,
+    token_in,
+)
 from .engine import Chunk, Cursor, Entry, TombstonePage
 from .reads import Reads
 from .segments import clip, within
@@ -31,31 +40,41 @@ def remaining(span: Span, after: Cursor | None) -> list[Stretch]:
 
 
 def gather(
-    reads: Reads, span: Span, after: Cursor | None, max_entries: int, max_bytes: int, prefix: bytes
+    reads: Reads,
+    span: Span,
+    after: Cursor | None,
+    max_entries: int,
+    max_bytes: int,
+    prefix: bytes,
+    with_values: bool,
 ) -> Chunk:
     """The next entries of a span within the bounds (see ``Engine.scan``)."""
-    entries: list[tuple[bytes, Entry]] = []
-    gathered_bytes = passed_over = 0
-    place = after
+    found: list[tuple[bytes, Entry]] = []
+    room, room_bytes = max_entries * _PASSED_OVER_PER_ENTRY, max_bytes
+    last = b""
+    entry_of = entry_in if with_values else entry_without_value
     try:
         for stored, packed in _rows(reads, remaining(span, after)):
+            room_bytes -= entry_bytes(stored, packed)
+            if last and (room <= 0 or room_bytes < 0):
+                return Chunk(tuple(found), _place_of(last))
             key = key_in(stored)
-            if len(entries) + passed_over // _PASSED_OVER_PER_ENTRY >= max_entries:
-                return Chunk(tuple(entries), place)
-            if not key.startswith(prefix):
-                passed_over += 1
+            if key.startswith(prefix):
+                reads.check(stored, packed)
+                found.append((key, entry_of(packed)))
+                room -= _PASSED_OVER_PER_ENTRY
             else:
-                entry = reads.verified(stored, packed)
-                gathered_bytes += len(key) + len(entry.value or b"")
-                if entries and gathered_bytes > max_bytes:
-                    return Chunk(tuple(entries), place)
-                entries.append((key, entry))
-            place = Cursor(token_in(stored), key)
+                room -= 1
+            last = stored
     except Quarantined:
-        if place == after:
+        if not last:
             raise
-        return Chunk(tuple(entries), place)
-    return Chunk(tuple(entries), None)
+        return Chunk(tuple(found), _place_of(last))
+    return Chunk(tuple(found), None)
+
+
+def _place_of(stored: bytes) -> Cursor:
+    return Cursor(token_in(stored), key_in(stored))
 
 
 def gather_tombstones(

@@ -102,10 +102,17 @@ class StoreEngine:
         return standing
 
     def scan(
-        self, span: Span, after: Cursor | None, max_entries: int, max_bytes: int, prefix: bytes = b""
+        self,
+        span: Span,
+        after: Cursor | None,
+        max_entries: int,
+        max_bytes: int,
+        prefix: bytes = b"",
+        *,
+        with_values: bool = True,
     ) -> Chunk:
         self._raise_if_closed()
-        return gather(self._reads, span, after, max_entries, max_bytes, prefix)
+        return gather(self._reads, span, after, max_entries, max_bytes, prefix, with_values)
 
     def size(self, span: Span) -> int:
         self._raise_if_closed()
@@ -216,6 +223,10 @@ class StoreEngine:
     def is_durable(self, key: bytes) -> bool:
         self._raise_if_closed()
         return self._periodic or key not in self._unsynced
+
+    def is_durable_within(self, span: Span) -> bool:
+        self._raise_if_closed()
+        return self._periodic or not self._unsynced.touch(span)
 
     async def durable(self, *, always: bool = False) -> None:
         self._raise_if_refusing()

@@ -12,6 +12,8 @@ from typing import NamedTuple
 from ...ring.hashing import token_of
 from ...ring.span import Span
 
+_LOOKED_AT = 256
+
 
 class _Write(NamedTuple):
     number: int
@@ -48,6 +50,12 @@ class Unsynced:
 
     def __contains__(self, key: bytes) -> bool:
         return key in self._last_write_of or (bool(self._dropping) and self._dropped(token_of(key)))
+
+    def touch(self, span: Span) -> bool:
+        """Whether they changed anything in the span; also true when too much was changed to look at each."""
+        if self._dropping or len(self._last_write_of) > _LOOKED_AT:
+            return True
+        return any(span.contains(token_of(key)) for key in self._last_write_of)
 
     def _dropped(self, token: int) -> bool:
         return any(span.contains(token) for write in self._dropping for span in write.spans)

@@ -97,6 +97,12 @@ def test_dump_and_load_carry_everything_over(covey: Covey, fake: FakeNode) -> No
     assert fake.contents == contents
 
 
+def test_a_dump_of_many_records_keeps_the_order_that_they_are_listed_in(covey: Covey, fake: FakeNode) -> None:
+    fake.contents = {b"%04d" % number: b"%d" % number for number in range(1000)}
+    lines = covey("dump").stdout.splitlines()
+    assert [json.loads(line)["value"] for line in lines] == [str(number) for number in range(1000)]
+
+
 def test_dump_writes_to_stdout_by_default(covey: Covey, fake: FakeNode) -> None:
     fake.contents = {b"a": b"1", b"b": b"2"}
     assert covey("dump", "--prefix", "a").stdout == b'{"key": "a", "value": "1"}\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from covey.client.shell.load import WRITES_IN_FLIGHT, Loader, Pacer
+from covey.client.shell.load import BYTES_IN_FLIGHT, WRITES_IN_FLIGHT, Loader, Pacer
 
 
 class HeldWriter:
@@ -45,6 +45,26 @@ async def test_reading_stops_while_enough_writes_are_in_flight() -> None:
     writer.release.set()
     await loading
     assert loader.tally.acknowledged == 10 * WRITES_IN_FLIGHT
+
+
+async def test_and_while_enough_bytes_are() -> None:
+    writer, value = HeldWriter(), b"v" * (BYTES_IN_FLIGHT // 4)
+
+    async def lines() -> AsyncIterator[bytes]:
+        for number in range(8):
+            yield b'{"key": "k%d", "value": "%s"}' % (number, value)
+
+    def no_clock() -> float:
+        return 0.0
+
+    loader = Loader(writer, lambda key: None, Pacer(None, no_clock), no_clock)
+    loading = asyncio.create_task(loader.load(lines()))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert writer.begun == 3  # with the keys, a fourth would be too much
+    writer.release.set()
+    await loading
+    assert loader.tally.acknowledged == 8
 
 
 async def test_a_pacer_lets_so_many_pass_in_a_second() -> None:

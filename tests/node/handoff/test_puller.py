@@ -245,6 +245,31 @@ async def test_a_chunk_that_arrives_after_its_epoch_is_not_merged() -> None:
 
 
 @in_virtual_time
+async def test_a_source_is_asked_for_one_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(puller_module, "CHUNK_ENTRIES", 1)
+    stations = await stations_changing()
+    at_once = dict.fromkeys(WHO[:3], 0)
+    most = dict.fromkeys(WHO[:3], 0)
+    for source in WHO[:3]:
+        scan = stations[source].replica.scan
+
+        async def counting(
+            request: object, scan: Callable[[object], object] = scan, source: Identity = source
+        ) -> object:
+            at_once[source] += 1
+            most[source] = max(most[source], at_once[source])
+            await asyncio.sleep(0.01)
+            reply = await scan(request)  # type: ignore[misc]
+            at_once[source] -= 1
+            return reply
+
+        monkeypatch.setattr(stations[source].replica, "scan", counting)
+    await make_puller(stations, JOINER, JOINING).run()
+    assert holds(stations, JOINER, gained(JOINING, JOINER))
+    assert max(most.values()) == 1
+
+
+@in_virtual_time
 async def test_a_damaged_chunk_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stations = await stations_changing()
     damaged = 0

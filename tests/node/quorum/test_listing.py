@@ -179,7 +179,7 @@ async def test_too_few_replicas_answering_ends_in_a_timeout_after_which_nothing_
 
 @in_virtual_time
 async def test_a_replica_that_cannot_read_its_disk_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
-    def corrupt(*_: object) -> Chunk:
+    def corrupt(*_: object, **__: object) -> Chunk:
         raise Corruption("a checksum does not match")
 
     for unreadable in (0, 2):

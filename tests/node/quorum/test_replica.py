@@ -141,7 +141,7 @@ async def test_a_corrupt_entry_fails_its_own_operations_and_no_others() -> None:
 
 @in_virtual_time
 async def test_a_range_that_cannot_be_read_serves_no_pulls(monkeypatch: pytest.MonkeyPatch) -> None:
-    def corrupt(*_: object) -> Chunk:
+    def corrupt(*_: object, **__: object) -> Chunk:
         raise Corruption("a checksum does not match")
 
     station = await station_at()

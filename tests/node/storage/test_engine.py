@@ -219,6 +219,16 @@ class TestScan:
         assert chunk.entries == ()
         assert chunk.next == Cursor(TOKENS[31], KEYS[31])
 
+    def test_and_count_in_bytes_since_they_are_read(self, engine: Engine) -> None:
+        filled(engine, KEYS, b"v" * 100)
+        chunk = engine.scan(WHOLE_RING, None, 1000, 350, b"none")
+        assert chunk == Chunk((), Cursor(TOKENS[2], KEYS[2]))
+
+    def test_without_values_nothing_stands_for_each_and_tombstones_stay(self, engine: Engine) -> None:
+        engine.merge([(KEYS[0], entry(1)), (KEYS[1], entry(2, None))])
+        chunk = engine.scan(WHOLE_RING, None, 1000, 1000, with_values=False)
+        assert chunk.entries == ((KEYS[0], entry(1, b"")), (KEYS[1], entry(2, None)))
+
     def test_a_cursor_from_elsewhere_is_refused(self, engine: Engine) -> None:
         with pytest.raises(ValueError, match="is no place in"):
             engine.scan(Span(10, 20), Cursor(30, b"k"), 10, 100)
@@ -542,6 +552,22 @@ class TestDurability:
         assert engine.is_durable(KEYS[3])
         await engine.durable()
         assert engine.is_durable(KEYS[5])
+
+    async def test_a_range_is_durable_unless_something_in_it_is_not(self, engine: Engine) -> None:
+        token = token_of(b"a")
+        around, beside = Span(token - 1, token), Span(token, token - 1)
+        assert engine.is_durable_within(around)
+        engine.merge([(b"a", entry(1))])
+        assert not engine.is_durable_within(around)
+        assert engine.is_durable_within(beside)
+        await engine.durable()
+        assert engine.is_durable_within(around)
+
+    async def test_no_range_is_durable_while_a_drop_is_not(self, engine: Engine) -> None:
+        engine.drop([Span(10, 20)])
+        assert not engine.is_durable_within(Span(30, 40))
+        await engine.durable()
+        assert engine.is_durable_within(Span(30, 40))
 
     async def test_what_is_found_at_opening_is_durable(self, open_engine: OpenEngine) -> None:
         engine = open_engine()
