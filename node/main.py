@@ -169,7 +169,6 @@ class NodeProcess:
             bound = await server.bind(self._options.listen)
             node = self._make_node(self._options.advertise or bound, engine, transport)
             await server.serve(node.handle, node.coordinator, node.administration)
-            gc.freeze()  # what a node is made of lasts: looked through again, it would hold up the loop
             self._announce(node, bound)
             reason = await self._live(node, server)
             await self._stop(node, server, reason)
