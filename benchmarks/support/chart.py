@@ -12,7 +12,7 @@ from .report import spread
 from .sampling import Sample
 
 WIDTH = 860
-LEFT = 150
+LEFT = 190
 RIGHT = 110
 TOP = 80
 BAR = 15
