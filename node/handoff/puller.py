@@ -88,8 +88,8 @@ class Puller:
         self._log = log
         self._assignments = assignments_of(epoch, me)
         self._turns: defaultdict[Identity, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Of each source, which is asked for one chunk at a time: gRPC needs many times as long for large replies that
-        share a connection. While one is merged, the next is on its way."""
+        """Of each source, which is asked for one chunk at a time, so that what others ask of it comes in between. While
+        one is merged here, the next is on its way."""
         self._progress = PullProgress.load(engine.get_meta(META_HANDOFF), epoch.number)
 
     async def run(self) -> None:

@@ -98,7 +98,7 @@ class ReadsTogether(Together):
         self._replicas.submit_all(replica, self._epoch.stamp, reads, partial(self._on_outcomes, places))
 
     def _hedge(self, waited_s: float) -> None:
-        """Those asked take longer than they usually do: ask the others too, for as many reads as the budget has."""
+        """Those asked take longer than they usually do: ask the others too, once the budget has room for all."""
         open_places = [place for place in range(len(self._keys)) if self._is_open(place)]
         self._ask_the_rest(open_places[: self._replicas.hedges.spend(len(open_places))])
         left_s = LONGEST_PATIENCE_S - waited_s
