@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 help:
 	@echo 'make up     start a local cluster in the foreground (seeds.json says how large); Ctrl-C ends it'
 	@echo 'make test   format, lint, types, import contracts, generated code and tests'
-	@echo 'make proto  regenerate proto/generated from proto/*.proto'
+	@echo 'make proto  regenerate proto/generated from proto/covey/v1/*.proto'
 	@echo 'make clean  remove what the others installed and built; data (.covey) and logs stay'
 
 up: $(VENV)/.covey

@@ -1,47 +1,58 @@
 """Regenerates ``proto/generated`` from the ``.proto`` files: ``python proto/generate.py [--check]``.
 
-protoc derives Python's import paths from where it believes a ``.proto`` file lies, so the files are mapped to
-``covey/proto/generated`` for its eyes. That is why they import each other by that path.
+The folder of this file is the include folder: ``covey/v1/kv.proto`` is imported by that path, in every language. Only
+the Python modules live elsewhere, since ``covey.v1`` is no package of Python's: protoc writes modules that import each
+other from ``covey.v1``, and these references are rewritten to the package that they are kept in.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-PROTOS = Path(__file__).resolve().parent
-GENERATED = PROTOS / "generated"
-IMPORT_PATH = "covey/proto/generated"
+INCLUDE = Path(__file__).resolve().parent
+GENERATED = INCLUDE / "generated"
+PACKAGE_PATH = "covey/v1"
+_IMPORT = re.compile(r"^from covey\.v1 import ", re.MULTILINE)
+_MODULE_NAME = re.compile(r"'covey\.v1\.(\w+_pb2)'")
 
 
-def generate(protos: Path, into: Path) -> None:
-    """Write the modules and type stubs of every ``.proto`` file in ``protos`` into the folder ``into``.
+def generate(include: Path, into: Path) -> None:
+    """Write the modules and type stubs of the ``.proto`` files in ``include``/covey/v1 into the folder ``into``.
 
-    What is there already and was not made from these files is removed. Raises CalledProcessError when protoc,
-    which has told why on stderr, finds fault with a file.
+    Files there that are not made from these are removed. Raises CalledProcessError when protoc rejects a file; its
+    messages are on stderr.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        _run_protoc(protos, Path(scratch))
-        made = Path(scratch, IMPORT_PATH)
+        _run_protoc(include, Path(scratch))
+        made = Path(scratch, PACKAGE_PATH)
+        for module in made.iterdir():
+            module.write_text(_relocated(module.read_text()))
         (made / "__init__.py").touch()
         shutil.rmtree(into, ignore_errors=True)
         shutil.copytree(made, into)
 
 
-def _run_protoc(protos: Path, out: Path) -> None:
+def _run_protoc(include: Path, out: Path) -> None:
     outputs = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python", "mypy_grpc")]
-    sources = [f"{IMPORT_PATH}/{proto.name}" for proto in sorted(protos.glob("*.proto"))]
+    sources = [f"{PACKAGE_PATH}/{proto.name}" for proto in sorted((include / PACKAGE_PATH).glob("*.proto"))]
     # protoc looks for its plugins on the PATH; they are installed beside the interpreter.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     subprocess.run(
-        [sys.executable, "-m", "grpc_tools.protoc", f"-I{IMPORT_PATH}={protos}", *outputs, *sources],
+        [sys.executable, "-m", "grpc_tools.protoc", f"-I{include}", *outputs, *sources],
         check=True,
         env={**os.environ, "PATH": path},
     )
+
+
+def _relocated(text: str) -> str:
+    """Refer to the neighbouring modules by where they are kept."""
+    return _MODULE_NAME.sub(r"'covey.proto.generated.\1'", _IMPORT.sub("from . import ", text))
 
 
 def differences(left: Path, right: Path) -> list[str]:
@@ -58,7 +69,7 @@ def check() -> int:
     """Compare ``proto/generated`` with what the ``.proto`` files give now; 1 when they differ."""
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch, "generated")
-        generate(PROTOS, fresh)
+        generate(INCLUDE, fresh)
         stale = differences(fresh, GENERATED)
     if stale:
         print(f"proto/generated is out of date ({', '.join(stale)}): run `make proto`", file=sys.stderr)
@@ -68,4 +79,4 @@ def check() -> int:
 if __name__ == "__main__":
     if sys.argv[1:] == ["--check"]:
         sys.exit(check())
-    generate(PROTOS, GENERATED)
+    generate(INCLUDE, GENERATED)

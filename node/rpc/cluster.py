@@ -1,4 +1,4 @@
-"""Serves people who look at the cluster and change it: proto/cluster.proto over ``Administration``."""
+"""Serves people who look at the cluster and change it: proto/covey/v1/cluster.proto over ``Administration``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages between nodes and their bytes, both ways; proto/peer.proto is the form.
+"""Messages between nodes and their bytes, both ways; proto/covey/v1/peer.proto is the form.
 
 A body's lane follows from its type. Encoding a value that has no place in the form (a number out of bounds,
 a body in the wrong lane) is a defect and raises as such; decoding raises MalformedMessage and nothing else.

@@ -1,6 +1,6 @@
 """Encoding of the data lane's bodies.
 
-Batches and chunks are the hot path, so they travel by column (proto/peer.proto says how): encoding is one
+Batches and chunks are the hot path, so they travel by column (proto/covey/v1/peer.proto says how): encoding is one
 pass that appends to plain lists, decoding first checks that the columns fit together and then cannot fail.
 """
 

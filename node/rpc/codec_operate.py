@@ -1,4 +1,4 @@
-"""Batches of clients' operations and their results, by column (proto/kv.proto says how)."""
+"""Batches of clients' operations and their results, by column (proto/covey/v1/kv.proto says how)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Serves the operations of clients: proto/kv.proto over ``Operations``."""
+"""Serves the operations of clients: proto/covey/v1/kv.proto over ``Operations``."""
 
 from __future__ import annotations
 

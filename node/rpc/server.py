@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from ..address import Address, parse_address
@@ -20,6 +19,7 @@ from . import peer
 from .cluster import ClusterService
 from .kv import KvService
 from .links import MAX_MESSAGE_BYTES
+from .reflection import add_reflection
 from .status import ReportDefect
 from .streaming import Streams
 
@@ -81,8 +81,7 @@ class RpcServer:
             ClusterService(administration, self._report_defect), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (peer.SERVICE, KV, CLUSTER, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        add_reflection(server, (peer.SERVICE, KV, CLUSTER, health.SERVICE_NAME))
         await self._announce()
         await server.start()
         self._started = True

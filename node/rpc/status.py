@@ -1,6 +1,6 @@
 """The errors of a node as gRPC statuses, and the statuses of peers as errors: the only place that maps them.
 
-What clients get is documented in proto/kv.proto. A status that a covey node chose always carries the trailing
+What clients get is documented in proto/covey/v1/kv.proto. A status that a covey node chose always carries the trailing
 metadata ``covey-maybe-applied``, "0" or "1"; one without it was made by gRPC on the way.
 """
 

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from covey.proto.generated import cluster_pb2 as covey_dot_proto_dot_generated_dot_cluster__pb2
+from . import cluster_pb2 as covey_dot_v1_dot_cluster__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in covey/proto/generated/cluster_pb2_grpc.py depends on'
+        + ' but the generated code in covey/v1/cluster_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,33 +36,33 @@ class ClusterStub:
         """
         self.Status = channel.unary_unary(
                 '/covey.v1.Cluster/Status',
-                request_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.StatusRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.StatusResponse.FromString,
+                request_serializer=covey_dot_v1_dot_cluster__pb2.StatusRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_cluster__pb2.StatusResponse.FromString,
                 _registered_method=True)
         self.Ring = channel.unary_unary(
                 '/covey.v1.Cluster/Ring',
-                request_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RingRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RingResponse.FromString,
+                request_serializer=covey_dot_v1_dot_cluster__pb2.RingRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_cluster__pb2.RingResponse.FromString,
                 _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/covey.v1.Cluster/Explain',
-                request_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.ExplainRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.ExplainResponse.FromString,
+                request_serializer=covey_dot_v1_dot_cluster__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_cluster__pb2.ExplainResponse.FromString,
                 _registered_method=True)
         self.Leave = channel.unary_unary(
                 '/covey.v1.Cluster/Leave',
-                request_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.LeaveRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.LeaveResponse.FromString,
+                request_serializer=covey_dot_v1_dot_cluster__pb2.LeaveRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_cluster__pb2.LeaveResponse.FromString,
                 _registered_method=True)
         self.Remove = channel.unary_unary(
                 '/covey.v1.Cluster/Remove',
-                request_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveResponse.FromString,
+                request_serializer=covey_dot_v1_dot_cluster__pb2.RemoveRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_cluster__pb2.RemoveResponse.FromString,
                 _registered_method=True)
         self.Repair = channel.unary_unary(
                 '/covey.v1.Cluster/Repair',
-                request_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RepairRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RepairResponse.FromString,
+                request_serializer=covey_dot_v1_dot_cluster__pb2.RepairRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_cluster__pb2.RepairResponse.FromString,
                 _registered_method=True)
 
 
@@ -114,33 +114,33 @@ def add_ClusterServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Status': grpc.unary_unary_rpc_method_handler(
                     servicer.Status,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.StatusRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.StatusResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_cluster__pb2.StatusRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_cluster__pb2.StatusResponse.SerializeToString,
             ),
             'Ring': grpc.unary_unary_rpc_method_handler(
                     servicer.Ring,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RingRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RingResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_cluster__pb2.RingRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_cluster__pb2.RingResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.ExplainRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.ExplainResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_cluster__pb2.ExplainRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_cluster__pb2.ExplainResponse.SerializeToString,
             ),
             'Leave': grpc.unary_unary_rpc_method_handler(
                     servicer.Leave,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.LeaveRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.LeaveResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_cluster__pb2.LeaveRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_cluster__pb2.LeaveResponse.SerializeToString,
             ),
             'Remove': grpc.unary_unary_rpc_method_handler(
                     servicer.Remove,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_cluster__pb2.RemoveRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_cluster__pb2.RemoveResponse.SerializeToString,
             ),
             'Repair': grpc.unary_unary_rpc_method_handler(
                     servicer.Repair,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RepairRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_cluster__pb2.RepairResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_cluster__pb2.RepairRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_cluster__pb2.RepairResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -168,8 +168,8 @@ class Cluster:
             request,
             target,
             '/covey.v1.Cluster/Status',
-            covey_dot_proto_dot_generated_dot_cluster__pb2.StatusRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_cluster__pb2.StatusResponse.FromString,
+            covey_dot_v1_dot_cluster__pb2.StatusRequest.SerializeToString,
+            covey_dot_v1_dot_cluster__pb2.StatusResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -195,8 +195,8 @@ class Cluster:
             request,
             target,
             '/covey.v1.Cluster/Ring',
-            covey_dot_proto_dot_generated_dot_cluster__pb2.RingRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_cluster__pb2.RingResponse.FromString,
+            covey_dot_v1_dot_cluster__pb2.RingRequest.SerializeToString,
+            covey_dot_v1_dot_cluster__pb2.RingResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -222,8 +222,8 @@ class Cluster:
             request,
             target,
             '/covey.v1.Cluster/Explain',
-            covey_dot_proto_dot_generated_dot_cluster__pb2.ExplainRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_cluster__pb2.ExplainResponse.FromString,
+            covey_dot_v1_dot_cluster__pb2.ExplainRequest.SerializeToString,
+            covey_dot_v1_dot_cluster__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -249,8 +249,8 @@ class Cluster:
             request,
             target,
             '/covey.v1.Cluster/Leave',
-            covey_dot_proto_dot_generated_dot_cluster__pb2.LeaveRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_cluster__pb2.LeaveResponse.FromString,
+            covey_dot_v1_dot_cluster__pb2.LeaveRequest.SerializeToString,
+            covey_dot_v1_dot_cluster__pb2.LeaveResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -276,8 +276,8 @@ class Cluster:
             request,
             target,
             '/covey.v1.Cluster/Remove',
-            covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_cluster__pb2.RemoveResponse.FromString,
+            covey_dot_v1_dot_cluster__pb2.RemoveRequest.SerializeToString,
+            covey_dot_v1_dot_cluster__pb2.RemoveResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -303,8 +303,8 @@ class Cluster:
             request,
             target,
             '/covey.v1.Cluster/Repair',
-            covey_dot_proto_dot_generated_dot_cluster__pb2.RepairRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_cluster__pb2.RepairResponse.FromString,
+            covey_dot_v1_dot_cluster__pb2.RepairRequest.SerializeToString,
+            covey_dot_v1_dot_cluster__pb2.RepairResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,7 +4,7 @@ isort:skip_file
 Looking at the cluster and changing it. Answers are the asked node's own view."""
 
 from collections import abc as _abc
-from covey.proto.generated import cluster_pb2 as _cluster_pb2
+from . import cluster_pb2 as _cluster_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc

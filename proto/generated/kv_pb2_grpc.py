@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from covey.proto.generated import kv_pb2 as covey_dot_proto_dot_generated_dot_kv__pb2
+from . import kv_pb2 as covey_dot_v1_dot_kv__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in covey/proto/generated/kv_pb2_grpc.py depends on'
+        + ' but the generated code in covey/v1/kv_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,33 +36,33 @@ class KVStub:
         """
         self.Get = channel.unary_unary(
                 '/covey.v1.KV/Get',
-                request_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.GetRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.GetResponse.FromString,
+                request_serializer=covey_dot_v1_dot_kv__pb2.GetRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_kv__pb2.GetResponse.FromString,
                 _registered_method=True)
         self.Put = channel.unary_unary(
                 '/covey.v1.KV/Put',
-                request_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.PutRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.PutResponse.FromString,
+                request_serializer=covey_dot_v1_dot_kv__pb2.PutRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_kv__pb2.PutResponse.FromString,
                 _registered_method=True)
         self.Delete = channel.unary_unary(
                 '/covey.v1.KV/Delete',
-                request_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.DeleteRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.DeleteResponse.FromString,
+                request_serializer=covey_dot_v1_dot_kv__pb2.DeleteRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_kv__pb2.DeleteResponse.FromString,
                 _registered_method=True)
         self.Batch = channel.unary_unary(
                 '/covey.v1.KV/Batch',
-                request_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.BatchRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.BatchResponse.FromString,
+                request_serializer=covey_dot_v1_dot_kv__pb2.BatchRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_kv__pb2.BatchResponse.FromString,
                 _registered_method=True)
         self.Operate = channel.stream_stream(
                 '/covey.v1.KV/Operate',
-                request_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.OperateRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.OperateReply.FromString,
+                request_serializer=covey_dot_v1_dot_kv__pb2.OperateRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_kv__pb2.OperateReply.FromString,
                 _registered_method=True)
         self.Keys = channel.unary_stream(
                 '/covey.v1.KV/Keys',
-                request_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.KeysRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.KeysResponse.FromString,
+                request_serializer=covey_dot_v1_dot_kv__pb2.KeysRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_kv__pb2.KeysResponse.FromString,
                 _registered_method=True)
 
 
@@ -117,33 +117,33 @@ def add_KVServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Get': grpc.unary_unary_rpc_method_handler(
                     servicer.Get,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.GetRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.GetResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_kv__pb2.GetRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_kv__pb2.GetResponse.SerializeToString,
             ),
             'Put': grpc.unary_unary_rpc_method_handler(
                     servicer.Put,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.PutRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.PutResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_kv__pb2.PutRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_kv__pb2.PutResponse.SerializeToString,
             ),
             'Delete': grpc.unary_unary_rpc_method_handler(
                     servicer.Delete,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.DeleteRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.DeleteResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_kv__pb2.DeleteRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_kv__pb2.DeleteResponse.SerializeToString,
             ),
             'Batch': grpc.unary_unary_rpc_method_handler(
                     servicer.Batch,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.BatchRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.BatchResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_kv__pb2.BatchRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_kv__pb2.BatchResponse.SerializeToString,
             ),
             'Operate': grpc.stream_stream_rpc_method_handler(
                     servicer.Operate,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.OperateRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.OperateReply.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_kv__pb2.OperateRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_kv__pb2.OperateReply.SerializeToString,
             ),
             'Keys': grpc.unary_stream_rpc_method_handler(
                     servicer.Keys,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_kv__pb2.KeysRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_kv__pb2.KeysResponse.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_kv__pb2.KeysRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_kv__pb2.KeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -171,8 +171,8 @@ class KV:
             request,
             target,
             '/covey.v1.KV/Get',
-            covey_dot_proto_dot_generated_dot_kv__pb2.GetRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_kv__pb2.GetResponse.FromString,
+            covey_dot_v1_dot_kv__pb2.GetRequest.SerializeToString,
+            covey_dot_v1_dot_kv__pb2.GetResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -198,8 +198,8 @@ class KV:
             request,
             target,
             '/covey.v1.KV/Put',
-            covey_dot_proto_dot_generated_dot_kv__pb2.PutRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_kv__pb2.PutResponse.FromString,
+            covey_dot_v1_dot_kv__pb2.PutRequest.SerializeToString,
+            covey_dot_v1_dot_kv__pb2.PutResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -225,8 +225,8 @@ class KV:
             request,
             target,
             '/covey.v1.KV/Delete',
-            covey_dot_proto_dot_generated_dot_kv__pb2.DeleteRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_kv__pb2.DeleteResponse.FromString,
+            covey_dot_v1_dot_kv__pb2.DeleteRequest.SerializeToString,
+            covey_dot_v1_dot_kv__pb2.DeleteResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -252,8 +252,8 @@ class KV:
             request,
             target,
             '/covey.v1.KV/Batch',
-            covey_dot_proto_dot_generated_dot_kv__pb2.BatchRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_kv__pb2.BatchResponse.FromString,
+            covey_dot_v1_dot_kv__pb2.BatchRequest.SerializeToString,
+            covey_dot_v1_dot_kv__pb2.BatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -279,8 +279,8 @@ class KV:
             request_iterator,
             target,
             '/covey.v1.KV/Operate',
-            covey_dot_proto_dot_generated_dot_kv__pb2.OperateRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_kv__pb2.OperateReply.FromString,
+            covey_dot_v1_dot_kv__pb2.OperateRequest.SerializeToString,
+            covey_dot_v1_dot_kv__pb2.OperateReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -306,8 +306,8 @@ class KV:
             request,
             target,
             '/covey.v1.KV/Keys',
-            covey_dot_proto_dot_generated_dot_kv__pb2.KeysRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_kv__pb2.KeysResponse.FromString,
+            covey_dot_v1_dot_kv__pb2.KeysRequest.SerializeToString,
+            covey_dot_v1_dot_kv__pb2.KeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

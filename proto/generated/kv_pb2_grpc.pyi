@@ -13,7 +13,7 @@ all the same, else "0"; a status without it is not a node's word but was made by
 """
 
 from collections import abc as _abc
-from covey.proto.generated import kv_pb2 as _kv_pb2
+from . import kv_pb2 as _kv_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from covey.proto.generated import peer_pb2 as covey_dot_proto_dot_generated_dot_peer__pb2
+from . import peer_pb2 as covey_dot_v1_dot_peer__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in covey/proto/generated/peer_pb2_grpc.py depends on'
+        + ' but the generated code in covey/v1/peer_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -36,18 +36,18 @@ class PeerStub:
         """
         self.Control = channel.unary_unary(
                 '/covey.v1.Peer/Control',
-                request_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.ControlRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.ControlReply.FromString,
+                request_serializer=covey_dot_v1_dot_peer__pb2.ControlRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_peer__pb2.ControlReply.FromString,
                 _registered_method=True)
         self.Data = channel.unary_unary(
                 '/covey.v1.Peer/Data',
-                request_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.FromString,
+                request_serializer=covey_dot_v1_dot_peer__pb2.DataRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_peer__pb2.DataReply.FromString,
                 _registered_method=True)
         self.Batches = channel.stream_stream(
                 '/covey.v1.Peer/Batches',
-                request_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.SerializeToString,
-                response_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.FromString,
+                request_serializer=covey_dot_v1_dot_peer__pb2.DataRequest.SerializeToString,
+                response_deserializer=covey_dot_v1_dot_peer__pb2.DataReply.FromString,
                 _registered_method=True)
 
 
@@ -81,18 +81,18 @@ def add_PeerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Control': grpc.unary_unary_rpc_method_handler(
                     servicer.Control,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.ControlRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.ControlReply.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_peer__pb2.ControlRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_peer__pb2.ControlReply.SerializeToString,
             ),
             'Data': grpc.unary_unary_rpc_method_handler(
                     servicer.Data,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_peer__pb2.DataRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_peer__pb2.DataReply.SerializeToString,
             ),
             'Batches': grpc.stream_stream_rpc_method_handler(
                     servicer.Batches,
-                    request_deserializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.FromString,
-                    response_serializer=covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.SerializeToString,
+                    request_deserializer=covey_dot_v1_dot_peer__pb2.DataRequest.FromString,
+                    response_serializer=covey_dot_v1_dot_peer__pb2.DataReply.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -120,8 +120,8 @@ class Peer:
             request,
             target,
             '/covey.v1.Peer/Control',
-            covey_dot_proto_dot_generated_dot_peer__pb2.ControlRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_peer__pb2.ControlReply.FromString,
+            covey_dot_v1_dot_peer__pb2.ControlRequest.SerializeToString,
+            covey_dot_v1_dot_peer__pb2.ControlReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -147,8 +147,8 @@ class Peer:
             request,
             target,
             '/covey.v1.Peer/Data',
-            covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.FromString,
+            covey_dot_v1_dot_peer__pb2.DataRequest.SerializeToString,
+            covey_dot_v1_dot_peer__pb2.DataReply.FromString,
             options,
             channel_credentials,
             insecure,
@@ -174,8 +174,8 @@ class Peer:
             request_iterator,
             target,
             '/covey.v1.Peer/Batches',
-            covey_dot_proto_dot_generated_dot_peer__pb2.DataRequest.SerializeToString,
-            covey_dot_proto_dot_generated_dot_peer__pb2.DataReply.FromString,
+            covey_dot_v1_dot_peer__pb2.DataRequest.SerializeToString,
+            covey_dot_v1_dot_peer__pb2.DataReply.FromString,
             options,
             channel_credentials,
             insecure,

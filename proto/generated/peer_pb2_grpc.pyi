@@ -14,7 +14,7 @@ Epoch records travel as their canonical bytes, so that what is digested, kept on
 """
 
 from collections import abc as _abc
-from covey.proto.generated import peer_pb2 as _peer_pb2
+from . import peer_pb2 as _peer_pb2
 from grpc import aio as _aio
 import abc as _abc_1
 import grpc as _grpc

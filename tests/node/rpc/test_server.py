@@ -7,8 +7,9 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from covey.node.errors import AddressInUse, ConfigurationError
 from covey.node.rpc.server import RpcServer
@@ -36,22 +37,49 @@ async def test_the_health_of_kv_says_whether_operations_are_taken(served: Any, c
     assert await health_of(channel, "covey.v1.KV") == NOT_SERVING
 
 
-async def reflect(channel: Any, request: reflection_pb2.ServerReflectionRequest) -> Any:
-    call = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request]))
-    return await call.read()
+REFLECTION = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
 
 
-async def test_reflection_lists_every_service(channel: Any) -> None:
-    answer = await reflect(channel, reflection_pb2.ServerReflectionRequest(list_services=""))
+async def reflect(channel: Any, package: str, request: reflection_pb2.ServerReflectionRequest) -> Any:
+    method = channel.stream_stream(
+        f"/{package}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
+    return await method(iter([request])).read()
+
+
+@pytest.mark.parametrize("package", REFLECTION)
+async def test_reflection_lists_every_service(channel: Any, package: str) -> None:
+    answer = await reflect(channel, package, reflection_pb2.ServerReflectionRequest(list_services=""))
     names = {service.name for service in answer.list_services_response.service}
-    assert {"covey.v1.KV", "covey.v1.Cluster", "covey.v1.Peer", "grpc.health.v1.Health"} <= names
+    assert names == {
+        "covey.v1.KV",
+        "covey.v1.Cluster",
+        "covey.v1.Peer",
+        "grpc.health.v1.Health",
+        *(f"{version}.ServerReflection" for version in REFLECTION),
+    }
 
 
-@pytest.mark.parametrize("symbol", ["covey.v1.KV", "covey.v1.Cluster", "covey.v1.Peer"])
-async def test_reflection_describes_a_service(channel: Any, symbol: str) -> None:
+@pytest.mark.parametrize("package", REFLECTION)
+@pytest.mark.parametrize(
+    "symbol",
+    [
+        "covey.v1.KV",
+        "covey.v1.Cluster",
+        "covey.v1.Peer",
+        *(f"{name}.ServerReflection" for name in REFLECTION),
+    ],
+)
+async def test_reflection_describes_every_service(channel: Any, package: str, symbol: str) -> None:
+    """The files that describe a service come with all that they import, so a tool can build its client."""
     request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
-    answer = await reflect(channel, request)
-    assert answer.file_descriptor_response.file_descriptor_proto
+    answer = await reflect(channel, package, request)
+    pool = DescriptorPool()
+    for file in reversed(answer.file_descriptor_response.file_descriptor_proto):
+        pool.AddSerializedFile(file)
+    assert pool.FindServiceByName(symbol).methods
 
 
 async def test_the_bound_port_is_returned(served: Any) -> None:
