@@ -21,7 +21,7 @@ _METHOD: Final = "ServerReflectionInfo"
 
 def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     """Add the reflection services to ``server``; they list ``services`` and themselves."""
-    servicer = reflection.aio.ReflectionServicer((*services, V1, V1ALPHA), pool=_pool())
+    servicer = reflection.aio.ReflectionServicer((*services, V1, V1ALPHA), pool=_pool())  # type: ignore[attr-defined]
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
