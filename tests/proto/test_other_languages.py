@@ -42,7 +42,8 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if npm is None or shutil.which("node") is None:
         pytest.skip("node and npm are not installed")
     folder = tmp_path_factory.mktemp("node")
-    command = [npm, "install", "--no-audit", "--no-fund", "--prefix", str(folder), "@grpc/proto-loader"]
+    quick = ("--no-audit", "--no-fund", "--fetch-retries=0", "--fetch-timeout=20000")
+    command = [npm, "install", *quick, "--prefix", str(folder), "@grpc/proto-loader"]
     if subprocess.run(command, capture_output=True, check=False, timeout=100).returncode != 0:
         pytest.skip("npm cannot install @grpc/proto-loader")
     return folder
