@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from .admin import Administration
+from .arguments import checked_items, checked_keys
 from .dispatch import Dispatcher
 from .learning import TopologyLearner
 from .links import Links
@@ -62,11 +63,13 @@ class Session:
         self, keys: Iterable[_K], consistency: Level | None, r: int | None, timeout_s: float
     ) -> dict[_K, bytes | None]:
         chosen = consistency_of(consistency, r, "r")
+        keys = checked_keys(keys)
         return await perform_all(self._dispatcher, keys, lambda key: get_operation(key, chosen), timeout_s)
 
     async def put_all(
         self, items: Mapping[_K, Key], consistency: Level | None, w: int | None, timeout_s: float
     ) -> dict[_K, Version]:
+        checked_items(items)
         refuse_twins(items)
         chosen = consistency_of(consistency, w, "w")
         return await perform_all(

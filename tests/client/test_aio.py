@@ -560,11 +560,12 @@ async def test_two_spellings_of_one_key_are_refused(cluster: FakeCluster) -> Non
     assert not node.batches
 
 
-async def test_a_wrong_type_among_many_is_raised_as_it_is(cluster: FakeCluster) -> None:
+async def test_a_wrong_type_among_many_is_refused_before_anything_is_sent(cluster: FakeCluster) -> None:
     (node,) = await cluster.start(1)
     async with AsyncClient([node.address]) as kv:
-        with pytest.raises(TypeError, match="value is str or bytes, not int"):
-            await kv.put_many({"k": 3})
+        with pytest.raises(InvalidRequest, match="value is str or bytes, not int"):
+            await kv.put_many({"good": b"", "k": 3})
+    assert not node.batches
 
 
 # --- keys ---------------------------------------------------------------------------------------------------
