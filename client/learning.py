@@ -36,6 +36,11 @@ class TopologyLearner:
         elif not answered:
             self._wanted.set()
 
+    async def pause(self) -> None:
+        """End the task; the next attempt starts another."""
+        await self.close()
+        self._task = None
+
     async def close(self) -> None:
         if self._task is not None:
             self._task.cancel()

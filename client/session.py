@@ -33,8 +33,9 @@ _K = TypeVar("_K", bound=Key)
 class Session:
     """Lives on one event loop. An operation is checked at once, and begins when it is awaited."""
 
-    def __init__(self, addresses: Sequence[str], rng: random.Random) -> None:
+    def __init__(self, addresses: Sequence[str], rng: random.Random, seen_timestamp: int = 0) -> None:
         self.seen = HighestSeen()
+        self.seen.observe(seen_timestamp)
         self._links = Links(self.seen, self._hear)
         self._router = Router(addresses, self._links.outstanding, self._links.silent_since, rng)
         self._learner = TopologyLearner(self._router, self._links, rng)
@@ -78,6 +79,18 @@ class Session:
 
     def list_keys(self, prefix: Key, timeout_s: float) -> Listing:
         return Listing(self._dispatcher, encoded(prefix, "prefix"), timeout_s)
+
+    async def disconnect(self, drain_s: float) -> None:
+        """Close all connections; what is in hand is given some time to end, and nothing else enters."""
+        self._dispatcher.admission.pause()
+        await self._dispatcher.admission.drained(drain_s)
+        await self._learner.pause()
+        await self._links.disconnect()
+
+    def reconnect(self) -> None:
+        """Let operations enter again after ``disconnect``; they open new connections."""
+        self._links.reconnect()
+        self._dispatcher.admission.resume()
 
     async def close(self) -> None:
         self._dispatcher.close()
