@@ -221,12 +221,15 @@ class AsyncClient:
             raise Unavailable("the client is closed")
         if self._session is not None and self._loop is not None:
             raise InvalidRequest(_ANOTHER_LOOP)
+        loop = asyncio._get_running_loop()  # None when only ``admin`` is looked at so far
         if self._session is None:
-            forking.refuse_if_unusable()
-            from .session import Session  # loads gRPC, which is left until it is needed
-
-            self._session = Session(self._addresses, random.Random(os.urandom(16)), self._seen_before)
-        self._loop = asyncio._get_running_loop()  # None when only ``admin`` was looked at so far
+            forking.note_use()
+            self._session = _session_class()(
+                self._addresses, random.Random(os.urandom(16)), self._seen_before
+            )
+            if forking.must_wait(self, loop):
+                self._session.wait_for_fork()
+        self._loop = loop
         return self._session
 
     def _end_session(self) -> None:
@@ -235,6 +238,20 @@ class AsyncClient:
 
     def _limit(self, timeout: float | None) -> float:
         return self._timeout_s if timeout is None else checked_timeout(timeout)
+
+
+_loaded: type[Session] | None = None
+
+
+def _session_class() -> type[Session]:
+    """Load gRPC, which is left until it is needed."""
+    global _loaded
+    if _loaded is None:
+        with forking.loading():
+            from .session import Session
+
+            _loaded = Session
+    return _loaded
 
 
 _closing: set[asyncio.Task[None]] = set()

@@ -38,6 +38,7 @@ THREADS_END_S = 2.0
 POLL_S = 0.001
 COLLECT_EVERY_S = 0.01
 """At first; more and more rarely when it does not help."""
+LOAD_S = 30.0
 HOLD_S = 60.0
 """A held thread goes on by itself after this long; a fork takes milliseconds."""
 
@@ -83,6 +84,12 @@ class _State:
         """Held while the two sets are changed or read."""
         self.forking = threading.Lock()
         """Held from before a fork until after it."""
+        self.loading = threading.Lock()
+        """Likewise, and while modules are imported: what a child finds half imported stays so."""
+        self.latecomers: list[tuple[asyncio.AbstractEventLoop | None, Forkable]] | None = None
+        """Clients that were first used while a fork was prepared; None when none is."""
+        self.used = False
+        """A client has used gRPC in this process."""
         self.holds: list[_Hold] = []
         self.clients_are_left = False
         self.grpc_is_left = False
@@ -113,10 +120,25 @@ def abandon(*things: object) -> None:
     _state.abandoned.extend(thing for thing in things if thing is not None)
 
 
-def refuse_if_unusable() -> None:
-    """Raise Unavailable in a child in which gRPC cannot work."""
+def note_use() -> None:
+    """A client is about to use gRPC. Raises Unavailable in a child in which gRPC cannot work."""
     if _state.unusable:
         raise Unavailable(_UNUSABLE)
+    _state.used = True
+
+
+def loading() -> threading.Lock:
+    """Return the lock to hold while modules are imported for the first use of a client."""
+    return _state.loading
+
+
+def must_wait(client: Forkable, loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Return True if the client is used for the first time while a fork is prepared; ``reconnect`` comes after it."""
+    with _state.registering:
+        if _state.latecomers is None:
+            return False
+        _state.latecomers.append((loop, client))
+        return True
 
 
 class _Hold:
@@ -203,10 +225,12 @@ class _Hold:
 
 def _before_fork() -> None:
     _state.forking.acquire(timeout=HOLD_S)
+    _state.loading.acquire(timeout=LOAD_S)
     _state.grpc_is_left = _state.clients_are_left = True  # unless all of this succeeds
     by_loop: dict[asyncio.AbstractEventLoop, list[Forkable]] = {}
     with _state.registering:
         clients = list(_state.clients)
+        _state.latecomers = []
     for client in clients:
         if client.loop is not None:
             by_loop.setdefault(client.loop, []).append(client)
@@ -219,7 +243,7 @@ def _before_fork() -> None:
     waiting = [hold for hold in holds if hold.waits]
     for hold in waiting[1:]:
         hold.hold()
-    if clients and not (_state.clients_are_left or _state.grpc_is_shared):
+    if _state.used and not (_state.clients_are_left or _state.grpc_is_shared):
         _end_grpc(waiting)
     for hold in waiting[:1]:
         hold.hold()
@@ -268,16 +292,26 @@ def _after_fork_in_parent() -> None:
     holds, _state.holds = _state.holds, []
     for hold in holds:
         hold.end()
-    with suppress(RuntimeError):  # it could not be acquired in time
-        _state.forking.release()
+    with _state.registering:
+        latecomers, _state.latecomers = _state.latecomers, None
+    for loop, client in latecomers or ():
+        with suppress(RuntimeError):  # the loop is closed
+            client.reconnect() if loop is None else loop.call_soon_threadsafe(client.reconnect)
+    for lock in (_state.loading, _state.forking):
+        with suppress(RuntimeError):  # it could not be acquired in time
+            lock.release()
 
 
 def _after_fork_in_child() -> None:
-    _state.forking, _state.registering = threading.Lock(), threading.Lock()
+    _state.forking, _state.loading, _state.registering = (threading.Lock() for _ in range(3))
+    _state.latecomers = None
     _state.abandoned.extend(_state.holds)
     _state.holds = []
     supported = not _state.clients_are_left and _grpc_supports_forks()
-    _state.unusable = _state.unusable or (_state.grpc_is_left and not supported)
+    if _state.grpc_is_left and not supported:
+        _state.unusable = True
+        _state.abandoned.append(_state.abandoned)  # so that it outlives this module, too
+        gc.freeze()  # to free what belongs to gRPC would wait for its threads
     for client in list(_state.clients):
         client.forget()
     for thread in list(_state.threads):

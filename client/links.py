@@ -50,9 +50,13 @@ class Links:
         self._closed = True
         await self._close_all("the client was closed")
 
+    def pause(self) -> None:
+        """Open no connection before ``reconnect``."""
+        self._paused = True
+
     async def disconnect(self) -> None:
         """Close all connections; there are no others before ``reconnect``."""
-        self._paused = True
+        self.pause()
         await self._close_all("the process forked")
 
     def reconnect(self) -> None:

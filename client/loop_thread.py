@@ -165,6 +165,6 @@ class LoopThread:
 def _new_loop() -> asyncio.AbstractEventLoop:
     if sys.platform == "win32":
         return asyncio.new_event_loop()
-    import uvloop  # loaded late: asynchronous programs bring a loop of their own
-
+    with forking.loading():
+        import uvloop  # loaded late: asynchronous programs bring a loop of their own
     return uvloop.new_event_loop()

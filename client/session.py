@@ -80,6 +80,11 @@ class Session:
     def list_keys(self, prefix: Key, timeout_s: float) -> Listing:
         return Listing(self._dispatcher, encoded(prefix, "prefix"), timeout_s)
 
+    def wait_for_fork(self) -> None:
+        """Let nothing enter and nothing connect until ``reconnect``."""
+        self._dispatcher.admission.pause()
+        self._links.pause()
+
     async def disconnect(self, drain_s: float) -> None:
         """Close all connections; what is in hand is given some time to end, and nothing else enters."""
         self._dispatcher.admission.pause()
