@@ -154,10 +154,14 @@ class AsyncClient:
         session, loop = self._session, self._loop
         if session is not None and loop is not asyncio.get_running_loop() and not (loop and loop.is_closed()):
             raise InvalidRequest(_ANOTHER_LOOP)
-        self._closed = True
+        self.refuse_all()
         self._end_session()
         if session is not None and loop is asyncio.get_running_loop():
             await session.close()
+
+    def refuse_all(self) -> None:
+        """Be closed for what comes from now on."""
+        self._closed = True
 
     async def disconnect(self, drain_s: float) -> None:
         """Close all connections before a fork; operations wait until ``reconnect``."""

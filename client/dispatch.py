@@ -256,7 +256,7 @@ class _Journey:
         tried = "; ".join(shown) + (f"; and {more} more" if more else "")
         return Unreachable(
             f"no node of the cluster can be reached: {tried}\n"
-            "Nothing was done. Give the client the address of a node that runs."
+            "Nothing was done; give the client the address of a node that runs."
         )
 
 

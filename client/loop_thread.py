@@ -98,6 +98,8 @@ class LoopThread:
             if loop is not None and not self._stopping:
                 asyncio.run_coroutine_threadsafe(self._shut_down(loop), loop)
             self._stopping = True
+        if loop is None:
+            self._client.refuse_all()
         if thread is not None and threading.current_thread() is not thread:  # as when it is collected there
             thread.join()
 

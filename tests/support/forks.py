@@ -6,9 +6,9 @@ A program ends with exit code 0 when parent and children could all do what they 
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -29,7 +29,6 @@ def child(work: Callable[[], object]) -> int:
     process = os.fork()
     if process:
         return process
-    faulthandler.dump_traceback_later(CHILD_TIMEOUT_S / 2)
     try:
         work()
     except BaseException:  # noqa: BLE001 - it is printed, and the child must not go on as the parent
@@ -43,7 +42,7 @@ def ends_well(process: int) -> None:
     deadline = time.monotonic() + CHILD_TIMEOUT_S
     while (ended := os.waitpid(process, os.WNOHANG)) == (0, 0):
         if time.monotonic() > deadline:
-            os.kill(process, 9)
+            os.kill(process, signal.SIGABRT)  # prints what its threads do
             os.waitpid(process, 0)
             raise AssertionError("the child hangs")
         time.sleep(0.002)
