@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from .client.sync import Client as Client
     from .client.version import Version as Version
 
+__version__ = "0.1.0"
+"""The same as in pyproject.toml."""
+
 _ERRORS = (
     "CoveyError",
     "InternalError",
@@ -61,6 +64,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Version",
+    "__version__",
     "errors",
 ]
 

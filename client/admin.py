@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..identity import Identity
 from ..proto.generated import cluster_pb2, types_pb2
+from .arguments import checked_node_name, checked_timeout
 from .dispatch import Dispatcher
 from .errors import InternalError
 from .link import NodeLink
@@ -180,7 +181,7 @@ class Administration:
             request = cluster_pb2.StatusRequest()
             return await link.call(link.cluster.Status, request, _until(deadline))
 
-        return _status_from(await self._dispatcher.ask_given(ask, timeout, writes=False))
+        return _status_from(await self._dispatcher.ask_given(ask, checked_timeout(timeout), writes=False))
 
     async def ring(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> RingView:
         """The newest epoch record the asked node knows."""
@@ -188,7 +189,7 @@ class Administration:
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.RingResponse:
             return await link.call(link.cluster.Ring, cluster_pb2.RingRequest(), _until(deadline))
 
-        return _ring_from(await self._dispatcher.ask_given(ask, timeout, writes=False))
+        return _ring_from(await self._dispatcher.ask_given(ask, checked_timeout(timeout), writes=False))
 
     async def explain(self, key: Key, *, timeout: float = DEFAULT_TIMEOUT_S) -> Explanation:
         """Where a key lives and what each of its replicas holds."""
@@ -197,11 +198,14 @@ class Administration:
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.ExplainResponse:
             return await link.call(link.cluster.Explain, request, _until(deadline))
 
-        return _explanation_from(await self._dispatcher.ask_given(ask, timeout, writes=False))
+        return _explanation_from(
+            await self._dispatcher.ask_given(ask, checked_timeout(timeout), writes=False)
+        )
 
     async def leave(self, name: str, *, timeout: float) -> None:
         """Have the node hand everything off and leave the ring; returns when that is done."""
-        request = cluster_pb2.LeaveRequest(name=name, timeout=timeout)
+        timeout = checked_timeout(timeout)
+        request = cluster_pb2.LeaveRequest(name=checked_node_name(name), timeout=timeout)
 
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.LeaveResponse:
             return await link.call(link.cluster.Leave, request, _until(deadline))
@@ -210,7 +214,8 @@ class Administration:
 
     async def remove(self, name: str, *, timeout: float) -> None:
         """Remove a node that is down; returns when the ring no longer has it."""
-        request = cluster_pb2.RemoveRequest(name=name, timeout=timeout)
+        timeout = checked_timeout(timeout)
+        request = cluster_pb2.RemoveRequest(name=checked_node_name(name), timeout=timeout)
 
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.RemoveResponse:
             return await link.call(link.cluster.Remove, request, _until(deadline))
@@ -219,6 +224,7 @@ class Administration:
 
     async def repair(self, *, timeout: float) -> RepairReport:
         """Have every owner that is up compare its data with its peers'; the report says who was not finished."""
+        timeout = checked_timeout(timeout)
         request = cluster_pb2.RepairRequest(timeout=timeout)
 
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.RepairResponse:

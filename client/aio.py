@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
+import warnings
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
+from . import forking
 from .addresses import checked_addresses
+from .arguments import checked_timeout
 from .errors import InvalidRequest, Unavailable
 
 if TYPE_CHECKING:
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
     from .version import Version
 
 DEFAULT_TIMEOUT_S = 5.0
+MAX_ADDRESSES_SHOWN = 5
+
+_ANOTHER_LOOP = "this AsyncClient belongs to another event loop; make one for each loop, and close it there"
 
 _K = TypeVar("_K", bound=str | bytes)
 
@@ -30,14 +37,20 @@ class AsyncClient:
     its retries. ``consistency`` is "one", "quorum" (default) or "all"; instead, ``r`` or ``w`` gives the
     number of replicas that must answer. What goes wrong is a ``CoveyError``; look at its ``maybe_applied``.
 
-    Belongs to the event loop it is first used on; close it there, or use it in ``async with``.
+    Belongs to the event loop it is first used on; close it there, or use it in ``async with``. After a fork the
+    child uses it as if it was new; see docs/clients.md.
     """
 
     def __init__(self, addresses: str | Iterable[str], *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
         self._addresses = checked_addresses(addresses)
-        self._timeout_s = _checked_timeout(timeout)
+        self._timeout_s = checked_timeout(timeout)
         self._session: Session | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        """The one that the session belongs to."""
+        self._seen_before = 0
+        """The highest version timestamp of sessions that are over."""
         self._closed = False
+        forking.watch(self)
 
     async def get(
         self,
@@ -129,14 +142,41 @@ class AsyncClient:
     @property
     def seen_timestamp(self) -> int:
         """The highest version timestamp seen; every request carries it, which keeps this client's order."""
-        return 0 if self._session is None else self._session.seen.timestamp
+        return self._seen_before if self._session is None else self._session.seen.timestamp
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop that the client belongs to; None before it is used and after it is closed."""
+        return self._loop
 
     async def close(self) -> None:
         """End what is under way and close the connections. Closing twice is no harm."""
-        self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
+        session, loop = self._session, self._loop
+        if session is not None and loop is not asyncio.get_running_loop() and not (loop and loop.is_closed()):
+            raise InvalidRequest(_ANOTHER_LOOP)
+        self.refuse_all()
+        self._end_session()
+        if session is not None and loop is asyncio.get_running_loop():
             await session.close()
+
+    def refuse_all(self) -> None:
+        """Be closed for what comes from now on."""
+        self._closed = True
+
+    async def disconnect(self, drain_s: float) -> None:
+        """Close all connections before a fork; operations wait until ``reconnect``."""
+        if self._session is not None:
+            await self._session.disconnect(drain_s)
+
+    def reconnect(self) -> None:
+        """Go on after a fork; connections are opened when they are needed."""
+        if self._session is not None:
+            self._session.reconnect()
+
+    def forget(self) -> None:
+        """In a child process: leave the parent's session alone, and have another when it is needed."""
+        forking.abandon(self._session, self._loop)
+        self._end_session()
 
     async def __aenter__(self) -> Self:
         return self
@@ -149,20 +189,80 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    def __repr__(self) -> str:
+        return f"<covey.AsyncClient {self.described}>"
+
+    @property
+    def described(self) -> str:
+        """The addresses that were given and whether the client is in use, for people."""
+        shown = ", ".join(self._addresses[:MAX_ADDRESSES_SHOWN])
+        more = len(self._addresses) - MAX_ADDRESSES_SHOWN
+        state = "closed" if self._closed else "unused" if self._session is None else "open"
+        return f"{shown} and {more} more ({state})" if more > 0 else f"{shown} ({state})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a client cannot be pickled or copied; make one in each process, with the same addresses"
+        )
+
+    def __del__(self) -> None:
+        session, loop = self.__dict__.get("_session"), self.__dict__.get("_loop")
+        if session is None:
+            return
+        warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+        if loop is not None and not loop.is_closed():
+            with suppress(RuntimeError):  # it was closed just now
+                loop.call_soon_threadsafe(_close_unowned, session)
+
     def _open(self) -> Session:
+        session = self._session
+        if session is None or self._loop is not asyncio._get_running_loop():
+            return self._opened()
+        return session
+
+    def _opened(self) -> Session:
         if self._closed:
             raise Unavailable("the client is closed")
+        if self._session is not None and self._loop is not None:
+            raise InvalidRequest(_ANOTHER_LOOP)
+        loop = asyncio._get_running_loop()  # None when only ``admin`` is looked at so far
         if self._session is None:
-            from .session import Session  # loads gRPC, which is left until it is needed
-
-            self._session = Session(self._addresses, random.Random(os.urandom(16)))
+            forking.note_use()
+            self._session = _session_class()(
+                self._addresses, random.Random(os.urandom(16)), self._seen_before
+            )
+            if forking.must_wait(self, loop):
+                self._session.wait_for_fork()
+        self._loop = loop
         return self._session
 
+    def _end_session(self) -> None:
+        self._seen_before = self.seen_timestamp
+        self._session = self._loop = None
+
     def _limit(self, timeout: float | None) -> float:
-        return self._timeout_s if timeout is None else _checked_timeout(timeout)
+        return self._timeout_s if timeout is None else checked_timeout(timeout)
 
 
-def _checked_timeout(timeout_s: float) -> float:
-    if not timeout_s > 0:
-        raise InvalidRequest(f"timeout is a number of seconds above 0, not {timeout_s!r}")
-    return timeout_s
+_loaded: type[Session] | None = None
+
+
+def _session_class() -> type[Session]:
+    """Load gRPC, which is left until it is needed."""
+    global _loaded
+    if _loaded is None:
+        with forking.loading():
+            from .session import Session
+
+            _loaded = Session
+    return _loaded
+
+
+_closing: set[asyncio.Task[None]] = set()
+"""Of sessions whose client was collected before it was closed."""
+
+
+def _close_unowned(session: Session) -> None:
+    task = asyncio.get_running_loop().create_task(session.close())
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .errors import Overloaded, Timeout
+from .errors import NotSent, Overloaded, Timeout
 from .requests import Operation
 
 MAX_BATCH_OPERATIONS = 512
@@ -58,8 +58,10 @@ class Pending:
             self.answer.set_exception(error)
 
     def expire(self) -> None:
-        where = "no answer came in time" if self.sent else "it was not sent in time"
-        self.fail(Timeout(where, maybe_applied=self.sent and self.operation.writes))
+        if self.sent:
+            self.fail(Timeout("no answer came in time", maybe_applied=self.operation.writes))
+        else:
+            self.fail(NotSent("it was not sent in time"))
 
 
 class Flight:

@@ -9,6 +9,8 @@ Rules
   followed by the next at once: its wish for a pause is kept.
 - Whoever answers other operations well is not at fault for the one that fails, unless it refuses for load.
 - A client that never reached any node does not wait: one round over all addresses, and it says so.
+- An operation that no node has done ends with the most informative of its errors: a node that answered and refused
+  knows more than one that could not be reached, or that a deadline that passed before anything was sent.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
+from .admission import Admission
 from .batching import Answer
-from .errors import CoveyError, InternalError, Overloaded, Timeout, Unavailable, Unreachable
+from .errors import CoveyError, InternalError, NotSent, Overloaded, Timeout, Unavailable, Unreachable
 from .link import NodeLink
 from .links import Links
 from .operating import Heard
@@ -29,6 +32,8 @@ from .routing import Router
 
 FIRST_PAUSE_S = 0.05
 MAX_PAUSE_S = 1.0
+MAX_DOUBLINGS = 10
+"""Of a pause; more would change nothing and only make the number large."""
 MIN_READ_ATTEMPT_S = 0.25
 MIN_RETRY_S = 0.1
 """With less time left, another attempt would only turn "certainly not done" into "may have happened"."""
@@ -64,10 +69,13 @@ class Dispatcher:
         """Told after each attempt whether the node answered."""
         self._reached_any = False
         self._closed = asyncio.Event()
+        self.admission = Admission()
+        """What the client has in hand; ``begin`` relies on its caller to have entered."""
 
     def close(self) -> None:
         """What pauses before another attempt ends with the error it has."""
         self._closed.set()
+        self.admission.close()
 
     def heard(self, heard: Heard) -> None:
         """A reply to operations came."""
@@ -80,12 +88,20 @@ class Dispatcher:
 
     async def perform(self, operation: Operation, timeout_s: float) -> Any:
         """Carry out one operation: a value or None for a get, else a Version. Raises CoveyError."""
-        answer = asyncio.get_running_loop().create_future()
-        begun = self.begin(operation, timeout_s, answer)
+        loop = asyncio.get_running_loop()
+        if not self.admission.try_enter(operation.size_bytes):
+            deadline = loop.time() + timeout_s
+            await self.admission.enter(operation.size_bytes, deadline)
+            timeout_s = deadline - loop.time()
         try:
-            return await answer
-        except CoveyError as error:
-            return await self.go_on(operation, begun, error)
+            answer = loop.create_future()
+            begun = self.begin(operation, timeout_s, answer)
+            try:
+                return await answer
+            except CoveyError as error:
+                return await self.go_on(operation, begun, error)
+        finally:
+            self.admission.leave(operation.size_bytes)
 
     def begin(self, operation: Operation, timeout_s: float, answer: Answer) -> Begun:
         """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``."""
@@ -151,6 +167,8 @@ class Dispatcher:
         self._reached_any = self._reached_any or not isinstance(error, Unreachable)
         if isinstance(error, _ELSEWHERE):
             pause_s = error.retry_after if isinstance(error, Overloaded) else 0.0
+            if isinstance(error, Overloaded):
+                self.admission.overloaded(asyncio.get_running_loop().time())
             if isinstance(error, Overloaded) or not self._router.served_since(address, begun_at):
                 self._router.failed(address, asyncio.get_running_loop().time(), pause_s)
             self._on_attempt(False)
@@ -177,7 +195,10 @@ class _Journey:
         self._tried: dict[str, CoveyError] = {}
         """In this round."""
         self._rounds = 0
-        self._last_error: CoveyError | None = None
+        self._refusals = 0
+        """For load."""
+        self._reason: CoveyError | None = None
+        """The most informative error so far, the latest of its kind."""
         self._unreachable: dict[str, str] = {}
         """Why, by address."""
 
@@ -197,18 +218,22 @@ class _Journey:
             error.maybe_applied = False
         if error.maybe_applied or not isinstance(error, _ELSEWHERE):
             raise error
-        self._tried[address] = self._last_error = error
+        self._tried[address] = error
+        if self._reason is None or _informativeness(error) >= _informativeness(self._reason):
+            self._reason = error
         if isinstance(error, Unreachable):
             self._unreachable[address] = str(error)
         if isinstance(error, Overloaded):
-            await self._pause(error.retry_after * self._rng.uniform(0.5, 1.5))
+            longest_s = max(error.retry_after, min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**self._refusals))
+            self._refusals = min(self._refusals + 1, MAX_DOUBLINGS)
+            await self._pause(longest_s * self._rng.uniform(0.5, 1.5))
         elif self._remaining_s < MIN_RETRY_S:
             raise self.ended_by()
 
     async def rest(self) -> None:
         """Every node was tried: wait before the next round, or raise when there is no time for one."""
         longest_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**self._rounds)
-        self._rounds += 1
+        self._rounds = min(self._rounds + 1, MAX_DOUBLINGS)
         self._tried.clear()
         await self._pause(longest_s * self._rng.uniform(0.5, 1.0))
 
@@ -222,14 +247,23 @@ class _Journey:
 
     def ended_by(self) -> CoveyError:
         """The error that a journey without an answer ends with."""
-        if self._last_error is None:
+        if self._reason is None:
             return Timeout("the time was over before anything was sent")
-        if not isinstance(self._last_error, Unreachable):
-            return self._last_error
+        if not isinstance(self._reason, Unreachable):
+            return self._reason
         shown = list(self._unreachable.values())[:MAX_ADDRESSES_SHOWN]
         more = len(self._unreachable) - len(shown)
         tried = "; ".join(shown) + (f"; and {more} more" if more else "")
-        return Unavailable(
+        return Unreachable(
             f"no node of the cluster can be reached: {tried}\n"
-            "Nothing was done. Give the address of any node that runs by --server, or to the client."
+            "Nothing was done; give the client the address of a node that runs."
         )
+
+
+def _informativeness(error: CoveyError) -> int:
+    """Rank the errors of one operation's attempts: the highest is the one to report."""
+    if isinstance(error, Unreachable):
+        return 0
+    if isinstance(error, NotSent):
+        return 1
+    return 2

@@ -20,6 +20,10 @@ class CoveyError(Exception):
         super().__init__(message)
         self.maybe_applied = maybe_applied
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy any error of the tree, whatever arguments its constructor takes."""
+        return _restored, (type(self), self.args, self.__dict__.copy())
+
 
 class Unavailable(CoveyError):
     """Too few replicas, or no node could be reached. Certainly not done."""
@@ -27,6 +31,10 @@ class Unavailable(CoveyError):
 
 class Timeout(CoveyError):
     """No answer in time, or the connection was lost before one came. A write may have happened."""
+
+
+class NotSent(Timeout):
+    """The time was over while the operation waited to be sent. Certainly not done."""
 
 
 class Overloaded(CoveyError):
@@ -85,3 +93,9 @@ class PartialFailure(CoveyError):
         """Results of what succeeded: versions for ``put_many``, values (or None) for ``get_many``."""
         self.failed = dict(failed)
         """The error of each operation that failed."""
+
+
+def _restored(kind: type[CoveyError], args: tuple[Any, ...], attributes: dict[str, Any]) -> CoveyError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error

@@ -28,18 +28,30 @@ class TopologyLearner:
         self._rng = rng
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     def note(self, answered: bool) -> None:
         """An attempt ended: the first starts the learning, each failure asks for another look."""
+        if self._closed:
+            return
         if self._task is None:
             self._task = asyncio.create_task(self._keep_learning())
         elif not answered:
             self._wanted.set()
 
+    async def pause(self) -> None:
+        """End the task; the next attempt starts another."""
+        await self._end()
+
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        self._closed = True
+        await self._end()
+
+    async def _end(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _keep_learning(self) -> None:
         await asyncio.sleep(FIRST_LOOK_AFTER_S)
@@ -70,8 +82,8 @@ class TopologyLearner:
 
     async def _ask(self, address: str) -> Topology | None:
         """The ring as the node at ``address`` knows it; None when it cannot tell."""
-        link = self._links.to(address)
         try:
+            link = self._links.to(address)
             response = await link.call(link.cluster.Ring, cluster_pb2.RingRequest(), REFRESH_TIMEOUT_S)
             return Topology.decode(response.record, response.addresses)
         except (CoveyError, ValueError):

@@ -44,7 +44,7 @@ class NodeLink:
         self._channel = grpc.aio.insecure_channel(address, options=_CHANNEL_OPTIONS)
         self.kv: kv_pb2_grpc.KVAsyncStub = kv_pb2_grpc.KVStub(self._channel)
         self.cluster: cluster_pb2_grpc.ClusterAsyncStub = cluster_pb2_grpc.ClusterStub(self._channel)
-        self._closed = False
+        self._closed_because = ""
         self.operator = Operator(address, self.kv, seen, on_reply)
         """Carries operations."""
 
@@ -70,10 +70,12 @@ class NodeLink:
         finally:
             stream.cancel()
 
-    async def close(self) -> None:
-        self._closed = True
-        await self.operator.close()
+    async def close(self, why: str) -> None:
+        """End what is under way with errors that say why. Frees the channel, even before the link is collected."""
+        self._closed_because = why
+        await self.operator.close(why)
         await self._channel.close(None)
+        del self._channel, self.kv, self.cluster
 
     @contextmanager
     def _errors_mapped(self) -> Iterator[None]:
@@ -83,6 +85,6 @@ class NodeLink:
             raise error_from_status(error, self.address) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if not self._closed or (task is not None and task.cancelling()):
+            if not self._closed_because or (task is not None and task.cancelling()):
                 raise
-            raise Timeout("the client was closed", maybe_applied=True) from None  # which cancels its calls
+            raise Timeout(self._closed_because, maybe_applied=True) from None  # which cancels its calls

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
-from .errors import Unavailable
+from .errors import NotSent, Unavailable
 from .link import NodeLink
 from .operating import Heard
 from .version import HighestSeen
@@ -17,13 +17,16 @@ class Links:
         self._on_reply = on_reply
         self._links: dict[str, NodeLink] = {}
         self._closed = False
+        self._paused = False
 
     def to(self, address: str) -> NodeLink:
-        """The connection to ``address``; raises Unavailable once the client is closed."""
+        """The connection to ``address``; raises Unavailable once the client is closed, NotSent during a fork."""
         link = self._links.get(address)
         if link is None:
             if self._closed:
                 raise Unavailable("the client is closed")
+            if self._paused:
+                raise NotSent("it was not sent before the process forked")
             link = self._links[address] = NodeLink(address, self._seen, self._on_reply)
         return link
 
@@ -39,10 +42,27 @@ class Links:
     async def close_unused(self, wanted: Collection[str]) -> None:
         """Close idle connections to nodes that are no longer part of the cluster."""
         idle = [address for address in self._links if address not in wanted and not self.outstanding(address)]
-        await asyncio.gather(*(self._links.pop(address).close() for address in idle))
+        await asyncio.gather(
+            *(self._links.pop(address).close("the node left the cluster") for address in idle)
+        )
 
     async def close(self) -> None:
         self._closed = True
+        await self._close_all("the client was closed")
+
+    def pause(self) -> None:
+        """Open no connection before ``reconnect``."""
+        self._paused = True
+
+    async def disconnect(self) -> None:
+        """Close all connections; there are no others before ``reconnect``."""
+        self.pause()
+        await self._close_all("the process forked")
+
+    def reconnect(self) -> None:
+        self._paused = False
+
+    async def _close_all(self, why: str) -> None:
         links = list(self._links.values())
         self._links.clear()
-        await asyncio.gather(*(link.close() for link in links))
+        await asyncio.gather(*(link.close(why) for link in links))

@@ -10,6 +10,7 @@ from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from typing import Any, Generic, TypeVar
 
+from . import forking
 from .aio import AsyncClient
 from .errors import Unavailable
 
@@ -57,18 +58,21 @@ class _Call(Generic[_Result]):
 
 
 class LoopThread:
-    """Runs until it is stopped. Does not know the ``Client`` it works for, so that one can be collected."""
+    """Starts with the first call, and runs until it is stopped. Starts again in a child process.
+
+    Does not know the ``Client`` it works for, so that one can be collected.
+    """
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
-        self._loop = _new_loop()
         self._process = os.getpid()
         self._guard = threading.RLock()
         self._stopping = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
         self._handed_over: list[_Call[Any]] = []
         """What the loop has been woken for, and not begun."""
-        self._thread = threading.Thread(target=self._serve, name="covey-client", daemon=True)
-        self._thread.start()
+        forking.watch_thread(self)
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
         """Have ``work`` done on the loop and wait for it; raises what it raises. An interrupt ends it."""
@@ -88,44 +92,66 @@ class LoopThread:
     def stop(self) -> None:
         """Close the client and end the thread; what is under way ends with its errors."""
         if os.getpid() != self._process:
-            return  # a fork's copy: the thread is not in this process
+            return  # a copy that was not told of its fork: the thread is not in this process
         with self._guard:
-            if not self._stopping:
-                self._stopping = True
-                asyncio.run_coroutine_threadsafe(self._shut_down(), self._loop)
-        if threading.current_thread() is not self._thread:  # it is when the collector comes by there
-            self._thread.join()
+            loop, thread = self._loop, self._thread
+            if loop is not None and not self._stopping:
+                asyncio.run_coroutine_threadsafe(self._shut_down(loop), loop)
+            self._stopping = True
+        if loop is None:
+            self._client.refuse_all()
+        if thread is not None and threading.current_thread() is not thread:  # as when it is collected there
+            thread.join()
+
+    def forget(self) -> None:
+        """In a child process: start a thread of its own when it is needed."""
+        forking.abandon(self._loop, self._handed_over)
+        self._process = os.getpid()
+        self._guard = threading.RLock()
+        self._loop = self._thread = None
+        self._handed_over = []
 
     def _hand_over(self, call: _Call[Any]) -> None:
         if os.getpid() != self._process:
-            raise RuntimeError("this client was made before a fork; make another one in the child process")
+            raise Unavailable(
+                "this process was not forked by Python, so its clients cannot work; make another one here"
+            )
         if threading.current_thread() is self._thread:
             raise RuntimeError("a Client cannot be waited for on its own thread")
         with self._guard:
             if self._stopping:
                 raise Unavailable("the client is closed")
+            loop = self._loop or self._start()
             self._handed_over.append(call)
             if len(self._handed_over) == 1:  # who comes before the loop is there needs not wake it again
-                self._loop.call_soon_threadsafe(self._begin)
+                loop.call_soon_threadsafe(self._begin, loop)
 
-    def _begin(self) -> None:
+    def _start(self) -> asyncio.AbstractEventLoop:
+        loop = _new_loop()
+        thread = threading.Thread(target=self._serve, args=[loop], name="covey-client", daemon=True)
+        thread.start()
+        self._loop, self._thread = loop, thread
+        return loop
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._guard:
             calls, self._handed_over = self._handed_over, []
         for call in calls:
-            call.begin(self._loop)
+            call.begin(loop)
 
     def _give_up(self, call: _Call[Any]) -> None:
         with self._guard:
-            if not self._loop.is_closed():
+            if self._loop is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(call.give_up)
 
-    def _serve(self) -> None:
+    @staticmethod
+    def _serve(loop: asyncio.AbstractEventLoop) -> None:
         try:
-            self._loop.run_forever()
+            loop.run_forever()
         finally:
-            self._loop.close()
+            loop.close()
 
-    async def _shut_down(self) -> None:
+    async def _shut_down(self, loop: asyncio.AbstractEventLoop) -> None:
         try:
             await self._client.close()
             others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -135,12 +161,12 @@ class LoopThread:
                     task.cancel()
                 await asyncio.gather(*left, return_exceptions=True)
         finally:
-            self._loop.call_soon(self._loop.stop)
+            loop.call_soon(loop.stop)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
     if sys.platform == "win32":
         return asyncio.new_event_loop()
-    import uvloop  # loaded late: asynchronous programs bring a loop of their own
-
+    with forking.loading():
+        import uvloop  # loaded late: asynchronous programs bring a loop of their own
     return uvloop.new_event_loop()

@@ -68,6 +68,9 @@ class _Run(Generic[_Key]):
         self._defect: BaseException | None = None
         self._retries: set[asyncio.Task[None]] = set()
         self._changed: asyncio.Future[None] | None = None
+        self._next: _Part[_Key] | None = None
+        """Waits for room in what the client has in hand."""
+        self._turn: asyncio.Future[None] | None = None
 
     def begin_more(self) -> bool:
         """Begin what there is room for; False when all has ended. Raises what should not happen."""
@@ -78,22 +81,28 @@ class _Run(Generic[_Key]):
         self._set_back.clear()
         if self._defect is not None:
             raise self._defect
+        if self._turn is not None and self._turn.done():
+            self._take_turn(self._turn)
         if self._has_room():
             for key in self._keys:
                 self._begin(key)
                 if not self._has_room():
                     break
-        return self._under_way > 0
+        return self._under_way > 0 or self._next is not None
 
     async def change(self) -> None:
-        """Return once something has ended or failed since ``begin_more``."""
-        if not self._set_back:
+        """Return once something has ended or failed since ``begin_more``, or has its turn."""
+        if not self._set_back and not (self._turn is not None and self._turn.done()):
             self._changed = asyncio.get_running_loop().create_future()
             await self._changed
 
     async def stop(self) -> None:
         """Give up what is under way."""
         self.stopped = True
+        if self._turn is not None and self._next is not None:
+            self._dispatcher.admission.give_up(self._turn, self._next.operation.size_bytes)
+        self._dispatcher.admission.leave(self._bytes_under_way, self._under_way)
+        self._under_way = self._bytes_under_way = 0
         for retry in self._retries:
             retry.cancel()
         await asyncio.gather(*self._retries, return_exceptions=True)
@@ -114,6 +123,7 @@ class _Run(Generic[_Key]):
     def _note_end(self, part: _Part[_Key]) -> None:
         self._under_way -= 1
         self._bytes_under_way -= part.operation.size_bytes
+        self._dispatcher.admission.leave(part.operation.size_bytes)
         self._note_change()
 
     def _note_change(self) -> None:
@@ -122,7 +132,7 @@ class _Run(Generic[_Key]):
             changed.set_result(None)
 
     def _has_room(self) -> bool:
-        return self._under_way < WINDOW and self._bytes_under_way < WINDOW_BYTES
+        return self._next is None and self._under_way < WINDOW and self._bytes_under_way < WINDOW_BYTES
 
     def _begin(self, key: _Key) -> None:
         if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
@@ -133,10 +143,30 @@ class _Run(Generic[_Key]):
         except CoveyError as error:
             self.failed[key] = error
             return
-        self._under_way += 1
-        self._bytes_under_way += operation.size_bytes
         part = _Part(self, key, operation)
-        part.begun = self._dispatcher.begin(operation, self._timeout_s, part)
+        admission = self._dispatcher.admission
+        if admission.try_enter(operation.size_bytes):
+            self._send(part)
+        else:
+            self._next = part
+            self._turn = admission.queue(operation.size_bytes)
+            self._turn.add_done_callback(lambda _: self._note_change())
+
+    def _take_turn(self, turn: asyncio.Future[None]) -> None:
+        """There is room for the operation that waits, or none will come."""
+        part, self._next, self._turn = self._next, None, None
+        assert part is not None
+        error = turn.exception()
+        if error is None:
+            self._send(part)
+        elif isinstance(error, CoveyError):
+            self.failed[part.key] = error
+            self._failures_in_a_row += 1
+
+    def _send(self, part: _Part[_Key]) -> None:
+        self._under_way += 1
+        self._bytes_under_way += part.operation.size_bytes
+        part.begun = self._dispatcher.begin(part.operation, self._timeout_s, part)
 
     def _retried(self, retry: asyncio.Task[None]) -> None:
         self._retries.discard(retry)

@@ -83,7 +83,7 @@ class Operator:
         elif self._bell is not None and self._straggling is None and self._may_leave():
             self._ring()
 
-    async def close(self) -> None:
+    async def close(self, why: str = "the client was closed") -> None:
         """End what is under way: what was in flight may have happened, what waited did not."""
         self._closed = True
         for timer in (self._alarm, self._straggling):
@@ -94,8 +94,10 @@ class Operator:
             await asyncio.gather(self._writer, return_exceptions=True)
         for stream in list(self._streams):
             await stream.close()
-            self._fail(self.lane.land_all(stream), Timeout("the client was closed", maybe_applied=True))
-        self._fail(self.lane.turn_away(), Unavailable("the client was closed before the operation was sent"))
+            self._fail(self.lane.land_all(stream), Timeout(why, maybe_applied=True))
+        self._streams.clear()
+        self._stream = None
+        self._fail(self.lane.turn_away(), Unavailable(f"{why} before the operation was sent"))
 
     # --- writing ---
 

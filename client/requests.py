@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 from ..proto.generated import kv_pb2, types_pb2
+from .arguments import checked_replicas, shown, wrong_type
 from .errors import InvalidRequest
 from .version import Version
 
@@ -56,8 +57,8 @@ def encoded(text: Key, what: str) -> bytes:
         try:
             return text.encode()
         except UnicodeEncodeError as error:
-            raise InvalidRequest(f"the {what} {text!r} cannot be written as UTF-8") from error
-    raise TypeError(f"a {what} is str or bytes, not {type(text).__name__}")
+            raise InvalidRequest(f"the {what} {shown(text)} cannot be written as UTF-8") from error
+    raise wrong_type(what, type(text))
 
 
 def refuse_twins(keys: Iterable[Key]) -> None:
@@ -68,7 +69,7 @@ def refuse_twins(keys: Iterable[Key]) -> None:
         return
     for key in given:
         if isinstance(key, str) and encoded(key, "key") in given:
-            raise InvalidRequest(f"{key!r} is given both as str and as bytes")
+            raise InvalidRequest(f"{shown(key)} is given both as str and as bytes")
 
 
 def get_operation(key: Key, consistency: Consistency | None) -> Operation:
@@ -102,11 +103,9 @@ def consistency_of(level: Level | None, replicas: int | None, name: str) -> Cons
     if level is not None and replicas is not None:
         raise InvalidRequest(f"give either consistency or {name}, not both")
     if replicas is not None:
-        if replicas < 1:
-            raise InvalidRequest(f"{name} is a number of replicas, at least 1, not {replicas}")
-        return Consistency(replicas=replicas)
-    if level not in _LEVELS:
-        raise InvalidRequest(f"consistency is one of {', '.join(get_args(Level))}, not {level!r}")
+        return Consistency(replicas=checked_replicas(replicas, name))
+    if not isinstance(level, str) or level not in _LEVELS:
+        raise InvalidRequest(f"consistency is one of {', '.join(get_args(Level))}, not {shown(level)}")
     return Consistency(level=_LEVELS[level])
 
 

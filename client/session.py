@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from .admin import Administration
+from .arguments import checked_items, checked_keys
 from .dispatch import Dispatcher
 from .learning import TopologyLearner
 from .links import Links
@@ -32,8 +33,9 @@ _K = TypeVar("_K", bound=Key)
 class Session:
     """Lives on one event loop. An operation is checked at once, and begins when it is awaited."""
 
-    def __init__(self, addresses: Sequence[str], rng: random.Random) -> None:
+    def __init__(self, addresses: Sequence[str], rng: random.Random, seen_timestamp: int = 0) -> None:
         self.seen = HighestSeen()
+        self.seen.observe(seen_timestamp)
         self._links = Links(self.seen, self._hear)
         self._router = Router(addresses, self._links.outstanding, self._links.silent_since, rng)
         self._learner = TopologyLearner(self._router, self._links, rng)
@@ -62,11 +64,13 @@ class Session:
         self, keys: Iterable[_K], consistency: Level | None, r: int | None, timeout_s: float
     ) -> dict[_K, bytes | None]:
         chosen = consistency_of(consistency, r, "r")
+        keys = checked_keys(keys)
         return await perform_all(self._dispatcher, keys, lambda key: get_operation(key, chosen), timeout_s)
 
     async def put_all(
         self, items: Mapping[_K, Key], consistency: Level | None, w: int | None, timeout_s: float
     ) -> dict[_K, Version]:
+        checked_items(items)
         refuse_twins(items)
         chosen = consistency_of(consistency, w, "w")
         return await perform_all(
@@ -75,6 +79,23 @@ class Session:
 
     def list_keys(self, prefix: Key, timeout_s: float) -> Listing:
         return Listing(self._dispatcher, encoded(prefix, "prefix"), timeout_s)
+
+    def wait_for_fork(self) -> None:
+        """Let nothing enter and nothing connect until ``reconnect``."""
+        self._dispatcher.admission.pause()
+        self._links.pause()
+
+    async def disconnect(self, drain_s: float) -> None:
+        """Close all connections; what is in hand is given some time to end, and nothing else enters."""
+        self._dispatcher.admission.pause()
+        await self._dispatcher.admission.drained(drain_s)
+        await self._learner.pause()
+        await self._links.disconnect()
+
+    def reconnect(self) -> None:
+        """Let operations enter again after ``disconnect``; they open new connections."""
+        self._links.reconnect()
+        self._dispatcher.admission.resume()
 
     async def close(self) -> None:
         self._dispatcher.close()

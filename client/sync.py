@@ -10,7 +10,7 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 from .aio import DEFAULT_TIMEOUT_S, AsyncClient
 from .loop_thread import LoopThread
@@ -62,7 +62,7 @@ class Client:
     """A thread-safe client of the cluster that any of ``addresses`` ("host:port") belongs to.
 
     Works as ``AsyncClient`` does, with the same arguments, results and errors. Close it when done, or use it
-    in ``with``. After a fork, the child makes a client of its own.
+    in ``with``. It may be used before and after a fork, in the parent and in the child; see docs/clients.md.
     """
 
     def __init__(self, addresses: str | Iterable[str], *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
@@ -159,6 +159,12 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def __repr__(self) -> str:
+        return f"<covey.Client {self._client.described}>"
+
+    def __reduce__(self) -> NoReturn:
+        self._client.__reduce__()
 
     def __del__(self) -> None:
         stop = self.__dict__.get("_stop")

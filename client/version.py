@@ -49,6 +49,9 @@ class Version:
     def _order(self) -> tuple[int, int, int]:
         return (self._timestamp, self._disk_id, self._generation)
 
+    def __reduce__(self) -> tuple[type[Version], tuple[int, int, int, bool]]:
+        return Version, (self._timestamp, self._disk_id, self._generation, self._superseded)
+
     def __eq__(self, other: object) -> bool:
         return self._order == other._order if isinstance(other, Version) else NotImplemented
 

@@ -246,6 +246,41 @@ async def test_a_new_epoch_is_learned_after_a_failure(
 # --- failing over -------------------------------------------------------------------------------------------
 
 
+async def test_an_answering_nodes_refusal_is_told_rather_than_that_others_cannot_be_reached(
+    cluster: FakeCluster, closed_address: str
+) -> None:
+    (node,) = await cluster.start(1)
+    node.every_time = UNAVAILABLE
+    for addresses in ([node.address, closed_address], [closed_address, node.address]):
+        async with AsyncClient(addresses, timeout=0.4) as kv:
+            for asked in (kv.get("k"), kv.put("k", b""), kv.admin.status()):
+                with pytest.raises(Unavailable, match="as told"):
+                    await asked
+
+
+async def test_a_refusal_is_told_rather_than_that_a_later_attempt_was_not_sent(cluster: FakeCluster) -> None:
+    nodes = await cluster.start(2)
+    nodes[0].every_time = UNAVAILABLE
+    nodes[1].every_time = never
+    async with AsyncClient([node.address for node in nodes], timeout=0.5) as kv:
+        link = kv.admin._dispatcher._links.to(nodes[1].address)
+        link.operator.lane.departure = lambda: None  # type: ignore[method-assign]  # as while nothing connects
+        with pytest.raises(Unavailable, match="as told") as caught:
+            await kv.put("k", b"")
+    assert not caught.value.maybe_applied
+
+
+async def test_a_write_that_may_have_happened_says_so_whatever_failed_before(
+    cluster: FakeCluster, closed_address: str
+) -> None:
+    (node,) = await cluster.start(1)
+    node.every_time = never
+    async with AsyncClient([closed_address, node.address], timeout=0.4) as kv:
+        with pytest.raises(Timeout) as caught:
+            await kv.put("k", b"")
+    assert caught.value.maybe_applied
+
+
 async def test_an_address_where_nobody_listens_is_passed_over(
     cluster: FakeCluster, closed_address: str
 ) -> None:
@@ -560,11 +595,12 @@ async def test_two_spellings_of_one_key_are_refused(cluster: FakeCluster) -> Non
     assert not node.batches
 
 
-async def test_a_wrong_type_among_many_is_raised_as_it_is(cluster: FakeCluster) -> None:
+async def test_a_wrong_type_among_many_is_refused_before_anything_is_sent(cluster: FakeCluster) -> None:
     (node,) = await cluster.start(1)
     async with AsyncClient([node.address]) as kv:
-        with pytest.raises(TypeError, match="value is str or bytes, not int"):
-            await kv.put_many({"k": 3})
+        with pytest.raises(InvalidRequest, match="value is str or bytes, not int"):
+            await kv.put_many({"good": b"", "k": 3})
+    assert not node.batches
 
 
 # --- keys ---------------------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +23,7 @@ def test_every_public_error_is_a_covey_error() -> None:
     public = [
         getattr(covey, name)
         for name in covey.__all__
-        if name not in ("errors", "Version", "Client", "AsyncClient")
+        if name not in ("errors", "Version", "Client", "AsyncClient", "__version__")
     ]
     assert all(issubclass(error, CoveyError) for error in public)
 
@@ -29,6 +31,11 @@ def test_every_public_error_is_a_covey_error() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Clinet'"):
         covey.Clinet  # noqa: B018
+
+
+def test_the_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert covey.__version__ == project["version"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,205 @@
+"""Bounds what one client has in hand: operations and bytes, over all of its nodes.
+
+An operation enters before it is given to a node and leaves when its call ends, so that it stays in hand while it
+is retried. When there is no room it waits, in order, outside of every queue that leads to a node: what waits here
+was certainly not sent, and is ended by its own deadline.
+
+The limit follows the cluster: an answer that refuses for load halves it, at most once in ``DECREASE_EVERY_S``, and
+each operation that ends raises it again (additive increase, multiplicative decrease; Jacobson, SIGCOMM '88). So a
+cluster that is overloaded is asked by fewer operations instead of by all of them again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+
+from .errors import CoveyError, NotSent, Unavailable
+
+MAX_IN_HAND_OPERATIONS = 4096
+MAX_IN_HAND_BYTES = 64 << 20
+"""Of keys and values; a larger operation enters when nothing else is in hand."""
+MIN_IN_HAND_OPERATIONS = 64
+"""The limit is never decreased below this."""
+DECREASE_EVERY_S = 0.1
+SWEEP_EVERY_S = 0.05
+"""Waiting operations are checked for expiry at most this often, and end late by as much."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiter:
+    turn: asyncio.Future[None]
+    size_bytes: int
+    deadline: float | None
+    """On the loop's clock."""
+
+
+class Admission:
+    """The operations of one client that are in hand, and those that wait to be."""
+
+    def __init__(self) -> None:
+        self._limit = MAX_IN_HAND_OPERATIONS
+        self._operations = 0
+        self._bytes = 0
+        self._paused = False
+        self._closed = False
+        self._waiting: deque[_Waiter] = deque()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._sweep_at = 0.0
+        self._decreased_at = float("-inf")
+        self._drained: asyncio.Future[None] | None = None
+
+    @property
+    def in_hand(self) -> int:
+        return self._operations
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    def try_enter(self, size_bytes: int) -> bool:
+        """Take the operation in hand, if there is room and no other one waits for it."""
+        if self._waiting or not self._has_room(size_bytes):
+            return False
+        self._operations += 1
+        self._bytes += size_bytes
+        return True
+
+    async def enter(self, size_bytes: int, deadline: float | None) -> None:
+        """Wait for room and take the operation in hand. Raises NotSent at the deadline, Unavailable once closed."""
+        if self.try_enter(size_bytes):
+            return
+        if self._closed:
+            raise Unavailable("the client is closed")
+        turn = self.queue(size_bytes, deadline)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            self.give_up(turn, size_bytes)
+            raise
+
+    def queue(self, size_bytes: int, deadline: float | None = None) -> asyncio.Future[None]:
+        """Return a future that is done once the operation is in hand; what gives it up calls ``give_up``."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[None] = loop.create_future()
+        if self._closed:
+            turn.set_exception(Unavailable("the client is closed"))
+            return turn
+        self._waiting.append(_Waiter(turn, size_bytes, deadline))
+        if deadline is not None:
+            self._expire_at(loop, deadline)
+        self._admit()
+        return turn
+
+    def give_up(self, turn: asyncio.Future[None], size_bytes: int) -> None:
+        """Undo ``queue``, whether or not there was room meanwhile."""
+        if not turn.done():
+            turn.cancel()
+        elif not turn.cancelled() and turn.exception() is None:
+            self.leave(size_bytes)
+
+    def leave(self, size_bytes: int, operations: int = 1) -> None:
+        """The operations are no longer in hand; ``size_bytes`` is what they have together."""
+        self._operations -= operations
+        self._bytes -= size_bytes
+        if self._limit < MAX_IN_HAND_OPERATIONS:
+            self._limit += 1
+        if self._waiting:
+            self._admit()
+        if self._drained is not None and self._operations == 0 and not self._drained.done():
+            self._drained.set_result(None)
+
+    def overloaded(self, now: float) -> None:
+        """A node refused for load."""
+        if now - self._decreased_at >= DECREASE_EVERY_S:
+            self._decreased_at = now
+            self._limit = max(MIN_IN_HAND_OPERATIONS, min(self._limit, self._operations) // 2)
+
+    def pause(self) -> None:
+        """Let nothing enter until ``resume``; what is in hand goes on."""
+        self._paused = True
+
+    def resume(self) -> None:
+        self._paused = False
+        self._admit()
+
+    async def drained(self, timeout_s: float) -> bool:
+        """Wait until nothing is in hand; False when that takes longer than the timeout."""
+        if self._operations == 0:
+            return True
+        self._drained = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._drained], timeout=timeout_s)
+        self._drained = None
+        return self._operations == 0
+
+    def close(self) -> None:
+        """End what waits; nothing enters any more."""
+        self._closed = True
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        while self._waiting:
+            _fail(self._waiting.popleft(), Unavailable("the client was closed before the operation was sent"))
+
+    def _has_room(self, size_bytes: int) -> bool:
+        if self._operations == 0:
+            return not (self._paused or self._closed)
+        return (
+            self._operations < self._limit
+            and self._bytes + size_bytes <= MAX_IN_HAND_BYTES
+            and not self._paused
+            and not self._closed
+        )
+
+    def _admit(self) -> None:
+        waiting = self._waiting
+        while waiting:
+            first = waiting[0]
+            if not first.turn.done():
+                if not self._has_room(first.size_bytes):
+                    return
+                self._operations += 1
+                self._bytes += first.size_bytes
+                first.turn.set_result(None)
+            waiting.popleft()
+
+    def _expire_at(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        if self._sweep is not None:
+            if self._sweep_at <= at:
+                return
+            self._sweep.cancel()
+        self._sweep_at = at
+        self._sweep = loop.call_at(at, self._expire, loop)
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End what is due, and drop what was given up."""
+        self._sweep = None
+        now = loop.time()
+        left: deque[_Waiter] = deque()
+        earliest: float | None = None
+        for waiter in self._waiting:
+            if waiter.turn.done():
+                continue
+            if waiter.deadline is not None and waiter.deadline <= now:
+                _fail(
+                    waiter, NotSent("the operation waited for others of this client and was not sent in time")
+                )
+                continue
+            left.append(waiter)
+            if waiter.deadline is not None and (earliest is None or waiter.deadline < earliest):
+                earliest = waiter.deadline
+        self._waiting = left
+        if earliest is not None:
+            self._expire_at(loop, max(earliest, now + SWEEP_EVERY_S))
+        self._admit()
+
+
+def _fail(waiter: _Waiter, error: CoveyError) -> None:
+    if not waiter.turn.done():
+        waiter.turn.set_exception(error)
+        waiter.turn.exception()  # a caller that was cancelled at the same moment does not retrieve it

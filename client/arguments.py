@@ -1,0 +1,94 @@
+"""Checks of what callers pass in. Each raises InvalidRequest with one sentence, before anything is sent.
+
+Loads neither gRPC nor protobuf, so that a client can be checked and made without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import TypeVar
+
+from .errors import InvalidRequest
+
+MAX_TIMEOUT_S = 86_400.0
+"""An operation is given at most a day; "no limit" (inf) is refused, since nodes need one as well."""
+MAX_REPLICAS = 15
+"""The largest replication factor that a cluster can have."""
+MAX_NAME_BYTES = 255
+MAX_SHOWN_CHARACTERS = 80
+"""Of a refused argument, in the message."""
+
+_Key = TypeVar("_Key", bound=Hashable)
+
+
+def checked_timeout(timeout_s: object) -> float:
+    """Return the timeout in seconds."""
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float):
+        raise InvalidRequest(f"timeout is a number of seconds, not {shown(timeout_s)}")
+    if not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise InvalidRequest(
+            f"timeout is a number of seconds above 0 and at most {MAX_TIMEOUT_S:.0f}, not {shown(timeout_s)}"
+        )
+    return float(timeout_s)
+
+
+def checked_replicas(replicas: object, name: str) -> int:
+    """Return the number of replicas that ``r`` or ``w`` asks for."""
+    if isinstance(replicas, bool) or not isinstance(replicas, int) or not 1 <= replicas <= MAX_REPLICAS:
+        raise InvalidRequest(
+            f"{name} is a whole number of replicas from 1 to {MAX_REPLICAS}, not {shown(replicas)}"
+        )
+    return replicas
+
+
+def checked_node_name(name: object) -> str:
+    """Return the name of a node."""
+    if not isinstance(name, str) or not name:
+        raise InvalidRequest(f"a node's name is text, not {shown(name)}")
+    try:
+        size_bytes = len(name.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"the name {shown(name)} cannot be written as UTF-8") from error
+    if size_bytes > MAX_NAME_BYTES:
+        raise InvalidRequest(f"a node's name has at most {MAX_NAME_BYTES} bytes, not {size_bytes}")
+    return name
+
+
+def checked_items(items: object) -> None:
+    """Check what ``put_many`` is given: a mapping of keys to values."""
+    if not isinstance(items, Mapping):
+        raise InvalidRequest(f"put_many takes a mapping of keys to values, not {shown(items)}")
+    _check_types(items, "key")
+    _check_types(items.values(), "value")
+
+
+def checked_keys(keys: Iterable[_Key]) -> list[_Key]:
+    """Return what ``get_many`` is given: keys, each once."""
+    if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
+        raise InvalidRequest(f"get_many takes several keys, for instance a list, not {shown(keys)}")
+    try:
+        unique = list(dict.fromkeys(keys))
+    except TypeError as error:  # what cannot be hashed is neither str nor bytes
+        raise InvalidRequest(f"a key is str or bytes: {error}") from error
+    _check_types(unique, "key")
+    return unique
+
+
+def _check_types(texts: Iterable[object], what: str) -> None:
+    for kind in set(map(type, texts)):
+        if not issubclass(kind, str | bytes):
+            raise wrong_type(what, kind)
+
+
+def wrong_type(what: str, kind: type) -> InvalidRequest:
+    return InvalidRequest(f"a {what} is str or bytes, not {kind.__name__}")
+
+
+def shown(value: object) -> str:
+    """Return how an argument is named in a message: short, whatever it is."""
+    if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 256:
+        return f"a number of {value.bit_length()} bits"  # which repr may refuse to write out
+    if not isinstance(value, str | bytes | int | float | bool | None):
+        return type(value).__name__
+    text = repr(value[:MAX_SHOWN_CHARACTERS] if isinstance(value, str | bytes) else value)
+    return text if len(text) <= MAX_SHOWN_CHARACTERS else text[:MAX_SHOWN_CHARACTERS] + "…"

@@ -1,0 +1,328 @@
+"""Keeps clients usable in a parent and in its children when the process forks.
+
+gRPC does not survive a fork: its threads exist in the parent only, and what they have locked stays locked in the
+child. So every client lets go of gRPC before the fork, and gRPC ends its threads with its last channel:
+
+- before: operations under way are given ``DRAIN_S`` to end and new ones wait; then all connections are closed and
+  the threads that serve clients are held until the fork is over, so that none can open another connection. A read
+  that has not ended goes on after the fork; a write ends as a Timeout that says that it may have happened.
+- in the parent: the threads go on, and connect again when something is to be sent.
+- in the child: every client is as if it was new, but for the highest version it has seen. It connects by itself.
+
+If gRPC still has threads at the fork (a client on the forking thread's own event loop, or other users of gRPC in
+the process), no client can work in the child; there, each says so at once. The parent is not affected.
+
+Threads are counted by their names in /proc; elsewhere than on Linux a closed client is trusted to have ended them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Protocol
+
+from .errors import Unavailable
+
+DRAIN_S = 1.0
+CLOSE_S = 2.0
+"""Closing the connections may take this much longer."""
+CALLS_END_S = 0.5
+THREADS_END_S = 2.0
+POLL_S = 0.001
+COLLECT_EVERY_S = 0.01
+"""At first; more and more rarely when it does not help."""
+LOAD_S = 30.0
+HOLD_S = 60.0
+"""A held thread goes on by itself after this long; a fork takes milliseconds."""
+
+_TASKS = Path("/proc/self/task")
+_GRPC_THREADS = ("grpc_", "event_engine", "lifeguard", "timer_manager", "resolver-exec", "default-exec")
+"""How the names of gRPC's threads begin."""
+
+_UNUSABLE = (
+    "gRPC was in use when this process was forked, so no client can work in it: close every AsyncClient of the"
+    " forking thread's event loop and every other gRPC channel before the fork, or start the process by"
+    ' "spawn" or "forkserver"'
+)
+
+
+class Forkable(Protocol):
+    """A client with an event loop."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The loop that its connections belong to; None while it has none."""
+
+    async def disconnect(self, drain_s: float) -> None:
+        """Close all connections; nothing connects before the loop goes on."""
+
+    def reconnect(self) -> None:
+        """Let operations enter again."""
+
+    def forget(self) -> None:
+        """In a child: become as new."""
+
+
+class Restartable(Protocol):
+    """What has a thread."""
+
+    def forget(self) -> None: ...
+
+
+class _State:
+    def __init__(self) -> None:
+        self.clients: weakref.WeakSet[Forkable] = weakref.WeakSet()
+        self.threads: weakref.WeakSet[Restartable] = weakref.WeakSet()
+        self.registering = threading.Lock()
+        """Held while the two sets are changed or read."""
+        self.forking = threading.Lock()
+        """Held from before a fork until after it."""
+        self.loading = threading.Lock()
+        """Likewise, and while modules are imported: what a child finds half imported stays so."""
+        self.latecomers: list[tuple[asyncio.AbstractEventLoop | None, Forkable]] | None = None
+        """Clients that were first used while a fork was prepared; None when none is."""
+        self.used = False
+        """A client has used gRPC in this process."""
+        self.holds: list[_Hold] = []
+        self.clients_are_left = False
+        self.grpc_is_left = False
+        self.grpc_is_shared = False
+        """gRPC once had threads when no client was connected: something else in the process uses it."""
+        self.unusable = False
+        self.abandoned: list[object] = []
+        """In a child: what belongs to threads of the parent. It is never touched, so not freed either."""
+
+
+_state = _State()
+
+
+def watch(client: Forkable) -> None:
+    """From now on the client lets go of gRPC before a fork."""
+    with _state.registering:
+        _state.clients.add(client)
+
+
+def watch_thread(thread: Restartable) -> None:
+    """From now on the thread's owner starts anew in a child."""
+    with _state.registering:
+        _state.threads.add(thread)
+
+
+def abandon(*things: object) -> None:
+    """Keep what belongs to threads of the parent from being freed in this child."""
+    _state.abandoned.extend(thing for thing in things if thing is not None)
+
+
+def note_use() -> None:
+    """A client is about to use gRPC. Raises Unavailable in a child in which gRPC cannot work."""
+    if _state.unusable:
+        raise Unavailable(_UNUSABLE)
+    _state.used = True
+
+
+def loading() -> threading.Lock:
+    """Return the lock to hold while modules are imported for the first use of a client."""
+    return _state.loading
+
+
+def must_wait(client: Forkable, loop: asyncio.AbstractEventLoop | None) -> bool:
+    """Return True if the client is used for the first time while a fork is prepared; ``reconnect`` comes after it."""
+    with _state.registering:
+        if _state.latecomers is None:
+            return False
+        _state.latecomers.append((loop, client))
+        return True
+
+
+class _Hold:
+    """Has the clients of one loop let go of gRPC, and the loop wait for the end of the fork."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, clients: list[Forkable]) -> None:
+        self.waits = False
+        """The loop runs in another thread, which will wait."""
+        self._loop = loop
+        self._clients = clients
+        self._disconnected = threading.Event()
+        self._settled = threading.Event()
+        """There is nothing more to do before the fork."""
+        self._ends_grpc = False
+        self._held = threading.Event()
+        self._forked = threading.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        try:
+            if self._loop.is_running():
+                self.waits = not self._runs_here
+                if self.waits:
+                    self._loop.call_soon_threadsafe(self._start)
+            elif not self._loop.is_closed() and asyncio._get_running_loop() is None:
+                self._loop.run_until_complete(self._disconnect())
+        except RuntimeError:
+            return  # the loop was closed just now; whether gRPC ended is seen by its threads
+
+    def wait_until_disconnected(self, deadline: float) -> bool:
+        """Return False when connections are left at the deadline."""
+        if self._loop.is_closed():
+            return True
+        return not self._runs_here and self._disconnected.wait(max(0.0, deadline - time.monotonic()))
+
+    def hold(self, *, end_grpc: bool = False) -> None:
+        """Have the thread of the loop wait for the end of the fork, after it has ended gRPC if it is to."""
+        self._ends_grpc = end_grpc
+        self._settled.set()
+        self._held.wait(CLOSE_S + (THREADS_END_S if end_grpc else 0.0))
+
+    def end(self) -> None:
+        self._forked.set()
+        if not self.waits and self._disconnected.is_set():
+            self._reconnect()
+
+    @property
+    def _runs_here(self) -> bool:
+        return asyncio._get_running_loop() is self._loop
+
+    def _start(self) -> None:
+        if not self._forked.is_set():
+            self._task = self._loop.create_task(self._disconnect_and_wait())
+
+    async def _disconnect_and_wait(self) -> None:
+        try:
+            await self._disconnect()
+            while not (self._settled.is_set() or self._forked.is_set()):  # noqa: ASYNC110 - of another thread
+                await asyncio.sleep(POLL_S)
+            if self._ends_grpc:
+                for _ in _ending_grpc():
+                    await asyncio.sleep(POLL_S)
+            self._held.set()
+            self._forked.wait(HOLD_S)  # blocks the loop's thread, so that nothing connects before the fork
+        finally:
+            self._reconnect()
+
+    async def _disconnect(self) -> None:
+        await asyncio.gather(*(client.disconnect(DRAIN_S) for client in self._clients))
+        deadline = time.monotonic() + CALLS_END_S
+        while self._calls_are_left() and time.monotonic() < deadline:  # noqa: ASYNC110 - of gRPC
+            await asyncio.sleep(POLL_S)
+        self._disconnected.set()
+
+    def _calls_are_left(self) -> bool:
+        """Whether gRPC still has work to do on the loop for a call that was ended."""
+        names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks(self._loop))
+        return any(name.startswith("_AioCall.") for name in names)
+
+    def _reconnect(self) -> None:
+        for client in self._clients:
+            client.reconnect()
+
+
+def _before_fork() -> None:
+    _state.forking.acquire(timeout=HOLD_S)
+    _state.loading.acquire(timeout=LOAD_S)
+    _state.grpc_is_left = _state.clients_are_left = True  # unless all of this succeeds
+    by_loop: dict[asyncio.AbstractEventLoop, list[Forkable]] = {}
+    with _state.registering:
+        clients = list(_state.clients)
+        _state.latecomers = []
+    for client in clients:
+        if client.loop is not None:
+            by_loop.setdefault(client.loop, []).append(client)
+    _state.holds = holds = [_Hold(loop, of_loop) for loop, of_loop in by_loop.items()]
+    for hold in holds:
+        hold.begin()
+    deadline = time.monotonic() + DRAIN_S + CLOSE_S
+    ended = [hold.wait_until_disconnected(deadline) for hold in holds]
+    _state.clients_are_left = not all(ended)
+    waiting = [hold for hold in holds if hold.waits]
+    for hold in waiting[1:]:
+        hold.hold()
+    if _state.used and not (_state.clients_are_left or _state.grpc_is_shared):
+        _end_grpc(waiting)
+    for hold in waiting[:1]:
+        hold.hold()
+    _state.grpc_is_left = _grpc_runs()
+
+
+def _end_grpc(waiting: list[_Hold]) -> None:
+    """End gRPC on the thread of a loop, if any loop runs: the last channel takes its reader from the loop."""
+    if waiting:
+        waiting[0].hold(end_grpc=True)
+        return
+    for _ in _ending_grpc():
+        time.sleep(POLL_S)
+
+
+def _ending_grpc() -> Iterator[None]:
+    """Pause by pause, wait until gRPC has no threads. It ends them when the last channel is freed."""
+    began = time.monotonic()
+    collect_after_s = 0.0
+    while _grpc_runs():
+        waited_s = time.monotonic() - began
+        if waited_s > THREADS_END_S:
+            _state.grpc_is_shared = True
+            return
+        if waited_s >= collect_after_s:
+            gc.collect()  # frees channels that are part of a cycle
+            collect_after_s = 2 * waited_s + COLLECT_EVERY_S
+        yield
+
+
+def _grpc_runs() -> bool:
+    try:
+        return any(_name(task).startswith(_GRPC_THREADS) for task in _TASKS.iterdir())
+    except OSError:
+        return False
+
+
+def _name(task: Path) -> str:
+    try:
+        return (task / "comm").read_text()
+    except OSError:
+        return ""  # it has just ended
+
+
+def _after_fork_in_parent() -> None:
+    holds, _state.holds = _state.holds, []
+    for hold in holds:
+        hold.end()
+    with _state.registering:
+        latecomers, _state.latecomers = _state.latecomers, None
+    for loop, client in latecomers or ():
+        with suppress(RuntimeError):  # the loop is closed
+            client.reconnect() if loop is None else loop.call_soon_threadsafe(client.reconnect)
+    for lock in (_state.loading, _state.forking):
+        with suppress(RuntimeError):  # it could not be acquired in time
+            lock.release()
+
+
+def _after_fork_in_child() -> None:
+    _state.forking, _state.loading, _state.registering = (threading.Lock() for _ in range(3))
+    _state.latecomers = None
+    _state.abandoned.extend(_state.holds)
+    _state.holds = []
+    supported = not _state.clients_are_left and _grpc_supports_forks()
+    if _state.grpc_is_left and not supported:
+        _state.unusable = True
+        _state.abandoned.append(_state.abandoned)  # so that it outlives this module, too
+        gc.freeze()  # to free what belongs to gRPC would wait for its threads
+    for client in list(_state.clients):
+        client.forget()
+    for thread in list(_state.threads):
+        thread.forget()
+
+
+def _grpc_supports_forks() -> bool:
+    """Whether the application has switched on gRPC's own support, which covers its blocking channels."""
+    return os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "0").lower() in ("1", "true", "yes")
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)
