@@ -12,7 +12,7 @@ import typer
 from ..errors import CoveyError
 from .exits import ExitCode
 from .options import DEFAULT_TIMEOUT_S, JsonFlag, ServerFlag, TimeoutFlag
-from .output import complain, print_json, progress_console, result_console, say
+from .output import complain, print_json, print_table, progress_console, say
 from .session import with_client
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def status(
         else:
             from .tables import status_view
 
-            result_console().print(status_view(seen))
+            print_table(status_view(seen))
         return ExitCode.DONE
 
     return with_client(server, timeout, command)
@@ -70,7 +70,7 @@ def ring(
         else:
             from .tables import ring_view
 
-            result_console().print(ring_view(seen))
+            print_table(ring_view(seen))
         return ExitCode.DONE
 
     return with_client(server, timeout, command)
@@ -93,7 +93,7 @@ def explain(
         else:
             from .tables import explanation_view
 
-            result_console().print(explanation_view(seen))
+            print_table(explanation_view(seen))
         return ExitCode.DONE
 
     return with_client(server, timeout, command)
