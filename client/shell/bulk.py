@@ -22,7 +22,8 @@ from .load import Loader, Pacer, Tally
 from .options import ServerFlag, TimeoutFlag
 from .output import complain, print_json, progress_console
 from .records import Record, encode_record
-from .session import with_client
+from .servers import choose_servers
+from .session import with_client, with_client_of
 
 if TYPE_CHECKING:
     from ..aio import AsyncClient
@@ -131,6 +132,7 @@ def dump(
 ) -> int:
     """Write every key and value as JSON lines, in token order; `covey load` reads them back."""
 
+    addresses = choose_servers(server)
     with dump_target(file) as target:
 
         async def command(client: AsyncClient) -> int:
@@ -138,7 +140,7 @@ def dump(
                 await _dump(client, os.fsencode(prefix), target, advance)
             return ExitCode.DONE
 
-        return with_client(server, timeout, command)
+        return with_client_of(addresses, timeout, command)
 
 
 async def _dump(client: AsyncClient, prefix: bytes, target: BinaryIO, advance: Advance) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CoveyError
-from .exits import ExitCode
+from .exits import CommandError, ExitCode
 from .options import DEFAULT_TIMEOUT_S, JsonFlag, ServerFlag, TimeoutFlag
 from .output import complain, print_json, print_table, progress_console, say
 from .session import with_client
@@ -164,6 +164,9 @@ def wait(
     Members that are down are named but not waited for.
     """
     from .waiting import Goal, wait_for
+
+    if nodes is None and not synced:
+        raise CommandError("wait for what? Give --nodes N, --synced, or both")
 
     async def command(client: AsyncClient) -> int:
         outcome = await wait_for(client.admin, Goal(nodes, synced), timeout)

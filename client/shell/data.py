@@ -11,7 +11,8 @@ import typer
 from .exits import CommandError, ExitCode, OutputError, cause
 from .options import DEFAULT_TIMEOUT_S, ServerFlag, TimeoutFlag
 from .output import complain
-from .session import with_client
+from .servers import choose_servers
+from .session import with_client, with_client_of
 
 if TYPE_CHECKING:
     from ..aio import AsyncClient
@@ -57,12 +58,13 @@ def put(
     timeout: TimeoutFlag = DEFAULT_TIMEOUT_S,
 ) -> int:
     """Store VALUE under KEY and print the version it got."""
+    addresses = choose_servers(server)
     content = _value_of_stdin() if value == "-" else os.fsencode(value)
 
     async def command(client: AsyncClient) -> int:
         return acknowledged(await client.put(os.fsencode(key), content))
 
-    return with_client(server, timeout, command)
+    return with_client_of(addresses, timeout, command)
 
 
 def _value_of_stdin() -> bytes:

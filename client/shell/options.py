@@ -11,7 +11,8 @@ ServerFlag = Annotated[
     typer.Option(
         "--server",
         metavar="HOST:PORT",
-        help="A node to talk to; repeatable. Else COVEY_SERVER, else the seeds of ./seeds.json.",
+        help="A node to talk to; repeatable, or several with commas."
+        " Else COVEY_SERVER, else the seeds of ./seeds.json.",
     ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 PIPED_TABLE_WIDTH = 4096
 """Columns. Nothing is padded to it."""
+MAX_SHOWN = 80
+"""Characters of what came from outside that a message repeats."""
 
 
 def say(message: str) -> None:
@@ -27,6 +29,12 @@ def say(message: str) -> None:
 
 def complain(message: str) -> None:
     say(f"covey: {message}")
+
+
+def shortened(content: object) -> str:
+    """What came from outside, as a message can repeat it: quoted, and of bounded length."""
+    text = repr(content[: MAX_SHOWN + 1] if isinstance(content, str) else content)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 
 
 def print_json(value: Any) -> None:

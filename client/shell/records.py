@@ -8,6 +8,8 @@ import re
 from base64 import b64decode, b64encode
 from typing import NamedTuple
 
+from .output import shortened
+
 
 class Record(NamedTuple):
     key: bytes
@@ -15,8 +17,8 @@ class Record(NamedTuple):
 
 
 FIELDS = ("key", "key_b64", "value", "value_b64")
-MAX_SHOWN = 60
-"""Characters of a foreign text that a message repeats."""
+TEXT_GRACE_BYTES = 60
+"""Shorter contents are text whatever escapes that takes."""
 _STRING = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -38,7 +40,7 @@ def _field(name: str, content: bytes) -> bytes:
         text = json.dumps(content.decode(), ensure_ascii=False).encode()
     except UnicodeDecodeError:
         text = None
-    if text is None or len(text) > len(content) * 3 // 2 + MAX_SHOWN:
+    if text is None or len(text) > len(content) * 3 // 2 + TEXT_GRACE_BYTES:
         return b'"%b_b64": "%b"' % (name.encode(), b64encode(content))
     return b'"%b": %b' % (name.encode(), text)
 
@@ -100,11 +102,6 @@ def _after(mark: str, text: str, at: int) -> int:
 def _after_space(text: str, at: int) -> int:
     found = _SPACE.match(text, at)
     return found.end() if found else at
-
-
-def shortened(text: str) -> str:
-    """A foreign text as a message can repeat it: quoted, and of bounded length."""
-    return repr(text) if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]!r}..."
 
 
 def _content(fields: dict[str, str], name: str) -> bytes:

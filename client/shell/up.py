@@ -81,6 +81,6 @@ def only_one(data: Path) -> Iterator[None]:
 
 def _greeting(plan: ClusterPlan) -> str:
     """How to talk to the cluster from another terminal in this folder."""
-    chosen = choose_servers(None)
+    chosen = choose_servers(None, note=lambda _: None)
     server = "" if plan.seeds[0] in chosen else f" --server {plan.seeds[0]}"
     return f"{len(plan.nodes)} nodes serve; in another terminal: covey put hello world{server}"
