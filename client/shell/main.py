@@ -15,13 +15,22 @@ from .exits import CommandError, ExitCode, OutputError, exit_code, explanation
 from .options import ServerFlag
 from .output import complain
 from .standard_streams import standard_streams
+from .up import NodeCheck, no_complaint
 
-THEMES = (up, data, interactive, bulk, cluster, repair, logs)
+THEMES = (data, interactive, bulk, cluster, repair, logs)
 VERSION_FLAG = "--version"
+HELP = (
+    "An elastic key-value cluster.\n\n"
+    "Exit codes: 0 done, 1 key not found, 2 usage or configuration, 3 certainly not done, 4 refused, "
+    "5 may have happened, 74 output not written, 130 interrupted, 141 nothing reads the output."
+)
 
 
-def build_app() -> typer.Typer:
-    """All commands that talk to a cluster. ``covey.__main__`` adds the one that runs a node."""
+def build_app(node_check: NodeCheck = no_complaint) -> typer.Typer:
+    """All commands that talk to a cluster. ``covey.__main__`` adds the one that runs a node.
+
+    ``node_check`` finds what would keep a node of ``covey up`` from starting, before any is started.
+    """
     app = typer.Typer(
         name="covey",
         cls=Group,
@@ -29,7 +38,8 @@ def build_app() -> typer.Typer:
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.callback(invoke_without_command=True)(covey)
+    app.callback(invoke_without_command=True, help=HELP)(covey)
+    up.register(app, node_check)
     for theme in THEMES:
         theme.register(app)
     return app
@@ -62,11 +72,7 @@ def covey(
         bool, typer.Option(VERSION_FLAG, help="Print the version and exit; also after any command.")
     ] = False,
 ) -> None:
-    """An elastic key-value cluster.
-
-    Exit codes: 0 done, 1 key not found, 2 usage or configuration, 3 certainly not done, 4 refused,
-    5 may have happened, 74 output not written.
-    """
+    """Show the help, or hand ``--server`` on to the command."""
     if context.invoked_subcommand is None:
         print(context.get_help())
     elif server:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,3 +22,10 @@ TimeoutFlag = Annotated[
 ]
 
 DEFAULT_TIMEOUT_S = 5.0
+
+
+def path_of(text: str) -> Path:
+    """A path that is not empty: the empty one would mean the current folder."""
+    if not text:
+        raise typer.BadParameter("a path is not empty; . is the current folder")
+    return Path(text)
