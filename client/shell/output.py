@@ -42,11 +42,11 @@ def print_json(value: Any) -> None:
 
 
 def print_table(view: RenderableType) -> None:
-    """Piped, tables are plain and wide enough not to be cut."""
+    """Piped, tables are plain; nowhere are they cut."""
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else PIPED_TABLE_WIDTH
-    Console(highlight=False, markup=False, width=width).print(view)
+    Console(highlight=False, markup=False, width=width).print(view, crop=False)
 
 
 def progress_console() -> Console:

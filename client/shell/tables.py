@@ -54,7 +54,7 @@ class Column(Generic[_Row]):
 
 
 class FittingTable(Generic[_Row]):
-    """A table with as many of its columns as fit whole."""
+    """A table with as many of its columns as fit whole. Where the indispensable ones do not, it is too wide."""
 
     def __init__(self, columns: Iterable[Column[_Row]], rows: Iterable[_Row]) -> None:
         self._columns = tuple(columns)
@@ -66,11 +66,11 @@ class FittingTable(Generic[_Row]):
         while True:
             table = _table(columns, self._rows)
             least_needed = max(columns, key=lambda column: column.dispensable)
-            fits = Measurement.get(console, unbounded, table).maximum <= options.max_width
-            if fits or not least_needed.dispensable:
+            width = Measurement.get(console, unbounded, table).maximum
+            if width <= options.max_width or not least_needed.dispensable:
                 break
             columns.remove(least_needed)
-        yield table
+        yield from console.render(table, options.update(width=width))
 
 
 def _table(shown: Sequence[Column[_Row]], rows: Iterable[_Row]) -> Table:
