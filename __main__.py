@@ -11,14 +11,32 @@ import sys
 # Before anything imports gRPC, whose core would otherwise write about connections to stderr.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
+from .client.shell.local_plan import ClusterPlan, NodePlan
 from .client.shell.main import build_app, invoke
 from .node import cli as node_cli
 
 
 def run() -> None:
-    app = build_app()
+    app = build_app(node_complaint)
     node_cli.register(app)
     sys.exit(invoke(app, sys.argv[1:]))
+
+
+def node_complaint(node: NodePlan, cluster: ClusterPlan) -> str | None:
+    """What would keep a node of ``covey up`` from starting, by the node's own rules; None if nothing."""
+    from .node.options import NodeOptions, complaint
+
+    return complaint(
+        NodeOptions(
+            name=node.name,
+            listen=node.address,
+            data=node.data,
+            seeds=cluster.seeds,
+            config_file=cluster.config,
+            log_file=node.log,
+            settings=node_cli.assignments(cluster.settings),
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import NamedTuple
 
 from .errors import ConfigurationError
 
 MAX_PORT = 65535
+IP4_LIKE = re.compile(r"[0-9.]+")
+"""A name's last label has a letter, so whatever has none is meant as an IPv4 address."""
 
 
 class Address(NamedTuple):
@@ -38,6 +41,8 @@ def _parse_host(host: str, text: str) -> str:
         raise ConfigurationError(
             f"{text!r} is ambiguous: write an IPv6 address in brackets, such as [::1]:7001"
         )
+    if IP4_LIKE.fullmatch(host) and not _is_ipv4(host):
+        raise ConfigurationError(f"{text!r} is not an address: {host!r} is not an IPv4 address")
     if not host.isprintable() or any(character in host for character in " []/:@"):
         raise ConfigurationError(f"{text!r} is not an address: {host!r} is not a host name")
     return host
@@ -46,6 +51,14 @@ def _parse_host(host: str, text: str) -> str:
 def _is_ipv6(text: str) -> bool:
     try:
         ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        ipaddress.IPv4Address(text)
     except ValueError:
         return False
     return True
@@ -61,9 +74,21 @@ def is_loopback(address: Address) -> bool:
     """Whether only this machine can reach what listens there; of names, localhost alone counts."""
     if address.host.rstrip(".").lower() == "localhost":
         return True
+    ip = _ip(address)
+    return ip is not None and ip.is_loopback
+
+
+def is_unspecified(address: Address) -> bool:
+    """Whether one can listen there, on all of a machine's addresses, but not connect to it: 0.0.0.0 and ``::``."""
+    ip = _ip(address)
+    return ip is not None and ip.is_unspecified
+
+
+def _ip(address: Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for a name; an IPv4 address that is written as an IPv6 one as what it is."""
     try:
         ip = ipaddress.ip_address(address.host)
     except ValueError:
-        return False
+        return None
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_loopback
+    return mapped or ip

@@ -17,12 +17,22 @@ def register(app: typer.Typer) -> None:
     app.command(rich_help_panel="Run")(node)
 
 
+def path_of(text: str) -> Path:
+    """A path that is not empty: the empty one would mean the current folder."""
+    if not text:
+        raise typer.BadParameter("a path is not empty; . is the current folder")
+    return Path(text)
+
+
 def node(
     name: Annotated[str, typer.Option(metavar="NAME", help="What people call it; unique in the cluster.")],
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 takes any free one.")
     ],
-    data: Annotated[Path, typer.Option(metavar="DIR", help="Its data folder; made when it is not there.")],
+    data: Annotated[
+        Path,
+        typer.Option(metavar="DIR", parser=path_of, help="Its data folder; made when it is not there."),
+    ],
     advertise: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Where others reach it, if not where it listens.")
     ] = None,
@@ -33,7 +43,8 @@ def node(
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Configuration, such as seeds.json.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=path_of, help="Configuration, such as seeds.json."),
     ] = None,
     zone: Annotated[str, typer.Option(metavar="Z", help="Copies of a key go to distinct zones first.")] = "",
     weight: Annotated[
@@ -46,7 +57,8 @@ def node(
         ),
     ] = 1.0,
     log_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Append the log to FILE instead of stderr.")
+        Path | None,
+        typer.Option(metavar="FILE", parser=path_of, help="Append the log to FILE instead of stderr."),
     ] = None,
     log_format: Annotated[str, typer.Option(metavar="json|console", help="How log lines look.")] = "json",
     settings: Annotated[
@@ -60,7 +72,8 @@ def node(
     if log_format not in LOG_FORMATS:
         raise typer.BadParameter(f"{log_format!r} is neither json nor console", param_hint="--log-format")
     assigned = assignments(settings or ())
-    from .main import NodeOptions, run_node
+    from .main import run_node
+    from .options import NodeOptions
 
     return run_node(
         NodeOptions(

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
-import re
 import signal
 import sys
 import time
 import traceback
-from dataclasses import dataclass, field
 from importlib.metadata import version
-from pathlib import Path
 
-from .address import Address, is_loopback, parse_address
 from .config import Config
 from .datafolder import DataFolder
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
 from .events import Event
 from .logs import LogFormat, NodeLog, open_log
 from .node import Node
+from .options import NodeOptions, checked_config
 from .place import Place, Ports
 from .rpc.server import RpcServer
 from .rpc.transport import GrpcTransport
@@ -35,26 +31,6 @@ TELLING_S = 0.3
 ends without a word, and may have happened for all its client knows; one that was told so went elsewhere, and comes
 back only after a longer time than this."""
 SERVER_GRACE_S = 0.5
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True)
-class NodeOptions:
-    """What the command line of ``covey node`` says."""
-
-    name: str
-    listen: str
-    data: Path
-    advertise: str | None = None
-    seeds: tuple[str, ...] = ()
-    """Replaces the configuration's list when not empty."""
-    config_file: Path | None = None
-    zone: str = ""
-    weight: float = 1.0
-    log_file: Path | None = None
-    log_format: str = "json"
-    settings: dict[str, str] = field(default_factory=dict)
-    insecure: bool = False
 
 
 class SystemClock:
@@ -75,7 +51,7 @@ def run_node(options: NodeOptions) -> int:
     import uvloop
 
     try:
-        config = _check(options)
+        config = checked_config(options)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(options, config))
     except JoinRefused as error:
@@ -98,38 +74,6 @@ def _set_apart_what_stays() -> None:
 def _say(error: NodeError, code: int) -> int:
     print(f"covey node: {error}", file=sys.stderr)
     return code
-
-
-def _check(options: NodeOptions) -> Config:
-    """The configuration, after refusing what cannot be worked with."""
-    config = Config.load(options.config_file, os.environ, options.settings)
-    if not NAME.fullmatch(options.name):
-        raise ConfigurationError(
-            f"--name {options.name!r}: a name has 1 to 64 letters, digits, '.', '_' or '-', "
-            "and begins with a letter or digit"
-        )
-    listen = _address("--listen", options.listen, any_port=True)
-    if not is_loopback(listen) and not options.insecure:
-        raise ConfigurationError(
-            f"--listen {options.listen}: beyond this machine anyone could read and write everything; "
-            "say --insecure if that is meant"
-        )
-    if options.advertise is not None:
-        _address("--advertise", options.advertise)
-    elif listen.host in ("0.0.0.0", "::"):
-        raise ConfigurationError(
-            f"--listen {options.listen}: say by --advertise at which address others reach it"
-        )
-    for seed in options.seeds:
-        _address("--seed", seed)
-    return config
-
-
-def _address(flag: str, text: str, *, any_port: bool = False) -> Address:
-    try:
-        return parse_address(text, any_port=any_port)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"{flag}: {error}") from None
 
 
 async def _run(options: NodeOptions, config: Config) -> int:

@@ -8,20 +8,22 @@ import sys
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
 from ..errors import CoveyError
+from .dump_target import dump_target
 from .exits import CommandError, ExitCode, exit_code, explanation
 from .line_source import lines_of, open_source, size_bytes
 from .load import Loader, Pacer, Tally
 from .options import ServerFlag, TimeoutFlag
-from .output import complain, print_json, progress_console, streaming_stdout
+from .output import complain, print_json, progress_console
 from .records import Record, encode_record
-from .session import with_client
+from .servers import choose_servers
+from .session import with_client, with_client_of
 
 if TYPE_CHECKING:
     from ..aio import AsyncClient
@@ -111,13 +113,15 @@ def _noting(acked: Path | None) -> Iterator[Callable[[bytes], None]]:
     if acked is None:
         yield lambda key: None
         return
-    with _opened(acked, "ab") as noted:
-        yield lambda key: _note(noted, key)
+    with _opened(acked, "ab", buffering=0) as noted:
 
+        def note(key: bytes) -> None:
+            try:
+                noted.write(key + b"\n")
+            except OSError as error:
+                raise CommandError(f"{acked}: {error.strerror}", ExitCode.OUTPUT_FAILED) from error
 
-def _note(noted: BinaryIO, key: bytes) -> None:
-    noted.write(key + b"\n")
-    noted.flush()
+        yield note
 
 
 def dump(
@@ -128,18 +132,15 @@ def dump(
 ) -> int:
     """Write every key and value as JSON lines, in token order; `covey load` reads them back."""
 
-    async def command(client: AsyncClient) -> int:
-        with ExitStack() as closing:
-            if file == Path("-"):
-                closing.enter_context(streaming_stdout())
-                target: BinaryIO = sys.stdout.buffer
-            else:
-                target = closing.enter_context(_opened(file, "wb"))
-            advance = closing.enter_context(_progress(f"dumping to {file}", None))
-            await _dump(client, os.fsencode(prefix), target, advance)
-        return ExitCode.DONE
+    addresses = choose_servers(server)
+    with dump_target(file) as target:
 
-    return with_client(server, timeout, command)
+        async def command(client: AsyncClient) -> int:
+            with _progress(f"dumping to {file}", None) as advance:
+                await _dump(client, os.fsencode(prefix), target, advance)
+            return ExitCode.DONE
+
+        return with_client_of(addresses, timeout, command)
 
 
 async def _dump(client: AsyncClient, prefix: bytes, target: BinaryIO, advance: Advance) -> None:
@@ -186,9 +187,9 @@ async def _grouped(keys: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
         yield group
 
 
-def _opened(file: Path, mode: str) -> BinaryIO:
+def _opened(file: Path, mode: str, buffering: int = -1) -> BinaryIO:
     try:
-        return file.open(mode)  # type: ignore[return-value]
+        return file.open(mode, buffering)  # type: ignore[return-value]
     except OSError as error:
         raise CommandError(f"{file}: {error.strerror}") from error
 

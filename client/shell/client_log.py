@@ -7,17 +7,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from .output import complain
+
 CLIENT_LOG = Path("logs/client.log")
 NODE_FIELD = "client"
 """Stands where a node's log has the node's name."""
 
 
 class ClientLog:
-    """Appends one JSON object a line, each flushed."""
+    """Appends one JSON object a line, unbuffered.
+
+    A key that is not UTF-8 is written with lone surrogates, which JSON can escape, and reads back as it was. Once a
+    line cannot be written, that is said, and nothing more is logged: what was done stays done.
+    """
 
     def __init__(self, path: Path = CLIENT_LOG) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        self._failed = False
 
     def write(self, event: str, level: str = "info", **fields: Any) -> None:
         head = {
@@ -26,8 +34,15 @@ class ClientLog:
             "event": event,
             "node": NODE_FIELD,
         }
-        self._file.write(json.dumps(head | fields, ensure_ascii=False) + "\n")
-        self._file.flush()
+        if self._failed:
+            return
+        try:
+            self._file.write(
+                json.dumps(head | fields, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+            )
+        except OSError as error:
+            self._failed = True
+            complain(f"{self._path}: {error.strerror}; nothing more is logged")
 
     def close(self) -> None:
         self._file.close()

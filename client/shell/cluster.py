@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CoveyError
-from .exits import ExitCode
+from .exits import CommandError, ExitCode
 from .options import DEFAULT_TIMEOUT_S, JsonFlag, ServerFlag, TimeoutFlag
-from .output import complain, print_json, progress_console, result_console, say
+from .output import complain, print_json, print_table, progress_console, say
 from .session import with_client
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def status(
         else:
             from .tables import status_view
 
-            result_console().print(status_view(seen))
+            print_table(status_view(seen))
         return ExitCode.DONE
 
     return with_client(server, timeout, command)
@@ -70,7 +70,7 @@ def ring(
         else:
             from .tables import ring_view
 
-            result_console().print(ring_view(seen))
+            print_table(ring_view(seen))
         return ExitCode.DONE
 
     return with_client(server, timeout, command)
@@ -93,7 +93,7 @@ def explain(
         else:
             from .tables import explanation_view
 
-            result_console().print(explanation_view(seen))
+            print_table(explanation_view(seen))
         return ExitCode.DONE
 
     return with_client(server, timeout, command)
@@ -164,6 +164,9 @@ def wait(
     Members that are down are named but not waited for.
     """
     from .waiting import Goal, wait_for
+
+    if nodes is None and not synced:
+        raise CommandError("wait for what? Give --nodes N, --synced, or both")
 
     async def command(client: AsyncClient) -> int:
         outcome = await wait_for(client.admin, Goal(nodes, synced), timeout)

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .exits import ExitCode
+from .exits import CommandError, ExitCode, OutputError, cause
 from .options import DEFAULT_TIMEOUT_S, ServerFlag, TimeoutFlag
-from .output import complain, streaming_stdout
-from .session import with_client
+from .output import complain
+from .servers import choose_servers
+from .session import with_client, with_client_of
 
 if TYPE_CHECKING:
     from ..aio import AsyncClient
     from ..version import Version
 
 PANEL = "Data"
+MAX_VALUE_BYTES = 16 << 20
+"""The largest ``max_value_bytes`` that a cluster can be configured with."""
 
 Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)]
 
@@ -35,10 +38,9 @@ def get(key: Key, server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIME
         if value is None:
             complain(f"no such key: {key}")
             return ExitCode.NOT_FOUND
-        with streaming_stdout():
-            sys.stdout.buffer.write(value)
-            if sys.stdout.isatty():
-                sys.stdout.buffer.write(b"\n")
+        sys.stdout.buffer.write(value)
+        if sys.stdout.isatty():
+            sys.stdout.buffer.write(b"\n")
         return ExitCode.DONE
 
     return with_client(server, timeout, command)
@@ -56,12 +58,26 @@ def put(
     timeout: TimeoutFlag = DEFAULT_TIMEOUT_S,
 ) -> int:
     """Store VALUE under KEY and print the version it got."""
-    content = sys.stdin.buffer.read() if value == "-" else os.fsencode(value)
+    addresses = choose_servers(server)
+    content = _value_of_stdin() if value == "-" else os.fsencode(value)
 
     async def command(client: AsyncClient) -> int:
         return acknowledged(await client.put(os.fsencode(key), content))
 
-    return with_client(server, timeout, command)
+    return with_client_of(addresses, timeout, command)
+
+
+def _value_of_stdin() -> bytes:
+    """Raises CommandError after one byte more than any cluster takes."""
+    try:
+        content = sys.stdin.buffer.read(MAX_VALUE_BYTES + 1)
+    except OSError as error:
+        raise CommandError(f"standard input cannot be read: {cause(error)}") from error
+    if len(content) > MAX_VALUE_BYTES:
+        raise CommandError(
+            f"standard input has more than {MAX_VALUE_BYTES} bytes, the longest value of any cluster"
+        )
+    return content
 
 
 def delete(key: Key, server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIMEOUT_S) -> int:
@@ -74,7 +90,11 @@ def delete(key: Key, server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_T
 
 
 def acknowledged(version: Version) -> ExitCode:
-    print(version)
+    """Print the version of a write. That the write is done is said also where the version cannot be written."""
+    try:
+        print(version, flush=True)
+    except OutputError as error:
+        raise OutputError(f"acknowledged as {version}, but {error}", error.code) from error
     if version.superseded:
         complain("acknowledged, but a newer version already stood: reads return that one")
     return ExitCode.DONE
@@ -88,9 +108,8 @@ def keys(
     """Print every key, one a line, in token order."""
 
     async def command(client: AsyncClient) -> int:
-        with streaming_stdout():
-            async for key in client.keys(prefix=os.fsencode(prefix)):
-                sys.stdout.buffer.write(key + b"\n")
+        async for key in client.keys(prefix=os.fsencode(prefix)):
+            sys.stdout.buffer.write(key + b"\n")
         return ExitCode.DONE
 
     return with_client(server, timeout, command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 from ..errors import (
@@ -30,9 +31,11 @@ class ExitCode(IntEnum):
     REFUSED = 4
     MAYBE_DONE = 5
     """No acknowledgement came, yet it may have happened."""
+    OUTPUT_FAILED = 74
+    """The result cannot be written, as on a full disk; EX_IOERR of sysexits.h. Says nothing of the operation."""
     INTERRUPTED = 130
     READER_GONE = 141
-    """Whoever read stdout stopped reading, as in ``covey keys | head``."""
+    """The reader of stdout stopped reading, as in ``covey keys | head``; what a shell shows for SIGPIPE."""
 
 
 CODE_OF_ERROR: tuple[tuple[type[CoveyError], ExitCode], ...] = (
@@ -55,6 +58,19 @@ class CommandError(Exception):
     def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
         self.code = code
+
+
+class OutputError(Exception):
+    """stdout does not take what is written to it, because of a full disk or because nothing reads it any more."""
+
+    def __init__(self, message: str, code: ExitCode) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def cause(error: OSError) -> str:
+    """What the operating system says; of a stream that the caller has closed, that."""
+    return "it is closed" if error.errno == errno.EBADF else str(error.strerror)
 
 
 def exit_code(error: CoveyError) -> ExitCode:

@@ -195,6 +195,5 @@ class Shell:
 
 
 def _print_bytes(content: bytes) -> None:
-    sys.stdout.flush()
     sys.stdout.buffer.write(content + b"\n")
     sys.stdout.buffer.flush()

@@ -1,7 +1,7 @@
 """Loading a file: many writes in flight, each acknowledged key noted, memory bounded.
 
-Loading again is safe: the same keys get the same values. Lines with equal keys are written in file order: a
-key that is in flight is waited for before it is written again.
+Loading again is safe: the same keys get the same values. Of lines with equal keys the last one wins: while a key is
+in flight, only the newest of its later lines is kept, and written next. The lines that it replaced count as it does.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import CoveyError, InvalidRequest
-from .exits import ExitCode, exit_code
+from .exits import CommandError, ExitCode, exit_code
 from .records import Record, decode_record
 
 WRITES_IN_FLIGHT = 128
@@ -39,11 +39,11 @@ class Tally:
     stopped: str | None = None
     """Why the file was not read to its end."""
 
-    def note_failure(self, key: bytes, error: CoveyError) -> None:
+    def note_failure(self, key: bytes, lines: int, error: CoveyError) -> None:
         if error.maybe_applied:
-            self.maybe_applied += 1
+            self.maybe_applied += lines
         else:
-            self.failed += 1
+            self.failed += lines
         self.worst = max(self.worst, exit_code(error))
         if self.first_failure is None:
             self.first_failure = f"{key.decode(errors='backslashreplace')}: {error}"
@@ -67,8 +67,23 @@ class Pacer:
             await asyncio.sleep(max(0.0, self.next_at - self._now()))
 
 
+@dataclass(slots=True)
+class _Write:
+    """A record to write, and how many lines of the file it stands for."""
+
+    record: Record
+    lines: int = 1
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.record.key) + len(self.record.value)
+
+
 class Loader:
-    """Writes the records of one file; ``acknowledged`` is called with each key as its write is."""
+    """Writes the records of one file; ``acknowledged`` is called with each key as its write is.
+
+    When ``acknowledged`` raises CommandError, the load stops with its message and code.
+    """
 
     def __init__(
         self, client: Writer, acknowledged: Callable[[bytes], None], pacer: Pacer, now: Callable[[], float]
@@ -80,7 +95,10 @@ class Loader:
         self._now = now
         self._room = asyncio.Semaphore(WRITES_IN_FLIGHT)
         self._in_flight: dict[bytes, asyncio.Task[None]] = {}
-        self._bytes_in_flight = 0
+        self._next: dict[bytes, _Write] = {}
+        """By key in flight, the write that follows."""
+        self._bytes = 0
+        """Of all keys and values in flight or next."""
         self._success_at = now()
         """When the last write was acknowledged, or the load began."""
 
@@ -91,14 +109,17 @@ class Loader:
         """
         number = 0
         async with asyncio.TaskGroup() as writes:
-            async for line in lines:
-                number += 1
-                record = self._decoded(line, number)
-                await self._pacer.turn()
-                if record is not None:
-                    await self._begin(record, writes)
-                if self.tally.stopped:
-                    break
+            try:
+                async for line in lines:
+                    number += 1
+                    record = self._decoded(line, number)
+                    await self._pacer.turn()
+                    if record is not None:
+                        await self._begin(_Write(record), writes)
+                    if self.tally.stopped:
+                        break
+            except CommandError as error:
+                self.tally.stop(f"after line {number}: {error}", error.code)
 
     def _decoded(self, line: bytes, number: int) -> Record | None:
         """None for an empty line, and for a malformed one, which stops the load."""
@@ -110,32 +131,55 @@ class Loader:
             self.tally.stop(f"line {number}: {error}", ExitCode.USAGE)
             return None
 
-    async def _begin(self, record: Record, writes: asyncio.TaskGroup) -> None:
-        await self._room.acquire()
-        if record.key in self._in_flight:
-            await asyncio.wait([self._in_flight[record.key]])
-        size_bytes = len(record.key) + len(record.value)
-        while self._in_flight and self._bytes_in_flight + size_bytes > BYTES_IN_FLIGHT:
+    async def _begin(self, write: _Write, writes: asyncio.TaskGroup) -> None:
+        key = write.record.key
+        while self._in_flight and self._bytes + self._growth_bytes(write) > BYTES_IN_FLIGHT:
             await asyncio.wait(self._in_flight.values(), return_when=asyncio.FIRST_COMPLETED)
-        self._bytes_in_flight += size_bytes
-        self._in_flight[record.key] = writes.create_task(self._write(record))
+        if key not in self._in_flight:
+            # A write of this key cannot begin meanwhile: only this loop begins any.
+            await self._room.acquire()
+            self._bytes += write.size_bytes
+            self._in_flight[key] = writes.create_task(self._write(write))
+            return
+        self._bytes += self._growth_bytes(write)
+        if (replaced := self._next.get(key)) is not None:
+            write.lines += replaced.lines
+        self._next[key] = write
 
-    async def _write(self, record: Record) -> None:
+    def _growth_bytes(self, write: _Write) -> int:
+        """How much more is held once ``write`` has taken the place of one that it replaces."""
+        replaced = self._next.get(write.record.key)
+        return write.size_bytes - (replaced.size_bytes if replaced else 0)
+
+    async def _write(self, write: _Write) -> None:
+        """Write a record, then whatever else of its key came meanwhile."""
+        key = write.record.key
         try:
-            await self._client.put(record.key, record.value)
-        except CoveyError as error:
-            self._failed(record.key, error)
-        else:
-            self.tally.acknowledged += 1
-            self._success_at = self._now()
-            self._acknowledged(record.key)
+            await self._attempt(write)
+            while (following := self._next.pop(key, None)) is not None:
+                await self._attempt(following)
         finally:
-            del self._in_flight[record.key]
-            self._bytes_in_flight -= len(record.key) + len(record.value)
+            del self._in_flight[key]
             self._room.release()
 
-    def _failed(self, key: bytes, error: CoveyError) -> None:
-        self.tally.note_failure(key, error)
+    async def _attempt(self, write: _Write) -> None:
+        try:
+            await self._client.put(*write.record)
+        except CoveyError as error:
+            self._failed(write, error)
+            return
+        finally:
+            self._bytes -= write.size_bytes
+        self.tally.acknowledged += write.lines
+        self._success_at = self._now()
+        try:
+            for _ in range(write.lines):
+                self._acknowledged(write.record.key)
+        except CommandError as error:
+            self.tally.stop(str(error), error.code)
+
+    def _failed(self, write: _Write, error: CoveyError) -> None:
+        self.tally.note_failure(write.record.key, write.lines, error)
         silent_s = self._now() - self._success_at
         if silent_s > GIVE_UP_AFTER_S and not isinstance(error, InvalidRequest):
             self.tally.stop(f"gave up: nothing was acknowledged for {silent_s:.0f} s", ExitCode.NOT_DONE)

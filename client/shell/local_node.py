@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .exits import CommandError
 from .local_plan import ClusterPlan, NodePlan
 from .log_lines import one_line, parse_line
 
 LOG_TAIL_BYTES = 1 << 14
+PR_SET_PDEATHSIG = 1
+"""Of linux/prctl.h."""
 
 
 class LocalNode:
@@ -35,6 +38,7 @@ class LocalNode:
                     stderr=log,
                     # Ctrl-C on the terminal is for the parent, which ends its nodes itself.
                     start_new_session=True,
+                    preexec_fn=ends_with(os.getpid()),
                 )
         except OSError as error:
             raise CommandError(f"{plan.name} cannot be started: {error}") from error
@@ -74,6 +78,21 @@ class LocalNode:
         return last.strip() if parsed is None else one_line(parsed.fields)
 
 
+def ends_with(parent: int) -> Callable[[], None]:
+    """Run in a child, it has the kernel send SIGTERM when the parent dies, however that happens.
+
+    Else nodes of a killed ``covey up`` would go on unseen, and keep their ports from the next one.
+    """
+    prctl = ctypes.CDLL(None).prctl  # looked up here, as little as possible being safe between fork and exec
+
+    def ask_kernel() -> None:
+        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if os.getppid() != parent:  # it died before the kernel was asked
+            os._exit(1)
+
+    return ask_kernel
+
+
 def command_line(plan: NodePlan, cluster: ClusterPlan) -> Sequence[str]:
     """-P keeps a folder that happens to be called covey from standing in for the installed package."""
     line = [sys.executable, "-P", "-m", "covey", "node", "--name", plan.name, "--listen", plan.address]
@@ -82,4 +101,6 @@ def command_line(plan: NodePlan, cluster: ClusterPlan) -> Sequence[str]:
         line += ["--config", str(cluster.config)]
     for seed in cluster.seeds:
         line += ["--seed", seed]
+    for setting in cluster.settings:
+        line += ["--set", setting]
     return line

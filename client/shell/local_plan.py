@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,11 @@ DEFAULT_BASE_PORT = 7001
 SEEDS_WITHOUT_FILE = 3
 LOOPBACK = "127.0.0.1"
 LOG_FOLDER = Path("logs")
+FLAG_OF_SETTING = {"cluster_size": "--size N", "seeds": "a file with --config, or --base-port P"}
+"""What the cluster is made of is decided before its nodes see their settings."""
+NODE_LOCK = "lock"
+"""In a node's data folder: held while its process lives, with the process id in it."""
+MAX_PID_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -33,19 +40,28 @@ class ClusterPlan:
     """Addresses of the first nodes; all of them are needed to form the cluster."""
     config: Path | None
     data: Path
+    settings: tuple[str, ...] = ()
+    """KEY=VALUE, for every node."""
 
 
-def plan_cluster(size: int | None, data: Path, config: Path | None, base_port: int | None) -> ClusterPlan:
+def plan_cluster(
+    size: int | None,
+    data: Path,
+    config: Path | None,
+    base_port: int | None,
+    settings: Sequence[str] = (),
+) -> ClusterPlan:
     """Nodes n1, n2 ... on the seeds' addresses, more on free ports after them. Raises CommandError."""
+    for setting in settings:
+        if setting.partition("=")[0] in FLAG_OF_SETTING:
+            raise CommandError(f"--set {setting}: use {FLAG_OF_SETTING[setting.partition('=')[0]]} instead")
     content = read_seed_file(config or SEED_FILE)
     if config is not None and content is None:
         raise CommandError(f"--config: there is no file {config}")
     size = size or (content.cluster_size if content else None) or DEFAULT_SIZE
-    listed = content.seeds if content and base_port is None else ()
+    listed = tuple(dict.fromkeys(content.seeds)) if content and base_port is None else ()
     seeds = listed[:size] or _numbered_seeds(base_port or DEFAULT_BASE_PORT, size)
-    for seed in seeds:
-        _require_free(seed)
-    addresses = [*seeds, *_free_addresses_after(seeds, size - len(seeds))]
+    addresses = [*seeds, *_addresses_after(seeds, size - len(seeds))]
     return ClusterPlan(
         nodes=tuple(
             NodePlan(f"n{n}", address, data / f"n{n}", LOG_FOLDER / f"server_n{n}.log")
@@ -54,6 +70,7 @@ def plan_cluster(size: int | None, data: Path, config: Path | None, base_port: i
         seeds=tuple(seeds),
         config=None if content is None else config or SEED_FILE,
         data=data,
+        settings=tuple(settings),
     )
 
 
@@ -61,31 +78,76 @@ def _numbered_seeds(base_port: int, size: int) -> tuple[str, ...]:
     return tuple(f"{LOOPBACK}:{base_port + n}" for n in range(min(size, SEEDS_WITHOUT_FILE)))
 
 
-def _free_addresses_after(seeds: Sequence[str], count: int) -> Iterator[str]:
+def _addresses_after(seeds: Sequence[str], count: int) -> Iterator[str]:
+    """Free ones; the seeds' own are checked apart, since a node of an earlier run may still listen there."""
     port = max(split_address(seed)[1] for seed in seeds)
     while count:
         port += 1
-        if _is_free(LOOPBACK, port):
-            count -= 1
-            yield f"{LOOPBACK}:{port}"
+        if port > 65535:
+            raise CommandError(f"no free ports left up to 65535 on {LOOPBACK}")
+        with socket.socket() as probe:
+            if _bind_fault(probe, LOOPBACK, port) is None:
+                count -= 1
+                yield f"{LOOPBACK}:{port}"
 
 
-def _require_free(seed: str) -> None:
-    if not _is_free(*split_address(seed)):
+def check_seeds(plan: ClusterPlan) -> None:
+    """Raises CommandError when one of them is no free address of this machine's loopback."""
+    with ExitStack() as probes:
+        for seed in plan.seeds:
+            host, port = _loopback(seed)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            # Kept until all are checked: two names of one address are in each other's way.
+            probe = probes.enter_context(socket.socket(family))
+            fault = _bind_fault(probe, host, port)
+            if fault is None:
+                probe.listen()
+            elif fault.errno == errno.EADDRINUSE:
+                raise CommandError(
+                    f"{seed} is in use; end what listens there, or choose other ports with --base-port"
+                )
+            else:
+                raise CommandError(f"{seed}: no node can listen there: {fault.strerror}")
+
+
+def _loopback(seed: str) -> tuple[str, int]:
+    """The IP address and port of a seed."""
+    host, port = split_address(seed)
+    try:
+        ip = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise CommandError(f"{seed}: no node can listen there: {error.strerror}") from error
+    if not (ip.startswith("127.") or ip == "::1"):
         raise CommandError(
-            f"{seed} is in use; end what listens there, or choose other ports with --base-port"
+            f"{seed} is not on the loopback of this machine, where `covey up` runs all its nodes;"
+            " choose ports there with --base-port, or start each node with `covey node`"
         )
+    return ip, port
 
 
-def _is_free(host: str, port: int) -> bool:
-    """Whether nobody listens there now. Other trouble with the address is for the node to tell."""
-    if port > 65535:
-        raise CommandError(f"no free ports left up to 65535 on {host}")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            return error.errno != errno.EADDRINUSE
-    return True
+def _bind_fault(probe: socket.socket, host: str, port: int) -> OSError | None:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        probe.bind((host, port))
+    except OSError as error:
+        return error
+    return None
+
+
+def still_running(nodes: Iterable[NodePlan]) -> dict[str, int]:
+    """The process ids of those whose data folder a process holds, by node name."""
+    holders = ((node.name, _holder(node.data / NODE_LOCK)) for node in nodes)
+    return {name: holder for name, holder in holders if holder is not None}
+
+
+def _holder(lock_file: Path) -> int | None:
+    """None when no process holds it."""
+    try:
+        with lock_file.open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        content = lock_file.read_bytes()[:MAX_PID_DIGITS]
+        return int(content) if content.isdigit() else 0
+    except OSError:
+        return None
+    return None

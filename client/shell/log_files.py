@@ -11,6 +11,8 @@ from .exits import CommandError
 from .log_lines import LogLine, merge, parse_line
 
 DEFAULT_FOLDER = Path("logs")
+MAX_LINE = 1 << 20
+"""Characters."""
 
 
 class LogStory:
@@ -49,13 +51,17 @@ class LogStory:
                 self._open[path] = self._closing.enter_context(_opened(path))
 
     def _finished_lines(self, path: Path) -> Iterator[str]:
-        """Lines up to the end of the file; a last line still being written waits for its end."""
-        for text in self._open[path]:
+        """Lines up to the end of the file; a last line still being written waits for its end.
+
+        A line longer than any log line is cut, so that it is none and is skipped, and its rest is read over.
+        """
+        file = self._open[path]
+        while text := file.readline(MAX_LINE):
             line = self._unfinished.pop(path, "") + text
             if line.endswith("\n"):
                 yield line
             else:
-                self._unfinished[path] = line
+                self._unfinished[path] = line[:MAX_LINE]
 
     def _parsed(self, lines: Iterable[str]) -> Iterator[LogLine]:
         for raw in lines:

@@ -88,4 +88,7 @@ def one_line(fields: dict[str, Any]) -> str:
 def _plain(value: Any) -> str:
     """Text without spaces stands for itself; anything else is quoted, so that a line stays a line."""
     bare = isinstance(value, str) and value.isprintable() and " " not in value and value
-    return value if bare else json.dumps(value, ensure_ascii=False)
+    try:
+        return value if bare else json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "(nested too deeply)"

@@ -14,7 +14,7 @@ import typer
 from .exits import CommandError, ExitCode
 from .log_files import LogStory
 from .log_lines import LEVELS, LogFilter, LogLine, one_line, parse_moment
-from .output import complain, say, streaming_stdout
+from .output import complain, say
 
 POLL_INTERVAL_S = 0.2
 COLOUR_OF_LEVEL = {"debug": "2", "warning": "33", "error": "31", "critical": "1;31"}
@@ -58,7 +58,7 @@ def logs(
         since=_moment("--since", since),
         until=_moment("--until", until),
     )
-    with LogStory(files) as story, streaming_stdout():
+    with LogStory(files) as story:
         printed = _print(filter(wanted.admits, story.so_far()), as_json)
         if not printed and not follow:
             say("no line matches")

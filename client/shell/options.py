@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,8 @@ ServerFlag = Annotated[
     typer.Option(
         "--server",
         metavar="HOST:PORT",
-        help="A node to talk to; repeatable. Else COVEY_SERVER, else the seeds of ./seeds.json.",
+        help="A node to talk to; repeatable, or several with commas."
+        " Else COVEY_SERVER, else the seeds of ./seeds.json.",
     ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -20,3 +22,10 @@ TimeoutFlag = Annotated[
 ]
 
 DEFAULT_TIMEOUT_S = 5.0
+
+
+def path_of(text: str) -> Path:
+    """A path that is not empty: the empty one would mean the current folder."""
+    if not text:
+        raise typer.BadParameter("a path is not empty; . is the current folder")
+    return Path(text)

@@ -5,38 +5,48 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import typer
-
-from .exits import ExitCode
-
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
-PIPED_TABLE_WIDTH = 160
+PIPED_TABLE_WIDTH = 4096
+"""Columns. Nothing is padded to it."""
+MAX_SHOWN = 80
+"""Characters of what came from outside that a message repeats."""
 
 
 def say(message: str) -> None:
-    """A line for the person, besides the result."""
-    print(message, file=sys.stderr, flush=True)
+    """A line for the person, besides the result. A stderr that takes none does not fail the command."""
+    try:
+        print(message, file=sys.stderr, flush=True)
+    except OSError:
+        # What is still buffered would fail once more, and change the exit code, when the interpreter ends.
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stderr.fileno())
+        os.close(null)
 
 
 def complain(message: str) -> None:
     say(f"covey: {message}")
 
 
+def shortened(content: object) -> str:
+    """What came from outside, as a message can repeat it: quoted, and of bounded length."""
+    text = repr(content[: MAX_SHOWN + 1] if isinstance(content, str) else content)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
 def print_json(value: Any) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def result_console() -> Console:
-    """For tables on stdout. Piped, they are plain and wide enough not to be cut."""
+def print_table(view: RenderableType) -> None:
+    """Piped, tables are plain; nowhere are they cut."""
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPED_TABLE_WIDTH)
+    width = None if sys.stdout.isatty() else PIPED_TABLE_WIDTH
+    Console(highlight=False, markup=False, width=width).print(view, crop=False)
 
 
 def progress_console() -> Console:
@@ -44,15 +54,3 @@ def progress_console() -> Console:
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, markup=False, quiet=not sys.stderr.isatty())
-
-
-@contextmanager
-def streaming_stdout() -> Iterator[None]:
-    """A reader of stdout that stops early (``| head``) ends the command silently."""
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would fail once more when the interpreter flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(ExitCode.READER_GONE) from None

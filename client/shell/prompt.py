@@ -6,6 +6,7 @@ Imported only when somebody sits at a terminal, because prompt-toolkit is slow t
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
@@ -53,4 +54,12 @@ def _history() -> History:
         file.touch(mode=0o600)
     except OSError:
         return InMemoryHistory()
-    return FileHistory(str(file))
+    return LenientHistory(str(file))
+
+
+class LenientHistory(FileHistory):
+    """Keeps lines that are not UTF-8, too, with backslashes: the file could not be read back with raw bytes."""
+
+    def store_string(self, string: str) -> None:
+        with suppress(OSError):
+            super().store_string(string.encode(errors="backslashreplace").decode())

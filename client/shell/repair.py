@@ -8,7 +8,7 @@ import typer
 
 from .exits import ExitCode
 from .options import JsonFlag, ServerFlag, TimeoutFlag
-from .output import complain, print_json, progress_console, result_console, say
+from .output import complain, print_json, print_table, progress_console, say
 from .session import with_client
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def repair(
         else:
             from .tables import repair_view
 
-            result_console().print(repair_view(report))
+            print_table(repair_view(report))
         return _outcome(report)
 
     return with_client(server, timeout, command)

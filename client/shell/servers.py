@@ -5,41 +5,80 @@ Only what the client needs of seeds.json is read here; the nodes check the whole
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
-from collections.abc import Mapping, Sequence
+import re
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .exits import CommandError
+from .output import say, shortened
 
 SEED_FILE = Path("seeds.json")
 ENVIRONMENT_VARIABLE = "COVEY_SERVER"
 DEFAULT_ADDRESS = "127.0.0.1:7001"
+RESOLVER_TIMEOUT_S = 1.0
+MAX_FILE_BYTES = 1 << 20
+MAX_SEEDS = 1000
+MAX_DIGITS = 20
+MAX_CLUSTER_SIZE = 100
+MAX_HOST = 253
+DECIMAL_PORT = re.compile("[0-9]{1,5}")
+HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
+IP4_LIKE = re.compile(r"[0-9.]+")
 
 
 def choose_servers(
     flags: Sequence[str] | None,
     environment: Mapping[str, str] = os.environ,
     seed_file: Path = SEED_FILE,
+    note: Callable[[str], None] = say,
 ) -> tuple[str, ...]:
-    """The addresses to try. Raises CommandError when what was given is no address."""
+    """The addresses to try. Raises CommandError when what was given is no address.
+
+    A host of ``--server`` must be known now; one of the other places may become known later.
+    """
     if flags:
-        return tuple(_checked(address, "--server") for address in flags)
-    listed = [part.strip() for part in environment.get(ENVIRONMENT_VARIABLE, "").split(",")]
-    if any(listed):
-        return tuple(_checked(address, ENVIRONMENT_VARIABLE) for address in listed if address)
+        return _of_known_hosts(_listed(",".join(flags), "--server"))
+    if servers := environment.get(ENVIRONMENT_VARIABLE, "").replace(",", " ").strip():
+        return _listed(",".join(servers.split()), ENVIRONMENT_VARIABLE)
     content = read_seed_file(seed_file)
+    if content is not None and not content.seeds:
+        note(f"{seed_file} lists no seeds: asking {DEFAULT_ADDRESS}")
     return (content.seeds if content else ()) or (DEFAULT_ADDRESS,)
+
+
+def _listed(text: str, origin: str) -> tuple[str, ...]:
+    return tuple(_checked(part.strip(), origin) for part in text.split(","))
 
 
 def split_address(address: str) -> tuple[str, int]:
     """Host (an IPv6 one without its brackets) and port; ValueError for anything else."""
-    host, separator, port = address.rpartition(":")
-    if not host or not separator or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError(f"{address!r} is not HOST:PORT, such as {DEFAULT_ADDRESS}")
+    host, _, port = address.rpartition(":")
+    if not (DECIMAL_PORT.fullmatch(port) and 0 < int(port) < 65536 and _is_host(host)):
+        raise ValueError(f"{shortened(address)} is not HOST:PORT, such as {DEFAULT_ADDRESS} or [::1]:7001")
     return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def _is_host(host: str) -> bool:
+    if host.startswith("[") and host.endswith("]"):
+        return _is_ip(host[1:-1]) and ":" in host
+    if IP4_LIKE.fullmatch(host):
+        return _is_ip(host)
+    return len(host) <= MAX_HOST and HOST_NAME.fullmatch(host) is not None
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _checked(address: str, origin: str) -> str:
@@ -48,6 +87,34 @@ def _checked(address: str, origin: str) -> str:
     except ValueError as error:
         raise CommandError(f"{origin}: {error}") from error
     return address
+
+
+def _of_known_hosts(addresses: tuple[str, ...]) -> tuple[str, ...]:
+    """Raises CommandError when the resolver knows the host of none of them."""
+    if all(_is_unknown(split_address(address)[0]) for address in addresses):
+        raise CommandError(
+            f"--server: there is no host of the name in {', '.join(addresses)}. Nothing was done."
+        )
+    return addresses
+
+
+def _is_unknown(host: str) -> bool:
+    """Whether the resolver says so; a resolver that is slow or in trouble does not."""
+    if _is_ip(host):
+        return False
+    unknown: list[bool] = []
+
+    def resolve() -> None:
+        try:
+            socket.getaddrinfo(host, None)
+        except socket.gaierror as error:
+            unknown.append(error.errno == socket.EAI_NONAME)
+
+    # The resolver of the C library cannot be given a time limit.
+    resolving = threading.Thread(target=resolve, daemon=True)
+    resolving.start()
+    resolving.join(RESOLVER_TIMEOUT_S)
+    return any(unknown)
 
 
 @dataclass(frozen=True)
@@ -59,11 +126,18 @@ class SeedFile:
 def read_seed_file(path: Path) -> SeedFile | None:
     """None when there is no such file. Raises CommandError when it cannot be understood."""
     try:
-        content = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from error
+    if len(text) > MAX_FILE_BYTES:
+        raise CommandError(f"{path}: longer than {MAX_FILE_BYTES} bytes")
+    try:
+        content = json.loads(text, parse_int=_whole_number)
+    except RecursionError:
+        raise CommandError(f"{path}: not a seed file: nested too deeply") from None
     except ValueError as error:
         raise CommandError(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict):
@@ -71,18 +145,27 @@ def read_seed_file(path: Path) -> SeedFile | None:
     return SeedFile(_seeds(content, path), _cluster_size(content, path))
 
 
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
 def _seeds(content: dict[str, Any], path: Path) -> tuple[str, ...]:
     name = "seeds" if "seeds" in content else "servers"
     seeds = content.get(name, [])
     if not isinstance(seeds, list):
-        raise CommandError(f"{path}: {name}: {seeds!r} is not a list of HOST:PORT")
+        raise CommandError(f"{path}: {name}: {shortened(seeds)} is not a list of HOST:PORT")
+    if len(seeds) > MAX_SEEDS:
+        raise CommandError(f"{path}: {name}: {len(seeds)} seeds, more than {MAX_SEEDS}")
     return tuple(_checked(_seed_address(seed), f"{path}: {name}") for seed in seeds)
 
 
 def _seed_address(seed: Any) -> str:
     """A seed is ``host:port``, or in the older form an object with id, ip and port."""
     if isinstance(seed, dict):
-        return f"{seed.get('ip', '')}:{seed.get('port', '')}"
+        ip = str(seed.get("ip", ""))
+        return f"{f'[{ip}]' if ':' in ip else ip}:{seed.get('port', '')}"
     return str(seed)
 
 
@@ -90,6 +173,8 @@ def _cluster_size(content: dict[str, Any], path: Path) -> int | None:
     size = content.get("cluster_size")
     if size is None:
         return None
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise CommandError(f"{path}: cluster_size: {size!r} is not a whole number of nodes, at least 1")
+    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_CLUSTER_SIZE:
+        raise CommandError(
+            f"{path}: cluster_size: {shortened(size)} is not a whole number of nodes from 1 to {MAX_CLUSTER_SIZE}"
+        )
     return size

@@ -16,7 +16,13 @@ def with_client(
     server: Sequence[str] | None, timeout_s: float, command: Callable[[AsyncClient], Awaitable[int]]
 ) -> int:
     """Run ``command`` with a client of the chosen servers and return its exit code."""
-    addresses = choose_servers(server)
+    return with_client_of(choose_servers(server), timeout_s, command)
+
+
+def with_client_of(
+    addresses: Sequence[str], timeout_s: float, command: Callable[[AsyncClient], Awaitable[int]]
+) -> int:
+    """The same, for commands that wait for something else between choosing the servers and connecting."""
     return asyncio.run(_connected(addresses, timeout_s, command))
 
 

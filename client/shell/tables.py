@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.filesize import decimal
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -29,12 +30,15 @@ if TYPE_CHECKING:
 
 COLOUR_OF_STATE = {
     "serving": "green",
+    "starting": "cyan",
     "joining": "cyan",
     "leaving": "yellow",
     "suspect": "bold yellow",
     "down": "bold red",
 }
 BAR_WIDTH = 10
+UNBOUNDED = 10_000
+"""Columns; wider than any table."""
 TOKEN_SPACE = 1 << 64
 
 _Row = TypeVar("_Row")
@@ -45,11 +49,32 @@ class Column(Generic[_Row]):
     heading: str
     cell: Callable[[_Row], RenderableType]
     justify: Literal["left", "right"] = "left"
+    dispensable: int = 0
+    """Where not all columns fit, those with the highest number are left out first; 0: shown even if cut."""
 
 
-def _table(columns: Iterable[Column[_Row]], rows: Iterable[_Row]) -> Table:
+class FittingTable(Generic[_Row]):
+    """A table with as many of its columns as fit whole. Where the indispensable ones do not, it is too wide."""
+
+    def __init__(self, columns: Iterable[Column[_Row]], rows: Iterable[_Row]) -> None:
+        self._columns = tuple(columns)
+        self._rows = tuple(rows)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        columns = list(self._columns)
+        unbounded = options.update(width=UNBOUNDED)
+        while True:
+            table = _table(columns, self._rows)
+            least_needed = max(columns, key=lambda column: column.dispensable)
+            width = Measurement.get(console, unbounded, table).maximum
+            if width <= options.max_width or not least_needed.dispensable:
+                break
+            columns.remove(least_needed)
+        yield from console.render(table, options.update(width=width))
+
+
+def _table(shown: Sequence[Column[_Row]], rows: Iterable[_Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    shown = list(columns)
     for column in shown:
         table.add_column(column.heading, justify=column.justify, no_wrap=True)
     for row in rows:
@@ -59,7 +84,7 @@ def _table(columns: Iterable[Column[_Row]], rows: Iterable[_Row]) -> Table:
 
 def status_view(status: ClusterStatus, pids: Mapping[str, int | None] | None = None) -> RenderableType:
     """A line on the cluster, its members, and its notes. ``pids`` adds a column of process ids."""
-    members = _table(_member_columns(status, pids), status.nodes)
+    members = FittingTable(_member_columns(status, pids), status.nodes)
     return Group(_headline(status), members, *(Text(f"• {note}", "yellow") for note in status.notes))
 
 
@@ -78,19 +103,23 @@ def _member_columns(
     status: ClusterStatus, pids: Mapping[str, int | None] | None
 ) -> Iterator[Column[NodeStatus]]:
     yield Column("node", lambda node: node.name)
-    yield Column("address", lambda node: node.address)
+    yield Column("address", lambda node: node.address, dispensable=2)
     if any(node.zone for node in status.nodes):
-        yield Column("zone", lambda node: node.zone)
+        yield Column("zone", lambda node: node.zone, dispensable=6)
     yield Column("state", lambda node: state_text(node.state))
-    yield Column("share", _share, "right")
-    yield Column("keys", lambda node: f"{node.keys:,}", "right")
-    yield Column("heartbeat", _heartbeat, "right")
-    yield Column("in flight", lambda node: "" if node.state == "down" else str(node.load.in_flight), "right")
-    yield Column("cpu", lambda node: "" if node.state == "down" else f"{node.load.cpu:.0%}", "right")
+    yield Column("share", _share, "right", dispensable=4)
+    yield Column("keys", lambda node: f"{node.keys:,}", "right", dispensable=3)
+    yield Column("heartbeat", _heartbeat, "right", dispensable=5)
+    yield Column("in flight", lambda node: _while_up(node, str(node.load.in_flight)), "right", dispensable=8)
+    yield Column("cpu", lambda node: _while_up(node, f"{node.load.cpu:.0%}"), "right", dispensable=7)
     if any(node.handoff for node in status.nodes):
-        yield Column("handoff", lambda node: _handoff(node.handoff))
+        yield Column("handoff", lambda node: _handoff(node.handoff), dispensable=1)
     if pids is not None:
-        yield Column("pid", lambda node: str(pids.get(node.name) or ""), "right")
+        yield Column("pid", lambda node: str(pids.get(node.name) or ""), "right", dispensable=1)
+
+
+def _while_up(node: NodeStatus, text: str) -> str:
+    return "" if node.state in ("down", "starting") else text
 
 
 def state_text(state: str) -> Text:
@@ -99,6 +128,8 @@ def state_text(state: str) -> Text:
 
 def _heartbeat(node: NodeStatus) -> str:
     """A node's first generation is 1; of an owner with none, the asked node has never heard."""
+    if node.state == "starting":
+        return ""
     return f"{node.heartbeat_age_s:.1f} s" if node.generation else "never"
 
 
@@ -123,19 +154,19 @@ def explanation_view(explanation: Explanation) -> RenderableType:
     newest = max((r.version for r in explanation.replicas if r.version is not None), default=None)
     columns: list[Column[ReplicaReport]] = [
         Column("replica", lambda replica: replica.name),
-        Column("state", lambda replica: state_text(replica.state)),
+        Column("state", lambda replica: state_text(replica.state), dispensable=1),
         Column(
             "version",
             lambda replica: Text(
                 str(replica.version or ""), "green" if replica.version == newest else "yellow"
             ),
         ),
-        Column("holds", _holding, "right"),
+        Column("holds", _holding, "right", dispensable=2),
     ]
     key = explanation.key.decode(errors="backslashreplace")
     return Group(
         Text(f"key {key}   token {explanation.token}   epoch {explanation.epoch}"),
-        _table(columns, explanation.replicas),
+        FittingTable(columns, explanation.replicas),
         Text(
             f"{explanation.reachable} of {len(explanation.replicas)} replicas answered;"
             f" {explanation.read_quorum} needed to read, {explanation.write_quorum} to write"
@@ -154,14 +185,14 @@ def _holding(replica: ReplicaReport) -> RenderableType:
 def repair_view(report: RepairReport) -> RenderableType:
     columns: list[Column[NodeRepair]] = [
         Column("node", lambda node: node.name),
-        Column("segments", lambda node: f"{node.compared:,}", "right"),
-        Column("differing", lambda node: f"{node.differing:,}", "right"),
-        Column("keys brought", lambda node: f"{node.received:,}", "right"),
-        Column("keys sent", lambda node: f"{node.sent:,}", "right"),
-        Column("moved", lambda node: decimal(node.bytes), "right"),
+        Column("segments", lambda node: f"{node.compared:,}", "right", dispensable=5),
+        Column("differing", lambda node: f"{node.differing:,}", "right", dispensable=4),
+        Column("keys brought", lambda node: f"{node.received:,}", "right", dispensable=2),
+        Column("keys sent", lambda node: f"{node.sent:,}", "right", dispensable=1),
+        Column("moved", lambda node: decimal(node.bytes), "right", dispensable=3),
         Column("outcome", _repair_outcome),
     ]
-    return _table(columns, report.nodes)
+    return FittingTable(columns, report.nodes)
 
 
 def _repair_outcome(node: NodeRepair) -> RenderableType:
@@ -188,17 +219,17 @@ def _quorums(spec: RingSpec) -> str:
     return f"{spec.n} copies, {spec.w} to write, {spec.r} to read"
 
 
-def _owners(spec: RingSpec, ring: RingView) -> Table:
+def _owners(spec: RingSpec, ring: RingView) -> RenderableType:
     parts = _parts_of_token_space(spec)
     columns: list[Column[tuple[Identity, Owner]]] = [
         Column("owner", lambda seat: seat[0].name),
-        Column("address", lambda seat: ring.addresses.get(seat[0], "?")),
-        Column("zone", lambda seat: seat[1].zone),
-        Column("weight", lambda seat: f"{seat[1].weight:g}", "right"),
-        Column("tokens", lambda seat: str(len(seat[1].tokens)), "right"),
+        Column("address", lambda seat: ring.addresses.get(seat[0], "?"), dispensable=1),
+        Column("zone", lambda seat: seat[1].zone, dispensable=2),
+        Column("weight", lambda seat: f"{seat[1].weight:g}", "right", dispensable=3),
+        Column("tokens", lambda seat: str(len(seat[1].tokens)), "right", dispensable=4),
         Column("first for", lambda seat: f"{parts[seat[0]]:.1%}", "right"),
     ]
-    return _table(columns, sorted(spec.owners.items()))
+    return FittingTable(columns, sorted(spec.owners.items()))
 
 
 def _parts_of_token_space(spec: RingSpec) -> dict[Identity, float]:

@@ -13,6 +13,7 @@ from tests.support.complaints import (
     LOOPBACK,
     NOT_DONE,
     REFUSED,
+    USAGE,
     clean_cluster,
     reasons,
     stop_quickly,
@@ -92,9 +93,11 @@ def test_a_seed_that_is_no_covey_node(
         answered = covey("status", "--server", node.address)
         assert (answered.returncode, b"no cluster yet" in answered.stdout) == (DONE, True), answered.stdout
         assert "no cluster" in told(covey("get", "k", "--timeout", "1", "--server", node.address), NOT_DONE)
-        assert "no owner serves" in told(covey("wait", "--timeout", "1", "--server", node.address), NOT_DONE)
+        waiting = covey("wait", "--synced", "--timeout", "1", "--server", node.address)
+        assert "no owner serves" in told(waiting, NOT_DONE)
         stop_quickly(node)
-        said = told(covey("put", "k", "v", "--timeout", "2", "--server", address), NOT_DONE)
+        code = USAGE if stranger is unknown_host else NOT_DONE
+        said = told(covey("put", "k", "v", "--timeout", "2", "--server", address), code)
         assert expected.format(address) in said
         assert "Nothing was done" in said
 

@@ -196,6 +196,12 @@ def test_wait_names_members_that_are_down_and_does_not_wait_for_them(covey: Cove
 
 
 def test_wait_for_a_server_that_never_comes_exits_3(covey: Covey) -> None:
-    result = covey("wait", "--server", "127.0.0.1:1", "--timeout", "0.3")
+    result = covey("wait", "--synced", "--server", "127.0.0.1:1", "--timeout", "0.3")
     assert result.code == 3
     assert "127.0.0.1:1" in result.stderr
+
+
+def test_wait_without_a_condition_is_a_wrong_command_line_that_names_the_conditions(covey: Covey) -> None:
+    result = covey("wait")
+    assert result.code == 2
+    assert "--nodes N, --synced, or both" in result.stderr

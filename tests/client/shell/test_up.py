@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from covey.client.shell import local_cluster, local_node
 from covey.client.shell.exits import CommandError
 from covey.client.shell.local_cluster import LocalCluster
 from covey.client.shell.local_node import LocalNode
-from covey.client.shell.local_plan import ClusterPlan, NodePlan, plan_cluster
+from covey.client.shell.local_plan import ClusterPlan, NodePlan, check_seeds, plan_cluster
 from tests.client.shell.conftest import Covey
 
 DATA = Path(".covey")
@@ -65,6 +66,9 @@ class Watcher:
 
     def show(self, status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
         self.shown += 1
+
+    def resized(self) -> None:
+        pass
 
 
 def free_port() -> int:
@@ -152,7 +156,8 @@ def test_nodes_take_the_seeds_addresses_and_then_free_ports_after_them() -> None
     port = free_port()
     Path("seeds.json").write_text(f'{{"seeds": ["127.0.0.1:{port}"], "cluster_size": 2}}')
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", port + 1))
+        with suppress(OSError):  # another process has it, which is as good
+            taken.bind(("127.0.0.1", port + 1))
         plan = plan_cluster(None, DATA, None, None)
     assert plan.seeds == (f"127.0.0.1:{port}",)
     assert plan.config == Path("seeds.json")
@@ -174,7 +179,7 @@ def test_a_seed_port_in_use_is_named_before_anything_starts() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(CommandError, match=f"127.0.0.1:{port} is in use"):
-            plan_cluster(1, DATA, None, port)
+            check_seeds(plan_cluster(1, DATA, None, port))
 
 
 def test_a_second_up_on_the_same_data_is_refused(covey: Covey) -> None:

@@ -1,0 +1,110 @@
+"""What the command line of a node says, and what is wrong with it, found before anything is started or changed."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .address import Address, is_loopback, is_unspecified, parse_address
+from .config import Config
+from .errors import ConfigurationError, DataFolderError, NodeError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+MAX_IDENTITY_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class NodeOptions:
+    """What the command line of ``covey node`` says."""
+
+    name: str
+    listen: str
+    data: Path
+    advertise: str | None = None
+    seeds: tuple[str, ...] = ()
+    """Replaces the configuration's list when not empty."""
+    config_file: Path | None = None
+    zone: str = ""
+    weight: float = 1.0
+    log_file: Path | None = None
+    log_format: str = "json"
+    settings: dict[str, str] = field(default_factory=dict)
+    insecure: bool = False
+
+
+def checked_config(options: NodeOptions) -> Config:
+    """The configuration, after refusing what cannot be worked with."""
+    config = Config.load(options.config_file, os.environ, options.settings)
+    if not NAME.fullmatch(options.name):
+        raise ConfigurationError(
+            f"--name {options.name!r}: a name has 1 to 64 letters, digits, '.', '_' or '-', "
+            "and begins with a letter or digit"
+        )
+    listen = _address("--listen", options.listen, any_port=True)
+    if not is_loopback(listen) and not options.insecure:
+        raise ConfigurationError(
+            f"--listen {options.listen}: beyond this machine anyone could read and write everything; "
+            "say --insecure if that is meant"
+        )
+    if options.advertise is not None:
+        if is_unspecified(_address("--advertise", options.advertise)):
+            raise ConfigurationError(
+                f"--advertise {options.advertise}: others cannot connect to it; give an address of this machine"
+            )
+    elif is_unspecified(listen):
+        raise ConfigurationError(
+            f"--listen {options.listen}: say by --advertise at which address others reach it"
+        )
+    for seed in options.seeds:
+        _address("--seed", seed)
+    return config
+
+
+def _address(flag: str, text: str, *, any_port: bool = False) -> Address:
+    try:
+        return parse_address(text, any_port=any_port)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{flag}: {error}") from None
+
+
+def complaint(options: NodeOptions) -> str | None:
+    """What would keep the node from starting, as far as it can be known without changing anything; None if nothing.
+
+    For a parent that starts several nodes and would rather start none than some.
+    """
+    try:
+        checked_config(options)
+        _check_folder(options.data, options.name)
+    except NodeError as error:
+        return str(error)
+    return None
+
+
+def _check_folder(path: Path, name: str) -> None:
+    """Raise DataFolderError where opening the folder would, in the frequent cases; the node checks the rest."""
+    try:
+        if path.exists() and not path.is_dir():
+            raise DataFolderError(f"cannot use the data folder {path}: it is a file; choose another folder")
+        existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise DataFolderError(f"cannot use the data folder {path}: {existing} cannot be written")
+    except OSError as error:
+        raise DataFolderError(f"cannot use the data folder {path}: {error.strerror}") from error
+    owner = _owner_of(path / "identity.json")
+    if owner is not None and owner != name:
+        raise DataFolderError(
+            f"the data folder {path} belongs to node {owner!r}, not {name!r}: choose another folder"
+        )
+
+
+def _owner_of(identity_file: Path) -> str | None:
+    """None when the file does not say, which is for the node itself to judge."""
+    try:
+        with identity_file.open("rb") as file:
+            content = json.loads(file.read(MAX_IDENTITY_BYTES))
+        return str(content["identity"]).rpartition("#")[0] or None
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):
+        return None
