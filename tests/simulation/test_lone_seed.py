@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from covey.identity import Identity
 from covey.node.absorption.messages import Contribution, MembershipQuery
 from covey.node.errors import Unavailable
 from covey.node.messages import GenesisConfirmed, Hello
@@ -255,7 +257,7 @@ def test_a_node_that_is_to_join_another_cluster_takes_nobody_into_its_own() -> N
 
 
 @pytest.mark.parametrize("power", [False, True])
-@pytest.mark.parametrize("after", [1, 2, 3, 5, 8])
+@pytest.mark.parametrize("after", [1, 2, 5])
 def test_a_node_that_dies_while_it_is_absorbed_goes_on_when_it_is_back(after: int, power: bool) -> None:
     """Killed at its n-th message to the other cluster; nothing that it acknowledged is lost, and nothing served."""
 
@@ -279,7 +281,9 @@ def test_a_node_that_dies_while_it_is_absorbed_goes_on_when_it_is_back(after: in
             await n1.crash(power=power)
             held.release()
             n1.restart()
-            if n1.running.absorption.verdict is not None:
+            brought = any(isinstance(message.request.body, Contribution) for message in held.held)
+            if brought:
+                assert n1.running.absorption.verdict is not None
                 with pytest.raises(Unavailable, match="not done: this node leaves"):
                     await cluster.get("n1", b"k1")
             await one_again(cluster, n1)
@@ -463,7 +467,9 @@ def test_two_clusters_of_one_that_call_each_other_stay_two() -> None:
             assert len(clusters(cluster)) == 2
             for caller, called in (("n1", "n2"), ("n2", "n1")):
                 record = cluster.nodes[called].running.gossiping.own_record()
-                cluster.nodes[caller].running.gossiping.learn([record])
+                lost = replace(record, identity=Identity(called, 1))
+                cluster.nodes[caller].running.gossiping.learn([lost])
+            await cluster.until(lambda: bool(cluster.events("absorption.waiting", "n1")), "n1 is called")
             await asyncio.sleep(10.0)
             assert len(clusters(cluster)) == 2
             assert not cluster.events("absorption.begun")
