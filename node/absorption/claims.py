@@ -28,7 +28,7 @@ from ...ring.epoch import EpochRecord
 from ..errors import PeerError
 from ..messages import Envelope
 from ..peers import Peers
-from .messages import MembershipQuery, MembershipReply
+from .messages import MAX_ADDRESS_BYTES, MembershipQuery, MembershipReply
 
 MAX_CLAIMS = 4
 """Clusters whose claims are remembered; beyond it the oldest claim is let go."""
@@ -83,6 +83,8 @@ class Claims:
         me, meant = self._peers.me.identity, envelope.destination
         if not envelope.cluster_id or envelope.cluster_id == self._cluster_id():
             return
+        if not 0 < len(envelope.address) <= MAX_ADDRESS_BYTES:
+            return
         if meant == me or (meant is not None and meant.name != me.name) or envelope.source.name == me.name:
             return
         self._claims.pop(envelope.cluster_id, None)
@@ -121,6 +123,6 @@ class Claims:
         answer = reply.body
         if not isinstance(answer, MembershipReply) or not answer.counted or answer.record is None:
             return None
-        if answer.record.cluster_id != claim.cluster_id:
+        if answer.record.cluster_id != claim.cluster_id or not answer.members:
             return None
         return Claimant(answer.record, answer.owners_up, answer.members)
