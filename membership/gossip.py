@@ -9,7 +9,9 @@ What it promises:
 - every member hears of every other through any one contact, and holds its newest record after a few rounds;
 - a member that crashed is down in every survivor's view a bounded time after the first of them probed it;
 - a member that is alive and hears of its accusation within the suspicion time is not down in anyone's view;
-- members that are down are tried now and then, so that the sides of a healed partition find each other;
+- members that are down or suspect are tried several times per interval by all others together, so that the
+  sides of a healed partition find each other, and a process that was started at such a member's address hears
+  of the cluster at once;
 - what one message carries and what one interval sends stays bounded however large the cluster is.
 
 What must never happen: a record written by anyone but its member; an older record replacing a newer one; a
@@ -118,7 +120,7 @@ class Gossip:
     def tick(self, now: float) -> list[Directive]:
         """One heartbeat: expire, forget, and make an exchange with the next member of the round.
 
-        Now and then also with one that is down: the likelier, the more are down; at most one a tick.
+        Also with one that is down or suspect: the likelier, the more there are; at most one a tick.
         """
         self._detector.awake(now)
         self._pushes.next_interval()
@@ -127,7 +129,7 @@ class Gossip:
         directives = self.expire(now)
         self._forget_long_gone(now)
         self._detector.hurry(now)
-        return [*directives, *self._exchange_with_next(), *self._exchange_with_one_down()]
+        return [*directives, *self._exchange_with_next(), *self._exchange_with_one_unreachable()]
 
     def expire(self, now: float) -> list[Directive]:
         """Mark down whose suspicion ran out. Sooner seen at ``next_expiry`` than at the next tick."""
@@ -143,12 +145,17 @@ class Gossip:
         chosen = self._schedule.next(candidates)
         return [] if chosen is None else [self._exchange_with(chosen)]
 
-    def _exchange_with_one_down(self) -> list[Directive]:
+    def _exchange_with_one_unreachable(self) -> list[Directive]:
+        """Try one member that is not thought alive.
+
+        All members together try each of them ``unreachable_probes`` times per interval, however many they are.
+        """
         others = [member for member in self._view.others() if not member.left]
-        down = [member.identity for member in others if member.liveness is Liveness.DOWN]
-        if not down or self._rng.random() * len(others) >= len(down):
+        unreachable = [member.identity for member in others if member.liveness is not Liveness.ALIVE]
+        wanted = len(unreachable) * self._settings.unreachable_probes
+        if not unreachable or self._rng.random() * len(others) >= wanted:
             return []
-        return [self._exchange_with(self._rng.choice(down))]
+        return [self._exchange_with(self._rng.choice(unreachable))]
 
     def _exchange_with(self, identity: Identity) -> ExchangeWith:
         member = self._view.get(identity)

@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +35,8 @@ _LOCK_FILE = "lock"
 _IDENTITY_FILE = "identity.json"
 _PEERS_FILE = "peers.json"
 _ENGINE_FOLDER = "engine"
+_GIVEN_UP_FOLDER = "engine.given-up"
+"""Data that another cluster has in full; erased at the next opening if not at once."""
 _ASIDE = ".new"
 
 
@@ -122,6 +125,22 @@ class DataFolder:
             raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
         self._saved = dict(addresses)
 
+    def give_up(self, addresses: Mapping[Identity, str], aside: str | None = None) -> None:
+        """Part with the data, and so with the identity: the next opening is that of a new disk.
+
+        ``addresses``: where the nodes are that it will look for. The data is erased, or kept under the name ``aside``.
+        Whenever the process dies, the folder is left as it was or as a new disk's that knows these addresses. Blocks.
+        Raises DataFolderError.
+        """
+        self.save_peers(addresses)
+        try:
+            if self.engine_path.is_dir():
+                self.engine_path.rename(_unused(self.path / (aside or _GIVEN_UP_FOLDER)))
+            _sync_folder(self.path)
+        except OSError as error:
+            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+        _erase_given_up(self.path)
+
     def close(self) -> None:
         """Let another process have the folder; a second call does nothing."""
         if self._lock >= 0:
@@ -132,6 +151,7 @@ class DataFolder:
 def _start(path: Path, name: str, rng: random.Random) -> tuple[Identity, int]:
     """Check that the folder can be ``name``'s, and begin its next generation."""
     _check_format(path)
+    _erase_given_up(path)
     known = _read_identity(path)
     if known is not None and known[0].name != name:
         raise DataFolderError(
@@ -144,6 +164,20 @@ def _start(path: Path, name: str, rng: random.Random) -> tuple[Identity, int]:
     _write_identity(path, identity, generation + 1)
     _make_folder(path / _ENGINE_FOLDER)
     return identity, generation + 1
+
+
+def _unused(path: Path) -> Path:
+    """``path``, or with a number behind it if something is there."""
+    taken, number = path, 1
+    while taken.exists():
+        number += 1
+        taken = path.with_name(f"{path.name}-{number}")
+    return taken
+
+
+def _erase_given_up(path: Path) -> None:
+    for folder in path.glob(f"{_GIVEN_UP_FOLDER}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _take_lock(path: Path) -> int:

@@ -41,6 +41,10 @@ class Dispatcher:
         self._log = log
         self._handlers: dict[type[RequestBody], BodyHandler] = {}
         self._refused: set[tuple[Identity, RefusalCode]] = set()
+        self.on_stranger: Callable[[Envelope], None] = lambda envelope: None
+        """Called with the envelope of every request from a member of another cluster."""
+        self.closed_for = ""
+        """Why this node answers no peer of its own cluster or of none, although it runs."""
         self.stopping = False
 
     def register(self, message: type[RequestBody], handler: BodyHandler) -> None:
@@ -73,12 +77,16 @@ class Dispatcher:
                 f"protocol {envelope.protocol} is spoken there and {PROTOCOL_VERSION} by {self._me.identity.name}",
             )
         foreign = self._foreign(envelope)
+        if foreign or (envelope.cluster_id and not self._cluster_id()):
+            self.on_stranger(envelope)
         if envelope.destination is not None and envelope.destination != self._me.identity:
             meant = f"{envelope.destination} was meant, but {self._me.identity} listens at {self._me.address}"
             reason = f"{meant}; {foreign}" if foreign else meant
             return Refusal(RefusalCode.WRONG_DESTINATION, reason)
         if foreign:
             return Refusal(RefusalCode.FOREIGN_CLUSTER, foreign)
+        if self.closed_for:
+            return Refusal(RefusalCode.NOT_READY, self.closed_for)
         return self._refuse_clock(envelope, body)
 
     def _foreign(self, envelope: Envelope) -> str:

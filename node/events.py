@@ -90,6 +90,21 @@ class Event(Enum):
     GENESIS_WAITING = EventSpec("genesis.waiting", Level.INFO, {"missing": list, "reason": str})
     GENESIS_FORMED = EventSpec("genesis.formed", Level.INFO, {"cluster_id": str, "owners": list})
 
+    GENESIS_ALONE = EventSpec("genesis.alone", Level.WARNING, {"listens_s": float, "reason": str})
+    GENESIS_CLAIMED = EventSpec(
+        "genesis.claimed", Level.WARNING, {"cluster_id": str, "member": str, "address": str, "reason": str}
+    )
+    ABSORPTION_BEGUN = EventSpec(
+        "absorption.begun", Level.WARNING, {"cluster_id": str, "member": str, "address": str, "reason": str}
+    )
+    ABSORPTION_WAITING = EventSpec("absorption.waiting", Level.WARNING, {"cluster_id": str, "reason": str})
+    ABSORPTION_SKIPPED = EventSpec("absorption.skipped", Level.ERROR, {"segment": int, "reason": str})
+    ABSORPTION_FINISHED = EventSpec(
+        "absorption.finished", Level.WARNING, {"cluster_id": str, "entries": int, "skipped": int}
+    )
+    ABSORPTION_RECEIVING = EventSpec("absorption.receiving", Level.WARNING, {"member": str, "address": str})
+    ABSORPTION_RECEIVED = EventSpec("absorption.received", Level.WARNING, {"member": str, "entries": int})
+
     EPOCH_PROPOSED = EventSpec("epoch.proposed", Level.INFO, {"epoch": int, "change": str, "reason": str})
     EPOCH_ADOPTED = EventSpec(
         "epoch.adopted", Level.INFO, {"epoch": int, "changing": bool, "owners": list, "successors": list}

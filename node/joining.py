@@ -3,6 +3,10 @@
 A node that has an epoch on disk only looks for its peers again. A fresh one asks its seeds until one of them
 knows an epoch, and joins; or, when it is a seed itself, until every listed seed has answered with the same terms
 and has confirmed, on its disk, to take part in the very first record that follows from them.
+
+A fresh seed first listens a moment: where its folder was lost, the members of its cluster still try its old disk at
+this address, and it joins them rather than form a cluster beside theirs (see ``absorption.claims``). And addresses
+that its folder remembers must have answered too, for a folder that knows members has been part of their cluster.
 """
 
 from __future__ import annotations
@@ -22,6 +26,8 @@ from ..ring.genesis import (
     seat_conflicts,
 )
 from ..ring.paxos import DivergedRecord
+from .absorption.claims import Claimant, Claims
+from .absorption.verdict import META_ALONE
 from .admission import twin_alive
 from .epochs import Epochs
 from .errors import ForeignCluster, JoinRefused, PeerError
@@ -54,6 +60,7 @@ class Joining:
         gossiping: Gossiping,
         clock: Clock,
         skew_guard: SkewGuard,
+        claims: Claims,
         terms: GenesisTerms,
         known_addresses: Sequence[str],
         rng: random.Random,
@@ -68,6 +75,10 @@ class Joining:
         self._gossiping = gossiping
         self._clock = clock
         self._skew_guard = skew_guard
+        self._claims = claims
+        self._listens_until_s = 0.0
+        self._claimed_by = ""
+        """The cluster that counts this node as a member, once it has said so."""
         self._terms = terms
         self._known_addresses = tuple(known_addresses)
         self._rng = rng
@@ -86,6 +97,7 @@ class Joining:
 
         Raises JoinRefused when the cluster does not take this node.
         """
+        self._begin_to_listen()
         tries = 0
         while not await self._round():
             shortest_s, longest_s = RETRY_BACKOFF_S
@@ -119,7 +131,57 @@ class Joining:
         if self._own_seed is None:
             self._wait_for(f"no seed belongs to a cluster yet: {troubles(answers)}{advice(answers)}")
             return False
+        listens_s = self._listens_for_s()
+        if (claimant := await self._claims.within(listens_s)) is not None:
+            return await self._join_claimant(claimant)
+        if self._claimed_by:
+            self._wait_for(f"cluster {self._claimed_by} counts it as a member, but does not answer any more")
+            return False
+        if listens_s and answers:
+            return False  # what they said is old by now
         return await self._form(answers)
+
+    # --- listening for a cluster that knows this node ---
+
+    def _begin_to_listen(self) -> None:
+        if self._epochs.record is not None:
+            return
+        now_s = asyncio.get_running_loop().time()
+        self._listens_until_s = now_s + self._claims.listen_s
+        if lone := self.lone():
+            self._log.emit(Event.GENESIS_ALONE, listens_s=self._claims.listen_s, reason=lone)
+
+    def lone(self) -> str:
+        """What there is to say of a fresh node that is its only seed, a sentence; empty for others."""
+        if (
+            self._epochs.record is not None
+            or self._known_addresses
+            or self._terms.seeds != (self._me.address,)
+        ):
+            return ""
+        return (
+            f"no other seed is given: {self._me.identity.name} forms a cluster of its own, unless a cluster that "
+            f"counts it as a member calls within {self._claims.listen_s:g} s; to join a cluster, start it with --seed"
+        )
+
+    def _listens_for_s(self) -> float:
+        return max(0.0, self._listens_until_s - asyncio.get_running_loop().time())
+
+    async def _join_claimant(self, claimant: Claimant) -> bool:
+        if not self._claimed_by:
+            self._claimed_by = claimant.cluster_id
+            member, address = claimant.members[0]
+            self._log.emit(
+                Event.GENESIS_CLAIMED,
+                cluster_id=claimant.cluster_id,
+                member=member.name,
+                address=address,
+                reason=(
+                    f"cluster {claimant.cluster_id} counts {self._me.identity.name} as a member: it joins that "
+                    "cluster as a new disk instead of forming one of its own"
+                ),
+            )
+        return await self._join(await self._ask_all([address for _, address in claimant.members]))
 
     async def _ask_all(self, addresses: Sequence[str]) -> list[SeedAnswer]:
         others = [address for address in dict.fromkeys(addresses) if address != self._me.address]
@@ -218,6 +280,12 @@ class Joining:
                 )
                 return False
             seats.append(replace(theirs.seat, address=answer.address))
+        if unheard := self._unheard(answers):
+            self._wait_for(
+                f"its folder knows members of a cluster, at {', '.join(unheard)}, which do not answer; to form a new "
+                f"cluster all the same, start it on an empty data folder: {troubles(answers)}"
+            )
+            return False
         missing = missing_seeds(self._terms, seats)
         if missing:
             self._wait_for(f"a first cluster needs every seed to answer: {troubles(answers)}", missing)
@@ -228,6 +296,11 @@ class Joining:
             self._wait_for(str(error))
             return False
         return await self._confirm(record, seats)
+
+    def _unheard(self, answers: Sequence[SeedAnswer]) -> list[str]:
+        """Remembered addresses where no node has said that it is in no cluster either."""
+        answered = {answer.address for answer in answers if answer.reply is not None}
+        return sorted({*self._known_addresses} - answered - {*self._terms.seeds, self._me.address})
 
     async def _confirm(self, record: EpochRecord, seats: Sequence[Seat]) -> bool:
         """Form the cluster once every seed, this one included, has its part in ``record`` on disk."""
@@ -242,6 +315,8 @@ class Joining:
             if not confirmed.confirmed:
                 self._wait_for(f"{seat.address} does not confirm: {confirmed.reason}")
                 return False
+        if len(seats) == 1:
+            self._engine.put_meta({META_ALONE: b"1"})
         await self._epochs.adopt(record)
         self._log.emit(
             Event.GENESIS_FORMED,
@@ -291,6 +366,8 @@ class Joining:
     async def confirm(self, envelope: Envelope, message: ConfirmGenesis) -> GenesisConfirmed:
         if self._epochs.record is not None:
             return GenesisConfirmed(False, "it belongs to a cluster already", self._epochs.record)
+        if self._claimed_by or self._listens_for_s():
+            return GenesisConfirmed(False, "it listens whether a cluster counts it as a member")
         record = message.record
         mine = record.owners.owners.get(self._me.identity)
         if self._own_seed is None or mine is None or record.owners.quorums != self._terms.quorums:

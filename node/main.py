@@ -9,8 +9,10 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from importlib.metadata import version
 
+from .absorption.verdict import Verdict
 from .config import Config
 from .datafolder import DataFolder
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
@@ -67,6 +69,7 @@ def _set_apart_what_stays() -> None:
 
     One that does takes tens of milliseconds, and comes once or twice a second under load.
     """
+    gc.unfreeze()  # an earlier life of this process may have ended
     gc.collect()
     gc.freeze()
 
@@ -81,7 +84,17 @@ async def _run(options: NodeOptions, config: Config) -> int:
     try:
         log = open_log(options.name, LogFormat(options.log_format), options.log_file, config.log_level)
         try:
-            return await NodeProcess(options, config, folder, log).run()
+            while True:
+                process = NodeProcess(options, config, folder, log)
+                code = await process.run()
+                if code != EXIT_DONE or (verdict := process.absorbed) is None:
+                    return code
+                folder.give_up(
+                    dict(verdict.members), f"engine.unread-{verdict.cluster_id}" if verdict.skipped else None
+                )
+                folder.close()
+                options = replace(options, listen=process.bound)
+                folder = DataFolder.open(options.data, options.name)
         finally:
             log.close()
     finally:
@@ -99,6 +112,10 @@ class NodeProcess:
         self._clock = SystemClock()
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._failure: BaseException | None = None
+        self.bound = options.listen
+        """Where it listens, or listened."""
+        self.absorbed: Verdict | None = None
+        """Set when it has ended to begin anew, on an empty disk, as a member of another cluster."""
 
     async def run(self) -> int:
         engine = RocksEngine.open(
@@ -110,7 +127,7 @@ class NodeProcess:
         transport = GrpcTransport(self._clock)
         server = RpcServer(self._defect, default_timeout_s=self._config.request_timeout)
         try:
-            bound = await server.bind(self._options.listen)
+            self.bound = bound = await server.bind(self._options.listen)
             node = self._make_node(self._options.advertise or bound, engine, transport)
             await server.serve(node.handle, node.coordinator, node.administration)
             self._announce(node, bound)
@@ -143,6 +160,8 @@ class NodeProcess:
             version=version("covey"),
             data=str(self._options.data),
         )
+        if (lone := node.lone()) and self._options.log_file is not None:
+            print(f"covey node: {lone}", file=sys.stderr, flush=True)  # else the log says it there
         for warning in self._config.warnings():
             self._log.emit(Event.CONFIG_WARNING, reason=warning)
 
@@ -150,15 +169,16 @@ class NodeProcess:
         """Return why it ends."""
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, self._end, signal_number.name)
+            loop.add_signal_handler(signal_number, self._signalled, signal_number.name)
         joining = loop.create_task(self._join(node, server))
         leaving = loop.create_task(self._leave(node))
+        moving = loop.create_task(self._move(node, server))
         try:
             return await self._over
         finally:
-            for task in (joining, leaving):
+            for task in (joining, leaving, moving):
                 task.cancel()
-            await asyncio.gather(joining, leaving, return_exceptions=True)
+            await asyncio.gather(joining, leaving, moving, return_exceptions=True)
 
     async def _join(self, node: Node, server: RpcServer) -> None:
         try:
@@ -172,6 +192,15 @@ class NodeProcess:
         await node.left()
         self._end("left the cluster")
 
+    async def _move(self, node: Node, server: RpcServer) -> None:
+        """End for another beginning once everything is in the cluster that this node is to join."""
+        await node.absorption.began.wait()
+        await server.set_serving(False)
+        await node.absorption.finished.wait()
+        if not self._over.done():
+            self.absorbed = node.absorption.verdict
+            self._end("joins another cluster on an empty disk")
+
     async def _stop(self, node: Node, server: RpcServer, reason: str) -> None:
         began = self._clock.monotonic()
         self._log.emit(Event.NODE_STOPPING, reason=reason)
@@ -183,6 +212,10 @@ class NodeProcess:
         self._log.emit(Event.NODE_STOPPED, after_s=round(self._clock.monotonic() - began, 3))
 
     # --- how it ends ---
+
+    def _signalled(self, name: str) -> None:
+        self.absorbed = None  # it goes on when it is started again
+        self._end(name)
 
     def _end(self, reason: str) -> None:
         if not self._over.done():

@@ -19,6 +19,7 @@ from ..membership.record import DigestEntry, MemberRecord, Suspicion
 from ..ring.epoch import EpochRecord, EpochStamp
 from ..ring.genesis import GenesisSeat
 from ..ring.paxos import Answer, Ballot
+from .absorption.messages import Contribution, ContributionReply, MembershipQuery, MembershipReply
 from .quorum.version import Version
 from .repair.messages import (
     Confirm,
@@ -358,9 +359,10 @@ ControlBody = (
     | FetchRecord
     | RequestLeave
     | RequestRepair
+    | MembershipQuery
 )
 DataBody = DataBatch | Scan | SizeQuery | TreeQuery | Confirm | Purge
-RequestBody = ControlBody | DataBody
+RequestBody = ControlBody | DataBody | Contribution
 
 ControlReplyBody = (
     HelloReply
@@ -371,9 +373,10 @@ ControlReplyBody = (
     | AgreementReply
     | RecordReply
     | RepairSummary
+    | MembershipReply
 )
 DataReplyBody = DataReply | ScanReply | SizeReply | TreeReply | ConfirmReply | PurgeReply
-ReplyBody = ControlReplyBody | DataReplyBody | EpochMismatch | Refusal
+ReplyBody = ControlReplyBody | DataReplyBody | ContributionReply | EpochMismatch | Refusal
 
 
 @dataclass(frozen=True, slots=True)

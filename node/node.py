@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from ..identity import Identity
@@ -12,6 +13,10 @@ from ..ring.epoch import Quorums
 from ..ring.floor import floor_interval_s
 from ..ring.genesis import GenesisTerms
 from ..ring.planning import Policy
+from .absorption.absorption import Absorption
+from .absorption.claims import Claims
+from .absorption.reception import Reception
+from .absorption.transfer import Transfer
 from .administration import ClusterAdministration
 from .admission import Admission
 from .agreed_settings import AgreedSettings
@@ -46,6 +51,10 @@ from .status import ClusterView
 from .steward import Steward, StewardSettings
 from .tasks import Tasks
 from .throttle import Throttle
+
+LISTEN_INTERVALS, LONGEST_LISTEN_S = 1.2, 1.2
+"""How long a fresh seed listens for a cluster that counts it as a member: so many heartbeat intervals, in which each of
+that cluster's members has tried it once, or once altogether where they are many; the bound keeps a start short."""
 
 
 class Node:
@@ -98,6 +107,8 @@ class Node:
         self._care = self._make_care()
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
+        self._claims = self._make_claims()
+        self.absorption = self._make_absorption()
         self._joining = self._make_joining(place)
         self._reunion = self._make_reunion(place)
         self.administration = self._make_administration()
@@ -110,7 +121,11 @@ class Node:
             self._agreement,
             self._replica,
             self._care,
+            self._make_reception(),
         )
+        self._dispatcher.on_stranger = self._claims.note
+        if refusal := self.absorption.refusal():
+            self._close_for(refusal)
         self.epochs.observe(self._on_epoch)
         self.gossiping.observe_arrivals(
             lambda member: self._ranking.returned(member, ports.clock.monotonic())
@@ -124,6 +139,9 @@ class Node:
 
     async def join(self) -> None:
         """Find or form the cluster, and begin everything. Raises JoinRefused when it is not taken."""
+        if self.absorption.verdict is not None:
+            await self._be_absorbed()
+            await asyncio.Event().wait()  # it never serves again
         if (epoch := self.epochs.current) is not None:
             self.gossiping.resume(epoch)
             self._begin()
@@ -131,7 +149,12 @@ class Node:
             self._handoff.start(epoch)
         await self._joining.run()
         self._tasks.spawn(self._reunion.run())
+        self._tasks.spawn(self._be_absorbed())
         self._say_serving()
+
+    def lone(self) -> str:
+        """What there is to say of a fresh node that is its only seed, a sentence; empty for others."""
+        return self._joining.lone()
 
     async def left(self) -> None:
         """Return once this node has left the cluster for good."""
@@ -150,6 +173,14 @@ class Node:
         await self._pipes.close()
         self._care.hints.keeping.write()
         await self.epochs.close()
+
+    async def _be_absorbed(self) -> None:
+        await self.absorption.run(self._close_for, self.coordinator.idle)
+
+    def _close_for(self, reason: str) -> None:
+        """Refuse clients and peers from now on."""
+        self.coordinator.refuse_new(reason)
+        self._dispatcher.closed_for = reason
 
     # --- how the parts hang together ---
 
@@ -300,6 +331,7 @@ class Node:
                 self._steward,
                 self._care.tombstones,
                 self._ports.clock,
+                self.absorption.status,
             ),
             self._steward,
             RepairEverywhere(self._peers, self.epochs, self.gossiping.is_down, self._care.repair),
@@ -333,9 +365,36 @@ class Node:
             self.gossiping,
             ports.clock,
             self._skew_guard,
+            self._claims,
             terms,
             list(ports.home.peers().values()),
             ports.rng,
+            config.rpc_timeout,
+            self._log,
+        )
+
+    def _make_claims(self) -> Claims:
+        config = self._config
+        listen_s = min(LISTEN_INTERVALS * config.heartbeat_interval, LONGEST_LISTEN_S)
+        return Claims(self._peers, self._cluster_id, listen_s, config.rpc_timeout)
+
+    def _make_absorption(self) -> Absorption:
+        ports = self._ports
+        transfer = Transfer(
+            self._peers, self._claims, ports.engine, ports.rng, 2 * self._config.rpc_timeout, self._log
+        )
+        return Absorption(
+            self.epochs, self.gossiping, ports.engine, self._claims, transfer, ports.rng, self._log
+        )
+
+    def _make_reception(self) -> Reception:
+        config = self._config
+        return Reception(
+            self.epochs,
+            self.gossiping,
+            self.coordinator,
+            self._ports.clock,
+            config.max_clock_skew,
             config.rpc_timeout,
             self._log,
         )

@@ -83,12 +83,22 @@ class Peers:
         await self.ask(to, body, Acknowledged, timeout_s)
 
     async def call_address(
-        self, address: str, body: RequestBody, timeout_s: float, to: Identity | None = None
+        self,
+        address: str,
+        body: RequestBody,
+        timeout_s: float,
+        to: Identity | None = None,
+        *,
+        as_stranger: bool = False,
     ) -> Reply:
-        """Ask whoever listens at ``address``; raises as ``call`` does."""
+        """Ask whoever listens at ``address``; raises as ``call`` does.
+
+        ``as_stranger`` names no cluster, as a node that belongs to none, so that another cluster answers too.
+        """
         if self.me.lost:
             raise PeerUnreachable(self.me.lost)
-        reply = await self._transport.call(address, Request(self._envelope(to), body), timeout_s=timeout_s)
+        request = Request(self._envelope(to, as_stranger), body)
+        reply = await self._transport.call(address, request, timeout_s=timeout_s)
         if self.me.lost:
             raise PeerTimeout(self.me.lost)
         if isinstance(reply.body, Refusal):
@@ -107,12 +117,12 @@ class Peers:
             if isinstance(body, DataReply | ScanReply):
                 raise PeerTimeout(f"a reply that cannot be counted: {skew}") from skew
 
-    def _envelope(self, to: Identity | None) -> Envelope:
+    def _envelope(self, to: Identity | None, as_stranger: bool) -> Envelope:
         return Envelope(
             source=self.me.identity,
             generation=self.me.generation,
             address=self.me.address,
-            cluster_id=self._cluster_id(),
+            cluster_id="" if as_stranger else self._cluster_id(),
             destination=to,
             timestamp=self._clock.current(),
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .absorption.messages import Contribution, MembershipQuery
+from .absorption.reception import Reception
 from .admission import Admission
 from .agreement import Agreement
 from .dispatch import Dispatcher
@@ -38,6 +40,7 @@ def register_routes(
     agreement: Agreement,
     replica: Replica,
     care: Care,
+    reception: Reception,
 ) -> None:
     async def leave(envelope: Envelope, message: RequestLeave) -> Acknowledged:
         gossiping.leave()
@@ -60,4 +63,6 @@ def register_routes(
     dispatcher.register(TreeQuery, care.repair.on_tree_query)
     dispatcher.register(RequestRepair, care.repair.on_request)
     dispatcher.register(Confirm, lambda _, message: care.tombstones.replica.confirm(message))
+    dispatcher.register(MembershipQuery, reception.on_query)
+    dispatcher.register(Contribution, reception.on_contribution)
     dispatcher.register(Purge, lambda _, message: care.tombstones.replica.purge(message))

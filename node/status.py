@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..identity import Identity
 from ..membership.record import Condition, LoadReport, Status
@@ -52,13 +52,16 @@ class ClusterView:
         steward: Steward,
         tombstones: TombstoneCollection,
         clock: Clock,
+        under_way: Callable[[], str],
     ) -> None:
+        """``under_way``: what this node does instead of serving, a sentence; empty when it serves."""
         self._me = me
         self._epochs = epochs
         self._gossiping = gossiping
         self._steward = steward
         self._tombstones = tombstones
         self._clock = clock
+        self._under_way = under_way
 
     def status(self) -> ClusterStatus:
         epoch = self._epochs.current
@@ -128,7 +131,7 @@ class ClusterView:
 
     def _pending(self, record: EpochRecord) -> list[str]:
         """What keeps the cluster from being in sync, down members aside."""
-        pending = []
+        pending = [under_way] if (under_way := self._under_way()) else []
         if record.changing:
             obstacle = self._steward.obstacle
             pending.append(

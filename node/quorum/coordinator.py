@@ -12,15 +12,19 @@ from ..epochs import Epochs
 from ..errors import InvalidRequest, OperationError, Overloaded, Unavailable
 from ..events import EventLog
 from ..load import LoadMeter
-from ..operations import OnResults, Operation, OperationResult, Put
+from ..messages import Merge
+from ..operations import QUORUM, OnResults, Operation, OperationResult, Put, WriteResult
 from ..peers import Self
+from ..storage.engine import Entry
 from ..tasks import Tasks
 from .batch import STOPPING, Batch, Means
 from .consistency import Plans
+from .exposure import Exposure
 from .listing import KeyListing
 from .replicas import Replicas
 from .skew_guard import SkewGuard
 from .version_source import VersionSource
+from .write import WriteFlow
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,11 @@ class Coordinator:
         self._tasks = Tasks(failed, limits.max_in_flight)
         self._means = Means(me, epochs, replicas, versions, load, rng, log, self._tasks.spawn)
         self._planned: Plans | None = None
-        self._stopping = False
+        self._refused = ""
 
-    def refuse_new(self) -> None:
-        """From now on refuse operations; those under way go on."""
-        self._stopping = True
+    def refuse_new(self, reason: str = STOPPING) -> None:
+        """From now on refuse operations, with that reason; those under way go on."""
+        self._refused = reason
 
     async def drained(self, timeout_s: float) -> None:
         """Return when no operation is under way, or at the timeout."""
@@ -64,9 +68,13 @@ class Coordinator:
             async with asyncio.timeout(timeout_s):
                 await self._means.load.idle.wait()
 
+    async def idle(self) -> None:
+        """Return when no operation is under way."""
+        await self._means.load.idle.wait()
+
     async def close(self) -> None:
         """End what goes on still, and begin no more; whoever waits for it is told so."""
-        self._stopping = True
+        self._refused = self._refused or STOPPING
         await self._tasks.close()
 
     async def execute(self, operation: Operation) -> OperationResult:
@@ -84,6 +92,15 @@ class Coordinator:
 
         self.execute_all([operation], on_results)
         return await outcome
+
+    async def store(self, key: bytes, entry: Entry, timeout_s: float) -> WriteResult:
+        """Write an entry with the version that it has already. Raises OperationError."""
+        if (refusal := self._refusal()) is not None:
+            raise refusal
+        means = self._means
+        deadline_s = asyncio.get_running_loop().time() + timeout_s
+        flow = WriteFlow(means.epochs, means.replicas, means.rng, QUORUM, deadline_s, Exposure())
+        return await flow.run(Merge(key, entry))
 
     def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
         """See Operations.execute_all."""
@@ -112,7 +129,7 @@ class Coordinator:
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
     ) -> AsyncGenerator[list[bytes], None]:
         """See Operations.keys."""
-        if (refusal := self._skewed()) is not None:
+        if (refusal := self._refusal()) is not None:
             raise refusal
         return self._listing.keys(prefix, after_key, timeout_s)
 
@@ -137,8 +154,8 @@ class Coordinator:
         """Why this node begins nothing; None while it does."""
         if self._means.me.lost:
             return Unavailable(f"the operation was not done: {self._means.me.lost}")
-        if self._stopping:
-            return Unavailable(f"the operation was not done: {STOPPING}")
+        if self._refused:
+            return Unavailable(f"the operation was not done: {self._refused}")
         if self._epochs.current is None:
             return Unavailable("this node belongs to no cluster yet")
         return self._skewed()

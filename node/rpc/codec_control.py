@@ -28,7 +28,7 @@ from ..messages import (
     RecordReply,
     RequestLeave,
 )
-from . import codec_repair
+from . import codec_absorption, codec_repair
 from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
 from .codec_values import (
     decode_ballot,
@@ -273,6 +273,7 @@ REQUESTS: tuple[AnyBodyCodec, ...] = (
     BodyCodec(FetchRecord, "fetch_record", lambda _: peer_pb2.FetchRecord(), lambda _: FetchRecord()),
     BodyCodec(RequestLeave, "request_leave", lambda _: peer_pb2.RequestLeave(), lambda _: RequestLeave()),
     *codec_repair.CONTROL_REQUESTS,
+    *codec_absorption.CONTROL_REQUESTS,
 )
 
 REPLIES: tuple[AnyBodyCodec, ...] = (
@@ -295,4 +296,5 @@ REPLIES: tuple[AnyBodyCodec, ...] = (
         lambda message: RecordReply(decode_optional(decode_record, message, "record")),
     ),
     *codec_repair.CONTROL_REPLIES,
+    *codec_absorption.CONTROL_REPLIES,
 )

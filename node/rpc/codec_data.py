@@ -33,7 +33,7 @@ from ..messages import (
 from ..named import as_named, named_from
 from ..quorum.version import Version
 from ..storage.engine import Entry
-from . import codec_repair
+from . import codec_absorption, codec_repair
 from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
 from .codec_values import (
     EnumTable,
@@ -277,6 +277,7 @@ REQUESTS: tuple[AnyBodyCodec, ...] = (
     BodyCodec(Scan, "scan", encode_scan, decode_scan),
     BodyCodec(SizeQuery, "sizes", encode_size_query, decode_size_query),
     *codec_repair.DATA_REQUESTS,
+    *codec_absorption.DATA_REQUESTS,
 )
 
 REPLIES: tuple[AnyBodyCodec, ...] = (
@@ -290,4 +291,5 @@ REPLIES: tuple[AnyBodyCodec, ...] = (
         lambda message: SizeReply(tuple(message.sizes)),
     ),
     *codec_repair.DATA_REPLIES,
+    *codec_absorption.DATA_REPLIES,
 )

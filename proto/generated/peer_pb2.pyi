@@ -66,7 +66,7 @@ class Envelope(_message.Message):
     def __init__(self, source: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., generation: _Optional[int] = ..., address: _Optional[str] = ..., cluster_id: _Optional[str] = ..., destination: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., timestamp: _Optional[int] = ..., protocol: _Optional[int] = ...) -> None: ...
 
 class ControlRequest(_message.Message):
-    __slots__ = ("envelope", "hello", "confirm_genesis", "exchange", "news", "probe", "ping", "prepare", "accept", "push_record", "fetch_record", "request_leave", "request_repair")
+    __slots__ = ("envelope", "hello", "confirm_genesis", "exchange", "news", "probe", "ping", "prepare", "accept", "push_record", "fetch_record", "request_leave", "request_repair", "membership")
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_GENESIS_FIELD_NUMBER: _ClassVar[int]
@@ -80,6 +80,7 @@ class ControlRequest(_message.Message):
     FETCH_RECORD_FIELD_NUMBER: _ClassVar[int]
     REQUEST_LEAVE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_REPAIR_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_FIELD_NUMBER: _ClassVar[int]
     envelope: Envelope
     hello: Hello
     confirm_genesis: ConfirmGenesis
@@ -93,7 +94,8 @@ class ControlRequest(_message.Message):
     fetch_record: FetchRecord
     request_leave: RequestLeave
     request_repair: RequestRepair
-    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., confirm_genesis: _Optional[_Union[ConfirmGenesis, _Mapping]] = ..., exchange: _Optional[_Union[Exchange, _Mapping]] = ..., news: _Optional[_Union[News, _Mapping]] = ..., probe: _Optional[_Union[ProbeRequest, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., push_record: _Optional[_Union[PushRecord, _Mapping]] = ..., fetch_record: _Optional[_Union[FetchRecord, _Mapping]] = ..., request_leave: _Optional[_Union[RequestLeave, _Mapping]] = ..., request_repair: _Optional[_Union[RequestRepair, _Mapping]] = ...) -> None: ...
+    membership: MembershipQuery
+    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., confirm_genesis: _Optional[_Union[ConfirmGenesis, _Mapping]] = ..., exchange: _Optional[_Union[Exchange, _Mapping]] = ..., news: _Optional[_Union[News, _Mapping]] = ..., probe: _Optional[_Union[ProbeRequest, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., push_record: _Optional[_Union[PushRecord, _Mapping]] = ..., fetch_record: _Optional[_Union[FetchRecord, _Mapping]] = ..., request_leave: _Optional[_Union[RequestLeave, _Mapping]] = ..., request_repair: _Optional[_Union[RequestRepair, _Mapping]] = ..., membership: _Optional[_Union[MembershipQuery, _Mapping]] = ...) -> None: ...
 
 class Answerer(_message.Message):
     __slots__ = ("source", "generation", "timestamp")
@@ -106,7 +108,7 @@ class Answerer(_message.Message):
     def __init__(self, source: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., generation: _Optional[int] = ..., timestamp: _Optional[int] = ...) -> None: ...
 
 class ControlReply(_message.Message):
-    __slots__ = ("answerer", "epoch_mismatch", "refusal", "hello", "genesis_confirmed", "exchange", "acknowledged", "probe", "agreement", "record", "repair")
+    __slots__ = ("answerer", "epoch_mismatch", "refusal", "hello", "genesis_confirmed", "exchange", "acknowledged", "probe", "agreement", "record", "repair", "membership")
     ANSWERER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_MISMATCH_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +120,7 @@ class ControlReply(_message.Message):
     AGREEMENT_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
     REPAIR_FIELD_NUMBER: _ClassVar[int]
+    MEMBERSHIP_FIELD_NUMBER: _ClassVar[int]
     answerer: Answerer
     epoch_mismatch: EpochMismatch
     refusal: Refusal
@@ -129,10 +132,11 @@ class ControlReply(_message.Message):
     agreement: AgreementReply
     record: RecordReply
     repair: RepairSummary
-    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., hello: _Optional[_Union[HelloReply, _Mapping]] = ..., genesis_confirmed: _Optional[_Union[GenesisConfirmed, _Mapping]] = ..., exchange: _Optional[_Union[ExchangeReply, _Mapping]] = ..., acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., probe: _Optional[_Union[ProbeReply, _Mapping]] = ..., agreement: _Optional[_Union[AgreementReply, _Mapping]] = ..., record: _Optional[_Union[RecordReply, _Mapping]] = ..., repair: _Optional[_Union[RepairSummary, _Mapping]] = ...) -> None: ...
+    membership: MembershipReply
+    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., hello: _Optional[_Union[HelloReply, _Mapping]] = ..., genesis_confirmed: _Optional[_Union[GenesisConfirmed, _Mapping]] = ..., exchange: _Optional[_Union[ExchangeReply, _Mapping]] = ..., acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., probe: _Optional[_Union[ProbeReply, _Mapping]] = ..., agreement: _Optional[_Union[AgreementReply, _Mapping]] = ..., record: _Optional[_Union[RecordReply, _Mapping]] = ..., repair: _Optional[_Union[RepairSummary, _Mapping]] = ..., membership: _Optional[_Union[MembershipReply, _Mapping]] = ...) -> None: ...
 
 class DataRequest(_message.Message):
-    __slots__ = ("envelope", "batch", "scan", "sizes", "tree", "confirm", "purge", "id")
+    __slots__ = ("envelope", "batch", "scan", "sizes", "tree", "confirm", "purge", "contribution", "id")
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     SCAN_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +144,7 @@ class DataRequest(_message.Message):
     TREE_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_FIELD_NUMBER: _ClassVar[int]
     PURGE_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     envelope: Envelope
     batch: DataBatch
@@ -148,11 +153,12 @@ class DataRequest(_message.Message):
     tree: TreeQuery
     confirm: Confirm
     purge: Purge
+    contribution: Contribution
     id: int
-    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., batch: _Optional[_Union[DataBatch, _Mapping]] = ..., scan: _Optional[_Union[Scan, _Mapping]] = ..., sizes: _Optional[_Union[SizeQuery, _Mapping]] = ..., tree: _Optional[_Union[TreeQuery, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., purge: _Optional[_Union[Purge, _Mapping]] = ..., id: _Optional[int] = ...) -> None: ...
+    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., batch: _Optional[_Union[DataBatch, _Mapping]] = ..., scan: _Optional[_Union[Scan, _Mapping]] = ..., sizes: _Optional[_Union[SizeQuery, _Mapping]] = ..., tree: _Optional[_Union[TreeQuery, _Mapping]] = ..., confirm: _Optional[_Union[Confirm, _Mapping]] = ..., purge: _Optional[_Union[Purge, _Mapping]] = ..., contribution: _Optional[_Union[Contribution, _Mapping]] = ..., id: _Optional[int] = ...) -> None: ...
 
 class DataReply(_message.Message):
-    __slots__ = ("answerer", "epoch_mismatch", "refusal", "results", "scan", "sizes", "tree", "confirm", "purge", "id")
+    __slots__ = ("answerer", "epoch_mismatch", "refusal", "results", "scan", "sizes", "tree", "confirm", "purge", "contribution", "id")
     ANSWERER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_MISMATCH_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +168,7 @@ class DataReply(_message.Message):
     TREE_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_FIELD_NUMBER: _ClassVar[int]
     PURGE_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     ID_FIELD_NUMBER: _ClassVar[int]
     answerer: Answerer
     epoch_mismatch: EpochMismatch
@@ -172,8 +179,9 @@ class DataReply(_message.Message):
     tree: TreeReply
     confirm: ConfirmReply
     purge: PurgeReply
+    contribution: ContributionReply
     id: int
-    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., results: _Optional[_Union[DataResults, _Mapping]] = ..., scan: _Optional[_Union[ScanReply, _Mapping]] = ..., sizes: _Optional[_Union[SizeReply, _Mapping]] = ..., tree: _Optional[_Union[TreeReply, _Mapping]] = ..., confirm: _Optional[_Union[ConfirmReply, _Mapping]] = ..., purge: _Optional[_Union[PurgeReply, _Mapping]] = ..., id: _Optional[int] = ...) -> None: ...
+    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., results: _Optional[_Union[DataResults, _Mapping]] = ..., scan: _Optional[_Union[ScanReply, _Mapping]] = ..., sizes: _Optional[_Union[SizeReply, _Mapping]] = ..., tree: _Optional[_Union[TreeReply, _Mapping]] = ..., confirm: _Optional[_Union[ConfirmReply, _Mapping]] = ..., purge: _Optional[_Union[PurgeReply, _Mapping]] = ..., contribution: _Optional[_Union[ContributionReply, _Mapping]] = ..., id: _Optional[int] = ...) -> None: ...
 
 class EpochMismatch(_message.Message):
     __slots__ = ("epoch", "record")
@@ -626,3 +634,45 @@ class PurgeReply(_message.Message):
     epoch: EpochStamp
     purged: int
     def __init__(self, epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., purged: _Optional[int] = ...) -> None: ...
+
+class MembershipQuery(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class MembershipReply(_message.Message):
+    __slots__ = ("counted", "record", "owners_up", "members", "addresses")
+    COUNTED_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    OWNERS_UP_FIELD_NUMBER: _ClassVar[int]
+    MEMBERS_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    counted: bool
+    record: bytes
+    owners_up: int
+    members: _containers.RepeatedCompositeFieldContainer[_types_pb2.Identity]
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, counted: _Optional[bool] = ..., record: _Optional[bytes] = ..., owners_up: _Optional[int] = ..., members: _Optional[_Iterable[_Union[_types_pb2.Identity, _Mapping]]] = ..., addresses: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class Contribution(_message.Message):
+    __slots__ = ("cluster_id", "kinds", "keys", "versions", "values", "written", "last")
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    KINDS_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    WRITTEN_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: str
+    kinds: bytes
+    keys: _containers.RepeatedScalarFieldContainer[bytes]
+    versions: Versions
+    values: _containers.RepeatedScalarFieldContainer[bytes]
+    written: int
+    last: bool
+    def __init__(self, cluster_id: _Optional[str] = ..., kinds: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ..., versions: _Optional[_Union[Versions, _Mapping]] = ..., values: _Optional[_Iterable[bytes]] = ..., written: _Optional[int] = ..., last: _Optional[bool] = ...) -> None: ...
+
+class ContributionReply(_message.Message):
+    __slots__ = ("trouble",)
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    trouble: str
+    def __init__(self, trouble: _Optional[str] = ...) -> None: ...

@@ -22,14 +22,14 @@ def test_a_foreign_node_on_a_reused_address_is_refused_and_the_old_node_found_el
         with here.client() as client:
             client.put("k", "here")
         n3.kill()
-        foreign = there.node("n3")
+        foreign = there.node("m1")  # of n3's name it would be taken for n3 on a new disk
         foreign.start(listen=n3.address)
         there.wait(1)
         with there.client() as client:
             client.put("k", "there")
         until(lambda: n1.events("member.down"), "n3 is down")
         until(lambda: foreign.events("member.refused"), "n1 still calls it, and is refused")
-        assert {node["name"] for node in foreign.status()["nodes"]} == {"n3"}
+        assert {node["name"] for node in foreign.status()["nodes"]} == {"m1"}
         n3.start([n1.address])
         here.wait(3)
         for node, value in ((n1, b"here"), (n3, b"here"), (foreign, b"there")):

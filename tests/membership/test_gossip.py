@@ -178,6 +178,23 @@ def test_the_down_are_tried_now_and_then_with_the_suspicion_they_must_refute() -
     assert [told.accused for told in exchange.suspicions] == [X]
 
 
+@pytest.mark.parametrize("others", [2, 4, 40])
+def test_all_members_together_try_one_that_is_down_several_times_per_interval(others: int) -> None:
+    """Of ``others`` survivors each is like this one, so it should try the dead 4 / others times, or every time."""
+    gossip = machine(*(f"n{number}" for number in range(others - 1)), "x")
+    probe_until_suspect(gossip, X, 0.5)
+    gossip.expire(30.0)
+    ticks = range(40, 440)
+    tried = sum(X in next_exchanges(gossip, float(now)) for now in ticks)
+    assert tried / len(ticks) == pytest.approx(min(1.0, 4 / others), abs=0.06)
+
+
+def test_a_suspect_is_tried_in_every_interval_by_a_few() -> None:
+    gossip = machine(*"abx")
+    probe_until_suspect(gossip, X, 0.5)
+    assert X in next_exchanges(gossip, 1.0)
+
+
 def test_a_node_that_was_paused_trusts_neither_its_probes_nor_its_timers() -> None:
     gossip = machine(*"abx")
     probe_until_suspect(gossip, X, 0.5)

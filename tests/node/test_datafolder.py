@@ -211,3 +211,40 @@ def test_a_memory_folder_restarts_as_the_same_disk() -> None:
     second = first.restarted()
     assert (second.identity, second.generation) == (first.identity, 2)
     assert second.peers() == {Identity("n2", 2): "a:1"}
+
+
+def test_a_folder_that_gave_up_its_data_is_a_new_disks_that_knows_where_to_look(tmp_path: Path) -> None:
+    path, known = tmp_path / "n1", {Identity("n2", 2): "n2:1"}
+    folder = DataFolder.open(path, "n1")
+    before = folder.identity
+    (folder.engine_path / "data").write_text("x")
+    folder.give_up(known)
+    folder.close()
+    assert not list(path.glob("engine*"))
+    folder = DataFolder.open(path, "n1")
+    assert folder.identity.name == "n1" and folder.identity != before
+    assert folder.peers() == known
+    folder.close()
+
+
+def test_data_that_is_set_aside_outlasts_the_next_opening(tmp_path: Path) -> None:
+    path = tmp_path / "n1"
+    for _ in range(2):
+        folder = DataFolder.open(path, "n1")
+        (folder.engine_path / "data").write_text("x")
+        folder.give_up({}, "engine.unread-c")
+        folder.close()
+    DataFolder.open(path, "n1").close()
+    assert sorted(found.parent.name for found in path.glob("*/data")) == [
+        "engine.unread-c",
+        "engine.unread-c-2",
+    ]
+
+
+def test_data_given_up_by_a_process_that_died_is_erased_at_the_next_opening(tmp_path: Path) -> None:
+    path = tmp_path / "n1"
+    folder = DataFolder.open(path, "n1")
+    folder.engine_path.rename(path / "engine.given-up")
+    folder.close()
+    DataFolder.open(path, "n1").close()
+    assert sorted(found.name for found in path.glob("engine*")) == ["engine"]

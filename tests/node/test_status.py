@@ -97,6 +97,7 @@ async def test_owners_not_heard_of_since_the_start_are_shown_down() -> None:
         nodes = await cluster.form(3)
         for node in nodes:
             await node.stop()
+        await asyncio.sleep(1)  # what is on its way to n1 does not arrive any more
         nodes[0].home.save_peers({})
         nodes[0].restart(seeds=["n1:1"])
         await asyncio.sleep(1)

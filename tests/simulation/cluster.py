@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -93,6 +94,7 @@ class SimulatedNode:
         self.config = cluster.config
         self.node: Node | None = None
         self._joining: asyncio.Task[None] | None = None
+        self._absorbing: asyncio.Task[None] | None = None
 
     @property
     def identity(self) -> Identity:
@@ -135,7 +137,21 @@ class SimulatedNode:
             self._failed,
         )
         self.cluster.network.open(self.address, self.name, self.node.handle, self.process)
-        self._joining = asyncio.get_running_loop().create_task(self.node.join())
+        loop = asyncio.get_running_loop()
+        self._joining = loop.create_task(self.node.join())
+        self._absorbing = loop.create_task(
+            self._begin_anew_when_absorbed(self.node), context=contextvars.Context()
+        )
+
+    async def _begin_anew_when_absorbed(self, node: Node) -> None:
+        """As the process does: end, give up the disk, and begin anew with what it knows of the other cluster."""
+        await node.absorption.finished.wait()
+        verdict = node.absorption.verdict
+        if self.node is not node or verdict is None:
+            return  # it was killed first, and goes on when it is back
+        await self.stop()
+        self.wipe(dict(verdict.members))
+        self.start()
 
     def _chance(self) -> str:
         """What the process draws its randomness from."""
@@ -170,9 +186,10 @@ class SimulatedNode:
         self.seeds = tuple(seeds) if seeds is not None else self.seeds
         self.start()
 
-    def wipe(self) -> None:
-        """A new disk under the old name."""
-        self.home = MemoryDataFolder(Identity(self.name, self.cluster.rng.getrandbits(64)))
+    def wipe(self, addresses: Mapping[Identity, str] | None = None) -> None:
+        """A new disk under the old name, in a folder that may remember members."""
+        identity = Identity(self.name, self.cluster.rng.getrandbits(64))
+        self.home = MemoryDataFolder(identity, addresses=addresses)
         self.engine = self._fresh_engine()
 
     def hold_flushes(self) -> None:
@@ -186,6 +203,8 @@ class SimulatedNode:
         if self._joining is not None:
             self._joining.cancel()
             await asyncio.gather(self._joining, return_exceptions=True)
+        if self._absorbing is not None and self._absorbing is not asyncio.current_task():
+            self._absorbing.cancel()
         await node.stop(0.0)
 
     def _fresh_engine(self) -> MemoryEngine:

@@ -59,6 +59,8 @@ class What(StrEnum):
     """The wall clock jumps by ``amount`` ms, and back at the end."""
     DRIFT = "drift"
     """The wall clock gains ``amount`` ms each second, and is set right at the end."""
+    TAKEN = "taken"
+    """The process dies, and until it is back a node of another cluster listens at its address."""
     JOIN = "join"
     LEAVE = "leave"
     EVICT = "evict"
@@ -192,6 +194,7 @@ DRAWS: dict[What, tuple[int, Draw]] = {
     What.DELAY: (3, _everywhere(What.DELAY, 0.05, 0.3, 1.5)),
     What.JUMP: (2, _jump),
     What.DRIFT: (2, _lasting(What.DRIFT, 5.0, 30.0, -50.0, -5.0, 5.0, 50.0)),
+    What.TAKEN: (2, _lasting(What.TAKEN, 0.5, 8.0)),
     What.JOIN: (4, _join),
     What.LEAVE: (3, _one_of(What.LEAVE)),
     What.EVICT: (3, _one_of(What.EVICT)),

@@ -162,6 +162,11 @@ class Network:
     def open(self, address: str, name: str, handler: Handler, process: Process | None = None) -> None:
         self._doors[address] = Door(name, handler, process)
 
+    def listener(self, address: str) -> str:
+        """The name of who listens there; empty when nobody does."""
+        door = self._doors.get(address)
+        return door.name if door is not None else ""
+
     def shut(self, address: str) -> None:
         """Nobody listens any more; connections that wait for a reply break."""
         door = self._doors.pop(address, None)

@@ -68,6 +68,7 @@ class Trouble:
         self._ends: dict[End, None] = {}
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._leaving: dict[str, None] = {}
+        self._foreigners = 0
         self.made: Counter[str] = Counter()
         cluster.node_failed = self._ended_by_itself
         self._perform: dict[What, Callable[[Fault], Awaitable[None]]] = {
@@ -87,6 +88,7 @@ class Trouble:
             What.DELAY: self._delay,
             What.JUMP: self._jump,
             What.DRIFT: self._drift,
+            What.TAKEN: self._take_address,
             What.JOIN: self._join,
             What.LEAVE: self._leave,
             What.EVICT: self._evict,
@@ -315,6 +317,41 @@ class Trouble:
             return concerned and chance.random() < share
 
         return chosen
+
+    async def _take_address(self, fault: Fault) -> None:
+        node = self._one_up(fault)
+        await node.crash()
+        self._foreigners += 1
+        foreign = SimulatedNode(self._cluster, f"foreign{self._foreigners}", [], {})
+        foreign.address = node.address
+        foreign.start()
+
+        def newcomer(message: Message) -> bool:
+            """A fresh node that is told this address would rightly join the other cluster."""
+            request = message.request
+            return message.target == foreign.name and not request.envelope.cluster_id
+
+        admitted = self._cluster.network.refuse(newcomer)
+
+        def vacate() -> None:
+            admitted()
+            if self._cluster.network.listener(foreign.address) == foreign.name:
+                self._cluster.network.shut(foreign.address)
+            foreign.address = "gone"
+            self._spawn(self._end_foreign(foreign))
+
+        self._ending(fault.for_s, vacate)
+        self._back_after(node, fault.for_s)
+
+    async def _end_foreign(self, foreign: SimulatedNode) -> None:
+        """End a node of another cluster, having seen that the two clusters have nothing of each other."""
+        record = foreign.adopted()
+        assert record is None or list(record.owners.owners) == [foreign.identity], "it is of no other cluster"
+        assert foreign.engine.usage().keys == 0, f"{foreign.name} was given keys"
+        for node in self._up():
+            known = [member.identity for member in node.running.gossiping.members()]
+            assert foreign.identity not in known, f"{node.name} counts {foreign.name} as a member"
+        await foreign.crash()
 
     # --- clocks ---
 

@@ -55,6 +55,7 @@ class Nemesis:
         self._gone: set[str] = set()
         """Nodes that have left: they ended by themselves, and are not started again."""
         self._starting = threading.Lock()
+        self._foreigners = 0
         tracks = (schedule.processes, schedule.network, schedule.ring)
         self._tracks = [Background(lambda track=track: self._carry_out(track)) for track in tracks]
 
@@ -93,6 +94,8 @@ class Nemesis:
                 self._pause(fault)
             case Kind.ROLLING_RESTART:
                 self._roll()
+            case Kind.TAKEN:
+                self._take_address(fault)
             case Kind.JOIN if len(self._running()) < MOST_MEMBERS:
                 self._start([self._cluster.node(name) for name in fault.nodes])
             case Kind.LEAVE:
@@ -120,6 +123,24 @@ class Nemesis:
         self._over.wait(fault.lasts_s)
         for node in nodes:
             node.send_signal(signal.SIGCONT)
+
+    def _take_address(self, fault: Fault) -> None:
+        """Kill a node, and run one of another cluster at its address until it is started again."""
+        for node in [node for node in self._running() if node.name in fault.nodes]:
+            node.kill()
+            self._foreigners += 1
+            foreign = NodeProcess(self._cluster.folder, f"foreign{self._foreigners}", self._cluster.settings)
+            foreign.prefix, foreign.extra, foreign.environment = node.prefix, node.extra, node.environment
+            try:
+                foreign.launch(listen=node.address)
+                foreign.await_address_or_end()
+                self._over.wait(fault.lasts_s)
+            finally:
+                foreign.kill()
+            for event in ("genesis.claimed", "absorption.begun"):
+                if foreign.events(event):
+                    self._log.note("wrong", node=foreign.name, event=event)
+            self._start([node])
 
     def _roll(self) -> None:
         for node in self._running():

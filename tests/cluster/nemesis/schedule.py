@@ -25,6 +25,8 @@ class Kind(StrEnum):
     KILL_ALL = "kill_all"
     PAUSE = "pause"
     ROLLING_RESTART = "rolling_restart"
+    TAKEN = "taken"
+    """While a node is down, one of another cluster has its address."""
     PARTITION = "partition"
     ONE_WAY = "one_way"
     NON_TRANSITIVE = "non_transitive"
@@ -33,7 +35,7 @@ class Kind(StrEnum):
     LEAVE = "leave"
 
 
-PROCESSES = {Kind.KILL: 4, Kind.PAUSE: 3, Kind.ROLLING_RESTART: 1, Kind.KILL_ALL: 1}
+PROCESSES = {Kind.KILL: 4, Kind.PAUSE: 3, Kind.ROLLING_RESTART: 1, Kind.KILL_ALL: 1, Kind.TAKEN: 1}
 NETWORK = {Kind.PARTITION: 3, Kind.ONE_WAY: 2, Kind.NON_TRANSITIVE: 2, Kind.LOSS: 2}
 """How often each comes, relative to the others of its track."""
 SHORT_PAUSE_S, LONG_PAUSE_S = 1.0, 30.0
@@ -109,6 +111,8 @@ def _fault(rng: random.Random, kind: Kind, at_s: float, members: Sequence[str], 
         case Kind.PAUSE:
             pause_s = LONG_PAUSE_S if rng.random() < 0.3 and left_s > 2 * LONG_PAUSE_S else SHORT_PAUSE_S
             return Fault(at_s, kind, (rng.choice(members),), pause_s)
+        case Kind.TAKEN:
+            return Fault(at_s, kind, (rng.choice(members),), lasts_s)
         case Kind.PARTITION:
             return Fault(at_s, kind, tuple(rng.sample(members, rng.choice((1, 2)))), lasts_s)
         case Kind.ONE_WAY | Kind.NON_TRANSITIVE:

@@ -1,0 +1,147 @@
+"""The side of the cluster that takes in a cluster of one: says whom it counts, and writes what it is brought.
+
+Rules
+- An entry is written as a client's write is, by a write quorum of every live ring, but with the version that it has:
+  of two writes to one key the newer stands, whichever cluster acknowledged it, and to bring an entry twice changes
+  nothing.
+- Nothing acknowledged is dropped for its age. A version at or below the floor is refused by replicas, since what was
+  below the floor is settled and tombstones there may be gone. So the key is read: where a newer version stands, the
+  entry is superseded, as it would have been in one cluster; where nothing or an older one stands, the entry is written
+  with the lowest version above the floor. Every write that a client made since the floor was raised is newer than
+  that. The price is that a value written in the cluster of one may come back to a key that was deleted here later, if
+  the tombstone has been collected: the delete did not know the value, and a value is not given up for it.
+- A version from too far ahead of this node's clock is refused until its time has come, as any other such data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ..epochs import Epochs
+from ..errors import OperationError
+from ..events import Event, EventLog
+from ..gossiping import Gossiping
+from ..messages import Envelope, Refusal, RefusalCode
+from ..operations import Get, GetResult
+from ..ports import Clock
+from ..quorum.coordinator import Coordinator
+from ..quorum.version import timestamp_at
+from ..storage.engine import Entry
+from .messages import (
+    MAX_MEMBERS,
+    Contribution,
+    ContributionReply,
+    MembershipQuery,
+    MembershipReply,
+)
+
+MAX_REMEMBERED = 100
+
+
+class Reception:
+    def __init__(
+        self,
+        epochs: Epochs,
+        gossiping: Gossiping,
+        coordinator: Coordinator,
+        clock: Clock,
+        max_skew_s: float,
+        write_timeout_s: float,
+        log: EventLog,
+    ) -> None:
+        self._epochs = epochs
+        self._gossiping = gossiping
+        self._coordinator = coordinator
+        self._clock = clock
+        self._max_skew_ms = int(max_skew_s * 1000)
+        self._write_timeout_s = write_timeout_s
+        self._log = log
+        self._receiving = False
+        self._known: set[object] = set()
+        """Nodes that have begun to bring something, by identity."""
+
+    async def on_query(self, envelope: Envelope, message: MembershipQuery) -> MembershipReply:
+        record = self._epochs.record
+        me = self._gossiping.own_record()
+        alive = [m.record for m in self._gossiping.members() if m.alive and m.identity != me.identity]
+        owners = record.owners.owners if record is not None else {}
+        up = sum(not self._gossiping.is_down(owner) for owner in owners)
+        members = [(member.identity, member.address) for member in (me, *alive)]
+        return MembershipReply(self._counts(envelope), record, up, tuple(members[:MAX_MEMBERS]))
+
+    def _counts(self, envelope: Envelope) -> bool:
+        """Whether this cluster has a member of the caller's name, on another disk and not alive elsewhere."""
+        caller, record = envelope.source, self._epochs.record
+        if record is None or caller.name == self._gossiping.own_record().identity.name:
+            return False
+        named = [
+            member
+            for member in self._gossiping.members()
+            if member.identity.name == caller.name and member.identity != caller and not member.left
+        ]
+        if any(member.in_doubt_or_alive and member.record.address != envelope.address for member in named):
+            return False
+        owners = {owner for spec in record.live_rings for owner in spec.owners}
+        return bool(named) or any(owner.name == caller.name and owner != caller for owner in owners)
+
+    async def on_contribution(self, envelope: Envelope, message: Contribution) -> ContributionReply | Refusal:
+        """Write the entries; answered once all are acknowledged, or with why not."""
+        record = self._epochs.record
+        if record is None or record.cluster_id != message.cluster_id:
+            return Refusal(RefusalCode.FOREIGN_CLUSTER, f"this node does not belong to {message.cluster_id}")
+        if self._receiving:
+            return Refusal(RefusalCode.NOT_READY, "it is writing other entries that it was brought")
+        self._receiving = True
+        try:
+            self._note_begin(envelope)
+            troubles = await asyncio.gather(*(self._write(key, entry) for key, entry in message.entries))
+        finally:
+            self._receiving = False
+        trouble = next((trouble for trouble in troubles if trouble), "")
+        if message.last and not trouble:
+            self._log.emit(
+                Event.ABSORPTION_RECEIVED,
+                member=envelope.source.name,
+                entries=message.written + len(message.entries),
+            )
+        return ContributionReply(trouble)
+
+    async def _write(self, key: bytes, entry: Entry) -> str:
+        """Why the entry is not acknowledged; empty when it is."""
+        if not key:
+            return "an entry has no key"
+        limit = timestamp_at(self._clock.wall_ms() + self._max_skew_ms + 1)
+        if entry.version.timestamp >= limit:
+            ahead_s = (entry.version.wall_ms - self._clock.wall_ms()) / 1000
+            return (
+                f"a version is {ahead_s:.1f} s ahead of this node's clock; it is taken when its time has come"
+            )
+        try:
+            fitted = await self._above_floor(key, entry)
+            if fitted is not None:
+                await self._coordinator.store(key, fitted, self._write_timeout_s)
+        except OperationError as error:
+            return str(error)
+        return ""
+
+    async def _above_floor(self, key: bytes, entry: Entry) -> Entry | None:
+        """The entry as replicas take it; None when a newer version stands already."""
+        record = self._epochs.record
+        floor = record.floor if record is not None else 0
+        if entry.version.timestamp > floor:
+            return entry
+        standing = await self._coordinator.execute(Get(key, self._write_timeout_s))
+        assert isinstance(standing, GetResult)
+        if standing.version is not None and standing.version >= entry.version:
+            return None
+        if standing.version is None and entry.tombstone:
+            return None  # nothing is left that it could delete
+        return Entry(entry.version._replace(timestamp=floor + 1), entry.value)
+
+    def _note_begin(self, envelope: Envelope) -> None:
+        if envelope.source in self._known:
+            return
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
+        self._known.add(envelope.source)
+        self._log.emit(Event.ABSORPTION_RECEIVING, member=envelope.source.name, address=envelope.address)

@@ -1,0 +1,119 @@
+"""Brings everything that this node holds into another cluster, tombstones included.
+
+Rules
+- One batch is under way, bounded in entries and bytes. It is sent until all of it is acknowledged, with pauses that
+  grow and vary, to one member of the other cluster after another: there is nobody else who has these entries.
+- How far it went is noted by segment after batches, so that a restart goes on there; what was sent twice does no harm.
+- What cannot be read is passed over by the segment, counted and logged. It is no more known here than there, and the
+  data is then set aside instead of erased.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+from ...identity import Identity
+from ..errors import Corruption, PeerError
+from ..events import Event, EventLog
+from ..peers import Peers
+from ..storage.engine import Engine, Entry
+from ..storage.segments import SEGMENTS, segment_span
+from .claims import Claims
+from .messages import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply
+from .verdict import Verdict
+
+RETRY_BACKOFF_S = (0.1, 5.0)
+SAY_AGAIN_TRIES = 20
+"""After how many tries in a row that fail alike it is logged again: with the longest pauses, 100 s."""
+SEGMENTS_AT_ONCE = 16
+"""Segments that are read before other work gets its turn."""
+
+Note = Callable[[Verdict], None]
+
+
+class Transfer:
+    def __init__(
+        self,
+        peers: Peers,
+        claims: Claims,
+        engine: Engine,
+        rng: random.Random,
+        timeout_s: float,
+        log: EventLog,
+    ) -> None:
+        """``timeout_s``: how long the other side may take to answer for one batch."""
+        self._peers = peers
+        self._claims = claims
+        self._engine = engine
+        self._rng = rng
+        self._timeout_s = timeout_s
+        self._log = log
+        self.trouble = ""
+        """Why the batch that is under way has not been acknowledged yet."""
+
+    async def run(self, verdict: Verdict, note: Note) -> Verdict:
+        """Return once everything is acknowledged; ``note`` is called with how far it is."""
+        batch: list[tuple[bytes, Entry]] = []
+        for number in range(verdict.segment, SEGMENTS):
+            verdict = await self._segment(number, batch, verdict)
+            if len(batch) >= MAX_ENTRIES // 2 or _size(batch) >= MAX_BYTES // 2:
+                verdict = await self._deliver(batch, verdict, last=False)
+                batch.clear()
+                verdict = replace(verdict, segment=number + 1)
+                note(verdict)
+            if number % SEGMENTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return await self._deliver(batch, verdict, last=True)
+
+    async def _segment(self, number: int, batch: list[tuple[bytes, Entry]], verdict: Verdict) -> Verdict:
+        """Add what the segment holds to ``batch``, which is sent whenever it is full."""
+        after = None
+        while True:
+            room, room_bytes = MAX_ENTRIES - len(batch), MAX_BYTES - _size(batch)
+            try:
+                chunk = self._engine.scan(segment_span(number), after, room, max(1, room_bytes))
+            except Corruption as corruption:
+                self._log.emit(Event.ABSORPTION_SKIPPED, segment=number, reason=str(corruption))
+                return replace(verdict, skipped=verdict.skipped + 1)
+            batch += chunk.entries
+            after = chunk.next
+            if after is None:
+                return verdict
+            verdict = await self._deliver(batch, verdict, last=False)
+            batch.clear()
+
+    async def _deliver(self, batch: list[tuple[bytes, Entry]], verdict: Verdict, *, last: bool) -> Verdict:
+        """Send a batch until it is acknowledged."""
+        contribution = Contribution(verdict.cluster_id, tuple(batch), verdict.entries, last)
+        tries = 0
+        while trouble := await self._send(contribution, *verdict.members[tries % len(verdict.members)]):
+            if trouble != self.trouble or tries % SAY_AGAIN_TRIES == 0:
+                self._log.emit(Event.ABSORPTION_WAITING, cluster_id=verdict.cluster_id, reason=trouble)
+            self.trouble = trouble
+            tries += 1
+            shortest_s, longest_s = RETRY_BACKOFF_S
+            pause_s = min(longest_s, shortest_s * 2 ** min(tries, 10))
+            await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
+            if (found := await self._claims.claimant(verdict.cluster_id)) is not None:
+                verdict = replace(verdict, members=found.members or verdict.members)
+        self.trouble = ""
+        return replace(verdict, entries=verdict.entries + len(batch))
+
+    async def _send(self, contribution: Contribution, to: Identity, address: str) -> str:
+        """Why the batch is not acknowledged; empty when it is."""
+        try:
+            reply = await self._peers.call_address(
+                address, contribution, self._timeout_s, to, as_stranger=True
+            )
+        except PeerError as error:
+            return str(error)
+        if isinstance(reply.body, ContributionReply):
+            return reply.body.trouble
+        return f"{address} is not ready"
+
+
+def _size(batch: list[tuple[bytes, Entry]]) -> int:
+    return sum(len(key) + len(entry.value or b"") for key, entry in batch)

@@ -1,0 +1,50 @@
+"""That a cluster of one is to become part of another cluster: kept on disk, so that it outlasts the process."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from ...identity import Identity
+from ..errors import StorageFailed
+
+META_ALONE = "alone"
+"""Set while the cluster was formed by this node alone and nobody has ever joined."""
+META_VERDICT = "absorption"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    cluster_id: str
+    """The cluster that this node is to join."""
+    members: tuple[tuple[Identity, str], ...]
+    """Where that cluster was last reached; never empty."""
+    segment: int = 0
+    """All that lies in segments below this one is acknowledged there."""
+    entries: int = 0
+    """How many entries that is."""
+    skipped: int = 0
+    """Segments of which something could not be read."""
+    finished: bool = False
+    """Whether everything is acknowledged there."""
+
+    def encode(self) -> bytes:
+        content = {
+            "cluster_id": self.cluster_id,
+            "members": [[str(identity), address] for identity, address in self.members],
+            "segment": self.segment,
+            "entries": self.entries,
+            "skipped": self.skipped,
+            "finished": self.finished,
+        }
+        return json.dumps(content).encode()
+
+    @classmethod
+    def decode(cls, encoded: bytes) -> Verdict:
+        """Raises StorageFailed for bytes that are no verdict."""
+        try:
+            content = json.loads(encoded)
+            members = tuple((Identity.parse(name), str(address)) for name, address in content.pop("members"))
+            return cls(members=members, **content)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StorageFailed("the note of which cluster to join is damaged") from error

@@ -1,0 +1,108 @@
+"""Mutations of how a seed that lost its folder finds its cluster, and of how a cluster of one is absorbed."""
+
+from __future__ import annotations
+
+from .mutation import Mutation, mutation
+
+LONE_SEED = "tests/simulation/test_lone_seed.py"
+ABSORPTION = "node/absorption/absorption.py"
+
+LONE: tuple[Mutation, ...] = (
+    mutation(
+        "a lone seed forms a cluster without listening first",
+        2,
+        "node/joining.py",
+        "        self._listens_until_s = now_s + self._claims.listen_s\n",
+        "",
+        f"{LONE_SEED}::test_a_lone_seed_that_lost_its_folder_joins_the_others_instead_of_forming_a_cluster",
+    ),
+    mutation(
+        "a seed that a cluster counts as a member confirms another cluster",
+        2,
+        "node/joining.py",
+        "if self._claimed_by or self._listens_for_s():",
+        "if self._listens_for_s():",
+        f"{LONE_SEED}::test_a_seed_that_listens_or_is_claimed_confirms_no_first_cluster",
+    ),
+    mutation(
+        "a folder that remembers members forms a cluster without them",
+        2,
+        "node/joining.py",
+        "if unheard := self._unheard(answers):",
+        "if (unheard := self._unheard(answers)) and missing_seeds(self._terms, seats):",
+        f"{LONE_SEED}::test_a_node_whose_folder_remembers_members_forms_no_cluster_while_they_do_not_answer",
+    ),
+    mutation(
+        "members that are down are tried once per interval by all others together",
+        0,
+        "membership/gossip.py",
+        "wanted = len(unreachable) * self._settings.unreachable_probes",
+        "wanted = len(unreachable)",
+        "tests/membership/test_gossip.py::test_all_members_together_try_one_that_is_down_several_times_per_interval",
+    ),
+    mutation(
+        "an address alone makes a node a member of another cluster",
+        0,
+        "node/absorption/claims.py",
+        "(meant is not None and meant.name != me.name)",
+        "(meant is not None and not meant.name)",
+        "tests/node/absorption/test_claims.py::test_other_calls_are_none",
+    ),
+    mutation(
+        "a cluster of one goes on acknowledging while it is absorbed",
+        0,
+        ABSORPTION,
+        "            close(_refusal(claimant.cluster_id))\n",
+        "",
+        f"{LONE_SEED}::test_from_the_verdict_on_nothing_is_acknowledged_and_nothing_in_doubt",
+    ),
+    mutation(
+        "that a cluster of one is being absorbed is forgotten when the process dies",
+        0,
+        ABSORPTION,
+        "        self._engine.put_meta({META_VERDICT: verdict.encode()})\n",
+        "",
+        f"{LONE_SEED}::test_a_node_that_dies_while_it_is_absorbed_goes_on_when_it_is_back",
+    ),
+    mutation(
+        "a cluster that others have joined is absorbed once they have left",
+        0,
+        ABSORPTION,
+        "if any(len(spec.owners) > 1 for spec in epoch.record.live_rings) and",
+        "if any(len(spec.owners) > 9 for spec in epoch.record.live_rings) and",
+        f"{LONE_SEED}::test_a_cluster_of_one_that_others_had_joined_and_left_is_not_absorbed",
+    ),
+    mutation(
+        "a cluster of one absorbs another cluster of one",
+        0,
+        "node/absorption/claims.py",
+        "return len(self.record.owners.owners) > 1 and",
+        "return len(self.record.owners.owners) > 0 and",
+        f"{LONE_SEED}::test_two_clusters_of_one_that_call_each_other_stay_two",
+        "tests/node/absorption/test_claims.py::test_only_a_cluster_of_several_with_a_majority_absorbs",
+    ),
+    mutation(
+        "deletes of a cluster of one are not brought",
+        0,
+        "node/absorption/transfer.py",
+        "            batch += chunk.entries\n",
+        "            batch += [pair for pair in chunk.entries if not pair[1].tombstone]\n",
+        f"{LONE_SEED}::test_what_a_cluster_of_one_acknowledged_is_in_the_cluster_that_absorbs_it",
+    ),
+    mutation(
+        "what is brought from below the floor is dropped",
+        11,
+        "node/absorption/reception.py",
+        "        if standing.version is not None and standing.version >= entry.version:\n",
+        "        if standing.version is None or standing.version >= entry.version:\n",
+        f"{LONE_SEED}::test_a_version_below_the_floor_is_taken_unless_a_newer_one_stands",
+    ),
+    mutation(
+        "what is brought from below the floor goes before what is newer",
+        11,
+        "node/absorption/reception.py",
+        "        if standing.version is not None and standing.version >= entry.version:\n",
+        "        if standing.version is not None and not standing.version:\n",
+        f"{LONE_SEED}::test_a_version_below_the_floor_is_taken_unless_a_newer_one_stands",
+    ),
+)
