@@ -26,7 +26,7 @@ from ..ring.genesis import (
     seat_conflicts,
 )
 from ..ring.paxos import DivergedRecord
-from .absorption.claims import Claimant, Claims
+from .absorption.listening import Listening
 from .absorption.verdict import META_ALONE
 from .admission import twin_alive
 from .epochs import Epochs
@@ -60,7 +60,7 @@ class Joining:
         gossiping: Gossiping,
         clock: Clock,
         skew_guard: SkewGuard,
-        claims: Claims,
+        listening: Listening,
         terms: GenesisTerms,
         known_addresses: Sequence[str],
         rng: random.Random,
@@ -75,10 +75,7 @@ class Joining:
         self._gossiping = gossiping
         self._clock = clock
         self._skew_guard = skew_guard
-        self._claims = claims
-        self._listens_until_s = 0.0
-        self._claimed_by = ""
-        """The cluster that counts this node as a member, once it has said so."""
+        self._listening = listening
         self._terms = terms
         self._known_addresses = tuple(known_addresses)
         self._rng = rng
@@ -97,7 +94,8 @@ class Joining:
 
         Raises JoinRefused when the cluster does not take this node.
         """
-        self._begin_to_listen()
+        if self._epochs.record is None:
+            self._listening.begin(alone=bool(self.lone()))
         tries = 0
         while not await self._round():
             shortest_s, longest_s = RETRY_BACKOFF_S
@@ -131,57 +129,20 @@ class Joining:
         if self._own_seed is None:
             self._wait_for(f"no seed belongs to a cluster yet: {troubles(answers)}{advice(answers)}")
             return False
-        listens_s = self._listens_for_s()
-        if (claimant := await self._claims.within(listens_s)) is not None:
-            return await self._join_claimant(claimant)
-        if self._claimed_by:
-            self._wait_for(f"cluster {self._claimed_by} counts it as a member, but does not answer any more")
+        listened = self._listening.left_s() > 0
+        if (claimant := await self._listening.claimant()) is not None:
+            return await self._join(await self._ask_all([address for _, address in claimant.members]))
+        if self._listening.claimed_by:
+            self._wait_for(f"{self._listening.obstacle()}, but does not answer any more")
             return False
-        if listens_s and answers:
+        if listened and answers:
             return False  # what they said is old by now
         return await self._form(answers)
 
-    # --- listening for a cluster that knows this node ---
-
-    def _begin_to_listen(self) -> None:
-        if self._epochs.record is not None:
-            return
-        now_s = asyncio.get_running_loop().time()
-        self._listens_until_s = now_s + self._claims.listen_s
-        if lone := self.lone():
-            self._log.emit(Event.GENESIS_ALONE, listens_s=self._claims.listen_s, reason=lone)
-
     def lone(self) -> str:
-        """What there is to say of a fresh node that is its only seed, a sentence; empty for others."""
-        if (
-            self._epochs.record is not None
-            or self._known_addresses
-            or self._terms.seeds != (self._me.address,)
-        ):
-            return ""
-        return (
-            f"no other seed is given: {self._me.identity.name} forms a cluster of its own, unless a cluster that "
-            f"counts it as a member calls within {self._claims.listen_s:g} s; to join a cluster, start it with --seed"
-        )
-
-    def _listens_for_s(self) -> float:
-        return max(0.0, self._listens_until_s - asyncio.get_running_loop().time())
-
-    async def _join_claimant(self, claimant: Claimant) -> bool:
-        if not self._claimed_by:
-            self._claimed_by = claimant.cluster_id
-            member, address = claimant.members[0]
-            self._log.emit(
-                Event.GENESIS_CLAIMED,
-                cluster_id=claimant.cluster_id,
-                member=member.name,
-                address=address,
-                reason=(
-                    f"cluster {claimant.cluster_id} counts {self._me.identity.name} as a member: it joins that "
-                    "cluster as a new disk instead of forming one of its own"
-                ),
-            )
-        return await self._join(await self._ask_all([address for _, address in claimant.members]))
+        """What an operator should know when this is a fresh node that is its only seed; empty when it is not."""
+        fresh = self._epochs.record is None and not self._known_addresses
+        return self._listening.notice() if fresh and self._terms.seeds == (self._me.address,) else ""
 
     async def _ask_all(self, addresses: Sequence[str]) -> list[SeedAnswer]:
         others = [address for address in dict.fromkeys(addresses) if address != self._me.address]
@@ -366,8 +327,8 @@ class Joining:
     async def confirm(self, envelope: Envelope, message: ConfirmGenesis) -> GenesisConfirmed:
         if self._epochs.record is not None:
             return GenesisConfirmed(False, "it belongs to a cluster already", self._epochs.record)
-        if self._claimed_by or self._listens_for_s():
-            return GenesisConfirmed(False, "it listens whether a cluster counts it as a member")
+        if obstacle := self._listening.obstacle():
+            return GenesisConfirmed(False, obstacle)
         record = message.record
         mine = record.owners.owners.get(self._me.identity)
         if self._own_seed is None or mine is None or record.owners.quorums != self._terms.quorums:

@@ -13,10 +13,7 @@ from ..ring.epoch import Quorums
 from ..ring.floor import floor_interval_s
 from ..ring.genesis import GenesisTerms
 from ..ring.planning import Policy
-from .absorption.absorption import Absorption
-from .absorption.claims import Claims
-from .absorption.reception import Reception
-from .absorption.transfer import Transfer
+from .absorption.assembly import make_absorption
 from .administration import ClusterAdministration
 from .admission import Admission
 from .agreed_settings import AgreedSettings
@@ -51,10 +48,6 @@ from .status import ClusterView
 from .steward import Steward, StewardSettings
 from .tasks import Tasks
 from .throttle import Throttle
-
-LISTEN_INTERVALS, LONGEST_LISTEN_S = 1.2, 1.2
-"""How long a fresh seed listens for a cluster that counts it as a member: so many heartbeat intervals, in which each of
-that cluster's members has tried it once, or once altogether where they are many; the bound keeps a start short."""
 
 
 class Node:
@@ -107,8 +100,8 @@ class Node:
         self._care = self._make_care()
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
-        self._claims = self._make_claims()
-        self.absorption = self._make_absorption()
+        lone = make_absorption(config, ports, self._peers, self.epochs, self.gossiping, self.coordinator, log)
+        self._listening, self.absorption = lone.listening, lone.absorption
         self._joining = self._make_joining(place)
         self._reunion = self._make_reunion(place)
         self.administration = self._make_administration()
@@ -121,9 +114,9 @@ class Node:
             self._agreement,
             self._replica,
             self._care,
-            self._make_reception(),
+            lone.reception,
         )
-        self._dispatcher.on_stranger = self._claims.note
+        self._dispatcher.on_stranger = lone.claims.note
         if refusal := self.absorption.refusal():
             self._close_for(refusal)
         self.epochs.observe(self._on_epoch)
@@ -365,36 +358,10 @@ class Node:
             self.gossiping,
             ports.clock,
             self._skew_guard,
-            self._claims,
+            self._listening,
             terms,
             list(ports.home.peers().values()),
             ports.rng,
-            config.rpc_timeout,
-            self._log,
-        )
-
-    def _make_claims(self) -> Claims:
-        config = self._config
-        listen_s = min(LISTEN_INTERVALS * config.heartbeat_interval, LONGEST_LISTEN_S)
-        return Claims(self._peers, self._cluster_id, listen_s, config.rpc_timeout)
-
-    def _make_absorption(self) -> Absorption:
-        ports = self._ports
-        transfer = Transfer(
-            self._peers, self._claims, ports.engine, ports.rng, 2 * self._config.rpc_timeout, self._log
-        )
-        return Absorption(
-            self.epochs, self.gossiping, ports.engine, self._claims, transfer, ports.rng, self._log
-        )
-
-    def _make_reception(self) -> Reception:
-        config = self._config
-        return Reception(
-            self.epochs,
-            self.gossiping,
-            self.coordinator,
-            self._ports.clock,
-            config.max_clock_skew,
             config.rpc_timeout,
             self._log,
         )

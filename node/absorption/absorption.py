@@ -1,4 +1,4 @@
-"""How a cluster of one that nobody has joined becomes part of the cluster that counts its node as a member.
+"""How a cluster of one that no other node has joined becomes part of the cluster that counts its node as a member.
 
 It comes about when a node that is its own only seed loses its folder and is started again while the others cannot be
 heard. It then has its own cluster and theirs counts its old disk, and both serve. So once a claim (``claims``) has
@@ -119,7 +119,7 @@ class Absorption:
             await asyncio.sleep(REST_S * (0.5 + self._rng.random()))
 
     def _alone(self) -> bool:
-        """Whether this is a cluster of one that nobody has joined or is about to join."""
+        """Whether this is a cluster of one that no other node has joined or is about to join."""
         record = self._epochs.record
         if record is None or record.changing or not self._gossiping.alone_is_fine():
             return False
@@ -143,7 +143,7 @@ class Absorption:
         self._engine.put_meta({META_VERDICT: verdict.encode()})
 
     def _note_company(self, epoch: Epoch) -> None:
-        """Whoever has had another owner once is a cluster that others may know of, for good."""
+        """Clear the mark for good once there was another owner, for its node may know of this cluster."""
         if any(len(spec.owners) > 1 for spec in epoch.record.live_rings) and self._engine.get_meta(
             META_ALONE
         ):

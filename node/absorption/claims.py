@@ -59,20 +59,16 @@ class Claimant:
     def absorbs(self) -> bool:
         """Whether it may and can absorb a cluster of one: it is more than that itself, and able to agree.
 
-        Of two clusters of one neither absorbs the other, and a cluster without a majority could take nobody in:
-        to stop serving for its sake would leave nobody who serves.
+        Of two clusters of one neither absorbs the other. A cluster without a majority cannot agree to take a node
+        in; to stop serving for its sake would leave no cluster that serves.
         """
         return len(self.record.owners.owners) > 1 and self.owners_up >= self.record.majority
 
 
 class Claims:
-    def __init__(
-        self, peers: Peers, cluster_id: Callable[[], str], listen_s: float, rpc_timeout_s: float
-    ) -> None:
-        """``listen_s``: how long a node on an empty folder waits for a claim before it forms a cluster."""
+    def __init__(self, peers: Peers, cluster_id: Callable[[], str], rpc_timeout_s: float) -> None:
         self._peers = peers
         self._cluster_id = cluster_id
-        self.listen_s = listen_s
         self._rpc_timeout_s = rpc_timeout_s
         self._claims: dict[str, Claim] = {}
         self.heard = asyncio.Event()

@@ -2,7 +2,7 @@
 
 Rules
 - One batch is under way, bounded in entries and bytes. It is sent until all of it is acknowledged, with pauses that
-  grow and vary, to one member of the other cluster after another: there is nobody else who has these entries.
+  grow and vary, to one member of the other cluster after another: no other node has these entries.
 - How far it went is noted by segment after batches, so that a restart goes on there; what was sent twice does no harm.
 - What cannot be read is passed over by the segment, counted and logged. It is no more known here than there, and the
   data is then set aside instead of erased.

@@ -9,7 +9,7 @@ from ...identity import Identity
 from ..errors import StorageFailed
 
 META_ALONE = "alone"
-"""Set while the cluster was formed by this node alone and nobody has ever joined."""
+"""Set while the cluster was formed by this node alone and no other node has ever joined."""
 META_VERDICT = "absorption"
 
 

@@ -11,17 +11,17 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a lone seed forms a cluster without listening first",
         2,
-        "node/joining.py",
-        "        self._listens_until_s = now_s + self._claims.listen_s\n",
+        "node/absorption/listening.py",
+        "        self._until_s = asyncio.get_running_loop().time() + self._listen_s\n",
         "",
         f"{LONE_SEED}::test_a_lone_seed_that_lost_its_folder_joins_the_others_instead_of_forming_a_cluster",
     ),
     mutation(
         "a seed that a cluster counts as a member confirms another cluster",
         2,
-        "node/joining.py",
-        "if self._claimed_by or self._listens_for_s():",
-        "if self._listens_for_s():",
+        "node/absorption/listening.py",
+        "        if self.claimed_by:\n            return",
+        "        if self.claimed_by and self.left_s():\n            return",
         f"{LONE_SEED}::test_a_seed_that_listens_or_is_claimed_confirms_no_first_cluster",
     ),
     mutation(

@@ -29,6 +29,7 @@ def test_an_owner_that_finds_nobody_does_not_say_that_it_serves() -> None:
             n1, n2, n3 = await cluster.form(3)
             for node in (n1, n2, n3):
                 await node.crash()
+            await asyncio.sleep(0.1)  # what they sent before does not arrive any more
             n1.restart()
             await cluster.until(lambda: bool(cluster.events("node.waiting", "n1")), "n1 waits")
             assert len(cluster.events("node.serving", "n1")) == 1

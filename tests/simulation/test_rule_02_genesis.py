@@ -7,9 +7,9 @@ import random
 
 import pytest
 
+from covey.node.absorption.assembly import LONGEST_LISTEN_S
 from covey.node.errors import JoinRefused
 from covey.node.messages import ConfirmGenesis, GenesisConfirmed, Hello
-from covey.node.node import LONGEST_LISTEN_S
 from covey.ring.epoch import EpochRecord, Quorums
 from covey.ring.genesis import GenesisTerms, Seat, first_record
 

@@ -38,7 +38,7 @@ def claims(cluster_id: str = "mine") -> Claims:
         lambda member: None,
         lambda: cluster_id,
     )
-    return Claims(peers, lambda: cluster_id, listen_s=1.0, rpc_timeout_s=1.0)
+    return Claims(peers, lambda: cluster_id, rpc_timeout_s=1.0)
 
 
 @pytest.mark.parametrize("mine", ["", "mine"])

@@ -1,0 +1,58 @@
+"""The parts by which a node finds a cluster that counts it as a member, and by which a cluster takes one in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..config import Config
+from ..epochs import Epochs
+from ..events import EventLog
+from ..gossiping import Gossiping
+from ..peers import Peers
+from ..place import Ports
+from ..quorum.coordinator import Coordinator
+from .absorption import Absorption
+from .claims import Claims
+from .listening import Listening
+from .reception import Reception
+from .transfer import Transfer
+
+LISTEN_INTERVALS, LONGEST_LISTEN_S = 1.2, 1.2
+"""How long a fresh seed listens for a cluster that counts it as a member, in heartbeat intervals and at most.
+
+In that time each of a few members, or several of many, have tried the disk that was at this address; the bound keeps
+a start short."""
+
+
+@dataclass(frozen=True)
+class AbsorptionParts:
+    claims: Claims
+    listening: Listening
+    absorption: Absorption
+    reception: Reception
+
+
+def make_absorption(
+    config: Config,
+    ports: Ports,
+    peers: Peers,
+    epochs: Epochs,
+    gossiping: Gossiping,
+    coordinator: Coordinator,
+    log: EventLog,
+) -> AbsorptionParts:
+    def cluster_id() -> str:
+        record = epochs.record
+        return record.cluster_id if record is not None else ""
+
+    claims = Claims(peers, cluster_id, config.rpc_timeout)
+    transfer = Transfer(peers, claims, ports.engine, ports.rng, 2 * config.rpc_timeout, log)
+    listen_s = min(LISTEN_INTERVALS * config.heartbeat_interval, LONGEST_LISTEN_S)
+    return AbsorptionParts(
+        claims,
+        Listening(claims, peers.me.identity.name, listen_s, log),
+        Absorption(epochs, gossiping, ports.engine, claims, transfer, ports.rng, log),
+        Reception(
+            epochs, gossiping, coordinator, ports.clock, config.max_clock_skew, config.rpc_timeout, log
+        ),
+    )
