@@ -26,6 +26,10 @@ class HybridClock:
         self._max_skew_ms = int(max_skew_s * 1000)
         self._last = 0
 
+    def wall_ms(self) -> int:
+        """What this machine's wall clock shows."""
+        return self._clock.wall_ms()
+
     def current(self) -> int:
         """The timestamp to put on a message: nothing this node has seen, and others follow, is later."""
         return min(max(self._last, self._wall()), self._furthest())
@@ -59,6 +63,14 @@ class HybridClock:
         if ahead_ms > self._max_skew_ms:
             raise ClockSkew(ahead_ms / 1000, self._max_skew_ms / 1000)
         self._last = timestamp
+
+    def follows(self, timestamp: int) -> bool:
+        """Return True unless ``timestamp`` lies too far ahead of this machine's wall clock; changes nothing."""
+        return timestamp <= self._last or timestamp <= self._furthest()
+
+    def furthest(self) -> int:
+        """Return the last timestamp that other nodes whose clocks are right follow."""
+        return self._furthest()
 
     def _wall(self) -> int:
         return self._clock.wall_ms() << COUNTER_BITS

@@ -46,6 +46,7 @@ class FakeOperations:
         self.executed: list[Operation] = []
         self.listed: list[tuple[bytes, bytes | None, float]] = []
         self.listing_closed = asyncio.Event()
+        self.furthest = 1 << 63
         self._executing: set[asyncio.Task[None]] = set()
 
     async def execute(self, operation: Operation) -> OperationResult:
@@ -69,6 +70,9 @@ class FakeOperations:
             task = asyncio.get_running_loop().create_task(execute(place))
             self._executing.add(task)
             task.add_done_callback(self._executing.discard)
+
+    def furthest_seen(self) -> int:
+        return self.furthest
 
     def in_flight(self) -> int:
         return len(self._executing)
