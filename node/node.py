@@ -248,6 +248,7 @@ class Node:
                 ports.rng,
                 self._tasks,
                 self._log,
+                self._hybrid.furthest,
             )
         )
 

@@ -79,10 +79,10 @@ class VersionSource:
 
     def _draw_by_clock(self, count: int, seen_timestamp: int) -> list[Version]:
         """Even timestamps; the odd ones are those that are drawn above a standing version."""
+        if not self._clock.follows(seen_timestamp):
+            seen_timestamp = 0
         record = self._epochs.record
-        above = record.floor if record is not None else 0
-        if self._clock.follows(seen_timestamp):
-            above = max(above, seen_timestamp)
+        above = max(record.floor if record is not None else 0, seen_timestamp)
         try:
             first = self._clock.draw(above, 2 * count, bounded=not self._alone())
         except ClockSkew as skew:

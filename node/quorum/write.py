@@ -102,11 +102,13 @@ class WriteFlow:
                     tally.fail(replica)
                     missed.by(replica)
             ended = await attempt.ended()
-        if tally.reached and ended is Ended.DECIDED and not self._outrun_by_future(tally.newest, merge):
+        if tally.reached and self._is_outrun(tally.newest, merge):
+            return tally, ended, "the key holds a version ahead of all clocks"
+        if tally.reached and ended is Ended.DECIDED:
             missed.acknowledged()
         return tally, ended, "; ".join(dict.fromkeys(troubles)) or "the others did not answer"
 
-    def _outrun_by_future(self, newest: Version | None, merge: Merge) -> bool:
+    def _is_outrun(self, newest: Version | None, merge: Merge) -> bool:
         return newest is not None and newest > merge.entry.version and self._is_ahead(newest)
 
     def _count(

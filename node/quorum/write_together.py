@@ -146,10 +146,8 @@ class WritesTogether(Together):
         unanswered = sum(
             place in places for replica, places in self._sent.items() if replica not in self._answered
         )
-        ayes = self._votes.ayes(place)
-        exposure = Exposure(
-            unanswered + self._perhaps.get(place, 0), ayes, taken=ayes - self._outrun[place], ahead=ahead
-        )
+        exposure = Exposure(unanswered + self._perhaps.get(place, 0), self._votes.ayes(place))
+        exposure.taken, exposure.ahead = exposure.applied - self._outrun[place], ahead
         self._handed_over[place] = exposure
         self._close([place])
         self._on_handed_over(place, exposure)

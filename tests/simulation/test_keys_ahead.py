@@ -13,6 +13,7 @@ from covey.node.messages import DataBatch, Merge
 from covey.node.operations import Consistency, Get, GetResult, Level, Put
 from covey.node.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from covey.node.storage.engine import Entry
+from covey.ring.span import Span
 
 from .cluster import SimulatedCluster
 from .network import Message
@@ -131,6 +132,25 @@ async def test_a_write_that_a_replica_took_below_what_stands_is_not_written_a_se
 
 
 @in_virtual_time
+async def test_a_write_that_goes_on_alone_is_written_above_too_and_leaves_hints_of_that_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with ahead_at("n1", "n2", "n3") as (cluster, version):
+        kept: list[Entry] = []
+        hints = cluster.nodes["n1"].running._care.hints.keeping
+        monkeypatch.setattr(hints, "keep", lambda to, key, entry: kept.append(entry))
+        end = cluster.network.refuse(lambda message: merges_of_key(message) and message.target != "n1")
+        asyncio.get_running_loop().call_later(0.2, end)
+        asyncio.get_running_loop().call_later(
+            0.19, cluster.network.refuse, lambda m: merges_of_key(m) and m.target == "n3"
+        )
+        written = await cluster.put("n1", KEY, b"v")
+        assert not written.superseded and written.version > version
+        await cluster.until(lambda: bool(kept), "the write is kept for n3")
+        assert set(kept) == {Entry(written.version, b"v")}
+
+
+@in_virtual_time
 async def test_a_replica_that_is_known_to_be_away_holds_up_no_such_write() -> None:
     async with ahead_at("n1", "n2", "n3") as (cluster, _):
         await cluster.nodes["n3"].crash()
@@ -209,3 +229,58 @@ async def test_a_weak_write_of_such_a_key_is_written_above_it_too() -> None:
     async with ahead_at("n1", "n2", "n3") as (cluster, version):
         written = await cluster.put("n2", KEY, b"v", Consistency(Level.ONE))
         assert not written.superseded and written.version > version
+
+
+def counted(cluster: SimulatedCluster, name: str, via: str = "n1") -> int:
+    """Such keys of a node, as another one's status shows them."""
+    nodes = cluster.nodes[via].running.administration.status().nodes
+    (node,) = (node for node in nodes if node.identity.name == name)
+    return node.condition.keys_ahead
+
+
+def noted(cluster: SimulatedCluster) -> list[str]:
+    notes = cluster.nodes["n1"].running.administration.status().notes
+    return [note for note in notes if "ahead of all clocks" in note]
+
+
+def hold_ahead(cluster: SimulatedCluster, keys: int, by_ms: int, name: str = "n2") -> None:
+    version = version_ahead(cluster, by_ms)
+    cluster.nodes[name].engine.merge([(b"key%d" % number, Entry(version, b"v")) for number in range(keys)])
+
+
+@in_virtual_time
+async def test_status_says_how_many_keys_of_each_node_stand_ahead() -> None:
+    async with staged(3) as (cluster, _):
+        await cluster.put("n1", OTHER, b"v")
+        assert not noted(cluster)
+        hold_ahead(cluster, 300, AHEAD_MS)
+        await cluster.until(lambda: counted(cluster, "n2") == 300, "they are counted")
+        assert counted(cluster, "n3") == 0
+        (note,) = noted(cluster)
+        assert note.startswith("n2 holds 300 keys that stand ahead of all clocks")
+        await cluster.nodes["n2"].crash()
+        cluster.nodes["n2"].restart()
+        await cluster.until(lambda: counted(cluster, "n2") == 0, "a new process")
+        await cluster.until(lambda: counted(cluster, "n2") == 300, "counts them again")
+
+
+@in_virtual_time
+async def test_the_count_falls_to_nothing_when_time_has_caught_up() -> None:
+    async with staged(3) as (cluster, _):
+        hold_ahead(cluster, 300, 30_000)
+        await cluster.until(lambda: counted(cluster, "n2") == 300, "they are counted")
+        await asyncio.sleep(25.0)
+        await cluster.until(lambda: counted(cluster, "n2") == 0, "none is left", 10.0)
+        assert not noted(cluster)
+
+
+@in_virtual_time
+async def test_keys_that_are_gone_or_overtaken_by_time_count_no_more_though_others_do() -> None:
+    async with staged(3) as (cluster, _):
+        hold_ahead(cluster, 300, 30_000)
+        hold_ahead(cluster, 40, AHEAD_MS)
+        await cluster.until(lambda: counted(cluster, "n2") == 300, "they are counted")
+        await asyncio.sleep(70.0)
+        await cluster.until(lambda: counted(cluster, "n2") == 40, "the others are left", 30.0)
+        cluster.nodes["n2"].engine.drop([Span(0, 0)])
+        await cluster.until(lambda: counted(cluster, "n2") == 0, "none is left", 10.0)
