@@ -8,7 +8,7 @@ Rules:
   for the same key: its identity and generation then make the version unique. What was drawn is kept by a hash of the
   key, so that memory is bounded and nothing is ever forgotten. Keys that share a hash are drawn above each other;
   both stand ahead already.
-- It is odd, and those that are drawn by the clock are even: when time has caught up with a key, none is drawn twice.
+- It is odd, and what is drawn by the clock is even: when time has caught up with a key, none is drawn twice.
 - Of two coordinators that found the same version standing, the later one draws the higher timestamp. One of them may
   have reached a single replica only, so that the other one has not met its version. The time of day is added for this,
   in steps of half a second and over half an hour; a sixteenth of a millisecond is all that a version gains by it, so

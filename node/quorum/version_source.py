@@ -6,7 +6,10 @@ Rules:
   clock may have been set back since; there is nobody else to go by, and nobody to drag along.
 - Beside others it follows its disk no further than it follows them. One version from the far future, once merged, would
   else make all its later ones such.
-- What it would draw too far ahead of its own clock all the same, since that was set back under way, it does not draw.
+- What it would draw too far ahead of its own clock all the same, since that was set back under way, it does not draw:
+  it goes back with its clock. Timestamps then come again that it drew when its clock was ahead. So each version has
+  in its lowest bits how often this process went back (its lane), and none is drawn twice.
+- A floor beyond what is followed, raised while clocks were ahead, is respected key by key as a standing version is.
 - A key that stands beyond what is followed gets versions of its own (see ``ahead``), which move no clock.
 - Of what a client has seen, what lies beyond is ignored: it comes from such a key, and orders nothing else.
 """
@@ -24,6 +27,9 @@ from .ahead import AheadVersions
 from .clock import HybridClock
 from .version import MAX_TIMESTAMP, Version
 
+LANE_STEP = 16
+"""Timestamps are drawn so far apart. The lanes are even; odd ones are drawn above standing versions (``ahead``)."""
+
 
 class VersionSource:
     def __init__(
@@ -34,12 +40,16 @@ class VersionSource:
         self._clock = clock
         self._latest_on_disk = latest_on_disk
         self._ahead = AheadVersions(clock.wall_ms, clock.follows)
+        self._lane = 0
         clock.begin(latest_on_disk())
 
     def follow_client(self, seen_timestamp: int) -> None:
         """Rise to what a client has seen, unless that is too far ahead."""
         if self._alone():
             self._clock.follow_disk(self._latest_on_disk())
+        elif self._clock.was_set_back() and self._lane + 2 < LANE_STEP:
+            self._lane += 2
+            self._clock.return_to_wall()
         if self._clock.follows(seen_timestamp):
             self._clock.observe(seen_timestamp)
 
@@ -52,7 +62,11 @@ class VersionSource:
 
         They ascend, but for those of keys that are known to stand ahead.
         """
-        versions = self._draw_by_clock(len(keys), seen_timestamp)
+        record = self._epochs.record
+        floor = record.floor if record is not None else 0
+        if not self._clock.follows(floor) and not self._alone():
+            return [self._above(key, max(floor, self._ahead.standing(key) or 0)) for key in keys]
+        versions = self._draw_by_clock(len(keys), floor, seen_timestamp)
         if self._ahead.empty:
             return versions
         standing = map(self._ahead.standing, keys)
@@ -77,28 +91,28 @@ class VersionSource:
         drawn = self._ahead.draw(key, timestamp)
         return Version(drawn, self._me.identity.disk_id, self._me.generation)
 
-    def _draw_by_clock(self, count: int, seen_timestamp: int) -> list[Version]:
-        """Even timestamps; the odd ones are those that are drawn above a standing version."""
+    def _draw_by_clock(self, count: int, floor: int, seen_timestamp: int) -> list[Version]:
         if not self._clock.follows(seen_timestamp):
             seen_timestamp = 0
-        record = self._epochs.record
-        above = max(record.floor if record is not None else 0, seen_timestamp)
+        above = max(floor, seen_timestamp)
         try:
-            first = self._clock.draw(above, 2 * count, bounded=not self._alone())
+            first = self._clock.draw(above, LANE_STEP * (count + 1), bounded=not self._alone())
         except ClockSkew as skew:
             raise Unavailable(
                 f"the operation was not done: this node has drawn versions {skew.ahead_s:.1f} s ahead of its clock, "
-                "which was set back; ask another node, and start this one again"
+                "which was set back too often; ask another node, and start this one again"
             ) from skew
-        first += first & 1
-        end = first + 2 * count
+        first += (self._lane - first) % LANE_STEP
+        end = first + LANE_STEP * count
         if end > MAX_TIMESTAMP:
             raise Unavailable(
                 "the operation was not done: this node's disk holds versions so far ahead of its clock that there are "
                 "none after them; start on an empty data folder"
             )
         disk_id, generation = self._me.identity.disk_id, self._me.generation
-        return [as_named(Version, (timestamp, disk_id, generation)) for timestamp in range(first, end, 2)]
+        return [
+            as_named(Version, (timestamp, disk_id, generation)) for timestamp in range(first, end, LANE_STEP)
+        ]
 
     def see_all(self, timestamps: Sequence[int]) -> None:
         """Draw above these from now on. Replicas keep versions over restarts, and clocks do not."""

@@ -14,10 +14,11 @@ from covey.node.operations import Consistency, Get, GetResult, Level, Put
 from covey.node.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from covey.node.storage.engine import Entry
 from covey.ring.span import Span
+from covey.ring.succession import raise_floor
 
 from .cluster import SimulatedCluster
 from .network import Message
-from .staging import KEY, held, staged
+from .staging import KEY, hand_out, held, record_of, staged
 from .virtual_time import in_virtual_time
 
 AHEAD_MS = 8 * 3_600_000
@@ -77,6 +78,42 @@ async def test_a_cluster_that_was_hours_ahead_goes_on_when_its_clocks_are_set_ri
         assert not (await cluster.delete("n2", KEY)).superseded
         assert await cluster.get("n3", KEY) is None
         await cluster.put("n1", OTHER, b"v")
+        assert clocks_stand_still(cluster)
+
+
+@in_virtual_time
+async def test_a_cluster_whose_clocks_are_set_right_while_it_runs_goes_on_at_once() -> None:
+    """Its nodes have drawn versions hours ahead, and draw by their clocks again."""
+    async with staged(3) as (cluster, _):
+        for node in cluster.nodes.values():
+            node.clock.wall_offset_ms = AHEAD_MS
+        await asyncio.sleep(3.0)
+        for via in cluster.nodes:
+            await cluster.put(via, KEY, b"written ahead")
+        for node in cluster.nodes.values():
+            node.clock.wall_offset_ms = 0
+        await asyncio.sleep(3.0)
+        for via in cluster.nodes:
+            assert not (await cluster.put(via, KEY, b"v")).superseded
+            written = await cluster.put(via, OTHER, b"v")
+            assert not written.superseded
+            assert written.version.wall_ms <= cluster.nodes[via].clock.wall_ms() + BOUND_MS
+        assert clocks_stand_still(cluster)
+
+
+@in_virtual_time
+async def test_a_floor_that_was_raised_while_clocks_were_ahead_stops_no_writes() -> None:
+    async with staged(3) as (cluster, _):
+        record = raise_floor(record_of(cluster), version_ahead(cluster).timestamp)
+        await hand_out(cluster, record)
+        versions = []
+        for number in range(6):
+            via = f"n{number % 3 + 1}"
+            written = await cluster.put(via, KEY, b"%d" % number)
+            assert not written.superseded and written.version.timestamp > record.floor
+            versions.append(written.version)
+            assert await cluster.get("n2", KEY) == b"%d" % number
+        assert versions == sorted(set(versions))
         assert clocks_stand_still(cluster)
 
 
