@@ -8,9 +8,9 @@ import os
 import random
 import re
 import signal
-import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from .config import Config
 from .datafolder import DataFolder
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
 from .events import Event
-from .logs import LogFormat, NodeLog, open_log
+from .logs import STDERR_FILENO, LogFormat, NodeLog, open_log
 from .node import Node
 from .place import Place, Ports
 from .rpc.server import RpcServer
@@ -74,6 +74,8 @@ def run_node(options: NodeOptions) -> int:
     """Run a node until it is told to stop; returns the exit code. Errors are a line or two on stderr."""
     import uvloop
 
+    _occupy_standard_descriptors()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a log to reopen
     try:
         config = _check(options)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -95,8 +97,18 @@ def _set_apart_what_stays() -> None:
     gc.freeze()
 
 
+def _occupy_standard_descriptors() -> None:
+    """Open what of stdin, stdout and stderr is closed, or the next file opened becomes what libraries complain to."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
 def _say(error: NodeError, code: int) -> int:
-    print(f"covey node: {error}", file=sys.stderr)
+    with suppress(OSError):  # the exit code says it too
+        os.write(STDERR_FILENO, f"covey node: {error}\n".encode("utf-8", "backslashreplace"))
     return code
 
 
@@ -157,6 +169,7 @@ class NodeProcess:
         self._failure: BaseException | None = None
 
     async def run(self) -> int:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._log.reopen)
         engine = RocksEngine.open(
             self._folder.engine_path,
             self._config.durability.value,

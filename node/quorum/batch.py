@@ -13,6 +13,7 @@ from typing import Any
 
 from ..epochs import Epoch, Epochs
 from ..errors import InvalidRequest, OperationError, OperationTimeout, Unavailable
+from ..event_limit import shown_key
 from ..events import Event, EventLog
 from ..load import LoadMeter
 from ..messages import Merge, MergeKind
@@ -245,7 +246,7 @@ class Batch:
         self._means.log.emit(
             Event.QUORUM_FAILED,
             operation=type(operation).__name__.lower(),
-            key=operation.key.decode("utf-8", "backslashreplace"),
+            key=shown_key(operation.key),
             reason=str(error),
             maybe_applied=error.maybe_applied,
         )
