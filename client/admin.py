@@ -57,6 +57,8 @@ class Condition:
     """Its wall clock minus what a majority reports, when beyond the allowed skew."""
     needs_restart: bool
     """Its disk has damage that is removed when it starts again."""
+    keys_ahead: int
+    """Keys of it that stand ahead of all clocks, since they were written while clocks were wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +285,7 @@ def _condition_from(message: types_pb2.Condition) -> Condition:
         disk_full=message.disk_full,
         clock_off_ms=message.clock_off_ms,
         needs_restart=message.needs_restart,
+        keys_ahead=message.keys_ahead,
     )
 
 

@@ -63,6 +63,8 @@ class Condition:
     """Its wall clock minus what a majority reports, when that is beyond the allowed skew; it coordinates nothing."""
     needs_restart: bool = False
     """Its disk has damage that is removed when it starts again."""
+    keys_ahead: int = 0
+    """Keys of it that stand ahead of all clocks, since they were written while clocks were wrong."""
 
     @property
     def at_rest(self) -> bool:

@@ -5,7 +5,8 @@ does not list: a misspelt or forgotten field is an error where it happens, not a
 log a year later. docs/logs.md says what each event and field means.
 
 Rules for the table: an event about a member names it in ``member``; an event about a key, in ``key``;
-durations end in ``_s``; a node is logged by its name; a ``reason`` is a sentence for people.
+durations end in ``_s``; a node is logged by its name; a ``reason`` is a sentence for people. What outsiders can
+make happen again and again has a ``cause`` (see ``event_limit``).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Protocol
+
+from .event_limit import EventLimit, bounded
 
 ENVELOPE = ("timestamp", "level", "event", "node")
 """What every line has; no event has a field of such a name."""
@@ -36,6 +39,10 @@ class EventSpec:
     fields: Mapping[str, type]
     """Fields that every such event has."""
     optional: Mapping[str, type] = field(default_factory=dict)
+    cause: tuple[str, ...] | None = None
+    """The fields that tell one cause from another, of which a line is written a second at most; None: always."""
+    causes: int = 8
+    """How many causes are told apart within a second."""
 
     def fault(self, given: Mapping[str, object]) -> str | None:
         """What is wrong with these fields; None when nothing is."""
@@ -57,6 +64,10 @@ def _is_a(value: object, expected: type) -> bool:
     return isinstance(value, (int, float) if expected is float else expected)
 
 
+MANY = 100
+"""Causes told apart of events about members: outsiders make none of these."""
+
+
 class Event(Enum):
     """Every event there is."""
 
@@ -65,47 +76,73 @@ class Event(Enum):
         Level.INFO,
         {"address": str, "generation": int, "disk_id": str, "version": str, "data": str},
     )
-    NODE_WAITING = EventSpec("node.waiting", Level.INFO, {"reason": str})
+    NODE_WAITING = EventSpec("node.waiting", Level.INFO, {"reason": str}, cause=("reason",))
     NODE_SERVING = EventSpec("node.serving", Level.INFO, {"epoch": int, "after_s": float})
     NODE_STOPPING = EventSpec("node.stopping", Level.INFO, {"reason": str})
     NODE_STOPPED = EventSpec("node.stopped", Level.INFO, {"after_s": float})
-    NODE_REFUSED = EventSpec("node.refused", Level.ERROR, {"address": str, "reason": str})
+    NODE_REFUSED = EventSpec(
+        "node.refused", Level.ERROR, {"address": str, "reason": str}, cause=("address", "reason")
+    )
     NODE_FAILED = EventSpec("node.failed", Level.CRITICAL, {"reason": str}, {"traceback": str})
-    NODE_DEFECT = EventSpec("node.defect", Level.ERROR, {"method": str, "traceback": str})
+    NODE_DEFECT = EventSpec("node.defect", Level.ERROR, {"method": str, "traceback": str}, cause=("method",))
 
     MEMBER_JOINED = EventSpec(
-        "member.joined", Level.INFO, {"member": str, "address": str, "generation": int, "zone": str}
+        "member.joined",
+        Level.INFO,
+        {"member": str, "address": str, "generation": int, "zone": str},
+        cause=("member",),
+        causes=MANY,
     )
-    MEMBER_SUSPECTED = EventSpec("member.suspected", Level.WARNING, {"member": str, "accuser": str})
-    MEMBER_DOWN = EventSpec("member.down", Level.WARNING, {"member": str})
-    MEMBER_UP = EventSpec("member.up", Level.INFO, {"member": str})
-    MEMBER_CLEARED = EventSpec("member.cleared", Level.INFO, {"member": str})
-    MEMBER_LEFT = EventSpec("member.left", Level.INFO, {"member": str})
+    MEMBER_SUSPECTED = EventSpec(
+        "member.suspected", Level.WARNING, {"member": str, "accuser": str}, cause=("member",), causes=MANY
+    )
+    MEMBER_DOWN = EventSpec("member.down", Level.WARNING, {"member": str}, cause=("member",), causes=MANY)
+    MEMBER_UP = EventSpec("member.up", Level.INFO, {"member": str}, cause=("member",), causes=MANY)
+    MEMBER_CLEARED = EventSpec("member.cleared", Level.INFO, {"member": str}, cause=("member",), causes=MANY)
+    MEMBER_LEFT = EventSpec("member.left", Level.INFO, {"member": str}, cause=("member",), causes=MANY)
     MEMBER_REFUSED = EventSpec(
-        "member.refused", Level.WARNING, {"member": str, "address": str, "reason": str}
+        "member.refused",
+        Level.WARNING,
+        {"member": str, "address": str, "reason": str},
+        cause=("member", "address", "reason"),
     )
-    SELF_ACCUSED = EventSpec("self.accused", Level.WARNING, {"accuser": str})
-    TWIN_SEEN = EventSpec("twin.seen", Level.ERROR, {"address": str, "generation": int})
+    SELF_ACCUSED = EventSpec("self.accused", Level.WARNING, {"accuser": str}, cause=("accuser",))
+    TWIN_SEEN = EventSpec("twin.seen", Level.ERROR, {"address": str, "generation": int}, cause=("address",))
 
-    GENESIS_WAITING = EventSpec("genesis.waiting", Level.INFO, {"missing": list, "reason": str})
+    GENESIS_WAITING = EventSpec(
+        "genesis.waiting", Level.INFO, {"missing": list, "reason": str}, cause=("reason",)
+    )
     GENESIS_FORMED = EventSpec("genesis.formed", Level.INFO, {"cluster_id": str, "owners": list})
 
     GENESIS_ALONE = EventSpec("genesis.alone", Level.WARNING, {"listens_s": float, "reason": str})
     GENESIS_CLAIMED = EventSpec(
-        "genesis.claimed", Level.WARNING, {"cluster_id": str, "member": str, "address": str, "reason": str}
+        "genesis.claimed",
+        Level.WARNING,
+        {"cluster_id": str, "member": str, "address": str, "reason": str},
+        cause=("address",),
     )
     ABSORPTION_BEGUN = EventSpec(
         "absorption.begun", Level.WARNING, {"cluster_id": str, "member": str, "address": str, "reason": str}
     )
-    ABSORPTION_WAITING = EventSpec("absorption.waiting", Level.WARNING, {"cluster_id": str, "reason": str})
-    ABSORPTION_SKIPPED = EventSpec("absorption.skipped", Level.ERROR, {"segment": int, "reason": str})
+    ABSORPTION_WAITING = EventSpec(
+        "absorption.waiting", Level.WARNING, {"cluster_id": str, "reason": str}, cause=("reason",)
+    )
+    ABSORPTION_SKIPPED = EventSpec(
+        "absorption.skipped", Level.ERROR, {"segment": int, "reason": str}, cause=("reason",)
+    )
     ABSORPTION_FINISHED = EventSpec(
         "absorption.finished", Level.WARNING, {"cluster_id": str, "entries": int, "skipped": int}
     )
-    ABSORPTION_RECEIVING = EventSpec("absorption.receiving", Level.WARNING, {"member": str, "address": str})
-    ABSORPTION_RECEIVED = EventSpec("absorption.received", Level.WARNING, {"member": str, "entries": int})
+    ABSORPTION_RECEIVING = EventSpec(
+        "absorption.receiving", Level.WARNING, {"member": str, "address": str}, cause=("member",)
+    )
+    ABSORPTION_RECEIVED = EventSpec(
+        "absorption.received", Level.WARNING, {"member": str, "entries": int}, cause=("member",)
+    )
 
-    EPOCH_PROPOSED = EventSpec("epoch.proposed", Level.INFO, {"epoch": int, "change": str, "reason": str})
+    EPOCH_PROPOSED = EventSpec(
+        "epoch.proposed", Level.INFO, {"epoch": int, "change": str, "reason": str}, cause=("change",)
+    )
     EPOCH_ADOPTED = EventSpec(
         "epoch.adopted", Level.INFO, {"epoch": int, "changing": bool, "owners": list, "successors": list}
     )
@@ -139,6 +176,7 @@ class Event(Enum):
             "after_s": float,
         },
         {"reason": str},
+        cause=("member",),
     )
     REPAIR_COMPARED = EventSpec(
         "repair.compared",
@@ -149,35 +187,59 @@ class Event(Enum):
 
     TOMBSTONES_CONFIRMED = EventSpec("tombstones.confirmed", Level.INFO, {"epoch": int, "keys": int})
     TOMBSTONES_PURGED = EventSpec("tombstones.purged", Level.INFO, {"epoch": int, "keys": int})
-    TOMBSTONES_WAITING = EventSpec("tombstones.waiting", Level.INFO, {"reason": str})
+    TOMBSTONES_WAITING = EventSpec("tombstones.waiting", Level.INFO, {"reason": str}, cause=("reason",))
 
     QUORUM_FAILED = EventSpec(
-        "quorum.failed", Level.WARNING, {"operation": str, "key": str, "reason": str, "maybe_applied": bool}
+        "quorum.failed",
+        Level.WARNING,
+        {"operation": str, "key": str, "reason": str, "maybe_applied": bool},
+        cause=("operation", "reason", "maybe_applied"),
     )
-    HINT_STORED = EventSpec("hint.stored", Level.INFO, {"member": str, "hints": int, "bytes": int})
+    HINT_STORED = EventSpec(
+        "hint.stored", Level.INFO, {"member": str, "hints": int, "bytes": int}, cause=("member",)
+    )
     HINT_REPLAYED = EventSpec(
-        "hint.replayed", Level.INFO, {"member": str, "keys": int, "bytes": int, "after_s": float}
+        "hint.replayed",
+        Level.INFO,
+        {"member": str, "keys": int, "bytes": int, "after_s": float},
+        cause=("member",),
     )
-    HINT_DROPPED = EventSpec("hint.dropped", Level.WARNING, {"member": str, "hints": int, "reason": str})
+    HINT_DROPPED = EventSpec(
+        "hint.dropped",
+        Level.WARNING,
+        {"member": str, "hints": int, "reason": str},
+        cause=("member", "reason"),
+    )
     CLOCK_SKEW = EventSpec(
-        "clock.skew", Level.WARNING, {"skew_s": float, "limit_s": float, "reason": str}, {"member": str}
+        "clock.skew",
+        Level.WARNING,
+        {"skew_s": float, "limit_s": float, "reason": str},
+        {"member": str},
+        cause=("member",),
     )
-    CLOCK_OFF = EventSpec("clock.off", Level.ERROR, {"off_s": float, "limit_s": float})
-    CLOCK_BACK = EventSpec("clock.back", Level.INFO, {"limit_s": float})
-    SEGMENT_QUARANTINED = EventSpec("segment.quarantined", Level.ERROR, {"segment": int, "reason": str})
+    CLOCK_OFF = EventSpec("clock.off", Level.ERROR, {"off_s": float, "limit_s": float}, cause=())
+    CLOCK_BACK = EventSpec("clock.back", Level.INFO, {"limit_s": float}, cause=())
+    SEGMENT_QUARANTINED = EventSpec(
+        "segment.quarantined", Level.ERROR, {"segment": int, "reason": str}, cause=("segment",)
+    )
     SEGMENT_HEALED = EventSpec(
-        "segment.healed", Level.INFO, {"segment": int, "entries": int, "after_s": float}
+        "segment.healed", Level.INFO, {"segment": int, "entries": int, "after_s": float}, cause=("segment",)
     )
-    DISK_FULL = EventSpec("disk.full", Level.ERROR, {"reserve_bytes": int})
-    DISK_FREED = EventSpec("disk.freed", Level.INFO, {"reserve_bytes": int})
+    DISK_FULL = EventSpec("disk.full", Level.ERROR, {"reserve_bytes": int}, cause=())
+    DISK_FREED = EventSpec("disk.freed", Level.INFO, {"reserve_bytes": int}, cause=())
     STORAGE_FAILED = EventSpec("storage.failed", Level.CRITICAL, {"reason": str})
     CONFIG_WARNING = EventSpec("config.warning", Level.WARNING, {"reason": str})
     CONFIG_DIFFERS = EventSpec(
-        "config.differs", Level.WARNING, {"setting": str, "configured": object, "agreed": object}
+        "config.differs",
+        Level.WARNING,
+        {"setting": str, "configured": object, "agreed": object},
+        cause=("setting",),
     )
     GOSSIP_EXCHANGE = EventSpec(
         "gossip.exchange", Level.DEBUG, {"member": str, "heartbeats": dict, "loads": dict, "records": int}
     )
+    LOG_REOPENED = EventSpec("log.reopened", Level.INFO, {"file": str}, cause=())
+    LOG_KEPT = EventSpec("log.kept", Level.WARNING, {"file": str, "reason": str}, cause=("reason",))
     LOG_DROPPED = EventSpec("log.dropped", Level.WARNING, {"lines": int})
 
 
@@ -198,14 +260,28 @@ class EventLog:
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
+        self._limit = EventLimit(self._write)
 
     def emit(self, event: Event, **fields: object) -> None:
         """Log an event. Raises TypeError when its fields are not those of the table."""
         spec = event.value
         if fault := spec.fault(fields):
             raise TypeError(fault)
-        self._logger.log(SEVERITY[spec.level], spec.name, **fields)
+        if not self.would_log(event):
+            return
+        if spec.cause is None:
+            self._write(event, fields)
+        else:
+            self._limit.take(event, spec.cause, fields)
 
     def would_log(self, event: Event) -> bool:
         """Whether the event's level is logged; asked before gathering costly fields."""
         return self._logger.is_enabled_for(SEVERITY[event.value.level])
+
+    def close(self) -> None:
+        """Write what was counted and not written yet."""
+        self._limit.close()
+
+    def _write(self, event: Event, fields: Mapping[str, object]) -> None:
+        spec = event.value
+        self._logger.log(SEVERITY[spec.level], spec.name, **bounded(fields))

@@ -1,16 +1,20 @@
 """Where a node's events go: JSON lines for programs, or lines for people, to a file or to stderr.
 
 Nothing here is global: each node has a log of its own, since tests and the simulator run many in one process.
-A log that cannot be written (a full disk, a closed pipe) must not take the node down with it: such lines are
-counted, and ``log.dropped`` tells how many there were as soon as a line gets through again.
+A log that cannot be written (a full disk, a closed pipe, a pipe that nobody reads) must not take the node down with
+it, nor hold it up: such lines are counted, and ``log.dropped`` tells how many there were as soon as a line gets through
+again. A file can be moved away while the node runs (logrotate): ``NodeLog.reopen`` goes on with a new one.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
+import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -23,6 +27,8 @@ from .errors import ConfigurationError
 from .events import ENVELOPE, SEVERITY, Event, EventLog, Level
 
 STDERR_FILENO = 2
+PIECE_BYTES = 4096
+"""A pipe or terminal that takes anything takes so much at once without making its writer wait (PIPE_BUF)."""
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -34,8 +40,16 @@ class LogFormat(StrEnum):
 class LineWriter:
     """Writes whole lines to an unbuffered file, each at once, and counts those that it could not write."""
 
-    def __init__(self, file: IO[bytes], *, dropped_line: Callable[[int], str]) -> None:
+    def __init__(
+        self,
+        file: IO[bytes],
+        *,
+        dropped_line: Callable[[int], str],
+        is_ready: Callable[[], bool] | None = None,
+    ) -> None:
+        """``is_ready`` tells whether the file takes PIECE_BYTES without waiting; None for one that never waits."""
         self._file = file
+        self._is_ready = is_ready
         self._dropped_line = dropped_line
         self._dropped = 0
         self._torn = False
@@ -51,26 +65,61 @@ class LineWriter:
 
     def _write(self, line: str) -> bool:
         data = b"\n" * self._torn + line.encode("utf-8", "backslashreplace") + b"\n"
-        try:
-            written = self._file.write(data) or 0
-        except OSError:
-            return False
+        written = self._write_bytes(data)
         # A disk that fills up may take the beginning of a line; what follows must not be glued to it.
         self._torn = self._torn if written == 0 else written < len(data)
         return written == len(data)
 
+    def _write_bytes(self, data: bytes) -> int:
+        """How many of them were written."""
+        piece = len(data) if self._is_ready is None else PIECE_BYTES
+        written = 0
+        try:
+            while written < len(data) and (self._is_ready is None or self._is_ready()):
+                taken = self._file.write(data[written : written + piece]) or 0
+                written += taken
+                if not taken or self._is_ready is None:
+                    break
+        except OSError:
+            pass  # the caller counts the line
+        return written
+
+    def replace(self, file: IO[bytes]) -> None:
+        """Go on with another file, and close the one before."""
+        former, self._file, self._torn = self._file, file, False
+        _close(former)
+
     def close(self) -> None:
-        self._file.close()
+        _close(self._file)
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # a network's disk may tell only now that it is full
+        file.close()
 
 
 class NodeLog(EventLog):
     """An event log that owns its file."""
 
-    def __init__(self, logger: Any, writer: LineWriter) -> None:
+    def __init__(self, logger: Any, writer: LineWriter, file: Path | None) -> None:
         super().__init__(logger)
         self._writer = writer
+        self._file = file
+
+    def reopen(self) -> None:
+        """Go on with a new file where the log's was moved away; what is logged to stderr has none."""
+        if self._file is None:
+            return
+        try:
+            stream = _open(self._file)
+        except ConfigurationError as error:
+            self.emit(Event.LOG_KEPT, file=str(self._file), reason=str(error))
+            return
+        self._writer.replace(stream)
+        self.emit(Event.LOG_REOPENED, file=str(self._file))
 
     def close(self) -> None:
+        super().close()
         self._writer.close()
 
 
@@ -100,7 +149,7 @@ def open_log(
         line: EventDict = {"node": node, "event": spec.name, "lines": lines}
         return str(render(None, spec.level, stamp(None, spec.level, line)))
 
-    writer = LineWriter(stream, dropped_line=dropped_line)
+    writer = LineWriter(stream, dropped_line=dropped_line, is_ready=_readiness(stream))
     logger = structlog.wrap_logger(
         writer,
         processors=[stamp, render],
@@ -109,7 +158,7 @@ def open_log(
         cache_logger_on_first_use=False,
         node=node,
     ).bind()
-    return NodeLog(logger, writer)
+    return NodeLog(logger, writer, file)
 
 
 def _open(file: Path | None) -> IO[bytes]:
@@ -117,9 +166,23 @@ def _open(file: Path | None) -> IO[bytes]:
         if file is None:
             return open(os.dup(STDERR_FILENO), "wb", buffering=0)
         file.parent.mkdir(parents=True, exist_ok=True)
-        return open(file, "ab", buffering=0)
+        return open(file, "ab", buffering=0, opener=_without_waiting)
     except OSError as error:
         raise ConfigurationError(f"cannot write the log {file or 'to stderr'}: {error.strerror}") from error
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """A named pipe that nobody reads is an error, rather than one that is waited for; files never wait."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
+
+
+def _readiness(stream: IO[bytes]) -> Callable[[], bool] | None:
+    """How to find out whether a pipe, a socket or a terminal takes more; it may be shared, so its mode stays."""
+    if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+        return None
+    poll = select.poll()
+    poll.register(stream, select.POLLOUT)
+    return lambda: bool(poll.poll(0))
 
 
 def _stamp(wall_us: Callable[[], int]) -> Callable[[WrappedLogger, str, EventDict], EventDict]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import random
 import signal
-import sys
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -17,7 +18,7 @@ from .config import Config
 from .datafolder import DataFolder
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
 from .events import Event
-from .logs import LogFormat, NodeLog, open_log
+from .logs import STDERR_FILENO, LogFormat, NodeLog, open_log
 from .node import Node
 from .options import NodeOptions, checked_config
 from .place import Place, Ports
@@ -52,6 +53,8 @@ def run_node(options: NodeOptions) -> int:
     """Run a node until it is told to stop; returns the exit code. Errors are a line or two on stderr."""
     import uvloop
 
+    _occupy_standard_descriptors()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a log to reopen
     try:
         config = checked_config(options)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -74,9 +77,24 @@ def _set_apart_what_stays() -> None:
     gc.freeze()
 
 
+def _occupy_standard_descriptors() -> None:
+    """Open what of stdin, stdout and stderr is closed, or the next file opened becomes what libraries complain to."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+
+
 def _say(error: NodeError, code: int) -> int:
-    print(f"covey node: {error}", file=sys.stderr)
+    _print_error(str(error))
     return code
+
+
+def _print_error(text: str) -> None:
+    """Write a line to standard error if it can be written; it may be closed or full, which ends no node."""
+    with suppress(OSError):
+        os.write(STDERR_FILENO, f"covey node: {text}\n".encode("utf-8", "backslashreplace"))
 
 
 async def _run(options: NodeOptions, config: Config) -> int:
@@ -118,6 +136,7 @@ class NodeProcess:
         """Set when it has ended to begin anew, on an empty disk, as a member of another cluster."""
 
     async def run(self) -> int:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._log.reopen)
         engine = RocksEngine.open(
             self._folder.engine_path,
             self._config.durability.value,
@@ -161,7 +180,7 @@ class NodeProcess:
             data=str(self._options.data),
         )
         if (lone := node.lone()) and self._options.log_file is not None:
-            print(f"covey node: {lone}", file=sys.stderr, flush=True)  # else the log says it there
+            _print_error(lone)  # else the log says it there
         for warning in self._config.warnings():
             self._log.emit(Event.CONFIG_WARNING, reason=warning)
 

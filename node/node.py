@@ -272,6 +272,7 @@ class Node:
                 ports.rng,
                 self._tasks,
                 self._log,
+                self._hybrid.furthest,
             )
         )
 

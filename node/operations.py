@@ -97,6 +97,14 @@ class Operations(Protocol):
         """
         ...
 
+    def furthest_seen(self) -> int:
+        """The last version timestamp that a client may be told it has seen.
+
+        A client sends what it has seen along with all that it asks. A version from ahead of all clocks would order
+        nothing by that, and other nodes would not follow it.
+        """
+        ...
+
     def in_flight(self) -> int:
         """Operations under way."""
         ...

@@ -43,6 +43,10 @@ def _pending_of(name: str, condition: Condition) -> Iterator[str]:
         )
 
 
+def _keys_ahead(keys: int) -> str:
+    return "1 key that stands" if keys == 1 else f"{keys:,} keys that stand"
+
+
 class ClusterView:
     def __init__(
         self,
@@ -172,6 +176,12 @@ class ClusterView:
             f"{member.identity.name}'s disk is full: it refuses writes until there is space"
             for member in self._members()
             if member.liveness is not Liveness.DOWN and member.record.condition.disk_full
+        ]
+        warnings += [
+            f"{member.identity.name} holds {_keys_ahead(keys)} ahead of all clocks, written while clocks were wrong; "
+            "they can be read and written, and this ends when time has caught up with them"
+            for member in self._members()
+            if member.liveness is not Liveness.DOWN and (keys := member.record.condition.keys_ahead)
         ]
         wanted = record.owners.quorums.replication_factor
         if len(owners) < wanted:

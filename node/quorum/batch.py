@@ -13,6 +13,7 @@ from typing import Any
 
 from ..epochs import Epoch, Epochs
 from ..errors import InvalidRequest, OperationError, OperationTimeout, Unavailable
+from ..event_limit import shown_key
 from ..events import Event, EventLog
 from ..load import LoadMeter
 from ..messages import Merge, MergeKind
@@ -28,6 +29,7 @@ from .replicas import Replicas
 from .version import Version
 from .version_source import VersionSource
 from .write import WriteFlow
+from .write_above import WriteAbove
 from .write_together import WritesTogether
 
 STOPPING = "this node is stopping"
@@ -129,7 +131,7 @@ class Batch:
         operations = [self._operations[place] for place in places]
         above = max(operation.seen_timestamp for operation in operations)
         try:
-            versions = self._means.versions.draw(len(places), above)
+            versions = self._means.versions.draw([operation.key for operation in operations], above)
         except Unavailable as error:
             for place in places:
                 self._fail(place, error)
@@ -144,15 +146,8 @@ class Batch:
         ]
 
         def on_written(numbers: Sequence[int], newer: Mapping[int, Version]) -> None:
-            done, results = [], []
-            for number in numbers:
-                try:
-                    results.append(self._written(merges[number].entry.version, newer.get(number)))
-                except OperationTimeout as error:
-                    self._fail(places[number], error)
-                else:
-                    done.append(places[number])
-            self._answer(done, results)
+            results = [self._written(merges[number].entry.version, newer.get(number)) for number in numbers]
+            self._answer([places[number] for number in numbers], results)
 
         WritesTogether(
             self._means.epochs,
@@ -162,30 +157,42 @@ class Batch:
             plans,
             on_written,
             lambda number, exposure: self._write_alone(places[number], merges[number], exposure),
+            self._means.versions.is_ahead,
         ).begin(self._earliest_deadline(places))
 
     def _write_alone(self, place: int, merge: Merge, exposure: Exposure) -> None:
+        versions = self._means.versions
+        flow = self._write_flow(place, exposure)
+        above = WriteAbove(versions, exposure, self._write_flow(place, Exposure()), self._deadline(place))
+
+        async def write() -> OperationResult:
+            stands = exposure.ahead
+            if stands is None:
+                result = await flow.run(merge)
+                stands = flow.stands if result.superseded else None
+                if stands is None or not versions.is_ahead(stands):
+                    return self._written(result.version, stands)
+                exposure.ahead = stands
+            return await above.run(merge, stands)
+
+        self._go_alone(place, write(), lambda: (flow if exposure.ahead is None else above).failure(STOPPING))
+
+    def _write_flow(self, place: int, exposure: Exposure) -> WriteFlow:
         means = self._means
-        flow = WriteFlow(
+        return WriteFlow(
             means.epochs,
             means.replicas,
             means.rng,
             self._operations[place].consistency,
             self._deadline(place),
             exposure,
+            means.versions.is_ahead,
         )
 
-        async def write() -> OperationResult:
-            result = await flow.run(merge)
-            return self._written(result.version, flow.stands if result.superseded else None)
-
-        self._go_alone(place, write(), lambda: flow.failure(STOPPING))
-
     def _written(self, version: Version, newer: Version | None) -> WriteResult:
-        """Raises OperationTimeout when what stands is of a future that nobody follows."""
         if newer is None or newer < version:
             return as_named(WriteResult, (version, False))
-        self._means.versions.see_standing(newer)
+        self._means.versions.see_all([newer.timestamp])
         return WriteResult(version, superseded=True)
 
     # --- ends ---
@@ -239,7 +246,7 @@ class Batch:
         self._means.log.emit(
             Event.QUORUM_FAILED,
             operation=type(operation).__name__.lower(),
-            key=operation.key.decode("utf-8", "backslashreplace"),
+            key=shown_key(operation.key),
             reason=str(error),
             maybe_applied=error.maybe_applied,
         )

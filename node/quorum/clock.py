@@ -5,8 +5,9 @@ Rules:
   when the wall clock does.
 - The clock rises with every message and reply, but one from further ahead than the allowed skew is refused, never
   followed, so that one machine with a broken clock cannot drag the others into the future.
-- Only what is drawn and what is observed raises it for good. A wall clock that was wrong for a while has raised
-  nothing that it would take as long to come down from, as long as nothing was drawn meanwhile.
+- Only what is drawn and what is observed raises it. A wall clock that was wrong for a while has raised nothing that it
+  would take as long to come down from, as long as nothing was drawn meanwhile. What was drawn then is given up by
+  ``return_to_wall``, after which timestamps may come again; the caller tells them apart.
 - A message tells no time that its receiver would refuse: whoever's hybrid clock is further ahead of its own wall
   clock than that still reads, answers and hands off.
 
@@ -25,6 +26,10 @@ class HybridClock:
         self._clock = clock
         self._max_skew_ms = int(max_skew_s * 1000)
         self._last = 0
+
+    def wall_ms(self) -> int:
+        """What this machine's wall clock shows."""
+        return self._clock.wall_ms()
 
     def current(self) -> int:
         """The timestamp to put on a message: nothing this node has seen, and others follow, is later."""
@@ -45,7 +50,7 @@ class HybridClock:
         could have brought it, this wall clock having been set back as far as the allowed skew.
         """
         timestamp = max(self._last, self._wall(), above) + 1
-        ahead_ms = (timestamp + count - 1 >> COUNTER_BITS) - self._clock.wall_ms()
+        ahead_ms = self._ahead_ms(timestamp + count - 1)
         if bounded and ahead_ms > 2 * self._max_skew_ms:
             raise ClockSkew(ahead_ms / 1000, 2 * self._max_skew_ms / 1000)
         self._last = timestamp + count - 1
@@ -55,13 +60,32 @@ class HybridClock:
         """Rise to ``timestamp``; raises ClockSkew when it lies too far ahead of this machine's wall clock."""
         if timestamp <= self._last:
             return
-        ahead_ms = (timestamp >> COUNTER_BITS) - self._clock.wall_ms()
+        ahead_ms = self._ahead_ms(timestamp)
         if ahead_ms > self._max_skew_ms:
             raise ClockSkew(ahead_ms / 1000, self._max_skew_ms / 1000)
         self._last = timestamp
 
+    def was_set_back(self) -> bool:
+        """Whether this machine's wall clock was set back so far that nothing more can be drawn."""
+        return self._ahead_ms(self._last) > 2 * self._max_skew_ms
+
+    def return_to_wall(self) -> None:
+        """Go back to what the wall clock shows."""
+        self._last = self._wall()
+
+    def follows(self, timestamp: int) -> bool:
+        """Return True unless ``timestamp`` lies too far ahead of this machine's wall clock; changes nothing."""
+        return timestamp <= self._last or timestamp <= self._furthest()
+
+    def furthest(self) -> int:
+        """Return the last timestamp that other nodes whose clocks are right follow."""
+        return self._furthest()
+
     def _wall(self) -> int:
         return self._clock.wall_ms() << COUNTER_BITS
+
+    def _ahead_ms(self, timestamp: int) -> int:
+        return (timestamp >> COUNTER_BITS) - self._clock.wall_ms()
 
     def _furthest(self) -> int:
         """The last timestamp that a machine whose wall clock shows the same follows."""

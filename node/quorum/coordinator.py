@@ -99,13 +99,24 @@ class Coordinator:
             raise refusal
         means = self._means
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        flow = WriteFlow(means.epochs, means.replicas, means.rng, QUORUM, deadline_s, Exposure())
+        flow = WriteFlow(
+            means.epochs,
+            means.replicas,
+            means.rng,
+            QUORUM,
+            deadline_s,
+            Exposure(),
+            means.versions.is_ahead,
+        )
         return await flow.run(Merge(key, entry))
 
     def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
         """See Operations.execute_all."""
         batch = Batch(self._means, operations, on_results)
-        refusal = self._refusal() or self._not_followed(operations)
+        refusal = self._refusal()
+        self._means.versions.follow_client(
+            max([operation.seen_timestamp for operation in operations], default=0)
+        )
         room = self._limits.max_in_flight - self._means.load.in_flight
         admitted: list[int] = []
         for place, operation in enumerate(operations):
@@ -120,6 +131,10 @@ class Coordinator:
                 batch.refuse(place, error)
         if admitted:
             batch.begin(admitted, self._plans())
+
+    def furthest_seen(self) -> int:
+        """See Operations.furthest_seen."""
+        return self._means.versions.furthest_seen()
 
     def in_flight(self) -> int:
         """See Operations.in_flight."""
@@ -164,12 +179,3 @@ class Coordinator:
         """What this node wrote or read by a wrong clock would be refused by the others or be in the wrong order."""
         refusal = self._skew_guard.refusal()
         return None if refusal is None else Unavailable(f"the operation was not done: {refusal}")
-
-    def _not_followed(self, operations: Sequence[Operation]) -> Unavailable | None:
-        """Why what comes from a client that has seen the future is not begun."""
-        seen = max([operation.seen_timestamp for operation in operations], default=0)
-        try:
-            self._means.versions.follow_client(seen)
-        except Unavailable as error:
-            return error
-        return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..messages import MergeResult
 from .pipes import Outcome, Undelivered
+from .version import Version
 
 
 @dataclass
@@ -14,23 +16,43 @@ class Exposure:
 
     unanswered: int = 0
     applied: int = 0
+    """Replicas that hold the write, or a newer one."""
+    taken: int = 0
+    """Those of them that held nothing newer when the write came, so that a read may have returned it."""
+    ahead: Version | None = None
+    """The version from ahead of all clocks that an acknowledging replica holds instead (see ``write_above``)."""
+    on_answered: Callable[[], None] | None = None
+    """Called when nothing is unanswered any more."""
 
     @property
     def maybe_applied(self) -> bool:
         return self.unanswered > 0 or self.applied > 0
+
+    @property
+    def maybe_read(self) -> bool:
+        """Whether a read may have returned the write, or may do so later."""
+        return self.unanswered > 0 or self.taken > 0
 
     def note(self, outcome: Outcome) -> None:
         """What came of one that was unanswered."""
         if applied(outcome):
             self.unanswered -= 1
             self.applied += 1
+            self.taken += not outrun(outcome)
         elif not remains_open(outcome):
             self.unanswered -= 1
+        if not self.unanswered and self.on_answered is not None:
+            self.on_answered()
 
 
 def applied(outcome: Outcome) -> bool:
     """Whether the replica holds the write now, or a newer one."""
     return isinstance(outcome, MergeResult) and not outcome.below_floor
+
+
+def outrun(outcome: Outcome) -> bool:
+    """Whether the replica took nothing, because it holds a newer version."""
+    return isinstance(outcome, MergeResult) and outcome.stands is not None
 
 
 def remains_open(outcome: Outcome) -> bool:

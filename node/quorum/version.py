@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 COUNTER_BITS = 16
+MAX_TIMESTAMP = (1 << 64) - 1
+"""A timestamp has 64 bits on the wire and on disk."""
 
 
 def timestamp_at(wall_ms: int) -> int:

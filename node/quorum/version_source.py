@@ -6,8 +6,12 @@ Rules:
   clock may have been set back since; there is nobody else to go by, and nobody to drag along.
 - Beside others it follows its disk no further than it follows them. One version from the far future, once merged, would
   else make all its later ones such.
-- What it would draw too far ahead of its own clock all the same, since that was set back under way, it does not draw.
-- A write that meets a version of such a future is not acknowledged: nobody would ever read it.
+- What it would draw too far ahead of its own clock all the same, since that was set back under way, it does not draw:
+  it goes back with its clock. Timestamps then come again that it drew when its clock was ahead. So each version has
+  in its lowest bits how often this process went back (its lane), and none is drawn twice.
+- A floor beyond what is followed, raised while clocks were ahead, is respected key by key as a standing version is.
+- A key that stands beyond what is followed gets versions of its own (see ``ahead``), which move no clock.
+- Of what a client has seen, what lies beyond is ignored: it comes from such a key, and orders nothing else.
 """
 
 from __future__ import annotations
@@ -16,11 +20,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ..epochs import Epochs
-from ..errors import ClockSkew, OperationTimeout, Unavailable
+from ..errors import ClockSkew, Unavailable
 from ..named import as_named
 from ..peers import Self
+from .ahead import AheadVersions
 from .clock import HybridClock
-from .version import Version
+from .version import MAX_TIMESTAMP, Version
+
+LANE_STEP = 16
+"""Timestamps are drawn so far apart. The lanes are even; odd ones are drawn above standing versions (``ahead``)."""
 
 
 class VersionSource:
@@ -31,34 +39,79 @@ class VersionSource:
         self._epochs = epochs
         self._clock = clock
         self._latest_on_disk = latest_on_disk
+        self._ahead = AheadVersions(clock.wall_ms, clock.follows)
+        self._lane = 0
         clock.begin(latest_on_disk())
 
     def follow_client(self, seen_timestamp: int) -> None:
-        """Rise to what a client has seen. Raises Unavailable when that is too far ahead."""
+        """Rise to what a client has seen, unless that is too far ahead."""
         if self._alone():
             self._clock.follow_disk(self._latest_on_disk())
-        try:
+        elif self._clock.was_set_back() and self._lane + 2 < LANE_STEP:
+            self._lane += 2
+            self._clock.return_to_wall()
+        if self._clock.follows(seen_timestamp):
             self._clock.observe(seen_timestamp)
-        except ClockSkew as skew:
-            raise Unavailable(
-                f"the operation was not done: the client has seen a version {skew.ahead_s:.1f} s ahead of "
-                "this node's clock; ask another node"
-            ) from skew
 
-    def draw(self, count: int, seen_timestamp: int) -> list[Version]:
-        """Versions for new writes, ascending. Raises Unavailable when there are none that others could live with."""
+    def furthest_seen(self) -> int:
+        """The last timestamp that a client may be told it has seen: every node will follow it."""
+        return self._clock.furthest()
+
+    def draw(self, keys: Sequence[bytes], seen_timestamp: int) -> list[Version]:
+        """Versions for new writes of these keys. Raises Unavailable when there are none that others could live with.
+
+        They ascend, but for those of keys that are known to stand ahead.
+        """
         record = self._epochs.record
-        above = max(record.floor if record is not None else 0, seen_timestamp)
+        floor = record.floor if record is not None else 0
+        if not self._clock.follows(floor) and not self._alone():
+            return [self._above(key, max(floor, self._ahead.standing(key) or 0)) for key in keys]
+        versions = self._draw_by_clock(len(keys), floor, seen_timestamp)
+        if self._ahead.empty:
+            return versions
+        standing = map(self._ahead.standing, keys)
+        return [
+            version if stands is None else self._above(key, stands)
+            for key, version, stands in zip(keys, versions, standing, strict=True)
+        ]
+
+    def draw_above(self, key: bytes, standing: Version) -> Version:
+        """A version for ``key`` alone, above one that stands ahead. Raises Unavailable when there is none left."""
+        return self._above(key, standing.timestamp)
+
+    def is_ahead(self, version: Version) -> bool:
+        """Whether no clock follows ``version``, so that a write of its key has to be drawn above it."""
+        return not self._clock.follows(version.timestamp)
+
+    def note_ahead(self, key: bytes, version: Version) -> None:
+        """Remember that ``version``, which is ahead, stands at ``key``."""
+        self._ahead.note(key, version.timestamp)
+
+    def _above(self, key: bytes, timestamp: int) -> Version:
+        drawn = self._ahead.draw(key, timestamp)
+        return Version(drawn, self._me.identity.disk_id, self._me.generation)
+
+    def _draw_by_clock(self, count: int, floor: int, seen_timestamp: int) -> list[Version]:
+        if not self._clock.follows(seen_timestamp):
+            seen_timestamp = 0
+        above = max(floor, seen_timestamp)
         try:
-            first = self._clock.draw(above, count, bounded=not self._alone())
+            first = self._clock.draw(above, LANE_STEP * (count + 1), bounded=not self._alone())
         except ClockSkew as skew:
             raise Unavailable(
                 f"the operation was not done: this node has drawn versions {skew.ahead_s:.1f} s ahead of its clock, "
-                "which was set back; ask another node, and start this one again"
+                "which was set back too often; ask another node, and start this one again"
             ) from skew
+        first += (self._lane - first) % LANE_STEP
+        end = first + LANE_STEP * count
+        if end > MAX_TIMESTAMP:
+            raise Unavailable(
+                "the operation was not done: this node's disk holds versions so far ahead of its clock that there are "
+                "none after them; start on an empty data folder"
+            )
         disk_id, generation = self._me.identity.disk_id, self._me.generation
         return [
-            as_named(Version, (timestamp, disk_id, generation)) for timestamp in range(first, first + count)
+            as_named(Version, (timestamp, disk_id, generation)) for timestamp in range(first, end, LANE_STEP)
         ]
 
     def see_all(self, timestamps: Sequence[int]) -> None:
@@ -71,17 +124,6 @@ class VersionSource:
                     ClockSkew
                 ):  # too far ahead to be followed; whoever reads it is told it all the same
                     self._clock.observe(timestamp)
-
-    def see_standing(self, version: Version) -> None:
-        """As ``see``, of what stands after a write. Raises OperationTimeout when that can only be waited out."""
-        try:
-            self._clock.observe(version.timestamp)
-        except ClockSkew as skew:
-            raise OperationTimeout(
-                f"the write may have happened, but nobody will read it: the key holds a version {skew.ahead_s:.1f} s "
-                "ahead of this node's clock, written when some clock was wrong; write again after that time",
-                maybe_applied=True,
-            ) from skew
 
     def _alone(self) -> bool:
         record = self._epochs.record

@@ -3,13 +3,15 @@
 It goes to every replica of every live ring at once and is acknowledged when each live ring has its w
 acknowledgements under one epoch. Whatever is tried again is the same version: a second version would order one
 write twice. Once any replica may have applied it, a failure says so. Replicas that missed a write which was
-acknowledged get a hint, which never counts.
+acknowledged get a hint, which never counts. A write whose quorum holds a version from ahead of all clocks leaves no
+hint: its result says what stands, and ``write_above`` goes on from there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 
 from ...identity import Identity
 from ..epochs import Epoch, Epochs
@@ -40,6 +42,7 @@ class WriteFlow:
         consistency: Consistency,
         deadline_s: float,
         exposure: Exposure,
+        is_ahead: Callable[[Version], bool],
     ) -> None:
         """``exposure``: where the write may have been applied already; it is kept up to date by who made it."""
         self._epochs = epochs
@@ -48,6 +51,7 @@ class WriteFlow:
         self._consistency = consistency
         self._deadline_s = deadline_s
         self._exposure = exposure
+        self._is_ahead = is_ahead
         self._below_floor = False
         """Whether a replica refused the version as settled: no replica takes it at this or any later epoch."""
         self.stands: Version | None = None
@@ -98,9 +102,14 @@ class WriteFlow:
                     tally.fail(replica)
                     missed.by(replica)
             ended = await attempt.ended()
+        if tally.reached and self._is_outrun(tally.newest, merge):
+            return tally, ended, "the key holds a version ahead of all clocks"
         if tally.reached and ended is Ended.DECIDED:
             missed.acknowledged()
         return tally, ended, "; ".join(dict.fromkeys(troubles)) or "the others did not answer"
+
+    def _is_outrun(self, newest: Version | None, merge: Merge) -> bool:
+        return newest is not None and newest > merge.entry.version and self._is_ahead(newest)
 
     def _count(
         self, tally: WriteTally, written: Version, replica: Identity, outcome: Outcome, troubles: list[str]

@@ -1,10 +1,12 @@
 """The short way of writes: sent to all replicas at once, acknowledged when each live ring has its quorum.
 
-A replica that misses a write which is acknowledged gets a hint, also if it turns out later.
+A replica that misses a write which is acknowledged gets a hint, also if it turns out later. A write that meets a
+version from ahead of all clocks is not acknowledged by that: it is handed over, and leaves no hint (``write_above``).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from ...identity import Identity
@@ -34,6 +36,7 @@ class WritesTogether(Together):
         plans: Sequence[WritePlan],
         on_written: OnWritten,
         hand_over: HandOver,
+        is_ahead: Callable[[Version], bool],
     ) -> None:
         super().__init__(epochs, len(merges))
         self._replicas = replicas
@@ -42,10 +45,13 @@ class WritesTogether(Together):
         self._plans = plans
         self._on_written = on_written
         self._on_handed_over = hand_over
+        self._is_ahead = is_ahead
         self._votes = votes_on([plan.acknowledgements for plan in plans], len(epoch.rings))
         self._sent: dict[Identity, Sequence[int]] = {}
         self._answered: set[Identity] = set()
         self._newer: dict[int, Version] = {}
+        self._outrun: Counter[int] = Counter()
+        """By writes: how many replicas hold something newer."""
         self._missed: dict[int, list[Identity]] = {}
         """By writes that are not acknowledged yet: the replicas that miss them."""
         self._perhaps: dict[int, int] = {}
@@ -81,12 +87,12 @@ class WritesTogether(Together):
     def _on_outcomes(self, replica: Identity, outcomes: Sequence[Outcome]) -> None:
         self._answered.add(replica)
         places = self._sent[replica]
+        if self._handed_over:
+            for place, outcome in zip(places, outcomes, strict=True):
+                if place in self._handed_over:
+                    self._handed_over[place].note(outcome)
         if outcomes.count(MERGED) < len(outcomes):
             places = self._acknowledged(replica, outcomes)
-        if self._handed_over:
-            for place in places:
-                if place in self._handed_over:
-                    self._handed_over[place].note(MERGED)
         self._settle(self._votes.yes(replica, places))
 
     def _acknowledged(self, replica: Identity, outcomes: Sequence[Outcome]) -> list[int]:
@@ -97,15 +103,16 @@ class WritesTogether(Together):
                 acknowledged.append(place)
                 if outcome.stands is not None:
                     self._newer[place] = max(outcome.stands, self._newer.get(place, outcome.stands))
+                    self._outrun[place] += 1
                 continue
-            if place in self._handed_over:
-                self._handed_over[place].note(outcome)
-            elif remains_open(outcome):
+            if place not in self._handed_over and remains_open(outcome):
                 self._perhaps[place] = self._perhaps.get(place, 0) + 1
             self._miss(replica, place)
         return acknowledged
 
     def _settle(self, places: Sequence[int]) -> None:
+        if self._newer:
+            places = [place for place in places if not self._outrun_by_future(place)]
         done = self._close(places)
         if done:
             self._on_written(done, self._newer)
@@ -113,6 +120,14 @@ class WritesTogether(Together):
             for place in done:
                 for replica in self._missed.pop(place, ()):
                     self._hint(replica, place)
+
+    def _outrun_by_future(self, place: int) -> bool:
+        """Hand over a write whose quorum holds a version that is ahead; False for any other."""
+        newer = self._newer.get(place)
+        if newer is None or not self._is_open(place) or not self._is_ahead(newer):
+            return False
+        self._hand_over(place, newer)
+        return True
 
     def _miss(self, replica: Identity, place: int) -> None:
         hopeless = self._votes.no(replica, place)
@@ -127,11 +142,12 @@ class WritesTogether(Together):
         merge = self._merges[place]
         self._replicas.hints.keep(replica, merge.key, merge.entry)
 
-    def _hand_over(self, place: int) -> None:
+    def _hand_over(self, place: int, ahead: Version | None = None) -> None:
         unanswered = sum(
             place in places for replica, places in self._sent.items() if replica not in self._answered
         )
         exposure = Exposure(unanswered + self._perhaps.get(place, 0), self._votes.ayes(place))
+        exposure.taken, exposure.ahead = exposure.applied - self._outrun[place], ahead
         self._handed_over[place] = exposure
         self._close([place])
         self._on_handed_over(place, exposure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ...identity import Identity
@@ -24,6 +25,7 @@ from .hint_keeping import HintKeeping
 from .hint_log import HintLog
 from .hint_replay import HintReplay
 from .hints import Hints
+from .keys_ahead import KeysAhead
 from .quarantine import QuarantineRepair
 from .repair import Repair
 from .schedule import Schedule
@@ -45,6 +47,8 @@ class Site:
     rng: random.Random
     tasks: Tasks
     log: EventLog
+    furthest: Callable[[], int]
+    """The last version timestamp that clocks follow."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Care:
     hints: Hints
     upkeep: Upkeep
     tombstones: TombstoneCollection
+    keys_ahead: KeysAhead
 
     def begin(self, tasks: Tasks) -> None:
         """Start the loops."""
@@ -60,6 +65,7 @@ class Care:
         tasks.spawn(self.hints.run())
         tasks.spawn(self.upkeep.run())
         tasks.spawn(self.tombstones.run())
+        tasks.spawn(self.keys_ahead.run())
 
     def condition(self, clock_off_ms: int) -> Condition:
         """What gossip tells of this node's data, disk and clock."""
@@ -71,12 +77,25 @@ class Care:
             disk_full=self.upkeep.disk_full(),
             clock_off_ms=clock_off_ms,
             needs_restart=self.upkeep.needs_restart(),
+            keys_ahead=self.keys_ahead.count,
         )
 
 
 def make_care(site: Site) -> Care:
     repair = _make_repair(site)
-    return Care(repair, _make_hints(site, repair), _make_upkeep(site), _make_tombstones(site, repair))
+    return Care(
+        repair,
+        _make_hints(site, repair),
+        _make_upkeep(site),
+        _make_tombstones(site, repair),
+        KeysAhead(
+            site.engine,
+            site.clock,
+            site.furthest,
+            site.gossiping.say_condition,
+            site.config.heartbeat_interval,
+        ),
+    )
 
 
 def _make_repair(site: Site) -> Repair:

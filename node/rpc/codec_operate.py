@@ -57,8 +57,12 @@ def encode_results(
     places: Sequence[int] | None,
     results: Sequence[OperationResult | Outcome],
     in_flight: int,
+    furthest_seen: int,
 ) -> kv_pb2.OperateReply:
-    """A reply to ``batch``; no ``places`` when it has the results of all its operations."""
+    """A reply to ``batch``; no ``places`` when it has the results of all its operations.
+
+    Versions beyond ``furthest_seen`` do not count as seen.
+    """
     kinds, values, timestamps, failures = bytearray(), [], [], []
     seen, written = 0, NO_VERSION
     for result in results:
@@ -78,6 +82,9 @@ def encode_results(
             written = result.version
             kinds.append(SUPERSEDED if result.superseded else WRITTEN)
             timestamps.append(written.timestamp)
+    seen = max(seen, max(timestamps, default=0))
+    if seen > furthest_seen:
+        seen = _highest_seen(results, furthest_seen)
     return kv_pb2.OperateReply(
         id=batch,
         places=places,
@@ -87,6 +94,13 @@ def encode_results(
         disk_id=written.disk_id,
         generation=written.generation,
         failures=failures,
-        seen_timestamp=max(seen, max(timestamps, default=0)),
+        seen_timestamp=seen,
         queue_depth=in_flight,
     )
+
+
+def _highest_seen(results: Sequence[OperationResult | Outcome], furthest: int) -> int:
+    """The highest of the results' timestamps up to ``furthest``; 0 when there is none."""
+    versions = [result.version for result in results if not isinstance(result, Outcome)]
+    timestamps = [version.timestamp for version in versions if version is not None]
+    return max((timestamp for timestamp in timestamps if timestamp <= furthest), default=0)

@@ -206,6 +206,7 @@ def encode_condition(condition: Condition) -> types_pb2.Condition:
         disk_full=condition.disk_full,
         clock_off_ms=condition.clock_off_ms,
         needs_restart=condition.needs_restart,
+        keys_ahead=condition.keys_ahead,
     )
 
 
@@ -218,6 +219,7 @@ def decode_condition(message: types_pb2.Condition) -> Condition:
         disk_full=message.disk_full,
         clock_off_ms=message.clock_off_ms,
         needs_restart=message.needs_restart,
+        keys_ahead=message.keys_ahead,
     )
 
 

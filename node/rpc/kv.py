@@ -89,8 +89,11 @@ class KvService(kv_pb2_grpc.KVServicer):
         def begin(stream: ServedStream, request: kv_pb2.OperateRequest) -> None:
             nonlocal last_begun
             last_begun = request.id
-            batch = BatchUnderWay(request, stream, self._report_defect, self._operations.in_flight)
-            batch.begin(request, self._operations, self._default_timeout_s)
+            operations = self._operations
+            batch = BatchUnderWay(
+                request, stream, self._report_defect, operations.in_flight, operations.furthest_seen
+            )
+            batch.begin(request, operations, self._default_timeout_s)
 
         async with self._answering("Operate", context):
             await self._streams.serve(context, begin)

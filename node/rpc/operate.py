@@ -32,11 +32,13 @@ class BatchUnderWay:
         stream: ServedStream,
         report_defect: ReportDefect,
         in_flight: Callable[[], int],
+        furthest_seen: Callable[[], int],
     ) -> None:
         self._id = request.id
         self._stream = stream
         self._report_defect = report_defect
         self._in_flight = in_flight
+        self._furthest_seen = furthest_seen
         self._count = self._left = len(request.kinds)
         self._places: list[int] = []
         """Of the results that wait to be sent."""
@@ -80,7 +82,7 @@ class BatchUnderWay:
         places, results = self._places, self._results
         if len(places) == self._count:
             results, places = _in_order(places, results), []
-        self._stream.send(encode_results(self._id, places, results, self._in_flight()))
+        self._stream.send(encode_results(self._id, places, results, self._in_flight(), self._furthest_seen()))
         self._places, self._results, self._bytes = [], [], 0
         if self._left == 0:
             if self._counting is not None:

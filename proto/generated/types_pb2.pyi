@@ -39,7 +39,7 @@ class LoadReport(_message.Message):
     def __init__(self, in_flight: _Optional[int] = ..., queue_depth: _Optional[int] = ..., service_time_ms: _Optional[float] = ..., cpu: _Optional[float] = ..., keys: _Optional[int] = ..., bytes: _Optional[int] = ...) -> None: ...
 
 class Condition(_message.Message):
-    __slots__ = ("hints", "comparisons", "quarantined", "floor_wanted", "disk_full", "clock_off_ms", "needs_restart")
+    __slots__ = ("hints", "comparisons", "quarantined", "floor_wanted", "disk_full", "clock_off_ms", "needs_restart", "keys_ahead")
     HINTS_FIELD_NUMBER: _ClassVar[int]
     COMPARISONS_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class Condition(_message.Message):
     DISK_FULL_FIELD_NUMBER: _ClassVar[int]
     CLOCK_OFF_MS_FIELD_NUMBER: _ClassVar[int]
     NEEDS_RESTART_FIELD_NUMBER: _ClassVar[int]
+    KEYS_AHEAD_FIELD_NUMBER: _ClassVar[int]
     hints: int
     comparisons: int
     quarantined: int
@@ -54,7 +55,8 @@ class Condition(_message.Message):
     disk_full: bool
     clock_off_ms: int
     needs_restart: bool
-    def __init__(self, hints: _Optional[int] = ..., comparisons: _Optional[int] = ..., quarantined: _Optional[int] = ..., floor_wanted: _Optional[int] = ..., disk_full: _Optional[bool] = ..., clock_off_ms: _Optional[int] = ..., needs_restart: _Optional[bool] = ...) -> None: ...
+    keys_ahead: int
+    def __init__(self, hints: _Optional[int] = ..., comparisons: _Optional[int] = ..., quarantined: _Optional[int] = ..., floor_wanted: _Optional[int] = ..., disk_full: _Optional[bool] = ..., clock_off_ms: _Optional[int] = ..., needs_restart: _Optional[bool] = ..., keys_ahead: _Optional[int] = ...) -> None: ...
 
 class HandoffProgress(_message.Message):
     __slots__ = ("epoch", "bytes_done", "bytes_total", "done")

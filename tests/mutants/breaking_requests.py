@@ -160,7 +160,7 @@ REQUESTS = (
         "a version need not exceed the floor",
         11,
         "node/quorum/version_source.py",
-        "above = max(record.floor if record is not None else 0, seen_timestamp)",
+        "above = max(floor, seen_timestamp)",
         "above = seen_timestamp",
         f"{SIMULATION}14_versions.py::test_a_write_is_above_the_floor",
     ),
@@ -170,8 +170,8 @@ REQUESTS = (
         "node/quorum/version_source.py",
         (
             (
-                "above = max(record.floor if record is not None else 0, seen_timestamp)",
-                "above = record.floor if record is not None else 0",
+                "above = max(floor, seen_timestamp)",
+                "above = floor",
             ),
             ("self._clock.observe(seen_timestamp)", "pass"),
         ),

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from .breaking_agreement import AGREEMENT
+from .breaking_future import FUTURE
 from .breaking_handoff import HANDOFF
 from .breaking_lone import LONE
 from .breaking_replicas import REPLICAS
 from .breaking_requests import REQUESTS
 
+PARTS = (
+    AGREEMENT,
+    REQUESTS,
+    HANDOFF,
+    REPLICAS,
+    LONE,
+    FUTURE,
+)
+
 TABLE = tuple(
-    sorted((*AGREEMENT, *REQUESTS, *HANDOFF, *REPLICAS, *LONE), key=lambda mutation: mutation.rule or 99)
+    sorted((mutation for part in PARTS for mutation in part), key=lambda mutation: mutation.rule or 99)
 )

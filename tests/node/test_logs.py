@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -71,9 +72,9 @@ def test_without_a_file_lines_go_to_stderr(capfd: pytest.CaptureFixture[str]) ->
     assert json.loads(capfd.readouterr().err)["member"] == "n3"
 
 
-def test_text_that_is_no_unicode_is_escaped(tmp_path: Path) -> None:
-    open_test_log(tmp_path / "log").emit(Event.NODE_WAITING, reason="ä\udcff\n")
-    assert [line["reason"] for line in lines_of(tmp_path / "log")] == ["ä\udcff\n"]
+def test_text_that_is_no_unicode_or_moves_the_cursor_is_escaped(tmp_path: Path) -> None:
+    open_test_log(tmp_path / "log").emit(Event.NODE_WAITING, reason="ä\udcff\n\x1b[2J\x9b")
+    assert [line["reason"] for line in lines_of(tmp_path / "log")] == ["ä\\udcff\\n\\x1b[2J\\x9b"]
 
 
 def test_console_lines_name_node_event_and_fields(tmp_path: Path) -> None:
@@ -142,6 +143,58 @@ def test_the_count_itself_may_not_fit(disk: SmallDisk, writer: LineWriter) -> No
     disk.room = 1000
     writer.msg("c")
     assert disk.content == b"1 dr\n2 dropped\nc\n"
+
+
+# --- a file that is moved away ---
+
+
+def test_a_log_goes_on_in_a_new_file_where_the_old_one_was_moved_away(tmp_path: Path) -> None:
+    log = open_test_log(tmp_path / "log")
+    log.emit(Event.MEMBER_LEFT, member="n3")
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    log.emit(Event.MEMBER_LEFT, member="n4")
+    log.reopen()
+    log.emit(Event.MEMBER_LEFT, member="n5")
+    log.close()
+    assert [line["member"] for line in lines_of(tmp_path / "log.1")] == ["n3", "n4"]
+    assert [line.get("member") for line in lines_of(tmp_path / "log")] == [None, "n5"]
+    assert lines_of(tmp_path / "log")[0]["event"] == "log.reopened"
+
+
+def test_a_log_that_cannot_be_opened_again_goes_on_in_the_file_it_has(tmp_path: Path) -> None:
+    log = open_test_log(tmp_path / "log")
+    (tmp_path / "log").rename(tmp_path / "log.1")
+    (tmp_path / "log").mkdir()
+    log.reopen()
+    (line,) = lines_of(tmp_path / "log.1")
+    assert line["event"] == "log.kept" and "Is a directory" in line["reason"]
+
+
+# --- a pipe that nobody reads ---
+
+
+def test_a_pipe_that_is_full_holds_up_nobody_and_the_lines_are_counted(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    log = open_test_log(pipe)
+    for number in range(5_000):
+        log.emit(Event.MEMBER_LEFT, member=f"n{number}")
+    held = os.read(reader, 1 << 20)
+    log.emit(Event.MEMBER_LEFT, member="the last")
+    more = os.read(reader, 1 << 20)
+    os.close(reader)
+    log.close()
+    lines = [json.loads(line) for line in (held + more).splitlines() if line.endswith(b"}")]
+    (dropped,) = (line["lines"] for line in lines if line["event"] == "log.dropped")
+    assert dropped + len(lines) - 1 == 5_001
+    assert lines[-1]["member"] == "the last"
+
+
+def test_a_pipe_that_nobody_has_opened_is_the_operators_fault_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigurationError, match="cannot write the log"):
+        open_test_log(tmp_path / "pipe")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -6,11 +6,10 @@ import asyncio
 
 import pytest
 
-from covey.node.errors import OperationError, OperationTimeout, Unavailable
+from covey.node.errors import OperationError
 from covey.node.messages import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.node.quorum.version import COUNTER_BITS, Version
-from covey.node.storage.engine import Entry
 from covey.ring.succession import raise_floor
 
 from .cluster import SimulatedCluster
@@ -91,28 +90,6 @@ async def test_a_lone_node_serves_a_client_that_has_seen_what_its_disk_has() -> 
         await cluster.synced()
         second = await put_after(cluster, "n1", first.version.timestamp, b"second")
         assert second > first.version
-        with pytest.raises(Unavailable):
-            await put_after(cluster, "n1", timestamp_in(cluster, "n1", 2 * HOUR_MS), b"third")
-
-
-@in_virtual_time
-async def test_one_version_of_the_far_future_spoils_its_key_and_nothing_else() -> None:
-    """All replicas have it and start again: a write of that key is not acknowledged, and all others go on."""
-    async with staged(3) as (cluster, _):
-        version = Version(timestamp_in(cluster, "n1", HOUR_MS), 7, 1)
-        for node in cluster.nodes.values():
-            node.engine.merge([(KEY, Entry(version, b"from the future"))])
-        for node in cluster.nodes.values():
-            await node.crash()
-            node.restart()
-        await cluster.synced()
-        assert await cluster.get("n1", KEY) == b"from the future"
-        with pytest.raises(OperationTimeout, match="s ahead of this node's clock"):
-            await cluster.put("n1", KEY, b"v")
-        for via in cluster.nodes:
-            written = await cluster.put(via, b"other", b"v")
-            assert not written.superseded
-            assert written.version.wall_ms <= cluster.nodes[via].clock.wall_ms() + 501
 
 
 @in_virtual_time
@@ -129,8 +106,8 @@ async def test_a_clock_that_a_lone_nodes_disk_is_ahead_of_does_not_keep_others_f
         assert await cluster.get("n2", KEY) == b"v"
         written = await cluster.put("n2", b"other", b"v")
         assert written.version.wall_ms <= cluster.nodes["n2"].clock.wall_ms() + 500
-        with pytest.raises(Unavailable, match="start this one again"):
-            await cluster.put("n1", b"other", b"w")
+        written = await cluster.put("n1", b"other", b"u")
+        assert written.version.wall_ms <= cluster.nodes["n1"].clock.wall_ms() + 500
         await n1.crash()
         n1.restart()
         await n1.joined()
@@ -250,11 +227,11 @@ async def test_a_write_is_above_what_its_client_has_seen() -> None:
 
 
 @in_virtual_time
-async def test_a_client_that_has_seen_too_far_ahead_is_refused_and_not_followed() -> None:
+async def test_a_client_that_has_seen_too_far_ahead_is_served_and_not_followed() -> None:
+    """It has read a key that was written while clocks were wrong. That orders nothing of what it does elsewhere."""
     async with staged(1) as (cluster, _):
-        with pytest.raises(Unavailable) as refusal:
-            await put_after(cluster, "n1", timestamp_in(cluster, "n1", TOO_FAR_MS), b"v")
-        assert not refusal.value.maybe_applied
+        version = await put_after(cluster, "n1", timestamp_in(cluster, "n1", TOO_FAR_MS), b"v")
+        assert version.wall_ms <= cluster.nodes["n1"].clock.wall_ms() + 500
         written = await cluster.put("n1", KEY, b"w")
         assert written.version.wall_ms <= cluster.nodes["n1"].clock.wall_ms() + 500
 

@@ -22,18 +22,19 @@ WAYS = ["alone", "together"]
 
 
 class GivenVersions:
-    """Draws what it was given."""
+    """Draws what it was given. No version is ahead of its clock."""
 
     def __init__(self, *versions: Version) -> None:
         self._left = list(versions)
 
-    def draw(self, count: int, seen_timestamp: int) -> list[Version]:
-        drawn, self._left = self._left[:count], self._left[count:]
+    def draw(self, keys: Sequence[bytes], seen_timestamp: int) -> list[Version]:
+        drawn, self._left = self._left[: len(keys)], self._left[len(keys) :]
         return drawn
 
     def see_all(self, timestamps: Sequence[int]) -> None: ...
 
-    def see_standing(self, version: Version) -> None: ...
+    def is_ahead(self, version: Version) -> bool:
+        return False
 
 
 async def write(
@@ -42,7 +43,13 @@ async def write(
     if way == "alone":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         flow = WriteFlow(
-            station.epochs, station.replicas, random.Random(1), consistency, deadline_s, Exposure()
+            station.epochs,
+            station.replicas,
+            random.Random(1),
+            consistency,
+            deadline_s,
+            Exposure(),
+            lambda version: False,
         )
         return await flow.run(Merge(key, entry))
     operation = (

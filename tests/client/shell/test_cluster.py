@@ -47,6 +47,7 @@ def test_status_json_has_the_fixed_form(covey: Covey, fake: FakeNode) -> None:
             "disk_full": False,
             "clock_off_ms": 0,
             "needs_restart": False,
+            "keys_ahead": 0,
         },
         "handoff": None,
     }

@@ -46,6 +46,7 @@ class FakeOperations:
         self.executed: list[Operation] = []
         self.listed: list[tuple[bytes, bytes | None, float]] = []
         self.listing_closed = asyncio.Event()
+        self.furthest = 1 << 63
         self._executing: set[asyncio.Task[None]] = set()
 
     async def execute(self, operation: Operation) -> OperationResult:
@@ -69,6 +70,9 @@ class FakeOperations:
             task = asyncio.get_running_loop().create_task(execute(place))
             self._executing.add(task)
             task.add_done_callback(self._executing.discard)
+
+    def furthest_seen(self) -> int:
+        return self.furthest
 
     def in_flight(self) -> int:
         return len(self._executing)
@@ -100,7 +104,7 @@ class FakeAdministration:
             *(A, "h:1", "z", 2.0, NodeState.SERVING, True, 4, 0.5, 1.0, 10, 3),
             load=LoadReport(1, 2, 3.0, 0.5, 10, 100),
             handoff=HandoffProgress(3, 10, 20, False),
-            condition=Condition(1, 2, 3, 4, True, -5, True),
+            condition=Condition(1, 2, 3, 4, True, -5, True, 12),
         )
         down = NodeStatus(B, "h:2", "", 1.0, NodeState.DOWN, False, 1, 9.0, 0.0, 0, 2)
         return ClusterStatus("c", 3, True, False, (serving, down), "a", 3, 2, 2, ("b is down",))

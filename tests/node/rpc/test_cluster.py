@@ -45,6 +45,7 @@ async def test_status_carries_everything(stub: Any) -> None:
             disk_full=True,
             clock_off_ms=-5,
             needs_restart=True,
+            keys_ahead=12,
         ),
     )
     answer = await stub.Status(cluster_pb2.StatusRequest())

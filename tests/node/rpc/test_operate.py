@@ -67,6 +67,25 @@ async def test_results_stand_in_the_order_of_the_operations(served: Any, stream:
     assert reply.failures[0].code == kv_pb2.ERROR_CODE_UNAVAILABLE
 
 
+async def test_a_version_that_other_nodes_would_not_follow_does_not_count_as_seen(
+    served: Any, stream: Any
+) -> None:
+    served.operations.furthest = 100
+    served.operations.answers |= {
+        b"near": GetResult(b"v", Version(90, 1, 1)),
+        b"far": GetResult(b"v", Version(101, 1, 1)),
+        b"deleted": GetResult(None, Version(102, 1, 1)),
+        b"put": WriteResult(Version(103, 6, 7)),
+        b"down": Unavailable("too few"),
+    }
+    keys = [b"near", b"far", b"deleted", b"put", b"down", b"absent"]
+    request = kv_pb2.OperateRequest(
+        kinds=bytes([GET, GET, GET, PUT, GET, GET]), keys=keys, values=[b"v"], consistencies=[]
+    )
+    reply = await exchange(stream, request)
+    assert (reply.seen_timestamp, list(reply.timestamps)) == (90, [103])
+
+
 async def test_a_slow_operation_holds_up_no_other_of_its_batch(served: Any, stream: Any) -> None:
     gate = served.operations.answers[b"slow"] = asyncio.Event()
     served.operations.answers[b"quick"] = GetResult(b"v", VERSION)

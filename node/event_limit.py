@@ -1,0 +1,145 @@
+"""Bounds on what events may write to the log, however often they happen and whatever outsiders put into them.
+
+Rules:
+- Of events of one kind and cause, the first is written at once; those that follow within a second are counted, and
+  written as one line, with the fields of the last one and their number in ``times``.
+- Of one kind, only so many causes are told apart within a second; the others are counted together.
+- No text is longer than a bound, and nothing in it moves a terminal's cursor or begins a new line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .events import Event
+
+WINDOW_S = 1.0
+TIMES = "times"
+"""The field that says how many events a line stands for; no event has a field of its own by this name."""
+MAX_TEXT = 500
+MAX_ITEMS = 100
+MAX_KEY_BYTES = 64
+MAX_TRACEBACK = 8000
+_NUMBER = re.compile(r"\d+")
+_CAUSE_TEXT = 200
+_OTHERS = ("...",)
+
+Fields = dict[str, object]
+Write = Callable[["Event", Fields], None]
+
+
+class _Repeats:
+    """What has happened since the last line of one cause."""
+
+    __slots__ = ("fields", "times")
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.fields: Fields = {}
+
+
+class EventLimit:
+    """Of one log. It keeps time by the running loop; without one, everything is written at once."""
+
+    def __init__(self, write: Write) -> None:
+        self._write = write
+        self._open: dict[Event, dict[tuple[object, ...], _Repeats]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def take(self, event: Event, cause: tuple[str, ...], fields: Fields) -> None:
+        """Write the event, or count it; ``cause`` names the fields that tell one cause from another."""
+        causes = self._open.setdefault(event, {})
+        key = tuple([_alike(fields.get(name)) for name in cause])
+        repeats = causes.get(key)
+        if repeats is None and len(causes) >= event.value.causes:
+            key = _OTHERS
+            repeats = causes.get(key)
+        if repeats is not None:
+            repeats.times += 1
+            repeats.fields = fields
+            return
+        if self._is_timed():
+            causes[key] = _Repeats()
+        self._write(event, fields)
+
+    def flush(self) -> None:
+        """Write what has been counted."""
+        for event, causes in list(self._open.items()):
+            for key, repeats in list(causes.items()):
+                if not repeats.times:
+                    del causes[key]
+                    continue
+                fields = repeats.fields if repeats.times == 1 else repeats.fields | {TIMES: repeats.times}
+                repeats.times, repeats.fields = 0, {}
+                self._write(event, fields)
+            if not causes:
+                del self._open[event]
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.flush()
+        self._open.clear()
+
+    def _is_timed(self) -> bool:
+        """Whether what is counted from now on will be written in time."""
+        if self._timer is None:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                return False
+            self._timer = loop.call_later(WINDOW_S, self._tick)
+        return True
+
+    def _tick(self) -> None:
+        self._timer = None
+        self.flush()
+        if self._open:
+            self._is_timed()
+
+
+def _alike(value: object) -> object:
+    """The value, as far as it tells causes apart: how long and how many things were makes no other cause."""
+    return _NUMBER.sub("#", value[:_CAUSE_TEXT]) if isinstance(value, str) else value
+
+
+def bounded(fields: Mapping[str, object]) -> Fields:
+    """The fields, none of them longer than may be."""
+    return {name: _bounded(name, value) for name, value in fields.items()}
+
+
+def _bounded(name: str, value: object) -> object:
+    if isinstance(value, str):
+        return _tail(value) if name == "traceback" else text(value)
+    if isinstance(value, list | tuple) and len(value) > MAX_ITEMS:
+        return [*value[:MAX_ITEMS], f"... and {len(value) - MAX_ITEMS} more"]
+    return value
+
+
+def text(value: str, most: int = MAX_TEXT) -> str:
+    """``value``, cut to ``most`` characters, with escapes for what cannot be printed."""
+    if len(value) > most:
+        value = f"{value[:most]}... ({len(value)} characters)"
+    if value.isprintable():
+        return value
+    return "".join([char if char.isprintable() else _escaped(char) for char in value])
+
+
+def shown_key(key: bytes) -> str:
+    """A key for people: UTF-8 where it is, other bytes as ``\\xNN``, cut to a length."""
+    shown = text(key[:MAX_KEY_BYTES].decode("utf-8", "backslashreplace"))
+    return shown if len(key) <= MAX_KEY_BYTES else f"{shown}... ({len(key)} bytes)"
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def _tail(traceback: str) -> str:
+    """The end of it, which says most."""
+    return traceback if len(traceback) <= MAX_TRACEBACK else f"...\n{traceback[-MAX_TRACEBACK:]}"

@@ -1,0 +1,69 @@
+"""Keys that stand ahead of all clocks."""
+
+from __future__ import annotations
+
+from .mutation import Mutation, mutation
+
+AHEAD = "tests/simulation/test_keys_ahead.py"
+SOURCE = "tests/node/quorum/test_version_source.py"
+
+FUTURE: tuple[Mutation, ...] = (
+    mutation(
+        "a coordinator draws the same version above a standing one twice",
+        14,
+        "node/quorum/ahead.py",
+        "max(standing, self._drawn.get(slot, 0)) + 1",
+        "standing + 1",
+        f"{SOURCE}::test_no_version_is_drawn_twice_for_one_key",
+    ),
+    mutation(
+        "versions drawn after a clock was set back are those drawn before",
+        14,
+        "node/quorum/version_source.py",
+        "            self._lane += 2\n",
+        "            self._lane += 0\n",
+        f"{SOURCE}::test_no_version_is_drawn_twice_for_one_key",
+    ),
+    mutation(
+        "a write is drawn above what stands although a replica has taken it below",
+        14,
+        "node/quorum/write_above.py",
+        "        await self._answered()\n        if self._exposure.maybe_read:\n",
+        "        await self._answered()\n        if False:\n",
+        f"{AHEAD}::test_a_write_that_a_replica_took_below_what_stands_is_not_written_a_second_time",
+    ),
+    mutation(
+        "a write that meets a version ahead of all clocks leaves a hint of its first version",
+        15,
+        "node/quorum/write.py",
+        "        if tally.reached and self._is_outrun(tally.newest, merge):\n",
+        "        if False:\n",
+        f"{AHEAD}::test_a_write_that_goes_on_alone_is_written_above_too_and_leaves_hints_of_that_alone",
+    ),
+    mutation(
+        "a version that no other node follows is told as seen",
+        14,
+        "node/rpc/codec_operate.py",
+        "    if seen > furthest_seen:\n",
+        "    if False:\n",
+        "tests/node/rpc/test_operate.py::"
+        "test_a_version_that_other_nodes_would_not_follow_does_not_count_as_seen",
+    ),
+    mutation(
+        "a client that has seen a version ahead of all clocks is refused",
+        14,
+        "node/quorum/version_source.py",
+        "        if not self._clock.follows(seen_timestamp):\n            seen_timestamp = 0\n",
+        "",
+        f"{SOURCE}::test_what_a_client_has_seen_beyond_the_bound_is_ignored",
+        f"{AHEAD}::test_a_read_of_such_a_key_leaves_all_other_keys_as_they_are",
+    ),
+    mutation(
+        "a floor that was raised while clocks were ahead stops all writes",
+        11,
+        "node/quorum/version_source.py",
+        "        if not self._clock.follows(floor) and not self._alone():\n",
+        "        if False:\n",
+        f"{AHEAD}::test_a_floor_that_was_raised_while_clocks_were_ahead_stops_no_writes",
+    ),
+)

@@ -1,0 +1,167 @@
+"""Where versions come from: none is drawn twice, whatever clocks do, and none moves a clock that it must not."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from covey.identity import Identity
+from covey.node.errors import Unavailable
+from covey.node.peers import Self
+from covey.node.quorum.ahead import KEYS_REMEMBERED
+from covey.node.quorum.clock import HybridClock
+from covey.node.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
+from covey.node.quorum.version_source import LANE_STEP, VersionSource
+from tests.support.clocks import ManualClock
+
+ME = Self(Identity("n1", 5), 3, "n1:1")
+WALL_MS = 1_700_000_000_000
+HOUR_MS = 3_600_000
+KEY = b"k"
+
+
+class Stage:
+    """A source beside other owners, or alone."""
+
+    def __init__(self, *, floor: int = 0, alone: bool = False, latest: int = 0) -> None:
+        self.clock = ManualClock(WALL_MS)
+        self.hybrid = HybridClock(self.clock, 0.5)
+        owners = [ME.identity] if alone else [ME.identity, Identity("n2", 6)]
+        record = SimpleNamespace(
+            floor=floor, changing=False, owners=SimpleNamespace(owners=dict.fromkeys(owners))
+        )
+        epochs: Any = SimpleNamespace(record=record)
+        self.source = VersionSource(ME, epochs, self.hybrid, lambda: latest)
+
+    def draw(self, *keys: bytes, seen: int = 0) -> list[Version]:
+        self.source.follow_client(seen)
+        return self.source.draw(keys, seen)
+
+
+def ahead(by_ms: int = HOUR_MS) -> Version:
+    return Version(WALL_MS + by_ms << COUNTER_BITS, 9, 1)
+
+
+KEYS = [b"a", b"b", b"c"]
+STEPS = st.one_of(
+    st.tuples(st.just("move"), st.sampled_from([-3_000, -1, 1, 3_000])),
+    st.tuples(st.just("draw"), st.lists(st.sampled_from(KEYS), min_size=1, max_size=5)),
+    st.tuples(st.just("above"), st.sampled_from(KEYS), st.sampled_from([-1, 0, 1, 5, 70_000])),
+)
+
+
+@given(st.lists(STEPS, max_size=60))
+@settings(max_examples=300, deadline=None)
+def test_no_version_is_drawn_twice_for_one_key(steps: list[tuple[Any, ...]]) -> None:
+    """The clock goes back and forth; keys turn out to stand ahead, not always at the version that was drawn last."""
+    stage = Stage()
+    drawn: list[tuple[bytes, Version]] = []
+    for what, *arguments in steps:
+        if what == "move":
+            stage.clock.wall += arguments[0]
+        elif what == "above":
+            key, offset = arguments
+            stands = ahead()._replace(timestamp=ahead().timestamp + offset)
+            drawn.append((key, stage.source.draw_above(key, stands)))
+        else:
+            (keys,) = arguments
+            with suppress(Unavailable):  # the clock went back too often
+                drawn += zip(keys, stage.draw(*keys), strict=True)
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_a_version_above_another_moves_no_clock() -> None:
+    stage = Stage()
+    assert stage.source.draw_above(KEY, ahead()) > ahead()
+    assert stage.hybrid.current() >> COUNTER_BITS == WALL_MS
+    (other,) = stage.draw(b"other")
+    assert other.wall_ms == WALL_MS
+
+
+def test_a_key_that_was_met_is_drawn_above_what_stands_at_once() -> None:
+    stage = Stage()
+    stage.source.note_ahead(KEY, ahead())
+    mine, other = stage.draw(KEY, b"other")
+    assert mine > ahead() and other.wall_ms == WALL_MS
+
+
+def test_only_so_many_keys_are_remembered() -> None:
+    stage = Stage()
+    for number in range(KEYS_REMEMBERED + 1):
+        stage.source.note_ahead(b"%d" % number, ahead())
+    first, last = stage.draw(b"0", b"%d" % KEYS_REMEMBERED)
+    assert first.wall_ms == WALL_MS and last > ahead()
+
+
+def test_of_two_sources_that_met_the_same_version_the_one_that_draws_a_second_later_draws_above() -> None:
+    stage, other = Stage(), Stage()
+    other.clock.wall += 1_000
+    assert other.source.draw_above(KEY, ahead()).timestamp > stage.source.draw_above(KEY, ahead()).timestamp
+
+
+def test_a_thousand_writes_a_second_bring_a_key_no_further_ahead() -> None:
+    """Each moves it by less than a tenth of a millisecond."""
+    stage = Stage()
+    version = ahead()
+    for _ in range(1_000):
+        stage.clock.wall += 1
+        version = stage.source.draw_above(KEY, version)
+    assert version.wall_ms - ahead().wall_ms < 100
+
+
+def test_what_a_client_has_seen_beyond_the_bound_is_ignored() -> None:
+    stage = Stage()
+    (version,) = stage.draw(KEY, seen=ahead().timestamp)
+    assert version.wall_ms == WALL_MS
+
+
+def test_what_a_client_has_seen_within_the_bound_is_risen_above() -> None:
+    stage = Stage()
+    (version,) = stage.draw(KEY, seen=ahead(400).timestamp)
+    assert version > ahead(400)
+
+
+def test_a_clock_that_is_set_back_is_gone_back_with() -> None:
+    stage = Stage()
+    stage.clock.wall += HOUR_MS
+    stage.draw(KEY)
+    stage.clock.wall -= HOUR_MS
+    (version,) = stage.draw(KEY)
+    assert version.wall_ms == WALL_MS
+
+
+def test_a_clock_that_is_set_back_too_often_is_a_clear_refusal() -> None:
+    stage = Stage()
+    for _ in range(LANE_STEP // 2 - 1):
+        stage.clock.wall += HOUR_MS
+        stage.draw(KEY)
+        stage.clock.wall -= HOUR_MS
+        stage.draw(KEY)
+    stage.clock.wall += HOUR_MS
+    stage.draw(KEY)
+    stage.clock.wall -= HOUR_MS
+    with pytest.raises(Unavailable, match="start this one again"):
+        stage.draw(KEY)
+
+
+def test_a_floor_that_is_ahead_is_drawn_above_by_each_key() -> None:
+    stage = Stage(floor=ahead().timestamp)
+    versions = stage.draw(*KEYS)
+    assert all(version > ahead() for version in versions)
+    assert stage.hybrid.current() >> COUNTER_BITS == WALL_MS
+
+
+@pytest.mark.parametrize("above", [MAX_TIMESTAMP, MAX_TIMESTAMP - 1])
+def test_after_the_last_timestamp_there_is_none(above: int) -> None:
+    with pytest.raises(Unavailable, match="none after it"):
+        Stage().source.draw_above(KEY, Version(above, 9, 1))
+
+
+def test_a_lone_node_whose_disk_has_the_last_timestamp_refuses() -> None:
+    with pytest.raises(Unavailable, match="empty data folder"):
+        Stage(alone=True, latest=MAX_TIMESTAMP - 1).draw(KEY)
