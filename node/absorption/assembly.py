@@ -14,6 +14,7 @@ from ..quorum.coordinator import Coordinator
 from .absorption import Absorption
 from .claims import Claims
 from .listening import Listening
+from .messages import CALL_TIMEOUTS
 from .reception import Reception
 from .transfer import Transfer
 
@@ -46,7 +47,7 @@ def make_absorption(
         return record.cluster_id if record is not None else ""
 
     claims = Claims(peers, cluster_id, config.rpc_timeout)
-    transfer = Transfer(peers, claims, ports.engine, ports.rng, 2 * config.rpc_timeout, log)
+    transfer = Transfer(peers, claims, ports.engine, ports.rng, CALL_TIMEOUTS * config.rpc_timeout, log)
     listen_s = min(LISTEN_INTERVALS * config.heartbeat_interval + RECONNECT_S, LONGEST_LISTEN_S)
     return AbsorptionParts(
         claims,
