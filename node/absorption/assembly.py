@@ -14,14 +14,15 @@ from ..quorum.coordinator import Coordinator
 from .absorption import Absorption
 from .claims import Claims
 from .listening import Listening
+from .messages import CALL_TIMEOUTS
 from .reception import Reception
 from .transfer import Transfer
 
-LISTEN_INTERVALS, LONGEST_LISTEN_S = 1.2, 1.2
-"""How long a fresh seed listens for a cluster that counts it as a member, in heartbeat intervals and at most.
+LISTEN_INTERVALS, RECONNECT_S, LONGEST_LISTEN_S = 1.2, 0.5, 1.2
+"""How long a fresh seed listens for a cluster that counts it as a member: so many heartbeat intervals, and the longest
+pause before a peer's connection is tried again; but no longer than the last of these, so that a start stays short.
 
-In that time each of a few members, or several of many, have tried the disk that was at this address; the bound keeps
-a start short."""
+In that time each of a few members, or several of many, have tried the disk that was at this address."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def make_absorption(
         return record.cluster_id if record is not None else ""
 
     claims = Claims(peers, cluster_id, config.rpc_timeout)
-    transfer = Transfer(peers, claims, ports.engine, ports.rng, 2 * config.rpc_timeout, log)
-    listen_s = min(LISTEN_INTERVALS * config.heartbeat_interval, LONGEST_LISTEN_S)
+    transfer = Transfer(peers, claims, ports.engine, ports.rng, CALL_TIMEOUTS * config.rpc_timeout, log)
+    listen_s = min(LISTEN_INTERVALS * config.heartbeat_interval + RECONNECT_S, LONGEST_LISTEN_S)
     return AbsorptionParts(
         claims,
         Listening(claims, peers.me.identity.name, listen_s, log),

@@ -28,7 +28,7 @@ class Listening:
         """What an operator should know about a fresh node that is its only seed."""
         return (
             f"no other seed is given: {self._name} forms a cluster of its own, unless a cluster that counts it as a "
-            f"member calls within {self._listen_s:g} s; to join a cluster, start it with --seed"
+            f"member calls within {self._listen_s:.2g} s; to join a cluster, start it with --seed"
         )
 
     def left_s(self) -> float:

@@ -15,6 +15,8 @@ MAX_ENTRIES = 64
 """How many entries one contribution carries: writing them takes a coordinator's loop a few milliseconds."""
 MAX_BYTES = 1 << 20
 """What keys and values of one contribution add up to, the last of them apart."""
+CALL_TIMEOUTS = 2
+"""How long a contribution may take, in timeouts of a call to a peer: the writes themselves may take one."""
 MAX_KEY_BYTES = 65_535
 MAX_MEMBERS = 16
 """How many members an answer names."""

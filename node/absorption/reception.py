@@ -10,6 +10,8 @@ Rules
   with the lowest version above the floor. Every write that a client made since the floor was raised is newer than
   that. The price is that a value written in the cluster of one may come back to a key that was deleted here later, if
   the tombstone has been collected: the delete did not know the value, and a value is not given up for it.
+- What was under way for longer than its sender waits is not begun: the sender has brought it by another way, and its
+  key may have been deleted since. A tombstone is collected only after a longer time.
 - A version from too far ahead of this node's clock is refused until its time has come, as any other such data.
 """
 
@@ -25,9 +27,10 @@ from ..messages import Envelope, Refusal, RefusalCode
 from ..operations import Get, GetResult
 from ..ports import Clock
 from ..quorum.coordinator import Coordinator
-from ..quorum.version import timestamp_at
+from ..quorum.version import COUNTER_BITS, timestamp_at
 from ..storage.engine import Entry
 from .messages import (
+    CALL_TIMEOUTS,
     MAX_MEMBERS,
     Contribution,
     ContributionReply,
@@ -55,6 +58,7 @@ class Reception:
         self._clock = clock
         self._max_skew_ms = int(max_skew_s * 1000)
         self._write_timeout_s = write_timeout_s
+        self._longest_way_ms = int((CALL_TIMEOUTS * write_timeout_s + max_skew_s) * 1000)
         self._log = log
         self._receiving = False
         self._known: set[object] = set()
@@ -91,6 +95,9 @@ class Reception:
             return Refusal(RefusalCode.FOREIGN_CLUSTER, f"this node does not belong to {message.cluster_id}")
         if self._receiving:
             return Refusal(RefusalCode.NOT_READY, "it is writing other entries that it was brought")
+        late_ms = self._clock.wall_ms() - (envelope.timestamp >> COUNTER_BITS)
+        if late_ms > self._longest_way_ms:
+            return ContributionReply(f"it was under way for {late_ms / 1000:.1f} s, too long to be written")
         self._receiving = True
         try:
             self._note_begin(envelope)

@@ -13,6 +13,8 @@ from covey.node.absorption.messages import Contribution, MembershipQuery
 from covey.node.errors import Unavailable
 from covey.node.messages import GenesisConfirmed, Hello
 from covey.node.operations import Consistency, Level
+from covey.node.quorum.version import Version
+from covey.node.storage.engine import Entry
 from covey.node.storage.segments import segment_of
 from covey.ring.hashing import token_of
 from covey.ring.succession import raise_floor
@@ -346,6 +348,21 @@ def test_segments_that_cannot_be_read_are_passed_over_and_said() -> None:
             assert await cluster.get("n2", b"whole", ALL) == b"v"
             assert cluster.events("absorption.finished", "n1")[0]["skipped"] == 1
             assert len(cluster.events("absorption.skipped", "n1")) == 1
+
+    run(main())
+
+
+def test_what_arrives_long_after_it_was_sent_is_not_written() -> None:
+    """Its sender has brought it by another way, and it may have been deleted since."""
+
+    async def main() -> None:
+        async with SimulatedCluster(1, tokens_per_weight=4) as cluster:
+            await cluster_of(cluster)
+            entry = Entry(Version(1, 2, 3), b"late")
+            late = Contribution(cluster.record("n2").cluster_id, ((b"k", entry),), 0, True)
+            reply = await cluster.ask("n1", "n2", late)  # as of the year 1970
+            assert "too long to be written" in reply.trouble
+            assert await cluster.get("n2", b"k", ALL) is None
 
     run(main())
 
