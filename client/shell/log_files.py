@@ -53,7 +53,7 @@ class LogStory:
     def _finished_lines(self, path: Path) -> Iterator[str]:
         """Lines up to the end of the file; a last line still being written waits for its end.
 
-        A line longer than any log line is cut, so that it is none and is skipped, and its rest is read over.
+        Of a line longer than any log line the middle is left out, so that memory stays bounded.
         """
         file = self._open[path]
         while text := file.readline(MAX_LINE):

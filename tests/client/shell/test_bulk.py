@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -42,8 +44,39 @@ def test_load_reads_base64_and_skips_empty_lines(covey: Covey, fake: FakeNode) -
 
 def test_lines_with_the_same_key_are_written_in_file_order(covey: Covey, fake: FakeNode) -> None:
     write_records(*(("k", f"v{n}") for n in range(50)))
-    covey("load", str(FILE))
+    assert covey("load", str(FILE)).code == 0
     assert fake.contents == {b"k": b"v49"}
+
+
+def test_many_lines_of_one_key_take_few_writes_and_all_count(covey: Covey, fake: FakeNode) -> None:
+    write_records(*(("k", f"v{n}") for n in range(20_000)))
+    result = covey("load", str(FILE), "--acked", str(ACKED))
+    assert result.text.startswith("20000 acknowledged")
+    assert fake.contents == {b"k": b"v19999"}
+    assert len(fake.puts) < 1000
+    assert ACKED.read_text() == "k\n" * 20_000
+
+
+def test_an_unknown_field_stops_the_load_and_is_named(covey: Covey, fake: FakeNode) -> None:
+    FILE.write_text('{"key": "a", "value": "1"}\n{"key": "b", "value": "2", "ttl": 60}\n')
+    result = covey("load", str(FILE))
+    assert (result.code, fake.contents) == (2, {b"a": b"1"})
+    assert "line 2: unknown field 'ttl'; known are key, key_b64, value, value_b64" in result.stderr
+
+
+@pytest.mark.parametrize("source", ["/dev/zero", "/proc/self/mem"])
+def test_an_endless_or_unreadable_source_is_a_sentence(covey: Covey, source: str) -> None:
+    result = covey("load", source)
+    assert result.code == 2
+    assert "after line 0: " in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_list_of_acknowledged_keys_that_cannot_be_written_stops_the_load(covey: Covey) -> None:
+    write_records(("a", "1"), ("b", "2"))
+    result = covey("load", str(FILE), "--acked", "/dev/full")
+    assert result.code == 74
+    assert "/dev/full: No space left on device" in result.stderr
 
 
 def test_only_acknowledged_keys_are_appended_to_the_acked_file(covey: Covey, fake: FakeNode) -> None:
@@ -116,3 +149,43 @@ def test_a_dump_that_cannot_read_a_key_fails_and_says_that_it_is_incomplete(
     result = covey("dump", str(FILE), "--timeout", "0.3")
     assert result.code == 3
     assert "incomplete" in result.stderr
+    assert list(Path().iterdir()) == []
+
+
+def test_a_dump_that_fails_leaves_the_file_as_it_was(covey: Covey, fake: FakeNode) -> None:
+    FILE.write_text("earlier")
+    assert covey("dump", str(FILE), "--server", "127.0.0.1:1", "--timeout", "0.3").code == 3
+    fake.contents = {b"a": b"1"}
+    fake.failures = {b"a": refused()}
+    assert covey("dump", str(FILE)).code == 4
+    assert FILE.read_text() == "earlier"
+    assert list(Path().iterdir()) == [FILE]
+
+
+def test_a_dump_keeps_the_mode_of_the_file_and_the_link_that_leads_to_it(
+    covey: Covey, fake: FakeNode
+) -> None:
+    fake.contents = {b"a": b"1"}
+    FILE.write_text("earlier")
+    FILE.chmod(0o640)
+    link = Path("link")
+    link.symlink_to(FILE)
+    assert covey("dump", str(link)).code == 0
+    assert link.is_symlink()
+    assert FILE.read_text() == '{"key": "a", "value": "1"}\n'
+    assert FILE.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_dump_into_a_pipe_is_read_from_it(covey: Covey, fake: FakeNode) -> None:
+    fake.contents = {b"a": b"1"}
+    os.mkfifo(FILE)
+    with subprocess.Popen(["cat", str(FILE)], stdout=subprocess.PIPE) as reader:
+        assert covey("dump", str(FILE)).code == 0
+        assert reader.communicate(timeout=20)[0] == b'{"key": "a", "value": "1"}\n'
+    assert FILE.is_fifo()
+
+
+def test_a_dump_onto_a_full_disk_exits_74(covey: Covey, fake: FakeNode) -> None:
+    fake.contents = {b"a": b"1"}
+    result = covey("dump", "/dev/full")
+    assert (result.code, result.stderr) == (74, "covey: /dev/full: No space left on device\n")

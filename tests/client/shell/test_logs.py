@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,3 +120,15 @@ def test_a_field_with_spaces_or_newlines_is_quoted_and_stays_on_the_line(covey: 
     LOGS.mkdir()
     (LOGS / "client.log").write_text(line(1, "client", "shell.failed", reason="no node\nanswered", key="k"))
     assert covey("logs").text.endswith('shell.failed reason="no node\\nanswered" key=k\n')
+
+
+def test_a_line_without_an_end_takes_bounded_memory_and_is_skipped(covey: Covey) -> None:
+    LOGS.mkdir()
+    (LOGS / "server_n1.log").write_text("x" * (32 << 20) + "\n" + line(1, "n1", "node.started"))
+    tracemalloc.start()
+    result = covey("logs", "--json")
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert events(result.text) == ["node.started"]
+    assert "skipped 1 lines" in result.stderr
+    assert peak_bytes < 16 << 20

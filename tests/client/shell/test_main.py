@@ -5,11 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import pytest
+from typer.main import get_command
 
 from covey.client.errors import CoveyError
 from covey.client.shell.exits import CODE_OF_ERROR, ExitCode, exit_code
+from covey.client.shell.main import build_app
 from tests.client.shell.conftest import Covey
 from tests.client.shell.fake_node import FakeNode
 
@@ -55,6 +58,26 @@ def test_without_a_command_the_help_is_shown(covey: Covey) -> None:
     result = covey()
     assert result.code == 0
     assert "explain" in result.text
+
+
+@pytest.mark.parametrize("command", ["", *sorted(get_command(build_app()).commands)])  # type: ignore[attr-defined]
+def test_every_command_has_a_short_help_flag_and_shows_flags_without_a_type(
+    covey: Covey, command: str
+) -> None:
+    result = covey(*filter(None, [command]), "-h")
+    assert result.code == 0
+    assert "--help" in result.text
+    assert "<bool>" not in result.text
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("get", "k", "--version")])
+def test_the_version_is_printed_after_any_command(covey: Covey, arguments: tuple[str, ...]) -> None:
+    assert covey(*arguments) == (0, f"covey {version('covey')}\n".encode(), "")
+
+
+def test_what_follows_two_dashes_is_no_flag(covey: Covey, fake: FakeNode) -> None:
+    covey("put", "--", "--version", "-h")
+    assert fake.contents == {b"--version": b"-h"}
 
 
 def test_the_server_flag_means_the_same_before_and_after_the_command(

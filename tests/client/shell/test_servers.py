@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -71,14 +72,32 @@ def test_what_is_no_address_is_named(address: str) -> None:
     assert len(str(raised.value)) < 200
 
 
-def test_a_host_of_a_flag_that_the_resolver_does_not_know_is_named_at_once() -> None:
-    with pytest.raises(CommandError, match=r"no host of the name in no-such-host\.invalid:7001"):
-        choose_servers(["no-such-host.invalid:7001"], {})
+def resolver_says(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def getaddrinfo(host: str, port: None) -> None:
+        raise socket.gaierror(number, "as told")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
 
-def test_one_of_several_hosts_or_one_of_the_environment_may_be_unknown() -> None:
-    assert choose_servers(["no-such-host.invalid:7001,127.0.0.1:7001"], {})
-    assert choose_servers(None, {"COVEY_SERVER": "no-such-host.invalid:7001"})
+def test_a_host_of_a_flag_that_the_resolver_does_not_know_is_named_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver_says(monkeypatch, socket.EAI_NONAME)
+    with pytest.raises(CommandError, match="no host of the name in n1:7001"):
+        choose_servers(["n1:7001"], {})
+
+
+def test_one_of_several_hosts_or_one_of_the_environment_may_be_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    resolver_says(monkeypatch, socket.EAI_NONAME)
+    assert choose_servers(["n1:7001,127.0.0.1:7001"], {})
+    assert choose_servers(None, {"COVEY_SERVER": "n1:7001"})
+
+
+def test_a_resolver_in_trouble_says_nothing_against_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver_says(monkeypatch, socket.EAI_AGAIN)
+    assert choose_servers(["n1:7001"], {})
 
 
 def test_a_seed_file_without_seeds_is_noted_with_the_address_that_is_asked_instead() -> None:

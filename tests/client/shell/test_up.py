@@ -1,24 +1,29 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
+from covey.__main__ import node_complaint
 from covey.client.admin import ClusterStatus
-from covey.client.shell import local_cluster, local_node
-from covey.client.shell.exits import CommandError
+from covey.client.shell import local_cluster, local_node, up
+from covey.client.shell.exits import CommandError, ExitCode, OutputError
 from covey.client.shell.local_cluster import LocalCluster
 from covey.client.shell.local_node import LocalNode
 from covey.client.shell.local_plan import ClusterPlan, NodePlan, check_seeds, plan_cluster
+from covey.client.shell.main import build_app, invoke
 from tests.client.shell.conftest import Covey
 
 DATA = Path(".covey")
@@ -34,16 +39,21 @@ name, port, size = sys.argv[1:]
 {before}
 with FakeNode(port=int(port)) as node:
     node.status = status_of(*(node_status(f"n{{n + 1}}") for n in range(int(size))))
+    node.later_statuses = {status}
     while not ended:
         time.sleep(0.02)
 """
 
 
 def stand_in(
-    monkeypatch: pytest.MonkeyPatch, *, on_sigterm: str = "lambda *_: ended.append(True)", before: str = ""
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    on_sigterm: str = "lambda *_: ended.append(True)",
+    before: str = "",
+    status: str = "[]",
 ) -> None:
     """Children that serve like a node, without being one."""
-    program = STAND_IN.format(repository=str(REPOSITORY), on_sigterm=on_sigterm, before=before)
+    program = STAND_IN.format(repository=str(REPOSITORY), on_sigterm=on_sigterm, before=before, status=status)
 
     def command_line(plan: NodePlan, cluster: ClusterPlan) -> Sequence[str]:
         size = str(len(cluster.nodes))
@@ -93,6 +103,14 @@ def on(message: str, act: Callable[[], object]) -> Callable[[str], None]:
     return react
 
 
+def either(*reactions: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda said: [react(said) for react in reactions] and None
+
+
+def sigterm_self() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def signal_self(number: signal.Signals) -> Callable[[], None]:
     return lambda: os.kill(os.getpid(), number)
 
@@ -117,6 +135,91 @@ def test_a_node_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> 
     assert code == 0
     assert "killing n1" in watcher.said[-1]
     assert not any(node.running for node in cluster.nodes)
+
+
+def test_a_signal_that_comes_twice_at_once_lets_the_nodes_drain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``timeout`` and make send it."""
+    drained = "lambda *_: (time.sleep(0.5), open('drained', 'w').close(), ended.append(True))"
+    stand_in(monkeypatch, on_sigterm=drained)
+    watcher = Watcher(either(on("all serve", sigterm_self), on("ending the nodes", sigterm_self)))
+    code, _ = run(1, watcher)
+    assert code == 0
+    assert watcher.said == ["all serve", "ending the nodes"]
+    assert Path("drained").exists()
+
+
+def test_a_signal_that_comes_some_time_after_the_first_kills(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_cluster, "REPEATED_SIGNAL_S", 0.0)
+    stand_in(monkeypatch, on_sigterm="signal.SIG_IGN")
+    watcher = Watcher(either(on("all serve", sigterm_self), on("ending the nodes", sigterm_self)))
+    began_at = time.monotonic()
+    code, cluster = run(1, watcher)
+    assert watcher.said[-1] == "killing what still runs"
+    assert code == 0
+    assert not any(node.running for node in cluster.nodes)
+    assert time.monotonic() - began_at < local_cluster.DRAIN_TIMEOUT_S
+
+
+def test_output_that_cannot_be_written_ends_the_nodes_drained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise OutputError("nothing reads standard output", ExitCode.READER_GONE)
+
+    stand_in(monkeypatch, on_sigterm="lambda *_: (open('drained', 'w').close(), ended.append(True))")
+    with pytest.raises(OutputError):
+        run(1, Watcher(on("all serve", fail)))
+    assert Path("drained").exists()
+
+
+def test_nodes_end_when_their_parent_is_killed() -> None:
+    program = (
+        "import asyncio, sys\nfrom pathlib import Path\n"
+        "from covey.client.shell import local_node\n"
+        "from covey.client.shell.local_plan import plan_cluster\n"
+        "child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
+        "local_node.command_line = lambda plan, cluster: [sys.executable, '-c', child]\n"
+        "async def start():\n"
+        f"    plan = plan_cluster(1, Path('.covey'), None, {free_port()})\n"
+        "    node = await local_node.LocalNode.start(plan.nodes[0], plan)\n"
+        "    print(node.pid, flush=True)\n"
+        "    await node.wait()\n"
+        "asyncio.run(start())\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.communicate()
+    child.wait(timeout=20)
+
+
+def test_nodes_of_an_earlier_run_are_starting_until_one_hears_from_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not down, which is alarming, and all that a node can tell of them at first."""
+    states = "[('down', 'down'), ('serving', 'down'), ('serving', 'serving'), ('serving', 'down')]"
+    later = (
+        f"[status_of(*(node_status(f'n{{n}}', s) for n, s in enumerate(pair, 1)), notes=('n2 is down',))"
+        f" for pair in {states}]"
+    )
+    stand_in(monkeypatch, status=later)
+    monkeypatch.setattr(local_cluster, "LOOK_INTERVAL_S", 0.02)
+    watcher = Watcher(lambda said: None)
+    seen: list[tuple[tuple[str, ...], bool]] = []
+
+    def show(status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
+        if status is not None:
+            seen.append((tuple(node.state for node in status.nodes), bool(status.notes)))
+        if len(seen) == 4:
+            sigterm_self()
+
+    monkeypatch.setattr(watcher, "show", show)
+    run(2, watcher)
+    assert seen[:4] == [
+        (("starting", "starting"), False),
+        (("serving", "starting"), False),
+        (("serving", "serving"), True),
+        (("serving", "down"), True),
+    ]
 
 
 def test_a_failed_start_ends_the_others_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,6 +302,57 @@ def test_a_second_up_on_the_same_data_is_refused(covey: Covey) -> None:
     holder.communicate()
     assert result.code == 2
     assert f"already runs on .covey (process {holder.pid})" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("seed", "complaint"),
+    [
+        ("192.0.2.1:7001", "192.0.2.1:7001 is not on the loopback"),
+        ("no-such-host.invalid:7001", "no-such-host.invalid:7001: no node can listen there"),
+    ],
+)
+def test_a_seed_where_no_node_can_listen_is_named_before_anything_starts(seed: str, complaint: str) -> None:
+    Path("seeds.json").write_text(json.dumps({"seeds": [seed]}))
+    with pytest.raises(CommandError, match=complaint):
+        check_seeds(plan_cluster(1, DATA, None, None))
+
+
+def test_two_names_of_one_address_are_no_two_seeds() -> None:
+    port = free_port()
+    Path("seeds.json").write_text(json.dumps({"seeds": [f"localhost:{port}", f"127.0.0.1:{port}"]}))
+    with pytest.raises(CommandError, match=f"127.0.0.1:{port} is in use"):
+        check_seeds(plan_cluster(2, DATA, None, None))
+
+
+def test_nodes_that_still_run_are_named_with_the_command_that_ends_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(up, "EARLIER_RUN_ENDS_S", 0.2)
+    (DATA / "n2").mkdir(parents=True)
+    with (DATA / "n2" / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.write("4711")
+        lock.flush()
+        with pytest.raises(CommandError, match=r"n2 \(process 4711\); end that with `kill 4711`"):
+            up.await_earlier_run(plan_cluster(2, DATA, None, free_port()))
+    up.await_earlier_run(plan_cluster(2, DATA, None, free_port()))
+
+
+@pytest.mark.parametrize("setting", ["seeds=127.0.0.1:1", "cluster_size=2"])
+def test_settings_that_flags_decide_are_refused_with_the_flag(covey: Covey, setting: str) -> None:
+    result = covey("up", "--set", setting)
+    assert result.code == 2
+    assert "instead" in result.stderr
+    assert not DATA.exists()
+
+
+def test_what_a_node_would_complain_of_is_said_before_anything_is_made(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    Path("seeds.json").write_text('{"read_quorum": 9}')
+    assert invoke(build_app(node_complaint), ["up"]) == 2
+    assert "seeds.json" in capfd.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["seeds.json"]
 
 
 def test_children_are_told_everything_on_their_command_line() -> None:

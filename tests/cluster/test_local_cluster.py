@@ -1,0 +1,141 @@
+"""``covey up`` as people run it: a process with nodes below it, which signals and kills reach in every way."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.support.complaints import told
+from tests.support.processes import START_TIMEOUT_S, covey, free_ports, until
+
+
+class LocalClusterProcess:
+    """``covey up`` in a folder of its own; what it prints goes to a file there."""
+
+    def __init__(self, folder: Path, port: int, stdout: int | None = None) -> None:
+        self.folder = folder
+        self.address = f"127.0.0.1:{port}"
+        self.output = folder / "up.out"
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "covey", "up", "--size", "1", "--base-port", str(port)],
+                cwd=folder,
+                stdout=output if stdout is None else stdout,
+                stderr=output,
+            )
+
+    def await_serving(self) -> psutil.Process:
+        """The process of its node, once that serves."""
+        until(lambda: "1 nodes serve" in self.output.read_text(), "all nodes serve")
+        return psutil.Process(int((self.folder / ".covey" / "n1" / "lock").read_text()))
+
+    def logged(self, event: str) -> int:
+        """How often its node has logged an event."""
+        lines = (self.folder / "logs" / "server_n1.log").read_text().splitlines()
+        return sum(json.loads(line)["event"] == event for line in lines)
+
+
+@contextmanager
+def local_cluster(folder: Path, port: int, stdout: int | None = None) -> Iterator[LocalClusterProcess]:
+    """None of its processes outlives the block."""
+    cluster = LocalClusterProcess(folder, port, stdout)
+    try:
+        yield cluster
+    finally:
+        children = psutil.Process(cluster.process.pid).children() if cluster.process.poll() is None else []
+        for process in (cluster.process, *children):
+            process.kill()
+        cluster.process.wait()
+
+
+@pytest.fixture
+def port() -> int:
+    return free_ports(1)[0]
+
+
+@pytest.mark.smoke
+def test_a_sigterm_that_comes_twice_lets_the_nodes_drain(tmp_path: Path, port: int) -> None:
+    with local_cluster(tmp_path, port) as cluster:
+        node = cluster.await_serving()
+        cluster.process.send_signal(signal.SIGTERM)
+        until(lambda: "ending the nodes" in cluster.output.read_text(), "the first signal is seen")
+        cluster.process.send_signal(signal.SIGTERM)
+        assert cluster.process.wait(START_TIMEOUT_S) == 0
+        assert not node.is_running()
+        assert cluster.logged("node.stopped") == 1
+
+
+def test_a_killed_up_leaves_nothing_in_the_way_of_the_next_one(tmp_path: Path, port: int) -> None:
+    """Its nodes drain and end, and the next one waits for that and has their data."""
+    with local_cluster(tmp_path, port) as cluster:
+        node = cluster.await_serving()
+        assert covey("put", "k", "v", "--server", cluster.address).returncode == 0
+        cluster.process.kill()
+        cluster.process.wait()
+        cluster.output.unlink()
+        with local_cluster(tmp_path, port) as following:
+            following.await_serving()
+            assert not node.is_running()
+            assert cluster.logged("node.stopped") == 1
+            assert covey("get", "k", "--server", cluster.address).stdout == b"v"
+            following.process.terminate()
+            assert following.process.wait(START_TIMEOUT_S) == 0
+
+
+def test_a_node_that_runs_on_the_data_is_named_with_what_ends_it(tmp_path: Path, port: int) -> None:
+    data = tmp_path / ".covey" / "n1"
+    command = ["node", "--name", "n1", "--listen", "127.0.0.1:0", "--data", str(data)]
+    with subprocess.Popen([sys.executable, "-m", "covey", *command], stderr=subprocess.DEVNULL) as node:
+        try:
+            until((data / "engine").exists, "it has its folder")
+            done = subprocess.run(
+                [sys.executable, "-m", "covey", "up", "--size", "1", "--base-port", str(port)],
+                cwd=tmp_path, capture_output=True, timeout=START_TIMEOUT_S, check=False,
+            )  # fmt: skip
+            assert f"n1 (process {node.pid}); end that with `kill {node.pid}`" in told(done, 2)
+        finally:
+            node.terminate()
+
+
+def test_a_second_start_calls_no_node_down(tmp_path: Path, port: int) -> None:
+    """Not even in its first look, when no node has heard of another since it started."""
+    for _ in range(2):
+        with local_cluster(tmp_path, port) as cluster:
+            cluster.await_serving()
+            cluster.process.terminate()
+            assert cluster.process.wait(START_TIMEOUT_S) == 0
+        assert "down" not in cluster.output.read_text()
+
+
+def test_a_reader_that_goes_away_ends_it_drained(tmp_path: Path, port: int) -> None:
+    read_end, write_end = os.pipe()
+    with local_cluster(tmp_path, port, stdout=write_end) as cluster:
+        os.close(write_end)
+        os.read(read_end, 1)
+        os.close(read_end)
+        assert cluster.process.wait(START_TIMEOUT_S) == 141
+        assert cluster.output.read_text() == ""
+        assert cluster.logged("node.stopped") == 1
+
+
+def test_a_terminal_that_goes_away_ends_it_drained(tmp_path: Path, port: int) -> None:
+    master, slave = pty.openpty()
+    with local_cluster(tmp_path, port, stdout=slave) as cluster:
+        os.close(slave)
+        shown = b""
+        while b"1 nodes serve" not in shown:
+            shown += os.read(master, 4096)
+        assert b"starting n1" in shown
+        os.close(master)
+        assert cluster.process.wait(START_TIMEOUT_S) == 74
+        assert cluster.logged("node.stopped") == 1
