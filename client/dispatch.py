@@ -255,8 +255,8 @@ class _Journey:
         more = len(self._unreachable) - len(shown)
         tried = "; ".join(shown) + (f"; and {more} more" if more else "")
         return Unreachable(
-            f"no node of the cluster can be reached, so nothing was done: {tried};"
-            " give the client the address of a node that runs"
+            f"no node of the cluster can be reached: {tried}\n"
+            "Nothing was done. Give the client the address of any node that runs."
         )
 
 

@@ -53,7 +53,8 @@ async def test_what_waits_enters_in_order() -> None:
     waiting = [asyncio.create_task(wait(number)) for number in range(3)]
     await asyncio.sleep(0)
     entered.leave(0)
-    await waiting[0]
+    async with asyncio.timeout(5):
+        await waiting[0]
     assert not entered.try_enter(0), "past those that wait"
     entered.leave(0)
     entered.leave(0)
@@ -83,7 +84,8 @@ async def test_what_is_given_up_leaves_its_place_to_the_next() -> None:
     await asyncio.sleep(0)
     entered.leave(0)
     second.cancel()  # after it was let in, before it knows
-    await third
+    async with asyncio.timeout(5):
+        await third
     assert second.cancelled()
     assert entered.in_hand == MAX_IN_HAND_OPERATIONS
 
