@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 
-import grpc
 import pytest
 
-from covey import AsyncClient, Timeout, Unavailable
+from covey import AsyncClient, CoveyError, Timeout, Unavailable
 from covey.client import admission
 from covey.client.admission import (
     MAX_IN_HAND_BYTES,
@@ -17,7 +16,9 @@ from covey.client.admission import (
     Admission,
 )
 
-from .conftest import FakeCluster, abort, eventually, hold, never
+from covey.proto.generated import kv_pb2
+
+from .conftest import FakeCluster, eventually, hold, never
 
 
 def fill(entered: Admission) -> None:
@@ -191,16 +192,14 @@ async def test_what_waits_holds_no_more_than_a_task_and_its_arguments(cluster: F
 
 async def test_an_overloaded_cluster_is_asked_less_and_less_often(cluster: FakeCluster) -> None:
     (node,) = await cluster.start(1)
-    async with AsyncClient(node.address, timeout=2) as kv:
-        await kv.get("k")
-        asked_before = len(node.batches)
-        node.every_time = abort(grpc.StatusCode.RESOURCE_EXHAUSTED, mark="0", retry_after="0.01")
-        asked = [asyncio.create_task(kv.put(f"k{i}", b"")) for i in range(1000)]
+    keys = [f"k{i}" for i in range(1000)]
+    overloaded = kv_pb2.OperationFailure(
+        code=kv_pb2.ERROR_CODE_OVERLOADED, message="too much", retry_after=0.001
+    )
+    cluster.store.failures.update({key.encode(): overloaded for key in keys})
+    async with AsyncClient(node.address, timeout=1.5) as kv:
+        asked = asyncio.gather(*(kv.put(key, b"") for key in keys), return_exceptions=True)
         entered = kv.admin._dispatcher.admission
-        await eventually(lambda: entered.limit < 1000)
-        await asyncio.sleep(1)
-        operations = sum(len(batch.kinds) for batch in node.batches[asked_before:])
-        assert operations < 8 * 1000
-        node.every_time = None
-        ended = await asyncio.gather(*asked, return_exceptions=True)
-    assert not [one for one in ended if isinstance(one, Exception) and getattr(one, "maybe_applied", True)]
+        await eventually(lambda: entered.limit < MAX_IN_HAND_OPERATIONS)
+        assert all(isinstance(one, CoveyError) for one in await asked)
+    assert sum(len(batch.kinds) for batch in node.batches) < 8 * len(keys)
