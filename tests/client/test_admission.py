@@ -15,7 +15,6 @@ from covey.client.admission import (
     MIN_IN_HAND_OPERATIONS,
     Admission,
 )
-
 from covey.proto.generated import kv_pb2
 
 from .conftest import FakeCluster, eventually, hold, never
