@@ -44,6 +44,8 @@ class Admission:
         self._bytes = 0
         self._paused = False
         self._closed = False
+        self._watched = False
+        """See ``_watch``."""
         self._waiting: deque[_Waiter] = deque()
         self._sweep: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
@@ -64,7 +66,8 @@ class Admission:
 
     def try_enter(self, size_bytes: int) -> bool:
         """Take the operation in hand, if there is room and no other one waits for it."""
-        if self._waiting or not self._has_room(size_bytes):
+        crowded = self._operations >= self._limit or self._bytes + size_bytes > MAX_IN_HAND_BYTES
+        if (crowded or self._watched) and (self._waiting or not self._has_room(size_bytes)):
             return False
         self._operations += 1
         self._bytes += size_bytes
@@ -91,6 +94,7 @@ class Admission:
             turn.set_exception(Unavailable("the client is closed"))
             return turn
         self._waiting.append(_Waiter(turn, size_bytes, deadline))
+        self._watch()
         if deadline is not None:
             self._expire_at(loop, deadline)
         self._admit()
@@ -107,39 +111,56 @@ class Admission:
         """The operations are no longer in hand; ``size_bytes`` is what they have together."""
         self._operations -= operations
         self._bytes -= size_bytes
+        if self._watched:
+            self._left()
+
+    def _left(self) -> None:
         if self._limit < MAX_IN_HAND_OPERATIONS:
             self._limit += 1
         if self._waiting:
             self._admit()
         if self._drained is not None and self._operations == 0 and not self._drained.done():
             self._drained.set_result(None)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Note whether entering and leaving take more than counting."""
+        below_limit = self._limit < MAX_IN_HAND_OPERATIONS
+        ending = self._paused or self._closed or self._drained is not None
+        self._watched = below_limit or ending or bool(self._waiting)
 
     def overloaded(self, now: float) -> None:
         """A node refused for load."""
         if now - self._decreased_at >= DECREASE_EVERY_S:
             self._decreased_at = now
             self._limit = max(MIN_IN_HAND_OPERATIONS, min(self._limit, self._operations) // 2)
+            self._watch()
 
     def pause(self) -> None:
         """Let nothing enter until ``resume``; what is in hand goes on."""
         self._paused = True
+        self._watch()
 
     def resume(self) -> None:
         self._paused = False
         self._admit()
+        self._watch()
 
     async def drained(self, timeout_s: float) -> bool:
         """Wait until nothing is in hand; False when that takes longer than the timeout."""
         if self._operations == 0:
             return True
         self._drained = asyncio.get_running_loop().create_future()
+        self._watch()
         await asyncio.wait([self._drained], timeout=timeout_s)
         self._drained = None
+        self._watch()
         return self._operations == 0
 
     def close(self) -> None:
         """End what waits; nothing enters any more."""
         self._closed = True
+        self._watch()
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None

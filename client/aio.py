@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_S = 5.0
 MAX_ADDRESSES_SHOWN = 5
 
+_running_loop = asyncio._get_running_loop
+"""None when no loop runs here."""
+
 _ANOTHER_LOOP = "this AsyncClient belongs to another event loop; make one for each loop, and close it there"
 
 _K = TypeVar("_K", bound=str | bytes)
@@ -216,7 +219,7 @@ class AsyncClient:
 
     def _open(self) -> Session:
         session = self._session
-        if session is None or self._loop is not asyncio._get_running_loop():
+        if session is None or self._loop is not _running_loop():
             return self._opened()
         return session
 
@@ -225,7 +228,7 @@ class AsyncClient:
             raise Unavailable("the client is closed")
         if self._session is not None and self._loop is not None:
             raise InvalidRequest(_ANOTHER_LOOP)
-        loop = asyncio._get_running_loop()  # None when only ``admin`` is looked at so far
+        loop = _running_loop()  # None when only ``admin`` is looked at so far
         if self._session is None:
             forking.note_use()
             self._session = _session_class()(

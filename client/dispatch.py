@@ -88,10 +88,10 @@ class Dispatcher:
 
     async def perform(self, operation: Operation, timeout_s: float) -> Any:
         """Carry out one operation: a value or None for a get, else a Version. Raises CoveyError."""
-        loop = asyncio.get_running_loop()
-        if not self.admission.try_enter(operation.size_bytes):
+        loop, admission = asyncio.get_running_loop(), self.admission
+        if not admission.try_enter(operation.size_bytes):
             deadline = loop.time() + timeout_s
-            await self.admission.enter(operation.size_bytes, deadline)
+            await admission.enter(operation.size_bytes, deadline)
             timeout_s = deadline - loop.time()
         try:
             answer = loop.create_future()
@@ -101,7 +101,7 @@ class Dispatcher:
             except CoveyError as error:
                 return await self.go_on(operation, begun, error)
         finally:
-            self.admission.leave(operation.size_bytes)
+            admission.leave(operation.size_bytes)
 
     def begin(self, operation: Operation, timeout_s: float, answer: Answer) -> Begun:
         """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``."""
@@ -256,7 +256,7 @@ class _Journey:
         tried = "; ".join(shown) + (f"; and {more} more" if more else "")
         return Unreachable(
             f"no node of the cluster can be reached: {tried}\n"
-            "Nothing was done; give the client the address of a node that runs."
+            "Nothing was done. Give the client the address of any node that runs."
         )
 
 

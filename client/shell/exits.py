@@ -88,7 +88,8 @@ def explanation(error: CoveyError) -> str:
     """One or two lines: what went wrong and whether it may have happened all the same."""
     first_line = str(error).strip() or type(error).__name__
     if isinstance(error, Unreachable):
-        return f"{first_line}\nFor a command, that is --server HOST:PORT."
+        reason = first_line.partition("\n")[0]
+        return f"{reason}\nNothing was done. Give the address of any node that runs by --server."
     if error.maybe_applied:
         return f"{first_line}\nNo acknowledgement came, but it may have happened: look before trying again."
     return first_line

@@ -12,8 +12,8 @@ import pytest
 from tests.support.forks import PROGRAMS
 from tests.support.processes import process_cluster
 
-pytestmark = pytest.mark.smoke
-
+SMOKE = ("threads_busy", "pool", "loop_that_forks")
+"""Short, and different from each other."""
 TIMEOUT_S = 60.0
 NEEDS_A_MUTE_NODE = "unanswered"
 
@@ -25,7 +25,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield node.address
 
 
-@pytest.mark.parametrize("program", [name for name in PROGRAMS if name != NEEDS_A_MUTE_NODE])
+@pytest.mark.parametrize(
+    "program",
+    [
+        pytest.param(name, marks=pytest.mark.smoke if name in SMOKE else ())
+        for name in PROGRAMS
+        if name != NEEDS_A_MUTE_NODE
+    ],
+)
 def test_a_program_that_forks(program: str, address: str) -> None:
     command = [sys.executable, "-X", "faulthandler", "-m", "tests.support.forks", program, address]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)

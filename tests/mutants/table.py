@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .breaking_agreement import AGREEMENT
+from .breaking_client import CLIENT
 from .breaking_future import FUTURE
 from .breaking_handoff import HANDOFF
 from .breaking_lone import LONE
@@ -12,6 +13,7 @@ from .breaking_shell import SHELL
 
 PARTS = (
     AGREEMENT,
+    CLIENT,
     FUTURE,
     HANDOFF,
     LONE,

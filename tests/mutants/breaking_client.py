@@ -1,0 +1,67 @@
+"""Mutations of the Python library: what it has in hand, what it tries again, and what it reports."""
+
+from __future__ import annotations
+
+from .mutation import mutation
+
+ADMISSION_TESTS = "tests/client/test_admission.py"
+AIO_TESTS = "tests/client/test_aio.py"
+
+CLIENT = (
+    mutation(
+        "a client takes any number of operations in hand",
+        0,
+        "client/admission.py",
+        "            self._operations < self._limit\n",
+        "            self._operations >= 0\n",
+        ADMISSION_TESTS,
+    ),
+    mutation(
+        "an operation that ends before it is sent keeps its place in what a client has in hand",
+        0,
+        "client/admission.py",
+        "        elif not turn.cancelled() and turn.exception() is None:\n            self.leave(size_bytes)\n",
+        "",
+        f"{ADMISSION_TESTS}::test_what_is_given_up_leaves_its_place_to_the_next",
+    ),
+    mutation(
+        "a client asks as much of nodes that refuse for load as of others",
+        0,
+        "client/admission.py",
+        "self._limit = max(MIN_IN_HAND_OPERATIONS, min(self._limit, self._operations) // 2)",
+        "pass",
+        ADMISSION_TESTS,
+    ),
+    mutation(
+        "a write that may have been applied is tried again",
+        0,
+        "client/dispatch.py",
+        "if error.maybe_applied or not isinstance(error, _ELSEWHERE):",
+        "if not isinstance(error, _ELSEWHERE):",
+        AIO_TESTS,
+    ),
+    mutation(
+        "the last failure is reported, although another node knew the reason",
+        0,
+        "client/dispatch.py",
+        "_informativeness(error) >= _informativeness(self._reason)",
+        "_informativeness(error) >= 0",
+        AIO_TESTS,
+    ),
+    mutation(
+        "a client keeps its connections when the process forks",
+        0,
+        "client/session.py",
+        "        await self._links.disconnect()\n",
+        "",
+        "tests/cluster/test_forks.py::test_a_program_that_forks[idle]",
+    ),
+    mutation(
+        "a client is used in a child although gRPC was in use at the fork",
+        0,
+        "client/forking.py",
+        "        _state.unusable = True\n",
+        "",
+        "tests/cluster/test_forks.py::test_a_program_that_forks[loop_that_forks]",
+    ),
+)
