@@ -10,7 +10,7 @@ import pytest
 
 from covey.node.operations import GetResult
 from covey.node.quorum.version import Version
-from covey.node.rpc import operate
+from covey.node.rpc import waves
 from covey.node.rpc.sharing import LEAST_PART, MOST_IN_HAND, Sharing
 from covey.proto.generated import kv_pb2, kv_pb2_grpc
 
@@ -96,7 +96,7 @@ async def test_what_comes_beyond_a_part_waits_and_others_do_not(
 async def test_operations_that_take_very_long_hold_up_no_others(
     served: Any, channel: Any, gate: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operate, "COUNTED_S", 0.05)
+    monkeypatch.setattr(waves, "COUNTED_S", 0.05)
     stream = kv_pb2_grpc.KVStub(channel).Operate()
     await stream.write(batch(1, HELD, MOST_IN_HAND))
     await stream.write(batch(2, FREE, 1))
