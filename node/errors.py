@@ -103,7 +103,7 @@ class Overloaded(OperationError):
 
 
 class ReplyFull(Overloaded):
-    """A read whose value did not fit the reply of its replica any more; certainly worth another try, with fewer others."""
+    """A read whose value did not fit the reply of its replica any more; worth another try, with fewer others."""
 
 
 class OperationTimeout(OperationError):

@@ -164,7 +164,11 @@ class NodeProcess:
             reserve_bytes=self._config.disk_reserve,
         )
         transport = GrpcTransport(self._clock)
-        server = RpcServer(self._defect, default_timeout_s=self._config.request_timeout)
+        server = RpcServer(
+            self._defect,
+            default_timeout_s=self._config.request_timeout,
+            max_value_bytes=self._config.max_value_bytes,
+        )
         try:
             bound = await server.bind(self._options.listen)
             node = self._make_node(self._options.advertise or bound, engine, transport)

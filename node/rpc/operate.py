@@ -59,9 +59,7 @@ class BatchUnderWay:
         self._waves = Waves(begun, stream.share, operations.execute_all, self._on_results, stream.begin_later)
         stream.begin_now(self._waves)
 
-    def _on_results(
-        self, places: Sequence[int], results: Sequence[OperationResult | BaseException]
-    ) -> None:
+    def _on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
         self._places += places
         found = found_bytes = 0
         for result in results:

@@ -2,8 +2,9 @@
 
 In hand are the values of requests that are not finished, the values that reads under way are expected to bring, and the
 replies that the transport has not taken yet. A stream that has its part is not read any further: what is left waits at
-its sender, where it can still be given up for certain, and the operations of others do not wait behind it. The part is
-the same for every stream that has something in hand, so that many callers on one stream get no more than few on another.
+its sender, where it can still be given up for certain, and the operations of others do not wait behind it. The part
+is the same for every stream that has something in hand, so that many callers on one stream get no more than few on
+another.
 
 Rules:
 - The size of a value is not known before it is read, so a read reserves the recent average and is corrected by what it
@@ -120,7 +121,9 @@ class Share:
         each = found_bytes / found
         self._of.found(each)
         grown = each > self._expected_bytes
-        self._expected_bytes = each if grown else self._expected_bytes + (each - self._expected_bytes) * SLOWLY
+        self._expected_bytes = (
+            each if grown else self._expected_bytes + (each - self._expected_bytes) * SLOWLY
+        )
 
     def room(self, operations: int, each_bytes: int) -> int:
         """How many of so many operations may begin now, each with so many bytes reserved for what it brings.

@@ -35,7 +35,7 @@ LOOK_EVERY_S: Final = 1.0
 """How often it is checked which streams are stalled."""
 MOST_PEER_BYTES: Final = 64 << 20
 LEAST_PEER_BYTES: Final = 1 << 20
-"""Of replies to peers, in all and for each stream, that are not written yet: with as many, no more requests are read."""
+"""Of replies to peers, in all and for each stream, that are not written yet: with as many, no requests are read."""
 
 
 class Streams:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Final
 
-from ..errors import OperationTimeout, ReplyFull
+from ..errors import OperationError, OperationTimeout, ReplyFull
 from ..operations import Get, OnResults, Operation, OperationResult, Put
 from .sharing import Share
 
@@ -82,6 +82,15 @@ class Waves:
         self._share.release(self._value_bytes)
         self._value_bytes = 0
 
+    def refuse(self, kind: type[Operation], error: Callable[[], OperationError]) -> None:
+        """Begin none of this kind any more: those that wait end with the error."""
+        waiting = self._all_waiting()
+        refused = [place for place in waiting if type(self._operations[place]) is kind]
+        self._again = deque([place for place in waiting if type(self._operations[place]) is not kind])
+        self._next = len(self._operations)
+        for place in refused:
+            self._on_results([place], [error()])
+
     def put_off(self, place: int) -> None:
         """Begin the operation again with a later wave."""
         self._again.append(place)
@@ -133,11 +142,14 @@ class Waves:
             )
             self._on_results([place], [error])
 
+    def _all_waiting(self) -> list[int]:
+        return [*self._again, *range(self._next, len(self._operations))]
+
     def _watch_time(self) -> None:
         """Let those that wait end when their time is up."""
         if self._timer is not None:
             return
-        waiting = [*self._again, *range(self._next, len(self._operations))]
+        waiting = self._all_waiting()
         first_s = min([self._operations[place].timeout_s for place in waiting], default=inf)
         if first_s < inf:
             self._timer = asyncio.get_running_loop().call_at(self._began_s + first_s, self._time_is_up)
@@ -145,7 +157,7 @@ class Waves:
     def _time_is_up(self) -> None:
         self._timer = None
         waited_s = asyncio.get_running_loop().time() - self._began_s
-        waiting = [*self._again, *range(self._next, len(self._operations))]
+        waiting = self._all_waiting()
         self._again = deque([place for place in waiting if self._operations[place].timeout_s > waited_s])
         self._next = len(self._operations)
         self._watch_time()
@@ -171,9 +183,7 @@ class _Wave:
             share.hold(each_bytes * count)
         self._timer = asyncio.get_running_loop().call_later(COUNTED_S, self._count_down, count)
 
-    def on_results(
-        self, places: Sequence[int], results: Sequence[OperationResult | BaseException]
-    ) -> None:
+    def on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
         count = len(places)
         if self._places is not None:
             places = [self._places[place] for place in places]
