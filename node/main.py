@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from .address import Address, is_loopback, parse_address
+from .allocator import give_back_large_blocks
 from .config import Config
 from .datafolder import DataFolder
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
@@ -76,6 +77,7 @@ def run_node(options: NodeOptions) -> int:
 
     try:
         config = _check(options)
+        give_back_large_blocks()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(options, config))
     except JoinRefused as error:

@@ -23,7 +23,7 @@ MOST_IN_HAND: Final = 512
 """Operations of all streams together, about: more would wait for each other and be done no sooner."""
 LEAST_PART: Final = 32
 """Operations of a stream, however many streams there are."""
-MOST_BYTES: Final = 32 << 20
+MOST_BYTES: Final = 16 << 20
 """Of all streams together."""
 LEAST_BYTES: Final = 64 << 10
 """Of a stream, however many streams there are."""
@@ -103,13 +103,18 @@ class Share:
         self.changed = on_change
         self._in_hand = 0
         self._bytes = 0
+        self._request_bytes = 0
+        """Of the values in the last request."""
         self._expected_bytes = 0.0
         """Of a read, once one has found something."""
         self._closed = False
 
     @property
     def full(self) -> bool:
-        return self._in_hand >= self._of.part or self._bytes >= self._of.part_bytes
+        """Whether another request like the last one would be more than its part."""
+        if self._in_hand >= self._of.part:
+            return True
+        return self._bytes > 0 and self._bytes + self._request_bytes > self._of.part_bytes
 
     @property
     def expected_bytes(self) -> int:
@@ -153,6 +158,11 @@ class Share:
     def give_back(self, operations: int) -> None:
         self._in_hand -= operations
         self._rest()
+
+    def came(self, request_bytes: int) -> None:
+        """Count the values of a request that has come as in hand."""
+        self._request_bytes = request_bytes
+        self.hold(request_bytes)
 
     def hold(self, size_bytes: int) -> None:
         """Count so many bytes as in hand."""

@@ -51,7 +51,7 @@ class Waves:
         self._reads = any(type(operation) is Get for operation in operations)
         self._began_s = asyncio.get_running_loop().time()
         self._timer: asyncio.TimerHandle | None = None
-        share.hold(self._value_bytes)
+        share.came(self._value_bytes)
 
     @property
     def all_begun(self) -> bool:
