@@ -163,6 +163,7 @@ class Event(Enum):
     GOSSIP_EXCHANGE = EventSpec(
         "gossip.exchange", Level.DEBUG, {"member": str, "heartbeats": dict, "loads": dict, "records": int}
     )
+    CONNECTIONS_CLOSED = EventSpec("connections.closed", Level.WARNING, {"closed": int, "left": int})
     LOG_DROPPED = EventSpec("log.dropped", Level.WARNING, {"lines": int})
 
 

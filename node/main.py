@@ -19,11 +19,13 @@ from .address import Address, is_loopback, parse_address
 from .allocator import give_back_large_blocks
 from .config import Config
 from .datafolder import DataFolder
+from .descriptors import DescriptorBudget, budget_of, raise_limit
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
 from .events import Event
 from .logs import LogFormat, NodeLog, open_log
 from .node import Node
 from .place import Place, Ports
+from .rpc.connections import ConnectionGuard
 from .rpc.server import RpcServer
 from .rpc.transport import GrpcTransport
 from .storage.rocks import RocksEngine
@@ -78,8 +80,9 @@ def run_node(options: NodeOptions) -> int:
     try:
         config = _check(options)
         give_back_large_blocks()
+        descriptors = budget_of(raise_limit(), config.max_connections)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(options, config))
+            return runner.run(_run(options, config, descriptors))
     except JoinRefused as error:
         return _say(error, EXIT_REFUSED)
     except (ConfigurationError, DataFolderError, AddressInUse) as error:
@@ -134,12 +137,12 @@ def _address(flag: str, text: str, *, any_port: bool = False) -> Address:
         raise ConfigurationError(f"{flag}: {error}") from None
 
 
-async def _run(options: NodeOptions, config: Config) -> int:
+async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudget) -> int:
     folder = DataFolder.open(options.data, options.name)
     try:
         log = open_log(options.name, LogFormat(options.log_format), options.log_file, config.log_level)
         try:
-            return await NodeProcess(options, config, folder, log).run()
+            return await NodeProcess(options, config, descriptors, folder, log).run()
         finally:
             log.close()
     finally:
@@ -149,9 +152,17 @@ async def _run(options: NodeOptions, config: Config) -> int:
 class NodeProcess:
     """The parts of a node that only a process has: its disk, its port, its signals, its end."""
 
-    def __init__(self, options: NodeOptions, config: Config, folder: DataFolder, log: NodeLog) -> None:
+    def __init__(
+        self,
+        options: NodeOptions,
+        config: Config,
+        descriptors: DescriptorBudget,
+        folder: DataFolder,
+        log: NodeLog,
+    ) -> None:
         self._options = options
         self._config = config
+        self._descriptors = descriptors
         self._folder = folder
         self._log = log
         self._clock = SystemClock()
@@ -164,21 +175,29 @@ class NodeProcess:
             self._config.durability.value,
             self._storage_failed,
             reserve_bytes=self._config.disk_reserve,
+            open_tables=self._descriptors.tables,
         )
-        transport = GrpcTransport(self._clock)
+        transport = GrpcTransport(self._clock, most_links=self._descriptors.links)
         server = RpcServer(
             self._defect,
             default_timeout_s=self._config.request_timeout,
             max_value_bytes=self._config.max_value_bytes,
+            max_connections=self._descriptors.connections,
         )
+        guarding: asyncio.Task[None] | None = None
         try:
             bound = await server.bind(self._options.listen)
             node = self._make_node(self._options.advertise or bound, engine, transport)
             await server.serve(node.handle, node.coordinator, node.administration)
+            guard = ConnectionGuard(bound, self._descriptors.connections, self._connections_closed)
+            guarding = asyncio.get_running_loop().create_task(guard.run())
+            guarding.add_done_callback(self._guarded)
             self._announce(node, bound)
             reason = await self._live(node, server)
             await self._stop(node, server, reason)
         finally:
+            if guarding is not None:
+                guarding.cancel()
             await server.stop(0)
             await transport.close()
             await engine.close()
@@ -261,6 +280,13 @@ class NodeProcess:
             )
             self._log.emit(Event.NODE_FAILED, reason=str(error) or type(error).__name__, **fields)
         self._end(f"failed: {error}")
+
+    def _connections_closed(self, closed: int, left: int) -> None:
+        self._log.emit(Event.CONNECTIONS_CLOSED, closed=closed, left=left)
+
+    def _guarded(self, guarding: asyncio.Task[None]) -> None:
+        if not guarding.cancelled() and (error := guarding.exception()) is not None:
+            self._failed(error)
 
     def _defect(self, method: str, error: BaseException) -> None:
         """A request met an error nobody foresaw: the caller was told, the log keeps what happened."""
