@@ -6,6 +6,8 @@ nothing is answered before an fsync covers it, a read of another's fresh write i
 
 from __future__ import annotations
 
+import asyncio
+
 from ..epochs import Epochs
 from ..errors import Corruption, DiskFull
 from ..load import LoadMeter
@@ -41,6 +43,9 @@ MAX_REPLY_BYTES = 4 << 20
 """What the values of one reply add up to, the last of them apart; well below what the border lets through."""
 MAX_READ_BYTES = 16 << 20
 """The same of what is read for one reply, also of the values of which only the version is asked."""
+MAX_SCAN_ENTRIES = 4096
+SIZED_AT_ONCE = 64
+"""Ranges, before others have a turn."""
 READ_AT_ONCE = 32
 """Entries that are read together, whatever their size; fewer where those read before were large."""
 FOLLOWED = 0.5
@@ -73,8 +78,8 @@ class Replica:
             chunk = self._engine.scan(
                 request.span,
                 request.after,
-                request.max_entries,
-                request.max_bytes,
+                min(request.max_entries, MAX_SCAN_ENTRIES),
+                min(request.max_bytes, MAX_REPLY_BYTES),
                 request.prefix,
                 with_values=request.purpose is ScanPurpose.PULL,
             )
@@ -88,7 +93,11 @@ class Replica:
         await self._epochs.settled()
         if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
             return mismatch
-        return SizeReply(tuple(self._engine.size(span) for span in request.spans))
+        sizes: list[int] = []
+        for begin in range(0, len(request.spans), SIZED_AT_ONCE):
+            sizes += [self._engine.size(span) for span in request.spans[begin : begin + SIZED_AT_ONCE]]
+            await asyncio.sleep(0)
+        return SizeReply(tuple(sizes))
 
     def _apply(self, batch: DataBatch) -> tuple[list[Result], bool]:
         """Results in the order of the operations, and whether all they tell of is on disk already."""
