@@ -25,7 +25,6 @@ from .events import Event
 from .logs import LogFormat, NodeLog, open_log
 from .node import Node
 from .place import Place, Ports
-from .rpc.connections import ConnectionGuard
 from .rpc.server import RpcServer
 from .rpc.transport import GrpcTransport
 from .storage.rocks import RocksEngine
@@ -189,8 +188,10 @@ class NodeProcess:
             bound = await server.bind(self._options.listen)
             node = self._make_node(self._options.advertise or bound, engine, transport)
             await server.serve(node.handle, node.coordinator, node.administration)
-            guard = ConnectionGuard(bound, self._descriptors.connections, self._connections_closed)
-            guarding = asyncio.get_running_loop().create_task(guard.run())
+            assert server.connections is not None, "it is bound"
+            guarding = asyncio.get_running_loop().create_task(
+                server.connections.run(self._connections_closed)
+            )
             guarding.add_done_callback(self._guarded)
             self._announce(node, bound)
             reason = await self._live(node, server)

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 LOOK_EVERY_S: Final = 0.25
 IDLE_MS: Final = 500
@@ -34,22 +35,27 @@ class Connection(NamedTuple):
 
 
 class ConnectionGuard:
-    """``on_closed`` is told how many were closed at a time, and how many are left."""
+    """Of a server that listens at ``port`` and takes up to ``most`` connections."""
 
-    def __init__(self, address: str, most: int, on_closed: Callable[[int, int], None]) -> None:
-        """``address``: host:port that the server listens at; ``most``: connections that it takes."""
-        self._port: Final = int(address.rpartition(":")[2])
+    def __init__(self, port: int, most: int) -> None:
+        self._port: Final = port
         self._kept: Final = most - max(1, most // FREE_PART)
-        self._on_closed: Final = on_closed
 
-    async def run(self) -> None:
-        """Look after the connections until cancelled."""
+    async def run(self, on_closed: Callable[[int, int], None]) -> None:
+        """Look after the connections until cancelled.
+
+        ``on_closed`` is called with how many were closed at a time, and how many are left.
+        """
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if len(os.listdir(DESCRIPTORS)) > self._kept:
                 closed, left = await asyncio.to_thread(self.make_room)
                 if closed:
-                    self._on_closed(closed, left)
+                    on_closed(closed, left)
+
+    def close_of(self, peer: str) -> int:
+        """Close the connections of a caller, by what gRPC calls it; returns how many there were."""
+        return sum(self._close(one) for one in self._taken() if _same(one.peer, peer))
 
     def make_room(self) -> tuple[int, int]:
         """Close what is idle beyond the number to keep; returns how many were closed and how many are left."""
@@ -89,6 +95,14 @@ class ConnectionGuard:
             return one
         one.close()
         raise OSError("not a socket of TCP")
+
+
+def _same(address: tuple[str, int], peer: str) -> bool:
+    """Whether ``peer``, such as ipv4:127.0.0.1:7001 or ipv6:%5B::1%5D:7001, is the address of this socket."""
+    host, _, port = unquote(peer.partition(":")[2]).rpartition(":")
+    return address[1] == int(port or 0) and address[0].removeprefix("::ffff:") == host.strip(
+        "[]"
+    ).removeprefix("::ffff:")
 
 
 def to_close(taken: list[Connection], kept: int) -> list[Connection]:

@@ -79,7 +79,7 @@ class KvService(kv_pb2_grpc.KVServicer):
     async def Get(  # type: ignore[override]  # writes to the context
         self, request: kv_pb2.GetRequest, context: Context
     ) -> None:
-        async with self._answering("Get", context), call_share(self._streams.clients) as call:
+        async with self._answering("Get", context), call_share(self._streams) as call:
             await call.room_for_a_read()
             response: kv_pb2.GetResponse = await self._execute("get", request, context)
             if response.found:
@@ -87,7 +87,7 @@ class KvService(kv_pb2_grpc.KVServicer):
             await call.send(response, context)
 
     async def Put(self, request: kv_pb2.PutRequest, context: Context) -> kv_pb2.PutResponse:
-        async with self._answering("Put", context), call_share(self._streams.clients) as call:
+        async with self._answering("Put", context), call_share(self._streams) as call:
             call.room_for_a_write(len(request.value))
             response: kv_pb2.PutResponse = await self._execute("put", request, context)
             return response
@@ -100,7 +100,7 @@ class KvService(kv_pb2_grpc.KVServicer):
     async def Batch(  # type: ignore[override]  # writes to the context
         self, request: kv_pb2.BatchRequest, context: Context
     ) -> None:
-        async with self._answering("Batch", context), call_share(self._streams.clients) as call:
+        async with self._answering("Batch", context), call_share(self._streams) as call:
             if len(request.operations) > MOST_OPERATIONS:
                 raise InvalidRequest(
                     f"{len(request.operations)} operations; at most {MOST_OPERATIONS} in a batch"

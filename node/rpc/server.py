@@ -18,6 +18,7 @@ from ..operations import Administration, Operations
 from ..ports import Handler
 from . import peer
 from .cluster import ClusterService
+from .connections import ConnectionGuard
 from .kv import KvService, kv_handlers
 from .links import MAX_MESSAGE_BYTES
 from .status import ReportDefect
@@ -76,7 +77,10 @@ class RpcServer:
         self._default_timeout_s: Final = default_timeout_s
         self._health: Final = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None
-        self._streams: Final = Streams()
+        self._streams: Final = Streams(self._hang_up)
+        self._max_connections: Final = max_connections
+        self.connections: ConnectionGuard | None = None
+        """Once it is bound."""
         self._started = False
 
     async def bind(self, listen: str) -> str:
@@ -92,6 +96,7 @@ class RpcServer:
         except RuntimeError as error:
             raise AddressInUse(_in_use(address)) from error
         self._server = server
+        self.connections = ConnectionGuard(bound_port, self._max_connections)
         return str(address._replace(port=bound_port))
 
     async def serve(self, handler: Handler, operations: Operations, administration: Administration) -> None:
@@ -114,6 +119,10 @@ class RpcServer:
         await self._announce()
         await server.start()
         self._started = True
+
+    def _hang_up(self, peer: str) -> None:
+        if self.connections is not None:
+            self.connections.close_of(peer)
 
     async def _announce(self) -> None:
         for service in (peer.SERVICE, CLUSTER):

@@ -41,7 +41,10 @@ LEAST_PEER_BYTES: Final = 1 << 20
 class Streams:
     """The streams that a server serves."""
 
-    def __init__(self) -> None:
+    def __init__(self, hang_up: Callable[[str], None] = lambda peer: None) -> None:
+        """``hang_up`` ends the connections of a caller, by what gRPC calls it: nothing less makes gRPC drop a message
+        that is not taken."""
+        self.hang_up: Final = hang_up
         self._open: Final[set[ServedStream]] = set()
         self.clients: Final = Sharing()
         self._peers: Final = Sharing(most_bytes=MOST_PEER_BYTES, least_bytes=LEAST_PEER_BYTES)
@@ -79,6 +82,7 @@ class Streams:
         for stream in list(self._open):
             if stream.writing_since_s < since_s and (stream.of_peer or self.clients.awaited):
                 stream.fail(Overloaded(f"no reply was read for {STALLED_S:g} s while others needed the room"))
+                self.hang_up(stream.peer)
 
     def end(self) -> None:
         """Hand on nothing more, and end every stream as soon as what came on it before is answered."""
@@ -90,6 +94,7 @@ class Streams:
 class ServedStream:
     def __init__(self, context: Context, sharing: Sharing, *, of_peer: bool) -> None:
         self.of_peer: Final = of_peer
+        self.peer: Final[str] = context.peer()
         self._context = context
         self._in_hand = 0
         self._has_room = asyncio.Event()

@@ -15,7 +15,8 @@ import grpc
 
 from ..errors import InvalidRequest, OperationError, Overloaded
 from ..operations import Get, GetResult, Operation, OperationResult, Operations
-from .sharing import Share, Sharing
+from .sharing import Share
+from .streaming import Streams
 from .waves import Waves
 
 MOST_REPLY_BYTES: Final = 4 << 20
@@ -35,10 +36,11 @@ REPLY_FULL: Final = (
 class CallShare:
     """What one call has in hand."""
 
-    def __init__(self, sharing: Sharing) -> None:
-        self._sharing: Final = sharing
+    def __init__(self, streams: Streams) -> None:
+        self._hang_up: Final = streams.hang_up
+        self._sharing: Final = streams.clients
         self.changed: Final = asyncio.Event()
-        self.share: Final[Share] = sharing.share(self.changed.set)
+        self.share: Final[Share] = streams.clients.share(self.changed.set)
 
     async def room_for_a_read(self) -> None:
         """Reserve what a read is expected to bring. Raises Overloaded when there is no room for that in time."""
@@ -71,13 +73,14 @@ class CallShare:
             async with asyncio.timeout(NOT_READ_S):
                 await context.write(response)
         except TimeoutError:
+            self._hang_up(context.peer())
             raise Overloaded(f"the reply was not read within {NOT_READ_S:g} s", RETRY_AFTER_S) from None
 
 
 @asynccontextmanager
-async def call_share(sharing: Sharing) -> AsyncIterator[CallShare]:
+async def call_share(streams: Streams) -> AsyncIterator[CallShare]:
     """For the time of one call."""
-    call = CallShare(sharing)
+    call = CallShare(streams)
     try:
         yield call
     finally:

@@ -35,7 +35,7 @@ class Accepted:
 
     def __init__(self) -> None:
         self.server = socket.create_server(("127.0.0.1", 0))
-        self.address = "{}:{}".format(*self.server.getsockname())
+        self.port = self.server.getsockname()[1]
         self.clients: list[socket.socket] = []
         self.served: list[socket.socket] = []
 
@@ -71,7 +71,7 @@ def test_idle_connections_are_ended_for_both_sides_and_used_ones_are_not(
     idle = [accepted.connect() for _ in range(6)]
     used = accepted.connect()
     until = time.monotonic() + 5
-    guard = ConnectionGuard(accepted.address, 4, lambda closed, left: None)
+    guard = ConnectionGuard(accepted.port, 4)
     closed = 0
     while closed < 4 and time.monotonic() < until:
         used.send(b"x")
@@ -81,9 +81,19 @@ def test_idle_connections_are_ended_for_both_sides_and_used_ones_are_not(
     assert not ended(used)
 
 
+def test_the_connection_of_one_caller_is_closed_by_what_grpc_calls_it(accepted: Accepted) -> None:
+    one, other = accepted.connect(), accepted.connect()
+    guard = ConnectionGuard(accepted.port, 4)
+    host, port = one.getsockname()
+    assert guard.close_of(f"ipv4:{host}:{port}") == 1
+    assert ended(one) and not ended(other)
+    assert guard.close_of("ipv6:%5B::1%5D:1") == 0
+    assert guard.close_of("unix:") == 0
+
+
 def test_looking_leaves_no_descriptor_open(accepted: Accepted) -> None:
     accepted.connect()
-    guard = ConnectionGuard(accepted.address, 4, lambda closed, left: None)
+    guard = ConnectionGuard(accepted.port, 4)
     before = len(connections.os.listdir(connections.DESCRIPTORS))
     for _ in range(10):
         guard.make_room()

@@ -199,7 +199,7 @@ async def test_a_huge_batch_gives_others_a_turn(served: Any, stream: Any) -> Non
     assert max(later - earlier for earlier, later in itertools.pairwise(stepped)) <= 2
 
 
-async def test_a_client_that_takes_no_replies_is_ended_while_others_wait(
+async def test_a_client_that_takes_no_replies_is_hung_up_on_while_others_wait(
     served: Any, channel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streaming, "STALLED_S", 0.2)
@@ -209,5 +209,8 @@ async def test_a_client_that_takes_no_replies_is_ended_while_others_wait(
     stalled = [kv_pb2_grpc.KVStub(channel).Operate() for _ in range(20)]
     for one in stalled:
         await one.write(request)
-    other = kv_pb2_grpc.KVStub(channel).Operate()
+    other_channel = served.channel()
+    other = kv_pb2_grpc.KVStub(other_channel).Operate()
     assert (await asyncio.wait_for(exchange(other, request), 10)).kinds
+    await until(lambda: stalled[0].done())
+    await other_channel.close(None)
