@@ -17,10 +17,12 @@ from ..errors import InvalidRequest, OperationError, Overloaded
 from ..operations import Get, GetResult, Operation, OperationResult, Operations
 from .sharing import Share
 from .streaming import Streams
-from .waves import Waves
+from .waves import WAVE_OPERATIONS, Waves
 
 MOST_REPLY_BYTES: Final = 4 << 20
 """Of the values in the reply to a batch, the last of them apart."""
+FIRST_WAVE: Final = 16
+"""Operations of a batch with reads that begin before it is known what those bring."""
 MOST_WAITING_S: Final = 0.5
 """How long a call waits for room."""
 RETRY_AFTER_S: Final = 0.2
@@ -98,6 +100,7 @@ class BatchCall:
         self._operations = [one for one in operations if not isinstance(one, InvalidRequest)]
         self._places = [place for place, one in enumerate(operations) if not isinstance(one, InvalidRequest)]
         self._left = len(self._operations)
+        self._reads = any(type(operation) is Get for operation in self._operations)
         self.value_bytes = 0
 
     async def run(self, operations: Operations) -> None:
@@ -115,12 +118,21 @@ class BatchCall:
                 changed.clear()
                 if self.value_bytes >= MOST_REPLY_BYTES:
                     waves.refuse(Get, self._reply_full)
-                while not waves.all_begun and waves.begin_some():  # noqa: ASYNC110 - lets others have a turn
-                    await asyncio.sleep(0)
+                if (
+                    waves.waiting == self._left
+                ):  # one wave at a time, or the reply would grow beyond its bound
+                    waves.begin_some(self._most_at_once())
                 if self._left:
                     await changed.wait()
         finally:
             waves.close()
+
+    def _most_at_once(self) -> int:
+        """As many as the reply has room for; few while it is not known what they bring."""
+        if not self.value_bytes:
+            begun = self._left < len(self._operations)
+            return WAVE_OPERATIONS if begun or not self._reads else FIRST_WAVE
+        return max(1, (MOST_REPLY_BYTES - self.value_bytes) // self._call.share.expected_bytes)
 
     def outcomes(self) -> list[OperationResult | BaseException]:
         """In the order of the operations, once they have run."""

@@ -57,11 +57,15 @@ class Waves:
     def all_begun(self) -> bool:
         return self._next == len(self._operations) and not self._again
 
-    def begin_some(self) -> bool:
-        """Begin a wave; False when there is no room for any."""
+    @property
+    def waiting(self) -> int:
+        """Operations that have not begun yet."""
+        return len(self._operations) - self._next + len(self._again)
+
+    def begin_some(self, most: int = WAVE_OPERATIONS) -> bool:
+        """Begin a wave of at most so many; False when there is no room for any."""
         each_bytes = self._share.expected_bytes if self._reads else 0
-        waiting = len(self._operations) - self._next + len(self._again)
-        count = self._share.room(min(waiting, WAVE_OPERATIONS), each_bytes)
+        count = self._share.room(min(self.waiting, most), each_bytes)
         if count == 0:
             self._watch_time()
             return False
@@ -88,6 +92,7 @@ class Waves:
         refused = [place for place in waiting if type(self._operations[place]) is kind]
         self._again = deque([place for place in waiting if type(self._operations[place]) is not kind])
         self._next = len(self._operations)
+        self._reads = self._reads and kind is not Get
         for place in refused:
             self._on_results([place], [error()])
 
