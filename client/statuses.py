@@ -55,6 +55,8 @@ _SIGNS = {
 """What the rest of that text says, in words for people."""
 
 _TOO_LARGE = "larger than max"
+_NOT_TAKEN = "SERVER: Received message larger"
+"""The node has not read the message, so nothing of it was done."""
 
 _BROKEN_OFF = "Internal error from Core"
 """How gRPC tells of a message that could not be sent because the stream is over."""
@@ -112,6 +114,8 @@ def _unmarked(code: grpc.StatusCode, text: str, address: str) -> CoveyError:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Timeout(f"{address} gave no answer in time", maybe_applied=True)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in text:
+        if text.startswith(_NOT_TAKEN):
+            return MessageTooLarge(f"the value is longer than {address} takes ({text.lower()})")
         return MessageTooLarge(f"{address}: {text}", maybe_applied=True)
     if code is grpc.StatusCode.UNIMPLEMENTED:
         return Unreachable(_NOT_COVEY.format(address))

@@ -75,6 +75,9 @@ class Config:
     max_in_flight: int = setting(
         10_000, "Client operations a node coordinates at once; more are refused early.", least=1
     )
+    max_connections: int = setting(
+        10_000, "Connections a node takes; fewer where the system's limit of open files is lower.", least=16
+    )
     max_key_bytes: int = setting(4096, "The longest key taken.", unit="bytes", least=1, most=65_535)
     max_value_bytes: int = setting(MIB, "The longest value taken.", unit="bytes", least=1, most=16 * MIB)
     durability: Durability = setting(

@@ -102,6 +102,10 @@ class Overloaded(OperationError):
         self.retry_after_s = retry_after_s
 
 
+class ReplyFull(Overloaded):
+    """A read whose value did not fit the reply of its replica any more; worth another try, with fewer others."""
+
+
 class OperationTimeout(OperationError):
     """The quorum did not answer in time."""
 

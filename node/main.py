@@ -14,8 +14,10 @@ from dataclasses import replace
 from importlib.metadata import version
 
 from .absorption.verdict import Verdict
+from .allocator import give_back_large_blocks
 from .config import Config
 from .datafolder import DataFolder
+from .descriptors import DescriptorBudget, budget_of, raise_limit
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
 from .events import Event
 from .logs import STDERR_FILENO, LogFormat, NodeLog, open_log
@@ -57,8 +59,10 @@ def run_node(options: NodeOptions) -> int:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is a log to reopen
     try:
         config = checked_config(options)
+        give_back_large_blocks()
+        descriptors = budget_of(raise_limit(), config.max_connections)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_run(options, config))
+            return runner.run(_run(options, config, descriptors))
     except JoinRefused as error:
         return _say(error, EXIT_REFUSED)
     except (ConfigurationError, DataFolderError, AddressInUse) as error:
@@ -97,13 +101,13 @@ def _print_error(text: str) -> None:
         os.write(STDERR_FILENO, f"covey node: {text}\n".encode("utf-8", "backslashreplace"))
 
 
-async def _run(options: NodeOptions, config: Config) -> int:
+async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudget) -> int:
     folder = DataFolder.open(options.data, options.name)
     try:
         log = open_log(options.name, LogFormat(options.log_format), options.log_file, config.log_level)
         try:
             while True:
-                process = NodeProcess(options, config, folder, log)
+                process = NodeProcess(options, config, descriptors, folder, log)
                 code = await process.run()
                 if code != EXIT_DONE or (verdict := process.absorbed) is None:
                     return code
@@ -122,9 +126,17 @@ async def _run(options: NodeOptions, config: Config) -> int:
 class NodeProcess:
     """The parts of a node that only a process has: its disk, its port, its signals, its end."""
 
-    def __init__(self, options: NodeOptions, config: Config, folder: DataFolder, log: NodeLog) -> None:
+    def __init__(
+        self,
+        options: NodeOptions,
+        config: Config,
+        descriptors: DescriptorBudget,
+        folder: DataFolder,
+        log: NodeLog,
+    ) -> None:
         self._options = options
         self._config = config
+        self._descriptors = descriptors
         self._folder = folder
         self._log = log
         self._clock = SystemClock()
@@ -142,17 +154,31 @@ class NodeProcess:
             self._config.durability.value,
             self._storage_failed,
             reserve_bytes=self._config.disk_reserve,
+            open_tables=self._descriptors.tables,
         )
-        transport = GrpcTransport(self._clock)
-        server = RpcServer(self._defect, default_timeout_s=self._config.request_timeout)
+        transport = GrpcTransport(self._clock, most_links=self._descriptors.links)
+        server = RpcServer(
+            self._defect,
+            default_timeout_s=self._config.request_timeout,
+            max_value_bytes=self._config.max_value_bytes,
+            max_connections=self._descriptors.connections,
+        )
+        guarding: asyncio.Task[None] | None = None
         try:
             self.bound = bound = await server.bind(self._options.listen)
             node = self._make_node(self._options.advertise or bound, engine, transport)
             await server.serve(node.handle, node.coordinator, node.administration)
+            assert server.connections is not None, "it is bound"
+            guarding = asyncio.get_running_loop().create_task(
+                server.connections.run(self._connections_closed)
+            )
+            guarding.add_done_callback(self._guarded)
             self._announce(node, bound)
             reason = await self._live(node, server)
             await self._stop(node, server, reason)
         finally:
+            if guarding is not None:
+                guarding.cancel()
             await server.stop(0)
             await transport.close()
             await engine.close()
@@ -251,6 +277,13 @@ class NodeProcess:
             )
             self._log.emit(Event.NODE_FAILED, reason=str(error) or type(error).__name__, **fields)
         self._end(f"failed: {error}")
+
+    def _connections_closed(self, closed: int, left: int) -> None:
+        self._log.emit(Event.CONNECTIONS_CLOSED, closed=closed, left=left)
+
+    def _guarded(self, guarding: asyncio.Task[None]) -> None:
+        if not guarding.cancelled() and (error := guarding.exception()) is not None:
+            self._failed(error)
 
     def _defect(self, method: str, error: BaseException) -> None:
         """A request met an error nobody foresaw: the caller was told, the log keeps what happened."""

@@ -248,6 +248,8 @@ class FailedResult(NamedTuple):
     reason: str
 
 
+REPLY_FULL = FailedResult("the reply to its batch is full")
+"""Of a read whose value did not fit any more: asked again with fewer others, it does."""
 ABSENT = ReadResult(None)
 MERGED = MergeResult()
 BELOW_FLOOR = MergeResult(below_floor=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..epochs import Epoch, Epochs
-from ..errors import InvalidRequest, OperationError, OperationTimeout, Unavailable
+from ..errors import InvalidRequest, OperationError, OperationTimeout, ReplyFull, Unavailable
 from ..event_limit import shown_key
 from ..events import Event, EventLog
 from ..load import LoadMeter
@@ -111,7 +111,15 @@ class Batch:
             plans,
             on_read,
             lambda number: self._read_alone(places[number]),
+            lambda number: self._put_off(places[number]),
         ).begin(self._earliest_deadline(places))
+
+    def _put_off(self, place: int) -> None:
+        """Let who asked begin the read again with fewer others; one that came alone goes on alone."""
+        if len(self._operations) == 1:
+            self._read_alone(place)
+        else:
+            self._fail(place, ReplyFull("the read was not done: the reply of a replica was full"))
 
     def _read_alone(self, place: int) -> None:
         get, means = self._operations[place], self._means
@@ -240,7 +248,7 @@ class Batch:
         self._on_results([place], [error])
 
     def _log_failure(self, place: int, error: BaseException) -> None:
-        if not isinstance(error, OperationError) or isinstance(error, InvalidRequest):
+        if not isinstance(error, OperationError) or isinstance(error, InvalidRequest | ReplyFull):
             return
         operation = self._operations[place]
         self._means.log.emit(

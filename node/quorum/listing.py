@@ -24,7 +24,9 @@ from .replicas import Replicas
 FROM_TOKEN_ZERO = Span(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
 """The whole ring, scanned in token order."""
 PAGE_ENTRIES = 2000
-PAGE_BYTES = 1 << 20
+PAGE_BYTES = 128 << 10
+MAX_PAGES = 4
+"""Pages that are read and merged at a time, of all listings together; the other listings wait for their turn."""
 MAX_TRIES = 20
 RETRY_PAUSE_S = 0.1
 
@@ -40,6 +42,7 @@ class KeyListing:
         self._replicas = replicas
         self._replica = replica
         self._max_key_bytes = max_key_bytes
+        self._turns = asyncio.Semaphore(MAX_PAGES)
 
     async def keys(
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
@@ -53,13 +56,29 @@ class KeyListing:
                 raise InvalidRequest(f"a key has at most {self._max_key_bytes} bytes, not {len(given)}")
         after = Cursor(token_of(after_key), after_key) if after_key else None
         while True:
+            live, after = await self._live(prefix, after, timeout_s)
+            yield live
+            if after is None:
+                return
+
+    async def _live(
+        self, prefix: bytes, after: Cursor | None, timeout_s: float
+    ) -> tuple[list[bytes], Cursor | None]:
+        """The live keys of the next page, and where it ends; None at the end of the ring."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise OperationTimeout(
+                f"the listing was not gone on with in time: {MAX_PAGES} others had their turn",
+                maybe_applied=False,
+            ) from None
+        try:
             epoch, page = await self._page(prefix, after, timeout_s)
             end = _complete_up_to(page)
-            live = [key for key, entry in _merged(epoch, page, end) if not entry.tombstone]
-            yield live
-            if end is None:
-                return
-            after = end
+            return [key for key, entry in _merged(epoch, page, end) if not entry.tombstone], end
+        finally:
+            self._turns.release()
 
     async def _page(self, prefix: bytes, after: Cursor | None, timeout_s: float) -> tuple[Epoch, Page]:
         deadline_s = asyncio.get_running_loop().time() + timeout_s

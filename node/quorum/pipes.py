@@ -16,7 +16,17 @@ from ...identity import Identity
 from ...ring.epoch import EpochStamp
 from ..errors import NodeError, PeerRefused, PeerUnreachable
 from ..fenced import FencedPeers
-from ..messages import DataBatch, DataReply, EpochMismatch, Merge, Read, Result
+from ..messages import (
+    REPLY_FULL,
+    DataBatch,
+    DataReply,
+    EpochMismatch,
+    FailedResult,
+    Merge,
+    Read,
+    ReadResult,
+    Result,
+)
 from ..ports import Clock
 from .ranking import Ranking
 from .replica import Replica
@@ -26,6 +36,8 @@ MAX_BATCH_BYTES = 4 << 20
 """Of keys and values. What was submitted together is never divided, however much it is."""
 MAX_WAITING = 20_000
 """Operations."""
+MAX_WAITING_BYTES = 32 << 20
+"""Of keys and values. What comes beyond that, to a replica that does not keep up, it misses."""
 
 STOPPING = "the node is stopping"
 
@@ -62,23 +74,30 @@ class Pipe:
         self._ranking = ranking
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
-        self._waiting_operations = 0
+        self._waiting_operations = self._waiting_bytes = 0
+        self._most_reads = MAX_BATCH_OPERATIONS
+        """In one batch, about: fewer while values are so large that replies are full."""
         self._draining: asyncio.Task[None] | None = None
         self._closed = closed
 
     def submit(self, epoch: EpochStamp, operations: Sequence[Read | Merge], on_outcomes: OnOutcomes) -> None:
         count = len(operations)
-        if self._closed or self._waiting_operations + count > MAX_WAITING:
+        size_bytes = sum(map(_weight, operations))
+        if self._closed or self._is_full(count, size_bytes):
             reason = STOPPING if self._closed else f"too much waits for {self._to.name}"
             on_outcomes(self._to, [Undelivered(False, reason)] * count)
             return
-        self._waiting.append(
-            _Waiting(self._clock.monotonic(), epoch, operations, on_outcomes, sum(map(_weight, operations)))
-        )
+        self._waiting.append(_Waiting(self._clock.monotonic(), epoch, operations, on_outcomes, size_bytes))
         self._waiting_operations += count
+        self._waiting_bytes += size_bytes
         self._ranking.sent(self._to, count)
         if self._draining is None:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    def _is_full(self, operations: int, size_bytes: int) -> bool:
+        if self._waiting_operations + operations > MAX_WAITING:
+            return True
+        return bool(self._waiting) and self._waiting_bytes + size_bytes > MAX_WAITING_BYTES
 
     async def close(self) -> None:
         """End what is in flight or waits, and refuse what comes later."""
@@ -108,13 +127,16 @@ class Pipe:
         """The next that share an epoch, within the bounds of a batch."""
         batch = [self._next()]
         operations, size_bytes = len(batch[0].operations), batch[0].size_bytes
+        reads = _reads(batch[0])
         while self._waiting:
             following = self._waiting[0]
             operations += len(following.operations)
+            reads += _reads(following)
             size_bytes += following.size_bytes
             if (
                 following.epoch != batch[0].epoch
                 or operations > MAX_BATCH_OPERATIONS
+                or reads > self._most_reads
                 or size_bytes > MAX_BATCH_BYTES
             ):
                 break
@@ -124,6 +146,7 @@ class Pipe:
     def _next(self) -> _Waiting:
         waiting = self._waiting.popleft()
         self._waiting_operations -= len(waiting.operations)
+        self._waiting_bytes -= waiting.size_bytes
         return waiting
 
     def _hand_out(self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
@@ -150,7 +173,15 @@ class Pipe:
             return [Undelivered(False, f"{self._to.name} is at another epoch")] * count
         if len(reply.results) != count or reply.epoch != batch.epoch:
             return [Undelivered(True, f"{self._to.name} sent a reply that does not fit")] * count
+        self._adapt(reply.results)
         return reply.results
+
+    def _adapt(self, results: Sequence[Result]) -> None:
+        """Let fewer reads ride together when a reply had no room for all values, and gradually more when it had."""
+        if FailedResult in map(type, results) and REPLY_FULL in results:
+            self._most_reads = max(1, sum(type(result) is ReadResult for result in results))
+        elif self._most_reads < MAX_BATCH_OPERATIONS:
+            self._most_reads = min(MAX_BATCH_OPERATIONS, self._most_reads + 1 + self._most_reads // 4)
 
     def _note(
         self, reply: DataReply | EpochMismatch | None, count: int, since_s: float, arrived: bool
@@ -165,6 +196,11 @@ class Pipe:
         self._ranking.replied(
             self._to, count, now_s - since_s, reply.queue_depth, reply.service_time_ms, now_s
         )
+
+
+def _reads(waiting: _Waiting) -> int:
+    """How many of its operations are reads: all or none, as what is submitted together is of one kind."""
+    return len(waiting.operations) if type(waiting.operations[0]) is Read else 0
 
 
 def _weight(operation: Read | Merge) -> int:

@@ -13,7 +13,7 @@ from functools import partial
 
 from ...identity import Identity
 from ..epochs import Epoch, Epochs
-from ..messages import Merge, MergeKind, Read, ReadResult, VersionResult
+from ..messages import REPLY_FULL, Merge, MergeKind, Read, ReadResult, VersionResult
 from ..named import as_named
 from ..storage.engine import Entry
 from .consistency import ReadPlan
@@ -28,6 +28,8 @@ from .votes import votes_on
 OnRead = Callable[[Sequence[int], Mapping[int, Entry]], None]
 """Told which reads are answered, and what was found where anything was."""
 HandOver = Callable[[int], None]
+PutOff = Callable[[int], None]
+"""Told which read is to be begun again, with fewer others."""
 
 
 class ReadsTogether(Together):
@@ -40,6 +42,7 @@ class ReadsTogether(Together):
         plans: Sequence[ReadPlan],
         on_read: OnRead,
         hand_over: HandOver,
+        put_off: PutOff,
     ) -> None:
         """All ``plans`` are such that agreement suffices."""
         super().__init__(epochs, len(keys))
@@ -49,6 +52,7 @@ class ReadsTogether(Together):
         self._plans = plans
         self._on_read = on_read
         self._on_handed_over = hand_over
+        self._on_put_off = put_off
         self._votes = votes_on([plan.replies for plan in plans], len(epoch.rings))
         self._asked: dict[Identity, set[int]] = {}
         self._versions: dict[int, Version | None] = {}
@@ -130,7 +134,10 @@ class ReadsTogether(Together):
                 entry, version = None, outcome.version
             else:
                 if self._is_open(place):
-                    self._hand_over(place)
+                    if outcome == REPLY_FULL:
+                        self._put_off(place)
+                    else:
+                        self._hand_over(place)
                 continue
             if versions.setdefault(place, version) == version:
                 agreeing.append(place)
@@ -171,3 +178,8 @@ class ReadsTogether(Together):
         self._close([place])
         self._entries.pop(place, None)
         self._on_handed_over(place)
+
+    def _put_off(self, place: int) -> None:
+        self._close([place])
+        self._entries.pop(place, None)
+        self._on_put_off(place)

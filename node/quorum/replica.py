@@ -6,6 +6,8 @@ nothing is answered before an fsync covers it, a read of another's fresh write i
 
 from __future__ import annotations
 
+import asyncio
+
 from ..epochs import Epochs
 from ..errors import Corruption, DiskFull
 from ..load import LoadMeter
@@ -13,6 +15,7 @@ from ..messages import (
     ABSENT,
     BELOW_FLOOR,
     MERGED,
+    REPLY_FULL,
     DataBatch,
     DataReply,
     EpochMismatch,
@@ -36,11 +39,17 @@ from ..messages import (
 from ..named import as_named
 from ..storage.engine import Engine
 
-MAX_REPLY_BYTES = 16 << 20
+MAX_REPLY_BYTES = 4 << 20
 """What the values of one reply add up to, the last of them apart; well below what the border lets through."""
-READ_AT_ONCE = 256
-"""Entries that are in memory together, whatever their size."""
-FULL = FailedResult("the reply to its batch is full")
+MAX_READ_BYTES = 16 << 20
+"""The same of what is read for one reply, also of the values of which only the version is asked."""
+MAX_SCAN_ENTRIES = 4096
+SIZED_AT_ONCE = 64
+"""Ranges, before others have a turn."""
+READ_AT_ONCE = 32
+"""Entries that are read together, whatever their size; fewer where those read before were large."""
+FOLLOWED = 0.5
+"""How far the average size follows what was read last."""
 
 
 class Replica:
@@ -48,6 +57,8 @@ class Replica:
         self._engine = engine
         self._epochs = epochs
         self._load = load
+        self._value_bytes = 0.0
+        """Of an entry, on average of those read lately."""
 
     async def serve(self, batch: DataBatch) -> DataReply | EpochMismatch:
         with self._load.serving(len(batch.operations)):
@@ -67,8 +78,8 @@ class Replica:
             chunk = self._engine.scan(
                 request.span,
                 request.after,
-                request.max_entries,
-                request.max_bytes,
+                min(request.max_entries, MAX_SCAN_ENTRIES),
+                min(request.max_bytes, MAX_REPLY_BYTES),
                 request.prefix,
                 with_values=request.purpose is ScanPurpose.PULL,
             )
@@ -82,7 +93,11 @@ class Replica:
         await self._epochs.settled()
         if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
             return mismatch
-        return SizeReply(tuple(self._engine.size(span) for span in request.spans))
+        sizes: list[int] = []
+        for begin in range(0, len(request.spans), SIZED_AT_ONCE):
+            sizes += [self._engine.size(span) for span in request.spans[begin : begin + SIZED_AT_ONCE]]
+            await asyncio.sleep(0)
+        return SizeReply(tuple(sizes))
 
     def _apply(self, batch: DataBatch) -> tuple[list[Result], bool]:
         """Results in the order of the operations, and whether all they tell of is on disk already."""
@@ -127,22 +142,33 @@ class Replica:
 
     def _read(self, reads: list[Read]) -> list[Result]:
         results: list[Result] = []
-        room_bytes = MAX_REPLY_BYTES
-        for begin in range(0, len(reads), READ_AT_ONCE):
-            asked = reads[begin : begin + READ_AT_ONCE]
-            if room_bytes <= 0:
-                results += [FULL] * len(asked)
-                continue
+        room_bytes, readable_bytes = MAX_REPLY_BYTES, MAX_READ_BYTES
+        begin = 0
+        while begin < len(reads):
+            if room_bytes <= 0 or readable_bytes <= 0:
+                results += [REPLY_FULL] * (len(reads) - begin)
+                break
+            at_once = min(READ_AT_ONCE, 1 + int(room_bytes / (self._value_bytes + 1)))
+            asked = reads[begin : begin + at_once]
+            begin += len(asked)
+            read_bytes = 0
             for read, entry in zip(asked, self._engine.get_many([key for key, _ in asked]), strict=True):
                 if entry is None:
                     results.append(ABSENT)
                 elif isinstance(entry, Corruption):
                     results.append(FailedResult(str(entry)))
-                elif entry.value is None or (not read.version_only and room_bytes > 0):
-                    room_bytes -= len(entry.value or b"")
-                    results.append(as_named(ReadResult, (entry,)))
                 else:
-                    results.append(VersionResult(entry.version) if read.version_only else FULL)
+                    size_bytes = 0 if entry.value is None else len(entry.value)
+                    read_bytes += size_bytes
+                    if read.version_only and entry.value is not None:
+                        results.append(as_named(VersionResult, (entry.version,)))
+                    elif room_bytes > 0 or entry.value is None:
+                        room_bytes -= size_bytes
+                        results.append(as_named(ReadResult, (entry,)))
+                    else:
+                        results.append(REPLY_FULL)
+            readable_bytes -= read_bytes
+            self._value_bytes += (read_bytes / len(asked) - self._value_bytes) * FOLLOWED
         return results
 
 

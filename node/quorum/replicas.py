@@ -5,6 +5,7 @@ kept for those that missed something.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 from ...identity import Identity
@@ -19,6 +20,8 @@ from .tally import Requirement
 
 MAX_ASIDE = 1000
 """Repairs under way that nobody waits for; what comes beyond that is left to anti-entropy."""
+MAX_ASIDE_BYTES = 8 << 20
+"""Of their values."""
 
 
 OnOutcome = Callable[[Identity, Outcome], None]
@@ -50,7 +53,7 @@ class Replicas:
         self._clock = clock
         self._pipes = pipes
         self._view = view
-        self._aside = 0
+        self._aside = self._aside_bytes = 0
 
     def usable(self, replica: Identity) -> bool:
         return replica == self.me or not self._view.is_down(replica)
@@ -108,9 +111,13 @@ class Replicas:
 
     def submit_aside(self, replica: Identity, epoch: EpochStamp, repair: Merge) -> None:
         """Submit what nobody waits for; left undone when too much of it is under way already."""
-        if self._aside < MAX_ASIDE and self.usable(replica):
+        size_bytes = len(repair.entry.value or b"")
+        full = self._aside >= MAX_ASIDE or self._aside_bytes + size_bytes > MAX_ASIDE_BYTES
+        if not (self._aside and full) and self.usable(replica):
             self._aside += 1
-            self.submit(replica, epoch, repair, self._done_aside)
+            self._aside_bytes += size_bytes
+            self.submit(replica, epoch, repair, partial(self._done_aside, size_bytes))
 
-    def _done_aside(self, replica: Identity, outcome: Outcome) -> None:
+    def _done_aside(self, size_bytes: int, replica: Identity, outcome: Outcome) -> None:
         self._aside -= 1
+        self._aside_bytes -= size_bytes

@@ -17,6 +17,7 @@ from ..absorption.messages import (
 from ..storage.engine import Entry
 from .codec_body import AnyBodyCodec, BodyCodec
 from .codec_values import (
+    bounded,
     decode_identity,
     decode_optional,
     decode_record,
@@ -42,10 +43,10 @@ def encode_membership_reply(reply: MembershipReply) -> peer_pb2.MembershipReply:
 
 
 def decode_membership_reply(message: peer_pb2.MembershipReply) -> MembershipReply:
-    expect(len(message.members) == len(message.addresses), "members and addresses differ in number")
-    expect(len(message.members) <= MAX_MEMBERS, "too many members")
+    identities, addresses = bounded(message.members, MAX_MEMBERS), bounded(message.addresses, MAX_MEMBERS)
+    expect(len(identities) == len(addresses), "members and addresses differ in number")
     members: list[tuple[Identity, str]] = []
-    for identity, address in zip(message.members, message.addresses, strict=True):
+    for identity, address in zip(identities, addresses, strict=True):
         expect(len(address) <= MAX_ADDRESS_BYTES, "an address that is too long")
         members.append((decode_identity(identity), address))
     return MembershipReply(
@@ -87,17 +88,15 @@ def encode_contribution(contribution: Contribution) -> peer_pb2.Contribution:
 
 def decode_contribution(message: peer_pb2.Contribution) -> Contribution:
     kinds, versions = message.kinds, decode_versions(message.versions)
-    expect(len(kinds) <= MAX_ENTRIES, "a contribution of too many entries")
+    keys, values = bounded(message.keys, MAX_ENTRIES), bounded(message.values, MAX_ENTRIES)
     expect(max(kinds, default=0) <= 1, "an entry of an unknown kind")
-    expect(len(message.keys) == len(versions) == len(kinds), "columns of a contribution differ in length")
-    expect(
-        len(message.values) == kinds.count(0), "a contribution with more or fewer values than live entries"
-    )
-    expect(all(len(key) <= MAX_KEY_BYTES for key in message.keys), "a key that is too long")
-    next_value = iter(message.values).__next__
+    expect(len(keys) == len(versions) == len(kinds), "columns of a contribution differ in length")
+    expect(len(values) == kinds.count(0), "a contribution with more or fewer values than live entries")
+    expect(all(len(key) <= MAX_KEY_BYTES for key in keys), "a key that is too long")
+    next_value = iter(values).__next__
     entries = [
         (key, Entry(version, None if tombstone else next_value()))
-        for key, version, tombstone in zip(message.keys, versions, kinds, strict=True)
+        for key, version, tombstone in zip(keys, versions, kinds, strict=True)
     ]
     return Contribution(message.cluster_id, tuple(entries), message.written, message.last)
 

@@ -31,6 +31,7 @@ from ..messages import (
 from . import codec_absorption, codec_repair
 from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
 from .codec_values import (
+    bounded,
     decode_ballot,
     decode_digest,
     decode_identity,
@@ -75,7 +76,7 @@ def decode_seat(message: peer_pb2.GenesisSeat) -> GenesisSeat:
     return GenesisSeat(
         Seat(message.address, decode_identity(message.identity), message.zone, decode_weight(message.weight)),
         GenesisTerms(
-            seeds=tuple(message.seeds),
+            seeds=tuple(bounded(message.seeds)),
             quorums=decode_quorums(message.quorums),
             tokens_per_weight=message.tokens_per_weight,
             settings=_decode_settings(message.settings),

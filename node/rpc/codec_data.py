@@ -37,6 +37,7 @@ from . import codec_absorption, codec_repair
 from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
 from .codec_values import (
     EnumTable,
+    bounded,
     decode_cursor,
     decode_optional,
     decode_span,
@@ -82,6 +83,8 @@ def encode_batch(batch: DataBatch) -> peer_pb2.DataBatch:
 
 
 def decode_batch(message: peer_pb2.DataBatch) -> DataBatch:
+    bounded(message.keys)
+    bounded(message.values)
     kinds, versions = message.kinds, decode_versions(message.versions)
     merges = len(kinds) - kinds.count(READ) - kinds.count(READ_VERSION)
     tombstones = kinds.count(WRITE_TOMBSTONE) + kinds.count(REPAIR_TOMBSTONE)
@@ -158,6 +161,9 @@ _VERSIONED: Final = (FOUND, TOMBSTONE, HAS_VERSION, NEWER_STANDS)
 
 
 def decode_results(message: peer_pb2.DataResults) -> DataReply:
+    bounded(message.kinds)
+    bounded(message.values)
+    bounded(message.reasons)
     kinds, versions = message.kinds, decode_versions(message.versions)
     expect(max(kinds, default=0) <= NEWER_STANDS, "a result of an unknown kind")
     expect(
@@ -245,6 +251,8 @@ def encode_scan_reply(reply: ScanReply) -> peer_pb2.ScanReply:
 
 
 def decode_scan_reply(message: peer_pb2.ScanReply) -> ScanReply:
+    bounded(message.keys)
+    bounded(message.values)
     kinds, versions = message.kinds, decode_versions(message.versions)
     expect(max(kinds, default=0) <= 1, "an entry of an unknown kind")
     expect(len(message.keys) == len(versions) == len(kinds), "a chunk whose columns differ in length")
@@ -269,7 +277,7 @@ def encode_size_query(query: SizeQuery) -> peer_pb2.SizeQuery:
 
 
 def decode_size_query(message: peer_pb2.SizeQuery) -> SizeQuery:
-    return SizeQuery(decode_stamp(message.epoch), tuple(decode_span(span) for span in message.spans))
+    return SizeQuery(decode_stamp(message.epoch), tuple(decode_span(span) for span in bounded(message.spans)))
 
 
 REQUESTS: tuple[AnyBodyCodec, ...] = (
@@ -288,7 +296,7 @@ REPLIES: tuple[AnyBodyCodec, ...] = (
         SizeReply,
         "sizes",
         lambda body: peer_pb2.SizeReply(sizes=body.sizes),
-        lambda message: SizeReply(tuple(message.sizes)),
+        lambda message: SizeReply(tuple(bounded(message.sizes))),
     ),
     *codec_repair.DATA_REPLIES,
     *codec_absorption.DATA_REPLIES,

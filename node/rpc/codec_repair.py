@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ...proto.generated import peer_pb2
 from ..repair.messages import RepairSummary, RequestRepair, TreeQuery, TreeReply
 from .codec_body import AnyBodyCodec, BodyCodec
-from .codec_values import decode_stamp, encode_stamp, expect
+from .codec_values import bounded, decode_stamp, encode_stamp, expect
+
+MOST_DIGESTS: Final = 100_000
+"""Of one tree: segments are cut where ranges end, so there are more pieces than either."""
 
 # --- data lane ----------------------------------------------------------------------------------------------
 
@@ -15,7 +20,7 @@ def encode_tree_query(query: TreeQuery) -> peer_pb2.TreeQuery:
 
 
 def decode_tree_query(message: peer_pb2.TreeQuery) -> TreeQuery:
-    return TreeQuery(decode_stamp(message.epoch), tuple(message.groups))
+    return TreeQuery(decode_stamp(message.epoch), tuple(bounded(message.groups)))
 
 
 def encode_tree_reply(reply: TreeReply) -> peer_pb2.TreeReply:
@@ -26,8 +31,8 @@ def encode_tree_reply(reply: TreeReply) -> peer_pb2.TreeReply:
 
 
 def decode_tree_reply(message: peer_pb2.TreeReply) -> TreeReply:
-    digests: list[int | None] = list(message.digests)
-    for place in message.unknown:
+    digests: list[int | None] = list(bounded(message.digests, MOST_DIGESTS))
+    for place in bounded(message.unknown, MOST_DIGESTS):
         expect(place < len(digests), "an unknown digest beyond the last one")
         digests[place] = None
     return TreeReply(tuple(digests))
@@ -60,7 +65,7 @@ def decode_summary(message: peer_pb2.RepairSummary) -> RepairSummary:
         received=message.received,
         sent=message.sent,
         bytes=message.bytes,
-        unfinished=tuple(message.unfinished),
+        unfinished=tuple(bounded(message.unfinished)),
     )
 
 

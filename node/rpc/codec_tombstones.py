@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...proto.generated import peer_pb2
 from ..repair.messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from .codec_body import AnyBodyCodec, BodyCodec
-from .codec_values import decode_stamp, decode_versions, encode_stamp, encode_versions, expect
+from .codec_values import bounded, decode_stamp, decode_versions, encode_stamp, encode_versions, expect
 
 
 def encode_confirm(confirm: Confirm) -> peer_pb2.Confirm:
@@ -41,6 +41,7 @@ def decode_purge(message: peer_pb2.Purge) -> Purge:
 
 def _tombstones(keys: Sequence[bytes], packed: peer_pb2.Versions) -> tuple[Tombstone, ...]:
     versions = decode_versions(packed)
+    bounded(keys)
     expect(len(keys) == len(versions), "tombstones with more or fewer versions than keys")
     return tuple(zip(keys, versions, strict=True))
 
@@ -55,7 +56,7 @@ REPLIES: tuple[AnyBodyCodec, ...] = (
         ConfirmReply,
         "confirm",
         lambda body: peer_pb2.ConfirmReply(epoch=encode_stamp(body.epoch), confirmed=body.confirmed),
-        lambda message: ConfirmReply(decode_stamp(message.epoch), tuple(message.confirmed)),
+        lambda message: ConfirmReply(decode_stamp(message.epoch), tuple(bounded(message.confirmed))),
     ),
     BodyCodec(
         PurgeReply,

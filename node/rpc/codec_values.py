@@ -6,7 +6,7 @@ Optional values are absent fields, told apart from empty ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence, Sized
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar
 
@@ -36,12 +36,23 @@ from ..storage.engine import Cursor, TokenRange
 V = TypeVar("V")
 W = TypeVar("W")
 E = TypeVar("E", bound=Enum)
+R = TypeVar("R", bound=Sized)
 
 
 def expect(condition: bool, what: str) -> None:
     """Refuse a message in which ``what`` does not hold."""
     if not condition:
         raise MalformedMessage(what)
+
+
+MOST_LISTED: Final = 10_000
+"""Elements of a list in a message, unless it is said otherwise where one is decoded."""
+
+
+def bounded(elements: R, most: int = MOST_LISTED) -> R:
+    """The elements of a list from outside; refuses a message in which they are too many."""
+    expect(len(elements) <= most, f"a list of {len(elements)} elements, where at most {most} are allowed")
+    return elements
 
 
 def encode_optional(encode: Callable[[V], W], value: V | None) -> W | None:
@@ -101,6 +112,8 @@ _VERSION_OF = named_from(Version)
 
 def decode_versions(message: peer_pb2.Versions) -> list[Version]:
     columns = (message.timestamps, message.disk_ids, message.generations)
+    for column in columns:
+        bounded(column)
     expect(len({len(column) for column in columns}) == 1, "columns of versions differ in length")
     return list(map(_VERSION_OF, zip(*columns, strict=True)))
 
@@ -285,8 +298,8 @@ def encode_members(members: Iterable[MemberRecord]) -> list[peer_pb2.MemberRecor
     return [encode_member(member) for member in members]
 
 
-def decode_members(messages: Iterable[peer_pb2.MemberRecord]) -> tuple[MemberRecord, ...]:
-    return tuple(decode_member(message) for message in messages)
+def decode_members(messages: Collection[peer_pb2.MemberRecord]) -> tuple[MemberRecord, ...]:
+    return tuple(decode_member(message) for message in bounded(messages))
 
 
 def encode_digest(digest: Iterable[DigestEntry]) -> list[peer_pb2.DigestEntry]:
@@ -296,10 +309,10 @@ def encode_digest(digest: Iterable[DigestEntry]) -> list[peer_pb2.DigestEntry]:
     ]
 
 
-def decode_digest(messages: Iterable[peer_pb2.DigestEntry]) -> tuple[DigestEntry, ...]:
+def decode_digest(messages: Collection[peer_pb2.DigestEntry]) -> tuple[DigestEntry, ...]:
     return tuple(
         DigestEntry(decode_identity(message.identity), decode_freshness(message.freshness))
-        for message in messages
+        for message in bounded(messages)
     )
 
 
@@ -314,12 +327,12 @@ def encode_suspicions(suspicions: Iterable[Suspicion]) -> list[peer_pb2.Suspicio
     ]
 
 
-def decode_suspicions(messages: Iterable[peer_pb2.Suspicion]) -> tuple[Suspicion, ...]:
+def decode_suspicions(messages: Collection[peer_pb2.Suspicion]) -> tuple[Suspicion, ...]:
     return tuple(
         Suspicion(
             decode_identity(message.accused),
             decode_freshness(message.freshness),
             decode_identity(message.accuser),
         )
-        for message in messages
+        for message in bounded(messages)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 from collections.abc import AsyncIterator
@@ -11,12 +10,13 @@ from typing import Any, Final
 import grpc
 
 from ...proto.generated import kv_pb2, kv_pb2_grpc
-from ..errors import InvalidRequest
-from ..operations import Operations
+from ..errors import InvalidRequest, Overloaded
+from ..operations import Operation, OperationResult, Operations
 from .codec_operations import OPERATIONS, encode_failure
 from .operate import MOST_OPERATIONS, BatchUnderWay
 from .status import LAST_BEGUN, Answering, ReportDefect, explained
 from .streaming import ServedStream, Streams
+from .unary import BatchCall, call_share
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -40,6 +40,25 @@ def allowed_s(requested_s: float, context: Context, default_s: float) -> float:
 # --- the service --------------------------------------------------------------------------------------------
 
 
+MOST_LISTINGS: Final = 256
+"""Streams of Keys open at a time."""
+
+
+_RESPONSES_WRITTEN: Final[dict[str, Any]] = {"Get": kv_pb2.GetRequest, "Batch": kv_pb2.BatchRequest}
+"""Methods with one response that may be large: written like those of a stream, so as to know when it has been taken.
+On the wire there is no difference."""
+
+
+def kv_handlers(service: KvService) -> dict[str, Any]:
+    """The handlers that replace those which ``add_KVServicer_to_server`` has registered for these methods."""
+    return {
+        name: grpc.unary_stream_rpc_method_handler(
+            getattr(service, name), request.FromString, lambda response: response.SerializeToString()
+        )
+        for name, request in _RESPONSES_WRITTEN.items()
+    }
+
+
 class KvService(kv_pb2_grpc.KVServicer):
     """Every error ends its RPC, or its part of a batch, with what ``status`` makes of it."""
 
@@ -55,14 +74,21 @@ class KvService(kv_pb2_grpc.KVServicer):
         self._streams: Final = streams
         self._report_defect: Final = report_defect
         self._default_timeout_s: Final = default_timeout_s
+        self._listings = 0
 
-    async def Get(self, request: kv_pb2.GetRequest, context: Context) -> kv_pb2.GetResponse:
-        async with self._answering("Get", context):
+    async def Get(  # type: ignore[override]  # writes to the context
+        self, request: kv_pb2.GetRequest, context: Context
+    ) -> None:
+        async with self._answering("Get", context), call_share(self._streams) as call:
+            await call.room_for_a_read()
             response: kv_pb2.GetResponse = await self._execute("get", request, context)
-            return response
+            if response.found:
+                call.found(len(response.value))
+            await call.send(response, context)
 
     async def Put(self, request: kv_pb2.PutRequest, context: Context) -> kv_pb2.PutResponse:
-        async with self._answering("Put", context):
+        async with self._answering("Put", context), call_share(self._streams) as call:
+            call.room_for_a_write(len(request.value))
             response: kv_pb2.PutResponse = await self._execute("put", request, context)
             return response
 
@@ -71,15 +97,21 @@ class KvService(kv_pb2_grpc.KVServicer):
             response: kv_pb2.DeleteResponse = await self._execute("delete", request, context)
             return response
 
-    async def Batch(self, request: kv_pb2.BatchRequest, context: Context) -> kv_pb2.BatchResponse:
-        async with self._answering("Batch", context):
+    async def Batch(  # type: ignore[override]  # writes to the context
+        self, request: kv_pb2.BatchRequest, context: Context
+    ) -> None:
+        async with self._answering("Batch", context), call_share(self._streams) as call:
             if len(request.operations) > MOST_OPERATIONS:
                 raise InvalidRequest(
                     f"{len(request.operations)} operations; at most {MOST_OPERATIONS} in a batch"
                 )
-            attempts = [self._attempt(operation, context) for operation in request.operations]
-            outcomes = await asyncio.gather(*attempts, return_exceptions=True)
-            return kv_pb2.BatchResponse(results=[self._result(outcome) for outcome in outcomes])
+            batch = BatchCall(call, [self._decoded(operation, context) for operation in request.operations])
+            await batch.run(self._operations)
+            results = [
+                self._result(operation.WhichOneof("operation"), outcome)
+                for operation, outcome in zip(request.operations, batch.outcomes(), strict=True)
+            ]
+            await call.send(kv_pb2.BatchResponse(results=results), context)
 
     async def Operate(  # type: ignore[override]  # reads from and writes to the context
         self, _: AsyncIterator[kv_pb2.OperateRequest], context: Context
@@ -102,7 +134,7 @@ class KvService(kv_pb2_grpc.KVServicer):
     async def Keys(  # type: ignore[override]  # writes to the context, which unwinds at once when cancelled
         self, request: kv_pb2.KeysRequest, context: Context
     ) -> None:
-        async with self._answering("Keys", context):
+        async with self._answering("Keys", context), self._one_of_few_listings():
             step_s = allowed_s(request.timeout, context, self._default_timeout_s)
             listing = self._operations.keys(request.prefix, request.after_key or None, step_s)
             async with contextlib.aclosing(listing):
@@ -114,18 +146,36 @@ class KvService(kv_pb2_grpc.KVServicer):
         timeout_s = allowed_s(message.timeout, context, self._default_timeout_s)
         return codec.encode_result(await self._operations.execute(codec.decode(message, timeout_s)))
 
-    async def _attempt(self, operation: kv_pb2.Operation, context: Context) -> kv_pb2.OperationResult:
+    def _decoded(self, operation: kv_pb2.Operation, context: Context) -> Operation | InvalidRequest:
         name = operation.WhichOneof("operation")
-        if name is None:
-            raise InvalidRequest("an operation that is neither get, put nor delete")
-        fields = {name: await self._execute(name, getattr(operation, name), context)}
-        return kv_pb2.OperationResult(**fields)
+        try:
+            if name is None:
+                raise InvalidRequest("an operation that is neither get, put nor delete")
+            message: Any = getattr(operation, name)
+            return OPERATIONS[name].decode(
+                message, allowed_s(message.timeout, context, self._default_timeout_s)
+            )
+        except InvalidRequest as error:
+            return error
 
-    def _result(self, outcome: kv_pb2.OperationResult | BaseException) -> kv_pb2.OperationResult:
-        if isinstance(outcome, BaseException):
+    def _result(self, name: str | None, outcome: OperationResult | BaseException) -> kv_pb2.OperationResult:
+        if name is None or isinstance(outcome, BaseException):
+            assert isinstance(outcome, BaseException), "what is no operation has no result"
             failure = explained("Batch", outcome, self._report_defect)
             return kv_pb2.OperationResult(failure=encode_failure(failure))
-        return outcome
+        fields = {name: OPERATIONS[name].encode_result(outcome)}
+        return kv_pb2.OperationResult(**fields)
+
+    @contextlib.asynccontextmanager
+    async def _one_of_few_listings(self) -> AsyncIterator[None]:
+        """Each has a page in memory, also while it is not read."""
+        if self._listings >= MOST_LISTINGS:
+            raise Overloaded(f"this node lists keys for {MOST_LISTINGS} callers already", 1.0)
+        self._listings += 1
+        try:
+            yield
+        finally:
+            self._listings -= 1
 
     def _answering(self, method: str, context: Context) -> Answering:
         return Answering(method, context, self._report_defect)

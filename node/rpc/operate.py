@@ -1,4 +1,7 @@
-"""Serves batches of operations that come on a stream: begun at once, answered together, stragglers apart."""
+"""Serves batches of operations that come on a stream: begun at once, answered together, stragglers apart.
+
+What a stream has no room for begins later (``waves``).
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,16 @@ from ..operations import GetResult, OperationResult, Operations
 from .codec_operate import decode_operations, encode_results
 from .status import Outcome, ReportDefect, explained
 from .streaming import ServedStream
+from .waves import Waves
 
 MOST_OPERATIONS: Final = 10_000
 """In one batch."""
 STRAGGLING_S: Final = 0.005
 """How long results wait for those of the same batch that are not there yet."""
-COUNTED_S: Final = 1.0
-"""How long operations count as in hand: what takes longer waits for something else than its turn."""
-FULL_BYTES: Final = 4 << 20
+FULL_BYTES: Final = 1 << 20
 """Of values: results that have as many do not wait."""
+RESULT_BYTES: Final = 32
+"""About what a result takes beside its value."""
 
 
 class BatchUnderWay:
@@ -44,32 +48,35 @@ class BatchUnderWay:
         """Of the results that wait to be sent."""
         self._results: list[OperationResult | Outcome] = []
         self._bytes = 0
+        """Of their values; in hand of the stream until they are written."""
         self._timer: asyncio.TimerHandle | None = None
-        self._counted = 0
-        """Operations that are part of the stream's share."""
-        self._counting: asyncio.TimerHandle | None = None
+        self._waves: Waves | None = None
 
     def begin(self, request: kv_pb2.OperateRequest, operations: Operations, default_timeout_s: float) -> None:
         """Raises InvalidRequest for what is no batch."""
         if not 0 < self._count <= MOST_OPERATIONS:
             raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MOST_OPERATIONS}")
         begun = decode_operations(request, default_timeout_s)
-        self._counted = self._count
-        self._stream.share.take(self._count)
-        self._counting = asyncio.get_running_loop().call_later(COUNTED_S, self._count_down, self._count)
-        operations.execute_all(begun, self._on_results)
+        stream = self._stream
+        self._waves = Waves(begun, stream.share, operations.execute_all, self._on_results, stream.begin_later)
+        stream.begin_now(self._waves)
 
     def _on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
         self._places += places
+        found = found_bytes = 0
         for result in results:
             if isinstance(result, BaseException):
                 self._results.append(explained("Operate", result, self._report_defect))
                 continue
             self._results.append(result)
             if isinstance(result, GetResult) and result.value is not None:
-                self._bytes += len(result.value)
+                found += 1
+                found_bytes += len(result.value)
+        if found:
+            self._bytes += found_bytes
+            self._stream.share.hold(found_bytes)
+            self._stream.share.expect(found, found_bytes)
         self._left -= len(places)
-        self._count_down(len(places))
         if self._left == 0 or self._bytes >= FULL_BYTES:
             self._send()
         elif self._timer is None:
@@ -82,19 +89,15 @@ class BatchUnderWay:
         places, results = self._places, self._results
         if len(places) == self._count:
             results, places = _in_order(places, results), []
-        self._stream.send(encode_results(self._id, places, results, self._in_flight(), self._furthest_seen()))
+        reply = encode_results(self._id, places, results, self._in_flight(), self._furthest_seen())
+        size_bytes = RESULT_BYTES * len(results)
+        self._stream.share.hold(size_bytes)
+        self._stream.send(reply, self._bytes + size_bytes)
         self._places, self._results, self._bytes = [], [], 0
         if self._left == 0:
-            if self._counting is not None:
-                self._counting.cancel()
+            if self._waves is not None:
+                self._waves.close()
             self._stream.answered()
-
-    def _count_down(self, operations: int) -> None:
-        """So many count no more, if as many still do."""
-        fewer = min(operations, self._counted)
-        if fewer:
-            self._counted -= fewer
-            self._stream.share.give_back(fewer)
 
 
 def _in_order(

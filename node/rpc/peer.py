@@ -56,11 +56,15 @@ def _serve(
 ) -> Callable[[Any, Context], Awaitable[None]]:
     async def answer(stream: ServedStream, encoded: bytes) -> None:
         call, request = DATA.decode_call(encoded)
-        stream.send(DATA.encode_reply(await handler(request), call))
+        reply = DATA.encode_reply(await handler(request), call)
+        stream.share.hold(len(reply))
+        stream.send(reply, len(reply))
         stream.answered()
 
     async def serve(_: Any, context: Context) -> None:
         async with Answering(BATCHES_PATH, context, report_defect):
-            await streams.serve(context, lambda stream, encoded: stream.work(answer(stream, encoded)))
+            await streams.serve(
+                context, lambda stream, encoded: stream.work(answer(stream, encoded)), of_peer=True
+            )
 
     return serve

@@ -17,7 +17,8 @@ from ..operations import Administration, Operations
 from ..ports import Handler
 from . import peer
 from .cluster import ClusterService
-from .kv import KvService
+from .connections import ConnectionGuard
+from .kv import KvService, kv_handlers
 from .links import MAX_MESSAGE_BYTES
 from .reflection import add_reflection
 from .status import ReportDefect
@@ -26,15 +27,31 @@ from .streaming import Streams
 KV: Final = kv_pb2.DESCRIPTOR.services_by_name["KV"].full_name
 CLUSTER: Final = cluster_pb2.DESCRIPTOR.services_by_name["Cluster"].full_name
 
+LEAST_RECEIVED_BYTES: Final = 8 << 20
+"""Of one message, however small values are: what nodes say to each other beside values takes less."""
+BATCHED_BYTES: Final = 5 << 20
+"""Of one message that has a value of the longest: a batch has less, that value apart (``waves``, ``pipes``)."""
+MOST_CALLS: Final = 256
+"""Calls and streams of one connection; what comes beyond waits at its sender. Each may have a message on its way in."""
+
 SERVER_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.so_reuseport", 0),  # or a second node would share the port instead of being refused
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_concurrent_streams", 4096),
+    ("grpc.max_concurrent_streams", MOST_CALLS),
     ("grpc.http2.max_ping_strikes", 0),  # peers ping while they wait for a slow answer
+    # Or windows grow with the bandwidth, up to megabytes that wait on each stream that is not read.
+    ("grpc.http2.bdp_probe", 0),
 )
 
+
+def received_bytes(max_value_bytes: int) -> int:
+    """The longest message that a server takes whose values have up to ``max_value_bytes``."""
+    return max(LEAST_RECEIVED_BYTES, BATCHED_BYTES + max_value_bytes)
+
+
 DEFAULT_TIMEOUT_S: Final = 5.0
+DEFAULT_VALUE_BYTES: Final = 1 << 20
+DEFAULT_CONNECTIONS: Final = 1 << 16
 
 
 class RpcServer:
@@ -44,12 +61,26 @@ class RpcServer:
     leaves a node alone that is still joining; the service of clients is once ``set_serving`` said so.
     """
 
-    def __init__(self, report_defect: ReportDefect, *, default_timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        report_defect: ReportDefect,
+        *,
+        default_timeout_s: float = DEFAULT_TIMEOUT_S,
+        max_value_bytes: int = DEFAULT_VALUE_BYTES,
+        max_connections: int = DEFAULT_CONNECTIONS,
+    ) -> None:
         self._report_defect: Final = report_defect
+        self._bounds: Final = (
+            ("grpc.max_receive_message_length", received_bytes(max_value_bytes)),
+            ("grpc.max_allowed_incoming_connections", max_connections),
+        )
         self._default_timeout_s: Final = default_timeout_s
         self._health: Final = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None
-        self._streams: Final = Streams()
+        self._streams: Final = Streams(self._hang_up)
+        self._max_connections: Final = max_connections
+        self.connections: ConnectionGuard | None = None
+        """Once it is bound."""
         self._started = False
 
     async def bind(self, listen: str) -> str:
@@ -59,12 +90,13 @@ class RpcServer:
         """
         address = parse_address(listen, any_port=True)
         await _check_bindable(address)
-        server = grpc.aio.server(options=SERVER_OPTIONS)
+        server = grpc.aio.server(options=(*SERVER_OPTIONS, *self._bounds))
         try:
             bound_port = server.add_insecure_port(str(address))
         except RuntimeError as error:
             raise AddressInUse(_in_use(address)) from error
         self._server = server
+        self.connections = ConnectionGuard(bound_port, self._max_connections)
         return str(address._replace(port=bound_port))
 
     async def serve(self, handler: Handler, operations: Operations, administration: Administration) -> None:
@@ -77,6 +109,7 @@ class RpcServer:
             operations, self._streams, self._report_defect, default_timeout_s=self._default_timeout_s
         )
         kv_pb2_grpc.add_KVServicer_to_server(kv, server)
+        server.add_registered_method_handlers(KV, kv_handlers(kv))  # type: ignore[attr-defined]
         cluster_pb2_grpc.add_ClusterServicer_to_server(
             ClusterService(administration, self._report_defect), server
         )
@@ -85,6 +118,10 @@ class RpcServer:
         await self._announce()
         await server.start()
         self._started = True
+
+    def _hang_up(self, peer: str) -> None:
+        if self.connections is not None:
+            self.connections.close_of(peer)
 
     async def _announce(self) -> None:
         for service in (peer.SERVICE, CLUSTER):

@@ -1,8 +1,17 @@
-"""How many operations of clients are in hand, divided among those who ask.
+"""Bounds what clients have in hand, in operations and in bytes, and divides it among those who ask.
 
-A stream that has its part is not read any further: what is left waits at its sender, where it can still be given up for
-certain, and the operations of others do not wait behind it. The part is the same for everybody who has something in
-hand, so that many callers on one stream get no more than few on another.
+In hand are the values of requests that are not finished, the values that reads under way are expected to bring, and the
+replies that the transport has not taken yet. A stream that has its part is not read any further: what is left waits at
+its sender, where it can still be given up for certain, and the operations of others do not wait behind it. The part
+is the same for every stream that has something in hand, so that many callers on one stream get no more than few on
+another.
+
+Rules:
+- The size of a value is not known before it is read, so a read reserves the recent average and is corrected by what it
+  brings (``Share.expect``).
+- When all that is in hand reaches ``MOST_BYTES``, reads begin only where little is expected of them: clients of small
+  values go on beside those of large ones. The others wait, in the order in which they asked.
+- A stream whose client takes no reply for ``STALLED_S`` while others wait for room is ended (``Sharing.stalled``).
 """
 
 from __future__ import annotations
@@ -11,37 +20,136 @@ from collections.abc import Callable
 from typing import Final
 
 MOST_IN_HAND: Final = 512
-"""Of all streams together, about: more would wait for each other and be done no sooner."""
+"""Operations of all streams together, about: more would wait for each other and be done no sooner."""
 LEAST_PART: Final = 32
-"""Of a stream, however many there are."""
+"""Operations of a stream, however many streams there are."""
+MOST_BYTES: Final = 16 << 20
+"""Of all streams together."""
+LEAST_BYTES: Final = 64 << 10
+"""Of a stream, however many streams there are."""
+STALLED_S: Final = 5.0
+LEAST_EXPECTED_BYTES: Final = 64
+"""Of one read."""
+SLOWLY: Final = 0.1
+"""How far an average follows what was found, each time."""
 
 
 class Sharing:
-    def __init__(self, most: int = MOST_IN_HAND, least: int = LEAST_PART) -> None:
+    def __init__(
+        self,
+        most: int = MOST_IN_HAND,
+        least: int = LEAST_PART,
+        most_bytes: int = MOST_BYTES,
+        least_bytes: int = LEAST_BYTES,
+    ) -> None:
         self._most: Final = most
         self._least: Final = least
+        self._most_bytes: Final = most_bytes
+        self.least_bytes: Final = least_bytes
         self._busy: Final[set[Share]] = set()
+        self._waiting: Final[dict[Share, None]] = {}
+        """For room in all, the longest waiting first."""
+        self.bytes = 0
+        """In hand of all streams."""
+        self.expected_bytes: float = LEAST_EXPECTED_BYTES
+        """Of a read of a client of which nothing is known."""
 
     @property
     def part(self) -> int:
         """Operations that a stream may have in hand now, before more are read from it."""
         return max(self._least, self._most // max(1, len(self._busy)))
 
+    @property
+    def part_bytes(self) -> int:
+        """Bytes that a stream may have in hand now, before more are read from it."""
+        return max(self.least_bytes, self._most_bytes // max(1, len(self._busy)))
+
+    @property
+    def room_bytes(self) -> int:
+        return self._most_bytes - self.bytes
+
+    @property
+    def awaited(self) -> bool:
+        """Whether anyone waits for room."""
+        return bool(self._waiting)
+
     def share(self, on_change: Callable[[], None]) -> Share:
-        """Of one stream; ``on_change`` is called when it has less in hand."""
+        """Of one stream; ``on_change`` is called when it has less in hand, or there may be room for it."""
         return Share(self, self._busy, on_change)
+
+    def wait(self, share: Share) -> None:
+        self._waiting.setdefault(share)
+
+    def leave(self, share: Share) -> None:
+        self._waiting.pop(share, None)
+
+    def call_next(self) -> None:
+        """Let the longest waiting look whether there is room for it; when it has begun it calls the next."""
+        if self._waiting and self.room_bytes > 0:
+            share = next(iter(self._waiting))
+            del self._waiting[share]
+            share.changed()
+
+    def found(self, bytes_each: float) -> None:
+        self.expected_bytes += (bytes_each - self.expected_bytes) * SLOWLY
 
 
 class Share:
+    """What one stream has in hand."""
+
     def __init__(self, of: Sharing, busy: set[Share], on_change: Callable[[], None]) -> None:
         self._of = of
         self._busy = busy
-        self._on_change = on_change
+        self.changed = on_change
         self._in_hand = 0
+        self._bytes = 0
+        self._request_bytes = 0
+        """Of the values in the last request."""
+        self._expected_bytes = 0.0
+        """Of a read, once one has found something."""
+        self._closed = False
 
     @property
     def full(self) -> bool:
-        return self._in_hand >= self._of.part
+        """Whether another request like the last one would be more than its part."""
+        if self._in_hand >= self._of.part:
+            return True
+        return self._bytes > 0 and self._bytes + self._request_bytes > self._of.part_bytes
+
+    @property
+    def expected_bytes(self) -> int:
+        """What a read is expected to bring."""
+        return max(LEAST_EXPECTED_BYTES, int(self._expected_bytes or self._of.expected_bytes))
+
+    def expect(self, found: int, found_bytes: int) -> None:
+        """Learn from reads that have brought so many values, of so many bytes together."""
+        each = found_bytes / found
+        self._of.found(each)
+        grown = each > self._expected_bytes
+        self._expected_bytes = (
+            each if grown else self._expected_bytes + (each - self._expected_bytes) * SLOWLY
+        )
+
+    def room(self, operations: int, each_bytes: int) -> int:
+        """How many of so many operations may begin now, each with so many bytes reserved for what it brings.
+
+        None of them when there is no room; ``on_change`` is called when that may have changed.
+        """
+        of = self._of
+        alone = self._in_hand == 0
+        most = min(operations, max(of.part - self._in_hand, int(alone)))
+        if not each_bytes:
+            return max(0, most)
+        room_bytes = min(of.part_bytes - self._bytes, max(of.room_bytes, of.least_bytes - self._bytes))
+        if alone and of.room_bytes > 0:
+            room_bytes = max(room_bytes, each_bytes)  # or what is larger than a part would never begin
+        most = max(0, min(most, room_bytes // each_bytes))
+        if most == 0 and of.room_bytes < each_bytes:
+            of.wait(self)
+        elif of.awaited:
+            of.leave(self)
+            of.call_next()
+        return most
 
     def take(self, operations: int) -> None:
         self._in_hand += operations
@@ -49,10 +157,38 @@ class Share:
 
     def give_back(self, operations: int) -> None:
         self._in_hand -= operations
-        if self._in_hand == 0:
-            self._busy.discard(self)
-        self._on_change()
+        self._rest()
+
+    def came(self, request_bytes: int) -> None:
+        """Count the values of a request that has come as in hand."""
+        self._request_bytes = request_bytes
+        self.hold(request_bytes)
+
+    def hold(self, size_bytes: int) -> None:
+        """Count so many bytes as in hand."""
+        if not self._closed:
+            self._bytes += size_bytes
+            self._of.bytes += size_bytes
+            self._busy.add(self)
+
+    def release(self, size_bytes: int) -> None:
+        """Count so many bytes as in hand no longer."""
+        if not self._closed:
+            self._bytes -= size_bytes
+            self._of.bytes -= size_bytes
+            self._rest()
+            self._of.call_next()
 
     def close(self) -> None:
         """The stream is over; what is still given back is of no interest."""
         self._busy.discard(self)
+        self._of.leave(self)
+        self._of.bytes -= self._bytes
+        self._bytes = 0
+        self._closed = True
+        self._of.call_next()
+
+    def _rest(self) -> None:
+        if self._in_hand == 0 and self._bytes == 0:
+            self._busy.discard(self)
+        self.changed()

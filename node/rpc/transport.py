@@ -7,6 +7,7 @@ from typing import Final
 
 import grpc
 
+from ..descriptors import MOST_LINKS
 from ..errors import MalformedMessage, PeerTimeout, PeerUnreachable
 from ..messages import DataBatch, Reply, Request
 from ..ports import Clock
@@ -14,7 +15,6 @@ from .codec import lane_of
 from .links import Link, Links
 from .status import peer_error
 
-MOST_LINKS: Final = 1024
 IDLE_S: Final = 120.0
 
 

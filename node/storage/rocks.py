@@ -52,7 +52,7 @@ _WRITES_SLOWED_AT_FILES = 80
 _FIRST_LEVEL_BYTES = 64 * _MIB
 """A few times what is compacted into it at once, which is four memtables: all of it is rewritten then."""
 _LOG_BYTES = 64 * _MIB
-_OPEN_FILES = 128
+_OPEN_TABLES = 128
 _NAMED = "meta"
 _ADVICE = (
     " (what was written last may be lost: start the node on an empty data folder; the cluster then puts it in the "
@@ -72,10 +72,12 @@ class RocksEngine(StoreEngine):
         on_failure: Callable[[StorageFailed], None] = lambda error: None,
         *,
         reserve_bytes: int = 0,
+        open_tables: int = _OPEN_TABLES,
     ) -> RocksEngine:
         """Open or create the database in the folder ``path``.
 
         ``reserve_bytes``: with less free space than this no entries are taken; 0 for no such limit.
+        ``open_tables``: table files that are kept open at most.
 
         Raises Corruption when what was synced there is damaged, StorageFailed for anything else.
         """
@@ -83,16 +85,18 @@ class RocksEngine(StoreEngine):
             salvage_if_wanted(path, opened_apart)
         except OSError as error:
             raise StorageFailed(f"cannot rewrite {path}: {error.strerror}") from error
-        return cls(RocksStore(path), durability, on_failure, reserve_bytes)
+        return cls(RocksStore(path, open_tables), durability, on_failure, reserve_bytes)
 
 
 class RocksStore:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, open_tables: int = _OPEN_TABLES) -> None:
         self._path = path
         self.scarred = False
         try:
             cache = Cache.new_hyper_clock_cache(_BLOCK_CACHE_BYTES, _BLOCK_BYTES)
-            self._entries = Rdict(str(path), _entry_options(cache), {_NAMED: _options(cache)})
+            self._entries = Rdict(
+                str(path), _entry_options(cache, open_tables), {_NAMED: _options(cache, open_tables)}
+            )
             self._named = self._entries.get_column_family(_NAMED)
             self._named_handle = self._entries.get_column_family_handle(_NAMED)
         except Exception as error:
@@ -258,7 +262,7 @@ def _failure(error: Exception, what: str) -> StorageFailed:
     return kind(f"{what}: {error}")
 
 
-def _options(cache: Cache) -> Options:
+def _options(cache: Cache, open_tables: int) -> Options:
     """Sized for a node that idles small: some 50 MiB when it is busiest."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
@@ -271,7 +275,7 @@ def _options(cache: Cache) -> Options:
     options.set_level_zero_slowdown_writes_trigger(_WRITES_SLOWED_AT_FILES)
     options.set_level_zero_stop_writes_trigger(2 * _WRITES_SLOWED_AT_FILES)
     options.set_max_total_wal_size(_LOG_BYTES)
-    options.set_max_open_files(_OPEN_FILES)
+    options.set_max_open_files(open_tables)
     options.set_max_background_jobs(2)
     options.set_max_file_opening_threads(1)
     options.set_bytes_per_sync(_MIB)
@@ -284,9 +288,9 @@ def _options(cache: Cache) -> Options:
     return options
 
 
-def _entry_options(cache: Cache) -> Options:
+def _entry_options(cache: Cache, open_tables: int) -> Options:
     """Most writes ask first for what is held of their key: that there is nothing among the newest is told at once."""
-    options = _options(cache)
+    options = _options(cache, open_tables)
     options.set_memtable_whole_key_filtering(True)
     options.set_memtable_prefix_bloom_ratio(_MEMTABLE_BLOOM_RATIO)
     return options

@@ -106,3 +106,11 @@ def test_how_long_to_wait_comes_with_an_overload() -> None:
     error = error_from_failure(failure)
     assert isinstance(error, errors.Overloaded)
     assert error.retry_after == 2.5
+
+
+def test_a_value_that_the_node_has_not_even_read_was_certainly_not_stored() -> None:
+    text = "SERVER: Received message larger than max (20971600 vs. 8388608)"
+    error = error_from_status(status(Code.RESOURCE_EXHAUSTED, text), "a:1")
+    assert isinstance(error, errors.InvalidRequest)
+    assert not error.maybe_applied
+    assert "value" in str(error)

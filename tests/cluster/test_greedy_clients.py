@@ -1,62 +1,114 @@
-"""What clients of a real cluster see when they ask for much at once, and when most nodes are dead."""
+"""Clients that take more than their part: nodes stay small, serve others beside them, and call each other up."""
 
 from __future__ import annotations
 
-import asyncio
+import subprocess
+import sys
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from covey import AsyncClient, Client, CoveyError
-from tests.support.processes import covey, process_cluster
+from covey import Client, CoveyError
+from tests.support.greedy import KINDS, LARGE, MIB
+from tests.support.processes import NodeProcess, ProcessCluster, process_cluster
 
-PUTS = 50_000
-MAX_CPU_S_OF_A_PUT = 200e-6
-"""About four times what it takes; without a bound on what is in hand it was far more, and most failed."""
-
-
-def test_fifty_thousand_puts_at_once_all_succeed(tmp_path: Path) -> None:
-    async def program(addresses: list[str]) -> tuple[Counter[str], float]:
-        async with AsyncClient(addresses, timeout=60) as kv:
-            began = time.process_time()
-            asked = (kv.put(f"key{i}", b"v" * 100) for i in range(PUTS))
-            ended = await asyncio.gather(*asked, return_exceptions=True)
-            return Counter(type(one).__name__ for one in ended), time.process_time() - began
-
-    with process_cluster(tmp_path, durability="periodic") as cluster:
-        cluster.form(3)
-        outcomes, cpu_s = asyncio.run(program(cluster.addresses()))
-        assert outcomes == {"Version": PUTS}
-        assert cpu_s < PUTS * MAX_CPU_S_OF_A_PUT
-        with cluster.client(timeout=60) as kv, ThreadPoolExecutor(64) as threads:
-            keys = [f"key{i}" for i in range(2000)]
-            assert all(threads.map(kv.get, keys))
-            assert None not in kv.get_many(keys).values()
+WATCHED_S = 8.0
+MOST_GROWN_MIB = 200
+PAUSE_S = 0.01
 
 
-def test_with_most_nodes_dead_errors_speak_of_the_quorum(tmp_path: Path) -> None:
+def resident_mib(node: NodeProcess) -> float:
+    assert node.process is not None
+    for line in Path(f"/proc/{node.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(f"{node.name} has no memory")
+
+
+class Watch:
+    """The most memory that each node had while this was open."""
+
+    def __init__(self, nodes: list[NodeProcess]) -> None:
+        self._nodes = nodes
+        self.idle_mib = {node.name: resident_mib(node) for node in nodes}
+        self.most_mib = dict(self.idle_mib)
+        self._over = threading.Event()
+        self._looking = threading.Thread(target=self._look)
+
+    @property
+    def grown_mib(self) -> dict[str, int]:
+        return {name: round(most - self.idle_mib[name]) for name, most in self.most_mib.items()}
+
+    def __enter__(self) -> Watch:
+        self._looking.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._looking.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(PAUSE_S):
+            for node in self._nodes:
+                self.most_mib[node.name] = max(self.most_mib[node.name], resident_mib(node))
+
+
+@contextmanager
+def greedy_client(kind: str, address: str) -> Iterator[None]:
+    command = [sys.executable, "-m", "tests.support.greedy", kind, address]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"begun\n"
+            yield
+        finally:
+            process.kill()
+
+
+def failures_beside(client: Client, seconds: float) -> tuple[list[str], int, float]:
+    """What a light client met that put and got small values for so long, how many did well, the longest wait."""
+    failures, done, longest_s = [], 0, 0.0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        began = time.monotonic()
+        try:
+            client.put(f"light/{done % 100}", f"value {done}")
+            assert client.get(f"light/{done % 100}") == f"value {done}".encode()
+            done += 1
+        except CoveyError as error:
+            failures.append(f"{type(error).__name__}: {error}")
+        longest_s = max(longest_s, time.monotonic() - began)
+        time.sleep(PAUSE_S)
+    return failures, done, longest_s
+
+
+def stocked(cluster: ProcessCluster) -> list[NodeProcess]:
+    nodes = cluster.form(3)
+    with cluster.client() as client:
+        client.put(LARGE, bytes(MIB))
+        client.put_many({f"key/{n:05}" + "k" * 200: b"v" for n in range(5000)}, timeout=30)
+        client.get(LARGE)
+    return nodes
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_greedy_client_neither_fills_a_node_nor_crowds_out_others(tmp_path: Path, kind: str) -> None:
     with process_cluster(tmp_path) as cluster:
-        n1, n2, n3 = cluster.form(3)
-        addresses = cluster.addresses()
-        with Client(addresses) as early, Client(addresses) as first, Client(addresses[::-1]) as last:
-            early.put("key", "value")
-            n2.kill()
-            n3.kill()
-            said = [reason_of(kv.get, "key", timeout=1.5) for kv in (early, first, last)]
-            said += [reason_of(kv.put, "key", "new", timeout=1.5) for kv in (early, first, last)]
-        assert not [text for text in said if "can be reached" in text]
-        assert all("replica" in text or "quorum" in text for text in said), said
-        at_all = [part for address in addresses[::-1] for part in ("--server", address)]
-        assert b"can be reached" not in covey("get", "key", "--timeout", "2", *at_all).stderr
-        n1.kill()
-        assert b"no node of the cluster can be reached" in covey("get", "key", *at_all).stderr
-
-
-def reason_of(ask: Callable[..., object], *arguments: str, timeout: float) -> str:
-    with pytest.raises(CoveyError) as caught:
-        ask(*arguments, timeout=timeout)
-    return str(caught.value)
+        nodes = stocked(cluster)
+        with cluster.client() as client:
+            client.put("light/0", "warm")
+            with Watch(nodes) as watch, greedy_client(kind, nodes[0].address):
+                failures, done, longest_s = failures_beside(client, WATCHED_S)
+        accused = [line for node in nodes for line in node.events("member.suspected")]
+        print(
+            f"{kind}: idle {watch.idle_mib}, grown {watch.grown_mib} MiB, {done} done beside it, "
+            f"longest {longest_s:.2f} s, {len(failures)} failures, {len(accused)} accused"
+        )
+        assert not failures, failures[:3]
+        assert not accused, accused
+        assert max(watch.grown_mib.values()) <= MOST_GROWN_MIB, watch.grown_mib

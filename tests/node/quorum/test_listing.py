@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -216,3 +217,32 @@ async def test_an_over_long_prefix_or_key_is_refused() -> None:
 async def test_a_node_without_a_cluster_lists_nothing() -> None:
     with pytest.raises(Unavailable, match="no cluster"):
         await listed(Stations(*WHO))
+
+
+@in_virtual_time
+async def test_so_many_pages_are_read_at_a_time_and_the_other_listings_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(listing, "MAX_PAGES", 2)
+    keys = [b"%02d" % number for number in range(10)]
+    stations = await stations_at(STABLE, on_all(*keys))
+    lists = lister(stations)
+    under_way = most = 0
+    page = KeyListing._page
+
+    async def counted(*arguments: Any) -> Any:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            return await page(*arguments)
+        finally:
+            under_way -= 1
+
+    monkeypatch.setattr(KeyListing, "_page", counted)
+
+    async def all_keys() -> list[bytes]:
+        return [key async for batch in lists.keys(b"", None, 1.0) for key in batch]
+
+    assert [sorted(found) for found in await asyncio.gather(*(all_keys() for _ in range(6)))] == [keys] * 6
+    assert most == 2

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
-from covey.node.messages import DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
+from covey.node.messages import (
+    REPLY_FULL,
+    DataBatch,
+    DataReply,
+    EpochMismatch,
+    Merge,
+    Read,
+    ReadResult,
+)
 from covey.node.quorum import pipes
 from covey.node.quorum.pipes import (
     MAX_BATCH_BYTES,
@@ -400,3 +408,55 @@ def test_every_operation_hears_exactly_once_whatever_happens(
             assert not set(before.operations) & set(after.operations), "nothing is sent twice"
 
     run(act())
+
+
+def put(number: int, value_bytes: int) -> Merge:
+    return Merge(b"k%d" % number, entry(1, bytes(value_bytes)))
+
+
+@in_virtual_time
+async def test_what_waits_for_a_replica_that_does_not_keep_up_is_bounded_in_bytes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipes, "MAX_WAITING_BYTES", 1000)
+    peer, heard = Peer(), Heard()
+    pipe = pipe_to(peer)
+    submit(pipe, heard, 0)
+    await settle()  # it is in flight
+    for number in range(1, 4):
+        pipe.submit(FIRST, [put(number, 400)], heard.of(number))
+    assert heard.outcomes[2] == []
+    (missed,) = heard.outcomes[3]
+    assert isinstance(missed, Undelivered) and not missed.maybe_applied
+
+
+@in_virtual_time
+async def test_a_value_larger_than_all_that_may_wait_is_taken_when_nothing_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pipes, "MAX_WAITING_BYTES", 1000)
+    peer, heard = Peer(), Heard()
+    pipe_to(peer).submit(FIRST, [put(1, 2000)], heard.of(1))
+    await settle()
+    assert peer.sizes == [1]
+
+
+@in_virtual_time
+async def test_fewer_reads_ride_together_after_a_reply_had_no_room_for_all() -> None:
+    peer, heard = Peer(), Heard()
+    peer.answer = lambda batch: DataReply(
+        batch.epoch, [FOUND if n < 3 else REPLY_FULL for n in range(len(batch.operations))], 0, 0.0
+    )
+    pipe = pipe_to(peer)
+    submit(pipe, heard, *range(40))
+    peer.open.set()
+    await settle()
+    assert peer.sizes == [40]
+    submit(pipe, heard, *range(100, 140))
+    await settle()
+    assert max(peer.sizes[1:]) <= 4
+    peer.answer = served
+    for round_of in range(200, 2200, 100):
+        submit(pipe, heard, *range(round_of, round_of + 40))
+        await settle()
+    assert peer.sizes[-1] == 40, "and gradually more when there is room again"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -8,6 +9,7 @@ from covey.node.errors import Corruption
 from covey.node.messages import (
     BELOW_FLOOR,
     MERGED,
+    REPLY_FULL,
     DataBatch,
     DataReply,
     EpochMismatch,
@@ -23,10 +25,11 @@ from covey.node.messages import (
     ScanReply,
     SizeQuery,
     SizeReply,
+    VersionResult,
     checksum_of,
 )
 from covey.node.quorum import replica as replica_module
-from covey.node.storage.engine import Chunk
+from covey.node.storage.engine import Chunk, Entry
 from covey.ring import WHOLE_RING, EpochRecord, EpochStamp
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
@@ -159,6 +162,50 @@ async def test_a_reply_is_bounded_in_bytes_and_always_brings_something(
         station.hold((key, entry(1, b"v" * 6)))
     results = (await serve(station, Read(b"a"), Read(b"b"), Read(b"c"))).results
     assert [isinstance(result, ReadResult) for result in results] == [True, True, False]
+
+
+@in_virtual_time
+async def test_what_is_read_for_one_reply_is_bounded_also_where_only_versions_are_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replica_module, "MAX_READ_BYTES", 10)
+    monkeypatch.setattr(replica_module, "READ_AT_ONCE", 1)
+    station = await station_at()
+    for key in (b"a", b"b", b"c"):
+        station.hold((key, entry(1, b"v" * 6)))
+    results = (await serve(station, *(Read(key, True) for key in (b"a", b"b", b"c")))).results
+    assert results == [VersionResult(version(1)), VersionResult(version(1)), REPLY_FULL]
+
+
+@in_virtual_time
+async def test_few_large_values_are_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_module, "MAX_REPLY_BYTES", 1000)
+    station = await station_at()
+    keys = [b"%03d" % number for number in range(100)]
+    for key in keys:
+        station.hold((key, entry(1, bytes(500))))
+    asked: list[int] = []
+    get_many = station.engine.get_many
+
+    def counted(keys: Sequence[bytes]) -> list[Entry | Corruption | None]:
+        asked.append(len(keys))
+        return get_many(keys)
+
+    monkeypatch.setattr(station.engine, "get_many", counted)
+    for _ in range(10):
+        await serve(station, *(Read(key) for key in keys))
+    assert asked[0] == replica_module.READ_AT_ONCE
+    assert max(asked[5:]) <= 4
+
+
+@in_virtual_time
+async def test_a_scan_brings_no_more_than_the_replica_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_module, "MAX_SCAN_ENTRIES", 2)
+    station = await station_at()
+    station.hold(*((b"%d" % number, entry(1)) for number in range(5)))
+    reply = await station.replica.scan(scan_of(ScanPurpose.PULL))
+    assert isinstance(reply, ScanReply)
+    assert len(reply.entries) == 2 and reply.next is not None
 
 
 @in_virtual_time

@@ -39,6 +39,18 @@ async def test_so_many_repairs_are_under_way_aside_and_no_more(monkeypatch: pyte
 
 
 @in_virtual_time
+async def test_repairs_aside_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicas, "MAX_ASIDE_BYTES", 10)
+    stations = Stations(*WHO)
+    await stations.adopt(STABLE)
+    for key in (b"a", b"b", b"c"):
+        repair = Merge(key, entry(1, bytes(5)), MergeKind.REPAIR)
+        stations[ME].replicas.submit_aside(OTHER, STABLE.stamp, repair)
+    await asyncio.sleep(0.1)
+    assert taken(stations) == [b"a", b"b"]
+
+
+@in_virtual_time
 async def test_a_replica_that_is_down_is_left_alone() -> None:
     stations = Stations(*WHO)
     stations.down.add(OTHER)

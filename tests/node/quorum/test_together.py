@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.errors import OperationTimeout
+from covey.node.errors import OperationTimeout, ReplyFull
 from covey.node.messages import DataBatch, Reply, Request
 from covey.node.operations import Consistency, Get, GetResult, Level, Put, WriteResult
+from covey.node.quorum import replica as replica_module
 from covey.node.quorum.tally import Requirement, replicas_of, satisfied
 from covey.node.quorum.votes import VotesInEveryRing, VotesInOneRing
 from tests.simulation.network import Message
@@ -186,3 +187,29 @@ async def test_hedges_are_few_when_a_replica_is_slow_for_long() -> None:
     for _ in range(rounds):
         await together(stations[CLIENT_AT], gets())
     assert sum(asked.values()) < rounds * len(KEYS) * 1.15
+
+
+@in_virtual_time
+async def test_a_read_that_found_the_reply_full_is_given_back_to_be_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(replica_module, "MAX_REPLY_BYTES", 10)
+    stations = await stations_at()
+    for who in WHO[:3]:
+        stations[who].hold(*((key, entry(1, b"v" * 6)) for key in KEYS))
+    alone: list[asyncio.Task[None]] = []
+    with pytest.raises(ReplyFull):
+        await together(stations[CLIENT_AT], gets(), alone=alone)
+    assert alone == [], "it does not go on alone, beside as many others"
+
+
+@in_virtual_time
+async def test_a_lone_read_that_found_the_reply_full_goes_on_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stations = await stations_at()
+    for who in WHO[:3]:
+        stations[who].hold((KEYS[0], entry(1, b"v" * 6)))
+    monkeypatch.setattr(replica_module, "MAX_REPLY_BYTES", 0)
+    asyncio.get_running_loop().call_later(0.2, monkeypatch.setattr, replica_module, "MAX_REPLY_BYTES", 10)
+    assert await together(stations[CLIENT_AT], gets()[:1]) == [GetResult(b"v" * 6, version(1))]

@@ -44,6 +44,8 @@ class FakeOperations:
     def __init__(self) -> None:
         self.answers: dict[bytes, OperationResult | BaseException | asyncio.Event] = {}
         self.executed: list[Operation] = []
+        self.begun_together: list[int] = []
+        """How many were in each call of ``execute_all``."""
         self.listed: list[tuple[bytes, bytes | None, float]] = []
         self.listing_closed = asyncio.Event()
         self.furthest = 1 << 63
@@ -66,6 +68,7 @@ class FakeOperations:
             except Exception as error:  # noqa: BLE001 - handed on, as a coordinator does
                 on_results([place], [error])
 
+        self.begun_together.append(len(operations))
         for place in range(len(operations)):
             task = asyncio.get_running_loop().create_task(execute(place))
             self._executing.add(task)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from typing import Any
 
 import grpc
@@ -13,7 +14,7 @@ from grpc import StatusCode
 from covey.node.errors import InvalidRequest, OperationTimeout, Overloaded, StorageFailed, Unavailable
 from covey.node.operations import Consistency, Delete, Get, GetResult, Level, Put, WriteResult
 from covey.node.quorum.version import Version
-from covey.node.rpc import kv
+from covey.node.rpc import kv, unary
 from covey.node.rpc.server import DEFAULT_TIMEOUT_S
 from covey.proto.generated import kv_pb2, kv_pb2_grpc, types_pb2
 
@@ -202,6 +203,43 @@ async def test_a_batch_of_too_many_operations_is_refused(stub: Any) -> None:
     assert (code, metadata["covey-maybe-applied"]) == (StatusCode.INVALID_ARGUMENT, "0")
 
 
+async def test_the_values_in_the_reply_to_a_batch_are_bounded(served: Any) -> None:
+    """What did not fit says how long to wait; writes are done all the same."""
+    channel = grpc.aio.insecure_channel(served.address, options=[("grpc.max_receive_message_length", -1)])
+    stub: Any = kv_pb2_grpc.KVStub(channel)
+    served.operations.answers = {b"large": GetResult(bytes(1 << 20), VERSION), b"w": WriteResult(VERSION)}
+    await stub.Get(kv_pb2.GetRequest(key=b"large"))  # what values have is known from now on
+    put = kv_pb2.Operation(put=kv_pb2.PutRequest(key=b"w", value=b"v"))
+    answer = await stub.Batch(kv_pb2.BatchRequest(operations=[*[get(b"large")] * 100, put]))
+    kinds = Counter(result.WhichOneof("result") for result in answer.results)
+    assert kinds["put"] == 1
+    assert 4 <= kinds["get"] < 24
+    (code,) = {result.failure.code for result in answer.results if result.HasField("failure")}
+    assert code == kv_pb2.ERROR_CODE_OVERLOADED
+    assert all(result.failure.retry_after > 0 for result in answer.results if result.HasField("failure"))
+    assert served.server._streams.clients.bytes == 0
+    await channel.close(None)
+
+
+@pytest.mark.parametrize("writes", [True, False])
+async def test_a_call_that_there_is_no_room_for_is_refused(
+    served: Any, stub: Any, monkeypatch: pytest.MonkeyPatch, writes: bool
+) -> None:
+    monkeypatch.setattr(unary, "MOST_WAITING_S", 0.05)
+    clients = served.server._streams.clients
+    clients.expected_bytes = 1 << 20
+    clients.share(lambda: None).hold(clients.room_bytes)
+    call = (
+        stub.Put(kv_pb2.PutRequest(key=b"k", value=bytes(1 << 20)))
+        if writes
+        else stub.Get(kv_pb2.GetRequest(key=b"k"))
+    )
+    code, _, metadata = await refused(call)
+    assert code is StatusCode.RESOURCE_EXHAUSTED
+    assert metadata["covey-maybe-applied"] == "0" and float(metadata["covey-retry-after"]) > 0
+    assert served.operations.executed == []
+
+
 # --- listings -----------------------------------------------------------------------------------------------
 
 
@@ -230,3 +268,18 @@ async def test_a_listing_that_nobody_reads_any_more_is_closed(served: Any, stub:
     await listing.read()
     listing.cancel()
     await served.operations.listing_closed.wait()
+
+
+async def test_so_many_listings_are_open_and_others_are_refused(
+    served: Any, stub: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kv, "MOST_LISTINGS", 1)
+    served.operations.answers[b"open"] = asyncio.Event()
+    listing = stub.Keys(kv_pb2.KeysRequest(prefix=b"open"))
+    await listing.read()
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.Keys(kv_pb2.KeysRequest(prefix=b"x")).read()
+    assert caught.value.code() is StatusCode.RESOURCE_EXHAUSTED
+    listing.cancel()
+    await served.operations.listing_closed.wait()
+    assert (await stub.Keys(kv_pb2.KeysRequest(prefix=b"x")).read()).keys == [b"x1", b"x2"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -11,10 +13,17 @@ import pytest
 from covey.node.errors import Overloaded, Unavailable
 from covey.node.operations import Consistency, Delete, Get, GetResult, Level, Put, WriteResult
 from covey.node.quorum.version import Version
+from covey.node.rpc import streaming
 from covey.proto.generated import kv_pb2, kv_pb2_grpc
 
 GET, PUT, DELETE = 0, 1, 2
 VERSION = Version(5, 6, 7)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.001)
 
 
 async def exchange(stream: Any, request: kv_pb2.OperateRequest) -> kv_pb2.OperateReply:
@@ -146,3 +155,81 @@ async def test_a_server_that_stops_ends_the_stream_once_everything_is_answered(
     assert (await stream.read()).id == 1
     assert await stream.read() is grpc.aio.EOF
     await asyncio.wait_for(stopping, 2)
+
+
+MIB = 1 << 20
+
+
+async def quiet(served: Any) -> int:
+    """How many operations have begun once no more do."""
+    begun = -1
+    while begun != len(served.operations.executed):
+        begun = len(served.operations.executed)
+        await asyncio.sleep(0.2)
+    return begun
+
+
+async def test_a_stream_whose_replies_are_not_read_is_not_read_either(served: Any, stream: Any) -> None:
+    served.operations.answers[b"large"] = GetResult(bytes(MIB), VERSION)
+    batches = 64
+
+    async def send() -> None:
+        for number in range(batches):
+            await stream.write(kv_pb2.OperateRequest(id=number, kinds=bytes([GET]), keys=[b"large"]))
+
+    sending = asyncio.create_task(send())
+    await until(lambda: len(served.operations.executed) > 0)
+    assert await quiet(served) < 24, "what may be in hand, and what is on its way"
+    for _ in range(batches):
+        await stream.read()
+    await sending
+    assert len(served.operations.executed) == batches
+
+
+async def test_reads_of_one_batch_begin_as_their_replies_are_read(served: Any, stream: Any) -> None:
+    served.operations.answers[b"large"] = GetResult(bytes(MIB), VERSION)
+    first = kv_pb2.OperateRequest(id=1, kinds=bytes([GET]), keys=[b"large"])
+    await exchange(stream, first)  # what values have is known from now on
+    count = 100
+    await stream.write(kv_pb2.OperateRequest(id=2, kinds=bytes([GET] * count), keys=[b"large"] * count))
+    await until(lambda: len(served.operations.executed) > 1)
+    assert await quiet(served) < 1 + 24
+    values = 0
+    while values < count:
+        values += len((await stream.read()).values)
+    assert len(served.operations.executed) == 1 + count
+
+
+async def test_a_huge_batch_gives_others_a_turn(served: Any, stream: Any) -> None:
+    count = 10_000
+    stepped: list[int] = []
+
+    async def step() -> None:
+        while True:
+            stepped.append(len(served.operations.begun_together))
+            await asyncio.sleep(0)
+
+    stepping = asyncio.create_task(step())
+    await stream.write(kv_pb2.OperateRequest(kinds=bytes([GET] * count), keys=[b"k"] * count))
+    while count > 0:
+        count -= len((await stream.read()).kinds)
+    stepping.cancel()
+    assert max(served.operations.begun_together) <= 512
+    assert max(later - earlier for earlier, later in itertools.pairwise(stepped)) <= 2
+
+
+async def test_a_client_that_takes_no_replies_is_hung_up_on_while_others_wait(
+    served: Any, channel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streaming, "STALLED_S", 0.2)
+    monkeypatch.setattr(streaming, "LOOK_EVERY_S", 0.1)
+    served.operations.answers[b"large"] = GetResult(bytes(MIB), VERSION)
+    request = kv_pb2.OperateRequest(kinds=bytes([GET] * 16), keys=[b"large"] * 16)
+    stalled = [kv_pb2_grpc.KVStub(channel).Operate() for _ in range(20)]
+    for one in stalled:
+        await one.write(request)
+    other_channel = served.channel()
+    other = kv_pb2_grpc.KVStub(other_channel).Operate()
+    assert (await asyncio.wait_for(exchange(other, request), 10)).kinds
+    await until(lambda: stalled[0].done())
+    await other_channel.close(None)

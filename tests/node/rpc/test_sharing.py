@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from covey.node.operations import GetResult
 from covey.node.quorum.version import Version
-from covey.node.rpc import operate
+from covey.node.rpc import waves
 from covey.node.rpc.sharing import LEAST_PART, MOST_IN_HAND, Sharing
 from covey.proto.generated import kv_pb2, kv_pb2_grpc
 
 GET = 0
+MIB = 1 << 20
 HELD, FREE = b"held", b"free"
 
 
@@ -60,6 +62,70 @@ def test_however_many_there_are_each_may_have_some() -> None:
     assert sharing.part == LEAST_PART
 
 
+def test_a_stream_that_has_its_part_of_bytes_is_full() -> None:
+    sharing = Sharing(most_bytes=8 * MIB)
+    shares = [sharing.share(nothing) for _ in range(2)]
+    for share in shares:
+        share.came(MIB)
+    assert sharing.part_bytes == 4 * MIB and not shares[0].full
+    shares[0].hold(2 * MIB)
+    assert not shares[0].full
+    shares[0].hold(1)
+    assert shares[0].full, "another request like the last one would be more than its part"
+
+
+def test_a_stream_with_nothing_in_hand_is_never_full() -> None:
+    sharing = Sharing(most_bytes=MIB, least_bytes=1)
+    for _ in range(100):
+        sharing.share(nothing).came(MIB)
+    assert not sharing.share(nothing).full
+
+
+def test_large_reads_wait_for_room_in_all_and_small_ones_do_not() -> None:
+    sharing = Sharing(most_bytes=8 * MIB)
+    large, small, other = (sharing.share(nothing) for _ in range(3))
+    other.hold(8 * MIB)
+    assert large.room(1, MIB) == 0
+    assert small.room(10, 100) == 10
+    assert sharing.awaited
+
+
+def test_who_has_waited_longest_is_called_when_there_is_room() -> None:
+    sharing = Sharing(most_bytes=MIB)
+    called: list[int] = []
+    first, second = (sharing.share(partial(called.append, number)) for number in (1, 2))
+    other = sharing.share(nothing)
+    other.hold(MIB)
+    assert first.room(1, MIB) == second.room(1, MIB) == 0
+    other.release(MIB)
+    assert called == [1]
+    assert first.room(1, MIB // 2) == 1
+    assert called == [1, 2], "and who begins calls the next"
+
+
+def test_a_read_larger_than_a_part_begins_when_its_stream_has_nothing_else_in_hand() -> None:
+    sharing = Sharing(most_bytes=MIB)
+    share = sharing.share(nothing)
+    assert share.room(5, 3 * MIB) == 1
+
+
+def test_what_a_stream_had_in_hand_is_free_when_it_is_over() -> None:
+    sharing = Sharing()
+    share = sharing.share(nothing)
+    share.hold(MIB)
+    share.close()
+    share.release(MIB)
+    assert sharing.bytes == 0
+
+
+def test_what_reads_are_expected_to_bring_follows_growth_at_once_and_shrinks_gradually() -> None:
+    share = Sharing().share(nothing)
+    share.expect(2, 2 * MIB)
+    assert share.expected_bytes == MIB
+    share.expect(1, 0)
+    assert MIB // 2 < share.expected_bytes < MIB
+
+
 def batch(number: int, key: bytes, operations: int) -> kv_pb2.OperateRequest:
     return kv_pb2.OperateRequest(id=number, kinds=bytes([GET] * operations), keys=[key] * operations)
 
@@ -96,7 +162,7 @@ async def test_what_comes_beyond_a_part_waits_and_others_do_not(
 async def test_operations_that_take_very_long_hold_up_no_others(
     served: Any, channel: Any, gate: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operate, "COUNTED_S", 0.05)
+    monkeypatch.setattr(waves, "COUNTED_S", 0.05)
     stream = kv_pb2_grpc.KVStub(channel).Operate()
     await stream.write(batch(1, HELD, MOST_IN_HAND))
     await stream.write(batch(2, FREE, 1))

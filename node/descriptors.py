@@ -1,0 +1,62 @@
+"""Divides the descriptors (open files and connections) that the system allows this process.
+
+A process that has none left can open no file of its storage, which ends it, and reach no peer. So the storage, the
+node itself and its calls to peers have a part each that connections from outside cannot take.
+"""
+
+from __future__ import annotations
+
+import resource
+from dataclasses import dataclass
+from typing import Final
+
+from .errors import ConfigurationError
+
+LEAST_DESCRIPTORS: Final = 256
+"""With fewer a node does not start."""
+OWN: Final = 64
+"""Logs, locks, the loop, gRPC's polling, and files that are open for a moment."""
+STORAGE_BESIDE_TABLES: Final = 32
+MOST_TABLES: Final = 128
+LEAST_TABLES: Final = 32
+MOST_LINKS: Final = 1024
+CONNECTIONS_PER_LINK: Final = 3
+CALLS: Final = 4
+"""One in so many descriptors is for connections to peers."""
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorBudget:
+    tables: int
+    """Table files that the storage keeps open."""
+    links: int
+    """Peers that are called at a time."""
+    connections: int
+    """Connections taken from outside."""
+
+
+def budget_of(limit: int, max_connections: int) -> DescriptorBudget:
+    """How so many descriptors are divided. Raises ConfigurationError when they are too few to serve."""
+    if limit < LEAST_DESCRIPTORS:
+        raise ConfigurationError(
+            f"this process may have {limit} files and connections open; a node needs at least "
+            f"{LEAST_DESCRIPTORS}: raise the limit (ulimit -n, or LimitNOFILE in a systemd unit)"
+        )
+    tables = min(MOST_TABLES, max(LEAST_TABLES, limit // 8))
+    links = min(MOST_LINKS, limit // (CALLS * CONNECTIONS_PER_LINK))
+    left = limit - OWN - STORAGE_BESIDE_TABLES - tables - CONNECTIONS_PER_LINK * links
+    return DescriptorBudget(tables, links, min(max_connections, left))
+
+
+def raise_limit() -> int:
+    """Raise the soft limit of open files to the hard one; returns what then holds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (ValueError, OSError):  # such as an unlimited hard limit beyond what the system has
+        return soft
+    return hard if hard != resource.RLIM_INFINITY else MOST_OPEN
+
+
+MOST_OPEN: Final = 1 << 20
+"""Stands for a limit that is none."""

@@ -1,0 +1,111 @@
+"""Keeps room among the connections that a server takes: idle ones make way for those that are used.
+
+gRPC refuses connections beyond a number, whoever they come from, and does not tell which ones it has. So while most of
+that number is taken, those on which nothing was received for the longest time are closed until a quarter is free. Who
+uses a connection that was closed finds it gone when idle, and opens another one; calls under way are kept alive by
+pings, and so come last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+LOOK_EVERY_S: Final = 0.25
+IDLE_MS: Final = 500
+"""What has received anything since is never closed."""
+FREE_PART: Final = 4
+"""One in so many connections is kept free."""
+DESCRIPTORS: Final = "/proc/self/fd"
+_LAST_RECEIVED: Final = struct.Struct("=I")
+_LAST_RECEIVED_AT: Final = 52
+"""Of tcpi_last_data_recv in Linux' struct tcp_info, in milliseconds."""
+
+
+class Connection(NamedTuple):
+    silent_ms: int
+    descriptor: int
+    peer: tuple[str, int]
+
+
+class ConnectionGuard:
+    """Of a server that listens at ``port`` and takes up to ``most`` connections."""
+
+    def __init__(self, port: int, most: int) -> None:
+        self._port: Final = port
+        self._kept: Final = most - max(1, most // FREE_PART)
+
+    async def run(self, on_closed: Callable[[int, int], None]) -> None:
+        """Look after the connections until cancelled.
+
+        ``on_closed`` is called with how many were closed at a time, and how many are left.
+        """
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if len(os.listdir(DESCRIPTORS)) > self._kept:
+                closed, left = await asyncio.to_thread(self.make_room)
+                if closed:
+                    on_closed(closed, left)
+
+    def close_of(self, peer: str) -> int:
+        """Close the connections of a caller, by what gRPC calls it; returns how many there were."""
+        return sum(self._close(one) for one in self._taken() if _same(one.peer, peer))
+
+    def make_room(self) -> tuple[int, int]:
+        """Close what is idle beyond the number to keep; returns how many were closed and how many are left."""
+        taken = self._taken()
+        chosen = to_close(taken, self._kept)
+        closed = sum(self._close(connection) for connection in chosen)
+        return closed, len(taken) - closed
+
+    def _taken(self) -> list[Connection]:
+        found = []
+        for name in os.listdir(DESCRIPTORS):
+            with suppress(OSError), self._opened(int(name)) as one:
+                if one.getsockname()[1] == self._port:
+                    info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+                    (silent_ms,) = _LAST_RECEIVED.unpack_from(info, _LAST_RECEIVED_AT)
+                    found.append(Connection(silent_ms, int(name), one.getpeername()[:2]))
+        return found
+
+    def _close(self, connection: Connection) -> bool:
+        """End a connection for both sides; gRPC then closes the descriptor, which is its own."""
+        with suppress(OSError), self._opened(connection.descriptor) as one:
+            if one.getsockname()[1] == self._port and one.getpeername()[:2] == connection.peer:
+                one.shutdown(socket.SHUT_RDWR)
+                return True
+        return False
+
+    @staticmethod
+    def _opened(descriptor: int) -> socket.socket:
+        """Another descriptor of the same socket. Raises OSError for what is no socket of TCP, or is closed by now."""
+        duplicate = os.dup(descriptor)
+        try:
+            one = socket.socket(fileno=duplicate)
+        except OSError:
+            os.close(duplicate)
+            raise
+        if one.family in (socket.AF_INET, socket.AF_INET6) and one.type == socket.SOCK_STREAM:
+            return one
+        one.close()
+        raise OSError("not a socket of TCP")
+
+
+def _same(address: tuple[str, int], peer: str) -> bool:
+    """Whether ``peer``, such as ipv4:127.0.0.1:7001 or ipv6:%5B::1%5D:7001, is the address of this socket."""
+    host, _, port = unquote(peer.partition(":")[2]).rpartition(":")
+    return address[1] == int(port or 0) and address[0].removeprefix("::ffff:") == host.strip(
+        "[]"
+    ).removeprefix("::ffff:")
+
+
+def to_close(taken: list[Connection], kept: int) -> list[Connection]:
+    """Those that have been silent for the longest time, as many as there are beyond ``kept``."""
+    idle = sorted((one for one in taken if one.silent_ms >= IDLE_MS), reverse=True)
+    return idle[: max(0, len(taken) - kept)]

@@ -1,0 +1,151 @@
+"""Serves operations that come by calls of their own: their part of what is in hand, and batches of them.
+
+What a call has in hand counts like that of a stream (``sharing``). A call that there is no room for is refused as
+Overloaded: unlike a stream it cannot be left unread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc
+
+from ..errors import InvalidRequest, OperationError, Overloaded
+from ..operations import Get, GetResult, Operation, OperationResult, Operations
+from .sharing import Share
+from .streaming import Streams
+from .waves import WAVE_OPERATIONS, Waves
+
+MOST_REPLY_BYTES: Final = 4 << 20
+"""Of the values in the reply to a batch, the last of them apart."""
+FIRST_WAVE: Final = 16
+"""Operations of a batch with reads that begin before it is known what those bring."""
+MOST_WAITING_S: Final = 0.5
+"""How long a call waits for room."""
+RETRY_AFTER_S: Final = 0.2
+NOT_READ_S: Final = 30.0
+"""How long a caller may take to accept its reply."""
+
+NO_ROOM: Final = "the operation was not done: what is in hand leaves no room for it"
+REPLY_FULL: Final = (
+    "the operation was not done: the values in the reply to its batch add up to {} bytes already"
+)
+
+
+class CallShare:
+    """What one call has in hand."""
+
+    def __init__(self, streams: Streams) -> None:
+        self._hang_up: Final = streams.hang_up
+        self._sharing: Final = streams.clients
+        self.changed: Final = asyncio.Event()
+        self.share: Final[Share] = streams.clients.share(self.changed.set)
+
+    async def room_for_a_read(self) -> None:
+        """Reserve what a read is expected to bring. Raises Overloaded when there is no room for that in time."""
+        each_bytes = self.share.expected_bytes
+        try:
+            async with asyncio.timeout(MOST_WAITING_S):
+                while not self.share.room(1, each_bytes):
+                    self.changed.clear()
+                    await self.changed.wait()
+        except TimeoutError:
+            raise Overloaded(NO_ROOM, RETRY_AFTER_S) from None
+        self.share.take(1)
+        self.share.hold(each_bytes)
+
+    def room_for_a_write(self, value_bytes: int) -> None:
+        """Count a value that has come. Raises Overloaded when there is no room for it."""
+        if value_bytes > self._sharing.least_bytes and value_bytes > self._sharing.room_bytes:
+            raise Overloaded(NO_ROOM, RETRY_AFTER_S)
+        self.share.take(1)
+        self.share.hold(value_bytes)
+
+    def found(self, value_bytes: int) -> None:
+        """Count a value that a read has brought."""
+        self.share.hold(value_bytes)
+        self.share.expect(1, value_bytes)
+
+    async def send(self, response: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Returns when the transport has taken the response; what it holds counts as in hand until then."""
+        try:
+            async with asyncio.timeout(NOT_READ_S):
+                await context.write(response)
+        except TimeoutError:
+            self._hang_up(context.peer())
+            raise Overloaded(f"the reply was not read within {NOT_READ_S:g} s", RETRY_AFTER_S) from None
+
+
+@asynccontextmanager
+async def call_share(streams: Streams) -> AsyncIterator[CallShare]:
+    """For the time of one call."""
+    call = CallShare(streams)
+    try:
+        yield call
+    finally:
+        call.share.close()
+
+
+class BatchCall:
+    """The operations of one call of ``KV.Batch``; those that came out of bounds are errors already."""
+
+    def __init__(self, call: CallShare, operations: Sequence[Operation | InvalidRequest]) -> None:
+        self._call = call
+        self._outcomes: list[OperationResult | BaseException | None] = [
+            one if isinstance(one, InvalidRequest) else None for one in operations
+        ]
+        self._operations = [one for one in operations if not isinstance(one, InvalidRequest)]
+        self._places = [place for place, one in enumerate(operations) if not isinstance(one, InvalidRequest)]
+        self._left = len(self._operations)
+        self._reads = any(type(operation) is Get for operation in self._operations)
+        self.value_bytes = 0
+
+    async def run(self, operations: Operations) -> None:
+        """Return when all have their outcomes."""
+        changed = self._call.changed
+        waves = Waves(
+            self._operations,
+            self._call.share,
+            operations.execute_all,
+            self._on_results,
+            lambda _: changed.set(),
+        )
+        try:
+            while self._left:
+                changed.clear()
+                if self.value_bytes >= MOST_REPLY_BYTES:
+                    waves.refuse(Get, self._reply_full)
+                if (
+                    waves.waiting == self._left
+                ):  # one wave at a time, or the reply would grow beyond its bound
+                    waves.begin_some(self._most_at_once())
+                if self._left:
+                    await changed.wait()
+        finally:
+            waves.close()
+
+    def _most_at_once(self) -> int:
+        """As many as the reply has room for; few while it is not known what they bring."""
+        if not self.value_bytes:
+            begun = self._left < len(self._operations)
+            return WAVE_OPERATIONS if begun or not self._reads else FIRST_WAVE
+        return max(1, (MOST_REPLY_BYTES - self.value_bytes) // self._call.share.expected_bytes)
+
+    def outcomes(self) -> list[OperationResult | BaseException]:
+        """In the order of the operations, once they have run."""
+        return [outcome for outcome in self._outcomes if outcome is not None]
+
+    def _reply_full(self) -> OperationError:
+        return Overloaded(REPLY_FULL.format(self.value_bytes), RETRY_AFTER_S)
+
+    def _on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
+        for place, result in zip(places, results, strict=True):
+            self._outcomes[self._places[place]] = result
+            if isinstance(result, GetResult) and result.value:
+                self.value_bytes += len(result.value)
+                self._call.found(len(result.value))
+        self._left -= len(places)
+        self._call.changed.set()

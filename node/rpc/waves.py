@@ -1,0 +1,208 @@
+"""Begins the operations of one request in waves, as many at a time as there is room for.
+
+A request may ask for more than a node should have in hand at once: values that together fill its memory, or so many
+operations that nothing else has a turn meanwhile. A wave has at most ``WAVE_OPERATIONS``, and reads reserve room for
+what they are expected to bring (``sharing``). The loop has a turn between two waves. A read whose value did not fit the
+reply of its replica is begun again with a later wave. What has not begun when its time is up certainly did not happen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import Final
+
+from ..errors import OperationError, OperationTimeout, ReplyFull
+from ..operations import Get, OnResults, Operation, OperationResult, Put
+from .sharing import Share
+
+WAVE_OPERATIONS: Final = 512
+WAVE_BYTES: Final = 4 << 20
+"""Of the values of puts, the last of them apart: what one message to a replica is meant to have at most."""
+COUNTED_S: Final = 1.0
+"""How long operations count as in hand: what takes longer waits for something else than its turn."""
+
+ExecuteAll = Callable[[Sequence[Operation], OnResults], None]
+
+
+class Waves:
+    """The operations of one request, and those of them that have not begun yet."""
+
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        share: Share,
+        execute_all: ExecuteAll,
+        on_results: OnResults,
+        on_put_off: Callable[[Waves], None],
+    ) -> None:
+        """``on_put_off`` is called when operations that had begun have to begin again."""
+        self._operations = operations
+        self._share = share
+        self._execute_all = execute_all
+        self._on_results = on_results
+        self._on_put_off = on_put_off
+        self._next = 0
+        """The first place that was never begun."""
+        self._again: deque[int] = deque()
+        self._value_bytes = sum([len(operation.value) for operation in operations if type(operation) is Put])
+        self._reads = any(type(operation) is Get for operation in operations)
+        self._began_s = asyncio.get_running_loop().time()
+        self._timer: asyncio.TimerHandle | None = None
+        share.came(self._value_bytes)
+
+    @property
+    def all_begun(self) -> bool:
+        return self._next == len(self._operations) and not self._again
+
+    @property
+    def waiting(self) -> int:
+        """Operations that have not begun yet."""
+        return len(self._operations) - self._next + len(self._again)
+
+    def begin_some(self, most: int = WAVE_OPERATIONS) -> bool:
+        """Begin a wave of at most so many; False when there is no room for any."""
+        each_bytes = self._share.expected_bytes if self._reads else 0
+        count = self._share.room(min(self.waiting, most), each_bytes)
+        if count == 0:
+            self._watch_time()
+            return False
+        if count == len(self._operations) and self._value_bytes <= WAVE_BYTES and not self._again:
+            self._next = count
+            self._begin(self._operations, None, each_bytes)
+        else:
+            self._begin_places(self._choose(count), each_bytes)
+        return True
+
+    def close(self) -> None:
+        """Begin no more of them: all are answered, or nobody is left to hear it."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._next = len(self._operations)
+        self._again.clear()
+        self._share.release(self._value_bytes)
+        self._value_bytes = 0
+
+    def refuse(self, kind: type[Operation], error: Callable[[], OperationError]) -> None:
+        """Begin none of this kind any more: those that wait end with the error."""
+        waiting = self._all_waiting()
+        refused = [place for place in waiting if type(self._operations[place]) is kind]
+        self._again = deque([place for place in waiting if type(self._operations[place]) is not kind])
+        self._next = len(self._operations)
+        self._reads = self._reads and kind is not Get
+        for place in refused:
+            self._on_results([place], [error()])
+
+    def put_off(self, place: int) -> None:
+        """Begin the operation again with a later wave."""
+        self._again.append(place)
+        self._on_put_off(self)
+
+    def results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
+        if len(results) == 1 and type(results[0]) is ReplyFull:
+            self.put_off(places[0])
+        else:
+            self._on_results(places, results)
+
+    def _choose(self, count: int) -> list[int]:
+        """The next places to begin, which are no more than ``count`` and have values of about ``WAVE_BYTES``."""
+        places: list[int] = []
+        size_bytes = 0
+        while len(places) < count and size_bytes < WAVE_BYTES:
+            if self._again:
+                place = self._again.popleft()
+            else:
+                place, self._next = self._next, self._next + 1
+            operation = self._operations[place]
+            size_bytes += len(operation.value) if isinstance(operation, Put) else 0
+            places.append(place)
+        return places
+
+    def _begin_places(self, places: list[int], each_bytes: int) -> None:
+        """Begin these with what is left of their time."""
+        waited_s = asyncio.get_running_loop().time() - self._began_s
+        late = [place for place in places if self._operations[place].timeout_s <= waited_s]
+        if late:
+            places = [place for place in places if self._operations[place].timeout_s > waited_s]
+        if places:
+            operations = [
+                self._operations[place]._replace(timeout_s=self._operations[place].timeout_s - waited_s)
+                for place in places
+            ]
+            self._begin(operations, places, each_bytes)
+        self._fail(late)
+
+    def _begin(self, operations: Sequence[Operation], places: Sequence[int] | None, each_bytes: int) -> None:
+        wave = _Wave(self, self._share, len(operations), places, each_bytes)
+        self._execute_all(operations, wave.on_results)
+
+    def _fail(self, places: Sequence[int]) -> None:
+        for place in places:
+            error = OperationTimeout(
+                "the operation was not begun in time: what this client has in hand left no room for it",
+                maybe_applied=False,
+            )
+            self._on_results([place], [error])
+
+    def _all_waiting(self) -> list[int]:
+        return [*self._again, *range(self._next, len(self._operations))]
+
+    def _watch_time(self) -> None:
+        """Let those that wait end when their time is up."""
+        if self._timer is not None:
+            return
+        waiting = self._all_waiting()
+        first_s = min([self._operations[place].timeout_s for place in waiting], default=inf)
+        if first_s < inf:
+            self._timer = asyncio.get_running_loop().call_at(self._began_s + first_s, self._time_is_up)
+
+    def _time_is_up(self) -> None:
+        self._timer = None
+        waited_s = asyncio.get_running_loop().time() - self._began_s
+        waiting = self._all_waiting()
+        self._again = deque([place for place in waiting if self._operations[place].timeout_s > waited_s])
+        self._next = len(self._operations)
+        self._watch_time()
+        self._fail([place for place in waiting if self._operations[place].timeout_s <= waited_s])
+
+
+class _Wave:
+    """Operations that began together, and what they have in hand."""
+
+    __slots__ = ("_counted", "_each_bytes", "_left", "_places", "_share", "_timer", "_waves")
+
+    def __init__(
+        self, waves: Waves, share: Share, count: int, places: Sequence[int] | None, each_bytes: int
+    ) -> None:
+        """``places``: theirs in the request; None when they are all of it."""
+        self._waves = waves
+        self._share = share
+        self._places = places
+        self._left = self._counted = count
+        self._each_bytes = each_bytes
+        share.take(count)
+        if each_bytes:
+            share.hold(each_bytes * count)
+        self._timer = asyncio.get_running_loop().call_later(COUNTED_S, self._count_down, count)
+
+    def on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
+        count = len(places)
+        if self._places is not None:
+            places = [self._places[place] for place in places]
+        self._left -= count
+        if self._left == 0:
+            self._timer.cancel()
+        self._waves.results(places, results)  # which counts what they brought
+        if self._each_bytes:
+            self._share.release(self._each_bytes * count)
+        self._count_down(count)
+
+    def _count_down(self, operations: int) -> None:
+        """So many count no more, if as many still do."""
+        fewer = min(operations, self._counted)
+        if fewer:
+            self._counted -= fewer
+            self._share.give_back(fewer)
