@@ -31,12 +31,12 @@ BOUNDS = (
         "tests/node/rpc/test_sharing.py",
     ),
     mutation(
-        "operations of a huge batch begin all at once",
+        "the operations of a huge batch begin beyond their client's part",
         0,
-        "node/rpc/waves.py",
-        "WAVE_OPERATIONS: Final = 512",
-        "WAVE_OPERATIONS: Final = 100_000",
-        "tests/node/rpc/test_operate.py::test_a_huge_batch_gives_others_a_turn",
+        "node/rpc/sharing.py",
+        "most = min(operations, max(of.part - self._in_hand, int(alone)))",
+        "most = operations",
+        "tests/node/rpc/test_sharing.py",
     ),
     mutation(
         "a read whose reply was full counts as answered",
