@@ -88,7 +88,8 @@ class KVServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Batch(self, request, context):
-        """Independent operations in one message: one result each, in the same order.
+        """Independent operations in one message, at most 10,000: one result each, in the same order. Once the values in the
+        reply add up to 4 MiB, the reads that have not begun fail as overloaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,7 +44,9 @@ class KVStub:
     Put: _grpc.UnaryUnaryMultiCallable[_kv_pb2.PutRequest, _kv_pb2.PutResponse]
     Delete: _grpc.UnaryUnaryMultiCallable[_kv_pb2.DeleteRequest, _kv_pb2.DeleteResponse]
     Batch: _grpc.UnaryUnaryMultiCallable[_kv_pb2.BatchRequest, _kv_pb2.BatchResponse]
-    """Independent operations in one message: one result each, in the same order."""
+    """Independent operations in one message, at most 10,000: one result each, in the same order. Once the values in the
+    reply add up to 4 MiB, the reads that have not begun fail as overloaded.
+    """
     Operate: _grpc.StreamStreamMultiCallable[_kv_pb2.OperateRequest, _kv_pb2.OperateReply]
     """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
     batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
@@ -62,7 +64,9 @@ class KVAsyncStub(KVStub):
     Put: _aio.UnaryUnaryMultiCallable[_kv_pb2.PutRequest, _kv_pb2.PutResponse]  # type: ignore[assignment]
     Delete: _aio.UnaryUnaryMultiCallable[_kv_pb2.DeleteRequest, _kv_pb2.DeleteResponse]  # type: ignore[assignment]
     Batch: _aio.UnaryUnaryMultiCallable[_kv_pb2.BatchRequest, _kv_pb2.BatchResponse]  # type: ignore[assignment]
-    """Independent operations in one message: one result each, in the same order."""
+    """Independent operations in one message, at most 10,000: one result each, in the same order. Once the values in the
+    reply add up to 4 MiB, the reads that have not begun fail as overloaded.
+    """
     Operate: _aio.StreamStreamMultiCallable[_kv_pb2.OperateRequest, _kv_pb2.OperateReply]  # type: ignore[assignment]
     """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
     batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
@@ -101,7 +105,9 @@ class KVServicer(metaclass=_abc_1.ABCMeta):
         request: _kv_pb2.BatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_kv_pb2.BatchResponse, _abc.Awaitable[_kv_pb2.BatchResponse]]:
-        """Independent operations in one message: one result each, in the same order."""
+        """Independent operations in one message, at most 10,000: one result each, in the same order. Once the values in the
+        reply add up to 4 MiB, the reads that have not begun fail as overloaded.
+        """
 
     @_abc_1.abstractmethod
     def Operate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .breaking_agreement import AGREEMENT
+from .breaking_bounds import BOUNDS
 from .breaking_client import CLIENT
 from .breaking_future import FUTURE
 from .breaking_handoff import HANDOFF
@@ -13,6 +14,7 @@ from .breaking_shell import SHELL
 
 PARTS = (
     AGREEMENT,
+    BOUNDS,
     CLIENT,
     FUTURE,
     HANDOFF,

@@ -186,6 +186,27 @@ async def test_a_stream_whose_replies_are_not_read_is_not_read_either(served: An
     assert len(served.operations.executed) == batches
 
 
+async def test_a_stream_that_has_its_part_of_values_is_not_read(served: Any, stream: Any) -> None:
+    gate = served.operations.answers[b"held"] = asyncio.Event()
+    clients, puts = served.server._streams.clients, 64
+
+    async def send() -> None:
+        for number in range(puts):
+            await stream.write(
+                kv_pb2.OperateRequest(id=number, kinds=bytes([PUT]), keys=[b"held"], values=[bytes(MIB)])
+            )
+
+    sending = asyncio.create_task(send())
+    await until(lambda: clients.bytes > 0)
+    await quiet(served)
+    assert clients.bytes <= 17 * MIB
+    gate.set()
+    for _ in range(puts):
+        await stream.read()
+    await sending
+    assert len(served.operations.executed) == puts
+
+
 async def test_reads_of_one_batch_begin_as_their_replies_are_read(served: Any, stream: Any) -> None:
     served.operations.answers[b"large"] = GetResult(bytes(MIB), VERSION)
     first = kv_pb2.OperateRequest(id=1, kinds=bytes([GET]), keys=[b"large"])

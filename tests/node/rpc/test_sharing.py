@@ -74,6 +74,14 @@ def test_a_stream_that_has_its_part_of_bytes_is_full() -> None:
     assert shares[0].full, "another request like the last one would be more than its part"
 
 
+def test_no_more_operations_begin_than_are_left_of_the_part() -> None:
+    share = Sharing(most=120).share(nothing)
+    share.take(100)
+    assert share.room(50, 0) == 20
+    share.take(20)
+    assert share.room(50, 0) == 0
+
+
 def test_a_stream_with_nothing_in_hand_is_never_full() -> None:
     sharing = Sharing(most_bytes=MIB, least_bytes=1)
     for _ in range(100):

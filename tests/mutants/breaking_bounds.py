@@ -1,0 +1,97 @@
+"""Mutations of the bounds on what clients, peers and connections take."""
+
+from __future__ import annotations
+
+from .mutation import mutation
+
+BOUNDS = (
+    mutation(
+        "a stream is read although its outbox is full",
+        0,
+        "node/rpc/streaming.py",
+        "            while self._full:\n",
+        "            while False:\n",
+        "tests/node/rpc/test_operate.py",
+    ),
+    mutation(
+        "reads begin without room for what they bring",
+        0,
+        "node/rpc/waves.py",
+        "each_bytes = self._share.expected_bytes if self._reads else 0",
+        "each_bytes = 0",
+        "tests/node/rpc/test_waves.py",
+        "tests/node/rpc/test_operate.py",
+    ),
+    mutation(
+        "what a stream has in hand is bounded in operations alone",
+        0,
+        "node/rpc/sharing.py",
+        "return self._bytes > 0 and self._bytes + self._request_bytes > self._of.part_bytes",
+        "return False",
+        "tests/node/rpc/test_sharing.py",
+    ),
+    mutation(
+        "the operations of a huge batch begin beyond their client's part",
+        0,
+        "node/rpc/sharing.py",
+        "most = min(operations, max(of.part - self._in_hand, int(alone)))",
+        "most = operations",
+        "tests/node/rpc/test_sharing.py",
+    ),
+    mutation(
+        "a read whose reply was full counts as answered",
+        0,
+        "node/rpc/waves.py",
+        "if len(results) == 1 and type(results[0]) is ReplyFull:",
+        "if False:",
+        "tests/node/rpc/test_waves.py",
+    ),
+    mutation(
+        "a client that takes no replies keeps the room that others wait for",
+        0,
+        "node/rpc/streaming.py",
+        "if stream.writing_since_s < since_s and (stream.of_peer or self.clients.awaited):",
+        "if False:",
+        "tests/node/rpc/test_operate.py",
+    ),
+    mutation(
+        "a list beyond its length is taken",
+        0,
+        "node/rpc/codec_values.py",
+        "expect(len(elements) <= most,",
+        "expect(True,",
+        "tests/node/rpc/test_list_bounds.py",
+    ),
+    mutation(
+        "the reply of a replica has no bound in bytes",
+        0,
+        "node/quorum/replica.py",
+        "room_bytes -= size_bytes",
+        "room_bytes -= 0",
+        "tests/node/quorum/test_replica.py",
+    ),
+    mutation(
+        "what waits for a slow replica has no bound in bytes",
+        0,
+        "node/quorum/pipes.py",
+        "return bool(self._waiting) and self._waiting_bytes + size_bytes > MAX_WAITING_BYTES",
+        "return False",
+        "tests/node/quorum/test_pipes.py",
+    ),
+    mutation(
+        "connections take the descriptors of the storage",
+        0,
+        "node/descriptors.py",
+        "left = limit - OWN - STORAGE_BESIDE_TABLES - tables - CONNECTIONS_PER_LINK * links",
+        "left = limit",
+        "tests/node/test_descriptors.py",
+    ),
+    mutation(
+        "the connections that are used are closed rather than the idle ones",
+        0,
+        "node/rpc/connections.py",
+        "if one.silent_ms >= IDLE_MS), reverse=True)",
+        "if one.silent_ms >= 0))",
+        "tests/node/rpc/test_connections.py",
+    ),
+)
