@@ -168,7 +168,7 @@ class NodeProcess:
         try:
             bound = await server.bind(self._options.listen)
             node = self._make_node(self._options.advertise or bound, engine, transport)
-            await server.serve(node.handle, node.coordinator, node.administration)
+            await server.serve(node.handle, node.coordinator, node.administration, node.preconditions)
             self._announce(node, bound)
             reason = await self._live(node, server)
             await self._stop(node, server, reason)

@@ -7,6 +7,9 @@ Rules:
 - Beside others it follows its disk no further than it follows them. One version from the far future, once merged, would
   else make all its later ones such.
 - What it would draw too far ahead of its own clock all the same, since that was set back under way, it does not draw.
+- No version's time lies beyond what the write's client allows (``TimeBounds``). So a client that raises what it has
+  seen to that instant, when it does not know what became of a write, has its later writes ordered after it, however
+  late the coordinator of the first one met it and whatever the clocks show.
 - A write that meets a version of such a future is not acknowledged: nobody would ever read it.
 """
 
@@ -16,8 +19,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ..epochs import Epochs
-from ..errors import ClockSkew, OperationTimeout, Unavailable
+from ..errors import BeyondBound, ClockSkew, Expired, OperationTimeout, Unavailable
 from ..named import as_named
+from ..operations import UNBOUNDED, TimeBounds
 from ..peers import Self
 from .clock import HybridClock
 from .version import Version
@@ -45,12 +49,21 @@ class VersionSource:
                 "this node's clock; ask another node"
             ) from skew
 
-    def draw(self, count: int, seen_timestamp: int) -> list[Version]:
-        """Versions for new writes, ascending. Raises Unavailable when there are none that others could live with."""
+    def now_ms(self) -> int:
+        """The hybrid clock, which bounds in time are measured by."""
+        return self._clock.current_ms()
+
+    def draw(self, count: int, seen_timestamp: int, bounds: TimeBounds = UNBOUNDED) -> list[Version]:
+        """Versions for new writes, ascending. Raises Unavailable when there are none that others could live with.
+
+        Raises Expired when they would lie beyond ``bounds``.
+        """
         record = self._epochs.record
         above = max(record.floor if record is not None else 0, seen_timestamp)
         try:
-            first = self._clock.draw(above, count, bounded=not self._alone())
+            first = self._clock.draw(above, count, bounded=not self._alone(), latest=bounds.latest_timestamp)
+        except BeyondBound:
+            raise Expired.met_at(self.now_ms(), bounds.sent_ms) from None
         except ClockSkew as skew:
             raise Unavailable(
                 f"the operation was not done: this node has drawn versions {skew.ahead_s:.1f} s ahead of its clock, "

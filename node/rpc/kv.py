@@ -12,7 +12,8 @@ import grpc
 
 from ...proto.generated import kv_pb2, kv_pb2_grpc
 from ..errors import InvalidRequest
-from ..operations import Operations
+from ..operations import Operations, time_bounds
+from ..preconditions import ANY, Preconditions
 from .codec_operations import OPERATIONS, encode_failure
 from .operate import MOST_OPERATIONS, BatchUnderWay
 from .status import LAST_BEGUN, Answering, ReportDefect, explained
@@ -50,7 +51,9 @@ class KvService(kv_pb2_grpc.KVServicer):
         report_defect: ReportDefect,
         *,
         default_timeout_s: float,
+        preconditions: Preconditions = ANY,
     ) -> None:
+        self._preconditions: Final = preconditions
         self._operations: Final = operations
         self._streams: Final = streams
         self._report_defect: Final = report_defect
@@ -73,6 +76,7 @@ class KvService(kv_pb2_grpc.KVServicer):
 
     async def Batch(self, request: kv_pb2.BatchRequest, context: Context) -> kv_pb2.BatchResponse:
         async with self._answering("Batch", context):
+            self._preconditions.check_cluster(request.cluster_id)
             if len(request.operations) > MOST_OPERATIONS:
                 raise InvalidRequest(
                     f"{len(request.operations)} operations; at most {MOST_OPERATIONS} in a batch"
@@ -89,10 +93,13 @@ class KvService(kv_pb2_grpc.KVServicer):
         def begin(stream: ServedStream, request: kv_pb2.OperateRequest) -> None:
             nonlocal last_begun
             last_begun = request.id
-            batch = BatchUnderWay(request, stream, self._report_defect, self._operations.in_flight)
+            batch = BatchUnderWay(
+                request, stream, self._report_defect, self._operations.in_flight, self._preconditions
+            )
             batch.begin(request, self._operations, self._default_timeout_s)
 
         async with self._answering("Operate", context):
+            await context.send_initial_metadata(self._preconditions.greeting())
             await self._streams.serve(context, begin)
             context.set_trailing_metadata(((LAST_BEGUN, str(last_begun)),))
 
@@ -101,15 +108,22 @@ class KvService(kv_pb2_grpc.KVServicer):
     ) -> None:
         async with self._answering("Keys", context):
             step_s = allowed_s(request.timeout, context, self._default_timeout_s)
+            self._preconditions.check_cluster(request.cluster_id)
+            await context.send_initial_metadata(self._preconditions.greeting())
             listing = self._operations.keys(request.prefix, request.after_key or None, step_s)
             async with contextlib.aclosing(listing):
                 async for keys in listing:
+                    self._preconditions.check_cluster(request.cluster_id)
                     await context.write(kv_pb2.KeysResponse(keys=keys))
 
     async def _execute(self, name: str, message: Any, context: Context) -> Any:
         codec = OPERATIONS[name]
         timeout_s = allowed_s(message.timeout, context, self._default_timeout_s)
-        return codec.encode_result(await self._operations.execute(codec.decode(message, timeout_s)))
+        self._preconditions.check_cluster(message.cluster_id)
+        within_ms = 0 if name == "get" else message.begin_within_ms
+        bounds = time_bounds(message.sent_ms, within_ms, (timeout_s,))
+        result = await self._operations.execute(codec.decode(message, timeout_s), bounds)
+        return codec.encode_result(result)
 
     async def _attempt(self, operation: kv_pb2.Operation, context: Context) -> kv_pb2.OperationResult:
         name = operation.WhichOneof("operation")

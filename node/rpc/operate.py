@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ...proto.generated import kv_pb2
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, OperationError, WrongCluster
 from ..operations import GetResult, OperationResult, Operations
-from .codec_operate import decode_operations, encode_results
+from ..preconditions import Preconditions
+from .codec_operate import decode_bounds, decode_operations, encode_results
 from .status import Outcome, ReportDefect, explained
 from .streaming import ServedStream
 
@@ -32,8 +33,11 @@ class BatchUnderWay:
         stream: ServedStream,
         report_defect: ReportDefect,
         in_flight: Callable[[], int],
+        preconditions: Preconditions,
     ) -> None:
         self._id = request.id
+        self._preconditions = preconditions
+        self._names_cluster = bool(request.cluster_id)
         self._stream = stream
         self._report_defect = report_defect
         self._in_flight = in_flight
@@ -52,10 +56,19 @@ class BatchUnderWay:
         if not 0 < self._count <= MOST_OPERATIONS:
             raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MOST_OPERATIONS}")
         begun = decode_operations(request, default_timeout_s)
+        try:
+            self._preconditions.check_cluster(request.cluster_id)
+        except WrongCluster as error:
+            self._refuse(error)
+            return
         self._counted = self._count
         self._stream.share.take(self._count)
         self._counting = asyncio.get_running_loop().call_later(COUNTED_S, self._count_down, self._count)
-        operations.execute_all(begun, self._on_results)
+        operations.execute_all(begun, self._on_results, decode_bounds(request, default_timeout_s))
+
+    def _refuse(self, error: OperationError) -> None:
+        """Answer all of the batch without beginning any of it."""
+        self._on_results(range(self._count), [error] * self._count)
 
     def _on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
         self._places += places
@@ -80,7 +93,10 @@ class BatchUnderWay:
         places, results = self._places, self._results
         if len(places) == self._count:
             results, places = _in_order(places, results), []
-        self._stream.send(encode_results(self._id, places, results, self._in_flight()))
+        preconditions = self._preconditions
+        cluster_id = "" if self._names_cluster else preconditions.cluster_id()
+        clock_ms = preconditions.clock_ms()
+        self._stream.send(encode_results(self._id, places, results, self._in_flight(), clock_ms, cluster_id))
         self._places, self._results, self._bytes = [], [], 0
         if self._left == 0:
             if self._counting is not None:

@@ -28,10 +28,13 @@ from ..errors import (
     StorageFailed,
     Unavailable,
     UnknownNode,
+    WrongCluster,
 )
 
 MAYBE_APPLIED: Final = "covey-maybe-applied"
 RETRY_AFTER: Final = "covey-retry-after"
+ERROR_CODE: Final = "covey-error-code"
+"""With a status that stands for several errors: the number of the ErrorCode."""
 LAST_BEGUN: Final = "covey-last-begun"
 """At the end of a stream of batches: the id of the last one that was begun, 0 for none."""
 
@@ -53,6 +56,8 @@ class Outcome(NamedTuple):
     @property
     def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
         maybe_applied = (MAYBE_APPLIED, "1" if self.maybe_applied else "0")
+        if self.status is StatusCode.FAILED_PRECONDITION:
+            return (maybe_applied, (ERROR_CODE, str(int(self.code))))
         if self.retry_after_s == 0:
             return (maybe_applied,)
         return (maybe_applied, (RETRY_AFTER, f"{self.retry_after_s:.3f}"))
@@ -66,6 +71,7 @@ _CODES: Final[dict[type[NodeError], tuple[StatusCode, kv_pb2.ErrorCode]]] = {
     OperationTimeout: (StatusCode.DEADLINE_EXCEEDED, kv_pb2.ERROR_CODE_TIMEOUT),
     UnknownNode: (StatusCode.NOT_FOUND, kv_pb2.ERROR_CODE_UNKNOWN_NODE),
     Refused: (StatusCode.FAILED_PRECONDITION, kv_pb2.ERROR_CODE_REFUSED),
+    WrongCluster: (StatusCode.FAILED_PRECONDITION, kv_pb2.ERROR_CODE_WRONG_CLUSTER),
 }
 
 _DEFECT: Final = Outcome(

@@ -15,6 +15,7 @@ from covey.membership.record import Condition, HandoffProgress, LoadReport
 from covey.node.errors import OperationError
 from covey.node.messages import Acknowledged, Reply, Request
 from covey.node.operations import (
+    UNBOUNDED,
     ClusterStatus,
     Explanation,
     GetResult,
@@ -27,6 +28,7 @@ from covey.node.operations import (
     RepairReport,
     ReplicaReport,
     RingView,
+    TimeBounds,
 )
 from covey.node.ports import Handler
 from covey.node.quorum.version import Version
@@ -44,11 +46,13 @@ class FakeOperations:
     def __init__(self) -> None:
         self.answers: dict[bytes, OperationResult | BaseException | asyncio.Event] = {}
         self.executed: list[Operation] = []
+        self.bounds: list[TimeBounds] = []
+        """Of each batch."""
         self.listed: list[tuple[bytes, bytes | None, float]] = []
         self.listing_closed = asyncio.Event()
         self._executing: set[asyncio.Task[None]] = set()
 
-    async def execute(self, operation: Operation) -> OperationResult:
+    async def execute(self, operation: Operation, bounds: TimeBounds = UNBOUNDED) -> OperationResult:
         self.executed.append(operation)
         answer = self.answers.get(operation.key, GetResult(None, None))
         if isinstance(answer, asyncio.Event):
@@ -58,7 +62,11 @@ class FakeOperations:
             raise answer
         return answer
 
-    def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
+    def execute_all(
+        self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds = UNBOUNDED
+    ) -> None:
+        self.bounds.append(bounds)
+
         async def execute(place: int) -> None:
             try:
                 on_results([place], [await self.execute(operations[place])])
