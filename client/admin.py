@@ -204,7 +204,7 @@ class Administration:
         request = cluster_pb2.LeaveRequest(name=name, timeout=timeout)
 
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.LeaveResponse:
-            return await link.call(link.cluster.Leave, request, _until(deadline))
+            return await link.change(link.cluster.Leave, request, _until(deadline))
 
         await self._dispatcher.ask_given(ask, timeout + ANSWER_GRACE_S, writes=True)
 
@@ -213,7 +213,7 @@ class Administration:
         request = cluster_pb2.RemoveRequest(name=name, timeout=timeout)
 
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.RemoveResponse:
-            return await link.call(link.cluster.Remove, request, _until(deadline))
+            return await link.change(link.cluster.Remove, request, _until(deadline))
 
         await self._dispatcher.ask_given(ask, timeout + ANSWER_GRACE_S, writes=True)
 
@@ -222,7 +222,7 @@ class Administration:
         request = cluster_pb2.RepairRequest(timeout=timeout)
 
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.RepairResponse:
-            return await link.call(link.cluster.Repair, request, _until(deadline))
+            return await link.change(link.cluster.Repair, request, _until(deadline))
 
         return _repair_from(await self._dispatcher.ask_given(ask, timeout + ANSWER_GRACE_S, writes=True))
 

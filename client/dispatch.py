@@ -17,15 +17,26 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
 from .batching import Answer
-from .errors import CoveyError, InternalError, Overloaded, Timeout, Unavailable, Unreachable
+from .cluster_identity import ClusterIdentity
+from .errors import (
+    CoveyError,
+    InternalError,
+    Overloaded,
+    Timeout,
+    Unavailable,
+    Unreachable,
+    WrongCluster,
+)
 from .link import NodeLink
 from .links import Links
 from .operating import Heard
 from .requests import Operation
 from .routing import Router
+from .version import HighestSeen
 
 FIRST_PAUSE_S = 0.05
 MAX_PAUSE_S = 1.0
@@ -34,7 +45,7 @@ MIN_RETRY_S = 0.1
 """With less time left, another attempt would only turn "certainly not done" into "may have happened"."""
 MAX_ADDRESSES_SHOWN = 5
 
-_ELSEWHERE = (Unavailable, Timeout, Overloaded, InternalError)
+_ELSEWHERE = (Unavailable, Timeout, Overloaded, InternalError, WrongCluster)
 """What may go better on another node."""
 
 _Answer = TypeVar("_Answer")
@@ -55,8 +66,16 @@ class Begun(NamedTuple):
 
 class Dispatcher:
     def __init__(
-        self, router: Router, links: Links, rng: random.Random, on_attempt: Callable[[bool], None]
+        self,
+        router: Router,
+        links: Links,
+        rng: random.Random,
+        on_attempt: Callable[[bool], None],
+        seen: HighestSeen,
+        cluster: ClusterIdentity,
     ) -> None:
+        self._seen = seen
+        self._cluster = cluster
         self._router = router
         self._links = links
         self._rng = rng
@@ -86,9 +105,20 @@ class Dispatcher:
             return await answer
         except CoveyError as error:
             return await self.go_on(operation, begun, error)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Writes under way are waited for no more: what is written later is ordered after them all the same."""
+        self._seen.assume_allowed()
 
     def begin(self, operation: Operation, timeout_s: float, answer: Answer) -> Begun:
-        """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``."""
+        """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``.
+
+        Raises WrongCluster when this client's addresses are of two clusters.
+        """
+        self._refuse_conflict()
         now = asyncio.get_running_loop().time()
         address = self._router.choose((), now) or self._router.given[0]
         begun = Begun(address, now, now + timeout_s)
@@ -110,7 +140,15 @@ class Dispatcher:
         journey = self._journey(self._router.choose, begun.deadline, writes=operation.writes)
         self._note_failure(begun.address, begun.at, error)
         await journey.go_on_after(begun.address, error)
-        return await self._travel(journey, attempt)
+        try:
+            return await self._travel(journey, attempt)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
+    def _refuse_conflict(self) -> None:
+        if self._cluster.conflict is not None:
+            raise copy(self._cluster.conflict)
 
     async def ask_any(self, attempt: Attempt[_Answer], timeout_s: float) -> _Answer:
         """Bring an answer, which changes nothing, from any node. Raises CoveyError."""
@@ -141,8 +179,9 @@ class Dispatcher:
                 return answer
 
     async def _next_stop(self, journey: _Journey) -> str:
+        self._refuse_conflict()
         while (address := journey.choose()) is None:
-            if not self._reached_any:
+            if not self._reached_any or journey.all_foreign:
                 raise journey.ended_by()
             await journey.rest()
         return address
@@ -188,6 +227,11 @@ class _Journey:
     def choose(self) -> str | None:
         return self._choose(self._tried, asyncio.get_running_loop().time())
 
+    @property
+    def all_foreign(self) -> bool:
+        """Whether everything that was tried in this round belongs to another cluster."""
+        return bool(self._tried) and all(isinstance(e, WrongCluster) for e in self._tried.values())
+
     def attempt_deadline(self) -> float:
         return _attempt_deadline(self._deadline, self._remaining_s, writes=self._writes)
 
@@ -197,7 +241,9 @@ class _Journey:
             error.maybe_applied = False
         if error.maybe_applied or not isinstance(error, _ELSEWHERE):
             raise error
-        self._tried[address] = self._last_error = error
+        self._tried[address] = error
+        if not isinstance(error, WrongCluster) or isinstance(self._last_error, Unreachable | None):
+            self._last_error = error  # what one's own cluster says counts more than that a node is of another
         if isinstance(error, Unreachable):
             self._unreachable[address] = str(error)
         if isinstance(error, Overloaded):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
+from .cluster_identity import ClusterIdentity
 from .errors import Unavailable
 from .link import NodeLink
 from .operating import Heard
@@ -12,7 +13,13 @@ from .version import HighestSeen
 
 
 class Links:
-    def __init__(self, seen: HighestSeen, on_reply: Callable[[Heard], None]) -> None:
+    def __init__(
+        self,
+        seen: HighestSeen,
+        on_reply: Callable[[Heard], None],
+        cluster: ClusterIdentity | None = None,
+    ) -> None:
+        self._cluster = cluster or ClusterIdentity()
         self._seen = seen
         self._on_reply = on_reply
         self._links: dict[str, NodeLink] = {}
@@ -24,7 +31,7 @@ class Links:
         if link is None:
             if self._closed:
                 raise Unavailable("the client is closed")
-            link = self._links[address] = NodeLink(address, self._seen, self._on_reply)
+            link = self._links[address] = NodeLink(address, self._seen, self._on_reply, self._cluster)
         return link
 
     def outstanding(self, address: str) -> int:

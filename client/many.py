@@ -94,6 +94,8 @@ class _Run(Generic[_Key]):
     async def stop(self) -> None:
         """Give up what is under way."""
         self.stopped = True
+        if self._under_way:
+            self._dispatcher.abandon()
         for retry in self._retries:
             retry.cancel()
         await asyncio.gather(*self._retries, return_exceptions=True)
@@ -136,7 +138,10 @@ class _Run(Generic[_Key]):
         self._under_way += 1
         self._bytes_under_way += operation.size_bytes
         part = _Part(self, key, operation)
-        part.begun = self._dispatcher.begin(operation, self._timeout_s, part)
+        try:
+            part.begun = self._dispatcher.begin(operation, self._timeout_s, part)
+        except CoveyError as error:
+            self._fail(part, error)
 
     def _retried(self, retry: asyncio.Task[None]) -> None:
         self._retries.discard(retry)

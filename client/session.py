@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from .admin import Administration
+from .cluster_identity import ClusterIdentity
 from .dispatch import Dispatcher
 from .learning import TopologyLearner
 from .links import Links
@@ -34,10 +35,15 @@ class Session:
 
     def __init__(self, addresses: Sequence[str], rng: random.Random) -> None:
         self.seen = HighestSeen()
-        self._links = Links(self.seen, self._hear)
-        self._router = Router(addresses, self._links.outstanding, self._links.silent_since, rng)
-        self._learner = TopologyLearner(self._router, self._links, rng)
-        self._dispatcher = Dispatcher(self._router, self._links, rng, self._learner.note)
+        self._cluster = ClusterIdentity(addresses)
+        self._links = Links(self.seen, self._hear, self._cluster)
+        self._router = Router(
+            addresses, self._links.outstanding, self._links.silent_since, rng, self._cluster.foreign
+        )
+        self._learner = TopologyLearner(self._router, self._links, rng, self._cluster)
+        self._dispatcher = Dispatcher(
+            self._router, self._links, rng, self._learner.note, self.seen, self._cluster
+        )
         self.admin = Administration(self._dispatcher)
 
     def get(

@@ -121,6 +121,11 @@ class Expired(Unavailable):
 class WrongCluster(OperationError):
     """The request names another cluster than this node's; certainly not done."""
 
+    def __init__(self, message: str, cluster_id: str = "") -> None:
+        super().__init__(message)
+        self.cluster_id = cluster_id
+        """This node's."""
+
 
 class OperationTimeout(OperationError):
     """The quorum did not answer in time."""

@@ -42,7 +42,8 @@ class Preconditions:
         if wanted and wanted != (mine := self.cluster_id()) and mine:
             raise WrongCluster(
                 "the operation was not done: it is for cluster "
-                f"{wanted[:SHOWN_CHARACTERS]!r}, and this node belongs to cluster {mine!r}"
+                f"{wanted[:SHOWN_CHARACTERS]!r}, and this node belongs to cluster {mine!r}",
+                mine,
             )
 
     def check_time(self, sent_ms: int, timeout_s: float) -> None:

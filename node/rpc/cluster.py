@@ -75,6 +75,7 @@ def encode_ring(view: RingView, clock_ms: int = 0) -> cluster_pb2.RingResponse:
         record=None if view.record is None else view.record.encoded,
         addresses={str(identity): address for identity, address in sorted(view.addresses.items())},
         clock_ms=clock_ms,
+        cluster_id="" if view.record is None else view.record.cluster_id,
     )
 
 

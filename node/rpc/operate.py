@@ -37,7 +37,7 @@ class BatchUnderWay:
     ) -> None:
         self._id = request.id
         self._preconditions = preconditions
-        self._names_cluster = bool(request.cluster_id)
+        self._cluster_id = request.cluster_id
         self._stream = stream
         self._report_defect = report_defect
         self._in_flight = in_flight
@@ -94,9 +94,9 @@ class BatchUnderWay:
         if len(places) == self._count:
             results, places = _in_order(places, results), []
         preconditions = self._preconditions
-        cluster_id = "" if self._names_cluster else preconditions.cluster_id()
-        clock_ms = preconditions.clock_ms()
-        self._stream.send(encode_results(self._id, places, results, self._in_flight(), clock_ms, cluster_id))
+        mine, clock_ms = preconditions.cluster_id(), preconditions.clock_ms()
+        untold = "" if self._cluster_id == mine else mine
+        self._stream.send(encode_results(self._id, places, results, self._in_flight(), clock_ms, untold))
         self._places, self._results, self._bytes = [], [], 0
         if self._left == 0:
             if self._counting is not None:

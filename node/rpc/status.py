@@ -38,6 +38,8 @@ ERROR_CODE: Final = "covey-error-code"
 LAST_BEGUN: Final = "covey-last-begun"
 """At the end of a stream of batches: the id of the last one that was begun, 0 for none."""
 
+CLUSTER_ID: Final = "covey-cluster-id"
+
 ReportDefect = Callable[[str, BaseException], None]
 """Told the method and the error when something was raised that nobody meant to raise."""
 
@@ -52,12 +54,15 @@ class Outcome(NamedTuple):
     message: str
     maybe_applied: bool
     retry_after_s: float = 0.0
+    cluster_id: str = ""
+    """The node's, when the error is that the request names another."""
 
     @property
     def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
         maybe_applied = (MAYBE_APPLIED, "1" if self.maybe_applied else "0")
         if self.status is StatusCode.FAILED_PRECONDITION:
-            return (maybe_applied, (ERROR_CODE, str(int(self.code))))
+            code = (ERROR_CODE, str(int(self.code)))
+            return (maybe_applied, code, *(((CLUSTER_ID, self.cluster_id),) if self.cluster_id else ()))
         if self.retry_after_s == 0:
             return (maybe_applied,)
         return (maybe_applied, (RETRY_AFTER, f"{self.retry_after_s:.3f}"))
@@ -97,7 +102,8 @@ def outcome_of(error: BaseException) -> Outcome | None:
         if kind in _CODES:
             maybe_applied = isinstance(error, OperationError) and error.maybe_applied
             retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else 0.0
-            return Outcome(*_CODES[kind], str(error), maybe_applied, retry_after_s)
+            cluster_id = error.cluster_id if isinstance(error, WrongCluster) else ""
+            return Outcome(*_CODES[kind], str(error), maybe_applied, retry_after_s, cluster_id)
     return None
 
 

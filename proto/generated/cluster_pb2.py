@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from covey.proto.generated import types_pb2 as covey_dot_proto_dot_generated_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#covey/proto/generated/cluster.proto\x12\x08\x63ovey.v1\x1a!covey/proto/generated/types.proto\"#\n\rStatusRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"\xd4\x02\n\nNodeStatus\x12$\n\x08identity\x18\x01 \x01(\x0b\x32\x12.covey.v1.Identity\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04zone\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\x08\x12\x12\n\ngeneration\x18\x06 \x01(\r\x12\x17\n\x0fheartbeat_age_s\x18\x07 \x01(\x01\x12\x11\n\townership\x18\x08 \x01(\x01\x12\x0c\n\x04keys\x18\t \x01(\x04\x12\"\n\x04load\x18\n \x01(\x0b\x32\x14.covey.v1.LoadReport\x12*\n\x07handoff\x18\x0b \x01(\x0b\x32\x19.covey.v1.HandoffProgress\x12\r\n\x05\x65poch\x18\x0c \x01(\x04\x12\x0e\n\x06weight\x18\r \x01(\x01\x12&\n\tcondition\x18\x0e \x01(\x0b\x32\x13.covey.v1.Condition\"\xe5\x01\n\x0eStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08\x63hanging\x18\x03 \x01(\x08\x12\x0e\n\x06synced\x18\x04 \x01(\x08\x12#\n\x05nodes\x18\x05 \x03(\x0b\x32\x14.covey.v1.NodeStatus\x12\x13\n\x0b\x61nswered_by\x18\x06 \x01(\t\x12\r\n\x05notes\x18\x07 \x03(\t\x12\x1a\n\x12replication_factor\x18\x08 \x01(\r\x12\x14\n\x0cwrite_quorum\x18\t \x01(\r\x12\x13\n\x0bread_quorum\x18\n \x01(\r\"!\n\x0bRingRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"\x9c\x01\n\x0cRingResponse\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x38\n\taddresses\x18\x02 \x03(\x0b\x32%.covey.v1.RingResponse.AddressesEntry\x12\x10\n\x08\x63lock_ms\x18\x03 \x01(\x04\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"1\n\x0e\x45xplainRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x12\n\ncluster_id\x18\x02 \x01(\t\"\x84\x01\n\rReplicaReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x08\x12\"\n\x07version\x18\x04 \x01(\x0b\x32\x11.covey.v1.Version\x12\x11\n\ttombstone\x18\x05 \x01(\x08\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\"\xa5\x01\n\x0f\x45xplainResponse\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x06\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12)\n\x08replicas\x18\x04 \x03(\x0b\x32\x17.covey.v1.ReplicaReport\x12\x11\n\treachable\x18\x05 \x01(\r\x12\x13\n\x0bread_quorum\x18\x06 \x01(\r\x12\x14\n\x0cwrite_quorum\x18\x07 \x01(\r\"R\n\x0cLeaveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0f\n\x07sent_ms\x18\x04 \x01(\x04\"\x0f\n\rLeaveResponse\"S\n\rRemoveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0f\n\x07sent_ms\x18\x04 \x01(\x04\"\x10\n\x0eRemoveResponse\"E\n\rRepairRequest\x12\x0f\n\x07timeout\x18\x01 \x01(\x01\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x0f\n\x07sent_ms\x18\x03 \x01(\x04\"\x93\x01\n\nNodeRepair\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x63ompared\x18\x02 \x01(\x04\x12\x11\n\tdiffering\x18\x03 \x01(\x04\x12\x10\n\x08received\x18\x04 \x01(\x04\x12\x0c\n\x04sent\x18\x05 \x01(\x04\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x12\n\nunfinished\x18\x07 \x03(\t\x12\x0f\n\x07\x66\x61ilure\x18\x08 \x01(\t\"C\n\x0eRepairResponse\x12#\n\x05nodes\x18\x01 \x03(\x0b\x32\x14.covey.v1.NodeRepair\x12\x0c\n\x04\x64own\x18\x02 \x03(\t2\xf1\x02\n\x07\x43luster\x12;\n\x06Status\x12\x17.covey.v1.StatusRequest\x1a\x18.covey.v1.StatusResponse\x12\x35\n\x04Ring\x12\x15.covey.v1.RingRequest\x1a\x16.covey.v1.RingResponse\x12>\n\x07\x45xplain\x12\x18.covey.v1.ExplainRequest\x1a\x19.covey.v1.ExplainResponse\x12\x38\n\x05Leave\x12\x16.covey.v1.LeaveRequest\x1a\x17.covey.v1.LeaveResponse\x12;\n\x06Remove\x12\x17.covey.v1.RemoveRequest\x1a\x18.covey.v1.RemoveResponse\x12;\n\x06Repair\x12\x17.covey.v1.RepairRequest\x1a\x18.covey.v1.RepairResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#covey/proto/generated/cluster.proto\x12\x08\x63ovey.v1\x1a!covey/proto/generated/types.proto\"#\n\rStatusRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"\xd4\x02\n\nNodeStatus\x12$\n\x08identity\x18\x01 \x01(\x0b\x32\x12.covey.v1.Identity\x12\x0f\n\x07\x61\x64\x64ress\x18\x02 \x01(\t\x12\x0c\n\x04zone\x18\x03 \x01(\t\x12\r\n\x05state\x18\x04 \x01(\t\x12\r\n\x05owner\x18\x05 \x01(\x08\x12\x12\n\ngeneration\x18\x06 \x01(\r\x12\x17\n\x0fheartbeat_age_s\x18\x07 \x01(\x01\x12\x11\n\townership\x18\x08 \x01(\x01\x12\x0c\n\x04keys\x18\t \x01(\x04\x12\"\n\x04load\x18\n \x01(\x0b\x32\x14.covey.v1.LoadReport\x12*\n\x07handoff\x18\x0b \x01(\x0b\x32\x19.covey.v1.HandoffProgress\x12\r\n\x05\x65poch\x18\x0c \x01(\x04\x12\x0e\n\x06weight\x18\r \x01(\x01\x12&\n\tcondition\x18\x0e \x01(\x0b\x32\x13.covey.v1.Condition\"\xe5\x01\n\x0eStatusResponse\x12\x12\n\ncluster_id\x18\x01 \x01(\t\x12\r\n\x05\x65poch\x18\x02 \x01(\x04\x12\x10\n\x08\x63hanging\x18\x03 \x01(\x08\x12\x0e\n\x06synced\x18\x04 \x01(\x08\x12#\n\x05nodes\x18\x05 \x03(\x0b\x32\x14.covey.v1.NodeStatus\x12\x13\n\x0b\x61nswered_by\x18\x06 \x01(\t\x12\r\n\x05notes\x18\x07 \x03(\t\x12\x1a\n\x12replication_factor\x18\x08 \x01(\r\x12\x14\n\x0cwrite_quorum\x18\t \x01(\r\x12\x13\n\x0bread_quorum\x18\n \x01(\r\"!\n\x0bRingRequest\x12\x12\n\ncluster_id\x18\x01 \x01(\t\"\xb0\x01\n\x0cRingResponse\x12\x0e\n\x06record\x18\x01 \x01(\x0c\x12\x38\n\taddresses\x18\x02 \x03(\x0b\x32%.covey.v1.RingResponse.AddressesEntry\x12\x10\n\x08\x63lock_ms\x18\x03 \x01(\x04\x12\x12\n\ncluster_id\x18\x04 \x01(\t\x1a\x30\n\x0e\x41\x64\x64ressesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"1\n\x0e\x45xplainRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x12\n\ncluster_id\x18\x02 \x01(\t\"\x84\x01\n\rReplicaReport\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x10\n\x08\x61nswered\x18\x03 \x01(\x08\x12\"\n\x07version\x18\x04 \x01(\x0b\x32\x11.covey.v1.Version\x12\x11\n\ttombstone\x18\x05 \x01(\x08\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\"\xa5\x01\n\x0f\x45xplainResponse\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05token\x18\x02 \x01(\x06\x12\r\n\x05\x65poch\x18\x03 \x01(\x04\x12)\n\x08replicas\x18\x04 \x03(\x0b\x32\x17.covey.v1.ReplicaReport\x12\x11\n\treachable\x18\x05 \x01(\r\x12\x13\n\x0bread_quorum\x18\x06 \x01(\r\x12\x14\n\x0cwrite_quorum\x18\x07 \x01(\r\"R\n\x0cLeaveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0f\n\x07sent_ms\x18\x04 \x01(\x04\"\x0f\n\rLeaveResponse\"S\n\rRemoveRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\x12\x12\n\ncluster_id\x18\x03 \x01(\t\x12\x0f\n\x07sent_ms\x18\x04 \x01(\x04\"\x10\n\x0eRemoveResponse\"E\n\rRepairRequest\x12\x0f\n\x07timeout\x18\x01 \x01(\x01\x12\x12\n\ncluster_id\x18\x02 \x01(\t\x12\x0f\n\x07sent_ms\x18\x03 \x01(\x04\"\x93\x01\n\nNodeRepair\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x63ompared\x18\x02 \x01(\x04\x12\x11\n\tdiffering\x18\x03 \x01(\x04\x12\x10\n\x08received\x18\x04 \x01(\x04\x12\x0c\n\x04sent\x18\x05 \x01(\x04\x12\r\n\x05\x62ytes\x18\x06 \x01(\x04\x12\x12\n\nunfinished\x18\x07 \x03(\t\x12\x0f\n\x07\x66\x61ilure\x18\x08 \x01(\t\"C\n\x0eRepairResponse\x12#\n\x05nodes\x18\x01 \x03(\x0b\x32\x14.covey.v1.NodeRepair\x12\x0c\n\x04\x64own\x18\x02 \x03(\t2\xf1\x02\n\x07\x43luster\x12;\n\x06Status\x12\x17.covey.v1.StatusRequest\x1a\x18.covey.v1.StatusResponse\x12\x35\n\x04Ring\x12\x15.covey.v1.RingRequest\x1a\x16.covey.v1.RingResponse\x12>\n\x07\x45xplain\x12\x18.covey.v1.ExplainRequest\x1a\x19.covey.v1.ExplainResponse\x12\x38\n\x05Leave\x12\x16.covey.v1.LeaveRequest\x1a\x17.covey.v1.LeaveResponse\x12;\n\x06Remove\x12\x17.covey.v1.RemoveRequest\x1a\x18.covey.v1.RemoveResponse\x12;\n\x06Repair\x12\x17.covey.v1.RepairRequest\x1a\x18.covey.v1.RepairResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,29 +43,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RINGREQUEST']._serialized_start=696
   _globals['_RINGREQUEST']._serialized_end=729
   _globals['_RINGRESPONSE']._serialized_start=732
-  _globals['_RINGRESPONSE']._serialized_end=888
-  _globals['_RINGRESPONSE_ADDRESSESENTRY']._serialized_start=840
-  _globals['_RINGRESPONSE_ADDRESSESENTRY']._serialized_end=888
-  _globals['_EXPLAINREQUEST']._serialized_start=890
-  _globals['_EXPLAINREQUEST']._serialized_end=939
-  _globals['_REPLICAREPORT']._serialized_start=942
-  _globals['_REPLICAREPORT']._serialized_end=1074
-  _globals['_EXPLAINRESPONSE']._serialized_start=1077
-  _globals['_EXPLAINRESPONSE']._serialized_end=1242
-  _globals['_LEAVEREQUEST']._serialized_start=1244
-  _globals['_LEAVEREQUEST']._serialized_end=1326
-  _globals['_LEAVERESPONSE']._serialized_start=1328
-  _globals['_LEAVERESPONSE']._serialized_end=1343
-  _globals['_REMOVEREQUEST']._serialized_start=1345
-  _globals['_REMOVEREQUEST']._serialized_end=1428
-  _globals['_REMOVERESPONSE']._serialized_start=1430
-  _globals['_REMOVERESPONSE']._serialized_end=1446
-  _globals['_REPAIRREQUEST']._serialized_start=1448
-  _globals['_REPAIRREQUEST']._serialized_end=1517
-  _globals['_NODEREPAIR']._serialized_start=1520
-  _globals['_NODEREPAIR']._serialized_end=1667
-  _globals['_REPAIRRESPONSE']._serialized_start=1669
-  _globals['_REPAIRRESPONSE']._serialized_end=1736
-  _globals['_CLUSTER']._serialized_start=1739
-  _globals['_CLUSTER']._serialized_end=2108
+  _globals['_RINGRESPONSE']._serialized_end=908
+  _globals['_RINGRESPONSE_ADDRESSESENTRY']._serialized_start=860
+  _globals['_RINGRESPONSE_ADDRESSESENTRY']._serialized_end=908
+  _globals['_EXPLAINREQUEST']._serialized_start=910
+  _globals['_EXPLAINREQUEST']._serialized_end=959
+  _globals['_REPLICAREPORT']._serialized_start=962
+  _globals['_REPLICAREPORT']._serialized_end=1094
+  _globals['_EXPLAINRESPONSE']._serialized_start=1097
+  _globals['_EXPLAINRESPONSE']._serialized_end=1262
+  _globals['_LEAVEREQUEST']._serialized_start=1264
+  _globals['_LEAVEREQUEST']._serialized_end=1346
+  _globals['_LEAVERESPONSE']._serialized_start=1348
+  _globals['_LEAVERESPONSE']._serialized_end=1363
+  _globals['_REMOVEREQUEST']._serialized_start=1365
+  _globals['_REMOVEREQUEST']._serialized_end=1448
+  _globals['_REMOVERESPONSE']._serialized_start=1450
+  _globals['_REMOVERESPONSE']._serialized_end=1466
+  _globals['_REPAIRREQUEST']._serialized_start=1468
+  _globals['_REPAIRREQUEST']._serialized_end=1537
+  _globals['_NODEREPAIR']._serialized_start=1540
+  _globals['_NODEREPAIR']._serialized_end=1687
+  _globals['_REPAIRRESPONSE']._serialized_start=1689
+  _globals['_REPAIRRESPONSE']._serialized_end=1756
+  _globals['_CLUSTER']._serialized_start=1759
+  _globals['_CLUSTER']._serialized_end=2128
 # @@protoc_insertion_point(module_scope)

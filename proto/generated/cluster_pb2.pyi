@@ -76,7 +76,7 @@ class RingRequest(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ...) -> None: ...
 
 class RingResponse(_message.Message):
-    __slots__ = ("record", "addresses", "clock_ms")
+    __slots__ = ("record", "addresses", "clock_ms", "cluster_id")
     class AddressesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -87,10 +87,12 @@ class RingResponse(_message.Message):
     RECORD_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     CLOCK_MS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     record: bytes
     addresses: _containers.ScalarMap[str, str]
     clock_ms: int
-    def __init__(self, record: _Optional[bytes] = ..., addresses: _Optional[_Mapping[str, str]] = ..., clock_ms: _Optional[int] = ...) -> None: ...
+    cluster_id: str
+    def __init__(self, record: _Optional[bytes] = ..., addresses: _Optional[_Mapping[str, str]] = ..., clock_ms: _Optional[int] = ..., cluster_id: _Optional[str] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("key", "cluster_id")

@@ -11,7 +11,8 @@ all the same, else "0"; a status without it is not a node's word but was made by
   DEADLINE_EXCEEDED   the quorum did not answer in time; see covey-maybe-applied
   INTERNAL            the node failed in a way it did not foresee; may have happened
   FAILED_PRECONDITION the node belongs to another cluster than the request names; certainly not done. The trailing
-                      metadata "covey-error-code" has the number of the ErrorCode, here and in the service Cluster
+                      metadata "covey-error-code" has the number of the ErrorCode, here and in the service Cluster,
+                      and "covey-cluster-id" the node's own cluster
 
 Every request may name the cluster that it is for (cluster_id): a node of another one refuses it. A node tells its
 own in the initial metadata of Operate and Keys, which it sends at once: "covey-cluster-id", "covey-clock-ms" (its

@@ -30,6 +30,7 @@ class Stream:
         self._connected = connected
         self._replies: asyncio.Queue[Any] = asyncio.Queue()
         self._over = False
+        self.initial = Metadata()
         self.trailing = Metadata()
 
     def reply(self, batch: int, *places: int) -> None:
@@ -45,6 +46,9 @@ class Stream:
 
     async def wait_for_connection(self) -> None:
         await self._connected.wait()
+
+    async def initial_metadata(self) -> Metadata:
+        return self.initial
 
     async def write(self, request: kv_pb2.OperateRequest) -> None:
         self.written.append(request)
