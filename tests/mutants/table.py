@@ -6,5 +6,8 @@ from .breaking_agreement import AGREEMENT
 from .breaking_handoff import HANDOFF
 from .breaking_replicas import REPLICAS
 from .breaking_requests import REQUESTS
+from .breaking_wire import WIRE
 
-TABLE = tuple(sorted((*AGREEMENT, *REQUESTS, *HANDOFF, *REPLICAS), key=lambda mutation: mutation.rule or 99))
+TABLE = tuple(
+    sorted((*AGREEMENT, *REQUESTS, *HANDOFF, *REPLICAS, *WIRE), key=lambda mutation: mutation.rule or 99)
+)

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     KILL = "kill"
     KILL_ALL = "kill_all"
     PAUSE = "pause"
+    LATE = "late"
+    """A pause that is longer than clients wait, and too short for a change of the ring."""
     ROLLING_RESTART = "rolling_restart"
     PARTITION = "partition"
     ONE_WAY = "one_way"
@@ -33,10 +35,11 @@ class Kind(StrEnum):
     LEAVE = "leave"
 
 
-PROCESSES = {Kind.KILL: 4, Kind.PAUSE: 3, Kind.ROLLING_RESTART: 1, Kind.KILL_ALL: 1}
+PROCESSES = {Kind.KILL: 4, Kind.PAUSE: 3, Kind.LATE: 3, Kind.ROLLING_RESTART: 1, Kind.KILL_ALL: 1}
 NETWORK = {Kind.PARTITION: 3, Kind.ONE_WAY: 2, Kind.NON_TRANSITIVE: 2, Kind.LOSS: 2}
 """How often each comes, relative to the others of its track."""
 SHORT_PAUSE_S, LONG_PAUSE_S = 1.0, 30.0
+LATE_S = (1.5, 6.0)
 GAP_S = (3.0, 10.0)
 """Between two faults of a track."""
 LASTS_S = (2.0, 12.0)
@@ -109,6 +112,8 @@ def _fault(rng: random.Random, kind: Kind, at_s: float, members: Sequence[str], 
         case Kind.PAUSE:
             pause_s = LONG_PAUSE_S if rng.random() < 0.3 and left_s > 2 * LONG_PAUSE_S else SHORT_PAUSE_S
             return Fault(at_s, kind, (rng.choice(members),), pause_s)
+        case Kind.LATE:
+            return Fault(at_s, kind, (rng.choice(members),), rng.uniform(*LATE_S))
         case Kind.PARTITION:
             return Fault(at_s, kind, tuple(rng.sample(members, rng.choice((1, 2)))), lasts_s)
         case Kind.ONE_WAY | Kind.NON_TRANSITIVE:
