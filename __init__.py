@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .client.errors import Timeout as Timeout
     from .client.errors import Unauthenticated as Unauthenticated
     from .client.errors import Unavailable as Unavailable
+    from .client.errors import WrongCluster as WrongCluster
     from .client.sync import Client as Client
     from .client.version import Version as Version
 
@@ -40,6 +41,7 @@ _ERRORS = (
     "Timeout",
     "Unauthenticated",
     "Unavailable",
+    "WrongCluster",
 )
 
 _HOMES = {
@@ -64,6 +66,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Version",
+    "WrongCluster",
     "__version__",
     "errors",
 ]

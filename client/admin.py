@@ -210,7 +210,7 @@ class Administration:
         request = cluster_pb2.LeaveRequest(name=checked_node_name(name), timeout=timeout)
 
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.LeaveResponse:
-            return await link.call(link.cluster.Leave, request, _until(deadline))
+            return await link.change(link.cluster.Leave, request, _until(deadline))
 
         await self._dispatcher.ask_given(ask, timeout + ANSWER_GRACE_S, writes=True)
 
@@ -220,7 +220,7 @@ class Administration:
         request = cluster_pb2.RemoveRequest(name=checked_node_name(name), timeout=timeout)
 
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.RemoveResponse:
-            return await link.call(link.cluster.Remove, request, _until(deadline))
+            return await link.change(link.cluster.Remove, request, _until(deadline))
 
         await self._dispatcher.ask_given(ask, timeout + ANSWER_GRACE_S, writes=True)
 
@@ -230,7 +230,7 @@ class Administration:
         request = cluster_pb2.RepairRequest(timeout=timeout)
 
         async def ask(link: NodeLink, deadline: float) -> cluster_pb2.RepairResponse:
-            return await link.call(link.cluster.Repair, request, _until(deadline))
+            return await link.change(link.cluster.Repair, request, _until(deadline))
 
         return _repair_from(await self._dispatcher.ask_given(ask, timeout + ANSWER_GRACE_S, writes=True))
 

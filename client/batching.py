@@ -17,8 +17,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .errors import NotSent, Overloaded, Timeout
+from .errors import CoveyError, NotSent, Overloaded, Timeout
 from .requests import Operation
+from .version import HighestSeen
 
 MAX_BATCH_OPERATIONS = 512
 MAX_BATCH_BYTES = 1 << 20
@@ -50,10 +51,17 @@ class Pending:
     deadline: float
     """On the loop's clock."""
     answer: Answer
-    sent: bool = False
+    flight: Flight | None = None
+    """The batch that it was sent in."""
+
+    @property
+    def sent(self) -> bool:
+        return self.flight is not None
 
     def fail(self, error: BaseException) -> None:
         """Give the error, unless the caller has given up or time ran out before."""
+        if self.flight is not None and self.operation.writes and may_have_happened(error):
+            self.flight.lose_track()
         if not self.answer.done():
             self.answer.set_exception(error)
 
@@ -64,12 +72,31 @@ class Pending:
             self.fail(NotSent("it was not sent in time"))
 
 
+def may_have_happened(error: BaseException) -> bool:
+    """Whether a write that was sent and failed so may have happened; a defect says nothing about that."""
+    return not isinstance(error, CoveyError) or error.maybe_applied
+
+
 class Flight:
     """A batch on its way, or waiting for the rest of its answers."""
 
-    __slots__ = ("batch", "carrier", "departed_at", "heard", "number", "unanswered")
+    __slots__ = (
+        "_seen",
+        "batch",
+        "carrier",
+        "departed_at",
+        "heard",
+        "latest_timestamp",
+        "number",
+        "unanswered",
+    )
 
-    def __init__(self, number: int, batch: list[Pending], carrier: object, now: float) -> None:
+    def __init__(
+        self, number: int, batch: list[Pending], carrier: object, now: float, seen: HighestSeen | None = None
+    ) -> None:
+        self._seen = seen or HighestSeen()
+        self.latest_timestamp = 0
+        """No write of the batch gets a version beyond it; 0 when that is not known."""
         self.number = number
         self.batch: list[Pending | None] = [*batch]
         """None in the place of each that was answered."""
@@ -85,11 +112,16 @@ class Flight:
         """What is not answered."""
         return [pending for pending in self.batch if pending is not None]
 
+    def lose_track(self) -> None:
+        """A write of the batch may have happened, or may happen yet: what comes later must be newer."""
+        self._seen.observe(self.latest_timestamp)
+
 
 class Lane:
     """Operations on their way to one node."""
 
-    def __init__(self) -> None:
+    def __init__(self, seen: HighestSeen | None = None) -> None:
+        self._seen = seen or HighestSeen()
         self.outstanding = 0
         """Operations that wait or are in flight."""
         self._waiting: deque[Pending] = deque()
@@ -131,12 +163,13 @@ class Lane:
                 break
             pending = self._dequeue()
             if not pending.answer.done():
-                pending.sent = True
                 batch.append(pending)
         if not batch:
             return None
         self._last_number += 1
-        flight = Flight(self._last_number, batch, carrier, now)
+        flight = Flight(self._last_number, batch, carrier, now, self._seen)
+        for pending in batch:
+            pending.flight = flight
         self._flights[flight.number] = self._latest = flight
         self.outstanding += flight.unanswered
         return flight

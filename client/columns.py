@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from ..proto.generated import kv_pb2
 from .batching import Flight, Pending
 from .errors import InternalError
+from .node_clock import Stamp
 from .requests import GET, PUT, Consistency
 from .statuses import error_from_failure
 from .version import Version
@@ -19,11 +20,14 @@ _MAX_ANSWER_MARGIN_S = 0.1
 """The node is given a little less time than the caller has, so that its own, better error arrives."""
 
 _DEFAULT = Consistency()
+UNSTAMPED = Stamp()
 _ABSENT, _VALUE, _DONE, _SUPERSEDED, _FAILED = range(5)
 """Kinds of results, as ``OperateReply`` has them."""
 
 
-def request_of(flight: Flight, seen_timestamp: int, now: float) -> kv_pb2.OperateRequest:
+def request_of(
+    flight: Flight, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED
+) -> kv_pb2.OperateRequest:
     """The message that carries a batch which leaves now."""
     batch = flight.left
     operations = [pending.operation for pending in batch]
@@ -35,6 +39,9 @@ def request_of(flight: Flight, seen_timestamp: int, now: float) -> kv_pb2.Operat
         timeouts_ms=_timeouts_ms(batch, now),
         consistencies=_consistencies([operation.consistency for operation in operations]),
         seen_timestamp=seen_timestamp,
+        cluster_id=stamp.cluster_id,
+        sent_ms=stamp.sent_ms,
+        begin_within_ms=stamp.within_ms,
     )
 
 
@@ -72,7 +79,7 @@ def deliver(reply: kv_pb2.OperateReply, flight: Flight) -> int:
     if len(places) != len(kinds):
         raise ValueError(f"{len(places)} operations are answered with {len(kinds)} results")
     try:
-        _deliver(reply, places, kinds, flight.batch)
+        _deliver(reply, places, kinds, flight)
     except (IndexError, StopIteration) as error:
         raise ValueError("the places or columns of an answer do not fit") from error
     return len(kinds)
@@ -83,9 +90,8 @@ def is_well(reply: kv_pb2.OperateReply) -> bool:
     return reply.kinds.count(_FAILED) < len(reply.kinds)
 
 
-def _deliver(
-    reply: kv_pb2.OperateReply, places: Sequence[int], kinds: bytes, batch: list[Pending | None]
-) -> None:
+def _deliver(reply: kv_pb2.OperateReply, places: Sequence[int], kinds: bytes, flight: Flight) -> None:
+    batch = flight.batch
     values, timestamps, failures = iter(reply.values), iter(reply.timestamps), iter(reply.failures)
     disk_id, generation = reply.disk_id, reply.generation
     for place, kind in zip(places, kinds, strict=True):
@@ -106,10 +112,7 @@ def _deliver(
         if kind != _FAILED and reads != (kind < _DONE):
             error = InternalError("the node answered something else than was asked", maybe_applied=not reads)
         batch[place] = None
-        answer = pending.answer
-        if answer.done():
-            continue
-        if error is None:
-            answer.set_result(result)
-        else:
-            answer.set_exception(error)
+        if error is not None:
+            pending.fail(error)
+        elif not pending.answer.done():
+            pending.answer.set_result(result)

@@ -19,16 +19,28 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
 from .admission import Admission
 from .batching import Answer
-from .errors import CoveyError, InternalError, NotSent, Overloaded, Timeout, Unavailable, Unreachable
+from .cluster_identity import ClusterIdentity
+from .errors import (
+    CoveyError,
+    InternalError,
+    NotSent,
+    Overloaded,
+    Timeout,
+    Unavailable,
+    Unreachable,
+    WrongCluster,
+)
 from .link import NodeLink
 from .links import Links
 from .operating import Heard
 from .requests import Operation
 from .routing import Router
+from .version import HighestSeen
 
 FIRST_PAUSE_S = 0.05
 MAX_PAUSE_S = 1.0
@@ -39,7 +51,7 @@ MIN_RETRY_S = 0.1
 """With less time left, another attempt would only turn "certainly not done" into "may have happened"."""
 MAX_ADDRESSES_SHOWN = 5
 
-_ELSEWHERE = (Unavailable, Timeout, Overloaded, InternalError)
+_ELSEWHERE = (Unavailable, Timeout, Overloaded, InternalError, WrongCluster)
 """What may go better on another node."""
 
 _Answer = TypeVar("_Answer")
@@ -60,8 +72,16 @@ class Begun(NamedTuple):
 
 class Dispatcher:
     def __init__(
-        self, router: Router, links: Links, rng: random.Random, on_attempt: Callable[[bool], None]
+        self,
+        router: Router,
+        links: Links,
+        rng: random.Random,
+        on_attempt: Callable[[bool], None],
+        seen: HighestSeen,
+        cluster: ClusterIdentity,
     ) -> None:
+        self._seen = seen
+        self._cluster = cluster
         self._router = router
         self._links = links
         self._rng = rng
@@ -100,11 +120,22 @@ class Dispatcher:
                 return await answer
             except CoveyError as error:
                 return await self.go_on(operation, begun, error)
+            except asyncio.CancelledError:
+                self.abandon()
+                raise
         finally:
             admission.leave(operation.size_bytes)
 
+    def abandon(self) -> None:
+        """Writes under way are waited for no more: what is written later is ordered after them all the same."""
+        self._seen.assume_allowed()
+
     def begin(self, operation: Operation, timeout_s: float, answer: Answer) -> Begun:
-        """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``."""
+        """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``.
+
+        Raises WrongCluster when this client's addresses are of two clusters.
+        """
+        self._refuse_conflict()
         now = asyncio.get_running_loop().time()
         address = self._router.choose((), now) or self._router.given[0]
         begun = Begun(address, now, now + timeout_s)
@@ -126,7 +157,15 @@ class Dispatcher:
         journey = self._journey(self._router.choose, begun.deadline, writes=operation.writes)
         self._note_failure(begun.address, begun.at, error)
         await journey.go_on_after(begun.address, error)
-        return await self._travel(journey, attempt)
+        try:
+            return await self._travel(journey, attempt)
+        except asyncio.CancelledError:
+            self.abandon()
+            raise
+
+    def _refuse_conflict(self) -> None:
+        if self._cluster.conflict is not None:
+            raise copy(self._cluster.conflict)
 
     async def ask_any(self, attempt: Attempt[_Answer], timeout_s: float) -> _Answer:
         """Bring an answer, which changes nothing, from any node. Raises CoveyError."""
@@ -157,8 +196,9 @@ class Dispatcher:
                 return answer
 
     async def _next_stop(self, journey: _Journey) -> str:
+        self._refuse_conflict()
         while (address := journey.choose()) is None:
-            if not self._reached_any:
+            if not self._reached_any or journey.all_foreign:
                 raise journey.ended_by()
             await journey.rest()
         return address
@@ -208,6 +248,11 @@ class _Journey:
 
     def choose(self) -> str | None:
         return self._choose(self._tried, asyncio.get_running_loop().time())
+
+    @property
+    def all_foreign(self) -> bool:
+        """Whether everything that was tried in this round belongs to another cluster."""
+        return bool(self._tried) and all(isinstance(e, WrongCluster) for e in self._tried.values())
 
     def attempt_deadline(self) -> float:
         return _attempt_deadline(self._deadline, self._remaining_s, writes=self._writes)
@@ -264,6 +309,8 @@ def _informativeness(error: CoveyError) -> int:
     """Rank the errors of one operation's attempts: the highest is the one to report."""
     if isinstance(error, Unreachable):
         return 0
+    if isinstance(error, WrongCluster):
+        return 1  # the nodes of one's own cluster have more to say
     if isinstance(error, NotSent):
-        return 1
-    return 2
+        return 2
+    return 3

@@ -61,6 +61,15 @@ class Refused(CoveyError):
     """An administrative call that would be unsafe now; the text says why and what to do instead."""
 
 
+class WrongCluster(CoveyError):
+    """A node belongs to another cluster than this client: certainly nothing was done there."""
+
+    def __init__(self, message: str, *, cluster_id: str = "", maybe_applied: bool = False) -> None:
+        super().__init__(message, maybe_applied=maybe_applied)
+        self.cluster_id = cluster_id
+        """The node's; empty when it did not say."""
+
+
 class NotFound(CoveyError):
     """An administrative call names a node that the cluster does not know."""
 

@@ -9,6 +9,7 @@ import asyncio
 import random
 
 from ..proto.generated import cluster_pb2
+from .cluster_identity import ClusterIdentity
 from .errors import CoveyError
 from .links import Links
 from .routing import Router, Topology
@@ -16,13 +17,18 @@ from .routing import Router, Topology
 FIRST_LOOK_AFTER_S = 0.02
 REFRESH_EVERY_S = 30.0
 REFRESH_TIMEOUT_S = 2.0
+LOOK_AGAIN_EVERY_S = 5.0
+"""While an address belongs to another cluster."""
+MOST_DOUBTFUL = 16
+"""Addresses looked at at a time."""
 SHORTEST_INTERVAL_S = 0.5
 
 
 class TopologyLearner:
     """Owns the task that asks nodes for the ring."""
 
-    def __init__(self, router: Router, links: Links, rng: random.Random) -> None:
+    def __init__(self, router: Router, links: Links, rng: random.Random, cluster: ClusterIdentity) -> None:
+        self._cluster = cluster
         self._router = router
         self._links = links
         self._rng = rng
@@ -58,8 +64,10 @@ class TopologyLearner:
         while True:
             self._wanted.clear()
             await self._look()
+            await self._look_again()
             await asyncio.sleep(SHORTEST_INTERVAL_S * self._rng.uniform(0.8, 1.2))
-            await self._wait_until_wanted(REFRESH_EVERY_S * self._rng.uniform(0.8, 1.2))
+            longest_s = LOOK_AGAIN_EVERY_S if self._cluster.foreign else REFRESH_EVERY_S
+            await self._wait_until_wanted(longest_s * self._rng.uniform(0.8, 1.2))
 
     async def _wait_until_wanted(self, longest_s: float) -> None:
         try:
@@ -77,14 +85,21 @@ class TopologyLearner:
             topology = await self._ask(address)
             if topology is not None:
                 self._router.learn(topology)
+                self._cluster.listed(topology.addresses)
                 await self._links.close_unused(self._router.addresses)
                 return
+
+    async def _look_again(self) -> None:
+        """Ask where another cluster answered, and where nobody ever did; ``link.call`` notes who answers."""
+        doubtful = self._cluster.doubtful[:MOST_DOUBTFUL]
+        await asyncio.gather(*(self._ask(address) for address in doubtful))
 
     async def _ask(self, address: str) -> Topology | None:
         """The ring as the node at ``address`` knows it; None when it cannot tell."""
         try:
             link = self._links.to(address)
             response = await link.call(link.cluster.Ring, cluster_pb2.RingRequest(), REFRESH_TIMEOUT_S)
-            return Topology.decode(response.record, response.addresses)
+            topology = Topology.decode(response.record, response.addresses)
+            return topology if topology.record.cluster_id == self._cluster.cluster_id else None
         except (CoveyError, ValueError):
             return None  # this node knows no usable ring; routing works without one, and others are asked

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection
 
+from .cluster_identity import ClusterIdentity
 from .errors import NotSent, Unavailable
 from .link import NodeLink
 from .operating import Heard
@@ -12,7 +13,13 @@ from .version import HighestSeen
 
 
 class Links:
-    def __init__(self, seen: HighestSeen, on_reply: Callable[[Heard], None]) -> None:
+    def __init__(
+        self,
+        seen: HighestSeen,
+        on_reply: Callable[[Heard], None],
+        cluster: ClusterIdentity | None = None,
+    ) -> None:
+        self._cluster = cluster or ClusterIdentity()
         self._seen = seen
         self._on_reply = on_reply
         self._links: dict[str, NodeLink] = {}
@@ -27,7 +34,7 @@ class Links:
                 raise Unavailable("the client is closed")
             if self._paused:
                 raise NotSent("it was not sent before the process forked")
-            link = self._links[address] = NodeLink(address, self._seen, self._on_reply)
+            link = self._links[address] = NodeLink(address, self._seen, self._on_reply, self._cluster)
         return link
 
     def outstanding(self, address: str) -> int:

@@ -101,6 +101,8 @@ class _Run(Generic[_Key]):
         self.stopped = True
         if self._turn is not None and self._next is not None:
             self._dispatcher.admission.give_up(self._turn, self._next.operation.size_bytes)
+        if self._under_way:
+            self._dispatcher.abandon()
         self._dispatcher.admission.leave(self._bytes_under_way, self._under_way)
         self._under_way = self._bytes_under_way = 0
         for retry in self._retries:
@@ -166,7 +168,10 @@ class _Run(Generic[_Key]):
     def _send(self, part: _Part[_Key]) -> None:
         self._under_way += 1
         self._bytes_under_way += part.operation.size_bytes
-        part.begun = self._dispatcher.begin(part.operation, self._timeout_s, part)
+        try:
+            part.begun = self._dispatcher.begin(part.operation, self._timeout_s, part)
+        except CoveyError as error:
+            self._fail(part, error)
 
     def _retried(self, retry: asyncio.Task[None]) -> None:
         self._retries.discard(retry)

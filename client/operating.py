@@ -13,10 +13,13 @@ from math import inf
 from typing import NamedTuple
 
 from ..proto.generated import kv_pb2, kv_pb2_grpc
-from .batching import Answer, Lane, Pending
+from .batching import Answer, Flight, Lane, Pending
+from .cluster_identity import ClusterIdentity
 from .columns import deliver, is_well, request_of
 from .errors import CoveyError, InternalError, InvalidRequest, Timeout, Unavailable
+from .node_clock import NodeClock
 from .requests import Operation
+from .statuses import Greeting
 from .stream import OperateStream
 from .version import HighestSeen
 
@@ -48,8 +51,11 @@ class Operator:
         stub: kv_pb2_grpc.KVAsyncStub,
         seen: HighestSeen,
         on_reply: Callable[[Heard], None],
+        cluster: ClusterIdentity | None = None,
     ) -> None:
-        self.lane = Lane()
+        self.lane = Lane(seen)
+        self.clock = NodeClock()
+        self._cluster = cluster or ClusterIdentity()
         self._address = address
         self._stub = stub
         self._seen = seen
@@ -113,7 +119,20 @@ class Operator:
                 now = self._loop.time()
                 flight = self.lane.board(stream, now)
                 if flight is not None:
-                    await stream.send(request_of(flight, self._seen.timestamp, now))
+                    await stream.send(self._request(flight, now))
+
+    def _request(self, flight: Flight, now: float) -> kv_pb2.OperateRequest:
+        seen = self._seen.timestamp
+        stamp = self.clock.stamp(self._cluster.cluster_id, seen)
+        flight.latest_timestamp = stamp.latest_timestamp
+        self._seen.allow(flight.latest_timestamp)
+        return request_of(flight, seen, now, stamp)
+
+    def _greet(self, greeting: Greeting, took_s: float) -> CoveyError | None:
+        self.clock.allow_skew(greeting.max_skew_ms)
+        self.clock.read(greeting.clock_ms)
+        self.clock.took(took_s)
+        return self._cluster.met(self._address, greeting.cluster_id)
 
     async def _time_to_leave(self) -> None:
         while not self._may_leave():
@@ -124,7 +143,7 @@ class Operator:
         """The stream to write to; None when there is no connection, which those that wait are told."""
         if self._stream is not None and self._stream.open:
             return self._stream
-        stream = OperateStream(self._stub, self._address, self._hear, self._ended)
+        stream = OperateStream(self._stub, self._address, self._hear, self._ended, self._greet)
         self._stream = stream
         self._streams.add(stream)
         return stream if await stream.connected() else None
@@ -145,18 +164,29 @@ class Operator:
 
     def _hear(self, reply: kv_pb2.OperateReply) -> None:
         self._seen.observe(reply.seen_timestamp)
+        self.clock.read(reply.clock_ms)
         flight = self.lane.flight(reply.id)
         if flight is None:
             return  # it came too late
         now = self._loop.time()
         round_trip_s = None if flight.heard else now - flight.departed_at
+        if round_trip_s is not None:
+            self.clock.took(round_trip_s)
+        well = is_well(reply)
+        foreign = self._cluster.met(self._address, reply.cluster_id) if reply.cluster_id else None
+        if foreign is not None and not well:
+            self._fail(self.lane.land(flight), foreign)
+        else:
+            self._deliver(reply, flight)
+        others = max(0, reply.queue_depth - self.lane.in_flight)
+        self._on_reply(Heard(self._address, now, round_trip_s, len(flight.batch), others, well))
+        self._go_on()  # after the answers were given: who asks again at once rides along
+
+    def _deliver(self, reply: kv_pb2.OperateReply, flight: Flight) -> None:
         try:
             self.lane.answered(flight, deliver(reply, flight))
         except ValueError as fault:
             self._fail(self.lane.land(flight), InternalError(f"{self._address}: {fault}", maybe_applied=True))
-        others = max(0, reply.queue_depth - self.lane.in_flight)
-        self._on_reply(Heard(self._address, now, round_trip_s, len(flight.batch), others, is_well(reply)))
-        self._go_on()  # after the answers were given: who asks again at once rides along
 
     def _ended(self, stream: OperateStream, error: BaseException) -> None:
         self._streams.discard(stream)

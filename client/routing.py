@@ -42,9 +42,8 @@ class Topology:
 
     def outdated_by(self, other: Topology) -> bool:
         """Whether ``other`` is to be followed instead; at equal epochs it knows newer addresses."""
-        if other.record.cluster_id != self.record.cluster_id:
-            return True  # the cluster was made anew
-        return other.record.number >= self.record.number
+        same_cluster = other.record.cluster_id == self.record.cluster_id
+        return same_cluster and other.record.number >= self.record.number
 
 
 class _Place(NamedTuple):
@@ -64,7 +63,10 @@ class Router:
         outstanding: Callable[[str], int],
         silent_since: Callable[[str], float | None],
         rng: random.Random,
+        foreign: Collection[str] = (),
     ) -> None:
+        """``foreign``: addresses that belong to another cluster at the time."""
+        self._foreign = foreign
         self.given = tuple(given)
         self.penalties = PenaltyBox()
         self._outstanding = outstanding
@@ -125,14 +127,20 @@ class Router:
         return self._least_penalised(self.given, tried, now)
 
     def _is_free(self, address: str, tried: Collection[str], now: float) -> bool:
-        return address not in tried and not self.penalties.until(address, now)
+        return (
+            address not in tried and address not in self._foreign and not self.penalties.until(address, now)
+        )
 
     def _least_penalised(self, addresses: Sequence[str], tried: Collection[str], now: float) -> str | None:
         for address in addresses:
             if self._is_free(address, tried, now):
                 return address
         untried = [address for address in addresses if address not in tried]
-        return min(untried, key=lambda address: self.penalties.until(address, now), default=None)
+        return min(
+            untried,
+            key=lambda address: (address in self._foreign, self.penalties.until(address, now)),
+            default=None,
+        )
 
     def _standing(self, address: str) -> Standing:
         standing = self._standings.get(address)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from .admin import Administration
 from .arguments import checked_items, checked_keys
+from .cluster_identity import ClusterIdentity
 from .dispatch import Dispatcher
 from .learning import TopologyLearner
 from .links import Links
@@ -36,10 +37,15 @@ class Session:
     def __init__(self, addresses: Sequence[str], rng: random.Random, seen_timestamp: int = 0) -> None:
         self.seen = HighestSeen()
         self.seen.observe(seen_timestamp)
-        self._links = Links(self.seen, self._hear)
-        self._router = Router(addresses, self._links.outstanding, self._links.silent_since, rng)
-        self._learner = TopologyLearner(self._router, self._links, rng)
-        self._dispatcher = Dispatcher(self._router, self._links, rng, self._learner.note)
+        self._cluster = ClusterIdentity(addresses)
+        self._links = Links(self.seen, self._hear, self._cluster)
+        self._router = Router(
+            addresses, self._links.outstanding, self._links.silent_since, rng, self._cluster.foreign
+        )
+        self._learner = TopologyLearner(self._router, self._links, rng, self._cluster)
+        self._dispatcher = Dispatcher(
+            self._router, self._links, rng, self._learner.note, self.seen, self._cluster
+        )
         self.admin = Administration(self._dispatcher)
 
     def get(

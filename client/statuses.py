@@ -8,8 +8,8 @@ when its text says that there never was a connection to send it over. In doubt: 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, cast
 
 import grpc
 
@@ -27,12 +27,21 @@ from .errors import (
     Unauthenticated,
     Unavailable,
     Unreachable,
+    WrongCluster,
 )
 
 MAYBE_APPLIED_KEY = "covey-maybe-applied"
 RETRY_AFTER_KEY = "covey-retry-after"
 """Seconds, with RESOURCE_EXHAUSTED; optional."""
 LAST_BEGUN_KEY = "covey-last-begun"
+ERROR_CODE_KEY = "covey-error-code"
+CLUSTER_ID_KEY = "covey-cluster-id"
+CLOCK_MS_KEY = "covey-clock-ms"
+MAX_SKEW_MS_KEY = "covey-max-skew-ms"
+LONGEST_NUMBER = 15
+"""Digits."""
+LONGEST_CLUSTER_ID = 256
+"""Characters; none is known to be longer than 64."""
 
 DEFAULT_RETRY_AFTER_S = 0.1
 
@@ -78,8 +87,35 @@ def error_from_status(error: grpc.aio.AioRpcError, address: str) -> CoveyError:
     mark = metadata.get(MAYBE_APPLIED_KEY)
     if mark is None:
         return _unmarked(error.code(), text, address)
+    if metadata.get(ERROR_CODE_KEY) == str(int(kv_pb2.ERROR_CODE_WRONG_CLUSTER)):
+        return WrongCluster(text, cluster_id=_cluster_id(metadata))
     retry_after = float(metadata.get(RETRY_AFTER_KEY, DEFAULT_RETRY_AFTER_S))
     return _marked(error.code(), text, maybe_applied=mark != "0", retry_after=retry_after)
+
+
+class Greeting(NamedTuple):
+    """What a node tells of itself when a stream opens; 0 or empty where it does not."""
+
+    cluster_id: str
+    clock_ms: int
+    max_skew_ms: int
+
+
+def greeting_from(metadata: Iterable[tuple[str, str | bytes]] | None) -> Greeting:
+    """Read the initial metadata of a stream."""
+    told = dict(metadata or ())
+    return Greeting(_cluster_id(told), _number(told, CLOCK_MS_KEY), _number(told, MAX_SKEW_MS_KEY))
+
+
+def _number(told: Mapping[str, str | bytes], key: str) -> int:
+    text = told.get(key, "")
+    plain = isinstance(text, str) and text.isascii() and text.isdecimal()
+    return int(text) if plain and len(text) <= LONGEST_NUMBER else 0
+
+
+def _cluster_id(told: Mapping[str, str | bytes]) -> str:
+    text = told.get(CLUSTER_ID_KEY, "")
+    return text if isinstance(text, str) and len(text) <= LONGEST_CLUSTER_ID else ""
 
 
 def last_begun(metadata: Iterable[tuple[str, str | bytes]] | None) -> int | None:
@@ -151,6 +187,8 @@ def error_from_failure(failure: kv_pb2.OperationFailure) -> CoveyError:
             return Timeout(failure.message, maybe_applied=maybe_applied)
         case kv_pb2.ERROR_CODE_REFUSED:
             return Refused(failure.message, maybe_applied=maybe_applied)
+        case kv_pb2.ERROR_CODE_WRONG_CLUSTER:
+            return WrongCluster(failure.message, maybe_applied=maybe_applied)
         case kv_pb2.ERROR_CODE_UNKNOWN_NODE:
             return NotFound(failure.message, maybe_applied=maybe_applied)
         case _:

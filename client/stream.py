@@ -13,8 +13,11 @@ from contextlib import suppress
 import grpc
 
 from ..proto.generated import kv_pb2, kv_pb2_grpc
-from .errors import CoveyError, Timeout
-from .statuses import error_from_status, last_begun
+from .errors import CoveyError, Timeout, Unreachable
+from .statuses import Greeting, error_from_status, greeting_from, last_begun
+
+GREETING_TIMEOUT_S = 2.0
+"""How long a node that took the connection has to open the stream."""
 
 Ended = Callable[["OperateStream", BaseException], None]
 
@@ -28,7 +31,11 @@ class OperateStream:
         address: str,
         hear: Callable[[kv_pb2.OperateReply], None],
         ended: Ended,
+        greet: Callable[[Greeting, float], CoveyError | None],
     ) -> None:
+        """``greet`` gets what the node tells of itself, and after how long; an error it returns ends the stream."""
+        self._greet = greet
+        self._greeted = False
         self._call = stub.Operate()  # type: ignore[call-arg]  # the stubs do not know that it can be written to
         self._address = address
         self._hear = hear
@@ -46,12 +53,34 @@ class OperateStream:
         return not self._call.done()
 
     async def connected(self) -> bool:
-        """Wait until there is a connection; False when there is none, after ``ended`` has been told."""
+        """Wait until the node has opened the stream; False when it does not, after ``ended`` has been told."""
         with suppress(grpc.aio.AioRpcError):
             await self._call.wait_for_connection()
+        if self.open and not self._greeted:
+            await self._greeting()
         if not self.open:
             await asyncio.wait([self._reader])
         return self.open
+
+    async def _greeting(self) -> None:
+        """Nothing is sent before it: so also the first operation names the cluster and a time."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        try:
+            async with asyncio.timeout(GREETING_TIMEOUT_S):
+                greeting = greeting_from(await self._call.initial_metadata())
+        except TimeoutError:
+            self._give_up(Unreachable(f"what listens at {self._address} does not answer"))
+            return
+        self._greeted = True
+        if self.open and (error := self._greet(greeting, loop.time() - began_s)) is not None:
+            self._give_up(error)
+
+    def _give_up(self, error: CoveyError) -> None:
+        self._reader.remove_done_callback(self._finish)
+        self._reader.cancel()
+        self._call.cancel()
+        self._ended(self, error)
 
     async def send(self, request: kv_pb2.OperateRequest) -> None:
         """Returns when there is room for more. What stands in the way is told by the end of the stream."""

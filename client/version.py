@@ -74,10 +74,23 @@ class Version:
 
 class HighestSeen:
     """The highest version timestamp a client has seen. Sent along, it keeps the client's own order of
-    writes when they go through different coordinators."""
+    writes when they go through different coordinators.
+
+    A write whose outcome is not known may have, or get, any version up to the latest that its batch allows; so that
+    counts as seen too.
+    """
 
     def __init__(self) -> None:
         self.timestamp = 0
+        self._allowed = 0
+
+    def allow(self, latest_timestamp: int) -> None:
+        """A write leaves that may get any version up to this one."""
+        self._allowed = max(self._allowed, latest_timestamp)
+
+    def assume_allowed(self) -> None:
+        """Of writes sent so far, some outcome will never be known."""
+        self.observe(self._allowed)
 
     def observe(self, timestamp: int) -> None:
         self.timestamp = max(self.timestamp, timestamp)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, get_args
 
 from ..identity import Identity
 from ..ring.paxos import DivergedRecord
@@ -20,10 +20,15 @@ from .messages import (
     ReplyBody,
     Request,
     RequestBody,
+    RequestLeave,
 )
 from .peers import Self
 from .quorum.clock import HybridClock
+from .repair.messages import RequestRepair
 
+EXPIRING = (*get_args(DataBody), RequestLeave, RequestRepair)
+"""What is not begun once its sender has stopped waiting. All else may arrive late without harm: gossip is ordered by
+the freshness of records, agreement by its ballots, a record by its number, and genesis is a function of the seeds."""
 LOGGED = (RefusalCode.PROTOCOL, RefusalCode.FOREIGN_CLUSTER)
 """The other refusals are part of everyday life, or logged where more is known about them."""
 MAX_REMEMBERED = 1000
@@ -87,7 +92,7 @@ class Dispatcher:
             return Refusal(RefusalCode.FOREIGN_CLUSTER, foreign)
         if self.closed_for:
             return Refusal(RefusalCode.NOT_READY, self.closed_for)
-        return self._refuse_clock(envelope, body)
+        return self._refuse_clock(envelope, body) or self._refuse_expired(envelope, body)
 
     def _foreign(self, envelope: Envelope) -> str:
         """How another cluster's node is told that it is; empty for this cluster's own."""
@@ -111,6 +116,18 @@ class Dispatcher:
             if isinstance(body, DataBody):
                 return Refusal(RefusalCode.CLOCK_SKEW, str(skew))
         return None
+
+    def _refuse_expired(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
+        """What was on its way, or waited here while this process stood still, for longer than its sender waits."""
+        if not envelope.expires_ms or not isinstance(body, EXPIRING):
+            return None
+        late_ms = self._clock.current_ms() - envelope.expires_ms
+        if late_ms <= 0:
+            return None
+        return Refusal(
+            RefusalCode.EXPIRED,
+            f"met {late_ms / 1000:.1f} s after {envelope.source.name} stopped waiting for it",
+        )
 
     def _log_once(self, envelope: Envelope, refusal: Refusal) -> None:
         """One line a peer and reason: what keeps asking is told each time, but not logged each time."""

@@ -56,6 +56,10 @@ class ClockSkew(NodeError):
         self.allowed_s = allowed_s
 
 
+class BeyondBound(NodeError):
+    """The next timestamp would lie beyond what its user allows; none was drawn."""
+
+
 class PeerError(NodeError):
     """A call to a peer brought no usable reply."""
 
@@ -104,6 +108,27 @@ class Overloaded(OperationError):
 
 class ReplyFull(Overloaded):
     """A read whose value did not fit the reply of its replica any more; worth another try, with fewer others."""
+
+
+class Expired(Unavailable):
+    """Met later than its client lets it begin; certainly not done."""
+
+    @classmethod
+    def met_at(cls, now_ms: int, sent_ms: int) -> Expired:
+        """Of an operation sent and met at these times of this node's clock."""
+        return cls(
+            f"the operation was not done: it was met {max(0, now_ms - sent_ms) / 1000:.1f} s after it was sent, "
+            "later than its client lets it begin"
+        )
+
+
+class WrongCluster(OperationError):
+    """The request names another cluster than this node's; certainly not done."""
+
+    def __init__(self, message: str, cluster_id: str = "") -> None:
+        super().__init__(message)
+        self.cluster_id = cluster_id
+        """This node's."""
 
 
 class OperationTimeout(OperationError):

@@ -167,7 +167,7 @@ class NodeProcess:
         try:
             self.bound = bound = await server.bind(self._options.listen)
             node = self._make_node(self._options.advertise or bound, engine, transport)
-            await server.serve(node.handle, node.coordinator, node.administration)
+            await server.serve(node.handle, node.coordinator, node.administration, node.preconditions)
             assert server.connections is not None, "it is bound"
             guarding = asyncio.get_running_loop().create_task(
                 server.connections.run(self._connections_closed)

@@ -48,6 +48,8 @@ class Envelope:
     timestamp: int
     """The sender's hybrid clock."""
     protocol: int = PROTOCOL_VERSION
+    expires_ms: int = 0
+    """When the sender stops waiting, by the receiver's hybrid clock as the sender estimates it; 0 for never."""
 
 
 # --- meeting: first contact, genesis ------------------------------------------------------------------------
@@ -338,6 +340,7 @@ class RefusalCode(StrEnum):
     CLOCK_SKEW = "clock_skew"
     NOT_READY = "not_ready"
     STOPPING = "stopping"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from .load import LoadMeter
 from .messages import Reply, Request
 from .peers import Peers, Self
 from .place import Place, Ports
+from .preconditions import Preconditions
 from .quorum.clock import HybridClock
 from .quorum.coordinator import Coordinator, Limits
 from .quorum.listing import KeyListing
@@ -74,6 +75,10 @@ class Node:
         self._failed = failed
         self._tasks = Tasks(failed)
         self._hybrid = HybridClock(ports.clock, config.max_clock_skew)
+        self.preconditions = Preconditions(
+            self._cluster_id, self._hybrid.current_ms, int(config.max_clock_skew * 1000)
+        )
+        """What clients' requests must meet."""
         self._skew_guard = SkewGuard(
             ports.clock, config.max_clock_skew, config.heartbeat_interval, self._alive, log
         )

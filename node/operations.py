@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 from ..identity import Identity
 from ..membership.record import Condition, HandoffProgress, LoadReport
 from ..ring.epoch import EpochRecord
-from .quorum.version import Version
+from .quorum.version import COUNTER_BITS, Version
 
 
 class Level(StrEnum):
@@ -62,6 +62,41 @@ class Delete(NamedTuple):
 Operation = Get | Put | Delete
 
 
+class TimeBounds(NamedTuple):
+    """Until when operations that came together may begin: set by their client, in this node's time."""
+
+    sent_ms: int = 0
+    """When they were sent, by this node's clock as the client estimates it; 0: there are no bounds."""
+    shortest_s: float = 0.0
+    """The least timeout of any of them."""
+    latest_timestamp: int = 0
+    """No write gets a version beyond it; 0: any."""
+
+    def passed(self, operation: Operation, now_ms: int) -> bool:
+        """Whether the client has stopped waiting for the operation."""
+        return self.sent_ms > 0 and now_ms > self.sent_ms + operation.timeout_s * 1000
+
+    def after(self, waited_s: float) -> TimeBounds:
+        """Return the same bounds for operations whose timeouts are less by the time that they have waited here."""
+        if not self.sent_ms:
+            return self
+        waited_ms = int(waited_s * 1000)
+        return self._replace(
+            sent_ms=self.sent_ms + waited_ms, shortest_s=max(0.0, self.shortest_s - waited_s)
+        )
+
+
+UNBOUNDED = TimeBounds()
+
+
+def time_bounds(sent_ms: int, within_ms: int, timeouts_s: Sequence[float]) -> TimeBounds:
+    """Bounds of operations with these timeouts whose writes may begin ``within_ms`` (0: their timeouts)."""
+    if not sent_ms:
+        return UNBOUNDED
+    latest_ms = sent_ms + (within_ms or int(max(timeouts_s, default=0.0) * 1000))
+    return TimeBounds(sent_ms, min(timeouts_s, default=0.0), (latest_ms + 1 << COUNTER_BITS) - 1)
+
+
 class GetResult(NamedTuple):
     value: bytes | None
     version: Version | None
@@ -83,15 +118,17 @@ OnResults = Callable[[Sequence[int], Sequence[OperationResult | BaseException]],
 class Operations(Protocol):
     """The coordinator: any node serves any key."""
 
-    async def execute(self, operation: Operation) -> OperationResult:
+    async def execute(self, operation: Operation, bounds: TimeBounds = UNBOUNDED) -> OperationResult:
         """GetResult for a Get, WriteResult for a Put or a Delete, within the operation's ``timeout_s``.
 
-        Raises OperationError.
+        Raises OperationError; Expired, which is certain, for what it meets outside of its ``bounds``.
         """
         ...
 
-    def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
-        """Begin operations that came together, each independent of the others.
+    def execute_all(
+        self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds = UNBOUNDED
+    ) -> None:
+        """Begin operations that came together, each independent of the others; ``bounds`` as of ``execute``.
 
         ``on_results`` is called until it has been told of each exactly once: its result, or what it failed with.
         """

@@ -21,8 +21,10 @@ from .messages import (
     RequestBody,
     ScanReply,
 )
+from .peer_clocks import PeerClocks
 from .ports import Transport
 from .quorum.clock import HybridClock
+from .quorum.version import COUNTER_BITS
 
 B = TypeVar("B")
 
@@ -54,6 +56,7 @@ class Peers:
         self.me = me
         self._transport = transport
         self._clock = clock
+        self._clocks = PeerClocks(clock.machine)
         self._address_of = address_of
         self._cluster_id = cluster_id
 
@@ -95,12 +98,13 @@ class Peers:
 
         ``as_stranger`` names no cluster, as a node that belongs to none, so that another cluster answers too.
         """
-        if self.me.lost:
-            raise PeerUnreachable(self.me.lost)
-        request = Request(self._envelope(to, as_stranger), body)
-        reply = await self._transport.call(address, request, timeout_s=timeout_s)
-        if self.me.lost:
-            raise PeerTimeout(self.me.lost)
+        began_s = self._clock.machine.monotonic()
+        reply = await self._reply(address, body, timeout_s, to, as_stranger)
+        if _says(reply, RefusalCode.EXPIRED):
+            # The peer's clock was set meanwhile, or was never heard of: its refusal has told it.
+            left_s = began_s + timeout_s - self._clock.machine.monotonic()
+            if left_s > 0:
+                reply = await self._reply(address, body, left_s, to, as_stranger)
         if isinstance(reply.body, Refusal):
             if reply.body.code is RefusalCode.WRONG_DESTINATION:
                 raise PeerUnreachable(f"{address}: {reply.body.reason}")
@@ -110,6 +114,18 @@ class Peers:
         self._follow_clock(reply.timestamp, reply.body)
         return reply
 
+    async def _reply(
+        self, address: str, body: RequestBody, timeout_s: float, to: Identity | None, as_stranger: bool
+    ) -> Reply:
+        if self.me.lost:
+            raise PeerUnreachable(self.me.lost)
+        request = Request(self._envelope(to, address, timeout_s, as_stranger), body)
+        reply = await self._transport.call(address, request, timeout_s=timeout_s)
+        if self.me.lost:
+            raise PeerTimeout(self.me.lost)
+        self._clocks.note(address, reply.timestamp)
+        return reply
+
     def _follow_clock(self, timestamp: int, body: ReplyBody) -> None:
         try:
             self._clock.observe(timestamp)
@@ -117,12 +133,18 @@ class Peers:
             if isinstance(body, DataReply | ScanReply):
                 raise PeerTimeout(f"a reply that cannot be counted: {skew}") from skew
 
-    def _envelope(self, to: Identity | None, as_stranger: bool) -> Envelope:
+    def _envelope(self, to: Identity | None, address: str, timeout_s: float, as_stranger: bool) -> Envelope:
+        timestamp = self._clock.current()
         return Envelope(
             source=self.me.identity,
             generation=self.me.generation,
             address=self.me.address,
             cluster_id="" if as_stranger else self._cluster_id(),
             destination=to,
-            timestamp=self._clock.current(),
+            timestamp=timestamp,
+            expires_ms=self._clocks.expiry_ms(address, timeout_s, timestamp >> COUNTER_BITS),
         )
+
+
+def _says(reply: Reply, code: RefusalCode) -> bool:
+    return isinstance(reply.body, Refusal) and reply.body.code is code

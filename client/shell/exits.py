@@ -18,6 +18,7 @@ from ..errors import (
     Unauthenticated,
     Unavailable,
     Unreachable,
+    WrongCluster,
 )
 
 
@@ -48,6 +49,7 @@ CODE_OF_ERROR: tuple[tuple[type[CoveyError], ExitCode], ...] = (
     (Unauthenticated, ExitCode.REFUSED),
     (PermissionDenied, ExitCode.REFUSED),
     (Refused, ExitCode.REFUSED),
+    (WrongCluster, ExitCode.REFUSED),
 )
 """For operations that certainly did not happen; after the others it is MAYBE_DONE, whatever the class."""
 

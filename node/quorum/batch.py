@@ -18,7 +18,17 @@ from ..events import Event, EventLog
 from ..load import LoadMeter
 from ..messages import Merge, MergeKind
 from ..named import as_named, named_from
-from ..operations import Get, GetResult, OnResults, Operation, OperationResult, Put, WriteResult
+from ..operations import (
+    UNBOUNDED,
+    Get,
+    GetResult,
+    OnResults,
+    Operation,
+    OperationResult,
+    Put,
+    TimeBounds,
+    WriteResult,
+)
 from ..peers import Self
 from ..storage.engine import Entry
 from .consistency import Plans, ReadPlan, WritePlan
@@ -55,10 +65,17 @@ class Means:
 
 
 class Batch:
-    def __init__(self, means: Means, operations: Sequence[Operation], on_results: OnResults) -> None:
+    def __init__(
+        self,
+        means: Means,
+        operations: Sequence[Operation],
+        on_results: OnResults,
+        bounds: TimeBounds = UNBOUNDED,
+    ) -> None:
         self._means = means
         self._operations = operations
         self._on_results = on_results
+        self._bounds = bounds
         self._began_s = asyncio.get_running_loop().time()
 
     def refuse(self, place: int, error: OperationError) -> None:
@@ -139,7 +156,9 @@ class Batch:
         operations = [self._operations[place] for place in places]
         above = max(operation.seen_timestamp for operation in operations)
         try:
-            versions = self._means.versions.draw([operation.key for operation in operations], above)
+            versions = self._means.versions.draw(
+                [operation.key for operation in operations], above, self._bounds
+            )
         except Unavailable as error:
             for place in places:
                 self._fail(place, error)

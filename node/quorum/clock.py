@@ -16,7 +16,7 @@ After Kulkarni et al., "Logical Physical Clocks" (2014).
 
 from __future__ import annotations
 
-from ..errors import ClockSkew
+from ..errors import BeyondBound, ClockSkew
 from ..ports import Clock
 from .version import COUNTER_BITS
 
@@ -26,6 +26,11 @@ class HybridClock:
         self._clock = clock
         self._max_skew_ms = int(max_skew_s * 1000)
         self._last = 0
+
+    @property
+    def machine(self) -> Clock:
+        """The clocks of this machine, which it is drawn from."""
+        return self._clock
 
     def wall_ms(self) -> int:
         """What this machine's wall clock shows."""
@@ -43,8 +48,14 @@ class HybridClock:
         """Rise to what this node's own disk has, however far ahead."""
         self._last = max(self._last, timestamp)
 
-    def draw(self, above: int = 0, count: int = 1, *, bounded: bool = True) -> int:
+    def current_ms(self) -> int:
+        """The milliseconds of ``current``."""
+        return self.current() >> COUNTER_BITS
+
+    def draw(self, above: int = 0, count: int = 1, *, bounded: bool = True, latest: int = 0) -> int:
         """The first of ``count`` new timestamps in a row, greater than all before and than ``above``.
+
+        Raises BeyondBound when the last of them would be greater than ``latest``, unless that is 0.
 
         Raises ClockSkew, if ``bounded``, when it would lie further ahead of the wall clock than following others
         could have brought it, this wall clock having been set back as far as the allowed skew.
@@ -53,6 +64,10 @@ class HybridClock:
         ahead_ms = self._ahead_ms(timestamp + count - 1)
         if bounded and ahead_ms > 2 * self._max_skew_ms:
             raise ClockSkew(ahead_ms / 1000, 2 * self._max_skew_ms / 1000)
+        if latest and timestamp + count - 1 > latest:
+            raise BeyondBound(
+                f"the next timestamp is {timestamp + count - 1 - latest} beyond the latest allowed"
+            )
         self._last = timestamp + count - 1
         return timestamp
 

@@ -9,11 +9,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..epochs import Epochs
-from ..errors import InvalidRequest, OperationError, Overloaded, Unavailable
+from ..errors import Expired, InvalidRequest, OperationError, Overloaded, Unavailable
 from ..events import EventLog
 from ..load import LoadMeter
 from ..messages import Merge
-from ..operations import QUORUM, OnResults, Operation, OperationResult, Put, WriteResult
+from ..operations import (
+    QUORUM,
+    UNBOUNDED,
+    OnResults,
+    Operation,
+    OperationResult,
+    Put,
+    TimeBounds,
+    WriteResult,
+)
 from ..peers import Self
 from ..storage.engine import Entry
 from ..tasks import Tasks
@@ -77,7 +86,7 @@ class Coordinator:
         self._refused = self._refused or STOPPING
         await self._tasks.close()
 
-    async def execute(self, operation: Operation) -> OperationResult:
+    async def execute(self, operation: Operation, bounds: TimeBounds = UNBOUNDED) -> OperationResult:
         """See Operations.execute."""
         outcome: asyncio.Future[OperationResult] = asyncio.get_running_loop().create_future()
 
@@ -90,7 +99,7 @@ class Coordinator:
             else:
                 outcome.set_result(result)
 
-        self.execute_all([operation], on_results)
+        self.execute_all([operation], on_results, bounds)
         return await outcome
 
     async def store(self, key: bytes, entry: Entry, timeout_s: float) -> WriteResult:
@@ -110,17 +119,22 @@ class Coordinator:
         )
         return await flow.run(Merge(key, entry))
 
-    def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
+    def execute_all(
+        self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds = UNBOUNDED
+    ) -> None:
         """See Operations.execute_all."""
-        batch = Batch(self._means, operations, on_results)
+        batch = Batch(self._means, operations, on_results, bounds)
         refusal = self._refusal()
         self._means.versions.follow_client(
             max([operation.seen_timestamp for operation in operations], default=0)
         )
+        met_ms = self._late(bounds)
         room = self._limits.max_in_flight - self._means.load.in_flight
         admitted: list[int] = []
         for place, operation in enumerate(operations):
             error = self._unfit(operation) or refusal
+            if met_ms and error is None and bounds.passed(operation, met_ms):
+                error = Expired.met_at(met_ms, bounds.sent_ms)
             if error is None and len(admitted) >= room:
                 error = Overloaded(
                     f"the operation was not done: {self._limits.max_in_flight} are under way already"
@@ -174,6 +188,13 @@ class Coordinator:
         if self._epochs.current is None:
             return Unavailable("this node belongs to no cluster yet")
         return self._skewed()
+
+    def _late(self, bounds: TimeBounds) -> int:
+        """This node's clock, in ms, when it is too late for some of the operations; else 0."""
+        if not bounds.sent_ms:
+            return 0
+        now_ms = self._means.versions.now_ms()
+        return now_ms if now_ms > bounds.sent_ms + bounds.shortest_s * 1000 else 0
 
     def _skewed(self) -> Unavailable | None:
         """What this node wrote or read by a wrong clock would be refused by the others or be in the wrong order."""

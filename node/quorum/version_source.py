@@ -12,6 +12,10 @@ Rules:
 - A floor beyond what is followed, raised while clocks were ahead, is respected key by key as a standing version is.
 - A key that stands beyond what is followed gets versions of its own (see ``ahead``), which move no clock.
 - Of what a client has seen, what lies beyond is ignored: it comes from such a key, and orders nothing else.
+- No version's time lies beyond what the write's client allows (``TimeBounds``). So a client that raises what it has
+  seen to that instant, when it does not know what became of a write, has its later writes ordered after it, however
+  late the coordinator of the first one met it and whatever the clocks show. The versions of keys that stand ahead are
+  apart from this.
 """
 
 from __future__ import annotations
@@ -20,8 +24,9 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from ..epochs import Epochs
-from ..errors import ClockSkew, Unavailable
+from ..errors import BeyondBound, ClockSkew, Expired, Unavailable
 from ..named import as_named
+from ..operations import UNBOUNDED, TimeBounds
 from ..peers import Self
 from .ahead import AheadVersions
 from .clock import HybridClock
@@ -57,16 +62,23 @@ class VersionSource:
         """The last timestamp that a client may be told it has seen: every node will follow it."""
         return self._clock.furthest()
 
-    def draw(self, keys: Sequence[bytes], seen_timestamp: int) -> list[Version]:
+    def now_ms(self) -> int:
+        """The hybrid clock, which bounds in time are measured by."""
+        return self._clock.current_ms()
+
+    def draw(
+        self, keys: Sequence[bytes], seen_timestamp: int, bounds: TimeBounds = UNBOUNDED
+    ) -> list[Version]:
         """Versions for new writes of these keys. Raises Unavailable when there are none that others could live with.
 
-        They ascend, but for those of keys that are known to stand ahead.
+        They ascend, but for those of keys that are known to stand ahead. Raises Expired when they would lie beyond
+        ``bounds``.
         """
         record = self._epochs.record
         floor = record.floor if record is not None else 0
         if not self._clock.follows(floor) and not self._alone():
             return [self._above(key, max(floor, self._ahead.standing(key) or 0)) for key in keys]
-        versions = self._draw_by_clock(len(keys), floor, seen_timestamp)
+        versions = self._draw_by_clock(len(keys), floor, seen_timestamp, bounds)
         if self._ahead.empty:
             return versions
         standing = map(self._ahead.standing, keys)
@@ -91,12 +103,21 @@ class VersionSource:
         drawn = self._ahead.draw(key, timestamp)
         return Version(drawn, self._me.identity.disk_id, self._me.generation)
 
-    def _draw_by_clock(self, count: int, floor: int, seen_timestamp: int) -> list[Version]:
+    def _draw_by_clock(
+        self, count: int, floor: int, seen_timestamp: int, bounds: TimeBounds
+    ) -> list[Version]:
         if not self._clock.follows(seen_timestamp):
             seen_timestamp = 0
         above = max(floor, seen_timestamp)
         try:
-            first = self._clock.draw(above, LANE_STEP * (count + 1), bounded=not self._alone())
+            first = self._clock.draw(
+                above,
+                LANE_STEP * (count + 1),
+                bounded=not self._alone(),
+                latest=bounds.latest_timestamp,
+            )
+        except BeyondBound:
+            raise Expired.met_at(self.now_ms(), bounds.sent_ms) from None
         except ClockSkew as skew:
             raise Unavailable(
                 f"the operation was not done: this node has drawn versions {skew.ahead_s:.1f} s ahead of its clock, "

@@ -17,6 +17,7 @@ from ..operations import (
     ReplicaReport,
     RingView,
 )
+from ..preconditions import ANY, Preconditions
 from .codec_values import (
     encode_condition,
     encode_handoff,
@@ -32,6 +33,7 @@ CHANGE_TIMEOUT_S: Final = 600.0
 """How long a leave, a removal or a repair may take when the caller does not say: moving data takes its time."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Change = cluster_pb2.LeaveRequest | cluster_pb2.RemoveRequest | cluster_pb2.RepairRequest
 
 
 def encode_node(node: NodeStatus) -> cluster_pb2.NodeStatus:
@@ -68,10 +70,12 @@ def encode_status(status: ClusterStatus) -> cluster_pb2.StatusResponse:
     )
 
 
-def encode_ring(view: RingView) -> cluster_pb2.RingResponse:
+def encode_ring(view: RingView, clock_ms: int = 0) -> cluster_pb2.RingResponse:
     return cluster_pb2.RingResponse(
         record=None if view.record is None else view.record.encoded,
         addresses={str(identity): address for identity, address in sorted(view.addresses.items())},
+        clock_ms=clock_ms,
+        cluster_id="" if view.record is None else view.record.cluster_id,
     )
 
 
@@ -116,7 +120,13 @@ def encode_node_repair(node: NodeRepair) -> cluster_pb2.NodeRepair:
 
 
 class ClusterService(cluster_pb2_grpc.ClusterServicer):
-    def __init__(self, administration: Administration, report_defect: ReportDefect) -> None:
+    def __init__(
+        self,
+        administration: Administration,
+        report_defect: ReportDefect,
+        preconditions: Preconditions = ANY,
+    ) -> None:
+        self._preconditions: Final = preconditions
         self._administration: Final = administration
         self._report_defect: Final = report_defect
 
@@ -124,21 +134,24 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.StatusRequest, context: Context
     ) -> cluster_pb2.StatusResponse:
         async with self._answering("Status", context):
+            self._preconditions.check_cluster(request.cluster_id)
             return encode_status(self._administration.status())
 
     async def Ring(self, request: cluster_pb2.RingRequest, context: Context) -> cluster_pb2.RingResponse:
         async with self._answering("Ring", context):
-            return encode_ring(self._administration.ring())
+            self._preconditions.check_cluster(request.cluster_id)
+            return encode_ring(self._administration.ring(), self._preconditions.clock_ms())
 
     async def Explain(
         self, request: cluster_pb2.ExplainRequest, context: Context
     ) -> cluster_pb2.ExplainResponse:
         async with self._answering("Explain", context):
+            self._preconditions.check_cluster(request.cluster_id)
             return encode_explanation(await self._administration.explain(request.key))
 
     async def Leave(self, request: cluster_pb2.LeaveRequest, context: Context) -> cluster_pb2.LeaveResponse:
         async with self._answering("Leave", context):
-            timeout_s = allowed_s(request.timeout, context, CHANGE_TIMEOUT_S)
+            timeout_s = self._admitted_s(request, context)
             await self._administration.leave(request.name, timeout_s)
             return cluster_pb2.LeaveResponse()
 
@@ -146,7 +159,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.RemoveRequest, context: Context
     ) -> cluster_pb2.RemoveResponse:
         async with self._answering("Remove", context):
-            timeout_s = allowed_s(request.timeout, context, CHANGE_TIMEOUT_S)
+            timeout_s = self._admitted_s(request, context)
             await self._administration.remove(request.name, timeout_s)
             return cluster_pb2.RemoveResponse()
 
@@ -154,8 +167,15 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.RepairRequest, context: Context
     ) -> cluster_pb2.RepairResponse:
         async with self._answering("Repair", context):
-            timeout_s = allowed_s(request.timeout, context, CHANGE_TIMEOUT_S)
+            timeout_s = self._admitted_s(request, context)
             return encode_repair(await self._administration.repair(timeout_s))
+
+    def _admitted_s(self, change: Change, context: Context) -> float:
+        """Seconds that a change may take. Raises OperationError when it is not to be begun."""
+        timeout_s = allowed_s(change.timeout, context, CHANGE_TIMEOUT_S)
+        self._preconditions.check_cluster(change.cluster_id)
+        self._preconditions.check_time(change.sent_ms, timeout_s)
+        return timeout_s
 
     def _answering(self, method: str, context: Context) -> Answering:
         return Answering(method, context, self._report_defect)

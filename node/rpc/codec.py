@@ -130,6 +130,7 @@ def _encode_envelope(envelope: Envelope) -> peer_pb2.Envelope:
         destination=encode_optional(encode_identity, envelope.destination),
         timestamp=envelope.timestamp,
         protocol=envelope.protocol,
+        expires_ms=envelope.expires_ms,
     )
 
 
@@ -142,6 +143,7 @@ def _decode_envelope(message: peer_pb2.Envelope) -> Envelope:
         destination=decode_optional(decode_identity, message, "destination"),
         timestamp=message.timestamp,
         protocol=message.protocol,
+        expires_ms=message.expires_ms,
     )
 
 

@@ -8,7 +8,17 @@ from typing import Any, Final
 from ...proto.generated import kv_pb2
 from ..errors import InvalidRequest
 from ..named import as_named
-from ..operations import QUORUM, Delete, Get, GetResult, Operation, OperationResult, Put
+from ..operations import (
+    QUORUM,
+    Delete,
+    Get,
+    GetResult,
+    Operation,
+    OperationResult,
+    Put,
+    TimeBounds,
+    time_bounds,
+)
 from ..quorum.version import Version
 from .codec_operations import decode_consistency, encode_failure
 from .status import Outcome
@@ -39,6 +49,12 @@ def decode_operations(message: kv_pb2.OperateRequest, default_timeout_s: float) 
     return operations
 
 
+def decode_bounds(message: kv_pb2.OperateRequest, default_timeout_s: float) -> TimeBounds:
+    """When the operations of a batch may begin."""
+    timeouts_s = [ms / 1000 for ms in message.timeouts_ms] or [default_timeout_s]
+    return time_bounds(message.sent_ms, message.begin_within_ms, timeouts_s)
+
+
 def _spread(given: Sequence[Any], count: int, decode: Callable[[Any], Any], default: Any) -> list[Any]:
     """One for each operation; of none given the default, of one the same."""
     if len(given) == count:
@@ -58,6 +74,8 @@ def encode_results(
     results: Sequence[OperationResult | Outcome],
     in_flight: int,
     furthest_seen: int,
+    clock_ms: int = 0,
+    cluster_id: str = "",
 ) -> kv_pb2.OperateReply:
     """A reply to ``batch``; no ``places`` when it has the results of all its operations.
 
@@ -96,6 +114,8 @@ def encode_results(
         failures=failures,
         seen_timestamp=seen,
         queue_depth=in_flight,
+        clock_ms=clock_ms,
+        cluster_id=cluster_id,
     )
 
 

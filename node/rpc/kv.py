@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import grpc
 
 from ...proto.generated import kv_pb2, kv_pb2_grpc
-from ..errors import InvalidRequest, Overloaded
-from ..operations import Operation, OperationResult, Operations
+from ..errors import InvalidRequest, OperationError, Overloaded
+from ..operations import UNBOUNDED, Operation, OperationResult, Operations, TimeBounds, time_bounds
+from ..preconditions import ANY, Preconditions
 from .codec_operations import OPERATIONS, encode_failure
 from .operate import MOST_OPERATIONS, BatchUnderWay
 from .status import LAST_BEGUN, Answering, ReportDefect, explained
@@ -69,7 +70,9 @@ class KvService(kv_pb2_grpc.KVServicer):
         report_defect: ReportDefect,
         *,
         default_timeout_s: float,
+        preconditions: Preconditions = ANY,
     ) -> None:
+        self._preconditions: Final = preconditions
         self._operations: Final = operations
         self._streams: Final = streams
         self._report_defect: Final = report_defect
@@ -101,11 +104,13 @@ class KvService(kv_pb2_grpc.KVServicer):
         self, request: kv_pb2.BatchRequest, context: Context
     ) -> None:
         async with self._answering("Batch", context), call_share(self._streams) as call:
+            self._preconditions.check_cluster(request.cluster_id)
             if len(request.operations) > MOST_OPERATIONS:
                 raise InvalidRequest(
                     f"{len(request.operations)} operations; at most {MOST_OPERATIONS} in a batch"
                 )
-            batch = BatchCall(call, [self._decoded(operation, context) for operation in request.operations])
+            operations = [self._decoded(operation, context) for operation in request.operations]
+            batch = BatchCall(call, operations, _bounds_of(request, operations))
             await batch.run(self._operations)
             results = [
                 self._result(operation.WhichOneof("operation"), outcome)
@@ -123,11 +128,17 @@ class KvService(kv_pb2_grpc.KVServicer):
             last_begun = request.id
             operations = self._operations
             batch = BatchUnderWay(
-                request, stream, self._report_defect, operations.in_flight, operations.furthest_seen
+                request,
+                stream,
+                self._report_defect,
+                operations.in_flight,
+                operations.furthest_seen,
+                self._preconditions,
             )
             batch.begin(request, operations, self._default_timeout_s)
 
         async with self._answering("Operate", context):
+            await context.send_initial_metadata(self._preconditions.greeting())
             await self._streams.serve(context, begin)
             context.set_trailing_metadata(((LAST_BEGUN, str(last_begun)),))
 
@@ -136,26 +147,34 @@ class KvService(kv_pb2_grpc.KVServicer):
     ) -> None:
         async with self._answering("Keys", context), self._one_of_few_listings():
             step_s = allowed_s(request.timeout, context, self._default_timeout_s)
+            self._preconditions.check_cluster(request.cluster_id)
+            await context.send_initial_metadata(self._preconditions.greeting())
             listing = self._operations.keys(request.prefix, request.after_key or None, step_s)
             async with contextlib.aclosing(listing):
                 async for keys in listing:
+                    self._preconditions.check_cluster(request.cluster_id)
                     await context.write(kv_pb2.KeysResponse(keys=keys))
 
     async def _execute(self, name: str, message: Any, context: Context) -> Any:
         codec = OPERATIONS[name]
         timeout_s = allowed_s(message.timeout, context, self._default_timeout_s)
-        return codec.encode_result(await self._operations.execute(codec.decode(message, timeout_s)))
+        self._preconditions.check_cluster(message.cluster_id)
+        within_ms = 0 if name == "get" else message.begin_within_ms
+        bounds = time_bounds(message.sent_ms, within_ms, (timeout_s,))
+        result = await self._operations.execute(codec.decode(message, timeout_s), bounds)
+        return codec.encode_result(result)
 
-    def _decoded(self, operation: kv_pb2.Operation, context: Context) -> Operation | InvalidRequest:
+    def _decoded(self, operation: kv_pb2.Operation, context: Context) -> Operation | OperationError:
         name = operation.WhichOneof("operation")
         try:
             if name is None:
                 raise InvalidRequest("an operation that is neither get, put nor delete")
             message: Any = getattr(operation, name)
+            self._preconditions.check_cluster(message.cluster_id)
             return OPERATIONS[name].decode(
                 message, allowed_s(message.timeout, context, self._default_timeout_s)
             )
-        except InvalidRequest as error:
+        except OperationError as error:
             return error
 
     def _result(self, name: str | None, outcome: OperationResult | BaseException) -> kv_pb2.OperationResult:
@@ -179,3 +198,15 @@ class KvService(kv_pb2_grpc.KVServicer):
 
     def _answering(self, method: str, context: Context) -> Answering:
         return Answering(method, context, self._report_defect)
+
+
+def _bounds_of(request: kv_pb2.BatchRequest, operations: Sequence[Operation | OperationError]) -> TimeBounds:
+    """The bounds that hold for all operations of a batch: the narrowest that any of them has."""
+    sent = [
+        (message.sent_ms, 0 if name == "get" else message.begin_within_ms, (operation.timeout_s,))
+        for one, operation in zip(request.operations, operations, strict=True)
+        if not isinstance(operation, OperationError) and (name := one.WhichOneof("operation")) is not None
+        for message in (getattr(one, name),)
+    ]
+    bounds = [time_bounds(*given) for given in sent if given[0]]
+    return TimeBounds(*(min(column) for column in zip(*bounds, strict=True))) if bounds else UNBOUNDED

@@ -10,9 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ...proto.generated import kv_pb2
-from ..errors import InvalidRequest
+from ..errors import InvalidRequest, OperationError, WrongCluster
 from ..operations import GetResult, OperationResult, Operations
-from .codec_operate import decode_operations, encode_results
+from ..preconditions import Preconditions
+from .codec_operate import decode_bounds, decode_operations, encode_results
 from .status import Outcome, ReportDefect, explained
 from .streaming import ServedStream
 from .waves import Waves
@@ -37,8 +38,11 @@ class BatchUnderWay:
         report_defect: ReportDefect,
         in_flight: Callable[[], int],
         furthest_seen: Callable[[], int],
+        preconditions: Preconditions,
     ) -> None:
         self._id = request.id
+        self._preconditions = preconditions
+        self._cluster_id = request.cluster_id
         self._stream = stream
         self._report_defect = report_defect
         self._in_flight = in_flight
@@ -57,9 +61,25 @@ class BatchUnderWay:
         if not 0 < self._count <= MOST_OPERATIONS:
             raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MOST_OPERATIONS}")
         begun = decode_operations(request, default_timeout_s)
+        try:
+            self._preconditions.check_cluster(request.cluster_id)
+        except WrongCluster as error:
+            self._refuse(error)
+            return
         stream = self._stream
-        self._waves = Waves(begun, stream.share, operations.execute_all, self._on_results, stream.begin_later)
+        self._waves = Waves(
+            begun,
+            stream.share,
+            operations.execute_all,
+            self._on_results,
+            stream.begin_later,
+            decode_bounds(request, default_timeout_s),
+        )
         stream.begin_now(self._waves)
+
+    def _refuse(self, error: OperationError) -> None:
+        """Answer all of the batch without beginning any of it."""
+        self._on_results(range(self._count), [error] * self._count)
 
     def _on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
         self._places += places
@@ -89,7 +109,17 @@ class BatchUnderWay:
         places, results = self._places, self._results
         if len(places) == self._count:
             results, places = _in_order(places, results), []
-        reply = encode_results(self._id, places, results, self._in_flight(), self._furthest_seen())
+        preconditions = self._preconditions
+        mine, clock_ms = preconditions.cluster_id(), preconditions.clock_ms()
+        reply = encode_results(
+            self._id,
+            places,
+            results,
+            self._in_flight(),
+            self._furthest_seen(),
+            clock_ms,
+            "" if self._cluster_id == mine else mine,
+        )
         size_bytes = RESULT_BYTES * len(results)
         self._stream.share.hold(size_bytes)
         self._stream.send(reply, self._bytes + size_bytes)

@@ -15,6 +15,7 @@ from ..address import Address, parse_address
 from ..errors import AddressInUse, ConfigurationError
 from ..operations import Administration, Operations
 from ..ports import Handler
+from ..preconditions import ANY, Preconditions
 from . import peer
 from .cluster import ClusterService
 from .connections import ConnectionGuard
@@ -99,19 +100,29 @@ class RpcServer:
         self.connections = ConnectionGuard(bound_port, self._max_connections)
         return str(address._replace(port=bound_port))
 
-    async def serve(self, handler: Handler, operations: Operations, administration: Administration) -> None:
+    async def serve(
+        self,
+        handler: Handler,
+        operations: Operations,
+        administration: Administration,
+        preconditions: Preconditions = ANY,
+    ) -> None:
         """Begin to answer: peers by ``handler``, clients by ``operations``, people by ``administration``."""
         server = self._server
         if server is None:
             raise RuntimeError("bind first")
         server.add_generic_rpc_handlers((peer.peer_service(handler, self._streams, self._report_defect),))
         kv = KvService(
-            operations, self._streams, self._report_defect, default_timeout_s=self._default_timeout_s
+            operations,
+            self._streams,
+            self._report_defect,
+            default_timeout_s=self._default_timeout_s,
+            preconditions=preconditions,
         )
         kv_pb2_grpc.add_KVServicer_to_server(kv, server)
         server.add_registered_method_handlers(KV, kv_handlers(kv))  # type: ignore[attr-defined]
         cluster_pb2_grpc.add_ClusterServicer_to_server(
-            ClusterService(administration, self._report_defect), server
+            ClusterService(administration, self._report_defect, preconditions), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         add_reflection(server, (peer.SERVICE, KV, CLUSTER, health.SERVICE_NAME))

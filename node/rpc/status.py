@@ -28,12 +28,17 @@ from ..errors import (
     StorageFailed,
     Unavailable,
     UnknownNode,
+    WrongCluster,
 )
 
 MAYBE_APPLIED: Final = "covey-maybe-applied"
 RETRY_AFTER: Final = "covey-retry-after"
+ERROR_CODE: Final = "covey-error-code"
+"""With a status that stands for several errors: the number of the ErrorCode."""
 LAST_BEGUN: Final = "covey-last-begun"
 """At the end of a stream of batches: the id of the last one that was begun, 0 for none."""
+
+CLUSTER_ID: Final = "covey-cluster-id"
 
 ReportDefect = Callable[[str, BaseException], None]
 """Told the method and the error when something was raised that nobody meant to raise."""
@@ -49,10 +54,15 @@ class Outcome(NamedTuple):
     message: str
     maybe_applied: bool
     retry_after_s: float = 0.0
+    cluster_id: str = ""
+    """The node's, when the error is that the request names another."""
 
     @property
     def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
         maybe_applied = (MAYBE_APPLIED, "1" if self.maybe_applied else "0")
+        if self.status is StatusCode.FAILED_PRECONDITION:
+            code = (ERROR_CODE, str(int(self.code)))
+            return (maybe_applied, code, *(((CLUSTER_ID, self.cluster_id),) if self.cluster_id else ()))
         if self.retry_after_s == 0:
             return (maybe_applied,)
         return (maybe_applied, (RETRY_AFTER, f"{self.retry_after_s:.3f}"))
@@ -66,6 +76,7 @@ _CODES: Final[dict[type[NodeError], tuple[StatusCode, kv_pb2.ErrorCode]]] = {
     OperationTimeout: (StatusCode.DEADLINE_EXCEEDED, kv_pb2.ERROR_CODE_TIMEOUT),
     UnknownNode: (StatusCode.NOT_FOUND, kv_pb2.ERROR_CODE_UNKNOWN_NODE),
     Refused: (StatusCode.FAILED_PRECONDITION, kv_pb2.ERROR_CODE_REFUSED),
+    WrongCluster: (StatusCode.FAILED_PRECONDITION, kv_pb2.ERROR_CODE_WRONG_CLUSTER),
 }
 
 _DEFECT: Final = Outcome(
@@ -91,7 +102,8 @@ def outcome_of(error: BaseException) -> Outcome | None:
         if kind in _CODES:
             maybe_applied = isinstance(error, OperationError) and error.maybe_applied
             retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else 0.0
-            return Outcome(*_CODES[kind], str(error), maybe_applied, retry_after_s)
+            cluster_id = error.cluster_id if isinstance(error, WrongCluster) else ""
+            return Outcome(*_CODES[kind], str(error), maybe_applied, retry_after_s, cluster_id)
     return None
 
 

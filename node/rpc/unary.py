@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import grpc
 
-from ..errors import InvalidRequest, OperationError, Overloaded
-from ..operations import Get, GetResult, Operation, OperationResult, Operations
+from ..errors import OperationError, Overloaded
+from ..operations import Get, GetResult, Operation, OperationResult, Operations, TimeBounds
 from .sharing import Share
 from .streaming import Streams
 from .waves import WAVE_OPERATIONS, Waves
@@ -90,15 +90,18 @@ async def call_share(streams: Streams) -> AsyncIterator[CallShare]:
 
 
 class BatchCall:
-    """The operations of one call of ``KV.Batch``; those that came out of bounds are errors already."""
+    """The operations of one call of ``KV.Batch``; those that cannot be begun are errors already."""
 
-    def __init__(self, call: CallShare, operations: Sequence[Operation | InvalidRequest]) -> None:
+    def __init__(
+        self, call: CallShare, operations: Sequence[Operation | OperationError], bounds: TimeBounds
+    ) -> None:
         self._call = call
+        self._bounds = bounds
         self._outcomes: list[OperationResult | BaseException | None] = [
-            one if isinstance(one, InvalidRequest) else None for one in operations
+            one if isinstance(one, OperationError) else None for one in operations
         ]
-        self._operations = [one for one in operations if not isinstance(one, InvalidRequest)]
-        self._places = [place for place, one in enumerate(operations) if not isinstance(one, InvalidRequest)]
+        self._operations = [one for one in operations if not isinstance(one, OperationError)]
+        self._places = [place for place, one in enumerate(operations) if not isinstance(one, OperationError)]
         self._left = len(self._operations)
         self._reads = any(type(operation) is Get for operation in self._operations)
         self.value_bytes = 0
@@ -112,6 +115,7 @@ class BatchCall:
             operations.execute_all,
             self._on_results,
             lambda _: changed.set(),
+            self._bounds,
         )
         try:
             while self._left:

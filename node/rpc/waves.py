@@ -15,7 +15,7 @@ from math import inf
 from typing import Final
 
 from ..errors import OperationError, OperationTimeout, ReplyFull
-from ..operations import Get, OnResults, Operation, OperationResult, Put
+from ..operations import UNBOUNDED, Get, OnResults, Operation, OperationResult, Put, TimeBounds
 from .sharing import Share
 
 WAVE_OPERATIONS: Final = 512
@@ -24,7 +24,7 @@ WAVE_BYTES: Final = 4 << 20
 COUNTED_S: Final = 1.0
 """How long operations count as in hand: what takes longer waits for something else than its turn."""
 
-ExecuteAll = Callable[[Sequence[Operation], OnResults], None]
+ExecuteAll = Callable[[Sequence[Operation], OnResults, TimeBounds], None]
 
 
 class Waves:
@@ -37,6 +37,7 @@ class Waves:
         execute_all: ExecuteAll,
         on_results: OnResults,
         on_put_off: Callable[[Waves], None],
+        bounds: TimeBounds = UNBOUNDED,
     ) -> None:
         """``on_put_off`` is called when operations that had begun have to begin again."""
         self._operations = operations
@@ -44,6 +45,7 @@ class Waves:
         self._execute_all = execute_all
         self._on_results = on_results
         self._on_put_off = on_put_off
+        self._bounds = bounds
         self._next = 0
         """The first place that was never begun."""
         self._again: deque[int] = deque()
@@ -71,7 +73,7 @@ class Waves:
             return False
         if count == len(self._operations) and self._value_bytes <= WAVE_BYTES and not self._again:
             self._next = count
-            self._begin(self._operations, None, each_bytes)
+            self._begin(self._operations, None, each_bytes, self._bounds)
         else:
             self._begin_places(self._choose(count), each_bytes)
         return True
@@ -132,12 +134,18 @@ class Waves:
                 self._operations[place]._replace(timeout_s=self._operations[place].timeout_s - waited_s)
                 for place in places
             ]
-            self._begin(operations, places, each_bytes)
+            self._begin(operations, places, each_bytes, self._bounds.after(waited_s))
         self._fail(late)
 
-    def _begin(self, operations: Sequence[Operation], places: Sequence[int] | None, each_bytes: int) -> None:
+    def _begin(
+        self,
+        operations: Sequence[Operation],
+        places: Sequence[int] | None,
+        each_bytes: int,
+        bounds: TimeBounds,
+    ) -> None:
         wave = _Wave(self, self._share, len(operations), places, each_bytes)
-        self._execute_all(operations, wave.on_results)
+        self._execute_all(operations, wave.on_results, bounds)
 
     def _fail(self, places: Sequence[int]) -> None:
         for place in places:

@@ -8,8 +8,10 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class StatusRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("cluster_id",)
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: str
+    def __init__(self, cluster_id: _Optional[str] = ...) -> None: ...
 
 class NodeStatus(_message.Message):
     __slots__ = ("identity", "address", "zone", "state", "owner", "generation", "heartbeat_age_s", "ownership", "keys", "load", "handoff", "epoch", "weight", "condition")
@@ -68,11 +70,13 @@ class StatusResponse(_message.Message):
     def __init__(self, cluster_id: _Optional[str] = ..., epoch: _Optional[int] = ..., changing: _Optional[bool] = ..., synced: _Optional[bool] = ..., nodes: _Optional[_Iterable[_Union[NodeStatus, _Mapping]]] = ..., answered_by: _Optional[str] = ..., notes: _Optional[_Iterable[str]] = ..., replication_factor: _Optional[int] = ..., write_quorum: _Optional[int] = ..., read_quorum: _Optional[int] = ...) -> None: ...
 
 class RingRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("cluster_id",)
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    cluster_id: str
+    def __init__(self, cluster_id: _Optional[str] = ...) -> None: ...
 
 class RingResponse(_message.Message):
-    __slots__ = ("record", "addresses")
+    __slots__ = ("record", "addresses", "clock_ms", "cluster_id")
     class AddressesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -82,15 +86,21 @@ class RingResponse(_message.Message):
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     RECORD_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_MS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     record: bytes
     addresses: _containers.ScalarMap[str, str]
-    def __init__(self, record: _Optional[bytes] = ..., addresses: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    clock_ms: int
+    cluster_id: str
+    def __init__(self, record: _Optional[bytes] = ..., addresses: _Optional[_Mapping[str, str]] = ..., clock_ms: _Optional[int] = ..., cluster_id: _Optional[str] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
-    __slots__ = ("key",)
+    __slots__ = ("key", "cluster_id")
     KEY_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     key: bytes
-    def __init__(self, key: _Optional[bytes] = ...) -> None: ...
+    cluster_id: str
+    def __init__(self, key: _Optional[bytes] = ..., cluster_id: _Optional[str] = ...) -> None: ...
 
 class ReplicaReport(_message.Message):
     __slots__ = ("name", "state", "answered", "version", "tombstone", "bytes")
@@ -127,34 +137,46 @@ class ExplainResponse(_message.Message):
     def __init__(self, key: _Optional[bytes] = ..., token: _Optional[int] = ..., epoch: _Optional[int] = ..., replicas: _Optional[_Iterable[_Union[ReplicaReport, _Mapping]]] = ..., reachable: _Optional[int] = ..., read_quorum: _Optional[int] = ..., write_quorum: _Optional[int] = ...) -> None: ...
 
 class LeaveRequest(_message.Message):
-    __slots__ = ("name", "timeout")
+    __slots__ = ("name", "timeout", "cluster_id", "sent_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    SENT_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     timeout: float
-    def __init__(self, name: _Optional[str] = ..., timeout: _Optional[float] = ...) -> None: ...
+    cluster_id: str
+    sent_ms: int
+    def __init__(self, name: _Optional[str] = ..., timeout: _Optional[float] = ..., cluster_id: _Optional[str] = ..., sent_ms: _Optional[int] = ...) -> None: ...
 
 class LeaveResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class RemoveRequest(_message.Message):
-    __slots__ = ("name", "timeout")
+    __slots__ = ("name", "timeout", "cluster_id", "sent_ms")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    SENT_MS_FIELD_NUMBER: _ClassVar[int]
     name: str
     timeout: float
-    def __init__(self, name: _Optional[str] = ..., timeout: _Optional[float] = ...) -> None: ...
+    cluster_id: str
+    sent_ms: int
+    def __init__(self, name: _Optional[str] = ..., timeout: _Optional[float] = ..., cluster_id: _Optional[str] = ..., sent_ms: _Optional[int] = ...) -> None: ...
 
 class RemoveResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class RepairRequest(_message.Message):
-    __slots__ = ("timeout",)
+    __slots__ = ("timeout", "cluster_id", "sent_ms")
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    SENT_MS_FIELD_NUMBER: _ClassVar[int]
     timeout: float
-    def __init__(self, timeout: _Optional[float] = ...) -> None: ...
+    cluster_id: str
+    sent_ms: int
+    def __init__(self, timeout: _Optional[float] = ..., cluster_id: _Optional[str] = ..., sent_ms: _Optional[int] = ...) -> None: ...
 
 class NodeRepair(_message.Message):
     __slots__ = ("name", "compared", "differing", "received", "sent", "bytes", "unfinished", "failure")

@@ -25,49 +25,49 @@ _sym_db = _symbol_database.Default()
 from . import types_pb2 as covey_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x63ovey/v1/kv.proto\x12\x08\x63ovey.v1\x1a\x14\x63ovey/v1/types.proto\"?\n\x0b\x43onsistency\x12\x1e\n\x05level\x18\x01 \x01(\x0e\x32\x0f.covey.v1.Level\x12\x10\n\x08replicas\x18\x02 \x01(\r\"n\n\nGetRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12*\n\x0b\x63onsistency\x18\x02 \x01(\x0b\x32\x15.covey.v1.Consistency\x12\x16\n\x0eseen_timestamp\x18\x03 \x01(\x06\x12\x0f\n\x07timeout\x18\x04 \x01(\x01\"O\n\x0bGetResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\"\n\x07version\x18\x03 \x01(\x0b\x32\x11.covey.v1.Version\"}\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\x12*\n\x0b\x63onsistency\x18\x03 \x01(\x0b\x32\x15.covey.v1.Consistency\x12\x16\n\x0eseen_timestamp\x18\x04 \x01(\x06\x12\x0f\n\x07timeout\x18\x05 \x01(\x01\"E\n\x0bPutResponse\x12\"\n\x07version\x18\x01 \x01(\x0b\x32\x11.covey.v1.Version\x12\x12\n\nsuperseded\x18\x02 \x01(\x08\"q\n\rDeleteRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12*\n\x0b\x63onsistency\x18\x02 \x01(\x0b\x32\x15.covey.v1.Consistency\x12\x16\n\x0eseen_timestamp\x18\x03 \x01(\x06\x12\x0f\n\x07timeout\x18\x04 \x01(\x01\"H\n\x0e\x44\x65leteResponse\x12\"\n\x07version\x18\x01 \x01(\x0b\x32\x11.covey.v1.Version\x12\x12\n\nsuperseded\x18\x02 \x01(\x08\"\x8d\x01\n\tOperation\x12#\n\x03get\x18\x01 \x01(\x0b\x32\x14.covey.v1.GetRequestH\x00\x12#\n\x03put\x18\x02 \x01(\x0b\x32\x14.covey.v1.PutRequestH\x00\x12)\n\x06\x64\x65lete\x18\x03 \x01(\x0b\x32\x17.covey.v1.DeleteRequestH\x00\x42\x0b\n\toperation\"7\n\x0c\x42\x61tchRequest\x12\'\n\noperations\x18\x01 \x03(\x0b\x32\x13.covey.v1.Operation\"r\n\x10OperationFailure\x12!\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x13.covey.v1.ErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rmaybe_applied\x18\x03 \x01(\x08\x12\x13\n\x0bretry_after\x18\x04 \x01(\x01\"\xc2\x01\n\x0fOperationResult\x12$\n\x03get\x18\x01 \x01(\x0b\x32\x15.covey.v1.GetResponseH\x00\x12$\n\x03put\x18\x02 \x01(\x0b\x32\x15.covey.v1.PutResponseH\x00\x12*\n\x06\x64\x65lete\x18\x03 \x01(\x0b\x32\x18.covey.v1.DeleteResponseH\x00\x12-\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1a.covey.v1.OperationFailureH\x00\x42\x08\n\x06result\";\n\rBatchResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.covey.v1.OperationResult\"\xa4\x01\n\x0eOperateRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05kinds\x18\x02 \x01(\x0c\x12\x0c\n\x04keys\x18\x03 \x03(\x0c\x12\x0e\n\x06values\x18\x04 \x03(\x0c\x12\x13\n\x0btimeouts_ms\x18\x05 \x03(\r\x12,\n\rconsistencies\x18\x06 \x03(\x0b\x32\x15.covey.v1.Consistency\x12\x16\n\x0eseen_timestamp\x18\x07 \x01(\x06\"\xdd\x01\n\x0cOperateReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06places\x18\x02 \x03(\r\x12\r\n\x05kinds\x18\x03 \x01(\x0c\x12\x0e\n\x06values\x18\x04 \x03(\x0c\x12\x12\n\ntimestamps\x18\x05 \x03(\x06\x12\x0f\n\x07\x64isk_id\x18\x06 \x01(\x06\x12\x12\n\ngeneration\x18\x07 \x01(\r\x12,\n\x08\x66\x61ilures\x18\x08 \x03(\x0b\x32\x1a.covey.v1.OperationFailure\x12\x16\n\x0eseen_timestamp\x18\t \x01(\x06\x12\x13\n\x0bqueue_depth\x18\n \x01(\r\"A\n\x0bKeysRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\x0c\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\x12\x11\n\tafter_key\x18\x03 \x01(\x0c\"\x1c\n\x0cKeysResponse\x12\x0c\n\x04keys\x18\x01 \x03(\x0c*N\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\r\n\tLEVEL_ONE\x10\x01\x12\x10\n\x0cLEVEL_QUORUM\x10\x02\x12\r\n\tLEVEL_ALL\x10\x03*\xe4\x01\n\tErrorCode\x12\x1a\n\x16\x45RROR_CODE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_CODE_INVALID_REQUEST\x10\x01\x12\x1a\n\x16\x45RROR_CODE_UNAVAILABLE\x10\x02\x12\x19\n\x15\x45RROR_CODE_OVERLOADED\x10\x03\x12\x16\n\x12\x45RROR_CODE_TIMEOUT\x10\x04\x12\x16\n\x12\x45RROR_CODE_REFUSED\x10\x05\x12\x1b\n\x17\x45RROR_CODE_UNKNOWN_NODE\x10\x06\x12\x17\n\x13\x45RROR_CODE_INTERNAL\x10\x07\x32\xdd\x02\n\x02KV\x12\x32\n\x03Get\x12\x14.covey.v1.GetRequest\x1a\x15.covey.v1.GetResponse\x12\x32\n\x03Put\x12\x14.covey.v1.PutRequest\x1a\x15.covey.v1.PutResponse\x12;\n\x06\x44\x65lete\x12\x17.covey.v1.DeleteRequest\x1a\x18.covey.v1.DeleteResponse\x12\x38\n\x05\x42\x61tch\x12\x16.covey.v1.BatchRequest\x1a\x17.covey.v1.BatchResponse\x12?\n\x07Operate\x12\x18.covey.v1.OperateRequest\x1a\x16.covey.v1.OperateReply(\x01\x30\x01\x12\x37\n\x04Keys\x12\x15.covey.v1.KeysRequest\x1a\x16.covey.v1.KeysResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x63ovey/v1/kv.proto\x12\x08\x63ovey.v1\x1a\x14\x63ovey/v1/types.proto\"?\n\x0b\x43onsistency\x12\x1e\n\x05level\x18\x01 \x01(\x0e\x32\x0f.covey.v1.Level\x12\x10\n\x08replicas\x18\x02 \x01(\r\"\x93\x01\n\nGetRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12*\n\x0b\x63onsistency\x18\x02 \x01(\x0b\x32\x15.covey.v1.Consistency\x12\x16\n\x0eseen_timestamp\x18\x03 \x01(\x06\x12\x0f\n\x07timeout\x18\x04 \x01(\x01\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12\x0f\n\x07sent_ms\x18\x06 \x01(\x04\"O\n\x0bGetResponse\x12\r\n\x05\x66ound\x18\x01 \x01(\x08\x12\r\n\x05value\x18\x02 \x01(\x0c\x12\"\n\x07version\x18\x03 \x01(\x0b\x32\x11.covey.v1.Version\"\xbb\x01\n\nPutRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\r\n\x05value\x18\x02 \x01(\x0c\x12*\n\x0b\x63onsistency\x18\x03 \x01(\x0b\x32\x15.covey.v1.Consistency\x12\x16\n\x0eseen_timestamp\x18\x04 \x01(\x06\x12\x0f\n\x07timeout\x18\x05 \x01(\x01\x12\x12\n\ncluster_id\x18\x06 \x01(\t\x12\x0f\n\x07sent_ms\x18\x07 \x01(\x04\x12\x17\n\x0f\x62\x65gin_within_ms\x18\x08 \x01(\r\"E\n\x0bPutResponse\x12\"\n\x07version\x18\x01 \x01(\x0b\x32\x11.covey.v1.Version\x12\x12\n\nsuperseded\x18\x02 \x01(\x08\"\xaf\x01\n\rDeleteRequest\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12*\n\x0b\x63onsistency\x18\x02 \x01(\x0b\x32\x15.covey.v1.Consistency\x12\x16\n\x0eseen_timestamp\x18\x03 \x01(\x06\x12\x0f\n\x07timeout\x18\x04 \x01(\x01\x12\x12\n\ncluster_id\x18\x05 \x01(\t\x12\x0f\n\x07sent_ms\x18\x06 \x01(\x04\x12\x17\n\x0f\x62\x65gin_within_ms\x18\x07 \x01(\r\"H\n\x0e\x44\x65leteResponse\x12\"\n\x07version\x18\x01 \x01(\x0b\x32\x11.covey.v1.Version\x12\x12\n\nsuperseded\x18\x02 \x01(\x08\"\x8d\x01\n\tOperation\x12#\n\x03get\x18\x01 \x01(\x0b\x32\x14.covey.v1.GetRequestH\x00\x12#\n\x03put\x18\x02 \x01(\x0b\x32\x14.covey.v1.PutRequestH\x00\x12)\n\x06\x64\x65lete\x18\x03 \x01(\x0b\x32\x17.covey.v1.DeleteRequestH\x00\x42\x0b\n\toperation\"K\n\x0c\x42\x61tchRequest\x12\'\n\noperations\x18\x01 \x03(\x0b\x32\x13.covey.v1.Operation\x12\x12\n\ncluster_id\x18\x02 \x01(\t\"r\n\x10OperationFailure\x12!\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x13.covey.v1.ErrorCode\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x15\n\rmaybe_applied\x18\x03 \x01(\x08\x12\x13\n\x0bretry_after\x18\x04 \x01(\x01\"\xc2\x01\n\x0fOperationResult\x12$\n\x03get\x18\x01 \x01(\x0b\x32\x15.covey.v1.GetResponseH\x00\x12$\n\x03put\x18\x02 \x01(\x0b\x32\x15.covey.v1.PutResponseH\x00\x12*\n\x06\x64\x65lete\x18\x03 \x01(\x0b\x32\x18.covey.v1.DeleteResponseH\x00\x12-\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x1a.covey.v1.OperationFailureH\x00\x42\x08\n\x06result\";\n\rBatchResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.covey.v1.OperationResult\"\xe2\x01\n\x0eOperateRequest\x12\n\n\x02id\x18\x01 \x01(\x04\x12\r\n\x05kinds\x18\x02 \x01(\x0c\x12\x0c\n\x04keys\x18\x03 \x03(\x0c\x12\x0e\n\x06values\x18\x04 \x03(\x0c\x12\x13\n\x0btimeouts_ms\x18\x05 \x03(\r\x12,\n\rconsistencies\x18\x06 \x03(\x0b\x32\x15.covey.v1.Consistency\x12\x16\n\x0eseen_timestamp\x18\x07 \x01(\x06\x12\x12\n\ncluster_id\x18\x08 \x01(\t\x12\x0f\n\x07sent_ms\x18\t \x01(\x04\x12\x17\n\x0f\x62\x65gin_within_ms\x18\n \x01(\r\"\x83\x02\n\x0cOperateReply\x12\n\n\x02id\x18\x01 \x01(\x04\x12\x0e\n\x06places\x18\x02 \x03(\r\x12\r\n\x05kinds\x18\x03 \x01(\x0c\x12\x0e\n\x06values\x18\x04 \x03(\x0c\x12\x12\n\ntimestamps\x18\x05 \x03(\x06\x12\x0f\n\x07\x64isk_id\x18\x06 \x01(\x06\x12\x12\n\ngeneration\x18\x07 \x01(\r\x12,\n\x08\x66\x61ilures\x18\x08 \x03(\x0b\x32\x1a.covey.v1.OperationFailure\x12\x16\n\x0eseen_timestamp\x18\t \x01(\x06\x12\x13\n\x0bqueue_depth\x18\n \x01(\r\x12\x10\n\x08\x63lock_ms\x18\x0b \x01(\x04\x12\x12\n\ncluster_id\x18\x0c \x01(\t\"U\n\x0bKeysRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\x0c\x12\x0f\n\x07timeout\x18\x02 \x01(\x01\x12\x11\n\tafter_key\x18\x03 \x01(\x0c\x12\x12\n\ncluster_id\x18\x04 \x01(\t\"\x1c\n\x0cKeysResponse\x12\x0c\n\x04keys\x18\x01 \x03(\x0c*N\n\x05Level\x12\x15\n\x11LEVEL_UNSPECIFIED\x10\x00\x12\r\n\tLEVEL_ONE\x10\x01\x12\x10\n\x0cLEVEL_QUORUM\x10\x02\x12\r\n\tLEVEL_ALL\x10\x03*\x82\x02\n\tErrorCode\x12\x1a\n\x16\x45RROR_CODE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x45RROR_CODE_INVALID_REQUEST\x10\x01\x12\x1a\n\x16\x45RROR_CODE_UNAVAILABLE\x10\x02\x12\x19\n\x15\x45RROR_CODE_OVERLOADED\x10\x03\x12\x16\n\x12\x45RROR_CODE_TIMEOUT\x10\x04\x12\x16\n\x12\x45RROR_CODE_REFUSED\x10\x05\x12\x1b\n\x17\x45RROR_CODE_UNKNOWN_NODE\x10\x06\x12\x17\n\x13\x45RROR_CODE_INTERNAL\x10\x07\x12\x1c\n\x18\x45RROR_CODE_WRONG_CLUSTER\x10\x08\x32\xdd\x02\n\x02KV\x12\x32\n\x03Get\x12\x14.covey.v1.GetRequest\x1a\x15.covey.v1.GetResponse\x12\x32\n\x03Put\x12\x14.covey.v1.PutRequest\x1a\x15.covey.v1.PutResponse\x12;\n\x06\x44\x65lete\x12\x17.covey.v1.DeleteRequest\x1a\x18.covey.v1.DeleteResponse\x12\x38\n\x05\x42\x61tch\x12\x16.covey.v1.BatchRequest\x1a\x17.covey.v1.BatchResponse\x12?\n\x07Operate\x12\x18.covey.v1.OperateRequest\x1a\x16.covey.v1.OperateReply(\x01\x30\x01\x12\x37\n\x04Keys\x12\x15.covey.v1.KeysRequest\x1a\x16.covey.v1.KeysResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'covey.proto.generated.kv_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LEVEL']._serialized_start=1761
-  _globals['_LEVEL']._serialized_end=1839
-  _globals['_ERRORCODE']._serialized_start=1842
-  _globals['_ERRORCODE']._serialized_end=2070
+  _globals['_LEVEL']._serialized_start=2065
+  _globals['_LEVEL']._serialized_end=2143
+  _globals['_ERRORCODE']._serialized_start=2146
+  _globals['_ERRORCODE']._serialized_end=2404
   _globals['_CONSISTENCY']._serialized_start=53
   _globals['_CONSISTENCY']._serialized_end=116
-  _globals['_GETREQUEST']._serialized_start=118
-  _globals['_GETREQUEST']._serialized_end=228
-  _globals['_GETRESPONSE']._serialized_start=230
-  _globals['_GETRESPONSE']._serialized_end=309
-  _globals['_PUTREQUEST']._serialized_start=311
-  _globals['_PUTREQUEST']._serialized_end=436
-  _globals['_PUTRESPONSE']._serialized_start=438
-  _globals['_PUTRESPONSE']._serialized_end=507
-  _globals['_DELETEREQUEST']._serialized_start=509
-  _globals['_DELETEREQUEST']._serialized_end=622
-  _globals['_DELETERESPONSE']._serialized_start=624
-  _globals['_DELETERESPONSE']._serialized_end=696
-  _globals['_OPERATION']._serialized_start=699
-  _globals['_OPERATION']._serialized_end=840
-  _globals['_BATCHREQUEST']._serialized_start=842
-  _globals['_BATCHREQUEST']._serialized_end=897
-  _globals['_OPERATIONFAILURE']._serialized_start=899
-  _globals['_OPERATIONFAILURE']._serialized_end=1013
-  _globals['_OPERATIONRESULT']._serialized_start=1016
-  _globals['_OPERATIONRESULT']._serialized_end=1210
-  _globals['_BATCHRESPONSE']._serialized_start=1212
-  _globals['_BATCHRESPONSE']._serialized_end=1271
-  _globals['_OPERATEREQUEST']._serialized_start=1274
-  _globals['_OPERATEREQUEST']._serialized_end=1438
-  _globals['_OPERATEREPLY']._serialized_start=1441
-  _globals['_OPERATEREPLY']._serialized_end=1662
-  _globals['_KEYSREQUEST']._serialized_start=1664
-  _globals['_KEYSREQUEST']._serialized_end=1729
-  _globals['_KEYSRESPONSE']._serialized_start=1731
-  _globals['_KEYSRESPONSE']._serialized_end=1759
-  _globals['_KV']._serialized_start=2073
-  _globals['_KV']._serialized_end=2422
+  _globals['_GETREQUEST']._serialized_start=119
+  _globals['_GETREQUEST']._serialized_end=266
+  _globals['_GETRESPONSE']._serialized_start=268
+  _globals['_GETRESPONSE']._serialized_end=347
+  _globals['_PUTREQUEST']._serialized_start=350
+  _globals['_PUTREQUEST']._serialized_end=537
+  _globals['_PUTRESPONSE']._serialized_start=539
+  _globals['_PUTRESPONSE']._serialized_end=608
+  _globals['_DELETEREQUEST']._serialized_start=611
+  _globals['_DELETEREQUEST']._serialized_end=786
+  _globals['_DELETERESPONSE']._serialized_start=788
+  _globals['_DELETERESPONSE']._serialized_end=860
+  _globals['_OPERATION']._serialized_start=863
+  _globals['_OPERATION']._serialized_end=1004
+  _globals['_BATCHREQUEST']._serialized_start=1006
+  _globals['_BATCHREQUEST']._serialized_end=1081
+  _globals['_OPERATIONFAILURE']._serialized_start=1083
+  _globals['_OPERATIONFAILURE']._serialized_end=1197
+  _globals['_OPERATIONRESULT']._serialized_start=1200
+  _globals['_OPERATIONRESULT']._serialized_end=1394
+  _globals['_BATCHRESPONSE']._serialized_start=1396
+  _globals['_BATCHRESPONSE']._serialized_end=1455
+  _globals['_OPERATEREQUEST']._serialized_start=1458
+  _globals['_OPERATEREQUEST']._serialized_end=1684
+  _globals['_OPERATEREPLY']._serialized_start=1687
+  _globals['_OPERATEREPLY']._serialized_end=1946
+  _globals['_KEYSREQUEST']._serialized_start=1948
+  _globals['_KEYSREQUEST']._serialized_end=2033
+  _globals['_KEYSRESPONSE']._serialized_start=2035
+  _globals['_KEYSRESPONSE']._serialized_end=2063
+  _globals['_KV']._serialized_start=2407
+  _globals['_KV']._serialized_end=2756
 # @@protoc_insertion_point(module_scope)

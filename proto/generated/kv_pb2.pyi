@@ -25,6 +25,7 @@ class ErrorCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     ERROR_CODE_REFUSED: _ClassVar[ErrorCode]
     ERROR_CODE_UNKNOWN_NODE: _ClassVar[ErrorCode]
     ERROR_CODE_INTERNAL: _ClassVar[ErrorCode]
+    ERROR_CODE_WRONG_CLUSTER: _ClassVar[ErrorCode]
 LEVEL_UNSPECIFIED: Level
 LEVEL_ONE: Level
 LEVEL_QUORUM: Level
@@ -37,6 +38,7 @@ ERROR_CODE_TIMEOUT: ErrorCode
 ERROR_CODE_REFUSED: ErrorCode
 ERROR_CODE_UNKNOWN_NODE: ErrorCode
 ERROR_CODE_INTERNAL: ErrorCode
+ERROR_CODE_WRONG_CLUSTER: ErrorCode
 
 class Consistency(_message.Message):
     __slots__ = ("level", "replicas")
@@ -47,16 +49,20 @@ class Consistency(_message.Message):
     def __init__(self, level: _Optional[_Union[Level, str]] = ..., replicas: _Optional[int] = ...) -> None: ...
 
 class GetRequest(_message.Message):
-    __slots__ = ("key", "consistency", "seen_timestamp", "timeout")
+    __slots__ = ("key", "consistency", "seen_timestamp", "timeout", "cluster_id", "sent_ms")
     KEY_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     SEEN_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    SENT_MS_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     consistency: Consistency
     seen_timestamp: int
     timeout: float
-    def __init__(self, key: _Optional[bytes] = ..., consistency: _Optional[_Union[Consistency, _Mapping]] = ..., seen_timestamp: _Optional[int] = ..., timeout: _Optional[float] = ...) -> None: ...
+    cluster_id: str
+    sent_ms: int
+    def __init__(self, key: _Optional[bytes] = ..., consistency: _Optional[_Union[Consistency, _Mapping]] = ..., seen_timestamp: _Optional[int] = ..., timeout: _Optional[float] = ..., cluster_id: _Optional[str] = ..., sent_ms: _Optional[int] = ...) -> None: ...
 
 class GetResponse(_message.Message):
     __slots__ = ("found", "value", "version")
@@ -69,18 +75,24 @@ class GetResponse(_message.Message):
     def __init__(self, found: _Optional[bool] = ..., value: _Optional[bytes] = ..., version: _Optional[_Union[_types_pb2.Version, _Mapping]] = ...) -> None: ...
 
 class PutRequest(_message.Message):
-    __slots__ = ("key", "value", "consistency", "seen_timestamp", "timeout")
+    __slots__ = ("key", "value", "consistency", "seen_timestamp", "timeout", "cluster_id", "sent_ms", "begin_within_ms")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     SEEN_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    SENT_MS_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     value: bytes
     consistency: Consistency
     seen_timestamp: int
     timeout: float
-    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., consistency: _Optional[_Union[Consistency, _Mapping]] = ..., seen_timestamp: _Optional[int] = ..., timeout: _Optional[float] = ...) -> None: ...
+    cluster_id: str
+    sent_ms: int
+    begin_within_ms: int
+    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., consistency: _Optional[_Union[Consistency, _Mapping]] = ..., seen_timestamp: _Optional[int] = ..., timeout: _Optional[float] = ..., cluster_id: _Optional[str] = ..., sent_ms: _Optional[int] = ..., begin_within_ms: _Optional[int] = ...) -> None: ...
 
 class PutResponse(_message.Message):
     __slots__ = ("version", "superseded")
@@ -91,16 +103,22 @@ class PutResponse(_message.Message):
     def __init__(self, version: _Optional[_Union[_types_pb2.Version, _Mapping]] = ..., superseded: _Optional[bool] = ...) -> None: ...
 
 class DeleteRequest(_message.Message):
-    __slots__ = ("key", "consistency", "seen_timestamp", "timeout")
+    __slots__ = ("key", "consistency", "seen_timestamp", "timeout", "cluster_id", "sent_ms", "begin_within_ms")
     KEY_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCY_FIELD_NUMBER: _ClassVar[int]
     SEEN_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    SENT_MS_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     consistency: Consistency
     seen_timestamp: int
     timeout: float
-    def __init__(self, key: _Optional[bytes] = ..., consistency: _Optional[_Union[Consistency, _Mapping]] = ..., seen_timestamp: _Optional[int] = ..., timeout: _Optional[float] = ...) -> None: ...
+    cluster_id: str
+    sent_ms: int
+    begin_within_ms: int
+    def __init__(self, key: _Optional[bytes] = ..., consistency: _Optional[_Union[Consistency, _Mapping]] = ..., seen_timestamp: _Optional[int] = ..., timeout: _Optional[float] = ..., cluster_id: _Optional[str] = ..., sent_ms: _Optional[int] = ..., begin_within_ms: _Optional[int] = ...) -> None: ...
 
 class DeleteResponse(_message.Message):
     __slots__ = ("version", "superseded")
@@ -121,10 +139,12 @@ class Operation(_message.Message):
     def __init__(self, get: _Optional[_Union[GetRequest, _Mapping]] = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ...) -> None: ...
 
 class BatchRequest(_message.Message):
-    __slots__ = ("operations",)
+    __slots__ = ("operations", "cluster_id")
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     operations: _containers.RepeatedCompositeFieldContainer[Operation]
-    def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ...) -> None: ...
+    cluster_id: str
+    def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ..., cluster_id: _Optional[str] = ...) -> None: ...
 
 class OperationFailure(_message.Message):
     __slots__ = ("code", "message", "maybe_applied", "retry_after")
@@ -157,7 +177,7 @@ class BatchResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[OperationResult, _Mapping]]] = ...) -> None: ...
 
 class OperateRequest(_message.Message):
-    __slots__ = ("id", "kinds", "keys", "values", "timeouts_ms", "consistencies", "seen_timestamp")
+    __slots__ = ("id", "kinds", "keys", "values", "timeouts_ms", "consistencies", "seen_timestamp", "cluster_id", "sent_ms", "begin_within_ms")
     ID_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
@@ -165,6 +185,9 @@ class OperateRequest(_message.Message):
     TIMEOUTS_MS_FIELD_NUMBER: _ClassVar[int]
     CONSISTENCIES_FIELD_NUMBER: _ClassVar[int]
     SEEN_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
+    SENT_MS_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
     id: int
     kinds: bytes
     keys: _containers.RepeatedScalarFieldContainer[bytes]
@@ -172,10 +195,13 @@ class OperateRequest(_message.Message):
     timeouts_ms: _containers.RepeatedScalarFieldContainer[int]
     consistencies: _containers.RepeatedCompositeFieldContainer[Consistency]
     seen_timestamp: int
-    def __init__(self, id: _Optional[int] = ..., kinds: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ..., values: _Optional[_Iterable[bytes]] = ..., timeouts_ms: _Optional[_Iterable[int]] = ..., consistencies: _Optional[_Iterable[_Union[Consistency, _Mapping]]] = ..., seen_timestamp: _Optional[int] = ...) -> None: ...
+    cluster_id: str
+    sent_ms: int
+    begin_within_ms: int
+    def __init__(self, id: _Optional[int] = ..., kinds: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ..., values: _Optional[_Iterable[bytes]] = ..., timeouts_ms: _Optional[_Iterable[int]] = ..., consistencies: _Optional[_Iterable[_Union[Consistency, _Mapping]]] = ..., seen_timestamp: _Optional[int] = ..., cluster_id: _Optional[str] = ..., sent_ms: _Optional[int] = ..., begin_within_ms: _Optional[int] = ...) -> None: ...
 
 class OperateReply(_message.Message):
-    __slots__ = ("id", "places", "kinds", "values", "timestamps", "disk_id", "generation", "failures", "seen_timestamp", "queue_depth")
+    __slots__ = ("id", "places", "kinds", "values", "timestamps", "disk_id", "generation", "failures", "seen_timestamp", "queue_depth", "clock_ms", "cluster_id")
     ID_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
@@ -186,6 +212,8 @@ class OperateReply(_message.Message):
     FAILURES_FIELD_NUMBER: _ClassVar[int]
     SEEN_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     QUEUE_DEPTH_FIELD_NUMBER: _ClassVar[int]
+    CLOCK_MS_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     id: int
     places: _containers.RepeatedScalarFieldContainer[int]
     kinds: bytes
@@ -196,17 +224,21 @@ class OperateReply(_message.Message):
     failures: _containers.RepeatedCompositeFieldContainer[OperationFailure]
     seen_timestamp: int
     queue_depth: int
-    def __init__(self, id: _Optional[int] = ..., places: _Optional[_Iterable[int]] = ..., kinds: _Optional[bytes] = ..., values: _Optional[_Iterable[bytes]] = ..., timestamps: _Optional[_Iterable[int]] = ..., disk_id: _Optional[int] = ..., generation: _Optional[int] = ..., failures: _Optional[_Iterable[_Union[OperationFailure, _Mapping]]] = ..., seen_timestamp: _Optional[int] = ..., queue_depth: _Optional[int] = ...) -> None: ...
+    clock_ms: int
+    cluster_id: str
+    def __init__(self, id: _Optional[int] = ..., places: _Optional[_Iterable[int]] = ..., kinds: _Optional[bytes] = ..., values: _Optional[_Iterable[bytes]] = ..., timestamps: _Optional[_Iterable[int]] = ..., disk_id: _Optional[int] = ..., generation: _Optional[int] = ..., failures: _Optional[_Iterable[_Union[OperationFailure, _Mapping]]] = ..., seen_timestamp: _Optional[int] = ..., queue_depth: _Optional[int] = ..., clock_ms: _Optional[int] = ..., cluster_id: _Optional[str] = ...) -> None: ...
 
 class KeysRequest(_message.Message):
-    __slots__ = ("prefix", "timeout", "after_key")
+    __slots__ = ("prefix", "timeout", "after_key", "cluster_id")
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_FIELD_NUMBER: _ClassVar[int]
     AFTER_KEY_FIELD_NUMBER: _ClassVar[int]
+    CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     prefix: bytes
     timeout: float
     after_key: bytes
-    def __init__(self, prefix: _Optional[bytes] = ..., timeout: _Optional[float] = ..., after_key: _Optional[bytes] = ...) -> None: ...
+    cluster_id: str
+    def __init__(self, prefix: _Optional[bytes] = ..., timeout: _Optional[float] = ..., after_key: _Optional[bytes] = ..., cluster_id: _Optional[str] = ...) -> None: ...
 
 class KeysResponse(_message.Message):
     __slots__ = ("keys",)

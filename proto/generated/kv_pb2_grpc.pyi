@@ -10,6 +10,20 @@ all the same, else "0"; a status without it is not a node's word but was made by
   RESOURCE_EXHAUSTED  refused early; certainly not done; "covey-retry-after" says for how many seconds to wait
   DEADLINE_EXCEEDED   the quorum did not answer in time; see covey-maybe-applied
   INTERNAL            the node failed in a way it did not foresee; may have happened
+  FAILED_PRECONDITION the node belongs to another cluster than the request names; certainly not done. The trailing
+                      metadata "covey-error-code" has the number of the ErrorCode, here and in the service Cluster,
+                      and "covey-cluster-id" the node's own cluster
+
+Every request may name the cluster that it is for (cluster_id): a node of another one refuses it. A node tells its
+own in the initial metadata of Operate and Keys, which it sends at once: "covey-cluster-id", "covey-clock-ms" (its
+clock, in milliseconds since the Unix epoch) and "covey-max-skew-ms" (its setting max_clock_skew).
+
+A request may carry the instant at which it was sent, by the answering node's clock as the caller estimates it
+(sent_ms). An operation that the node could begin only after sent_ms and its timeout is not begun, which is certain.
+A write is not begun later than begin_within_ms after sent_ms either, and gets no version whose time lies beyond these
+instants. So a caller that does not know what became of a write, and takes the instant into seen_timestamp (shifted
+left by 16 bits, and all lower bits set), has its later writes ordered after that one. Without sent_ms nothing of this
+applies.
 """
 
 from collections import abc as _abc

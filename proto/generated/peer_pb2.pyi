@@ -17,6 +17,7 @@ class RefusalCode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REFUSAL_CODE_CLOCK_SKEW: _ClassVar[RefusalCode]
     REFUSAL_CODE_NOT_READY: _ClassVar[RefusalCode]
     REFUSAL_CODE_STOPPING: _ClassVar[RefusalCode]
+    REFUSAL_CODE_EXPIRED: _ClassVar[RefusalCode]
 
 class MemberStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -38,6 +39,7 @@ REFUSAL_CODE_PROTOCOL: RefusalCode
 REFUSAL_CODE_CLOCK_SKEW: RefusalCode
 REFUSAL_CODE_NOT_READY: RefusalCode
 REFUSAL_CODE_STOPPING: RefusalCode
+REFUSAL_CODE_EXPIRED: RefusalCode
 MEMBER_STATUS_UNSPECIFIED: MemberStatus
 MEMBER_STATUS_JOINING: MemberStatus
 MEMBER_STATUS_SERVING: MemberStatus
@@ -48,7 +50,7 @@ SCAN_PURPOSE_KEYS: ScanPurpose
 SCAN_PURPOSE_PULL: ScanPurpose
 
 class Envelope(_message.Message):
-    __slots__ = ("source", "generation", "address", "cluster_id", "destination", "timestamp", "protocol")
+    __slots__ = ("source", "generation", "address", "cluster_id", "destination", "timestamp", "protocol", "expires_ms")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +58,7 @@ class Envelope(_message.Message):
     DESTINATION_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_MS_FIELD_NUMBER: _ClassVar[int]
     source: _types_pb2.Identity
     generation: int
     address: str
@@ -63,7 +66,8 @@ class Envelope(_message.Message):
     destination: _types_pb2.Identity
     timestamp: int
     protocol: int
-    def __init__(self, source: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., generation: _Optional[int] = ..., address: _Optional[str] = ..., cluster_id: _Optional[str] = ..., destination: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., timestamp: _Optional[int] = ..., protocol: _Optional[int] = ...) -> None: ...
+    expires_ms: int
+    def __init__(self, source: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., generation: _Optional[int] = ..., address: _Optional[str] = ..., cluster_id: _Optional[str] = ..., destination: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., timestamp: _Optional[int] = ..., protocol: _Optional[int] = ..., expires_ms: _Optional[int] = ...) -> None: ...
 
 class ControlRequest(_message.Message):
     __slots__ = ("envelope", "hello", "confirm_genesis", "exchange", "news", "probe", "ping", "prepare", "accept", "push_record", "fetch_record", "request_leave", "request_repair", "membership")

@@ -20,6 +20,9 @@ from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import token_of
 
 MESSAGE_BYTES = 64 << 20
+CLUSTER = "c"
+CLOCK_MS = 1_700_000_000_000
+"""What nodes show when a stream opens."""
 
 Fault = Callable[[grpc.aio.ServicerContext], Awaitable[None]]
 """Ends a call in its own way, or returns to let it go on."""
@@ -137,6 +140,8 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self.identity = Identity(name, 7)
         self.cluster = cluster
         self.address = ""
+        self.cluster_id = CLUSTER
+        """Of which it belongs to."""
         self.batches: list[kv_pb2.OperateRequest] = []
         self.streams = 0
         """How many were opened."""
@@ -181,6 +186,8 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self, requests: AsyncIterator[kv_pb2.OperateRequest], context: grpc.aio.ServicerContext
     ) -> None:
         self.streams += 1
+        clock = ("covey-clock-ms", str(CLOCK_MS))
+        await context.send_initial_metadata((("covey-cluster-id", self.cluster_id), clock))
         turn = asyncio.Lock()
         try:
             async with asyncio.TaskGroup() as batches:
@@ -229,7 +236,7 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.RingRequest, context: grpc.aio.ServicerContext
     ) -> cluster_pb2.RingResponse:
         self.ring_asked += 1
-        return self.cluster.ring_response()
+        return self.cluster.ring_response(self.cluster_id)
 
     async def Status(
         self, request: cluster_pb2.StatusRequest, context: grpc.aio.ServicerContext
@@ -273,17 +280,18 @@ class FakeCluster:
         for node in self.nodes:
             await node.stop()
 
-    def record(self) -> EpochRecord:
+    def record(self, cluster_id: str = CLUSTER) -> EpochRecord:
         step = 2**64 // (len(self.owners) * 8)
         owners = {
             node.identity: Owner(tuple(step * (place + len(self.owners) * turn) for turn in range(8)))
             for place, node in enumerate(self.owners)
         }
-        return EpochRecord(self.epoch, "c", RingSpec(owners, Quorums(1, 1, 1)))
+        return EpochRecord(self.epoch, cluster_id, RingSpec(owners, Quorums(1, 1, 1)))
 
-    def ring_response(self) -> cluster_pb2.RingResponse:
+    def ring_response(self, cluster_id: str = CLUSTER) -> cluster_pb2.RingResponse:
         addresses = {str(node.identity): node.address for node in self.owners}
-        return cluster_pb2.RingResponse(record=self.record().encoded, addresses=addresses)
+        record = self.record(cluster_id).encoded
+        return cluster_pb2.RingResponse(record=record, addresses=addresses, cluster_id=cluster_id)
 
 
 @pytest.fixture

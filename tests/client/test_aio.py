@@ -16,12 +16,13 @@ from covey import (
     Timeout,
     Unauthenticated,
     Unavailable,
+    WrongCluster,
 )
 from covey.client import dispatch, learning, many
 from covey.proto.generated import kv_pb2
 from covey.ring.hashing import token_of
 
-from .conftest import FakeCluster, MortalNode, abort, eventually, finish, hold, never, one_by_one
+from .conftest import CLOCK_MS, FakeCluster, MortalNode, abort, eventually, finish, hold, never, one_by_one
 
 UNAVAILABLE = abort(grpc.StatusCode.UNAVAILABLE, mark="0")
 
@@ -718,3 +719,61 @@ def test_what_is_no_address_is_refused(address: str) -> None:
 def test_a_client_without_addresses_is_refused() -> None:
     with pytest.raises(InvalidRequest):
         AsyncClient([])
+
+
+async def test_a_write_that_its_caller_gave_up_counts_as_seen_up_to_what_it_may_get(
+    cluster: FakeCluster,
+) -> None:
+    (node,) = await cluster.start(1)
+    async with AsyncClient([node.address]) as kv:
+        await kv.get("k")
+        node.every_time = never
+        task = asyncio.create_task(kv.put("k", "v"))
+        await eventually(lambda: len(node.batches) == 2)
+        assert kv.seen_timestamp >> 16 < CLOCK_MS
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert kv.seen_timestamp >> 16 > CLOCK_MS
+
+
+async def test_an_address_that_another_cluster_has_taken_is_left_out_until_it_is_back(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "LOOK_AGAIN_EVERY_S", 0.1)
+    nodes = await cluster.start(2)
+    async with AsyncClient([node.address for node in nodes]) as kv:
+        await learned(kv)
+        used = next(node for node in nodes if node.batches)
+        other = nodes[1 - nodes.index(used)]
+        used.cluster_id = "another"
+        asked = len(used.batches)
+        await used.restart()
+        for number in range(20):
+            await kv.put(f"k{number}", "v")
+        assert len(used.batches) == asked
+        assert len(other.batches) >= 20
+        used.cluster_id = "c"
+        await used.restart()
+        await other.stop()
+        await eventually(lambda: used.address not in kv._open()._cluster.foreign)
+        await kv.put("k", "v")
+        assert len(used.batches) > asked
+
+
+async def test_addresses_of_two_clusters_fail_every_operation_and_are_named(cluster: FakeCluster) -> None:
+    ours, theirs = await cluster.start(2)
+    cluster.owners = [ours]
+    theirs.cluster_id = "another"
+    async with AsyncClient([ours.address, theirs.address]) as kv:
+        await kv.put("k", "v")
+        await eventually(lambda: kv._open()._cluster.conflict is not None)
+        with pytest.raises(WrongCluster, match=theirs.address) as caught:
+            await kv.put("k", "v")
+        assert ours.address in str(caught.value)
+        with pytest.raises(PartialFailure) as failed:
+            await kv.put_many({"a": "1", "b": "2"})
+        assert {type(error) for error in failed.value.failed.values()} == {WrongCluster}
+        with pytest.raises(WrongCluster):
+            await kv.admin.status()
+    assert theirs.batches == []

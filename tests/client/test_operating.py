@@ -10,7 +10,8 @@ from grpc import StatusCode
 from grpc.aio import EOF, AioRpcError, Metadata
 
 from covey.client import batching
-from covey.client.errors import InvalidRequest, Timeout, Unavailable, Unreachable
+from covey.client.cluster_identity import ClusterIdentity
+from covey.client.errors import InvalidRequest, Timeout, Unavailable, Unreachable, WrongCluster
 from covey.client.operating import SWEEP_EVERY_S, Heard, Operator
 from covey.client.requests import Operation, get_operation, put_operation
 from covey.client.version import HighestSeen
@@ -23,13 +24,15 @@ SOON_S = 10.0
 class Stream:
     """A call of ``Operate``: keeps what is written, and brings what the test says."""
 
-    def __init__(self, connected: asyncio.Event) -> None:
+    def __init__(self, connected: asyncio.Event, opened: asyncio.Event, initial: Metadata) -> None:
+        self._opened = opened
         self.written: list[kv_pb2.OperateRequest] = []
         self.room = asyncio.Event()
         self.room.set()
         self._connected = connected
         self._replies: asyncio.Queue[Any] = asyncio.Queue()
         self._over = False
+        self.initial = initial
         self.trailing = Metadata()
 
     def reply(self, batch: int, *places: int) -> None:
@@ -38,6 +41,9 @@ class Stream:
         count = len(places) or len(request.kinds)
         self._replies.put_nowait(kv_pb2.OperateReply(id=request.id, places=places, kinds=bytes(count)))
 
+    def answer(self, reply: kv_pb2.OperateReply) -> None:
+        self._replies.put_nowait(reply)
+
     def end(self, outcome: Any = EOF) -> None:
         self._over = True
         self._connected.set()
@@ -45,6 +51,10 @@ class Stream:
 
     async def wait_for_connection(self) -> None:
         await self._connected.wait()
+
+    async def initial_metadata(self) -> Metadata:
+        await self._opened.wait()
+        return self.initial
 
     async def write(self, request: kv_pb2.OperateRequest) -> None:
         self.written.append(request)
@@ -74,10 +84,17 @@ class Node:
         self.heard: list[Heard] = []
         self.connected = asyncio.Event()
         self.connected.set()
-        self.operator = Operator("a:1", self, HighestSeen(), self.heard.append)  # type: ignore[arg-type]
+        self.opened = asyncio.Event()
+        """The node opens streams."""
+        self.opened.set()
+        self.initial = Metadata()
+        """What it tells of itself then."""
+        self.seen = HighestSeen()
+        self.cluster = ClusterIdentity()
+        self.operator = Operator("a:1", self, self.seen, self.heard.append, self.cluster)  # type: ignore[arg-type]
 
     def Operate(self) -> Stream:
-        self.streams.append(Stream(self.connected))
+        self.streams.append(Stream(self.connected, self.opened, self.initial))
         return self.streams[-1]
 
     @property
@@ -396,4 +413,117 @@ async def test_a_reply_tells_how_the_node_does() -> None:
     assert (first.address, first.operations, first.well) == ("a:1", 2, True)
     assert first.round_trip_s == pytest.approx(0.02)
     assert second.round_trip_s is None
+    await node.operator.close()
+
+
+GREETING = Metadata(
+    ("covey-cluster-id", "ours"), ("covey-clock-ms", "1700000000000"), ("covey-max-skew-ms", "500")
+)
+
+
+@in_virtual_time
+async def test_nothing_is_sent_before_the_node_has_opened_the_stream() -> None:
+    """So the very first operation names the cluster and a time."""
+    node = Node()
+    node.opened.clear()
+    node.initial = GREETING
+    node.submit(write("a"))
+    await settle()
+    assert node.batches == []
+    node.opened.set()
+    await settle()
+    (request,) = node.stream.written
+    assert (request.cluster_id, request.begin_within_ms) == ("ours", 400)
+    assert abs(request.sent_ms - 1_700_000_000_000) < 1000
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_node_that_does_not_open_the_stream_was_certainly_not_asked() -> None:
+    node = Node()
+    node.opened.clear()
+    answer = node.submit(write("a"))
+    with pytest.raises(Unreachable, match="does not answer"):
+        await answer
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_node_of_another_cluster_is_sent_nothing() -> None:
+    node = Node()
+    node.cluster.met("b:1", "another")
+    node.initial = GREETING
+    answer = node.submit(write("a"))
+    with pytest.raises(WrongCluster, match="ours"):
+        await answer
+    assert node.batches == []
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_what_a_write_that_timed_out_may_yet_get_counts_as_seen() -> None:
+    node = Node()
+    node.initial = GREETING
+    with pytest.raises(Timeout):
+        await node.submit(write("a"), 1.0)
+    (request,) = node.stream.written
+    latest_ms = request.sent_ms + request.begin_within_ms
+    assert node.seen.timestamp == (latest_ms << 16) + 0xFFFF
+    node.submit(write("b"))
+    await settle()
+    node.stream.reply(0)
+    await settle()
+    assert node.stream.written[-1].seen_timestamp >= node.seen.timestamp
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_what_a_write_may_yet_get_counts_as_seen_when_the_connection_is_lost() -> None:
+    node = Node()
+    node.initial = GREETING
+    answer = node.submit(write("a"))
+    await settle()
+    node.stream.end(AioRpcError(StatusCode.UNAVAILABLE, Metadata(), Metadata(), details="lost"))
+    with pytest.raises(Timeout):
+        await answer
+    assert node.seen.timestamp >> 16 > 1_700_000_000_000
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_read_that_timed_out_is_nothing_seen() -> None:
+    node = Node()
+    node.initial = GREETING
+    with pytest.raises(Timeout):
+        await node.submit(read("a"), 1.0)
+    assert node.seen.timestamp == 0
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_write_that_was_certainly_not_done_is_nothing_seen() -> None:
+    node = Node()
+    node.initial = GREETING
+    answer = node.submit(write("a"))
+    await settle()
+    failure = kv_pb2.OperationFailure(code=kv_pb2.ERROR_CODE_UNAVAILABLE, message="expired")
+    node.stream.answer(kv_pb2.OperateReply(id=1, kinds=bytes([4]), failures=[failure]))
+    with pytest.raises(Unavailable):
+        await answer
+    assert node.seen.timestamp == 0
+    await node.operator.close()
+
+
+@in_virtual_time
+async def test_a_batch_that_another_cluster_refuses_ends_with_the_names_of_both() -> None:
+    """The node has changed hands while the stream was open."""
+    node = Node()
+    node.initial = GREETING
+    answer = node.submit(write("a"))
+    await settle()
+    failure = kv_pb2.OperationFailure(code=kv_pb2.ERROR_CODE_WRONG_CLUSTER, message="refused")
+    node.stream.answer(kv_pb2.OperateReply(id=1, kinds=bytes([4]), failures=[failure], cluster_id="another"))
+    with pytest.raises(WrongCluster, match=r"another.*ours"):
+        await answer
+    assert "a:1" in node.cluster.foreign
     await node.operator.close()

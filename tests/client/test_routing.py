@@ -217,8 +217,8 @@ def test_new_addresses_at_the_same_epoch_are() -> None:
     assert "a:9" in router.addresses
 
 
-def test_a_cluster_made_anew_is_followed() -> None:
+def test_the_ring_of_another_cluster_is_not_followed() -> None:
     router = Client(learned=False).router
-    router.learn(topology(9))
-    router.learn(topology(1, cluster_id="anew", suffix=":9"))
-    assert "a:9" in router.addresses
+    router.learn(topology(1))
+    router.learn(topology(9, cluster_id="another", suffix=":9"))
+    assert "a:9" not in router.addresses

@@ -11,6 +11,7 @@ from .breaking_lone import LONE
 from .breaking_replicas import REPLICAS
 from .breaking_requests import REQUESTS
 from .breaking_shell import SHELL
+from .breaking_wire import WIRE
 
 PARTS = (
     AGREEMENT,
@@ -22,6 +23,7 @@ PARTS = (
     REPLICAS,
     REQUESTS,
     SHELL,
+    WIRE,
 )
 
 TABLE = tuple(

@@ -21,6 +21,7 @@ from covey.node.messages import (
     Reply,
     Request,
     RequestBody,
+    RequestLeave,
     Scan,
     ScanPurpose,
     SizeQuery,
@@ -28,6 +29,7 @@ from covey.node.messages import (
 from covey.node.peers import Self
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.version import COUNTER_BITS
+from covey.node.repair.messages import RequestRepair
 from covey.ring import WHOLE_RING, EpochStamp
 from covey.ring.paxos import DivergedRecord
 from tests.support.clocks import ManualClock
@@ -170,3 +172,26 @@ async def test_a_record_of_another_history_is_answered_by_a_refusal() -> None:
     code = await door.refusal(PushRecord(record(ring(1, 2))))
     assert code is RefusalCode.FOREIGN_CLUSTER
     assert door.log.of(Event.MEMBER_REFUSED)[0]["reason"] == "two histories"
+
+
+@pytest.mark.parametrize(
+    "body", [*DATA, RequestLeave(), RequestRepair(1000)], ids=lambda body: type(body).__name__
+)
+async def test_what_its_sender_no_longer_waits_for_is_not_begun(body: RequestBody) -> None:
+    door = Door()
+    assert await door.refusal(body, expires_ms=door.clock.wall - 1) is RefusalCode.EXPIRED
+
+
+@pytest.mark.parametrize("expires_in_ms", [0, 1000])
+async def test_what_its_sender_still_waits_for_is_handled(expires_in_ms: int) -> None:
+    door = Door()
+    assert (await door.ask(DATA[0], expires_ms=door.clock.wall + expires_in_ms)).body == Acknowledged()
+
+
+async def test_what_never_expires_is_handled_whenever_it_comes() -> None:
+    assert (await Door().ask(DATA[0], expires_ms=0)).body == Acknowledged()
+
+
+async def test_gossip_may_come_late() -> None:
+    """No clock keeps nodes from hearing of each other."""
+    assert (await Door().ask(expires_ms=1)).body == Acknowledged()

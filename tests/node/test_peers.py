@@ -123,3 +123,27 @@ async def test_gossip_replied_from_beyond_the_clock_skew_counts_without_moving_t
     wire = Wire(Acknowledged(), ahead_ms=501)
     await wire.peers.tell(PEER, Ping(), 1)
     assert wire.hybrid.current() < wire.stamp
+
+
+async def test_a_call_says_when_it_is_waited_for_no_more_by_the_callers_clock_at_first() -> None:
+    wire = Wire(SERVED)
+    await wire.peers.call(PEER, DataBatch(STAMP, ()), DataReply, 0.3)
+    assert wire.sent[0][1].envelope.expires_ms == wire.clock.wall + 300
+
+
+async def test_from_the_first_reply_on_it_says_so_by_the_peers_clock() -> None:
+    """However far apart the wall clocks are."""
+    wire = Wire(Acknowledged(), ahead_ms=-3_600_000)
+    await wire.peers.tell(PEER, Ping(), 1)
+    wire.clock.now_s += 2.0
+    await wire.peers.tell(PEER, Ping(), 0.3)
+    assert wire.sent[1][1].envelope.expires_ms == wire.clock.wall - 3_600_000 + 2300
+
+
+async def test_what_a_peer_takes_for_expired_is_sent_again_once_its_clock_is_known() -> None:
+    """The peer's clock was set forward meanwhile."""
+    wire = Wire(Refusal(RefusalCode.EXPIRED, "late"), ahead_ms=5000)
+    with pytest.raises(PeerRefused, match="late"):
+        await wire.peers.tell(PEER, Ping(), 0.3)
+    expiries = [request.envelope.expires_ms for _, request, _ in wire.sent]
+    assert expiries == [wire.clock.wall + 300, wire.clock.wall + 5300]

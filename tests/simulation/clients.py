@@ -1,7 +1,8 @@
 """Clients that behave as the library does, and write down what they did and were told.
 
 They carry the highest version they have seen, go to another node only while an operation certainly was not done,
-and are told nothing by a node that dies or does not answer in time.
+and are told nothing by a node that dies or does not answer in time. What they ask travels as the library encodes it,
+with its bounds in the node's time; a node that stands still meets it when it goes on.
 """
 
 from __future__ import annotations
@@ -10,17 +11,13 @@ import asyncio
 import random
 from dataclasses import dataclass, replace
 
+from covey.client.node_clock import NodeClock, Stamp
+from covey.client.version import HighestSeen
 from covey.node.errors import NodeError, OperationError
-from covey.node.operations import (
-    Consistency,
-    Delete,
-    Get,
-    GetResult,
-    Level,
-    OperationResult,
-    Put,
-)
-from covey.node.operations import Operation as Asked
+from covey.node.node import Node
+from covey.node.operations import GetResult, Level, OperationResult
+from covey.node.rpc.codec_operate import DELETE, GET, PUT, decode_bounds, decode_operations
+from covey.proto.generated import kv_pb2
 from tests.support.history import History, Kind, Operation, Outcome, Version
 
 from .cluster import SimulatedCluster, SimulatedNode
@@ -29,6 +26,10 @@ PATIENCE_S = 2.0
 """How long one attempt may take."""
 MAX_ATTEMPTS = 4
 PAUSE_S = 0.05
+WRITES_AGAIN = 0.5
+"""Share of writes of unknown outcome that are followed by another one of the same key at once."""
+
+LEVELS = {"one": kv_pb2.LEVEL_ONE, "quorum": kv_pb2.LEVEL_QUORUM, "all": kv_pb2.LEVEL_ALL}
 
 
 class ConnectionLost(Exception):
@@ -58,7 +59,9 @@ class Client:
         self._habits = habits
         self._rng = rng
         self._loop = asyncio.get_running_loop()
-        self._seen_timestamp = 0
+        self._seen = HighestSeen()
+        self._clocks: dict[str, tuple[Node, NodeClock]] = {}
+        """Of the process that last ran on each node."""
         self._written = 0
 
     async def run(self, until_s: float) -> None:
@@ -67,7 +70,12 @@ class Client:
             if self._rng.random() < self._habits.listings:
                 await self.list_keys()
             else:
-                await self.operate(self._choose())
+                await self._operate_again(await self.operate(self._choose()))
+
+    async def _operate_again(self, ended: Operation) -> None:
+        """Write what is wanted now where it is not known what became of the last write."""
+        if ended.writes and ended.outcome is Outcome.UNKNOWN and self._rng.random() < WRITES_AGAIN:
+            await self.operate(self.begun(Kind.PUT, ended.key))
 
     def _choose(self) -> Operation:
         chance, key = self._rng.random(), self._rng.choice(self._habits.keys)
@@ -97,7 +105,7 @@ class Client:
             if node is None:
                 break
             try:
-                ended = _done(begun, await self._ask(node, self._asked(begun)))
+                ended = _done(begun, await self._ask(node, begun))
                 break
             except ConnectionLost:
                 ended = begun
@@ -107,41 +115,69 @@ class Client:
                 break
             await asyncio.sleep(self._rng.uniform(0.0, PAUSE_S))
         if ended.version is not None:
-            self._seen_timestamp = max(self._seen_timestamp, ended.version[0])
+            self._seen.observe(ended.version[0])
         ended = replace(ended, end_s=self._loop.time())
         self._history.operations.append(ended)
         return ended
 
-    def _asked(self, operation: Operation) -> Asked:
-        key, seen = operation.key.encode(), self._seen_timestamp
-        consistency = Consistency(Level(operation.level))
-        if operation.kind is Kind.GET:
-            return Get(key, PATIENCE_S, consistency, seen)
-        if operation.value is None:
-            return Delete(key, PATIENCE_S, consistency, seen)
-        return Put(key, operation.value.encode(), PATIENCE_S, consistency, seen)
+    def _request(self, operation: Operation, stamp: Stamp, patience_s: float) -> kv_pb2.OperateRequest:
+        kind = GET if operation.kind is Kind.GET else DELETE if operation.value is None else PUT
+        return kv_pb2.OperateRequest(
+            kinds=bytes([kind]),
+            keys=[operation.key.encode()],
+            values=[operation.value.encode()] if kind == PUT and operation.value is not None else [],
+            timeouts_ms=[int(patience_s * 1000)],
+            consistencies=[kv_pb2.Consistency(level=LEVELS[operation.level])],
+            seen_timestamp=self._seen.timestamp,
+            cluster_id=stamp.cluster_id,
+            sent_ms=stamp.sent_ms,
+            begin_within_ms=stamp.within_ms,
+        )
+
+    def _clock_of(self, node: SimulatedNode, process: Node) -> NodeClock:
+        """As the process tells it when a stream opens, which one that stands still does not."""
+        known, clock = self._clocks.get(node.name, (None, None))
+        if known is process and clock is not None:
+            return clock
+        if node.process.standing_still:
+            raise OperationError(f"{node.address} opens no stream")
+        clock = NodeClock(self._loop.time)
+        clock.read(process.preconditions.clock_ms())
+        self._clocks[node.name] = process, clock
+        return clock
 
     def _some_node(self) -> SimulatedNode | None:
         up = [node for node in self._cluster.nodes.values() if node.node is not None]
         return self._rng.choice(up) if up else None
 
-    async def _ask(self, node: SimulatedNode, asked: Asked) -> OperationResult:
+    async def _ask(self, node: SimulatedNode, begun: Operation) -> OperationResult:
         process = node.node
         if process is None:
             raise OperationError(f"nobody listens at {node.address}")
-        task = node.process.create_task(process.coordinator.execute(asked))
+        clock = self._clock_of(node, process)
+        stamp = clock.stamp(process.preconditions.cluster_id(), self._seen.timestamp)
         patience_s = PATIENCE_S * self._rng.uniform(0.5, 1.1)
+        request = self._request(begun, stamp, patience_s).SerializeToString()
+        task = node.process.create_task(_served(process, request))
         await asyncio.wait([task], timeout=patience_s)
         if not task.done() or task.cancelled() or node.node is not process:
             task.add_done_callback(_heard_by_nobody)
-            task.cancel()
+            self._lose_track(begun, stamp)
             raise ConnectionLost
+        clock.read(process.preconditions.clock_ms())
         try:
             return task.result()
-        except OperationError:
+        except OperationError as error:
+            if error.maybe_applied:
+                self._lose_track(begun, stamp)
             raise
         except NodeError as error:
+            self._lose_track(begun, stamp)
             raise ConnectionLost from error
+
+    def _lose_track(self, begun: Operation, stamp: Stamp) -> None:
+        if begun.writes:
+            self._seen.observe(stamp.latest_timestamp)
 
     # --- listings ---
 
@@ -164,6 +200,14 @@ class Client:
             )
         elif not isinstance(task.exception(), NodeError):
             task.result()
+
+
+async def _served(process: Node, encoded: bytes) -> OperationResult:
+    """What the process makes of a batch of one operation."""
+    request = kv_pb2.OperateRequest.FromString(encoded)
+    (operation,) = decode_operations(request, PATIENCE_S)
+    process.preconditions.check_cluster(request.cluster_id)
+    return await process.coordinator.execute(operation, decode_bounds(request, PATIENCE_S))
 
 
 async def _listed(node: SimulatedNode) -> list[bytes]:

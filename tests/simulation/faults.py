@@ -43,6 +43,8 @@ class What(StrEnum):
     """``amount`` stored bits turn over."""
     PAUSE = "pause"
     """The process stands still, its timers and its disk too."""
+    LATE = "late"
+    """The process stands still for longer than clients wait, and meets what they asked when they have given up."""
     SLOW = "slow"
     """The process gets ``amount`` of the processor: it stands still most of each moment."""
     CUT = "cut"
@@ -186,6 +188,7 @@ DRAWS: dict[What, tuple[int, Draw]] = {
     What.FULL: (2, _lasting(What.FULL, 1.0, 10.0, 32, 0.001)),
     What.FLIP: (2, _lasting(What.FLIP, 0.0, 0.0, 1, 3)),
     What.PAUSE: (4, _pause),
+    What.LATE: (3, _lasting(What.LATE, 2.5, 8.0)),
     What.SLOW: (2, _lasting(What.SLOW, 2.0, 15.0, 0.05, 0.3)),
     What.CUT: (5, _cut),
     What.LOSE: (5, _lose),

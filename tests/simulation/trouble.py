@@ -80,6 +80,7 @@ class Trouble:
             What.FULL: self._fill_disk,
             What.FLIP: self._flip,
             What.PAUSE: self._pause,
+            What.LATE: self._pause,
             What.SLOW: self._slow,
             What.CUT: self._cut,
             What.LOSE: self._lose,

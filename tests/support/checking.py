@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -147,13 +148,33 @@ def _check_write(key: KeyHistory, write: Operation) -> Iterator[Violation]:
 
 
 def _check_clients(history: History) -> Iterator[Violation]:
-    """That each client's writes are newer than all it had been told of before, whatever the key."""
+    """That each client's writes are newer than all it had been told of before, whatever the key.
+
+    And newer than its earlier writes of which it was not told what became of them, where others have found them.
+    """
+    found = _versions_found(history)
     by_client: dict[str, list[Operation]] = defaultdict(list)
     for operation in history.operations:
         if operation.outcome is Outcome.DONE and operation.version is not None:
             by_client[operation.client].append(operation)
+        elif operation.outcome is Outcome.UNKNOWN and operation.kind is Kind.PUT:
+            version = found.get((operation.key, operation.value))
+            if version is not None:
+                by_client[operation.client].append(replace(operation, version=version))
     for operations in by_client.values():
         yield from _check_order(operations)
+
+
+def _versions_found(history: History) -> dict[tuple[str, str | None], Version]:
+    """Of values that were read, or lay on some replica in the end."""
+    found = {
+        (read.key, read.value): read.version
+        for read in history.operations
+        if read.kind is Kind.GET and read.outcome is Outcome.DONE and read.version is not None
+    }
+    for copies in history.copies:
+        found |= {(copies.key, c.value): c.version for c in copies.held.values() if c is not None}
+    return found
 
 
 def _check_order(operations: list[Operation]) -> Iterator[Violation]:

@@ -25,11 +25,20 @@ class RecordedClients:
     """Processes that run ``recorded_load``, where the cluster's clients are."""
 
     def __init__(
-        self, cluster: ProcessCluster, seed: int, clients: int = CLIENTS, timeout_s: float = 4.0
+        self,
+        cluster: ProcessCluster,
+        seed: int,
+        clients: int = CLIENTS,
+        timeout_s: float = 4.0,
+        impatient_s: float | None = None,
     ) -> None:
+        """``impatient_s``: how long the last client waits."""
         self._cluster = cluster
         self.files = [cluster.folder / f"history.c{number}" for number in range(1, clients + 1)]
-        self._processes = [self._start(file, seed, timeout_s) for file in self.files]
+        timeouts_s = [timeout_s] * (clients - 1) + [impatient_s or timeout_s]
+        self._processes = [
+            self._start(file, seed, wait_s) for file, wait_s in zip(self.files, timeouts_s, strict=True)
+        ]
         for file in self.files:
             until(lambda file=file: file.exists() and file.read_bytes(), "clients are at work")
 

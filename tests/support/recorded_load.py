@@ -130,12 +130,14 @@ class RecordedLoad:
                 if kind is Kind.PUT:
                     value = f"{self._name}/{thread}/{number}"
                     key = f"own/{value}" if rng.random() < SHARE_OF_NEW_KEYS else key
-                self._perform(kind, key, value)
+                outcome = self._perform(kind, key, value)
+                if outcome is Outcome.UNKNOWN:  # write what is wanted now, after what may yet happen
+                    self._perform(Kind.PUT, key, f"{self._name}/{thread}/{number}/again")
                 time.sleep(rng.uniform(0, 2 * self._pace.pause_s))
 
         return work
 
-    def _perform(self, kind: Kind, key: str, value: str | None) -> None:
+    def _perform(self, kind: Kind, key: str, value: str | None) -> Outcome:
         start_s, outcome, told, error = time.monotonic(), Outcome.DONE, None, ""
         try:
             value, told = self._ask(kind, key, value)
@@ -155,6 +157,7 @@ class RecordedLoad:
             told.superseded if told is not None and kind is not Kind.GET else None,
         )
         self._recorder.record(operation, error)
+        return outcome
 
     def _ask(self, kind: Kind, key: str, value: str | None) -> Told:
         timeout_s = self._pace.timeout_s

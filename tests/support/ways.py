@@ -8,7 +8,16 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from covey.node.messages import Merge
-from covey.node.operations import Consistency, Delete, Get, OperationResult, Put, WriteResult
+from covey.node.operations import (
+    UNBOUNDED,
+    Consistency,
+    Delete,
+    Get,
+    OperationResult,
+    Put,
+    TimeBounds,
+    WriteResult,
+)
 from covey.node.quorum.batch import Batch, Means
 from covey.node.quorum.consistency import Plans
 from covey.node.quorum.exposure import Exposure
@@ -27,7 +36,9 @@ class GivenVersions:
     def __init__(self, *versions: Version) -> None:
         self._left = list(versions)
 
-    def draw(self, keys: Sequence[bytes], seen_timestamp: int) -> list[Version]:
+    def draw(
+        self, keys: Sequence[bytes], seen_timestamp: int, bounds: TimeBounds = UNBOUNDED
+    ) -> list[Version]:
         drawn, self._left = self._left[: len(keys)], self._left[len(keys) :]
         return drawn
 

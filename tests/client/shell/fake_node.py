@@ -50,6 +50,7 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
     def Operate(
         self, requests: Iterator[kv_pb2.OperateRequest], context: grpc.ServicerContext
     ) -> Iterator[kv_pb2.OperateReply]:
+        context.send_initial_metadata(())
         for request in requests:
             with self._lock:
                 reply = self._perform(request)
@@ -102,7 +103,7 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.RingRequest, context: grpc.ServicerContext
     ) -> cluster_pb2.RingResponse:
         if self.record is None:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "no epoch yet")
+            return cluster_pb2.RingResponse()
         owners = sorted(self.record.owners.owners)
         return cluster_pb2.RingResponse(
             record=self.record.encoded, addresses={str(owner): self.address for owner in owners}

@@ -29,6 +29,8 @@ from .nemesis import FaultLog, Nemesis
 from .schedule import FIRST_SIZE, Schedule
 
 CLIENTS = 3
+IMPATIENT_S = 1.0
+"""How long one of them waits: shorter than a paused node stands still."""
 SETTINGS = {"heartbeat_interval": "0.5", "handoff_grace": "2"}
 
 
@@ -84,7 +86,7 @@ def _run(cluster: ProcessCluster, schedule: Schedule, seed: int, duration_s: flo
     """Returns how much is wrong."""
     cluster.form(FIRST_SIZE)
     log = FaultLog(cluster.folder / "history.faults")
-    clients = RecordedClients(cluster, seed, CLIENTS)
+    clients = RecordedClients(cluster, seed, CLIENTS, impatient_s=IMPATIENT_S)
     try:
         nemesis = Nemesis(cluster, schedule, log)
         time.sleep(duration_s)

@@ -90,7 +90,7 @@ class Nemesis:
                 self._kill([node for node in self._running() if node.name in fault.nodes], fault.lasts_s)
             case Kind.KILL_ALL:
                 self._kill(self._running(), fault.lasts_s)
-            case Kind.PAUSE:
+            case Kind.PAUSE | Kind.LATE:
                 self._pause(fault)
             case Kind.ROLLING_RESTART:
                 self._roll()

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     KILL = "kill"
     KILL_ALL = "kill_all"
     PAUSE = "pause"
+    LATE = "late"
+    """A pause that is longer than clients wait, and too short for a change of the ring."""
     ROLLING_RESTART = "rolling_restart"
     TAKEN = "taken"
     """While a node is down, one of another cluster has its address."""
@@ -35,10 +37,18 @@ class Kind(StrEnum):
     LEAVE = "leave"
 
 
-PROCESSES = {Kind.KILL: 4, Kind.PAUSE: 3, Kind.ROLLING_RESTART: 1, Kind.KILL_ALL: 1, Kind.TAKEN: 1}
+PROCESSES = {
+    Kind.KILL: 4,
+    Kind.PAUSE: 3,
+    Kind.LATE: 3,
+    Kind.ROLLING_RESTART: 1,
+    Kind.KILL_ALL: 1,
+    Kind.TAKEN: 1,
+}
 NETWORK = {Kind.PARTITION: 3, Kind.ONE_WAY: 2, Kind.NON_TRANSITIVE: 2, Kind.LOSS: 2}
 """How often each comes, relative to the others of its track."""
 SHORT_PAUSE_S, LONG_PAUSE_S = 1.0, 30.0
+LATE_S = (1.5, 6.0)
 GAP_S = (3.0, 10.0)
 """Between two faults of a track."""
 LASTS_S = (2.0, 12.0)
@@ -113,6 +123,8 @@ def _fault(rng: random.Random, kind: Kind, at_s: float, members: Sequence[str], 
             return Fault(at_s, kind, (rng.choice(members),), pause_s)
         case Kind.TAKEN:
             return Fault(at_s, kind, (rng.choice(members),), lasts_s)
+        case Kind.LATE:
+            return Fault(at_s, kind, (rng.choice(members),), rng.uniform(*LATE_S))
         case Kind.PARTITION:
             return Fault(at_s, kind, tuple(rng.sample(members, rng.choice((1, 2)))), lasts_s)
         case Kind.ONE_WAY | Kind.NON_TRANSITIVE:

@@ -15,6 +15,7 @@ from covey.membership.record import Condition, HandoffProgress, LoadReport
 from covey.node.errors import OperationError
 from covey.node.messages import Acknowledged, Reply, Request
 from covey.node.operations import (
+    UNBOUNDED,
     ClusterStatus,
     Explanation,
     GetResult,
@@ -27,8 +28,10 @@ from covey.node.operations import (
     RepairReport,
     ReplicaReport,
     RingView,
+    TimeBounds,
 )
 from covey.node.ports import Handler
+from covey.node.preconditions import ANY, Preconditions
 from covey.node.quorum.version import Version
 from covey.node.rpc.server import RpcServer
 from covey.node.rpc.transport import GrpcTransport
@@ -46,13 +49,18 @@ class FakeOperations:
         self.executed: list[Operation] = []
         self.begun_together: list[int] = []
         """How many were in each call of ``execute_all``."""
+        self.bounds: list[TimeBounds] = []
+        """Of each batch."""
+        self.executed_with: list[TimeBounds] = []
+        """Of each operation that came alone."""
         self.listed: list[tuple[bytes, bytes | None, float]] = []
         self.listing_closed = asyncio.Event()
         self.furthest = 1 << 63
         self._executing: set[asyncio.Task[None]] = set()
 
-    async def execute(self, operation: Operation) -> OperationResult:
+    async def execute(self, operation: Operation, bounds: TimeBounds = UNBOUNDED) -> OperationResult:
         self.executed.append(operation)
+        self.executed_with.append(bounds)
         answer = self.answers.get(operation.key, GetResult(None, None))
         if isinstance(answer, asyncio.Event):
             await answer.wait()
@@ -61,7 +69,11 @@ class FakeOperations:
             raise answer
         return answer
 
-    def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
+    def execute_all(
+        self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds = UNBOUNDED
+    ) -> None:
+        self.bounds.append(bounds)
+
         async def execute(place: int) -> None:
             try:
                 on_results([place], [await self.execute(operations[place])])
@@ -171,13 +183,15 @@ async def serve() -> AsyncIterator[Serve]:
     """Starts a server that answers peers with ``handler``; it is stopped when the test ends."""
     servers: list[RpcServer] = []
 
-    async def start(handler: Handler = acknowledge, listen: str = "127.0.0.1:0") -> Served:
+    async def start(
+        handler: Handler = acknowledge, listen: str = "127.0.0.1:0", preconditions: Preconditions = ANY
+    ) -> Served:
         operations, administration = FakeOperations(), FakeAdministration()
         defects: list[tuple[str, BaseException]] = []
         server = RpcServer(lambda method, error: defects.append((method, error)))
         servers.append(server)
         address = await server.bind(listen)
-        await server.serve(handler, operations, administration)
+        await server.serve(handler, operations, administration, preconditions)
         return Served(address, server, operations, administration, defects)
 
     yield start

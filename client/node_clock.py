@@ -1,0 +1,102 @@
+"""The clock of one node as a client estimates it, and the instants by which that node may begin what it is sent.
+
+Rules
+- The estimate is the node's latest reading plus the time that has passed here since, by a clock that goes on while this
+  machine is suspended. It errs to the early side, by the time that the reading took to arrive.
+- A batch carries the estimate of the instant at which it is sent. The node begins no operation after that instant and
+  the operation's timeout, and gives no write a version beyond a second, nearer instant: the batch's latest.
+- A write whose outcome is not known raises what the client has seen to the latest of its batch. So whatever the client
+  writes later has a higher version, whether and when that write happened, and whatever the clocks show.
+- The latest lies so near that nodes follow it at once, unless the node answers so slowly that it would refuse much.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+COUNTER_BITS = 16
+"""Of a version's timestamp, below its milliseconds."""
+
+DEFAULT_SKEW_MS = 500
+FOLLOWED_SHARE = 0.8
+"""Of the skew that nodes allow: writes may begin within this, so that their instants are followed."""
+SHORTEST_WITHIN_MS, LONGEST_WITHIN_MS = 200, 2000
+ROUND_TRIPS = 3
+"""As many round trips at least a write may take to begin."""
+ABOVE_SEEN_MS = 50
+"""The latest is so far above what the client has seen, so that there are versions between."""
+MOST_WITHIN_MS = 2**32 - 1
+WEIGHT_OF_LESS = 0.125
+"""Of a reading that is behind the estimate; one that is ahead holds at once."""
+
+
+def _boot_time_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+elapsed_s: Callable[[], float] = _boot_time_s if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+
+
+class Stamp(NamedTuple):
+    """What a batch says of itself: whom it is for, and when it may begin."""
+
+    cluster_id: str = ""
+    sent_ms: int = 0
+    """By the node's clock; 0 when that is not known."""
+    within_ms: int = 0
+
+    @property
+    def latest_timestamp(self) -> int:
+        """No write of the batch gets a version beyond it; 0 when that is not known."""
+        return (self.sent_ms + self.within_ms + 1 << COUNTER_BITS) - 1 if self.sent_ms else 0
+
+
+class NodeClock:
+    """``elapsed_s`` never goes back, and goes on while the machine is suspended."""
+
+    def __init__(self, elapsed_s: Callable[[], float] = elapsed_s) -> None:
+        self.elapsed_s = elapsed_s
+        self._lead_ms: float | None = None
+        """The node's clock minus this machine's."""
+        self._least_ms = int(DEFAULT_SKEW_MS * FOLLOWED_SHARE)
+        self._within_ms = self._least_ms
+
+    @property
+    def known(self) -> bool:
+        return self._lead_ms is not None
+
+    def allow_skew(self, skew_ms: int) -> None:
+        """The node says how far ahead of its clock it follows others."""
+        if skew_ms > 0:
+            within_ms = int(skew_ms * FOLLOWED_SHARE)
+            self._least_ms = max(SHORTEST_WITHIN_MS, min(within_ms, LONGEST_WITHIN_MS // 2))
+            self._within_ms = max(self._within_ms, self._least_ms)
+
+    def read(self, clock_ms: int) -> None:
+        """A reading came just now; 0 when the node does not tell its clock."""
+        if clock_ms <= 0:
+            return
+        lead_ms = clock_ms - self.elapsed_s() * 1000
+        if self._lead_ms is None or lead_ms >= self._lead_ms:
+            self._lead_ms = lead_ms
+        else:
+            self._lead_ms += (lead_ms - self._lead_ms) * WEIGHT_OF_LESS
+
+    def took(self, round_trip_s: float) -> None:
+        """The node took so long to begin something and answer."""
+        within_ms = int(round_trip_s * 1000 * ROUND_TRIPS)
+        self._within_ms = max(self._least_ms, min(within_ms, LONGEST_WITHIN_MS))
+
+    def now_ms(self) -> int:
+        """The node's clock; 0 when it is not known."""
+        return 0 if self._lead_ms is None else max(1, int(self._lead_ms + self.elapsed_s() * 1000))
+
+    def stamp(self, cluster_id: str, seen_timestamp: int) -> Stamp:
+        """Of a batch that leaves now."""
+        sent_ms = self.now_ms()
+        if not sent_ms:
+            return Stamp(cluster_id)
+        above_seen_ms = (seen_timestamp >> COUNTER_BITS) + ABOVE_SEEN_MS - sent_ms
+        return Stamp(cluster_id, sent_ms, min(MOST_WITHIN_MS, max(self._within_ms, above_seen_ms)))

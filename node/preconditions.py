@@ -1,0 +1,56 @@
+"""What a client's request must meet before anything of it is begun: the right cluster, and time left.
+
+A node tells its side when a stream opens (``greeting``), so that a client's very first operation can name both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from .errors import Expired, WrongCluster
+
+CLUSTER_ID: Final = "covey-cluster-id"
+CLOCK_MS: Final = "covey-clock-ms"
+MAX_SKEW_MS: Final = "covey-max-skew-ms"
+"""Keys of the initial metadata of streams; proto/covey/v1/kv.proto says what they have."""
+
+SHOWN_CHARACTERS: Final = 64
+"""Of a cluster id that a client sent."""
+
+
+class Preconditions:
+    """``clock_ms`` is the node's hybrid clock, ``cluster_id`` empty while it belongs to no cluster."""
+
+    def __init__(
+        self, cluster_id: Callable[[], str], clock_ms: Callable[[], int], max_skew_ms: int = 0
+    ) -> None:
+        self.cluster_id: Final = cluster_id
+        self.clock_ms: Final = clock_ms
+        self._max_skew_ms: Final = max_skew_ms
+
+    def greeting(self) -> tuple[tuple[str, str], ...]:
+        """Initial metadata of a stream."""
+        return (
+            (CLUSTER_ID, self.cluster_id()),
+            (CLOCK_MS, str(self.clock_ms())),
+            (MAX_SKEW_MS, str(self._max_skew_ms)),
+        )
+
+    def check_cluster(self, wanted: str) -> None:
+        """Raise WrongCluster for what names another cluster than this node's."""
+        if wanted and wanted != (mine := self.cluster_id()) and mine:
+            raise WrongCluster(
+                "the operation was not done: it is for cluster "
+                f"{wanted[:SHOWN_CHARACTERS]!r}, and this node belongs to cluster {mine!r}",
+                mine,
+            )
+
+    def check_time(self, sent_ms: int, timeout_s: float) -> None:
+        """Raise Expired for what was sent so long ago that its caller has stopped waiting."""
+        if sent_ms and self.clock_ms() > sent_ms + timeout_s * 1000:
+            raise Expired.met_at(self.clock_ms(), sent_ms)
+
+
+ANY: Final = Preconditions(lambda: "", lambda: 0)
+"""Of a server that belongs to no cluster and has no clock."""
