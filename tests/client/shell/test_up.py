@@ -105,7 +105,11 @@ def on(message: str, act: Callable[[], object]) -> Callable[[str], None]:
 
 
 def either(*reactions: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda said: [react(said) for react in reactions] and None
+    def react(said: str) -> None:
+        for one in reactions:
+            one(said)
+
+    return react
 
 
 def sigterm_self() -> None:
