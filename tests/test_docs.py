@@ -126,6 +126,29 @@ def test_every_covey_command_has_the_flags_that_are_shown(page: Path) -> None:
     assert wrong == []
 
 
+def test_flags_named_in_a_section_about_a_command_are_flags_of_it() -> None:
+    """A section of docs/shell.md whose heading is a command."""
+    known = flags_by_command()
+    sections = re.split(r"^#+ (.+)$", (ROOT / "docs" / "shell.md").read_text(), flags=re.MULTILINE)
+    wrong, checked = [], 0
+    for heading, text in zip(sections[1::2], sections[2::2], strict=True):
+        command = heading.removeprefix("covey ")
+        if command in known:
+            flags = {flag for span in SPAN.findall(text) for flag in re.findall(r"(?<!\S)--[a-z-]+", span)}
+            checked += len(flags)
+            wrong += [(command, flag) for flag in sorted(flags - known[command])]
+    assert checked
+    assert wrong == []
+
+
+def test_the_flags_that_configuration_names_for_both_run_commands_are_flags_of_both() -> None:
+    known = flags_by_command()
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    assert "1. a flag: `--set KEY=VALUE`; `covey node` also has `--seed HOST:PORT`" in text
+    assert {"--set", "--config"} <= known["up"] & known["node"]
+    assert "--seed" in known["node"]
+
+
 def test_the_readme_shows_commands_at_all() -> None:
     shown = {words[0] for words in commands(ROOT / "README.md", "covey") if words}
     assert {"put", "get", "node", "status", "explain", "leave", "logs"} <= shown

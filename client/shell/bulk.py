@@ -53,7 +53,7 @@ def load(
         Path | None, typer.Option(metavar="FILE", help="Append each key, one a line, as it is acknowledged.")
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=0.001, metavar="N", help="At most N writes a second.")
+        float | None, typer.Option(min=0.001, metavar="N", help="At most N lines a second.")
     ] = None,
     server: ServerFlag = None,
     timeout: TimeoutFlag = BULK_TIMEOUT_S,

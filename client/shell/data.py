@@ -10,7 +10,7 @@ import typer
 
 from .exits import CommandError, ExitCode, OutputError, cause
 from .options import DEFAULT_TIMEOUT_S, ServerFlag, TimeoutFlag
-from .output import complain
+from .output import complain, printable
 from .servers import choose_servers
 from .session import with_client, with_client_of
 
@@ -36,7 +36,7 @@ def get(key: Key, server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIME
     async def command(client: AsyncClient) -> int:
         value = await client.get(os.fsencode(key))
         if value is None:
-            complain(f"no such key: {key}")
+            complain(f"no such key: {printable(key)}")
             return ExitCode.NOT_FOUND
         sys.stdout.buffer.write(value)
         if sys.stdout.isatty():

@@ -17,7 +17,7 @@ from .data import acknowledged
 from .exits import CommandError, ExitCode, exit_code, explanation
 from .line_source import lines_of
 from .options import DEFAULT_TIMEOUT_S, ServerFlag, TimeoutFlag
-from .output import complain
+from .output import complain, printable
 from .session import with_client
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Shell:
     async def _get(self, key: str) -> ExitCode:
         value = await self._client.get(os.fsencode(key))
         if value is None:
-            complain(f"no such key: {key}")
+            complain(f"no such key: {printable(key)}")
             return ExitCode.NOT_FOUND
         _print_bytes(value)
         self._remember(key)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from .exits import CommandError
 from .local_plan import ClusterPlan, NodePlan
 from .log_lines import one_line, parse_line
 
 LOG_TAIL_BYTES = 1 << 14
-PR_SET_PDEATHSIG = 1
-"""Of linux/prctl.h."""
+LAUNCHER = """
+import ctypes, os, signal, sys
+PR_SET_PDEATHSIG = 1  # of linux/prctl.h
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
+if os.getppid() != int(sys.argv[1]):
+    sys.exit("the process that was to start this one has died")
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+"""Has the kernel send SIGTERM to a node when the process that started it dies, however that happens. Else nodes of a
+killed ``covey up`` would go on unseen, and keep their ports from the next one. A launcher does this rather than code
+between fork and exec, where handlers that libraries such as gRPC have registered would run."""
 
 
 class LocalNode:
@@ -32,13 +40,12 @@ class LocalNode:
             plan.log.parent.mkdir(parents=True, exist_ok=True)
             with plan.log.open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
-                    *command_line(plan, cluster),
+                    *ending_with_this_process(command_line(plan, cluster)),
                     stdin=asyncio.subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
                     # Ctrl-C on the terminal is for the parent, which ends its nodes itself.
                     start_new_session=True,
-                    preexec_fn=ends_with(os.getpid()),
                 )
         except OSError as error:
             raise CommandError(f"{plan.name} cannot be started: {error}") from error
@@ -78,19 +85,9 @@ class LocalNode:
         return last.strip() if parsed is None else one_line(parsed.fields)
 
 
-def ends_with(parent: int) -> Callable[[], None]:
-    """Run in a child, it has the kernel send SIGTERM when the parent dies, however that happens.
-
-    Else nodes of a killed ``covey up`` would go on unseen, and keep their ports from the next one.
-    """
-    prctl = ctypes.CDLL(None).prctl  # looked up here, as little as possible being safe between fork and exec
-
-    def ask_kernel() -> None:
-        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
-        if os.getppid() != parent:  # it died before the kernel was asked
-            os._exit(1)
-
-    return ask_kernel
+def ending_with_this_process(command: Sequence[str]) -> Sequence[str]:
+    """The command with a launcher before it that turns into it."""
+    return [sys.executable, "-I", "-S", "-c", LAUNCHER, str(os.getpid()), *command]
 
 
 def command_line(plan: NodePlan, cluster: ClusterPlan) -> Sequence[str]:

@@ -31,6 +31,11 @@ def complain(message: str) -> None:
     say(f"covey: {message}")
 
 
+def printable(key: str) -> str:
+    """A key from the command line, with bytes that are not UTF-8 as ``\\xff``."""
+    return os.fsencode(key).decode(errors="backslashreplace")
+
+
 def shortened(content: object) -> str:
     """What came from outside, as a message can repeat it: quoted, and of bounded length."""
     text = repr(content[: MAX_SHOWN + 1] if isinstance(content, str) else content)

@@ -82,6 +82,9 @@ def test_a_weight_that_cannot_be(tmp_path: Path, weight: str) -> None:
         (LOOPBACK, (), "--listen: '127.0.0.1' is not an address"),
         (ANY_PORT, ("--seed", "n1"), "--seed: 'n1' is not an address"),
         (ANY_PORT, ("--advertise", "n1:0"), "--advertise: 'n1:0' is not an address"),
+        (ANY_PORT, ("--advertise", "0.0.0.0:7001"), "--advertise 0.0.0.0:7001: others cannot connect to it"),
+        (ANY_PORT, ("--advertise", "[::]:7001"), "--advertise [::]:7001: others cannot connect to it"),
+        (ANY_PORT, ("--data", ""), "a path is not empty"),
         (ANY_PORT, ("--log-format", "xml"), "neither json nor console"),
     ],
 )

@@ -6,10 +6,11 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -22,33 +23,37 @@ from tests.support.processes import START_TIMEOUT_S, covey, free_ports, until
 class LocalClusterProcess:
     """``covey up`` in a folder of its own; what it prints goes to a file there."""
 
-    def __init__(self, folder: Path, port: int, stdout: int | None = None) -> None:
+    def __init__(self, folder: Path, port: int, stdout: int | None = None, size: int = 1) -> None:
         self.folder = folder
+        self.size = size
         self.address = f"127.0.0.1:{port}"
         self.output = folder / "up.out"
+        self.output.unlink(missing_ok=True)
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "covey", "up", "--size", "1", "--base-port", str(port)],
+                [sys.executable, "-m", "covey", "up", "--size", str(size), "--base-port", str(port)],
                 cwd=folder,
                 stdout=output if stdout is None else stdout,
                 stderr=output,
             )
 
     def await_serving(self) -> psutil.Process:
-        """The process of its node, once that serves."""
-        until(lambda: "1 nodes serve" in self.output.read_text(), "all nodes serve")
+        """The process of its first node, once all serve."""
+        until(lambda: f"{self.size} nodes serve" in self.output.read_text(), "all nodes serve")
         return psutil.Process(int((self.folder / ".covey" / "n1" / "lock").read_text()))
 
     def logged(self, event: str) -> int:
-        """How often its node has logged an event."""
+        """How often its first node has logged an event."""
         lines = (self.folder / "logs" / "server_n1.log").read_text().splitlines()
         return sum(json.loads(line)["event"] == event for line in lines)
 
 
 @contextmanager
-def local_cluster(folder: Path, port: int, stdout: int | None = None) -> Iterator[LocalClusterProcess]:
+def local_cluster(
+    folder: Path, port: int, stdout: int | None = None, size: int = 1
+) -> Iterator[LocalClusterProcess]:
     """None of its processes outlives the block."""
-    cluster = LocalClusterProcess(folder, port, stdout)
+    cluster = LocalClusterProcess(folder, port, stdout, size)
     try:
         yield cluster
     finally:
@@ -56,6 +61,14 @@ def local_cluster(folder: Path, port: int, stdout: int | None = None) -> Iterato
         for process in (cluster.process, *children):
             process.kill()
         cluster.process.wait()
+
+
+def first_of_two_free_ports() -> int:
+    while True:
+        port = free_ports(1)[0]
+        with socket.socket() as probe, suppress(OSError, OverflowError):
+            probe.bind(("127.0.0.1", port + 1))
+            return port
 
 
 @pytest.fixture
@@ -82,7 +95,6 @@ def test_a_killed_up_leaves_nothing_in_the_way_of_the_next_one(tmp_path: Path, p
         assert covey("put", "k", "v", "--server", cluster.address).returncode == 0
         cluster.process.kill()
         cluster.process.wait()
-        cluster.output.unlink()
         with local_cluster(tmp_path, port) as following:
             following.await_serving()
             assert not node.is_running()
@@ -107,14 +119,16 @@ def test_a_node_that_runs_on_the_data_is_named_with_what_ends_it(tmp_path: Path,
             node.terminate()
 
 
-def test_a_second_start_calls_no_node_down(tmp_path: Path, port: int) -> None:
-    """Not even in its first look, when no node has heard of another since it started."""
+def test_a_second_start_calls_no_node_down(tmp_path: Path) -> None:
+    """Not even in its first looks, when one node knows of the other and has not heard from it yet."""
+    port = first_of_two_free_ports()
     for _ in range(2):
-        with local_cluster(tmp_path, port) as cluster:
+        with local_cluster(tmp_path, port, size=2) as cluster:
             cluster.await_serving()
             cluster.process.terminate()
             assert cluster.process.wait(START_TIMEOUT_S) == 0
-        assert "down" not in cluster.output.read_text()
+            assert "n1 is serving" in cluster.output.read_text()
+            assert "down" not in cluster.output.read_text()
 
 
 def test_a_reader_that_goes_away_ends_it_drained(tmp_path: Path, port: int) -> None:

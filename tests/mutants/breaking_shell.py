@@ -29,7 +29,7 @@ SHELL = (
         "nodes outlive a `covey up` that is killed",
         0,
         "client/shell/local_node.py",
-        "        prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))\n",
+        "ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))\n",
         "",
         f"{UP}::test_nodes_end_when_their_parent_is_killed",
     ),

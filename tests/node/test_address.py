@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from covey.node.address import Address, is_loopback, parse_address
+from covey.node.address import Address, is_loopback, is_unspecified, parse_address
 from covey.node.errors import ConfigurationError
 
 
@@ -45,6 +45,9 @@ def test_an_address_is_host_and_port(text: str, address: Address) -> None:
         "http://n1:7001",
         "n1/x:7001",
         "a b:7001",
+        "256.1.1.1:7001",
+        "0:7001",
+        "127.1:7001",
     ],
 )
 def test_anything_else_is_refused_and_named(text: str) -> None:
@@ -69,3 +72,14 @@ def test_loopback_is_what_only_this_machine_reaches(host: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "n1", "localhost.example", "::ffff:10.0.0.1"])
 def test_all_else_may_be_reached_from_elsewhere(host: str) -> None:
     assert not is_loopback(Address(host, 7001))
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0:1", "[::]:1", "[0::0]:1", "[::ffff:0.0.0.0]:1"])
+def test_an_address_of_all_addresses_is_for_listening_only(text: str) -> None:
+    assert is_unspecified(parse_address(text))
+    assert not is_loopback(parse_address(text))
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:1", "[::1]:1", "n1:1", "10.0.0.1:1"])
+def test_other_addresses_can_be_connected_to(text: str) -> None:
+    assert not is_unspecified(parse_address(text))

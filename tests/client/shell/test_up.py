@@ -25,6 +25,7 @@ from covey.client.shell.local_node import LocalNode
 from covey.client.shell.local_plan import ClusterPlan, NodePlan, check_seeds, plan_cluster
 from covey.client.shell.main import build_app, invoke
 from tests.client.shell.conftest import Covey
+from tests.support.processes import until
 
 DATA = Path(".covey")
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -104,7 +105,11 @@ def on(message: str, act: Callable[[], object]) -> Callable[[str], None]:
 
 
 def either(*reactions: Callable[[str], None]) -> Callable[[str], None]:
-    return lambda said: [react(said) for react in reactions] and None
+    def react(said: str) -> None:
+        for one in reactions:
+            one(said)
+
+    return react
 
 
 def sigterm_self() -> None:
@@ -187,6 +192,7 @@ def test_nodes_end_when_their_parent_is_killed() -> None:
     parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     child = psutil.Process(int(parent.stdout.readline()))
+    until(lambda: Path("logs/server_n1.log").read_text(), "the node runs")
     parent.kill()
     parent.communicate()
     child.wait(timeout=20)
@@ -201,7 +207,8 @@ def test_nodes_of_an_earlier_run_are_starting_until_one_hears_from_them(
         f"[status_of(*(node_status(f'n{{n}}', s) for n, s in enumerate(pair, 1)), notes=('n2 is down',))"
         f" for pair in {states}]"
     )
-    stand_in(monkeypatch, status=later)
+    only_n1 = "if name == 'n2':\n    while not ended: time.sleep(0.02)\n    sys.exit()"
+    stand_in(monkeypatch, status=later, before=only_n1)
     monkeypatch.setattr(local_cluster, "LOOK_INTERVAL_S", 0.02)
     watcher = Watcher(lambda said: None)
     seen: list[tuple[tuple[str, ...], bool]] = []
