@@ -17,6 +17,8 @@ from .exits import CommandError
 SEED_FILE = Path("seeds.json")
 ENVIRONMENT_VARIABLE = "COVEY_SERVER"
 DEFAULT_ADDRESS = "127.0.0.1:7001"
+MAX_FILE_BYTES = 1 << 20
+"""Of seeds.json; as a node reads it."""
 
 
 def choose_servers(
@@ -59,11 +61,17 @@ class SeedFile:
 def read_seed_file(path: Path) -> SeedFile | None:
     """None when there is no such file. Raises CommandError when it cannot be understood."""
     try:
-        content = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise CommandError(f"{path}: it is longer than {MAX_FILE_BYTES} bytes")
+        content = json.loads(text)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror}") from error
+    except RecursionError as error:
+        raise CommandError(f"{path}: it is nested too deeply") from error
     except ValueError as error:
         raise CommandError(f"{path}: not JSON: {error}") from error
     if not isinstance(content, dict):

@@ -48,3 +48,19 @@ def test_an_unusable_seed_file_is_named(content: str) -> None:
     SEEDS.write_text(content)
     with pytest.raises(CommandError, match=r"seeds\.json"):
         choose_servers(None, {})
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, '{"a":' * 100_000, '{"cluster_size": ' + "9" * 5000 + "}", " " * (1 << 20) + "{}"],
+)
+def test_a_seed_file_without_bounds_is_named(content: str) -> None:
+    SEEDS.write_text(content)
+    with pytest.raises(CommandError, match=r"seeds\.json"):
+        choose_servers(None, {})
+
+
+def test_a_seed_file_without_end_is_named() -> None:
+    SEEDS.symlink_to("/dev/zero")
+    with pytest.raises(CommandError, match=r"seeds\.json: it is longer than"):
+        choose_servers(None, {})
