@@ -59,6 +59,14 @@ FUTURE: tuple[Mutation, ...] = (
         f"{AHEAD}::test_a_read_of_such_a_key_leaves_all_other_keys_as_they_are",
     ),
     mutation(
+        "a write need not exceed what its client wrote ahead of all clocks, once clocks follow that",
+        14,
+        "node/quorum/version_source.py",
+        "return is_drawn_above(version) or not self._clock.follows(version.timestamp)",
+        "return not self._clock.follows(version.timestamp)",
+        f"{AHEAD}::test_a_clients_order_is_kept_while_time_catches_up_with_a_key",
+    ),
+    mutation(
         "a floor that was raised while clocks were ahead stops all writes",
         11,
         "node/quorum/version_source.py",

@@ -262,6 +262,23 @@ async def test_time_catches_up_with_a_key_and_it_is_as_any_other() -> None:
 
 
 @in_virtual_time
+async def test_a_clients_order_is_kept_while_time_catches_up_with_a_key() -> None:
+    """Also in the moment in which clocks begin to follow what it wrote last."""
+    async with ahead_at("n1", "n2", "n3", by_ms=1_500) as (cluster, version):
+        seen, versions = 0, [version]
+        for number in range(80):
+            coordinator = cluster.nodes[f"n{number % 3 + 1}"].running.coordinator
+            written = await coordinator.execute(Put(KEY, b"v", 1.0, seen_timestamp=seen))
+            if written.version.timestamp <= coordinator.furthest_seen():
+                seen = max(seen, written.version.timestamp)
+            assert not written.superseded
+            versions.append(written.version)
+            await asyncio.sleep(0.03)
+        assert versions == sorted(set(versions))
+        assert versions[-1].wall_ms > version.wall_ms + 500
+
+
+@in_virtual_time
 async def test_a_weak_write_of_such_a_key_is_written_above_it_too() -> None:
     async with ahead_at("n1", "n2", "n3") as (cluster, version):
         written = await cluster.put("n2", KEY, b"v", Consistency(Level.ONE))
