@@ -1,4 +1,4 @@
-"""Keys that stand ahead of all clocks."""
+"""Keys that stand ahead of all clocks; logs and files that are bounded."""
 
 from __future__ import annotations
 
@@ -73,5 +73,21 @@ FUTURE: tuple[Mutation, ...] = (
         "        if not self._clock.follows(floor) and not self._alone():\n",
         "        if False:\n",
         f"{AHEAD}::test_a_floor_that_was_raised_while_clocks_were_ahead_stops_no_writes",
+    ),
+    mutation(
+        "every repetition of an event is a line of its own",
+        0,
+        "node/event_limit.py",
+        "        if repeats is not None:\n",
+        "        if False:\n",
+        "tests/node/test_event_limit.py",
+    ),
+    mutation(
+        "a data folder starts under a generation that versions have no room for",
+        1,
+        "node/datafolder.py",
+        "if type(generation) is not int or not 1 <= generation <= MAX_GENERATION:",
+        "if type(generation) is not int:",
+        "tests/node/test_json_file.py::test_a_generation_that_cannot_be_is_refused",
     ),
 )
