@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+_HEXADECIMAL = frozenset("0123456789abcdef")
+
 
 class Identity(NamedTuple):
     """A node's identity. Ordered by name, then disk id; the order is what picks the steward."""
@@ -22,6 +24,6 @@ class Identity(NamedTuple):
     def parse(cls, text: str) -> Identity:
         """Read back what ``str`` wrote; raises ValueError for anything else."""
         name, separator, disk_id = text.rpartition("#")
-        if not name or not separator or len(disk_id) != 16:
-            raise ValueError(f"not an identity: {text!r}")
+        if not name or not separator or len(disk_id) != 16 or not _HEXADECIMAL.issuperset(disk_id):
+            raise ValueError(f"not an identity: {text[:100]!r}")
         return cls(name, int(disk_id, 16))

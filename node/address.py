@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 from .errors import ConfigurationError
+from .json_file import cut
 
 MAX_PORT = 65535
 IP4_LIKE = re.compile(r"[0-9.]+")
@@ -28,23 +29,27 @@ def parse_address(text: str, *, any_port: bool = False) -> Address:
     """
     host, separator, port = text.strip().rpartition(":")
     if not host or not separator:
-        raise ConfigurationError(f"{text!r} is not an address: expected host:port, such as 127.0.0.1:7001")
+        raise ConfigurationError(
+            f"{cut(text)!r} is not an address: expected host:port, such as 127.0.0.1:7001"
+        )
     return Address(_parse_host(host, text), _parse_port(port, text, 0 if any_port else 1))
 
 
 def _parse_host(host: str, text: str) -> str:
     if host.startswith("[") and host.endswith("]"):
         if not _is_ipv6(host[1:-1]):
-            raise ConfigurationError(f"{text!r} is not an address: {host[1:-1]!r} is not an IPv6 address")
+            raise ConfigurationError(
+                f"{cut(text)!r} is not an address: {cut(host[1:-1])!r} is not an IPv6 address"
+            )
         return host[1:-1]
     if _is_ipv6(host) or _is_ipv6(text):
         raise ConfigurationError(
-            f"{text!r} is ambiguous: write an IPv6 address in brackets, such as [::1]:7001"
+            f"{cut(text)!r} is ambiguous: write an IPv6 address in brackets, such as [::1]:7001"
         )
     if IP4_LIKE.fullmatch(host) and not _is_ipv4(host):
         raise ConfigurationError(f"{text!r} is not an address: {host!r} is not an IPv4 address")
     if not host.isprintable() or any(character in host for character in " []/:@"):
-        raise ConfigurationError(f"{text!r} is not an address: {host!r} is not a host name")
+        raise ConfigurationError(f"{cut(text)!r} is not an address: {cut(host)!r} is not a host name")
     return host
 
 
@@ -65,8 +70,10 @@ def _is_ipv4(text: str) -> bool:
 
 
 def _parse_port(port: str, text: str, lowest: int) -> int:
-    if not (port.isascii() and port.isdigit() and lowest <= int(port[:6]) <= MAX_PORT):
-        raise ConfigurationError(f"{text!r} is not an address: its port must be from {lowest} to {MAX_PORT}")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and lowest <= int(port) <= MAX_PORT):
+        raise ConfigurationError(
+            f"{cut(text)!r} is not an address: its port must be from {lowest} to {MAX_PORT}"
+        )
     return int(port)
 
 

@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ConfigurationError
+from .json_file import BadJson, cut, read_json
 from .setting import Setting
 
 FLAG = "--set"
 ENVIRONMENT_PREFIX = "COVEY_SET_"
+MAX_SHOWN = 80
+"""Characters of a key that a known one is looked for by: it takes long for a long one."""
 OLDER_SEEDS = "servers"
 """An older form of ``seeds``: a list of objects with ``id``, ``ip`` and ``port``."""
 
@@ -59,50 +62,35 @@ def read_flags(overrides: Mapping[str, str], settings: Mapping[str, Setting]) ->
 def _setting(key: str, settings: Mapping[str, Setting], source: str) -> Setting:
     if key in settings:
         return settings[key]
-    close = difflib.get_close_matches(key, settings, n=1)
+    close = difflib.get_close_matches(key[:MAX_SHOWN], settings, n=1)
     hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(settings)}"
-    raise ConfigurationError(f"{source}: unknown setting {key!r}; {hint}")
+    raise ConfigurationError(f"{source}: unknown setting {cut(key)!r}; {hint}")
 
 
 def _read(row: Setting, value: Any, source: str) -> Any:
     try:
         return row.read(value)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {row.key} = {json.dumps(value)}: {error}") from None
+        raise ConfigurationError(f"{source}: {row.key} = {cut(json.dumps(value))}: {error}") from None
 
 
 def _read_text(row: Setting, text: str, source: str, name: str) -> Any:
     try:
         return row.read_text(text)
     except ConfigurationError as error:
-        raise ConfigurationError(f"{source}: {name}={text}: {error}") from None
+        raise ConfigurationError(f"{source}: {name}={cut(text)}: {error}") from None
 
 
 def _parse(file: Path) -> dict[str, Any]:
     try:
-        content = json.loads(file.read_bytes(), object_pairs_hook=_without_duplicates)
+        content = read_json(file)
     except OSError as error:
         raise ConfigurationError(f"{file}: {error.strerror}") from error
-    except json.JSONDecodeError as error:
-        raise ConfigurationError(f"{file}, line {error.lineno}: not JSON: {error.msg}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{file}: not JSON: not UTF-8") from error
-    except DuplicateKey as error:
-        raise ConfigurationError(f"{file}: {error.args[0]} is there twice") from error
+    except BadJson as error:
+        place = f"{file}, line {error.line}" if error.line else str(file)
+        raise ConfigurationError(f"{place}: {error}") from error
     if not isinstance(content, dict):
         raise ConfigurationError(f"{file}: must be a JSON object of settings")
-    return content
-
-
-class DuplicateKey(ValueError):
-    """JSON's grammar lets an object state a key twice."""
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        raise DuplicateKey(next(key for key in keys if keys.count(key) > 1))
     return content
 
 
@@ -115,7 +103,7 @@ def _older_seeds(servers: Any, source: str) -> list[str]:
 def _older_seed(server: Any, source: str) -> str:
     if not isinstance(server, dict) or not {"ip", "port"} <= server.keys() <= {"id", "ip", "port"}:
         raise ConfigurationError(
-            f"{source}: {OLDER_SEEDS}: {json.dumps(server)}: must be an object with id, ip and port"
+            f"{source}: {OLDER_SEEDS}: {cut(json.dumps(server))}: must be an object with id, ip and port"
         )
     ip, port = str(server["ip"]), server["port"]
     return f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"

@@ -22,6 +22,7 @@ from typing import Protocol
 
 from ..identity import Identity
 from .errors import DataFolderError
+from .json_file import BadJson, read_bounded, read_json
 
 FORMAT = 3
 """Raised with every change that older versions of covey could not read.
@@ -38,6 +39,12 @@ _ENGINE_FOLDER = "engine"
 _GIVEN_UP_FOLDER = "engine.given-up"
 """Data that another cluster has in full; erased at the next opening if not at once."""
 _ASIDE = ".new"
+MAX_GENERATION = 0xFFFF_FFFF
+"""Versions have 32 bits for it."""
+MAX_FORMAT_DIGITS = 9
+MAX_PEERS = 10_000
+MAX_PEERS_BYTES = 4 << 20
+MAX_ADDRESS_LENGTH = 512
 
 
 class Home(Protocol):
@@ -200,11 +207,11 @@ def _take_lock(path: Path) -> int:
 
 def _check_format(path: Path) -> None:
     """See that this version can read the folder; mark a new one."""
-    text = _read(path / _FORMAT_FILE)
+    text = _read_format(path)
     if text is None:
         _check_unused(path)
         _replace(path / _FORMAT_FILE, f"{FORMAT}\n")
-    elif not text.strip().isdecimal():
+    elif not (text.isascii() and text.isdecimal() and len(text) <= MAX_FORMAT_DIGITS):
         raise DataFolderError(f"{path / _FORMAT_FILE} is damaged: restore it or choose another folder")
     elif int(text) > FORMAT:
         raise DataFolderError(
@@ -222,21 +229,28 @@ def _check_unused(path: Path) -> None:
 
 
 def _read_identity(path: Path) -> tuple[Identity, int] | None:
-    text = _read(path / _IDENTITY_FILE)
-    if text is None:
+    try:
+        content = read_json(path / _IDENTITY_FILE)
+        identity, generation = Identity.parse(content["identity"]), content["generation"]
+        if type(generation) is not int or not 1 <= generation <= MAX_GENERATION:
+            raise BadJson(f"generation is {generation!r}, not from 1 to {MAX_GENERATION}")
+    except FileNotFoundError:
         if (path / _ENGINE_FOLDER).exists():
             raise DataFolderError(
                 f"{path / _IDENTITY_FILE} is missing though there is data: "
                 "restore it or choose another folder"
-            )
+            ) from None
         return None
-    try:
-        content = json.loads(text)
-        return Identity.parse(content["identity"]), int(content["generation"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataFolderError(
-            f"{path / _IDENTITY_FILE} is damaged: restore it or choose another folder"
+            f"{path / _IDENTITY_FILE} is damaged: restore it or choose another folder{_because(error)}"
         ) from error
+    if generation == MAX_GENERATION:
+        raise DataFolderError(
+            f"the data folder {path} cannot be started again: {generation} starts are all there can be; "
+            "choose another folder, and the node joins as a new one"
+        )
+    return identity, generation
 
 
 def _write_identity(path: Path, identity: Identity, generation: int) -> None:
@@ -245,21 +259,38 @@ def _write_identity(path: Path, identity: Identity, generation: int) -> None:
 
 
 def _read_peers(path: Path) -> dict[Identity, str]:
-    text = _read(path / _PEERS_FILE)
     try:
-        content = {} if text is None else dict(json.loads(text))
-        return {Identity.parse(identity): str(address) for identity, address in content.items()}
+        content = read_json(path / _PEERS_FILE, MAX_PEERS_BYTES)
+        if len(content) > MAX_PEERS:
+            raise BadJson(f"it has {len(content)} members, and at most {MAX_PEERS} are read")
+        return {Identity.parse(identity): _address(address) for identity, address in content.items()}
+    except FileNotFoundError:
+        return {}
     except (ValueError, TypeError, AttributeError) as error:
         raise DataFolderError(
-            f"{path / _PEERS_FILE} is damaged: delete it, and start with a seed's address"
+            f"{path / _PEERS_FILE} is damaged: delete it, and start with a seed's address{_because(error)}"
         ) from error
 
 
-def _read(path: Path) -> str | None:
+def _address(value: object) -> str:
+    if not isinstance(value, str) or len(value) > MAX_ADDRESS_LENGTH:
+        raise BadJson("an address is a text of host:port")
+    return value
+
+
+def _because(error: Exception) -> str:
+    """What exactly is wrong, for the end of a sentence; empty for what says nothing to people."""
+    return f" ({error})" if isinstance(error, BadJson) else ""
+
+
+def _read_format(path: Path) -> str | None:
+    """The text of the format's file; one that is no number when it is damaged."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return read_bounded(path / _FORMAT_FILE, 100).decode("utf-8", "replace").strip()
     except FileNotFoundError:
         return None
+    except BadJson:
+        return "too long"
 
 
 def _replace(path: Path, content: str) -> None:

@@ -17,6 +17,9 @@ from .errors import ConfigurationError
 
 T = TypeVar("T")
 METADATA_KEY = "setting"
+LARGEST = 2**63
+"""Beyond every number that means anything here, and within what a float and a timer take."""
+MAX_ADDRESSES = 1000
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -79,6 +82,8 @@ class Setting:
     def _read_addresses(self, value: Any) -> tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
             raise ConfigurationError(f"must be {self.allowed()}")
+        if len(value) > MAX_ADDRESSES:
+            raise ConfigurationError(f"must be {self.allowed()}, at most {MAX_ADDRESSES}, not {len(value)}")
         return tuple(dict.fromkeys(str(parse_address(part)) for part in value))
 
     def _is_number(self, value: Any) -> bool:
@@ -91,7 +96,7 @@ class Setting:
         return (
             (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
-            and abs(value) < float("inf")
+            and abs(value) < LARGEST
             and (self.most is None or value <= self.most)
         )
 

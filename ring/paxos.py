@@ -84,7 +84,7 @@ class AcceptorState:
                 accepted_ballot=_ballot_from_json(state["accepted_ballot"]),
                 accepted=_record_from_json(state["accepted"]),
             )
-        except (LookupError, TypeError, AttributeError, ValueError) as error:
+        except (LookupError, TypeError, AttributeError, RecursionError, ValueError) as error:
             raise ValueError(f"not an acceptor's state: {error}") from error
 
 

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from zlib import crc32
 
 from ..errors import Unavailable
-from .version import MAX_TIMESTAMP
+from .version import MAX_TIMESTAMP, Version
 
 KEYS_REMEMBERED = 1024
 """With the longest keys some megabytes."""
@@ -30,6 +30,11 @@ _HASHES = 0xFFFF
 _STEP_BITS = 9
 """Of the wall clock's milliseconds that a step takes."""
 _STEPS = 0xFFF
+
+
+def is_drawn_above(version: Version) -> bool:
+    """Whether a version was drawn above one that stood ahead of all clocks."""
+    return version.timestamp & 1 == 1
 
 
 class AheadVersions:

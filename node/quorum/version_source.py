@@ -28,7 +28,7 @@ from ..errors import BeyondBound, ClockSkew, Expired, Unavailable
 from ..named import as_named
 from ..operations import UNBOUNDED, TimeBounds
 from ..peers import Self
-from .ahead import AheadVersions
+from .ahead import AheadVersions, is_drawn_above
 from .clock import HybridClock
 from .version import MAX_TIMESTAMP, Version
 
@@ -92,8 +92,12 @@ class VersionSource:
         return self._above(key, standing.timestamp)
 
     def is_ahead(self, version: Version) -> bool:
-        """Whether no clock follows ``version``, so that a write of its key has to be drawn above it."""
-        return not self._clock.follows(version.timestamp)
+        """Whether a write that met ``version``, a newer one, has to be drawn above it.
+
+        No clock follows it, or none did when it was drawn: its client was then not told that it has seen it, and must
+        find its next write above it also when clocks have come so near that they would follow.
+        """
+        return is_drawn_above(version) or not self._clock.follows(version.timestamp)
 
     def note_ahead(self, key: bytes, version: Version) -> None:
         """Remember that ``version``, which is ahead, stands at ``key``."""

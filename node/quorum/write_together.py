@@ -6,7 +6,6 @@ version from ahead of all clocks is not acknowledged by that: it is handed over,
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from ...identity import Identity
@@ -50,7 +49,7 @@ class WritesTogether(Together):
         self._sent: dict[Identity, Sequence[int]] = {}
         self._answered: set[Identity] = set()
         self._newer: dict[int, Version] = {}
-        self._outrun: Counter[int] = Counter()
+        self._outrun: dict[int, int] = {}
         """By writes: how many replicas hold something newer."""
         self._missed: dict[int, list[Identity]] = {}
         """By writes that are not acknowledged yet: the replicas that miss them."""
@@ -103,7 +102,7 @@ class WritesTogether(Together):
                 acknowledged.append(place)
                 if outcome.stands is not None:
                     self._newer[place] = max(outcome.stands, self._newer.get(place, outcome.stands))
-                    self._outrun[place] += 1
+                    self._outrun[place] = self._outrun.get(place, 0) + 1
                 continue
             if place not in self._handed_over and remains_open(outcome):
                 self._perhaps[place] = self._perhaps.get(place, 0) + 1
@@ -147,7 +146,7 @@ class WritesTogether(Together):
             place in places for replica, places in self._sent.items() if replica not in self._answered
         )
         exposure = Exposure(unanswered + self._perhaps.get(place, 0), self._votes.ayes(place))
-        exposure.taken, exposure.ahead = exposure.applied - self._outrun[place], ahead
+        exposure.taken, exposure.ahead = exposure.applied - self._outrun.get(place, 0), ahead
         self._handed_over[place] = exposure
         self._close([place])
         self._on_handed_over(place, exposure)

@@ -1,4 +1,4 @@
-"""Keys that stand ahead of all clocks."""
+"""Keys that stand ahead of all clocks; logs and files that are bounded."""
 
 from __future__ import annotations
 
@@ -59,11 +59,35 @@ FUTURE: tuple[Mutation, ...] = (
         f"{AHEAD}::test_a_read_of_such_a_key_leaves_all_other_keys_as_they_are",
     ),
     mutation(
+        "a write need not exceed what its client wrote ahead of all clocks, once clocks follow that",
+        14,
+        "node/quorum/version_source.py",
+        "return is_drawn_above(version) or not self._clock.follows(version.timestamp)",
+        "return not self._clock.follows(version.timestamp)",
+        f"{AHEAD}::test_a_clients_order_is_kept_while_time_catches_up_with_a_key",
+    ),
+    mutation(
         "a floor that was raised while clocks were ahead stops all writes",
         11,
         "node/quorum/version_source.py",
         "        if not self._clock.follows(floor) and not self._alone():\n",
         "        if False:\n",
         f"{AHEAD}::test_a_floor_that_was_raised_while_clocks_were_ahead_stops_no_writes",
+    ),
+    mutation(
+        "every repetition of an event is a line of its own",
+        0,
+        "node/event_limit.py",
+        "        if repeats is not None:\n",
+        "        if False:\n",
+        "tests/node/test_event_limit.py",
+    ),
+    mutation(
+        "a data folder starts under a generation that versions have no room for",
+        1,
+        "node/datafolder.py",
+        "if type(generation) is not int or not 1 <= generation <= MAX_GENERATION:",
+        "if type(generation) is not int:",
+        "tests/node/test_json_file.py::test_a_generation_that_cannot_be_is_refused",
     ),
 )

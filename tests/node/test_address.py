@@ -53,7 +53,7 @@ def test_an_address_is_host_and_port(text: str, address: Address) -> None:
 def test_anything_else_is_refused_and_named(text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         parse_address(text)
-    assert repr(text) in str(caught.value)
+    assert repr(text)[:80] in str(caught.value)
 
 
 def test_port_0_is_for_listening_only() -> None:

@@ -150,6 +150,7 @@ async def test_the_first_version_of_such_a_write_is_left_nowhere() -> None:
         with pytest.raises(OperationTimeout) as failure:
             await cluster.put("n1", KEY, b"v", timeout_s=1.0)
         assert failure.value.maybe_applied
+        await asyncio.sleep(3.0)
         assert not cluster.events("hint.stored")
         assert [held(cluster, name) for name in ("n1", "n2", "n3")] == [Entry(version, b"of the future")] * 3
 
@@ -259,6 +260,23 @@ async def test_time_catches_up_with_a_key_and_it_is_as_any_other() -> None:
         written = await cluster.put("n1", KEY, b"by the clock")
         assert not written.superseded
         assert abs(written.version.wall_ms - cluster.nodes["n1"].clock.wall_ms()) < 100
+
+
+@in_virtual_time
+async def test_a_clients_order_is_kept_while_time_catches_up_with_a_key() -> None:
+    """Also in the moment in which clocks begin to follow what it wrote last."""
+    async with ahead_at("n1", "n2", "n3", by_ms=1_500) as (cluster, version):
+        seen, versions = 0, [version]
+        for number in range(80):
+            coordinator = cluster.nodes[f"n{number % 3 + 1}"].running.coordinator
+            written = await coordinator.execute(Put(KEY, b"v", 1.0, seen_timestamp=seen))
+            if written.version.timestamp <= coordinator.furthest_seen():
+                seen = max(seen, written.version.timestamp)
+            assert not written.superseded
+            versions.append(written.version)
+            await asyncio.sleep(0.03)
+        assert versions == sorted(set(versions))
+        assert versions[-1].wall_ms > version.wall_ms + 500
 
 
 @in_virtual_time

@@ -127,3 +127,9 @@ def test_an_unusable_seed_file_is_named(content: str) -> None:
     with pytest.raises(CommandError, match=r"seeds\.json") as raised:
         choose_servers(None, {})
     assert len(str(raised.value)) < 300
+
+
+def test_a_seed_file_without_end_is_named() -> None:
+    SEEDS.symlink_to("/dev/zero")
+    with pytest.raises(CommandError, match=r"seeds\.json: longer than"):
+        choose_servers(None, {})
