@@ -15,6 +15,7 @@ from typing import NamedTuple
 import mmh3
 
 from ..identity import Identity
+from ..membership.extent import Extent
 from ..membership.record import DigestEntry, MemberRecord, Suspicion
 from ..ring.epoch import EpochRecord, EpochStamp
 from ..ring.genesis import GenesisSeat
@@ -89,6 +90,23 @@ class GenesisConfirmed:
     """Set when the answering node knows an epoch already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What do you remember of my disk? Asked at each start, before anything is served."""
+
+    extent: Extent | None
+    """Of the process that asks; None while it may not act under its identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallReply:
+    remembered: tuple[Extent, ...]
+    doubtful: bool
+    """The answering node's own disk is in doubt."""
+    record: EpochRecord | None
+    """The newest record that the answering node has; None while it belongs to no cluster."""
+
+
 # --- gossip -------------------------------------------------------------------------------------------------
 
 
@@ -99,6 +117,8 @@ class Exchange:
     digest: tuple[DigestEntry, ...]
     suspicions: tuple[Suspicion, ...]
     epoch: EpochStamp | None
+    remembered: tuple[Extent, ...] = ()
+    """Of the answering node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +132,8 @@ class ExchangeReply:
     epoch: EpochStamp | None
     wall_ms: int = 0
     """What the answering machine's wall clock shows; 0 when it does not say."""
+    remembered: tuple[Extent, ...] = ()
+    """Of the asking node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +370,7 @@ class Refusal:
 ControlBody = (
     Hello
     | ConfirmGenesis
+    | Recall
     | Exchange
     | News
     | ProbeRequest
@@ -365,6 +388,7 @@ RequestBody = ControlBody | DataBody
 ControlReplyBody = (
     HelloReply
     | GenesisConfirmed
+    | RecallReply
     | ExchangeReply
     | Acknowledged
     | ProbeReply
