@@ -44,7 +44,9 @@ class Opening(NamedTuple):
     """The engine's extent when the process began."""
 
 
-def contradicted(openings: Sequence[Opening], remembered: Iterable[Extent], forgiven: int = 0) -> Extent | None:
+def contradicted(
+    openings: Sequence[Opening], remembered: Iterable[Extent], forgiven: int = 0
+) -> Extent | None:
     """Return what is remembered that a disk with these openings cannot have said; None if all of it fits.
 
     ``openings``: oldest first, the last one that of the process that asks; not empty. Generations below ``forgiven``

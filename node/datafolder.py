@@ -4,29 +4,35 @@ Rules:
 - One process at a time, by a lock that the operating system drops when the process dies.
 - The identity is written before the engine's folder exists: data without an identity is never adopted, and an
   identity without data is given up for a new one, since a node must not vote or serve under an identity whose
-  disk it does not have.
+  disk it does not have. Once the engine names the identity too, the folder is ``claimed``.
+- A claimed folder that was copied or restored, or that a running node found to be set back, is in ``doubt`` until
+  the node has found out; what is given up then is moved aside and never deleted.
 - Each opening has its own generation, on disk before anyone hears of it: versions are unique across restarts.
 - Files are replaced whole (write aside, fsync, rename, fsync the folder): a crash leaves the old or the new.
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
 import random
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..identity import Identity
+from ..membership.extent import Extent
 from .errors import DataFolderError
+from .witness import Memory, read_witness, write_witness
 
-FORMAT = 3
+FORMAT = 4
 """Raised with every change that older versions of covey could not read.
 
 Before 2, the engine kept counts and no digests for each segment; it makes the rows anew when it is opened. Before 3, it
-had no journal of what the rows become.
+had no journal of what the rows become. Before 4, it did not name the identity whose data it is.
 """
 
 _FORMAT_FILE = "FORMAT"
@@ -34,7 +40,13 @@ _LOCK_FILE = "lock"
 _IDENTITY_FILE = "identity.json"
 _PEERS_FILE = "peers.json"
 _ENGINE_FOLDER = "engine"
+_WITNESS_FILE = "witness.json"
+_DOUBT_FILE = "DOUBT"
 _ASIDE = ".new"
+COPIED = "the data folder was copied or restored since its node last ran"
+FORGIVEN_GENERATIONS = 1 << 16
+"""How far a start that accepts restored data skips ahead: others may have heard of later starts than the copy knows."""
+MAX_GENERATION = (1 << 32) - 1
 
 
 class Home(Protocol):
@@ -53,6 +65,34 @@ class Home(Protocol):
     def save_peers(self, addresses: Mapping[Identity, str]) -> None:
         """Replace what ``peers`` will say."""
 
+    @property
+    def claimed(self) -> bool:
+        """Whether the engine was made to name the identity, at an earlier start or at this one."""
+
+    @property
+    def older(self) -> bool:
+        """Whether it is from before engines named the identity, so that one may have held data under it."""
+
+    @property
+    def doubt(self) -> str:
+        """Why it is in doubt that this is the disk the identity stands for; empty when it is not."""
+
+    @property
+    def forgiving(self) -> bool:
+        """Whether an operator accepts the data as it is."""
+
+    def claim(self) -> None:
+        """Note that the engine names the identity, and that there is no doubt any more."""
+
+    def condemn(self, reason: str) -> None:
+        """Remember, over restarts, that the disk is in doubt."""
+
+    def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
+        """What was heard of how far other members' data goes, when last saved."""
+
+    async def save_remembered(self, remembered: Memory) -> None:
+        """Replace what ``remembered`` will say, without holding up the event loop."""
+
 
 class MemoryDataFolder:
     """A home that lasts as long as the object; ``restarted`` is the same disk under the next process."""
@@ -62,7 +102,22 @@ class MemoryDataFolder:
     ) -> None:
         self.identity = identity
         self.generation = generation
+        self.claimed = self.older = self.forgiving = False
+        self.doubt = ""
         self._addresses = dict(addresses or {})
+        self._remembered: dict[Identity, tuple[Extent, ...]] = {}
+
+    def claim(self) -> None:
+        self.claimed, self.doubt = True, ""
+
+    def condemn(self, reason: str) -> None:
+        self.doubt = reason
+
+    def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
+        return dict(self._remembered)
+
+    async def save_remembered(self, remembered: Memory) -> None:
+        self._remembered = dict(remembered)
 
     def peers(self) -> dict[Identity, str]:
         return dict(self._addresses)
@@ -71,24 +126,43 @@ class MemoryDataFolder:
         self._addresses = dict(addresses)
 
     def restarted(self) -> MemoryDataFolder:
-        return MemoryDataFolder(self.identity, self.generation + 1, self._addresses)
+        return self._under(self.generation + 1)
+
+    def copy(self) -> MemoryDataFolder:
+        """The folder as it is now, to be put back later: the next start finds what this one would."""
+        return self._under(self.generation)
+
+    def _under(self, generation: int) -> MemoryDataFolder:
+        folder = MemoryDataFolder(self.identity, generation, self._addresses)
+        folder.claimed, folder.doubt = self.claimed, self.doubt
+        folder._remembered = dict(self._remembered)
+        return folder
 
 
 class DataFolder:
     """A ``Home`` on disk, held by this process until ``close``."""
 
-    def __init__(self, path: Path, lock: int, identity: Identity, generation: int) -> None:
+    def __init__(self, path: Path, lock: int, start: _Start) -> None:
         self.path = path
-        self.identity = identity
-        self.generation = generation
+        self.identity = start.identity
+        self.generation = start.generation
+        self.claimed = start.claimed
+        self.older = start.older
+        self.doubt = start.doubt
+        self.forgiving = start.forgiving
         self._lock = lock
         self._saved = _read_peers(path)
+        self._remembered = read_witness(path / _WITNESS_FILE)[1]
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="covey-witness")
 
     @classmethod
-    def open(cls, path: Path, name: str, rng: random.Random | None = None) -> DataFolder:
+    def open(
+        cls, path: Path, name: str, rng: random.Random | None = None, *, accept_restored: bool = False
+    ) -> DataFolder:
         """Take the folder for the node ``name``, creating it if need be.
 
         ``rng`` draws the disk id of a new folder; the operating system's randomness unless given.
+        ``accept_restored``: an operator vouches for a folder that is in doubt.
         Raises DataFolderError, which says what to do, when the folder cannot be this node's.
         """
         if path.exists() and not path.is_dir():
@@ -97,7 +171,8 @@ class DataFolder:
             _make_folder(path)
             lock = _take_lock(path)
             try:
-                return cls(path, lock, *_start(path, name, rng or random.SystemRandom()))
+                start = _start(path, name, rng or random.SystemRandom(), accept_restored)
+                return cls(path, lock, start)
             except BaseException:
                 os.close(lock)
                 raise
@@ -122,28 +197,116 @@ class DataFolder:
             raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
         self._saved = dict(addresses)
 
+    def claim(self) -> None:
+        """See Home.claim; blocks for a few fsyncs. Raises DataFolderError."""
+        try:
+            self._write_witness()
+            if not self.claimed:
+                _write_identity(self.path, _Start(self.identity, self.generation, claimed=True))
+            (self.path / _DOUBT_FILE).unlink(missing_ok=True)
+            _sync_folder(self.path)
+        except OSError as error:
+            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+        self.claimed, self.doubt = True, ""
+
+    def condemn(self, reason: str) -> None:
+        """See Home.condemn; blocks for an fsync. Raises DataFolderError."""
+        content = {"identity": str(self.identity), "reason": reason}
+        try:
+            _replace(self.path / _DOUBT_FILE, json.dumps(content, indent=1))
+        except OSError as error:
+            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+        self.doubt = reason
+
+    def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
+        return dict(self._remembered)
+
+    async def save_remembered(self, remembered: Memory) -> None:
+        """See Home.save_remembered; one save at a time. Raises DataFolderError."""
+        self._remembered = dict(remembered)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._write_witness)
+        except OSError as error:
+            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+
+    def give_up_engine(self) -> Path:
+        """Move the engine aside, so that the next opening draws a new disk id; returns where it is then.
+
+        Raises DataFolderError.
+        """
+        aside = self.path / f"{_ENGINE_FOLDER}.{self.identity.disk_id:016x}"
+        free = (aside.with_name(f"{aside.name}.{number}") if number else aside for number in range(1 << 16))
+        try:
+            moved = next(path for path in free if not path.exists())
+            self.engine_path.rename(moved)
+            _sync_folder(self.path)
+        except OSError as error:
+            raise DataFolderError(f"cannot move {self.engine_path}: {error.strerror}") from error
+        return moved
+
+    def _write_witness(self) -> None:
+        file = self.path / _WITNESS_FILE
+        aside = file.with_name(file.name + _ASIDE)
+        write_witness(aside, self._remembered)
+        aside.replace(file)
+        _sync_folder(self.path)
+
     def close(self) -> None:
         """Let another process have the folder; a second call does nothing."""
+        self._worker.shutdown()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
 
-def _start(path: Path, name: str, rng: random.Random) -> tuple[Identity, int]:
+class _Start(NamedTuple):
+    """What an opening found, and began."""
+
+    identity: Identity
+    generation: int
+    claimed: bool = False
+    older: bool = False
+    doubt: str = ""
+    forgiving: bool = False
+
+
+def _start(path: Path, name: str, rng: random.Random, accept_restored: bool) -> _Start:
     """Check that the folder can be ``name``'s, and begin its next generation."""
     _check_format(path)
     known = _read_identity(path)
-    if known is not None and known[0].name != name:
+    if known is not None and known.identity.name != name:
         raise DataFolderError(
-            f"the data folder {path} belongs to node {known[0].name!r}, not {name!r}: "
-            f"start it as {known[0].name!r} or choose another folder"
+            f"the data folder {path} belongs to node {known.identity.name!r}, not {name!r}: "
+            f"start it as {known.identity.name!r} or choose another folder"
         )
     if known is None or not (path / _ENGINE_FOLDER).is_dir():
-        known = Identity(name, rng.getrandbits(64)), 0
-    identity, generation = known
-    _write_identity(path, identity, generation + 1)
+        known = _Start(Identity(name, rng.getrandbits(64)), 0)
+    doubt = _doubt(path, known.identity) if known.claimed else ""
+    forgiving = accept_restored and bool(doubt)
+    start = known._replace(
+        generation=known.generation + (FORGIVEN_GENERATIONS if forgiving else 1),
+        doubt="" if forgiving else doubt,
+        forgiving=forgiving,
+    )
+    if start.generation > MAX_GENERATION:
+        raise DataFolderError(f"{path} was opened too often: start the node on an empty data folder")
+    _write_identity(path, start)
     _make_folder(path / _ENGINE_FOLDER)
-    return identity, generation + 1
+    return start
+
+
+def _doubt(path: Path, identity: Identity) -> str:
+    """Why a claimed folder may not be the disk that its identity stands for; empty when nothing says so."""
+    text = _read(path / _DOUBT_FILE)
+    if text is not None:
+        try:
+            content = json.loads(text)
+            if Identity.parse(content["identity"]) == identity:
+                return str(content["reason"])
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return f"{path / _DOUBT_FILE} is damaged"
+    in_place, _ = read_witness(path / _WITNESS_FILE)
+    return "" if in_place else COPIED
 
 
 def _take_lock(path: Path) -> int:
@@ -187,7 +350,7 @@ def _check_unused(path: Path) -> None:
         raise DataFolderError(f"{path} holds other files and no covey data: choose an empty or new folder")
 
 
-def _read_identity(path: Path) -> tuple[Identity, int] | None:
+def _read_identity(path: Path) -> _Start | None:
     text = _read(path / _IDENTITY_FILE)
     if text is None:
         if (path / _ENGINE_FOLDER).exists():
@@ -198,15 +361,18 @@ def _read_identity(path: Path) -> tuple[Identity, int] | None:
         return None
     try:
         content = json.loads(text)
-        return Identity.parse(content["identity"]), int(content["generation"])
+        identity, generation = Identity.parse(content["identity"]), int(content["generation"])
+        return _Start(identity, generation, bool(content.get("claimed")), older="claimed" not in content)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataFolderError(
             f"{path / _IDENTITY_FILE} is damaged: restore it or choose another folder"
         ) from error
 
 
-def _write_identity(path: Path, identity: Identity, generation: int) -> None:
-    content = {"identity": str(identity), "generation": generation}
+def _write_identity(path: Path, start: _Start) -> None:
+    content: dict[str, object] = {"identity": str(start.identity), "generation": start.generation}
+    if not start.older:  # until the engine names the identity: a crash before that leaves what was found
+        content["claimed"] = start.claimed
     _replace(path / _IDENTITY_FILE, json.dumps(content, indent=1))
 
 

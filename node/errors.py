@@ -18,6 +18,14 @@ class DataFolderError(NodeError):
     """The data folder is in use, was made by a newer version, or belongs to another node."""
 
 
+class DiskDoubted(NodeError):
+    """What others remember contradicts the disk while the node runs: it starts again, and finds out first."""
+
+
+class DiskReplaced(NodeError):
+    """The disk has no right to the folder's identity: the node goes on as a new one, on an empty engine."""
+
+
 class AddressInUse(NodeError):
     """Somebody else listens at the address."""
 

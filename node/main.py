@@ -11,14 +11,23 @@ import signal
 import sys
 import time
 import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from .address import Address, is_loopback, parse_address
 from .config import Config
 from .datafolder import DataFolder
-from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
+from .errors import (
+    AddressInUse,
+    ConfigurationError,
+    DataFolderError,
+    DiskDoubted,
+    DiskReplaced,
+    JoinRefused,
+    NodeError,
+    StorageFailed,
+)
 from .events import Event
 from .logs import LogFormat, NodeLog, open_log
 from .node import Node
@@ -55,6 +64,7 @@ class NodeOptions:
     log_format: str = "json"
     settings: dict[str, str] = field(default_factory=dict)
     insecure: bool = False
+    accept_restored_data: bool = False
 
 
 class SystemClock:
@@ -133,15 +143,35 @@ def _address(flag: str, text: str, *, any_port: bool = False) -> Address:
 
 
 async def _run(options: NodeOptions, config: Config) -> int:
-    folder = DataFolder.open(options.data, options.name)
+    folder = DataFolder.open(options.data, options.name, accept_restored=options.accept_restored_data)
     try:
         log = open_log(options.name, LogFormat(options.log_format), options.log_file, config.log_level)
         try:
-            return await NodeProcess(options, config, folder, log).run()
+            while True:
+                process = NodeProcess(options, config, folder, log)
+                try:
+                    return await process.run()
+                except DiskReplaced as replaced:
+                    _replace_disk(folder, log, str(replaced))
+                except DiskDoubted:
+                    pass  # which the folder remembers; the next start finds out
+                options = replace(options, listen=process.bound)
+                folder.close()
+                folder = DataFolder.open(options.data, options.name)
         finally:
             log.close()
     finally:
         folder.close()
+
+
+def _replace_disk(folder: DataFolder, log: NodeLog, reason: str) -> None:
+    moved = folder.give_up_engine()
+    log.emit(
+        Event.DISK_REPLACED,
+        reason=f"{reason}; the node goes on as a new one under its name, and the old data may be deleted",
+        disk_id=f"{folder.identity.disk_id:016x}",
+        moved_to=str(moved),
+    )
 
 
 class NodeProcess:
@@ -155,8 +185,11 @@ class NodeProcess:
         self._clock = SystemClock()
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._failure: BaseException | None = None
+        self.bound = options.listen
+        """Where it listens, once it does."""
 
     async def run(self) -> int:
+        """Return the exit code. Raises JoinRefused, DiskDoubted and DiskReplaced after all has been closed."""
         engine = RocksEngine.open(
             self._folder.engine_path,
             self._config.durability.value,
@@ -166,17 +199,17 @@ class NodeProcess:
         transport = GrpcTransport(self._clock)
         server = RpcServer(self._defect, default_timeout_s=self._config.request_timeout)
         try:
-            bound = await server.bind(self._options.listen)
-            node = self._make_node(self._options.advertise or bound, engine, transport)
+            self.bound = await server.bind(self._options.listen)
+            node = self._make_node(self._options.advertise or self.bound, engine, transport)
             await server.serve(node.handle, node.coordinator, node.administration)
-            self._announce(node, bound)
+            self._announce(node)
             reason = await self._live(node, server)
             await self._stop(node, server, reason)
         finally:
             await server.stop(0)
             await transport.close()
             await engine.close()
-        if isinstance(self._failure, JoinRefused):
+        if isinstance(self._failure, JoinRefused | DiskDoubted | DiskReplaced):
             raise self._failure
         return EXIT_DONE if self._failure is None else EXIT_FAILED
 
@@ -190,7 +223,7 @@ class NodeProcess:
         ports = Ports(self._clock, random.Random(), transport, engine, self._folder)
         return Node(self._config, place, ports, self._log, self._failed)
 
-    def _announce(self, node: Node, bound: str) -> None:
+    def _announce(self, node: Node) -> None:
         self._log.emit(
             Event.NODE_STARTED,
             address=node.me.address,
@@ -246,7 +279,9 @@ class NodeProcess:
 
     def _failed(self, error: BaseException) -> None:
         """Something ended that must not end: say so, and end the process rather than go on half alive."""
-        if self._failure is None:
+        if self._failure is None and isinstance(error, DiskDoubted | DiskReplaced):
+            self._failure = error  # the process goes on
+        elif self._failure is None:
             self._failure = error
             fields = (
                 {}

@@ -13,6 +13,7 @@ from .messages import (
     DataReply,
     Envelope,
     EpochMismatch,
+    Recall,
     Refusal,
     RefusalCode,
     Reply,
@@ -38,6 +39,17 @@ class Self:
     """Tells it from a process that was started on a copy of its disk."""
     lost: str = ""
     """Why it has no right to its identity any more: from then on it asks, answers and acknowledges nothing."""
+    unproven: str = ""
+    """Why it has no right to its identity yet (see ``disk_check``): till then it only asks and answers ``Recall``."""
+
+    @property
+    def silent(self) -> str:
+        """Why it acts under its identity no more, or not yet; empty while it does."""
+        return self.lost or self.unproven
+
+    def may_not(self, body: RequestBody) -> str:
+        """Why it neither sends nor answers such a request; empty when it does."""
+        return self.lost if isinstance(body, Recall) else self.silent
 
 
 class Peers:
@@ -86,11 +98,11 @@ class Peers:
         self, address: str, body: RequestBody, timeout_s: float, to: Identity | None = None
     ) -> Reply:
         """Ask whoever listens at ``address``; raises as ``call`` does."""
-        if self.me.lost:
-            raise PeerUnreachable(self.me.lost)
+        if reason := self.me.may_not(body):
+            raise PeerUnreachable(reason)
         reply = await self._transport.call(address, Request(self._envelope(to), body), timeout_s=timeout_s)
-        if self.me.lost:
-            raise PeerTimeout(self.me.lost)
+        if reason := self.me.may_not(body):
+            raise PeerTimeout(reason)
         if isinstance(reply.body, Refusal):
             if reply.body.code is RefusalCode.WRONG_DESTINATION:
                 raise PeerUnreachable(f"{address}: {reply.body.reason}")

@@ -112,6 +112,8 @@ class Coordinator:
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
     ) -> AsyncGenerator[list[bytes], None]:
         """See Operations.keys."""
+        if reason := self._means.me.silent:
+            raise Unavailable(f"the operation was not done: {reason}")
         if (refusal := self._skewed()) is not None:
             raise refusal
         return self._listing.keys(prefix, after_key, timeout_s)
@@ -135,8 +137,8 @@ class Coordinator:
 
     def _refusal(self) -> Unavailable | None:
         """Why this node begins nothing; None while it does."""
-        if self._means.me.lost:
-            return Unavailable(f"the operation was not done: {self._means.me.lost}")
+        if reason := self._means.me.silent:
+            return Unavailable(f"the operation was not done: {reason}")
         if self._stopping:
             return Unavailable(f"the operation was not done: {STOPPING}")
         if self._epochs.current is None:

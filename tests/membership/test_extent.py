@@ -85,7 +85,9 @@ def test_what_is_remembered_is_bounded() -> None:
     remembered = Remembered()
     for generation in range(1, 2 * MAX_REMEMBERED):
         remembered.note(N1, Extent(generation, 1, 1))
-    assert [extent.generation for extent in remembered.of(N1)] == list(range(MAX_REMEMBERED, 2 * MAX_REMEMBERED))
+    assert [extent.generation for extent in remembered.of(N1)] == list(
+        range(MAX_REMEMBERED, 2 * MAX_REMEMBERED)
+    )
     for disk_id in range(2 * MAX_IDENTITIES):
         remembered.note(Identity("n2", disk_id), Extent(1, 1, 1))
     assert len(remembered.all()) == MAX_IDENTITIES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from covey.identity import Identity
 from covey.node.config import Config
 from covey.node.datafolder import MemoryDataFolder
 from covey.node.epochs import Epochs
+from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog
 from covey.node.messages import Envelope, Request, RequestBody
 from covey.node.node import Node
@@ -135,7 +136,26 @@ class SimulatedNode:
             self._failed,
         )
         self.cluster.network.open(self.address, self.name, self.node.handle, self.process)
-        self._joining = asyncio.get_running_loop().create_task(self.node.join())
+        self._joining = asyncio.get_running_loop().create_task(self._join(self.node))
+
+    async def _join(self, node: Node) -> None:
+        """As the process does: it goes on as a new node when the disk has to be given up."""
+        try:
+            await node.join()
+        except DiskReplaced as replaced:
+            self._log.emit(
+                Event.DISK_REPLACED,
+                reason=str(replaced),
+                disk_id=f"{self.identity.disk_id:016x}",
+                moved_to="nowhere",
+            )
+            starting, self._joining = self._joining, None
+            if self.node is node:
+                await self.crash()
+                self.wipe()
+                self.start()
+                await self.joined()
+            self._joining = self._joining or starting
 
     def _chance(self) -> str:
         """What the process draws its randomness from."""
@@ -197,12 +217,21 @@ class SimulatedNode:
             reserve_bytes=self.cluster.config.disk_reserve,
         )
 
+    async def _start_again(self, node: Node) -> None:
+        """As the process does when its disk is in doubt."""
+        if self.node is node:
+            await self.crash()
+            self.restart()
+            self.cluster.started_again(self)
+
     async def _flush(self, latency_s: float) -> None:
         await self._flushing.wait()
         await asyncio.sleep(latency_s)
 
     def _failed(self, error: BaseException) -> None:
-        if self.node is not None:
+        if isinstance(error, DiskDoubted) and self.node is not None:
+            self.cluster.background(self._start_again(self.node))
+        elif self.node is not None:
             self.cluster.node_failed(self, error)
 
 
@@ -220,12 +249,20 @@ class SimulatedCluster:
         self.run_trace = RunTrace(show)
         self.network.watch = self.run_trace.message
         self.failures = self.network.defects
+        self.started_again: Callable[[SimulatedNode], None] = lambda node: None
+        """Called when a node has started again by itself."""
+        self._background: set[asyncio.Task[None]] = set()
         self.node_failed: Callable[[SimulatedNode, BaseException], None] = self._note_failure
 
     @property
     def trace(self) -> list[Logged]:
         """What all nodes logged."""
         return self.run_trace.logged
+
+    def background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _note_failure(self, node: SimulatedNode, error: BaseException) -> None:
         self.failures.append((node.name, error))
@@ -308,6 +345,11 @@ class SimulatedCluster:
     async def synced(self, timeout_s: float = 60.0) -> None:
         """Wait until every running node says that everything is in its place, with all of them known."""
         await self.until(self.is_synced, "synced", timeout_s)
+
+    async def acts(self, name: str) -> None:
+        """Wait until a node that has just started may act under its identity."""
+        node = self.nodes[name].running
+        await self.until(lambda: not node.me.silent, f"{name} may act", 5.0)
 
     def is_synced(self) -> bool:
         running = [node.running for node in self.nodes.values() if node.node is not None]

@@ -125,7 +125,7 @@ def test_a_part_once_confirmed_outlives_a_power_failure_that_follows() -> None:
         async with SimulatedCluster(1) as cluster:
             end = cluster.network.lose(lambda message: True)
             n1, n2, n3 = (cluster.add(name, SEED_LIST) for name in ("n1", "n2", "n3"))
-            await asyncio.sleep(0)
+            await cluster.acts("n2")
             first = first_record_of([n1, n2, n3], SEED_LIST)
             confirmed = await cluster.ask("n1", "n2", ConfirmGenesis(first))
             await n2.crash(power=True)
@@ -134,7 +134,7 @@ def test_a_part_once_confirmed_outlives_a_power_failure_that_follows() -> None:
             await n1.crash()
             n1.wipe()
             n1.restart()
-            await asyncio.sleep(0)
+            await cluster.acts("n2")
             other = first_record_of([n1, n2, n3], SEED_LIST)
             assert not (await cluster.ask("n1", "n2", ConfirmGenesis(other))).confirmed
             assert (await cluster.ask("n3", "n2", ConfirmGenesis(first))).confirmed, "the same part again"

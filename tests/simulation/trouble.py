@@ -70,6 +70,7 @@ class Trouble:
         self._leaving: dict[str, None] = {}
         self.made: Counter[str] = Counter()
         cluster.node_failed = self._ended_by_itself
+        cluster.started_again = self._watch_joining
         self._perform: dict[What, Callable[[Fault], Awaitable[None]]] = {
             What.CRASH: self._crash,
             What.POWER: self._crash,
