@@ -33,7 +33,7 @@ from .datafolder import COPIED, Home
 from .disk_identity import DiskIdentity
 from .disk_memory import DiskMemory
 from .epochs import Epochs
-from .errors import DiskDoubted, DiskReplaced, PeerError, PeerRefused
+from .errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
 from .events import Event, EventLog
 from .messages import Envelope, Ping, Recall, RecallReply
 from .peers import Peers
@@ -139,7 +139,10 @@ class DiskCheck:
     # --- at the start ---
 
     async def run(self) -> None:
-        """Return once this disk may act under its identity. Raises DiskReplaced when it must not."""
+        """Return once this disk may act under its identity.
+
+        Raises DiskReplaced when it must not, JoinRefused when another process does.
+        """
         if fault := self._disk.fault():
             raise DiskReplaced(fault)
         if self._epochs.record is None:
@@ -168,6 +171,8 @@ class DiskCheck:
         tries = 0
         while True:
             for identity, reply in (await self._ask_all(None)).items():
+                if reply.runs_at:
+                    raise JoinRefused(twin_alive(self._me.identity, reply.runs_at))
                 contradicts = self._disk.contradicted_by(reply.remembered) is not None
                 answers[identity] = Recalled(contradicts, reply.doubtful)
                 if reply.record is not None and reply.record.number > newest.number:
@@ -254,26 +259,28 @@ class DiskCheck:
         remembered = self._memory.remembered.of(envelope.source)
         if message.extent is not None:
             self._memory.remembered.note(envelope.source, message.extent)
-        ahead = [extent for extent in remembered if extent.generation >= envelope.generation]
-        if ahead and await self._runs_elsewhere(envelope):
-            remembered = tuple(extent for extent in remembered if extent not in ahead)
+        runs_at = ""
+        if message.extent is None or any(extent.generation >= envelope.generation for extent in remembered):
+            runs_at = await self._runs_elsewhere(envelope)
+        if runs_at:
+            remembered = tuple(extent for extent in remembered if extent.generation < envelope.generation)
         self._asked_from[envelope.source] = envelope.address
         if len(self._asked_from) > MAX_IDENTITIES:
             del self._asked_from[next(iter(self._asked_from))]
-        return RecallReply(remembered, bool(self._me.unproven), self._epochs.record)
+        return RecallReply(remembered, bool(self._me.unproven), self._epochs.record, runs_at)
 
-    async def _runs_elsewhere(self, envelope: Envelope) -> bool:
-        """Whether another process answers for the identity at another address that it was last known at."""
+    async def _runs_elsewhere(self, envelope: Envelope) -> str:
+        """Another address at which a process answers for the source's identity; empty if none is known."""
         known = {self._address_of(envelope.source), self._asked_from.get(envelope.source)}
-        for address in sorted(address for address in known if address not in (None, envelope.address)):
+        for address in sorted(address for address in known if address and address != envelope.address):
             try:
                 await self._peers.call_address(address, Ping(), ASKED_FOR_S / 2, envelope.source)
-            except PeerRefused:
-                return True  # it is there, though it does not serve yet
+            except PeerNotReady:
+                return address  # it is there, though it does not serve yet
             except PeerError:
                 continue
-            return True
-        return False
+            return address
+        return ""
 
 
 def _contradiction(source: Identity, extent: Extent) -> str:

@@ -5,6 +5,8 @@ An ``OperationError`` ends a client's operation and says whether it may have hap
 
 from __future__ import annotations
 
+from ..identity import Identity
+
 
 class NodeError(Exception):
     """Base of all errors raised by a node on purpose."""
@@ -32,6 +34,11 @@ class AddressInUse(NodeError):
 
 class JoinRefused(NodeError):
     """The cluster does not take this node; the text says why."""
+
+
+def twin_alive(identity: Identity, address: str) -> str:
+    """Why a node is not taken whose identity is in use."""
+    return f"{identity} is alive at {address}; stop it first (is this a copy of its data folder?)"
 
 
 class StorageFailed(NodeError):
@@ -82,6 +89,10 @@ class PeerTimeout(PeerError):
 
 class PeerRefused(PeerError):
     """The peer answered that it did nothing, and why."""
+
+
+class PeerNotReady(PeerRefused):
+    """The peer does not serve yet."""
 
 
 class ForeignCluster(PeerRefused):

@@ -22,9 +22,8 @@ from ..ring.genesis import (
     seat_conflicts,
 )
 from ..ring.paxos import DivergedRecord
-from .admission import twin_alive
 from .epochs import Epochs
-from .errors import ForeignCluster, JoinRefused, PeerError
+from .errors import ForeignCluster, JoinRefused, PeerError, twin_alive
 from .events import Event, EventLog
 from .gossiping import Gossiping
 from .messages import (

@@ -105,6 +105,8 @@ class RecallReply:
     """The answering node's own disk is in doubt."""
     record: EpochRecord | None
     """The newest record that the answering node has; None while it belongs to no cluster."""
+    runs_at: str = ""
+    """Another address at which a process answers for the identity; empty if none does."""
 
 
 # --- gossip -------------------------------------------------------------------------------------------------

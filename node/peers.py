@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..identity import Identity
-from .errors import ClockSkew, ForeignCluster, PeerRefused, PeerTimeout, PeerUnreachable
+from .errors import ClockSkew, ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
 from .messages import (
     Acknowledged,
     DataReply,
@@ -26,6 +26,9 @@ from .ports import Transport
 from .quorum.clock import HybridClock
 
 B = TypeVar("B")
+
+REFUSED_AS = {RefusalCode.FOREIGN_CLUSTER: ForeignCluster, RefusalCode.NOT_READY: PeerNotReady}
+"""Refusals that callers tell from the others."""
 
 
 @dataclass(slots=True)
@@ -107,8 +110,7 @@ class Peers:
             if reply.body.code is RefusalCode.WRONG_DESTINATION:
                 raise PeerUnreachable(f"{address}: {reply.body.reason}")
             refused = f"{address} refused: {reply.body.reason}"
-            foreign = reply.body.code is RefusalCode.FOREIGN_CLUSTER
-            raise ForeignCluster(refused) if foreign else PeerRefused(refused)
+            raise REFUSED_AS.get(reply.body.code, PeerRefused)(refused)
         self._follow_clock(reply.timestamp, reply.body)
         return reply
 

@@ -145,6 +145,7 @@ def encode_recall_reply(reply: RecallReply) -> peer_pb2.RecallReply:
         remembered=encode_extents(reply.remembered),
         doubtful=reply.doubtful,
         record=encode_optional(encode_record, reply.record),
+        runs_at=reply.runs_at,
     )
 
 
@@ -153,6 +154,7 @@ def decode_recall_reply(message: peer_pb2.RecallReply) -> RecallReply:
         remembered=decode_extents(message.remembered),
         doubtful=message.doubtful,
         record=decode_optional(decode_record, message, "record"),
+        runs_at=message.runs_at,
     )
 
 
