@@ -6,11 +6,11 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from covey.identity import Identity
 from covey.node.config import Config
-from covey.node.datafolder import MemoryDataFolder
+from covey.node.datafolder import COPIED, MemoryDataFolder
 from covey.node.epochs import Epochs
 from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog
@@ -75,6 +75,13 @@ class NodeTrace(EventLog):
         return False
 
 
+class Folder(NamedTuple):
+    """A copy of a node's data folder."""
+
+    home: MemoryDataFolder
+    engine: MemoryEngine
+
+
 class SimulatedNode:
     """A node with its disk and its address; the process in it comes and goes."""
 
@@ -94,6 +101,8 @@ class SimulatedNode:
         self.config = cluster.config
         self.node: Node | None = None
         self._joining: asyncio.Task[None] | None = None
+        self._put_back = 0
+        """How often: a process of a generation that was there before is another one all the same."""
 
     @property
     def identity(self) -> Identity:
@@ -159,7 +168,8 @@ class SimulatedNode:
 
     def _chance(self) -> str:
         """What the process draws its randomness from."""
-        return f"{self.cluster.seed} {self.identity} {self.home.generation}"
+        again = f" {self._put_back}" if self._put_back else ""
+        return f"{self.cluster.seed} {self.identity} {self.home.generation}{again}"
 
     async def joined(self) -> None:
         """Return once the node is in; raises what keeps it out for good."""
@@ -194,6 +204,21 @@ class SimulatedNode:
         """A new disk under the old name."""
         self.home = MemoryDataFolder(Identity(self.name, self.cluster.rng.getrandbits(64)))
         self.engine = self._fresh_engine()
+
+    def empty(self) -> None:
+        """The engine is gone, the identity is not."""
+        self.engine = self._fresh_engine()
+
+    def copy_folder(self) -> Folder:
+        """The whole data folder as it is now."""
+        return Folder(self.home.copy(), self.engine.copy())
+
+    def put_back(self, folder: Folder, *, by_copying: bool = True) -> None:
+        """Set the data folder back to a copy of it; unless ``by_copying``, nothing in the folder shows that."""
+        self._put_back += 1
+        self.home, self.engine = folder.home.copy(), folder.engine.copy().crash()
+        if by_copying and self.home.claimed:
+            self.home.doubt = self.home.doubt or COPIED
 
     def hold_flushes(self) -> None:
         """From now on the disk takes writes but ends no flush, until ``release_flushes``."""
