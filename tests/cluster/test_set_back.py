@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 from pathlib import Path
@@ -163,30 +164,42 @@ def test_folders_that_are_copied_together_after_a_clean_end_go_on_as_they_were(t
         assert not any(node.events("disk.replaced") for node in nodes)
 
 
+def remembered_mark(node: NodeProcess, of: NodeProcess) -> int:
+    """How far the data of another node goes, as a node has saved it."""
+    remembered = json.loads((node.data / "witness.json").read_text())["remembered"]
+    return max(
+        (mark for identity, extents in remembered.items() for _, _, mark in extents if of.name in identity),
+        default=0,
+    )
+
+
 def test_copies_that_contradict_each_other_wait_for_an_operator(tmp_path: Path) -> None:
-    """Made one after another while the cluster was at work: each lacks what the next one's node had seen."""
+    """Made one after another while the cluster was at work: n3, copied last, remembers more of the others."""
     with clean_cluster(tmp_path, **FAST) as cluster:
-        nodes = cluster.form(3)
+        nodes = n1, n2, n3 = cluster.form(3)
         for node in nodes:
             shutil.copytree(node.data, tmp_path / f"{node.name}-copy")
+            before = remembered_mark(n3, node)
             with cluster.client() as client:
                 client.put_many(KEYS)
-            until(
-                lambda: all("n1" in (other.data / "witness.json").read_text() for other in nodes[1:]), "heard"
-            )
+            until(lambda node=node, before=before: remembered_mark(n3, node) > before or node is n3, "saved")
         for node in nodes:
             node.kill()
             put_back(tmp_path / f"{node.name}-copy", node)
         for node in nodes:
             node.launch(seeds_of(cluster, node), listen=node.address)
-        for node in nodes:
-            node.await_event("disk.doubted")
-        assert not any(node.events("disk.replaced") or node.events("disk.accepted") for node in nodes)
-        for node in nodes:
+        n3.await_event("disk.accepted")
+        for node in (n1, n2):
+            until(
+                lambda node=node: [
+                    line for line in node.events("disk.doubted") if "--accept-restored-data" in line["reason"]
+                ],
+                f"{node.name} asks for an operator",
+            )
+        assert not any(node.events("disk.replaced") for node in nodes)
+        for node in (n1, n2):
             node.stop()
-        for node in nodes:
-            node.extra = ("--accept-restored-data",)
-            node.launch(seeds_of(cluster, node), listen=node.address)
+            start_where_it_was(cluster, node, "--accept-restored-data")
         cluster.wait(3)
         with cluster.client() as client:
             assert client.get_many(KEYS) == KEYS
