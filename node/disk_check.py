@@ -12,8 +12,8 @@ Rules of the verdict. The owners that count are those of the newest record that 
   new one in. Without them, as when all nodes were restored together, nothing is given up: a contradicted disk waits for
   an operator, and one that nobody contradicts goes on once every other owner has answered.
 - With such a majority, a contradicted disk is replaced, and so is a copy of one whose process had not ended: what that
-  acknowledged in its last few heartbeats may be unknown to those who answer. A copy of a disk whose last process had ended
-  in good order goes on once every other owner has answered and nobody contradicts it.
+  acknowledged in its last few heartbeats may be unknown to those who answer. A copy of a disk whose last process had
+  ended in good order goes on once every other owner has answered and nobody contradicts it.
 
 A node whose owners stay away waits for as long; once the cluster evicts its silent identity, it is none of the owners.
 """
