@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol
 
 from ..identity import Identity
 from ..membership.extent import Extent
+from .durable_files import ASIDE, make_folder, read_text, replace_file, sync_folder
 from .errors import DataFolderError
 from .witness import Memory, read_witness, write_witness
 
@@ -42,7 +43,6 @@ _PEERS_FILE = "peers.json"
 _ENGINE_FOLDER = "engine"
 _WITNESS_FILE = "witness.json"
 _DOUBT_FILE = "DOUBT"
-_ASIDE = ".new"
 COPIED = "the data folder was copied or restored since its node last ran"
 FORGIVEN_GENERATIONS = 1 << 16
 """How far a start that accepts restored data skips ahead: others may have heard of later starts than the copy knows."""
@@ -168,7 +168,7 @@ class DataFolder:
         if path.exists() and not path.is_dir():
             raise DataFolderError(f"cannot use the data folder {path}: it is a file; choose another folder")
         try:
-            _make_folder(path)
+            make_folder(path)
             lock = _take_lock(path)
             try:
                 start = _start(path, name, rng or random.SystemRandom(), accept_restored)
@@ -192,7 +192,7 @@ class DataFolder:
             return
         content = {str(identity): address for identity, address in sorted(addresses.items())}
         try:
-            _replace(self.path / _PEERS_FILE, json.dumps(content, indent=1))
+            replace_file(self.path / _PEERS_FILE, json.dumps(content, indent=1))
         except OSError as error:
             raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
         self._saved = dict(addresses)
@@ -204,7 +204,7 @@ class DataFolder:
             if not self.claimed:
                 _write_identity(self.path, _Start(self.identity, self.generation, claimed=True))
             (self.path / _DOUBT_FILE).unlink(missing_ok=True)
-            _sync_folder(self.path)
+            sync_folder(self.path)
         except OSError as error:
             raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
         self.claimed, self.doubt = True, ""
@@ -213,7 +213,7 @@ class DataFolder:
         """See Home.condemn; blocks for an fsync. Raises DataFolderError."""
         content = {"identity": str(self.identity), "reason": reason}
         try:
-            _replace(self.path / _DOUBT_FILE, json.dumps(content, indent=1))
+            replace_file(self.path / _DOUBT_FILE, json.dumps(content, indent=1))
         except OSError as error:
             raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
         self.doubt = reason
@@ -239,17 +239,17 @@ class DataFolder:
         try:
             moved = next(path for path in free if not path.exists())
             self.engine_path.rename(moved)
-            _sync_folder(self.path)
+            sync_folder(self.path)
         except OSError as error:
             raise DataFolderError(f"cannot move {self.engine_path}: {error.strerror}") from error
         return moved
 
     def _write_witness(self) -> None:
         file = self.path / _WITNESS_FILE
-        aside = file.with_name(file.name + _ASIDE)
+        aside = file.with_name(file.name + ASIDE)
         write_witness(aside, self._remembered)
         aside.replace(file)
-        _sync_folder(self.path)
+        sync_folder(self.path)
 
     def close(self) -> None:
         """Let another process have the folder; a second call does nothing."""
@@ -291,13 +291,13 @@ def _start(path: Path, name: str, rng: random.Random, accept_restored: bool) -> 
     if start.generation > MAX_GENERATION:
         raise DataFolderError(f"{path} was opened too often: start the node on an empty data folder")
     _write_identity(path, start)
-    _make_folder(path / _ENGINE_FOLDER)
+    make_folder(path / _ENGINE_FOLDER)
     return start
 
 
 def _doubt(path: Path, identity: Identity) -> str:
     """Why a claimed folder may not be the disk that its identity stands for; empty when nothing says so."""
-    text = _read(path / _DOUBT_FILE)
+    text = read_text(path / _DOUBT_FILE)
     if text is not None:
         try:
             content = json.loads(text)
@@ -329,10 +329,10 @@ def _take_lock(path: Path) -> int:
 
 def _check_format(path: Path) -> None:
     """See that this version can read the folder; mark a new one."""
-    text = _read(path / _FORMAT_FILE)
+    text = read_text(path / _FORMAT_FILE)
     if text is None:
         _check_unused(path)
-        _replace(path / _FORMAT_FILE, f"{FORMAT}\n")
+        replace_file(path / _FORMAT_FILE, f"{FORMAT}\n")
     elif not text.strip().isdecimal():
         raise DataFolderError(f"{path / _FORMAT_FILE} is damaged: restore it or choose another folder")
     elif int(text) > FORMAT:
@@ -341,17 +341,17 @@ def _check_format(path: Path) -> None:
             f"this one reads up to {FORMAT}): upgrade covey or choose another folder"
         )
     elif int(text) < FORMAT:
-        _replace(path / _FORMAT_FILE, f"{FORMAT}\n")
+        replace_file(path / _FORMAT_FILE, f"{FORMAT}\n")
 
 
 def _check_unused(path: Path) -> None:
-    own = {_LOCK_FILE, _FORMAT_FILE + _ASIDE}
+    own = {_LOCK_FILE, _FORMAT_FILE + ASIDE}
     if any(entry.name not in own for entry in path.iterdir()):
         raise DataFolderError(f"{path} holds other files and no covey data: choose an empty or new folder")
 
 
 def _read_identity(path: Path) -> _Start | None:
-    text = _read(path / _IDENTITY_FILE)
+    text = read_text(path / _IDENTITY_FILE)
     if text is None:
         if (path / _ENGINE_FOLDER).exists():
             raise DataFolderError(
@@ -373,11 +373,11 @@ def _write_identity(path: Path, start: _Start) -> None:
     content: dict[str, object] = {"identity": str(start.identity), "generation": start.generation}
     if not start.older:  # until the engine names the identity: a crash before that leaves what was found
         content["claimed"] = start.claimed
-    _replace(path / _IDENTITY_FILE, json.dumps(content, indent=1))
+    replace_file(path / _IDENTITY_FILE, json.dumps(content, indent=1))
 
 
 def _read_peers(path: Path) -> dict[Identity, str]:
-    text = _read(path / _PEERS_FILE)
+    text = read_text(path / _PEERS_FILE)
     try:
         content = {} if text is None else dict(json.loads(text))
         return {Identity.parse(identity): str(address) for identity, address in content.items()}
@@ -385,38 +385,3 @@ def _read_peers(path: Path) -> dict[Identity, str]:
         raise DataFolderError(
             f"{path / _PEERS_FILE} is damaged: delete it, and start with a seed's address"
         ) from error
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
-        return None
-
-
-def _replace(path: Path, content: str) -> None:
-    """Put a whole file in another's place, durably."""
-    aside = path.with_name(path.name + _ASIDE)
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    _sync_folder(path.parent)
-
-
-def _make_folder(path: Path) -> None:
-    """Create a folder and those above it, durably."""
-    if path.is_dir():
-        return
-    _make_folder(path.parent)
-    path.mkdir(exist_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

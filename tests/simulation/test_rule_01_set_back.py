@@ -15,7 +15,7 @@ from .cluster import SimulatedCluster
 from .staging import merges
 from .virtual_time import in_virtual_time
 
-SEEDS = range(3)
+SEEDS = range(2)
 KEY = b"k"
 ALL = Consistency(Level.ALL)
 
@@ -220,7 +220,7 @@ async def test_all_disks_that_are_put_back_together_wait_rather_than_be_given_up
 async def test_nothing_is_in_doubt_after_crashes_and_power_failures() -> None:
     async with SimulatedCluster(1) as cluster:
         nodes = await cluster.form(3)
-        for number in range(6):
+        for number in range(4):
             await cluster.put("n1", b"k%d" % number, b"v", timeout_s=20.0)
             await asyncio.gather(*(node.crash(power=number % 2 == 0) for node in nodes))
             for node in nodes:
