@@ -35,13 +35,14 @@ from .disk_memory import DiskMemory
 from .epochs import Epochs
 from .errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
 from .events import Event, EventLog
-from .messages import Envelope, Ping, Recall, RecallReply
+from .messages import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply
 from .peers import Peers
 from .ports import Clock
 
 ASKED_FOR_S = 0.5
 RETRY_BACKOFF_S = (0.1, 2.0)
 SAY_AGAIN_S = 60.0
+MAX_ADDRESSES_ASKED = 256
 TWIN_ENDS_S = 10.0
 """Of two processes that run under one identity in one generation, gossip ends one within this time. The other is then
 contradicted by what its twin had said, and is replaced: it lacks what the twin had acknowledged."""
@@ -213,9 +214,13 @@ class DiskCheck:
 
     async def _ask_all(self, extent: Extent | None) -> dict[Identity, RecallReply]:
         """What those who answer in time remember, by who they are."""
-        addresses = [a for a in dict.fromkeys(self._addresses) if a != self._me.address]
+        known = [*self._addresses, *self._asked_from.values()]
+        addresses = [address for address in dict.fromkeys(known) if address != self._me.address]
         answers = await asyncio.gather(*(self._ask(address, extent) for address in addresses))
-        return {answer[0]: answer[1] for answer in answers if answer is not None}
+        recalled = {answer[0]: answer[1] for answer in answers if answer is not None}
+        told = [address for reply in recalled.values() for address in reply.addresses]
+        self._addresses = list(dict.fromkeys([*self._addresses, *told]))[:MAX_ADDRESSES_ASKED]
+        return recalled
 
     async def _ask(self, address: str, extent: Extent | None) -> tuple[Identity, RecallReply] | None:
         try:
@@ -239,8 +244,10 @@ class DiskCheck:
     def doubt(self, reason: str) -> None:
         """Serve nothing more from here on; the next start finds out."""
         self._me.unproven = reason
-        self._home.condemn(reason)
-        self._failed(DiskDoubted(reason))
+        try:
+            self._home.condemn(reason)
+        finally:
+            self._failed(DiskDoubted(reason))
 
     def _outlived_twin(self) -> bool:
         now_s = self._clock.monotonic()
@@ -267,7 +274,14 @@ class DiskCheck:
         self._asked_from[envelope.source] = envelope.address
         if len(self._asked_from) > MAX_IDENTITIES:
             del self._asked_from[next(iter(self._asked_from))]
-        return RecallReply(remembered, bool(self._me.unproven), self._epochs.record, runs_at)
+        others = dict.fromkeys([*self._asked_from.values(), *self._home.peers().values()])
+        return RecallReply(
+            remembered,
+            bool(self._me.unproven),
+            self._epochs.record,
+            runs_at,
+            tuple(others)[-MAX_ADDRESSES_TOLD:],
+        )
 
     async def _runs_elsewhere(self, envelope: Envelope) -> str:
         """Another address at which a process answers for the source's identity; empty if none is known."""

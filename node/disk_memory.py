@@ -12,6 +12,7 @@ from ..identity import Identity
 from ..membership.extent import Remembered
 from ..membership.record import MemberRecord
 from .datafolder import Home
+from .errors import DataFolderError
 from .ports import Clock
 from .tasks import Tasks
 
@@ -47,5 +48,7 @@ class DiskMemory:
     async def _save(self) -> None:
         try:
             await self._home.save_remembered(self.remembered.all())
+        except DataFolderError:
+            self.remembered.changed = True  # as when the disk is full: the next save has it all
         finally:
             self._saving = False

@@ -34,6 +34,7 @@ from .repair.messages import (
 from .storage.engine import Cursor, Entry, TokenRange
 
 PROTOCOL_VERSION = 1
+MAX_ADDRESSES_TOLD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,8 @@ class RecallReply:
     """The newest record that the answering node has; None while it belongs to no cluster."""
     runs_at: str = ""
     """Another address at which a process answers for the identity; empty if none does."""
+    addresses: tuple[str, ...] = ()
+    """Where other nodes may be, at most MAX_ADDRESSES_TOLD: all may have moved since the asking node last ran."""
 
 
 # --- gossip -------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ...ring.genesis import GenesisSeat, GenesisTerms, Seat
 from ...ring.paxos import Answer as AgreementReply
 from ..errors import MalformedMessage
 from ..messages import (
+    MAX_ADDRESSES_TOLD,
     Accept,
     Acknowledged,
     ConfirmGenesis,
@@ -58,6 +59,7 @@ from .codec_values import (
     encode_record,
     encode_stamp,
     encode_suspicions,
+    expect,
 )
 
 # --- meeting ------------------------------------------------------------------------------------------------
@@ -146,15 +148,18 @@ def encode_recall_reply(reply: RecallReply) -> peer_pb2.RecallReply:
         doubtful=reply.doubtful,
         record=encode_optional(encode_record, reply.record),
         runs_at=reply.runs_at,
+        addresses=reply.addresses,
     )
 
 
 def decode_recall_reply(message: peer_pb2.RecallReply) -> RecallReply:
+    expect(len(message.addresses) <= MAX_ADDRESSES_TOLD, f"more than {MAX_ADDRESSES_TOLD} addresses")
     return RecallReply(
         remembered=decode_extents(message.remembered),
         doubtful=message.doubtful,
         record=decode_optional(decode_record, message, "record"),
         runs_at=message.runs_at,
+        addresses=tuple(message.addresses),
     )
 
 

@@ -270,16 +270,18 @@ class Recall(_message.Message):
     def __init__(self, extent: _Optional[_Union[Extent, _Mapping]] = ...) -> None: ...
 
 class RecallReply(_message.Message):
-    __slots__ = ("remembered", "doubtful", "record", "runs_at")
+    __slots__ = ("remembered", "doubtful", "record", "runs_at", "addresses")
     REMEMBERED_FIELD_NUMBER: _ClassVar[int]
     DOUBTFUL_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
     RUNS_AT_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     remembered: _containers.RepeatedCompositeFieldContainer[Extent]
     doubtful: bool
     record: bytes
     runs_at: str
-    def __init__(self, remembered: _Optional[_Iterable[_Union[Extent, _Mapping]]] = ..., doubtful: _Optional[bool] = ..., record: _Optional[bytes] = ..., runs_at: _Optional[str] = ...) -> None: ...
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, remembered: _Optional[_Iterable[_Union[Extent, _Mapping]]] = ..., doubtful: _Optional[bool] = ..., record: _Optional[bytes] = ..., runs_at: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GenesisSeat(_message.Message):
     __slots__ = ("address", "identity", "zone", "weight", "quorums", "tokens_per_weight", "seeds", "settings")

@@ -248,3 +248,17 @@ async def test_a_disk_that_was_set_back_to_before_its_promise_votes_on_nothing()
         assert isinstance(answer, Refusal)
         n2.process.go_on()
         await cluster.synced()
+
+
+@in_virtual_time
+async def test_copies_find_each_other_where_all_have_moved() -> None:
+    """Each was given one address that holds still; the addresses in the folders are those of before."""
+    async with SimulatedCluster(1) as cluster:
+        nodes = await cluster.form(3)
+        for node in nodes:
+            await node.stop()
+            node.put_back(node.copy_folder())
+        for node in nodes:
+            node.restart(f"{node.name}:2", ["n1:2"])
+        await cluster.synced()
+        assert len(cluster.events("disk.accepted")) == 3
