@@ -21,7 +21,7 @@ from ..identity import Identity
 from .record import UNHEARD, DigestEntry, MemberRecord, Suspicion
 from .view import Member, View
 
-SCALARS_BYTES = 120
+SCALARS_BYTES = 130
 """About what an encoded record takes besides its texts."""
 HANDOFF_BYTES = 24
 

@@ -65,6 +65,7 @@ class OwnChanges(TypedDict, total=False):
     load: LoadReport
     handoff: HandoffProgress | None
     condition: Condition
+    mark: int
 
 
 class Gossip:

@@ -107,6 +107,8 @@ class MemberRecord:
     condition: Condition = field(default_factory=Condition)
     process: int = 0
     """64 random bits that the process drew when it started: a copied disk has one generation in two processes."""
+    mark: int = 0
+    """How far what is certainly on the member's disk goes (see ``extent``); 0 when it does not say."""
 
     @property
     def freshness(self) -> Freshness:

@@ -8,7 +8,7 @@ from ..identity import Identity
 from ..membership.record import MemberRecord
 from ..ring.genesis import GenesisSeat
 from .epochs import Epochs
-from .errors import PeerError
+from .errors import PeerError, twin_alive
 from .events import Event, EventLog
 from .gossiping import Gossiping
 from .messages import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
@@ -89,10 +89,6 @@ class Admission:
             return (await self._peers.call_address(address, Ping(), self._rpc_timeout_s, identity)).generation
         except PeerError:
             return None
-
-
-def twin_alive(identity: Identity, address: str) -> str:
-    return f"{identity} is alive at {address}; stop it first (is this a copy of its data folder?)"
 
 
 def _name_taken(identity: Identity, address: str) -> str:

@@ -67,6 +67,13 @@ def node(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond this machine without authentication.")
     ] = False,
+    accept_restored_data: Annotated[
+        bool,
+        typer.Option(
+            "--accept-restored-data",
+            help="Use a data folder that was restored from a copy as it is; writes made since the copy are given up.",
+        ),
+    ] = False,
 ) -> int:
     """Run one node in the foreground until SIGTERM, Ctrl-C, or `covey leave`."""
     if log_format not in LOG_FORMATS:
@@ -89,6 +96,7 @@ def node(
             log_format=log_format,
             settings=assigned,
             insecure=insecure,
+            accept_restored_data=accept_restored_data,
         )
     )
 

@@ -4,31 +4,38 @@ Rules:
 - One process at a time, by a lock that the operating system drops when the process dies.
 - The identity is written before the engine's folder exists: data without an identity is never adopted, and an
   identity without data is given up for a new one, since a node must not vote or serve under an identity whose
-  disk it does not have.
+  disk it does not have. Once the engine names the identity too, the folder is ``claimed``.
+- A claimed folder that was copied or restored, or that a running node found to be set back, is in ``doubt`` until
+  the node has found out; what is given up then is moved aside and never deleted.
 - Each opening has its own generation, on disk before anyone hears of it: versions are unique across restarts.
 - Files are replaced whole (write aside, fsync, rename, fsync the folder): a crash leaves the old or the new.
 """
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
 import random
 import shutil
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..identity import Identity
+from ..membership.extent import Extent
+from .durable_files import ASIDE, make_folder, replace_file, sync_folder
 from .errors import DataFolderError
 from .json_file import BadJson, read_bounded, read_json
+from .witness import Memory, read_witness, write_witness
 
-FORMAT = 3
+FORMAT = 4
 """Raised with every change that older versions of covey could not read.
 
 Before 2, the engine kept counts and no digests for each segment; it makes the rows anew when it is opened. Before 3, it
-had no journal of what the rows become.
+had no journal of what the rows become. Before 4, it did not name the identity whose data it is.
 """
 
 _FORMAT_FILE = "FORMAT"
@@ -38,7 +45,11 @@ _PEERS_FILE = "peers.json"
 _ENGINE_FOLDER = "engine"
 _GIVEN_UP_FOLDER = "engine.given-up"
 """Data that another cluster has in full; erased at the next opening if not at once."""
-_ASIDE = ".new"
+_WITNESS_FILE = "witness.json"
+_DOUBT_FILE = "DOUBT"
+COPIED = "the data folder was copied or restored since its node last ran"
+FORGIVEN_GENERATIONS = 1 << 16
+"""How far a start that accepts restored data skips ahead: others may have heard of later starts than the copy knows."""
 MAX_GENERATION = 0xFFFF_FFFF
 """Versions have 32 bits for it."""
 MAX_FORMAT_DIGITS = 9
@@ -63,6 +74,34 @@ class Home(Protocol):
     def save_peers(self, addresses: Mapping[Identity, str]) -> None:
         """Replace what ``peers`` will say."""
 
+    @property
+    def claimed(self) -> bool:
+        """Whether the engine was made to name the identity, at an earlier start or at this one."""
+
+    @property
+    def older(self) -> bool:
+        """Whether it is from before engines named the identity, so that one may have held data under it."""
+
+    @property
+    def doubt(self) -> str:
+        """Why it is in doubt that this is the disk the identity stands for; empty when it is not."""
+
+    @property
+    def forgiving(self) -> bool:
+        """Whether an operator accepts the data as it is."""
+
+    def claim(self) -> None:
+        """Note that the engine names the identity, and that there is no doubt any more."""
+
+    def condemn(self, reason: str) -> None:
+        """Remember, over restarts, that the disk is in doubt."""
+
+    def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
+        """What was heard of how far other members' data goes, when last saved."""
+
+    async def save_remembered(self, remembered: Memory) -> None:
+        """Replace what ``remembered`` will say, without holding up the event loop."""
+
 
 class MemoryDataFolder:
     """A home that lasts as long as the object; ``restarted`` is the same disk under the next process."""
@@ -72,7 +111,22 @@ class MemoryDataFolder:
     ) -> None:
         self.identity = identity
         self.generation = generation
+        self.claimed = self.older = self.forgiving = False
+        self.doubt = ""
         self._addresses = dict(addresses or {})
+        self._remembered: dict[Identity, tuple[Extent, ...]] = {}
+
+    def claim(self) -> None:
+        self.claimed, self.doubt = True, ""
+
+    def condemn(self, reason: str) -> None:
+        self.doubt = reason
+
+    def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
+        return dict(self._remembered)
+
+    async def save_remembered(self, remembered: Memory) -> None:
+        self._remembered = dict(remembered)
 
     def peers(self) -> dict[Identity, str]:
         return dict(self._addresses)
@@ -81,33 +135,53 @@ class MemoryDataFolder:
         self._addresses = dict(addresses)
 
     def restarted(self) -> MemoryDataFolder:
-        return MemoryDataFolder(self.identity, self.generation + 1, self._addresses)
+        return self._under(self.generation + 1)
+
+    def copy(self) -> MemoryDataFolder:
+        """The folder as it is now, to be put back later: the next start finds what this one would."""
+        return self._under(self.generation)
+
+    def _under(self, generation: int) -> MemoryDataFolder:
+        folder = MemoryDataFolder(self.identity, generation, self._addresses)
+        folder.claimed, folder.doubt = self.claimed, self.doubt
+        folder._remembered = dict(self._remembered)
+        return folder
 
 
 class DataFolder:
     """A ``Home`` on disk, held by this process until ``close``."""
 
-    def __init__(self, path: Path, lock: int, identity: Identity, generation: int) -> None:
+    def __init__(self, path: Path, lock: int, start: _Start) -> None:
         self.path = path
-        self.identity = identity
-        self.generation = generation
+        self.identity = start.identity
+        self.generation = start.generation
+        self.claimed = start.claimed
+        self.older = start.older
+        self.doubt = start.doubt
+        self.forgiving = start.forgiving
         self._lock = lock
         self._saved = _read_peers(path)
+        self._remembered = read_witness(path / _WITNESS_FILE)[1]
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="covey-witness")
 
     @classmethod
-    def open(cls, path: Path, name: str, rng: random.Random | None = None) -> DataFolder:
+    def open(
+        cls, path: Path, name: str, rng: random.Random | None = None, *, accept_restored: bool = False
+    ) -> DataFolder:
         """Take the folder for the node ``name``, creating it if need be.
 
         ``rng`` draws the disk id of a new folder; the operating system's randomness unless given.
+        ``accept_restored``: an operator vouches for a folder that is in doubt.
         Raises DataFolderError, which says what to do, when the folder cannot be this node's.
         """
         if path.exists() and not path.is_dir():
             raise DataFolderError(f"cannot use the data folder {path}: it is a file; choose another folder")
         try:
-            _make_folder(path)
+            make_folder(path)
             lock = _take_lock(path)
             try:
-                return cls(path, lock, *_start(path, name, rng or random.SystemRandom()))
+                start = _start(path, name, rng or random.SystemRandom(), accept_restored)
+                return cls(path, lock, start)
             except BaseException:
                 os.close(lock)
                 raise
@@ -127,7 +201,7 @@ class DataFolder:
             return
         content = {str(identity): address for identity, address in sorted(addresses.items())}
         try:
-            _replace(self.path / _PEERS_FILE, json.dumps(content, indent=1))
+            replace_file(self.path / _PEERS_FILE, json.dumps(content, indent=1))
         except OSError as error:
             raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
         self._saved = dict(addresses)
@@ -143,34 +217,122 @@ class DataFolder:
         try:
             if self.engine_path.is_dir():
                 self.engine_path.rename(_unused(self.path / (aside or _GIVEN_UP_FOLDER)))
-            _sync_folder(self.path)
+            sync_folder(self.path)
         except OSError as error:
             raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
         _erase_given_up(self.path)
 
+    def claim(self) -> None:
+        """See Home.claim; blocks for a few fsyncs. Raises DataFolderError."""
+        try:
+            self._write_witness()
+            if not self.claimed:
+                _write_identity(self.path, _Start(self.identity, self.generation, claimed=True))
+            (self.path / _DOUBT_FILE).unlink(missing_ok=True)
+            sync_folder(self.path)
+        except OSError as error:
+            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+        self.claimed, self.doubt = True, ""
+
+    def condemn(self, reason: str) -> None:
+        """See Home.condemn; blocks for an fsync. Raises DataFolderError."""
+        content = {"identity": str(self.identity), "reason": reason}
+        try:
+            replace_file(self.path / _DOUBT_FILE, json.dumps(content, indent=1))
+        except OSError as error:
+            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+        self.doubt = reason
+
+    def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
+        return dict(self._remembered)
+
+    async def save_remembered(self, remembered: Memory) -> None:
+        """See Home.save_remembered; one save at a time. Raises DataFolderError."""
+        self._remembered = dict(remembered)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._worker, self._write_witness)
+        except OSError as error:
+            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+
+    def give_up_engine(self) -> Path:
+        """Move the engine aside, so that the next opening draws a new disk id; returns where it is then.
+
+        Raises DataFolderError.
+        """
+        aside = self.path / f"{_ENGINE_FOLDER}.{self.identity.disk_id:016x}"
+        free = (aside.with_name(f"{aside.name}.{number}") if number else aside for number in range(1 << 16))
+        try:
+            moved = next(path for path in free if not path.exists())
+            self.engine_path.rename(moved)
+            sync_folder(self.path)
+        except OSError as error:
+            raise DataFolderError(f"cannot move {self.engine_path}: {error.strerror}") from error
+        return moved
+
+    def _write_witness(self) -> None:
+        file = self.path / _WITNESS_FILE
+        aside = file.with_name(file.name + ASIDE)
+        write_witness(aside, self._remembered)
+        aside.replace(file)
+        sync_folder(self.path)
+
     def close(self) -> None:
         """Let another process have the folder; a second call does nothing."""
+        self._worker.shutdown()
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
 
 
-def _start(path: Path, name: str, rng: random.Random) -> tuple[Identity, int]:
+class _Start(NamedTuple):
+    """What an opening found, and began."""
+
+    identity: Identity
+    generation: int
+    claimed: bool = False
+    older: bool = False
+    doubt: str = ""
+    forgiving: bool = False
+
+
+def _start(path: Path, name: str, rng: random.Random, accept_restored: bool) -> _Start:
     """Check that the folder can be ``name``'s, and begin its next generation."""
     _check_format(path)
     _erase_given_up(path)
     known = _read_identity(path)
-    if known is not None and known[0].name != name:
+    if known is not None and known.identity.name != name:
         raise DataFolderError(
-            f"the data folder {path} belongs to node {known[0].name!r}, not {name!r}: "
-            f"start it as {known[0].name!r} or choose another folder"
+            f"the data folder {path} belongs to node {known.identity.name!r}, not {name!r}: "
+            f"start it as {known.identity.name!r} or choose another folder"
         )
     if known is None or not (path / _ENGINE_FOLDER).is_dir():
-        known = Identity(name, rng.getrandbits(64)), 0
-    identity, generation = known
-    _write_identity(path, identity, generation + 1)
-    _make_folder(path / _ENGINE_FOLDER)
-    return identity, generation + 1
+        known = _Start(Identity(name, rng.getrandbits(64)), 0)
+    doubt = _doubt(path, known.identity) if known.claimed else ""
+    forgiving = accept_restored and bool(doubt)
+    start = known._replace(
+        generation=known.generation + (FORGIVEN_GENERATIONS if forgiving else 1),
+        doubt="" if forgiving else doubt,
+        forgiving=forgiving,
+    )
+    if start.generation > MAX_GENERATION:
+        raise DataFolderError(f"{path} was opened too often: start the node on an empty data folder")
+    _write_identity(path, start)
+    make_folder(path / _ENGINE_FOLDER)
+    return start
+
+
+def _doubt(path: Path, identity: Identity) -> str:
+    """Why a claimed folder may not be the disk that its identity stands for; empty when nothing says so."""
+    try:
+        content = read_json(path / _DOUBT_FILE)
+        if Identity.parse(content["identity"]) == identity:
+            return str(content["reason"])
+    except FileNotFoundError:
+        pass
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return f"{path / _DOUBT_FILE} is damaged"
+    in_place, _ = read_witness(path / _WITNESS_FILE)
+    return "" if in_place else COPIED
 
 
 def _unused(path: Path) -> Path:
@@ -210,7 +372,7 @@ def _check_format(path: Path) -> None:
     text = _read_format(path)
     if text is None:
         _check_unused(path)
-        _replace(path / _FORMAT_FILE, f"{FORMAT}\n")
+        replace_file(path / _FORMAT_FILE, f"{FORMAT}\n")
     elif not (text.isascii() and text.isdecimal() and len(text) <= MAX_FORMAT_DIGITS):
         raise DataFolderError(f"{path / _FORMAT_FILE} is damaged: restore it or choose another folder")
     elif int(text) > FORMAT:
@@ -219,21 +381,22 @@ def _check_format(path: Path) -> None:
             f"this one reads up to {FORMAT}): upgrade covey or choose another folder"
         )
     elif int(text) < FORMAT:
-        _replace(path / _FORMAT_FILE, f"{FORMAT}\n")
+        replace_file(path / _FORMAT_FILE, f"{FORMAT}\n")
 
 
 def _check_unused(path: Path) -> None:
-    own = {_LOCK_FILE, _FORMAT_FILE + _ASIDE}
+    own = {_LOCK_FILE, _FORMAT_FILE + ASIDE}
     if any(entry.name not in own for entry in path.iterdir()):
         raise DataFolderError(f"{path} holds other files and no covey data: choose an empty or new folder")
 
 
-def _read_identity(path: Path) -> tuple[Identity, int] | None:
+def _read_identity(path: Path) -> _Start | None:
     try:
         content = read_json(path / _IDENTITY_FILE)
         identity, generation = Identity.parse(content["identity"]), content["generation"]
         if type(generation) is not int or not 1 <= generation <= MAX_GENERATION:
             raise BadJson(f"generation is {generation!r}, not from 1 to {MAX_GENERATION}")
+        start = _Start(identity, generation, bool(content.get("claimed")), older="claimed" not in content)
     except FileNotFoundError:
         if (path / _ENGINE_FOLDER).exists():
             raise DataFolderError(
@@ -250,12 +413,14 @@ def _read_identity(path: Path) -> tuple[Identity, int] | None:
             f"the data folder {path} cannot be started again: {generation} starts are all there can be; "
             "choose another folder, and the node joins as a new one"
         )
-    return identity, generation
+    return start
 
 
-def _write_identity(path: Path, identity: Identity, generation: int) -> None:
-    content = {"identity": str(identity), "generation": generation}
-    _replace(path / _IDENTITY_FILE, json.dumps(content, indent=1))
+def _write_identity(path: Path, start: _Start) -> None:
+    content: dict[str, object] = {"identity": str(start.identity), "generation": start.generation}
+    if not start.older:  # until the engine names the identity: a crash before that leaves what was found
+        content["claimed"] = start.claimed
+    replace_file(path / _IDENTITY_FILE, json.dumps(content, indent=1))
 
 
 def _read_peers(path: Path) -> dict[Identity, str]:
@@ -291,31 +456,3 @@ def _read_format(path: Path) -> str | None:
         return None
     except BadJson:
         return "too long"
-
-
-def _replace(path: Path, content: str) -> None:
-    """Put a whole file in another's place, durably."""
-    aside = path.with_name(path.name + _ASIDE)
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-    _sync_folder(path.parent)
-
-
-def _make_folder(path: Path) -> None:
-    """Create a folder and those above it, durably."""
-    if path.is_dir():
-        return
-    _make_folder(path.parent)
-    path.mkdir(exist_ok=True)
-    _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

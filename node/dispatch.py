@@ -67,13 +67,13 @@ class Dispatcher:
             except DivergedRecord as diverged:
                 body = Refusal(RefusalCode.FOREIGN_CLUSTER, str(diverged))
                 self._log_once(request.envelope, body)
-        if self._me.lost and refusal is None:
+        if refusal is None and self._me.may_not(request.body):
             await asyncio.Event().wait()  # silence: nobody may count on what was done, nor on that it was not
         return Reply(self._me.identity, self._me.generation, self._clock.current(), body)
 
     def _refuse(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
-        if self._me.lost:
-            return Refusal(RefusalCode.STOPPING, self._me.lost)
+        if reason := self._me.may_not(body):
+            return Refusal(RefusalCode.STOPPING if self._me.lost else RefusalCode.NOT_READY, reason)
         if self.stopping:
             return Refusal(RefusalCode.STOPPING, f"{self._me.identity.name} is stopping")
         if envelope.protocol != PROTOCOL_VERSION:

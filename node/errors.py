@@ -5,6 +5,8 @@ An ``OperationError`` ends a client's operation and says whether it may have hap
 
 from __future__ import annotations
 
+from ..identity import Identity
+
 
 class NodeError(Exception):
     """Base of all errors raised by a node on purpose."""
@@ -18,12 +20,25 @@ class DataFolderError(NodeError):
     """The data folder is in use, was made by a newer version, or belongs to another node."""
 
 
+class DiskDoubted(NodeError):
+    """What others remember contradicts the disk while the node runs: it starts again, and finds out first."""
+
+
+class DiskReplaced(NodeError):
+    """The disk has no right to the folder's identity: the node goes on as a new one, on an empty engine."""
+
+
 class AddressInUse(NodeError):
     """Somebody else listens at the address."""
 
 
 class JoinRefused(NodeError):
     """The cluster does not take this node; the text says why."""
+
+
+def twin_alive(identity: Identity, address: str) -> str:
+    """Why a node is not taken whose identity is in use."""
+    return f"{identity} is alive at {address}; stop it first (is this a copy of its data folder?)"
 
 
 class StorageFailed(NodeError):
@@ -78,6 +93,10 @@ class PeerTimeout(PeerError):
 
 class PeerRefused(PeerError):
     """The peer answered that it did nothing, and why."""
+
+
+class PeerNotReady(PeerRefused):
+    """The peer does not serve yet."""
 
 
 class ForeignCluster(PeerRefused):

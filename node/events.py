@@ -225,6 +225,11 @@ class Event(Enum):
     SEGMENT_HEALED = EventSpec(
         "segment.healed", Level.INFO, {"segment": int, "entries": int, "after_s": float}, cause=("segment",)
     )
+    DISK_DOUBTED = EventSpec(
+        "disk.doubted", Level.WARNING, {"reason": str, "missing": list}, cause=("reason", "missing")
+    )
+    DISK_ACCEPTED = EventSpec("disk.accepted", Level.WARNING, {"reason": str})
+    DISK_REPLACED = EventSpec("disk.replaced", Level.ERROR, {"reason": str, "disk_id": str, "moved_to": str})
     DISK_FULL = EventSpec("disk.full", Level.ERROR, {"reserve_bytes": int}, cause=())
     DISK_FREED = EventSpec("disk.freed", Level.INFO, {"reserve_bytes": int}, cause=())
     STORAGE_FAILED = EventSpec("storage.failed", Level.CRITICAL, {"reason": str})

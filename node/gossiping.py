@@ -26,6 +26,9 @@ from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochStamp
 from ..ring.paxos import DivergedRecord
 from .datafolder import Home
+from .disk_check import DiskCheck
+from .disk_identity import DiskIdentity
+from .disk_memory import DiskMemory
 from .epochs import Epoch, Epochs
 from .errors import JoinRefused, PeerError
 from .events import Event, EventLog
@@ -60,6 +63,9 @@ class Gossiping:
         clock: Clock,
         tasks: Tasks,
         home: Home,
+        disk: DiskIdentity,
+        disk_memory: DiskMemory,
+        disk_check: DiskCheck,
         load: Callable[[], LoadReport],
         condition: Callable[[], Condition],
         skew_guard: SkewGuard,
@@ -73,6 +79,9 @@ class Gossiping:
         self._clock = clock
         self._tasks = tasks
         self._home = home
+        self._disk = disk
+        self._disk_memory = disk_memory
+        self._disk_check = disk_check
         self._load = load
         self._condition = condition
         self._skew_guard = skew_guard
@@ -164,6 +173,7 @@ class Gossiping:
 
     def learn(self, records: Sequence[MemberRecord]) -> None:
         """Take records that came at first contact."""
+        self._disk_memory.note(records)
         for record in records:
             self._perform(self._gossip.receive(record.identity, [record], [], self._clock.monotonic()))
 
@@ -211,9 +221,10 @@ class Gossiping:
             now = self._clock.monotonic()
             if now >= next_tick:
                 next_tick = max(next_tick + self._interval_s, now)
-                self.say(load=self._load(), condition=self._condition())
+                self.say(load=self._load(), condition=self._condition(), mark=self._disk.extent().mark)
                 self._perform(self._gossip.tick(now))
                 self._save_addresses()
+                self._save_remembered()
             else:
                 self._perform(self._gossip.expire(now))
             await asyncio.sleep(self._until_next(next_tick, now))
@@ -233,6 +244,10 @@ class Gossiping:
             self._saved = addresses
             self._home.save_peers(addresses)
 
+    def _save_remembered(self) -> None:
+        members = {member.identity for member in self._gossip.members() if not member.left}
+        self._disk_memory.save_if_due(members | set(self.unheard_of()))
+
     def _perform(self, directives: Iterable[Directive]) -> None:
         for directive in directives:
             if isinstance(directive, ExchangeWith):
@@ -250,7 +265,8 @@ class Gossiping:
 
     async def _exchange(self, directive: ExchangeWith) -> None:
         to = directive.identity
-        question = Exchange(directive.digest, directive.suspicions, self._epochs.stamp)
+        remembered = self._disk_memory.remembered.of(to)
+        question = Exchange(directive.digest, directive.suspicions, self._epochs.stamp, remembered)
         sent_s = self._clock.monotonic()
         try:
             reply = await self._peers.call_address(directive.address, question, self._interval_s / 2, to)
@@ -263,7 +279,9 @@ class Gossiping:
         answer = reply.body
         heard_s = self._clock.monotonic()
         self._skew_guard.note(to, answer.wall_ms, sent_s, heard_s)
+        self._disk_memory.note(answer.records)
         self._perform(self._gossip.receive(to, answer.records, answer.suspicions, heard_s))
+        self._disk_check.heard(to, answer.remembered)
         log_exchange(self._log, to, len(answer.records), self._gossip.members())
         self._catch_up(to, answer.epoch)
         if answer.wanted:
@@ -318,12 +336,19 @@ class Gossiping:
             envelope.source, message.digest, message.suspicions, self._clock.monotonic()
         )
         self._perform(directives)
+        self._disk_check.heard(envelope.source, message.remembered)
         self._catch_up(envelope.source, message.epoch)
         return ExchangeReply(
-            answer.records, answer.wanted, answer.suspicions, self._epochs.stamp, self._clock.wall_ms()
+            answer.records,
+            answer.wanted,
+            answer.suspicions,
+            self._epochs.stamp,
+            self._clock.wall_ms(),
+            self._disk_memory.remembered.of(envelope.source),
         )
 
     async def on_news(self, envelope: Envelope, message: News) -> Acknowledged:
+        self._disk_memory.note(message.records)
         self._perform(
             self._gossip.receive(
                 envelope.source, message.records, message.suspicions, self._clock.monotonic()
@@ -356,7 +381,13 @@ class Gossiping:
     def _lose_identity(self, twin: MemberRecord) -> None:
         """Two processes under one identity would each vouch for what the other wrote: this one ends."""
         me = self._peers.me
-        if not me.lost:
+        if twin.address == me.address and not me.silent:
+            # Two processes do not listen at one address: this is an earlier one, which the disk knows nothing of.
+            self._disk_check.doubt(
+                f"generation {twin.generation} of this disk ran here before, which the disk does not account for "
+                "(was it set back to an older copy?)"
+            )
+        elif not me.lost:
             me.lost = (
                 f"{me.identity} runs at {twin.address} too, in generation {twin.generation} (a copy of the data "
                 f"folder?); of the two, the process at {me.address} ends"

@@ -28,9 +28,8 @@ from ..ring.genesis import (
 from ..ring.paxos import DivergedRecord
 from .absorption.listening import Listening
 from .absorption.verdict import META_ALONE
-from .admission import twin_alive
 from .epochs import Epochs
-from .errors import ForeignCluster, JoinRefused, PeerError
+from .errors import ForeignCluster, JoinRefused, PeerError, twin_alive
 from .events import Event, EventLog
 from .gossiping import Gossiping
 from .messages import (

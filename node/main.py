@@ -18,7 +18,16 @@ from .allocator import give_back_large_blocks
 from .config import Config
 from .datafolder import DataFolder
 from .descriptors import DescriptorBudget, budget_of, raise_limit
-from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
+from .errors import (
+    AddressInUse,
+    ConfigurationError,
+    DataFolderError,
+    DiskDoubted,
+    DiskReplaced,
+    JoinRefused,
+    NodeError,
+    StorageFailed,
+)
 from .events import Event
 from .logs import STDERR_FILENO, LogFormat, NodeLog, open_log
 from .node import Node
@@ -102,25 +111,41 @@ def _print_error(text: str) -> None:
 
 
 async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudget) -> int:
-    folder = DataFolder.open(options.data, options.name)
+    folder = DataFolder.open(options.data, options.name, accept_restored=options.accept_restored_data)
     try:
         log = open_log(options.name, LogFormat(options.log_format), options.log_file, config.log_level)
         try:
             while True:
                 process = NodeProcess(options, config, descriptors, folder, log)
-                code = await process.run()
-                if code != EXIT_DONE or (verdict := process.absorbed) is None:
-                    return code
-                folder.give_up(
-                    dict(verdict.members), f"engine.unread-{verdict.cluster_id}" if verdict.skipped else None
-                )
-                folder.close()
+                try:
+                    code = await process.run()
+                    if code != EXIT_DONE or (verdict := process.absorbed) is None:
+                        return code
+                    folder.give_up(
+                        dict(verdict.members),
+                        f"engine.unread-{verdict.cluster_id}" if verdict.skipped else None,
+                    )
+                except DiskReplaced as replaced:
+                    _replace_disk(folder, log, str(replaced))
+                except DiskDoubted:
+                    pass  # which the folder remembers; the next start finds out
                 options = replace(options, listen=process.bound)
+                folder.close()
                 folder = DataFolder.open(options.data, options.name)
         finally:
             log.close()
     finally:
         folder.close()
+
+
+def _replace_disk(folder: DataFolder, log: NodeLog, reason: str) -> None:
+    moved = folder.give_up_engine()
+    log.emit(
+        Event.DISK_REPLACED,
+        reason=f"{reason}; the node goes on as a new one under its name, and the old data may be deleted",
+        disk_id=f"{folder.identity.disk_id:016x}",
+        moved_to=str(moved),
+    )
 
 
 class NodeProcess:
@@ -143,11 +168,12 @@ class NodeProcess:
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._failure: BaseException | None = None
         self.bound = options.listen
-        """Where it listens, or listened."""
+        """Where it listens, once it does."""
         self.absorbed: Verdict | None = None
         """Set when it has ended to begin anew, on an empty disk, as a member of another cluster."""
 
     async def run(self) -> int:
+        """Return the exit code. Raises JoinRefused, DiskDoubted and DiskReplaced after all has been closed."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._log.reopen)
         engine = RocksEngine.open(
             self._folder.engine_path,
@@ -165,15 +191,15 @@ class NodeProcess:
         )
         guarding: asyncio.Task[None] | None = None
         try:
-            self.bound = bound = await server.bind(self._options.listen)
-            node = self._make_node(self._options.advertise or bound, engine, transport)
+            self.bound = await server.bind(self._options.listen)
+            node = self._make_node(self._options.advertise or self.bound, engine, transport)
             await server.serve(node.handle, node.coordinator, node.administration, node.preconditions)
             assert server.connections is not None, "it is bound"
             guarding = asyncio.get_running_loop().create_task(
                 server.connections.run(self._connections_closed)
             )
             guarding.add_done_callback(self._guarded)
-            self._announce(node, bound)
+            self._announce(node)
             reason = await self._live(node, server)
             await self._stop(node, server, reason)
         finally:
@@ -182,7 +208,7 @@ class NodeProcess:
             await server.stop(0)
             await transport.close()
             await engine.close()
-        if isinstance(self._failure, JoinRefused):
+        if isinstance(self._failure, JoinRefused | DiskDoubted | DiskReplaced):
             raise self._failure
         return EXIT_DONE if self._failure is None else EXIT_FAILED
 
@@ -196,7 +222,7 @@ class NodeProcess:
         ports = Ports(self._clock, random.Random(), transport, engine, self._folder)
         return Node(self._config, place, ports, self._log, self._failed)
 
-    def _announce(self, node: Node, bound: str) -> None:
+    def _announce(self, node: Node) -> None:
         self._log.emit(
             Event.NODE_STARTED,
             address=node.me.address,
@@ -268,7 +294,9 @@ class NodeProcess:
 
     def _failed(self, error: BaseException) -> None:
         """Something ended that must not end: say so, and end the process rather than go on half alive."""
-        if self._failure is None:
+        if self._failure is None and isinstance(error, DiskDoubted | DiskReplaced):
+            self._failure = error  # the process goes on
+        elif self._failure is None:
             self._failure = error
             fields = (
                 {}

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import mmh3
 
 from ..identity import Identity
+from ..membership.extent import Extent
 from ..membership.record import DigestEntry, MemberRecord, Suspicion
 from ..ring.epoch import EpochRecord, EpochStamp
 from ..ring.genesis import GenesisSeat
@@ -34,6 +35,7 @@ from .repair.messages import (
 from .storage.engine import Cursor, Entry, TokenRange
 
 PROTOCOL_VERSION = 1
+MAX_ADDRESSES_TOLD = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,27 @@ class GenesisConfirmed:
     """Set when the answering node knows an epoch already."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What do you remember of my disk? Asked at each start, before anything is served."""
+
+    extent: Extent | None
+    """Of the process that asks; None while it may not act under its identity."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecallReply:
+    remembered: tuple[Extent, ...]
+    doubtful: bool
+    """The answering node's own disk is in doubt."""
+    record: EpochRecord | None
+    """The newest record that the answering node has; None while it belongs to no cluster."""
+    runs_at: str = ""
+    """Another address at which a process answers for the identity; empty if none does."""
+    addresses: tuple[str, ...] = ()
+    """Where other nodes may be, at most MAX_ADDRESSES_TOLD: all may have moved since the asking node last ran."""
+
+
 # --- gossip -------------------------------------------------------------------------------------------------
 
 
@@ -102,6 +125,8 @@ class Exchange:
     digest: tuple[DigestEntry, ...]
     suspicions: tuple[Suspicion, ...]
     epoch: EpochStamp | None
+    remembered: tuple[Extent, ...] = ()
+    """Of the answering node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +140,8 @@ class ExchangeReply:
     epoch: EpochStamp | None
     wall_ms: int = 0
     """What the answering machine's wall clock shows; 0 when it does not say."""
+    remembered: tuple[Extent, ...] = ()
+    """Of the asking node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +381,7 @@ class Refusal:
 ControlBody = (
     Hello
     | ConfirmGenesis
+    | Recall
     | Exchange
     | News
     | ProbeRequest
@@ -372,6 +400,7 @@ RequestBody = ControlBody | DataBody | Contribution
 ControlReplyBody = (
     HelloReply
     | GenesisConfirmed
+    | RecallReply
     | ExchangeReply
     | Acknowledged
     | ProbeReply

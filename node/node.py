@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 from ..identity import Identity
 from ..membership.gossip import Gossip
@@ -19,8 +20,12 @@ from .admission import Admission
 from .agreed_settings import AgreedSettings
 from .agreement import AcceptorView, Agreement
 from .config import Config
+from .disk_check import DiskCheck
+from .disk_identity import DiskIdentity
+from .disk_memory import DiskMemory
 from .dispatch import Dispatcher
 from .epochs import Epoch, Epochs
+from .errors import StorageFailed
 from .events import Event, EventLog
 from .fenced import FencedPeers
 from .gossiping import Gossiping
@@ -49,6 +54,9 @@ from .status import ClusterView
 from .steward import Steward, StewardSettings
 from .tasks import Tasks
 from .throttle import Throttle
+
+LAST_WRITE_S = 1.0
+"""How long the end of a node waits for its last write to be on disk."""
 
 
 class Node:
@@ -94,6 +102,10 @@ class Node:
             self._cluster_id,
         )
         self._fenced = FencedPeers(self._peers, self.epochs)
+        self.me.unproven = "it has only just started"
+        self._disk = DiskIdentity(home, ports.engine, self.me.process)
+        self._disk_memory = DiskMemory(self.me.identity, home, ports.clock, self._tasks)
+        self._disk_check = self._make_disk_check(place)
         self.gossiping = self._make_gossiping(place)
         self._agreement = Agreement(
             self._peers, self.epochs, self._acceptor_view, self._alive, ports.rng, config.rpc_timeout
@@ -113,6 +125,7 @@ class Node:
         self._dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, log)
         register_routes(
             self._dispatcher,
+            self._disk_check,
             self._make_admission(),
             self._joining,
             self.gossiping,
@@ -136,7 +149,11 @@ class Node:
         return await self._dispatcher.handle(request)
 
     async def join(self) -> None:
-        """Find or form the cluster, and begin everything. Raises JoinRefused when it is not taken."""
+        """Find or form the cluster, and begin everything.
+
+        Raises JoinRefused when it is not taken, DiskReplaced when the disk may not act under its identity.
+        """
+        await self._disk_check.run()
         if self.absorption.verdict is not None:
             await self._be_absorbed()
             await asyncio.Event().wait()  # it never serves again
@@ -171,6 +188,11 @@ class Node:
         await self._pipes.close()
         self._care.hints.keeping.write()
         await self.epochs.close()
+        if not self.me.silent:
+            # A disk that fails or hangs is taken for that of a process that was killed.
+            with suppress(StorageFailed, TimeoutError):
+                async with asyncio.timeout(LAST_WRITE_S):
+                    await self._disk.end()
 
     async def _be_absorbed(self) -> None:
         await self.absorption.run(self._close_for, self.coordinator.idle)
@@ -223,6 +245,21 @@ class Node:
 
     # --- making the larger parts ---
 
+    def _make_disk_check(self, place: Place) -> DiskCheck:
+        return DiskCheck(
+            self._peers,
+            self.epochs,
+            self._disk,
+            self._ports.home,
+            self._disk_memory,
+            place.seeds,
+            self._ports.rng,
+            self._ports.clock,
+            lambda member: self.gossiping.address_of(member),
+            self._failed,
+            self._log,
+        )
+
     def _make_gossiping(self, place: Place) -> Gossiping:
         config, ports = self._config, self._ports
         settings = GossipSettings(
@@ -237,6 +274,9 @@ class Node:
             ports.clock,
             self._tasks,
             ports.home,
+            self._disk,
+            self._disk_memory,
+            self._disk_check,
             lambda: self._load.report(ports.engine.usage()),
             self._condition,
             self._skew_guard,

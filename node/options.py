@@ -33,6 +33,7 @@ class NodeOptions:
     log_format: str = "json"
     settings: dict[str, str] = field(default_factory=dict)
     insecure: bool = False
+    accept_restored_data: bool = False
 
 
 def checked_config(options: NodeOptions) -> Config:

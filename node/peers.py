@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ..identity import Identity
-from .errors import ClockSkew, ForeignCluster, PeerRefused, PeerTimeout, PeerUnreachable
+from .errors import ClockSkew, ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
 from .messages import (
     Acknowledged,
     DataReply,
     Envelope,
     EpochMismatch,
+    Recall,
     Refusal,
     RefusalCode,
     Reply,
@@ -28,6 +29,9 @@ from .quorum.version import COUNTER_BITS
 
 B = TypeVar("B")
 
+REFUSED_AS = {RefusalCode.FOREIGN_CLUSTER: ForeignCluster, RefusalCode.NOT_READY: PeerNotReady}
+"""Refusals that callers tell from the others."""
+
 
 @dataclass(slots=True)
 class Self:
@@ -40,6 +44,17 @@ class Self:
     """Tells it from a process that was started on a copy of its disk."""
     lost: str = ""
     """Why it has no right to its identity any more: from then on it asks, answers and acknowledges nothing."""
+    unproven: str = ""
+    """Why it has no right to its identity yet (see ``disk_check``): till then it only asks and answers ``Recall``."""
+
+    @property
+    def silent(self) -> str:
+        """Why it acts under its identity no more, or not yet; empty while it does."""
+        return self.lost or self.unproven
+
+    def may_not(self, body: RequestBody) -> str:
+        """Why it neither sends nor answers such a request; empty when it does."""
+        return self.lost if isinstance(body, Recall) else self.silent
 
 
 class Peers:
@@ -109,20 +124,19 @@ class Peers:
             if reply.body.code is RefusalCode.WRONG_DESTINATION:
                 raise PeerUnreachable(f"{address}: {reply.body.reason}")
             refused = f"{address} refused: {reply.body.reason}"
-            foreign = reply.body.code is RefusalCode.FOREIGN_CLUSTER
-            raise ForeignCluster(refused) if foreign else PeerRefused(refused)
+            raise REFUSED_AS.get(reply.body.code, PeerRefused)(refused)
         self._follow_clock(reply.timestamp, reply.body)
         return reply
 
     async def _reply(
         self, address: str, body: RequestBody, timeout_s: float, to: Identity | None, as_stranger: bool
     ) -> Reply:
-        if self.me.lost:
-            raise PeerUnreachable(self.me.lost)
+        if reason := self.me.may_not(body):
+            raise PeerUnreachable(reason)
         request = Request(self._envelope(to, address, timeout_s, as_stranger), body)
         reply = await self._transport.call(address, request, timeout_s=timeout_s)
-        if self.me.lost:
-            raise PeerTimeout(self.me.lost)
+        if reason := self.me.may_not(body):
+            raise PeerTimeout(reason)
         self._clocks.note(address, reply.timestamp)
         return reply
 

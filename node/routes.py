@@ -6,6 +6,7 @@ from .absorption.messages import Contribution, MembershipQuery
 from .absorption.reception import Reception
 from .admission import Admission
 from .agreement import Agreement
+from .disk_check import DiskCheck
 from .dispatch import Dispatcher
 from .gossiping import Gossiping
 from .joining import Joining
@@ -23,6 +24,7 @@ from .messages import (
     Prepare,
     ProbeRequest,
     PushRecord,
+    Recall,
     RequestLeave,
     Scan,
     SizeQuery,
@@ -34,6 +36,7 @@ from .repair.messages import Confirm, Purge, RequestRepair, TreeQuery
 
 def register_routes(
     dispatcher: Dispatcher,
+    disk_check: DiskCheck,
     admission: Admission,
     joining: Joining,
     gossiping: Gossiping,
@@ -46,6 +49,7 @@ def register_routes(
         gossiping.leave()
         return Acknowledged()
 
+    dispatcher.register(Recall, disk_check.on_recall)
     dispatcher.register(Hello, admission.hello)
     dispatcher.register(ConfirmGenesis, joining.confirm)
     dispatcher.register(Exchange, gossiping.on_exchange)

@@ -248,7 +248,7 @@ class Batch:
     def _answer(self, places: Sequence[int], results: Sequence[OperationResult]) -> None:
         if not places:
             return
-        if lost := self._means.me.lost:
+        if lost := self._means.me.silent:
             for place in places:
                 self._fail(place, self._unacknowledged(place, lost))
             return

@@ -181,8 +181,8 @@ class Coordinator:
 
     def _refusal(self) -> Unavailable | None:
         """Why this node begins nothing; None while it does."""
-        if self._means.me.lost:
-            return Unavailable(f"the operation was not done: {self._means.me.lost}")
+        if reason := self._means.me.silent:
+            return Unavailable(f"the operation was not done: {reason}")
         if self._refused:
             return Unavailable(f"the operation was not done: {self._refused}")
         if self._epochs.current is None:

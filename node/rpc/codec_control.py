@@ -10,6 +10,7 @@ from ...ring.genesis import GenesisSeat, GenesisTerms, Seat
 from ...ring.paxos import Answer as AgreementReply
 from ..errors import MalformedMessage
 from ..messages import (
+    MAX_ADDRESSES_TOLD,
     Accept,
     Acknowledged,
     ConfirmGenesis,
@@ -25,6 +26,8 @@ from ..messages import (
     ProbeReply,
     ProbeRequest,
     PushRecord,
+    Recall,
+    RecallReply,
     RecordReply,
     RequestLeave,
 )
@@ -34,6 +37,8 @@ from .codec_values import (
     bounded,
     decode_ballot,
     decode_digest,
+    decode_extent,
+    decode_extents,
     decode_identity,
     decode_member,
     decode_members,
@@ -45,6 +50,8 @@ from .codec_values import (
     decode_weight,
     encode_ballot,
     encode_digest,
+    encode_extent,
+    encode_extents,
     encode_identity,
     encode_member,
     encode_members,
@@ -53,6 +60,7 @@ from .codec_values import (
     encode_record,
     encode_stamp,
     encode_suspicions,
+    expect,
 )
 
 # --- meeting ------------------------------------------------------------------------------------------------
@@ -135,6 +143,27 @@ def decode_genesis_confirmed(message: peer_pb2.GenesisConfirmed) -> GenesisConfi
     return GenesisConfirmed(message.confirmed, message.reason, record)
 
 
+def encode_recall_reply(reply: RecallReply) -> peer_pb2.RecallReply:
+    return peer_pb2.RecallReply(
+        remembered=encode_extents(reply.remembered),
+        doubtful=reply.doubtful,
+        record=encode_optional(encode_record, reply.record),
+        runs_at=reply.runs_at,
+        addresses=reply.addresses,
+    )
+
+
+def decode_recall_reply(message: peer_pb2.RecallReply) -> RecallReply:
+    expect(len(message.addresses) <= MAX_ADDRESSES_TOLD, f"more than {MAX_ADDRESSES_TOLD} addresses")
+    return RecallReply(
+        remembered=decode_extents(message.remembered),
+        doubtful=message.doubtful,
+        record=decode_optional(decode_record, message, "record"),
+        runs_at=message.runs_at,
+        addresses=tuple(message.addresses),
+    )
+
+
 # --- gossip -------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +172,7 @@ def encode_exchange(exchange: Exchange) -> peer_pb2.Exchange:
         digest=encode_digest(exchange.digest),
         suspicions=encode_suspicions(exchange.suspicions),
         epoch=encode_optional(encode_stamp, exchange.epoch),
+        remembered=encode_extents(exchange.remembered),
     )
 
 
@@ -151,6 +181,7 @@ def decode_exchange(message: peer_pb2.Exchange) -> Exchange:
         digest=decode_digest(message.digest),
         suspicions=decode_suspicions(message.suspicions),
         epoch=decode_optional(decode_stamp, message, "epoch"),
+        remembered=decode_extents(message.remembered),
     )
 
 
@@ -161,6 +192,7 @@ def encode_exchange_reply(reply: ExchangeReply) -> peer_pb2.ExchangeReply:
         suspicions=encode_suspicions(reply.suspicions),
         epoch=encode_optional(encode_stamp, reply.epoch),
         wall_ms=reply.wall_ms,
+        remembered=encode_extents(reply.remembered),
     )
 
 
@@ -171,6 +203,7 @@ def decode_exchange_reply(message: peer_pb2.ExchangeReply) -> ExchangeReply:
         suspicions=decode_suspicions(message.suspicions),
         epoch=decode_optional(decode_stamp, message, "epoch"),
         wall_ms=message.wall_ms,
+        remembered=decode_extents(message.remembered),
     )
 
 
@@ -259,6 +292,12 @@ REQUESTS: tuple[AnyBodyCodec, ...] = (
         lambda body: peer_pb2.ConfirmGenesis(record=encode_record(body.record)),
         lambda message: ConfirmGenesis(decode_record(message.record)),
     ),
+    BodyCodec(
+        Recall,
+        "recall",
+        lambda body: peer_pb2.Recall(extent=encode_optional(encode_extent, body.extent)),
+        lambda message: Recall(decode_optional(decode_extent, message, "extent")),
+    ),
     BodyCodec(Exchange, "exchange", encode_exchange, decode_exchange),
     BodyCodec(News, "news", encode_news, decode_news),
     BodyCodec(ProbeRequest, "probe", encode_probe, decode_probe),
@@ -281,6 +320,7 @@ REPLIES: tuple[AnyBodyCodec, ...] = (
     *REFUSALS,
     BodyCodec(HelloReply, "hello", encode_hello_reply, decode_hello_reply),
     BodyCodec(GenesisConfirmed, "genesis_confirmed", encode_genesis_confirmed, decode_genesis_confirmed),
+    BodyCodec(RecallReply, "recall", encode_recall_reply, decode_recall_reply),
     BodyCodec(ExchangeReply, "exchange", encode_exchange_reply, decode_exchange_reply),
     BodyCodec(Acknowledged, "acknowledged", lambda _: peer_pb2.Acknowledged(), lambda _: Acknowledged()),
     BodyCodec(

@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 from google.protobuf.message import Message
 
 from ...identity import Identity
+from ...membership.extent import MAX_REMEMBERED, Extent
 from ...membership.record import (
     LARGEST_WEIGHT,
     SMALLEST_WEIGHT,
@@ -264,7 +265,25 @@ def encode_member(member: MemberRecord) -> peer_pb2.MemberRecord:
         handoff=encode_optional(encode_handoff, member.handoff),
         condition=encode_condition(member.condition),
         process=member.process,
+        mark=member.mark,
     )
+
+
+def encode_extent(extent: Extent) -> peer_pb2.Extent:
+    return peer_pb2.Extent(generation=extent.generation, process=extent.process, mark=extent.mark)
+
+
+def decode_extent(message: peer_pb2.Extent) -> Extent:
+    return Extent(message.generation, message.process, message.mark)
+
+
+def encode_extents(extents: Iterable[Extent]) -> list[peer_pb2.Extent]:
+    return [encode_extent(extent) for extent in extents]
+
+
+def decode_extents(messages: Sequence[peer_pb2.Extent]) -> tuple[Extent, ...]:
+    expect(len(messages) <= MAX_REMEMBERED, f"more than {MAX_REMEMBERED} extents of one member")
+    return tuple(decode_extent(message) for message in messages)
 
 
 def decode_weight(weight: float) -> float:
@@ -291,6 +310,7 @@ def decode_member(message: peer_pb2.MemberRecord) -> MemberRecord:
         handoff=decode_optional(decode_handoff, message, "handoff"),
         condition=decode_condition(message.condition),
         process=message.process,
+        mark=message.mark,
     )
 
 

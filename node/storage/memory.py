@@ -57,6 +57,12 @@ class MemoryEngine(StoreEngine):
         left = self._memory.after_crash(keep_unsynced)
         return MemoryEngine(self._durability, self._on_failure, store=left, reserve_bytes=self._reserve_bytes)
 
+    def copy(self) -> MemoryEngine:
+        """A copy of the whole disk as it is now, unsynced writes included, as of a folder that is copied."""
+        return MemoryEngine(
+            self._durability, self._on_failure, store=self._memory.copy(), reserve_bytes=self._reserve_bytes
+        )
+
     def flip_bit(self, key: bytes, bit: int = 0) -> None:
         """Change a bit of what is stored for ``key``, counted from the end, behind the engine's back."""
         self._memory.flip_bit(stored_key(key), bit)
@@ -99,6 +105,7 @@ class MemoryStore:
         self._rows: SortedDict[bytes, bytes] = SortedDict()
         self._named: SortedDict[bytes, bytes] = SortedDict()
         self.undo: deque[_Undo] = deque()
+        self._batches = 0
         self._before: dict[bytes, bytes | None] = {}
         """What the last write of each row replaced."""
         self.scarred = False
@@ -150,6 +157,10 @@ class MemoryStore:
             replaced = _put(self._named, name, named)
             undo.named.setdefault(name, replaced)
         self.undo.append(undo)
+        self._batches += 1
+
+    def extent(self) -> int:
+        return self._batches
 
     def free_bytes(self) -> int:
         return max(0, self.free)
@@ -168,6 +179,7 @@ class MemoryStore:
         """The store as a restart finds it, with that many of the oldest unsynced batches."""
         while len(self.undo) > keep_unsynced:
             undo = self.undo.pop()
+            self._batches -= 1
             for key, value in undo.rows.items():
                 _put(self._rows, key, value)
             for name, named in undo.named.items():
@@ -175,7 +187,14 @@ class MemoryStore:
         left = MemoryStore(self._sleep, self._flush_latency_s)
         left._rows, left._named = self._rows, self._named
         left._before, left.free = self._before, max(0, self.free)
+        left._batches = self._batches
         return left
+
+    def copy(self) -> MemoryStore:
+        copied = MemoryStore(self._sleep, self._flush_latency_s)
+        copied._rows, copied._named = self._rows.copy(), self._named.copy()
+        copied._before, copied._batches = dict(self._before), self._batches
+        return copied
 
     def flip_bit(self, key: bytes, bit: int) -> None:
         damaged = bytearray(self._rows[key])

@@ -7,6 +7,8 @@ What RocksDB is held to, and why:
 - Recovery drops a torn tail of the log and refuses to open when anything before it is damaged. (RocksDB's
   default silently drops everything behind the damage.)
 - Entries and named values are flushed to table files together, so that neither is ever ahead of the other.
+- Its sequence number, which every write raises and recovery restores, is how far the data goes (``extent``). A
+  database that is rewritten begins anew and counts on from where the old one ended.
 - A table file found damaged is not repaired in place: the database is rewritten at the next opening (``salvage``).
 - A scan asks for the iterator's status at its end: RocksDB ends an iteration early at a damaged block.
 """
@@ -33,7 +35,7 @@ from rocksdict import (
 
 from ..errors import Corruption, StorageFailed
 from .encoding import TOKEN_BYTES, Stretch, following
-from .salvage import salvage_if_wanted, want_salvage
+from .salvage import extent_before, salvage_if_wanted, want_salvage
 from .store import Batch, Row, Store
 from .store_engine import Durability, StoreEngine
 
@@ -101,6 +103,7 @@ class RocksStore:
             self._named_handle = self._entries.get_column_family_handle(_NAMED)
         except Exception as error:
             raise _failure(error, f"cannot open {path}{_ADVICE if _is_corruption(error) else ''}") from error
+        self._extent_before = extent_before(self)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="covey-fsync")
 
     def read(self, key: bytes) -> bytes | None:
@@ -167,6 +170,10 @@ class RocksStore:
         except OSError as error:
             raise StorageFailed(f"cannot look at {self._path}: {error.strerror}") from error
         return disk.f_bavail * disk.f_frsize
+
+    def extent(self) -> int:
+        number: int = self._entries.latest_sequence_number()
+        return self._extent_before + number
 
     async def sync(self) -> None:
         try:

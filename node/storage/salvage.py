@@ -5,6 +5,8 @@ would drop it, fails on it. So, at the next opening, all that can be read is cop
 cannot be read of the entries is left out, and its segments go into quarantine in the new database before that
 takes the old one's place. The node's own named values must all be readable: without them it is not that node.
 
+The new one counts what is written to it from where the old one ended, so that its extent never decreases.
+
 The new database grows in a folder within the old one's, whose name means that there is data of this node, and
 takes its place file by file. Each step can be done again, so a crash anywhere leaves the old or the new, whole.
 """
@@ -13,12 +15,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..errors import Corruption
-from .encoding import Stretch
+from .encoding import Stretch, pack_named, unpack_named
 from .ledger import Changes, Ledger
 from .segments import SEGMENTS, segment_stretch
 from .store import Batch, Row, Store
@@ -28,6 +31,9 @@ _WANTED = "DAMAGED"
 _ASIDE = "salvaged"
 _COMPLETE = "COMPLETE"
 _MOVING = "MOVING"
+_EXTENT_BEFORE = b"\xffextent"
+"""How far the databases went that this one took the place of; absent if it is the first."""
+_EXTENT = struct.Struct(">Q")
 _BATCH_BYTES = 1 << 20
 _UNREADABLE = "it could not be read when the database was rewritten"
 
@@ -53,6 +59,15 @@ def salvage_if_wanted(folder: Path, opened: Callable[[Path], AbstractContextMana
         _take_place(folder, aside)
 
 
+def extent_before(store: Store) -> int:
+    """How far the databases went that this one took the place of. Raises Corruption."""
+    packed = store.read_named(_EXTENT_BEFORE)
+    if packed is None:
+        return 0
+    (extent,) = _EXTENT.unpack(unpack_named(_EXTENT_BEFORE, packed))
+    return int(extent)
+
+
 def _copy(old: Store, new: Store) -> None:
     for batch in _batches(old.named_rows(b"")):
         new.write(Batch(named=list(batch)))
@@ -68,6 +83,7 @@ def _copy(old: Store, new: Store) -> None:
     ledger = Ledger.open(new)
     quarantine = Batch()
     ledger.note(Changes(damaged=unreadable), quarantine)
+    quarantine.named.append((_EXTENT_BEFORE, pack_named(_EXTENT_BEFORE, _EXTENT.pack(old.extent()))))
     new.write(quarantine)
 
 

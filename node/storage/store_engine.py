@@ -62,8 +62,10 @@ class StoreEngine:
         self._store = store
         self._periodic = durability == "periodic"
         self._unsynced = Unsynced()
+        self._durable_extent = store.extent()
+        """What a store finds when it is opened is on the disk."""
         self._commit = GroupCommit(
-            store.sync,
+            self._sync,
             interval_s=FLUSH_INTERVAL_S if self._periodic else None,
             on_synced=self._unsynced.synced,
             on_failure=on_failure,
@@ -217,6 +219,9 @@ class StoreEngine:
         self._raise_if_refusing()
         self._write(Batch(erased_names=[beginning_with(prefix)]), Changes(), None)
 
+    def extent(self) -> int:
+        return self._durable_extent
+
     def usage(self) -> Usage:
         return self._ledger.summaries.total
 
@@ -241,6 +246,11 @@ class StoreEngine:
             await self._commit.close()
         finally:
             await self._close_store()
+
+    async def _sync(self) -> None:
+        reached = self._store.extent()
+        await self._store.sync()
+        self._durable_extent = reached
 
     async def _close_store(self) -> None:
         try:

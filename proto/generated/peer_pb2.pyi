@@ -70,7 +70,7 @@ class Envelope(_message.Message):
     def __init__(self, source: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., generation: _Optional[int] = ..., address: _Optional[str] = ..., cluster_id: _Optional[str] = ..., destination: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., timestamp: _Optional[int] = ..., protocol: _Optional[int] = ..., expires_ms: _Optional[int] = ...) -> None: ...
 
 class ControlRequest(_message.Message):
-    __slots__ = ("envelope", "hello", "confirm_genesis", "exchange", "news", "probe", "ping", "prepare", "accept", "push_record", "fetch_record", "request_leave", "request_repair", "membership")
+    __slots__ = ("envelope", "hello", "confirm_genesis", "exchange", "news", "probe", "ping", "prepare", "accept", "push_record", "fetch_record", "request_leave", "request_repair", "membership", "recall")
     ENVELOPE_FIELD_NUMBER: _ClassVar[int]
     HELLO_FIELD_NUMBER: _ClassVar[int]
     CONFIRM_GENESIS_FIELD_NUMBER: _ClassVar[int]
@@ -85,6 +85,7 @@ class ControlRequest(_message.Message):
     REQUEST_LEAVE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_REPAIR_FIELD_NUMBER: _ClassVar[int]
     MEMBERSHIP_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     envelope: Envelope
     hello: Hello
     confirm_genesis: ConfirmGenesis
@@ -99,7 +100,8 @@ class ControlRequest(_message.Message):
     request_leave: RequestLeave
     request_repair: RequestRepair
     membership: MembershipQuery
-    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., confirm_genesis: _Optional[_Union[ConfirmGenesis, _Mapping]] = ..., exchange: _Optional[_Union[Exchange, _Mapping]] = ..., news: _Optional[_Union[News, _Mapping]] = ..., probe: _Optional[_Union[ProbeRequest, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., push_record: _Optional[_Union[PushRecord, _Mapping]] = ..., fetch_record: _Optional[_Union[FetchRecord, _Mapping]] = ..., request_leave: _Optional[_Union[RequestLeave, _Mapping]] = ..., request_repair: _Optional[_Union[RequestRepair, _Mapping]] = ..., membership: _Optional[_Union[MembershipQuery, _Mapping]] = ...) -> None: ...
+    recall: Recall
+    def __init__(self, envelope: _Optional[_Union[Envelope, _Mapping]] = ..., hello: _Optional[_Union[Hello, _Mapping]] = ..., confirm_genesis: _Optional[_Union[ConfirmGenesis, _Mapping]] = ..., exchange: _Optional[_Union[Exchange, _Mapping]] = ..., news: _Optional[_Union[News, _Mapping]] = ..., probe: _Optional[_Union[ProbeRequest, _Mapping]] = ..., ping: _Optional[_Union[Ping, _Mapping]] = ..., prepare: _Optional[_Union[Prepare, _Mapping]] = ..., accept: _Optional[_Union[Accept, _Mapping]] = ..., push_record: _Optional[_Union[PushRecord, _Mapping]] = ..., fetch_record: _Optional[_Union[FetchRecord, _Mapping]] = ..., request_leave: _Optional[_Union[RequestLeave, _Mapping]] = ..., request_repair: _Optional[_Union[RequestRepair, _Mapping]] = ..., membership: _Optional[_Union[MembershipQuery, _Mapping]] = ..., recall: _Optional[_Union[Recall, _Mapping]] = ...) -> None: ...
 
 class Answerer(_message.Message):
     __slots__ = ("source", "generation", "timestamp")
@@ -112,7 +114,7 @@ class Answerer(_message.Message):
     def __init__(self, source: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., generation: _Optional[int] = ..., timestamp: _Optional[int] = ...) -> None: ...
 
 class ControlReply(_message.Message):
-    __slots__ = ("answerer", "epoch_mismatch", "refusal", "hello", "genesis_confirmed", "exchange", "acknowledged", "probe", "agreement", "record", "repair", "membership")
+    __slots__ = ("answerer", "epoch_mismatch", "refusal", "hello", "genesis_confirmed", "exchange", "acknowledged", "probe", "agreement", "record", "repair", "membership", "recall")
     ANSWERER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_MISMATCH_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +127,7 @@ class ControlReply(_message.Message):
     RECORD_FIELD_NUMBER: _ClassVar[int]
     REPAIR_FIELD_NUMBER: _ClassVar[int]
     MEMBERSHIP_FIELD_NUMBER: _ClassVar[int]
+    RECALL_FIELD_NUMBER: _ClassVar[int]
     answerer: Answerer
     epoch_mismatch: EpochMismatch
     refusal: Refusal
@@ -137,7 +140,8 @@ class ControlReply(_message.Message):
     record: RecordReply
     repair: RepairSummary
     membership: MembershipReply
-    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., hello: _Optional[_Union[HelloReply, _Mapping]] = ..., genesis_confirmed: _Optional[_Union[GenesisConfirmed, _Mapping]] = ..., exchange: _Optional[_Union[ExchangeReply, _Mapping]] = ..., acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., probe: _Optional[_Union[ProbeReply, _Mapping]] = ..., agreement: _Optional[_Union[AgreementReply, _Mapping]] = ..., record: _Optional[_Union[RecordReply, _Mapping]] = ..., repair: _Optional[_Union[RepairSummary, _Mapping]] = ..., membership: _Optional[_Union[MembershipReply, _Mapping]] = ...) -> None: ...
+    recall: RecallReply
+    def __init__(self, answerer: _Optional[_Union[Answerer, _Mapping]] = ..., epoch_mismatch: _Optional[_Union[EpochMismatch, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., hello: _Optional[_Union[HelloReply, _Mapping]] = ..., genesis_confirmed: _Optional[_Union[GenesisConfirmed, _Mapping]] = ..., exchange: _Optional[_Union[ExchangeReply, _Mapping]] = ..., acknowledged: _Optional[_Union[Acknowledged, _Mapping]] = ..., probe: _Optional[_Union[ProbeReply, _Mapping]] = ..., agreement: _Optional[_Union[AgreementReply, _Mapping]] = ..., record: _Optional[_Union[RecordReply, _Mapping]] = ..., repair: _Optional[_Union[RepairSummary, _Mapping]] = ..., membership: _Optional[_Union[MembershipReply, _Mapping]] = ..., recall: _Optional[_Union[RecallReply, _Mapping]] = ...) -> None: ...
 
 class DataRequest(_message.Message):
     __slots__ = ("envelope", "batch", "scan", "sizes", "tree", "confirm", "purge", "contribution", "id")
@@ -220,7 +224,7 @@ class Freshness(_message.Message):
     def __init__(self, generation: _Optional[int] = ..., version: _Optional[int] = ...) -> None: ...
 
 class MemberRecord(_message.Message):
-    __slots__ = ("identity", "freshness", "heartbeat", "address", "status", "zone", "weight", "epoch", "protocol", "load", "handoff", "condition", "process")
+    __slots__ = ("identity", "freshness", "heartbeat", "address", "status", "zone", "weight", "epoch", "protocol", "load", "handoff", "condition", "process", "mark")
     IDENTITY_FIELD_NUMBER: _ClassVar[int]
     FRESHNESS_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
@@ -234,6 +238,7 @@ class MemberRecord(_message.Message):
     HANDOFF_FIELD_NUMBER: _ClassVar[int]
     CONDITION_FIELD_NUMBER: _ClassVar[int]
     PROCESS_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
     identity: _types_pb2.Identity
     freshness: Freshness
     heartbeat: int
@@ -247,7 +252,18 @@ class MemberRecord(_message.Message):
     handoff: _types_pb2.HandoffProgress
     condition: _types_pb2.Condition
     process: int
-    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., heartbeat: _Optional[int] = ..., address: _Optional[str] = ..., status: _Optional[_Union[MemberStatus, str]] = ..., zone: _Optional[str] = ..., weight: _Optional[float] = ..., epoch: _Optional[int] = ..., protocol: _Optional[int] = ..., load: _Optional[_Union[_types_pb2.LoadReport, _Mapping]] = ..., handoff: _Optional[_Union[_types_pb2.HandoffProgress, _Mapping]] = ..., condition: _Optional[_Union[_types_pb2.Condition, _Mapping]] = ..., process: _Optional[int] = ...) -> None: ...
+    mark: int
+    def __init__(self, identity: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., heartbeat: _Optional[int] = ..., address: _Optional[str] = ..., status: _Optional[_Union[MemberStatus, str]] = ..., zone: _Optional[str] = ..., weight: _Optional[float] = ..., epoch: _Optional[int] = ..., protocol: _Optional[int] = ..., load: _Optional[_Union[_types_pb2.LoadReport, _Mapping]] = ..., handoff: _Optional[_Union[_types_pb2.HandoffProgress, _Mapping]] = ..., condition: _Optional[_Union[_types_pb2.Condition, _Mapping]] = ..., process: _Optional[int] = ..., mark: _Optional[int] = ...) -> None: ...
+
+class Extent(_message.Message):
+    __slots__ = ("generation", "process", "mark")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    MARK_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    process: int
+    mark: int
+    def __init__(self, generation: _Optional[int] = ..., process: _Optional[int] = ..., mark: _Optional[int] = ...) -> None: ...
 
 class Quorums(_message.Message):
     __slots__ = ("replication_factor", "write_quorum", "read_quorum")
@@ -258,6 +274,26 @@ class Quorums(_message.Message):
     write_quorum: int
     read_quorum: int
     def __init__(self, replication_factor: _Optional[int] = ..., write_quorum: _Optional[int] = ..., read_quorum: _Optional[int] = ...) -> None: ...
+
+class Recall(_message.Message):
+    __slots__ = ("extent",)
+    EXTENT_FIELD_NUMBER: _ClassVar[int]
+    extent: Extent
+    def __init__(self, extent: _Optional[_Union[Extent, _Mapping]] = ...) -> None: ...
+
+class RecallReply(_message.Message):
+    __slots__ = ("remembered", "doubtful", "record", "runs_at", "addresses")
+    REMEMBERED_FIELD_NUMBER: _ClassVar[int]
+    DOUBTFUL_FIELD_NUMBER: _ClassVar[int]
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    RUNS_AT_FIELD_NUMBER: _ClassVar[int]
+    ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    remembered: _containers.RepeatedCompositeFieldContainer[Extent]
+    doubtful: bool
+    record: bytes
+    runs_at: str
+    addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, remembered: _Optional[_Iterable[_Union[Extent, _Mapping]]] = ..., doubtful: _Optional[bool] = ..., record: _Optional[bytes] = ..., runs_at: _Optional[str] = ..., addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GenesisSeat(_message.Message):
     __slots__ = ("address", "identity", "zone", "weight", "quorums", "tokens_per_weight", "seeds", "settings")
@@ -336,28 +372,32 @@ class Suspicion(_message.Message):
     def __init__(self, accused: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ..., freshness: _Optional[_Union[Freshness, _Mapping]] = ..., accuser: _Optional[_Union[_types_pb2.Identity, _Mapping]] = ...) -> None: ...
 
 class Exchange(_message.Message):
-    __slots__ = ("digest", "suspicions", "epoch")
+    __slots__ = ("digest", "suspicions", "epoch", "remembered")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     SUSPICIONS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    REMEMBERED_FIELD_NUMBER: _ClassVar[int]
     digest: _containers.RepeatedCompositeFieldContainer[DigestEntry]
     suspicions: _containers.RepeatedCompositeFieldContainer[Suspicion]
     epoch: EpochStamp
-    def __init__(self, digest: _Optional[_Iterable[_Union[DigestEntry, _Mapping]]] = ..., suspicions: _Optional[_Iterable[_Union[Suspicion, _Mapping]]] = ..., epoch: _Optional[_Union[EpochStamp, _Mapping]] = ...) -> None: ...
+    remembered: _containers.RepeatedCompositeFieldContainer[Extent]
+    def __init__(self, digest: _Optional[_Iterable[_Union[DigestEntry, _Mapping]]] = ..., suspicions: _Optional[_Iterable[_Union[Suspicion, _Mapping]]] = ..., epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., remembered: _Optional[_Iterable[_Union[Extent, _Mapping]]] = ...) -> None: ...
 
 class ExchangeReply(_message.Message):
-    __slots__ = ("records", "wanted", "suspicions", "epoch", "wall_ms")
+    __slots__ = ("records", "wanted", "suspicions", "epoch", "wall_ms", "remembered")
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
     SUSPICIONS_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
     WALL_MS_FIELD_NUMBER: _ClassVar[int]
+    REMEMBERED_FIELD_NUMBER: _ClassVar[int]
     records: _containers.RepeatedCompositeFieldContainer[MemberRecord]
     wanted: _containers.RepeatedCompositeFieldContainer[DigestEntry]
     suspicions: _containers.RepeatedCompositeFieldContainer[Suspicion]
     epoch: EpochStamp
     wall_ms: int
-    def __init__(self, records: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[DigestEntry, _Mapping]]] = ..., suspicions: _Optional[_Iterable[_Union[Suspicion, _Mapping]]] = ..., epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., wall_ms: _Optional[int] = ...) -> None: ...
+    remembered: _containers.RepeatedCompositeFieldContainer[Extent]
+    def __init__(self, records: _Optional[_Iterable[_Union[MemberRecord, _Mapping]]] = ..., wanted: _Optional[_Iterable[_Union[DigestEntry, _Mapping]]] = ..., suspicions: _Optional[_Iterable[_Union[Suspicion, _Mapping]]] = ..., epoch: _Optional[_Union[EpochStamp, _Mapping]] = ..., wall_ms: _Optional[int] = ..., remembered: _Optional[_Iterable[_Union[Extent, _Mapping]]] = ...) -> None: ...
 
 class News(_message.Message):
     __slots__ = ("records", "suspicions", "epoch")

@@ -219,8 +219,8 @@ REQUESTS = (
         "a node draws the versions of its last run again",
         14,
         "node/datafolder.py",
-        "return MemoryDataFolder(self.identity, self.generation + 1, self._addresses)",
-        "return MemoryDataFolder(self.identity, self.generation, self._addresses)",
+        "return self._under(self.generation + 1)",
+        "return self._under(self.generation)",
         f"{SIMULATION}14_versions.py::test_a_version_is_not_drawn_twice_though_the_clock_shows_the_same_time_again",
     ),
     Mutation(

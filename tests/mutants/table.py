@@ -5,6 +5,7 @@ from __future__ import annotations
 from .breaking_agreement import AGREEMENT
 from .breaking_bounds import BOUNDS
 from .breaking_client import CLIENT
+from .breaking_disk import DISK
 from .breaking_future import FUTURE
 from .breaking_handoff import HANDOFF
 from .breaking_lone import LONE
@@ -17,6 +18,7 @@ PARTS = (
     AGREEMENT,
     BOUNDS,
     CLIENT,
+    DISK,
     FUTURE,
     HANDOFF,
     LONE,

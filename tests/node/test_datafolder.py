@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from covey.identity import Identity
-from covey.node.datafolder import FORMAT, DataFolder, Home, MemoryDataFolder
+from covey.membership.extent import Extent
+from covey.node.datafolder import (
+    COPIED,
+    FORGIVEN_GENERATIONS,
+    FORMAT,
+    DataFolder,
+    Home,
+    MemoryDataFolder,
+)
 from covey.node.errors import DataFolderError
 
 
@@ -248,3 +259,131 @@ def test_data_given_up_by_a_process_that_died_is_erased_at_the_next_opening(tmp_
     folder.close()
     DataFolder.open(path, "n1").close()
     assert sorted(found.name for found in path.glob("engine*")) == ["engine"]
+
+
+# --- copies, and what is in doubt ---
+
+
+def claimed(path: Path) -> DataFolder:
+    """Opened, and found to have the engine that names its identity; closed again."""
+    folder = DataFolder.open(path, "n1")
+    folder.claim()
+    folder.close()
+    return folder
+
+
+def test_a_folder_that_was_only_started_again_is_not_in_doubt(tmp_path: Path) -> None:
+    claimed(tmp_path / "d")
+    claimed(tmp_path / "d")
+    assert reopened(tmp_path / "d").doubt == ""
+
+
+def test_a_folder_that_was_moved_or_got_other_modes_is_not_in_doubt(tmp_path: Path) -> None:
+    claimed(tmp_path / "d")
+    (tmp_path / "d").rename(tmp_path / "e")
+    for path in (tmp_path / "e").iterdir():
+        path.chmod(0o700)
+        os.utime(path)
+    assert reopened(tmp_path / "e").doubt == ""
+
+
+def copied_aside(path: Path, copy: Path) -> None:
+    shutil.copytree(path, copy)
+
+
+def copied_and_put_back(path: Path, copy: Path) -> None:
+    shutil.copytree(path, copy.with_name("aside"))
+    claimed(path)
+    shutil.rmtree(path)
+    shutil.copytree(copy.with_name("aside"), copy)
+
+
+def copied_over_itself(path: Path, copy: Path) -> None:
+    """The files are overwritten where they are, after a later start."""
+    shutil.copytree(path, copy.with_name("aside"))
+    claimed(path)
+    shutil.copytree(copy.with_name("aside"), path, dirs_exist_ok=True)
+    path.rename(copy)
+
+
+@pytest.mark.parametrize("copied", [copied_aside, copied_and_put_back, copied_over_itself])
+def test_a_copy_of_a_folder_is_in_doubt(tmp_path: Path, copied: Callable[[Path, Path], None]) -> None:
+    before = claimed(tmp_path / "d")
+    copied(tmp_path / "d", tmp_path / "copy")
+    copy = reopened(tmp_path / "copy")
+    assert copy.doubt == COPIED
+    assert copy.identity == before.identity
+
+
+def test_a_doubt_stays_until_the_folder_is_claimed_again(tmp_path: Path) -> None:
+    claimed(tmp_path / "d")
+    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder.condemn("n2 remembers more")
+    folder.close()
+    assert reopened(tmp_path / "d").doubt == "n2 remembers more"
+    claimed(tmp_path / "d")
+    assert reopened(tmp_path / "d").doubt == ""
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "[" * 100_000, '{"place": 1, "remembered": []}'])
+def test_a_witness_that_cannot_be_read_is_a_doubt(tmp_path: Path, content: str) -> None:
+    claimed(tmp_path / "d")
+    (tmp_path / "d" / "witness.json").write_text(content)
+    assert reopened(tmp_path / "d").doubt == COPIED
+
+
+def test_an_operator_can_accept_a_folder_in_doubt_once(tmp_path: Path) -> None:
+    """Later generations than the copy knows of are left to what it lacks."""
+    claimed(tmp_path / "d")
+    shutil.copytree(tmp_path / "d", tmp_path / "copy")
+    folder = DataFolder.open(tmp_path / "copy", "n1", accept_restored=True)
+    assert folder.doubt == "" and folder.forgiving and folder.generation == 1 + FORGIVEN_GENERATIONS
+    folder.claim()
+    folder.close()
+    folder = DataFolder.open(tmp_path / "copy", "n1", accept_restored=True)
+    assert not folder.forgiving and folder.generation == 2 + FORGIVEN_GENERATIONS
+    folder.close()
+
+
+def test_an_engine_that_is_given_up_is_kept_aside(tmp_path: Path) -> None:
+    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder.claim()
+    for number in range(2):
+        (folder.engine_path / "data").write_text(str(number))
+        old, moved = folder.identity, folder.give_up_engine()
+        assert moved.name == f"engine.{old.disk_id:016x}" and (moved / "data").read_text() == str(number)
+        folder.close()
+        folder = DataFolder.open(tmp_path / "d", "n1")
+        assert folder.identity != old and folder.generation == 1 and folder.doubt == ""
+    folder.close()
+
+
+def test_what_was_heard_of_others_is_there_after_reopening(tmp_path: Path) -> None:
+    heard = {Identity("n2", 2): (Extent(1, 2**64 - 1, 3), Extent(2, 5, 7))}
+    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder.claim()
+    asyncio.run(folder.save_remembered(heard))
+    folder.close()
+    again = reopened(tmp_path / "d")
+    assert again.remembered() == heard and again.doubt == ""
+
+
+def test_a_crash_at_any_step_of_claiming_raises_no_doubt(tmp_path: Path) -> None:
+    for step in range(20):
+        path = tmp_path / str(step)
+        before = claimed(path)
+        with pytest.MonkeyPatch.context() as patch, ExitStack() as process:
+            folder = DataFolder.open(path, "n1")
+            process.callback(folder.close)
+            crash_at(step, patch)
+            try:
+                folder.claim()
+            except Crash:
+                crashed = True
+            else:
+                crashed = False
+        after = reopened(path)
+        assert after.identity == before.identity and after.doubt == ""
+        if not crashed:
+            return
+    pytest.fail("claiming takes more steps than were tried")

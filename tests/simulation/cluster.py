@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from covey.identity import Identity
 from covey.node.config import Config
-from covey.node.datafolder import MemoryDataFolder
+from covey.node.datafolder import COPIED, MemoryDataFolder
 from covey.node.epochs import Epochs
+from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog
 from covey.node.messages import Envelope, Request, RequestBody
 from covey.node.node import Node
@@ -75,6 +76,13 @@ class NodeTrace(EventLog):
         return False
 
 
+class Folder(NamedTuple):
+    """A copy of a node's data folder."""
+
+    home: MemoryDataFolder
+    engine: MemoryEngine
+
+
 class SimulatedNode:
     """A node with its disk and its address; the process in it comes and goes."""
 
@@ -95,6 +103,8 @@ class SimulatedNode:
         self.node: Node | None = None
         self._joining: asyncio.Task[None] | None = None
         self._absorbing: asyncio.Task[None] | None = None
+        self._put_back = 0
+        """How often: a process of a generation that was there before is another one all the same."""
 
     @property
     def identity(self) -> Identity:
@@ -138,7 +148,7 @@ class SimulatedNode:
         )
         self.cluster.network.open(self.address, self.name, self.node.handle, self.process)
         loop = asyncio.get_running_loop()
-        self._joining = loop.create_task(self.node.join())
+        self._joining = loop.create_task(self._join(self.node))
         self._absorbing = loop.create_task(
             self._begin_anew_when_absorbed(self.node), context=contextvars.Context()
         )
@@ -153,9 +163,29 @@ class SimulatedNode:
         self.wipe(dict(verdict.members))
         self.start()
 
+    async def _join(self, node: Node) -> None:
+        """As the process does: it goes on as a new node when the disk has to be given up."""
+        try:
+            await node.join()
+        except DiskReplaced as replaced:
+            self._log.emit(
+                Event.DISK_REPLACED,
+                reason=str(replaced),
+                disk_id=f"{self.identity.disk_id:016x}",
+                moved_to="nowhere",
+            )
+            starting, self._joining = self._joining, None
+            if self.node is node:
+                await self.crash()
+                self.wipe()
+                self.start()
+                await self.joined()
+            self._joining = self._joining or starting
+
     def _chance(self) -> str:
         """What the process draws its randomness from."""
-        return f"{self.cluster.seed} {self.identity} {self.home.generation}"
+        again = f" {self._put_back}" if self._put_back else ""
+        return f"{self.cluster.seed} {self.identity} {self.home.generation}{again}"
 
     async def joined(self) -> None:
         """Return once the node is in; raises what keeps it out for good."""
@@ -192,6 +222,21 @@ class SimulatedNode:
         self.home = MemoryDataFolder(identity, addresses=addresses)
         self.engine = self._fresh_engine()
 
+    def empty(self) -> None:
+        """The engine is gone, the identity is not."""
+        self.engine = self._fresh_engine()
+
+    def copy_folder(self) -> Folder:
+        """The whole data folder as it is now."""
+        return Folder(self.home.copy(), self.engine.copy())
+
+    def put_back(self, folder: Folder, *, by_copying: bool = True) -> None:
+        """Set the data folder back to a copy of it; unless ``by_copying``, nothing in the folder shows that."""
+        self._put_back += 1
+        self.home, self.engine = folder.home.copy(), folder.engine.copy().crash()
+        if by_copying and self.home.claimed:
+            self.home.doubt = self.home.doubt or COPIED
+
     def hold_flushes(self) -> None:
         """From now on the disk takes writes but ends no flush, until ``release_flushes``."""
         self._flushing.clear()
@@ -216,12 +261,21 @@ class SimulatedNode:
             reserve_bytes=self.cluster.config.disk_reserve,
         )
 
+    async def _start_again(self, node: Node) -> None:
+        """As the process does when its disk is in doubt."""
+        if self.node is node:
+            await self.crash()
+            self.restart()
+            self.cluster.started_again(self)
+
     async def _flush(self, latency_s: float) -> None:
         await self._flushing.wait()
         await asyncio.sleep(latency_s)
 
     def _failed(self, error: BaseException) -> None:
-        if self.node is not None:
+        if isinstance(error, DiskDoubted) and self.node is not None:
+            self.cluster.background(self._start_again(self.node))
+        elif self.node is not None:
             self.cluster.node_failed(self, error)
 
 
@@ -239,12 +293,20 @@ class SimulatedCluster:
         self.run_trace = RunTrace(show)
         self.network.watch = self.run_trace.message
         self.failures = self.network.defects
+        self.started_again: Callable[[SimulatedNode], None] = lambda node: None
+        """Called when a node has started again by itself."""
+        self._background: set[asyncio.Task[None]] = set()
         self.node_failed: Callable[[SimulatedNode, BaseException], None] = self._note_failure
 
     @property
     def trace(self) -> list[Logged]:
         """What all nodes logged."""
         return self.run_trace.logged
+
+    def background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     def _note_failure(self, node: SimulatedNode, error: BaseException) -> None:
         self.failures.append((node.name, error))
@@ -327,6 +389,11 @@ class SimulatedCluster:
     async def synced(self, timeout_s: float = 60.0) -> None:
         """Wait until every running node says that everything is in its place, with all of them known."""
         await self.until(self.is_synced, "synced", timeout_s)
+
+    async def acts(self, name: str) -> None:
+        """Wait until a node that has just started may act under its identity."""
+        node = self.nodes[name].running
+        await self.until(lambda: not node.me.silent, f"{name} may act", 5.0)
 
     def is_synced(self) -> bool:
         running = [node.running for node in self.nodes.values() if node.node is not None]

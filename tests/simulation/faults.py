@@ -35,6 +35,10 @@ class What(StrEnum):
     """All machines lose power."""
     WIPE = "wipe"
     """The process dies and comes back on an empty disk, under the old name."""
+    EMPTIED = "emptied"
+    """As WIPE, but the folder still names the old identity: only the engine is gone."""
+    SET_BACK = "set back"
+    """The first time, the folder is copied; the next time, the process dies and comes back on that copy."""
     FSYNC = "fsync"
     """Writes and flushes of the disk fail; the process ends, and comes back on a disk that works."""
     FULL = "full"
@@ -184,6 +188,8 @@ DRAWS: dict[What, tuple[int, Draw]] = {
     What.POWER: (6, _lasting(What.POWER, 0.1, 8.0, 0.0, 0.5)),
     What.BLACKOUT: (1, lambda rng, names: Fault(0.0, What.BLACKOUT, for_s=rng.uniform(0.1, 3.0))),
     What.WIPE: (2, _lasting(What.WIPE, 0.1, 5.0)),
+    What.EMPTIED: (1, _lasting(What.EMPTIED, 0.1, 5.0)),
+    What.SET_BACK: (3, _lasting(What.SET_BACK, 0.1, 5.0)),
     What.FSYNC: (2, _lasting(What.FSYNC, 0.5, 5.0)),
     What.FULL: (2, _lasting(What.FULL, 1.0, 10.0, 32, 0.001)),
     What.FLIP: (2, _lasting(What.FLIP, 0.0, 0.0, 1, 3)),

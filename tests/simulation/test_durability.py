@@ -50,7 +50,11 @@ async def test_what_was_acknowledged_outlasts_power_failing_everywhere_at_once(s
                 for at, key in enumerate(KEYS)
             ]
             await asyncio.sleep(0.002 * (round_number + 1))
-            done = [key for key, write in zip(KEYS, writing, strict=True) if write.done()]
+            done = [
+                key
+                for key, write in zip(KEYS, writing, strict=True)
+                if write.done() and write.exception() is None
+            ]
             acknowledged.update(dict.fromkeys(done, b"%d" % round_number))
             await asyncio.gather(*(node.crash(power=True, spared=spared) for node in nodes))
             for write in writing:

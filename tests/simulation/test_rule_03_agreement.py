@@ -132,6 +132,7 @@ async def test_a_promise_outlives_a_power_failure_right_after_it() -> None:
             assert answer.accepted is None
         await n2.crash(power=True)
         n2.restart()
+        await cluster.acts("n2")
         votes_for_one = [(await vote(cluster, name, base, low, one)).granted for name in ("n1", "n2")]
         votes_for_other = [(await vote(cluster, name, base, high, other)).granted for name in ("n2", "n3")]
         assert (votes_for_one, votes_for_other) == ([True, False], [True, True])
@@ -151,6 +152,7 @@ async def test_a_vote_outlives_a_power_failure_right_after_it() -> None:
             assert (await vote(cluster, name, base, low, chosen)).granted
         await n2.crash(power=True)
         n2.restart()
+        await cluster.acts("n2")
         answer = await promise(cluster, "n2", base, high)
         assert answer.granted
         assert (answer.accepted_ballot, answer.accepted) == (low, chosen)

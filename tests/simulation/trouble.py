@@ -15,12 +15,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from covey.identity import Identity
 from covey.membership.view import Liveness
 from covey.node.errors import JoinRefused, NodeError, StorageFailed
 from covey.node.messages import Accept, Exchange, FetchRecord, News, Prepare, PushRecord
 from covey.node.storage.segments import SEGMENTS
 
-from .cluster import SimulatedCluster, SimulatedNode
+from .cluster import Folder, SimulatedCluster, SimulatedNode
 from .faults import Fault, Schedule, What
 from .network import Message, Rule
 from .staging import carrying, merges, pulls, reads
@@ -69,13 +70,20 @@ class Trouble:
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._leaving: dict[str, None] = {}
         self._foreigners = 0
+        self._copies: dict[str, Folder] = {}
+        """Of data folders, to be put back."""
+        self._lost: dict[str, Identity] = {}
+        """Identities whose disks have lost something, until they are given up."""
         self.made: Counter[str] = Counter()
         cluster.node_failed = self._ended_by_itself
+        cluster.started_again = self._watch_joining
         self._perform: dict[What, Callable[[Fault], Awaitable[None]]] = {
             What.CRASH: self._crash,
             What.POWER: self._crash,
             What.BLACKOUT: self._blackout,
             What.WIPE: self._wipe,
+            What.EMPTIED: self._wipe,
+            What.SET_BACK: self._set_back,
             What.FSYNC: self._break_disk,
             What.FULL: self._fill_disk,
             What.FLIP: self._flip,
@@ -224,7 +232,25 @@ class Trouble:
         if not self._may_lose(node):
             raise PassedOver("the cluster is not whole")
         await node.crash()
-        node.wipe()
+        if fault.what is What.EMPTIED:
+            node.empty()
+            self._lost[node.name] = node.identity
+        else:
+            node.wipe()
+        self._back_after(node, fault.for_s)
+
+    async def _set_back(self, fault: Fault) -> None:
+        """To the copy that was made when this befell the node the last time; the first time, only to make one."""
+        node = self._one_up(fault)
+        copy = self._copies.pop(node.name, None)
+        if copy is None or copy.home.identity != node.identity:
+            self._copies[node.name] = node.copy_folder()
+            return
+        if not self._may_lose(node):
+            raise PassedOver("the cluster is not whole")
+        await node.crash()
+        node.put_back(copy)
+        self._lost[node.name] = node.identity
         self._back_after(node, fault.for_s)
 
     async def _flip(self, fault: Fault) -> None:
@@ -238,7 +264,7 @@ class Trouble:
         """Whether no disk that counts is missing or damaged but perhaps this one."""
         known = [record for node in self._nodes() if (record := node.adopted()) is not None]
         newest = max(known, key=lambda record: record.number, default=None)
-        disks = {node.identity for node in self._nodes()}
+        disks = {node.identity for node in self._nodes() if self._lost.get(node.name) != node.identity}
         return (
             newest is not None
             and not newest.changing

@@ -7,6 +7,7 @@ over, and that is noted too. When the time is over, ``heal`` undoes all that is 
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import threading
 import time
@@ -27,6 +28,7 @@ LEFT_TIMEOUT_S = 15.0
 LEFT = "left the cluster"
 """Why such a node stops, in its log."""
 TRACK_TIMEOUT_S = 300.0
+REPLACED_TIMEOUT_S = 60.0
 
 
 class FaultLog:
@@ -96,6 +98,8 @@ class Nemesis:
                 self._roll()
             case Kind.TAKEN:
                 self._take_address(fault)
+            case Kind.EMPTIED | Kind.SET_BACK:
+                self._damage(fault)
             case Kind.JOIN if len(self._running()) < MOST_MEMBERS:
                 self._start([self._cluster.node(name) for name in fault.nodes])
             case Kind.LEAVE:
@@ -141,6 +145,44 @@ class Nemesis:
                 if foreign.events(event):
                     self._log.note("wrong", node=foreign.name, event=event)
             self._start([node])
+
+    def _damage(self, fault: Fault) -> None:
+        """Take data from one node's disk, and wait until the cluster has taken the new one in: no second disk goes."""
+        [node] = [node for node in self._running() if node.name in fault.nodes] or [None]
+        if node is None or not self._is_whole():
+            self._log.note("passed over", kind=fault.kind, nodes=fault.nodes)
+            return
+        copy = node.data.with_name(f"{node.name}-copy")
+        if fault.kind is Kind.SET_BACK:
+            node.send_signal(signal.SIGSTOP)  # as a snapshot, of one moment
+            shutil.copytree(node.data, copy)
+            node.send_signal(signal.SIGCONT)
+            self._over.wait(fault.lasts_s)
+        if not node.running or not self._is_whole():
+            self._log.note("passed over", kind=fault.kind, nodes=fault.nodes)
+            shutil.rmtree(copy, ignore_errors=True)
+            return
+        with self._starting:
+            node.kill()
+            if fault.kind is Kind.SET_BACK:
+                shutil.rmtree(node.data)
+                copy.rename(node.data)
+            else:
+                shutil.rmtree(node.data / "engine")
+                (node.data / "engine").mkdir()
+        before = len(node.events("disk.replaced"))
+        self._start([node])
+        deadline_s = time.monotonic() + REPLACED_TIMEOUT_S
+        while time.monotonic() < deadline_s and not self._over.wait(POLL_S):
+            if len(node.events("disk.replaced")) > before and self._is_whole():
+                return
+
+    def _is_whole(self) -> bool:
+        """Whether the ring is stable, and all nodes that any other knows are up and have all that they must hold."""
+        running = self._running()
+        status = running[0].status() if running else {}
+        up = all(node["state"] == "serving" for node in status.get("nodes", ()))
+        return up and bool(status.get("synced")) and not status.get("changing")
 
     def _roll(self) -> None:
         for node in self._running():

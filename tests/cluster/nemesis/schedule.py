@@ -29,6 +29,10 @@ class Kind(StrEnum):
     ROLLING_RESTART = "rolling_restart"
     TAKEN = "taken"
     """While a node is down, one of another cluster has its address."""
+    EMPTIED = "emptied"
+    """The node is killed, and its engine is gone; its folder still names its identity."""
+    SET_BACK = "set_back"
+    """The node's folder is copied; ``lasts_s`` later it is killed, and starts on the copy."""
     PARTITION = "partition"
     ONE_WAY = "one_way"
     NON_TRANSITIVE = "non_transitive"
@@ -44,6 +48,8 @@ PROCESSES = {
     Kind.ROLLING_RESTART: 1,
     Kind.KILL_ALL: 1,
     Kind.TAKEN: 1,
+    Kind.EMPTIED: 1,
+    Kind.SET_BACK: 2,
 }
 NETWORK = {Kind.PARTITION: 3, Kind.ONE_WAY: 2, Kind.NON_TRANSITIVE: 2, Kind.LOSS: 2}
 """How often each comes, relative to the others of its track."""
@@ -118,6 +124,8 @@ def _fault(rng: random.Random, kind: Kind, at_s: float, members: Sequence[str], 
     match kind:
         case Kind.KILL:
             return Fault(at_s, kind, tuple(rng.sample(members, rng.choice((1, 1, 2)))), lasts_s)
+        case Kind.EMPTIED | Kind.SET_BACK:
+            return Fault(at_s, kind, (rng.choice(members),), lasts_s)
         case Kind.PAUSE:
             pause_s = LONG_PAUSE_S if rng.random() < 0.3 and left_s > 2 * LONG_PAUSE_S else SHORT_PAUSE_S
             return Fault(at_s, kind, (rng.choice(members),), pause_s)

@@ -1,0 +1,70 @@
+"""The file that bears witness for a data folder: that the folder is where it was written, and what peers have said.
+
+A copy of a folder has the same bytes in other files. So the file names the inode that it was written to, and the
+inode's generation where the file system gives one (ext4, XFS and Btrfs do): a file that names another inode than its
+own came by copying. It is replaced whole, by a new file, at each start and every few seconds while what it remembers
+changes, so that also a copy that is put back over the very folder it came from is recognised. Moving the folder within
+its file system, changing owners or modes, crashes and reboots leave inodes alone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..identity import Identity
+from ..membership.extent import MAX_IDENTITIES, MAX_REMEMBERED, Extent
+
+MAX_BYTES = 64 << 20
+"""A larger file is none that was written here."""
+_FS_IOC_GETVERSION = 0x80087601
+_INODE_GENERATION = struct.Struct("q")
+
+Memory = Mapping[Identity, tuple[Extent, ...]]
+
+
+def read_witness(file: Path) -> tuple[bool, dict[Identity, tuple[Extent, ...]]]:
+    """Return whether the file lies where it was written, and what it remembers; (False, {}) if it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            place = _place_of(opened.fileno())
+            content: dict[str, Any] = json.loads(opened.read(MAX_BYTES))
+        remembered = {
+            Identity.parse(identity): tuple(Extent(*map(int, extent)) for extent in extents[:MAX_REMEMBERED])
+            for identity, extents in list(content["remembered"].items())[:MAX_IDENTITIES]
+        }
+        return content["place"] == place, remembered
+    except FileNotFoundError:
+        return False, {}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return False, {}
+
+
+def write_witness(file: Path, remembered: Memory) -> None:
+    """Write the file anew beside ``file``, which the caller renames over it, and sync it. Raises OSError."""
+    with file.open("w", encoding="utf-8") as opened:
+        content = {
+            "place": _place_of(opened.fileno()),
+            "remembered": {str(identity): extents for identity, extents in sorted(remembered.items())},
+        }
+        opened.write(json.dumps(content))
+        opened.flush()
+        os.fsync(opened.fileno())
+
+
+def _place_of(descriptor: int) -> list[int]:
+    return [os.fstat(descriptor).st_ino, _inode_generation(descriptor)]
+
+
+def _inode_generation(descriptor: int) -> int:
+    """0 where the file system has none."""
+    try:
+        (generation,) = _INODE_GENERATION.unpack(fcntl.ioctl(descriptor, _FS_IOC_GETVERSION, bytes(8)))
+    except OSError:
+        return 0
+    return int(generation)
