@@ -230,7 +230,11 @@ def test_nodes_of_an_earlier_run_are_starting_until_one_hears_from_them(
 
 
 def test_a_failed_start_ends_the_others_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand_in(monkeypatch, before="if name == 'n2': sys.exit('address in use')")
+    stand_in(
+        monkeypatch,
+        before="if name == 'n2': sys.exit('address in use')",
+        status="[status_of(node_status('n1'), node_status('n2', 'joining'))]",
+    )
     watcher = Watcher(lambda said: None)
     code, cluster = run(2, watcher)
     assert code == 2
