@@ -23,7 +23,7 @@ from .cluster import SimulatedCluster, SimulatedNode
 from .network import Message
 from .virtual_time import run
 
-SEEDS = range(2)
+SEEDS = range(1)
 ALL = Consistency(Level.ALL)
 
 
@@ -81,7 +81,7 @@ async def one_again(cluster: SimulatedCluster, n1: SimulatedNode) -> None:
 # --- a fresh node listens first -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("size", "seed"), [(3, 0), (3, 1), (3, 3), (5, 2)])
+@pytest.mark.parametrize(("size", "seed"), [(3, 0), (3, 3), (5, 2)])
 def test_a_lone_seed_that_lost_its_folder_joins_the_others_instead_of_forming_a_cluster(
     size: int, seed: int
 ) -> None:
@@ -190,7 +190,7 @@ def test_what_a_cluster_of_one_acknowledged_is_in_the_cluster_that_absorbs_it(se
             for number in range(40):
                 await cluster.put("n2", b"old %d" % number, b"there")
             n1, reached = await lost_and_alone(cluster)
-            for number in range(300):
+            for number in range(200):
                 await cluster.put("n1", b"k%d" % number, b"%d" % number)
             for number in range(20):
                 await cluster.put("n1", b"old %d" % number, b"newer")
@@ -199,14 +199,14 @@ def test_what_a_cluster_of_one_acknowledged_is_in_the_cluster_that_absorbs_it(se
             reached()
             await one_again(cluster, n1)
             for via in ("n1", "n2"):
-                for number in range(300):
+                for number in range(200):
                     assert await cluster.get(via, b"k%d" % number, ALL) == b"%d" % number
                 assert await cluster.get(via, b"old 3", ALL) == b"newer"
                 assert await cluster.get(via, b"old 5", ALL) == b"newest"
                 assert await cluster.get(via, b"old 25", ALL) == b"there"
                 assert await cluster.get(via, b"old 30", ALL) is None
             (received,) = [*cluster.events("absorption.received")]
-            assert received["entries"] == 321
+            assert received["entries"] == 221
 
     run(main())
 
@@ -259,14 +259,14 @@ def test_a_node_that_is_to_join_another_cluster_takes_nobody_into_its_own() -> N
 
 
 @pytest.mark.parametrize("power", [False, True])
-@pytest.mark.parametrize("after", [1, 2, 5])
+@pytest.mark.parametrize("after", [1, 3])
 def test_a_node_that_dies_while_it_is_absorbed_goes_on_when_it_is_back(after: int, power: bool) -> None:
     """Killed at its n-th message to the other cluster; nothing that it acknowledged is lost, and nothing served."""
 
     async def main() -> None:
         async with SimulatedCluster(1, tokens_per_weight=4) as cluster:
             n1, reached = await parted(cluster)
-            for number in range(300):
+            for number in range(200):
                 await cluster.put("n1", b"k%d" % number, b"%d" % number)
             sent = 0
 
@@ -289,7 +289,7 @@ def test_a_node_that_dies_while_it_is_absorbed_goes_on_when_it_is_back(after: in
                 with pytest.raises(Unavailable, match="not done: this node leaves"):
                     await cluster.get("n1", b"k1")
             await one_again(cluster, n1)
-            for number in range(300):
+            for number in range(200):
                 assert await cluster.get("n2", b"k%d" % number, ALL) == b"%d" % number
 
     run(main())
