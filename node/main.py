@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from ..ring.allocation import MAX_TOKENS
 from .address import Address, is_loopback, parse_address
 from .config import Config
 from .datafolder import DataFolder
@@ -122,6 +123,11 @@ def _check(options: NodeOptions) -> Config:
         )
     for seed in options.seeds:
         _address("--seed", seed)
+    if (tokens := round(options.weight * config.tokens_per_weight)) > MAX_TOKENS:
+        raise ConfigurationError(
+            f"--weight {options.weight:g} with tokens_per_weight = {config.tokens_per_weight}: that makes {tokens:,} "
+            f"virtual nodes, and one node has at most {MAX_TOKENS:,}; lower one of them"
+        )
     return config
 
 
