@@ -39,7 +39,7 @@ _MARGIN = 0.05
 _SLOTS_PER_TOKEN = 2
 """How many slots there are to choose from, at the least, for every token to place."""
 _STEADINESS = 0.7
-"""How much each token of a heavy joiner aims at an even part of its share, rather than at making up for those before it.
+"""How much each token of a heavy joiner aims at an even part of its share, rather than at what is missing so far.
 
 Costs that are evaluated seldom must not depend on what the last token happened to gain. A joiner thirty times as heavy
 as 100 others leaves the worst share at 1.06 x the fair one with this, and at 1.11 x with 0.
