@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..ring.allocation import MAX_TOKENS
 from .address import Address, is_loopback, parse_address
+from .compute import ThreadCompute
 from .config import Config
 from .datafolder import DataFolder
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
@@ -170,10 +171,11 @@ class NodeProcess:
             reserve_bytes=self._config.disk_reserve,
         )
         transport = GrpcTransport(self._clock)
+        compute = ThreadCompute()
         server = RpcServer(self._defect, default_timeout_s=self._config.request_timeout)
         try:
             bound = await server.bind(self._options.listen)
-            node = self._make_node(self._options.advertise or bound, engine, transport)
+            node = self._make_node(self._options.advertise or bound, engine, transport, compute)
             await server.serve(node.handle, node.coordinator, node.administration)
             self._announce(node, bound)
             reason = await self._live(node, server)
@@ -181,19 +183,22 @@ class NodeProcess:
         finally:
             await server.stop(0)
             await transport.close()
+            compute.close()
             await engine.close()
         if isinstance(self._failure, JoinRefused):
             raise self._failure
         return EXIT_DONE if self._failure is None else EXIT_FAILED
 
-    def _make_node(self, address: str, engine: RocksEngine, transport: GrpcTransport) -> Node:
+    def _make_node(
+        self, address: str, engine: RocksEngine, transport: GrpcTransport, compute: ThreadCompute
+    ) -> Node:
         place = Place(
             address=address,
             seeds=self._options.seeds or self._config.seeds,
             zone=self._options.zone,
             weight=self._options.weight,
         )
-        ports = Ports(self._clock, random.Random(), transport, engine, self._folder)
+        ports = Ports(self._clock, random.Random(), transport, engine, self._folder, compute)
         return Node(self._config, place, ports, self._log, self._failed)
 
     def _announce(self, node: Node, bound: str) -> None:

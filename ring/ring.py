@@ -65,6 +65,12 @@ class Ring:
         """The preference list of the range of that number."""
         return self._lists[place] or self._find_list(place)
 
+    def find_lists(self) -> None:
+        """Find every preference list, so that none has to be found when it is asked for."""
+        for index in range(len(self._tokens)):
+            if self._lists[index] is None:
+                self._find_list(index)
+
     def ranges(self) -> Iterator[ReplicatedRange]:
         """Every range once, in token order, beginning with the one that wraps past zero."""
         after = self._tokens[-1]

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from covey.identity import Identity
 from covey.node.config import Config
@@ -23,6 +23,8 @@ from covey.ring.epoch import EpochRecord
 from .network import Network, SimulatedTransport
 from .trace import Logged, RunTrace
 from .virtual_time import Process
+
+T = TypeVar("T")
 
 EPOCH_MS = 1_700_000_000_000
 FLUSH_LATENCY_S = 0.001
@@ -54,6 +56,18 @@ class SimulatedClock:
 
     def process_cpu_s(self) -> float:
         return 0.0
+
+
+class ProcessCompute:
+    """A thread beside the loop of a process that is charged for its computing; else at once, on the loop."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.runs = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        self.runs += 1
+        return await self._process.compute(work) if self._process.charged else work()
 
 
 class NodeTrace(EventLog):
@@ -115,6 +129,8 @@ class SimulatedNode:
 
     def start(self) -> None:
         self.process = Process()
+        self.process.charged = self.cluster.charged
+        self.compute = ProcessCompute(self.process)
         self.process.context.run(self._boot)
 
     def _boot(self) -> None:
@@ -130,6 +146,7 @@ class SimulatedNode:
                 self.transport,
                 self.engine,
                 self.home,
+                self.compute,
             ),
             self._log,
             self._failed,
@@ -209,8 +226,17 @@ class SimulatedNode:
 class SimulatedCluster:
     """Use as an async context manager; a failure inside any node fails the test at the end."""
 
-    def __init__(self, seed: int, *, show: Callable[[str], None] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        show: Callable[[str], None] | None = None,
+        charged: bool = False,
+        **settings: Any,
+    ) -> None:
+        """``charged``: let nodes take as long as they compute, and so depend on the machine."""
         self.seed = seed
+        self.charged = charged
         self.rng = random.Random(seed)
         self.config = Config(**{"handoff_grace": 2.0, **settings})
         self.network = Network(random.Random(self.rng.getrandbits(64)))
