@@ -210,10 +210,16 @@ def _overlay(old: Ring, new: Ring) -> list[_Piece]:
 
 
 def _cut(old: Ring, new: Ring) -> Iterator[_Piece]:
+    old_ranges, new_ranges = list(old.ranges()), list(new.ranges())
     boundaries = sorted({*old.virtual_nodes, *new.virtual_nodes})
     after = boundaries[-1]
+    old_place = new_place = 0
     for upto in boundaries:
-        yield _Piece(Span(after, upto), old.preference_list(upto), new.preference_list(upto))
+        # Beyond the last token of a ring lies its first range again.
+        old_range, new_range = old_ranges[old_place], new_ranges[new_place]
+        yield _Piece(Span(after, upto), old_range.preference_list, new_range.preference_list)
+        old_place = (old_place + (upto == old_range.upto)) % len(old_ranges)
+        new_place = (new_place + (upto == new_range.upto)) % len(new_ranges)
         after = upto
 
 
