@@ -163,6 +163,7 @@ class Event(Enum):
     GOSSIP_EXCHANGE = EventSpec(
         "gossip.exchange", Level.DEBUG, {"member": str, "heartbeats": dict, "loads": dict, "records": int}
     )
+    LOOP_HELD = EventSpec("loop.held", Level.DEBUG, {"held_ms": float, "where": str})
     LOG_DROPPED = EventSpec("log.dropped", Level.WARNING, {"lines": int})
 
 

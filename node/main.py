@@ -23,6 +23,7 @@ from .datafolder import DataFolder
 from .errors import AddressInUse, ConfigurationError, DataFolderError, JoinRefused, NodeError, StorageFailed
 from .events import Event
 from .logs import LogFormat, NodeLog, open_log
+from .loop_watch import LoopWatch
 from .node import Node
 from .place import Place, Ports
 from .rpc.server import RpcServer
@@ -172,6 +173,7 @@ class NodeProcess:
         )
         transport = GrpcTransport(self._clock)
         compute = ThreadCompute()
+        watch = LoopWatch(self._log) if self._log.would_log(Event.LOOP_HELD) else None
         server = RpcServer(self._defect, default_timeout_s=self._config.request_timeout)
         try:
             bound = await server.bind(self._options.listen)
@@ -184,6 +186,8 @@ class NodeProcess:
             await server.stop(0)
             await transport.close()
             compute.close()
+            if watch is not None:
+                watch.close()
             await engine.close()
         if isinstance(self._failure, JoinRefused):
             raise self._failure
