@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from .breaking_agreement import AGREEMENT
 from .breaking_handoff import HANDOFF
+from .breaking_plan import PLAN
 from .breaking_replicas import REPLICAS
 from .breaking_requests import REQUESTS
 
-TABLE = tuple(sorted((*AGREEMENT, *REQUESTS, *HANDOFF, *REPLICAS), key=lambda mutation: mutation.rule or 99))
+TABLE = tuple(
+    sorted((*AGREEMENT, *REQUESTS, *HANDOFF, *PLAN, *REPLICAS), key=lambda mutation: mutation.rule or 99)
+)

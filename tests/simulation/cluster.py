@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -64,9 +64,13 @@ class ProcessCompute:
     def __init__(self, process: Process) -> None:
         self._process = process
         self.runs = 0
+        self.before: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each computation."""
 
     async def run(self, work: Callable[[], T]) -> T:
         self.runs += 1
+        if self.before is not None:
+            await self.before()
         return await self._process.compute(work) if self._process.charged else work()
 
 
