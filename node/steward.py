@@ -88,7 +88,7 @@ class Steward:
         self._planned: tuple[Hashable, Plan] | None = None
         """The last plan of a change to begin, and what it was made from."""
         self.obstacle = ""
-        """Why nothing is proposed just now, for people: as far as this node knows, when another one plans."""
+        """Why nothing is proposed just now, for people: without a whole plan, when another one plans."""
 
     def request_removal(self, identity: Identity) -> None:
         self._removals[identity] += 1
@@ -121,7 +121,8 @@ class Steward:
         considered = consider(record, view, self._settings.policy)
         planned = await self._plan(considered) if isinstance(considered, Beginning) else considered
         if planned is None:
-            self.obstacle = ""
+            assert isinstance(considered, Beginning)
+            self.obstacle = considered.missing_sources()
             self._waited_at = view.now
             return
         self.obstacle = "" if isinstance(planned, Propose) or planned == NOTHING_WAITS else planned.reason
@@ -182,6 +183,9 @@ class Steward:
         self._progress = self._progress.observe(record, members, now)
         self._floor = self._floor.observe(record, now)
         backoff_s = abort_backoff_s(self._aborts)
+        epoch = self._epochs.current
+        if epoch is not None and epoch.record is not record:
+            epoch = None  # another one was adopted while the plan was made
         return View(
             members=members,
             now=now,
@@ -191,7 +195,8 @@ class Steward:
             steady_s=2 * backoff_s,
             stores_data=any(member.record.load.keys for member in self._gossiping.members()),
             floor=self._floor,
-            change=epoch.change if (epoch := self._epochs.current) and epoch.record is record else None,
+            ring=epoch.rings[0] if epoch is not None else None,
+            change=epoch.change if epoch is not None else None,
             settled=timestamp_at(self._clock.wall_ms() - int(self._settings.settled_after_s * 1000)),
         )
 

@@ -155,6 +155,8 @@ class View:
     """Whether any member holds data, which handoff would have to move."""
     floor: FloorWatch = field(default_factory=FloorWatch)
     """Up to date, as ``progress`` is."""
+    ring: Ring | None = None
+    """The owners', computed anew for every plan when it is not given."""
     change: RingChange | None = None
     """What the record changes, while it does; computed anew for every plan when it is not given."""
     settled: int = 0
@@ -271,12 +273,21 @@ class Beginning:
             view.stores_data,
         )
 
+    @property
+    def _ring(self) -> Ring:
+        return self.view.ring or Ring(self.record.owners)
+
+    def missing_sources(self) -> str:
+        """Why nothing at all could be pulled and finished now; empty otherwise. Found at small cost."""
+        missing = _missing_sources(self._ring, self.view)
+        return "" if missing is None else f"{self.changes[0].reason}: {missing}"
+
     def plan(self) -> Plan:
         """Choose tokens, and see whether the change could end. Takes long in a large ring."""
         record, view, policy = self.record, self.view, self.policy
-        owners = Ring(record.owners)
-        if (missing := _missing_sources(owners, view)) is not None:
-            return Wait(f"{self.changes[0].reason}: {missing}")
+        owners = self._ring
+        if missing := self.missing_sources():
+            return Wait(missing)
         obstacles = []
         for begun, change in _alternatives(owners, self.changes, view, policy):
             reason = "; ".join(one.reason for one in begun)

@@ -229,3 +229,14 @@ def _paused(planning: asyncio.Event, go_on: asyncio.Event) -> Callable[[], Await
         await go_on.wait()
 
     return pause
+
+
+@in_virtual_time
+async def test_a_node_that_does_not_plan_says_what_a_change_waits_for_all_the_same() -> None:
+    async with SimulatedCluster(2) as cluster:
+        await cluster.form(5)
+        await cluster.nodes["n5"].crash()
+        await cluster.nodes["n4"].crash()
+        await cluster.until(lambda: len(cluster.events("member.down", "n1")) == 2, "n4 and n5 are down")
+        cluster.add("n6", ["n1:1"])
+        await cluster.until(lambda: "moving it takes" in _obstacle(cluster, "n2"), "n2 says why")
