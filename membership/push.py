@@ -66,12 +66,9 @@ class Pushes:
 
     def choose_alive(self, count: int, but: set[Identity]) -> tuple[Contact, ...]:
         """Up to ``count`` members at random that are not in doubt."""
-        alive = [
-            Contact(member.identity, member.record.address)
-            for member in self._view.others()
-            if member.alive and member.identity not in but
-        ]
-        return tuple(self._rng.sample(alive, min(count, len(alive))))
+        alive = [member for member in self._view.others() if member.alive and member.identity not in but]
+        chosen = self._rng.sample(alive, min(count, len(alive)))
+        return tuple(Contact(member.identity, member.record.address) for member in chosen)
 
     def _choose(self, but: set[Identity]) -> tuple[Contact, ...]:
         return self.choose_alive(self._settings.push_fanout, but)

@@ -20,10 +20,13 @@ from typing import Any, TypeVar
 
 from ..identity import Identity
 from ..ring.epoch import EpochRecord, EpochStamp
-from ..ring.moves import gained_spans
+from ..ring.moves import RingChange
 from ..ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
 from ..ring.ring import Ring
+from ..ring.span import Span
+from .compute import InlineCompute
 from .messages import EpochMismatch
+from .ports import Compute
 from .storage.engine import Engine
 
 T = TypeVar("T")
@@ -41,6 +44,23 @@ class Epoch:
     @cached_property
     def rings(self) -> tuple[Ring, ...]:
         return tuple(Ring(spec) for spec in self.record.live_rings)
+
+    @cached_property
+    def change(self) -> RingChange | None:
+        """What changes, while the ring does."""
+        return RingChange(*self.rings) if self.record.changing else None
+
+    def computed(self) -> Epoch:
+        """This epoch, with all computed that is asked of it on the event loop: too long for that in a large ring."""
+        for ring in self.rings:
+            ring.find_lists()
+        if self.change is not None:
+            _ = self.change.moving
+        return self
+
+    def gained_spans(self, identity: Identity) -> tuple[Span, ...]:
+        """What ``identity`` drops when it adopts this epoch (rule 6)."""
+        return self.change.gained_spans(identity) if self.change is not None else ()
 
     @cached_property
     def ownership(self) -> dict[Identity, float]:
@@ -63,8 +83,10 @@ class EpochPassed(Exception):
 class Epochs:
     """Keeps the current epoch and the acceptor's state, both on disk."""
 
-    def __init__(self, me: Identity, engine: Engine) -> None:
+    def __init__(self, me: Identity, engine: Engine, compute: Compute | None = None) -> None:
+        """``compute``: where rings are computed; on the loop when it is not given."""
         self._engine = engine
+        self._compute = compute or InlineCompute()
         stored = engine.get_meta(META_AGREEMENT)
         state = AcceptorState.decode(stored) if stored is not None else AcceptorState()
         self._me = me
@@ -186,14 +208,13 @@ class Epochs:
     async def _adopt(self, record: EpochRecord) -> bool:
         if record.number <= self.number:
             return False
+        epoch = await self._compute.run(Epoch(record).computed)
+        gained = epoch.gained_spans(self._me)
         self._acceptor.adopt(record)
         self._settled.clear()  # and never set again when the disk fails: what was dropped is not to be served
-        gained = (
-            gained_spans(record.owners, record.successors, self._me) if record.successors is not None else ()
-        )
         self._engine.drop(gained, {META_AGREEMENT: self._acceptor.state.encode(), META_HANDOFF: None})
         await self._engine.durable(always=True)
-        self._move_to(Epoch(record))
+        self._move_to(epoch)
         self._settled.set()
         return True
 

@@ -246,6 +246,7 @@ class Event(Enum):
     LOG_REOPENED = EventSpec("log.reopened", Level.INFO, {"file": str}, cause=())
     LOG_KEPT = EventSpec("log.kept", Level.WARNING, {"file": str, "reason": str}, cause=("reason",))
     CONNECTIONS_CLOSED = EventSpec("connections.closed", Level.WARNING, {"closed": int, "left": int})
+    LOOP_HELD = EventSpec("loop.held", Level.DEBUG, {"held_ms": float, "where": str})
     LOG_DROPPED = EventSpec("log.dropped", Level.WARNING, {"lines": int})
 
 

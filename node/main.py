@@ -15,6 +15,7 @@ from importlib.metadata import version
 
 from .absorption.verdict import Verdict
 from .allocator import give_back_large_blocks
+from .compute import ThreadCompute
 from .config import Config
 from .datafolder import DataFolder
 from .descriptors import DescriptorBudget, budget_of, raise_limit
@@ -30,6 +31,7 @@ from .errors import (
 )
 from .events import Event
 from .logs import STDERR_FILENO, LogFormat, NodeLog, open_log
+from .loop_watch import LoopWatch
 from .node import Node
 from .options import NodeOptions, checked_config
 from .place import Place, Ports
@@ -183,6 +185,8 @@ class NodeProcess:
             open_tables=self._descriptors.tables,
         )
         transport = GrpcTransport(self._clock, most_links=self._descriptors.links)
+        compute = ThreadCompute()
+        watch = LoopWatch(self._log) if self._log.would_log(Event.LOOP_HELD) else None
         server = RpcServer(
             self._defect,
             default_timeout_s=self._config.request_timeout,
@@ -192,7 +196,7 @@ class NodeProcess:
         guarding: asyncio.Task[None] | None = None
         try:
             self.bound = await server.bind(self._options.listen)
-            node = self._make_node(self._options.advertise or self.bound, engine, transport)
+            node = self._make_node(self._options.advertise or self.bound, engine, transport, compute)
             await server.serve(node.handle, node.coordinator, node.administration, node.preconditions)
             assert server.connections is not None, "it is bound"
             guarding = asyncio.get_running_loop().create_task(
@@ -207,19 +211,24 @@ class NodeProcess:
                 guarding.cancel()
             await server.stop(0)
             await transport.close()
+            compute.close()
+            if watch is not None:
+                watch.close()
             await engine.close()
         if isinstance(self._failure, JoinRefused | DiskDoubted | DiskReplaced):
             raise self._failure
         return EXIT_DONE if self._failure is None else EXIT_FAILED
 
-    def _make_node(self, address: str, engine: RocksEngine, transport: GrpcTransport) -> Node:
+    def _make_node(
+        self, address: str, engine: RocksEngine, transport: GrpcTransport, compute: ThreadCompute
+    ) -> Node:
         place = Place(
             address=address,
             seeds=self._options.seeds or self._config.seeds,
             zone=self._options.zone,
             weight=self._options.weight,
         )
-        ports = Ports(self._clock, random.Random(), transport, engine, self._folder)
+        ports = Ports(self._clock, random.Random(), transport, engine, self._folder, compute)
         return Node(self._config, place, ports, self._log, self._failed)
 
     def _announce(self, node: Node) -> None:

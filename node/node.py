@@ -91,7 +91,7 @@ class Node:
             ports.clock, config.max_clock_skew, config.heartbeat_interval, self._alive, log
         )
         self._load = LoadMeter(ports.clock)
-        self.epochs = Epochs(self.me.identity, ports.engine)
+        self.epochs = Epochs(self.me.identity, ports.engine, ports.compute)
         if (record := self.epochs.record) is not None:
             self._skew_guard.compare_first(record.owners.owners.keys() - {self.me.identity})
         self._peers = Peers(
@@ -300,6 +300,7 @@ class Node:
             self._agreement,
             ports.clock,
             ports.rng,
+            ports.compute,
             StewardSettings(policy, config.heartbeat_interval / 2, config.settled_after_s),
             self._log,
         )

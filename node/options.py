@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ..ring.allocation import MAX_TOKENS
 from .address import Address, is_loopback, is_unspecified, parse_address
 from .config import Config
 from .errors import ConfigurationError, DataFolderError, NodeError
@@ -61,6 +62,11 @@ def checked_config(options: NodeOptions) -> Config:
         )
     for seed in options.seeds:
         _address("--seed", seed)
+    if (tokens := round(options.weight * config.tokens_per_weight)) > MAX_TOKENS:
+        raise ConfigurationError(
+            f"--weight {options.weight:g} with tokens_per_weight = {config.tokens_per_weight}: that makes {tokens:,} "
+            f"virtual nodes, and one node has at most {MAX_TOKENS:,}; lower one of them"
+        )
     return config
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..membership.record import MemberRecord, Status
+from .compute import InlineCompute
 from .datafolder import Home
 from .messages import PROTOCOL_VERSION
 from .peers import Self
-from .ports import Clock, Transport
+from .ports import Clock, Compute, Transport
 from .storage.engine import Engine
 
 MOST_FIRST_VERSIONS = 1 << 16
@@ -52,3 +53,4 @@ class Ports:
     transport: Transport
     engine: Engine
     home: Home
+    compute: Compute = field(default_factory=InlineCompute)

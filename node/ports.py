@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from .messages import Reply, Request
+
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -41,6 +43,13 @@ class Transport(Protocol):
         """
 
     async def close(self) -> None: ...
+
+
+class Compute(Protocol):
+    """Computes what would hold the event loop for long."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """The result of ``work``, which must share nothing with the loop that either changes meanwhile."""
 
 
 Random = random.Random

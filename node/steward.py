@@ -2,6 +2,10 @@
 
 Safety never depends on there being just one. A node that was asked to remove another proposes too while the
 ring is stable, so that an operator need not know who the steward is.
+
+Every owner considers what waits, which costs little, so that it can tell people what a change waits for. Only a node
+that would propose plans a change to begin: apart from the event loop, once for all that the plan depends on. When the
+plan is there, the members, the epoch and the steward may be others; it is proposed only if it still holds.
 """
 
 from __future__ import annotations
@@ -9,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from ..identity import Identity
@@ -17,15 +21,18 @@ from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochRecord
 from ..ring.planning import (
     NOTHING_WAITS,
+    Beginning,
     FloorWatch,
     MemberView,
+    Plan,
     Policy,
     ProgressWatch,
     Propose,
     Standing,
     View,
     abort_backoff_s,
-    plan,
+    consider,
+    is_outdated,
     steward,
 )
 from ..ring.succession import Step
@@ -33,7 +40,7 @@ from .agreement import Agreement
 from .epochs import Epochs
 from .events import Event, EventLog
 from .gossiping import Gossiping
-from .ports import Clock
+from .ports import Clock, Compute
 from .quorum.version import timestamp_at
 
 STANDS_LONG_ENOUGH_S = 60.0
@@ -58,6 +65,7 @@ class Steward:
         agreement: Agreement,
         clock: Clock,
         rng: random.Random,
+        compute: Compute,
         settings: StewardSettings,
         log: EventLog,
     ) -> None:
@@ -67,6 +75,7 @@ class Steward:
         self._agreement = agreement
         self._clock = clock
         self._rng = rng
+        self._compute = compute
         self._settings = settings
         self._log = log
         self._progress = ProgressWatch()
@@ -76,8 +85,10 @@ class Steward:
         self._waited_at = 0.0
         self._removals: Counter[Identity] = Counter()
         self._unheard_since: dict[Identity, float] = {}
+        self._planned: tuple[Hashable, Plan] | None = None
+        """The last plan of a change to begin, and what it was made from."""
         self.obstacle = ""
-        """Why nothing is proposed just now, for people; as this node sees it, steward or not."""
+        """Why nothing is proposed just now, for people: without a whole plan, when another one plans."""
 
     def request_removal(self, identity: Identity) -> None:
         self._removals[identity] += 1
@@ -107,14 +118,36 @@ class Steward:
 
     async def _step(self, record: EpochRecord) -> None:
         view = self._view(record)
-        planned = plan(record, view, self._settings.policy)
+        considered = consider(record, view, self._settings.policy)
+        planned = await self._plan(considered) if isinstance(considered, Beginning) else considered
+        if planned is None:
+            assert isinstance(considered, Beginning)
+            self.obstacle = considered.missing_sources()
+            self._waited_at = view.now
+            return
         self.obstacle = "" if isinstance(planned, Propose) or planned == NOTHING_WAITS else planned.reason
         if planned != NOTHING_WAITS:
             self._waited_at = view.now
         elif view.now - self._waited_at > STANDS_LONG_ENOUGH_S:
             self._aborts = 0
-        if isinstance(planned, Propose) and self._acts(record, view):
+        if isinstance(planned, Propose) and self._still_holds(record, planned):
             await self._propose(record, planned)
+
+    async def _plan(self, beginning: Beginning) -> Plan | None:
+        """What to begin; None on a node that would not propose it."""
+        if not self._acts(beginning.record, beginning.view):
+            return None
+        key = beginning.key
+        if self._planned is None or self._planned[0] != key:
+            self._planned = key, await self._compute.run(beginning.plan)
+        return self._planned[1]
+
+    def _still_holds(self, record: EpochRecord, planned: Propose) -> bool:
+        """Whether this node is to propose that now. Planning may have taken a while."""
+        if self._epochs.stamp != record.stamp:
+            return False
+        view = self._view(record)
+        return self._acts(record, view) and not is_outdated(planned, view)
 
     def _acts(self, record: EpochRecord, view: View) -> bool:
         able = [i for i, member in view.members.items() if member.alive and not self._disk_is_full(i)]
@@ -150,6 +183,9 @@ class Steward:
         self._progress = self._progress.observe(record, members, now)
         self._floor = self._floor.observe(record, now)
         backoff_s = abort_backoff_s(self._aborts)
+        epoch = self._epochs.current
+        if epoch is not None and epoch.record is not record:
+            epoch = None  # another one was adopted while the plan was made
         return View(
             members=members,
             now=now,
@@ -159,6 +195,8 @@ class Steward:
             steady_s=2 * backoff_s,
             stores_data=any(member.record.load.keys for member in self._gossiping.members()),
             floor=self._floor,
+            ring=epoch.rings[0] if epoch is not None else None,
+            change=epoch.change if epoch is not None else None,
             settled=timestamp_at(self._clock.wall_ms() - int(self._settings.settled_after_s * 1000)),
         )
 

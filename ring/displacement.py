@@ -11,19 +11,17 @@ The ring is cut into slots: its ranges, or equal parts of them where there are t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..identity import Identity
 from .epoch import Owner
 from .hashing import TOKEN_SPACE
-from .span import Span
 from .walk import walk
 
 
-@dataclass(slots=True)
-class Slot:
+class Slot(NamedTuple):
     """A part of a range, and what happens to it when the joiner comes."""
 
     after: int
@@ -60,28 +58,43 @@ def displacement(owners: Mapping[Identity, Owner], zone: str, copies: int, least
     places = [place for _, place in placed]
     zones = [owners[names[place]].zone for place in places]
     zone_count = len({zone, *zones})
-    view = Displacement(names, places, [0.0] * len(placed))
-    parts = -(-least_slots // len(placed))
+    count = len(placed)
+    held = [0.0] * count
+    parts = -(-least_slots // count)
+    slots: list[Slot] = []
+    before = placed[-1][0]
     for index, (token, _) in enumerate(placed):
         taken = walk(places, zones, index, copies, zone_count)
-        loser = _gives_way(zone, taken, [zones[i % len(zones)] for i in taken])
-        span = Span(placed[index - 1][0], token)
+        loser = taken[-1] if zone_count == 1 else _gives_way(zone, taken, [zones[i % count] for i in taken])
+        tokens = (token - before) % TOKEN_SPACE or TOKEN_SPACE
+        width = tokens / TOKEN_SPACE
         for i in taken:
-            view.held[i % len(placed)] += span.width / TOKEN_SPACE
-        for part in range(parts):
-            reach = (loser - index + 1) * parts - 1 - part
-            virtual_node = loser % len(places)
-            after, tokens = _part_of(span, part, parts)
-            view.slots.append(
-                Slot(after, tokens, tokens / TOKEN_SPACE, places[virtual_node], virtual_node, reach)
-            )
-    return view
+            held[i % count] += width
+        virtual_node = loser % count
+        reach = (loser - index + 1) * parts - 1
+        if parts == 1:
+            slots.append(Slot(before, tokens, width, places[virtual_node], virtual_node, reach))
+        else:
+            for part in range(parts):
+                after, part_tokens = _part_of(before, tokens, part, parts)
+                slots.append(
+                    Slot(
+                        after,
+                        part_tokens,
+                        part_tokens / TOKEN_SPACE,
+                        places[virtual_node],
+                        virtual_node,
+                        reach - part,
+                    )
+                )
+        before = token
+    return Displacement(names, places, held, slots)
 
 
-def _part_of(span: Span, part: int, parts: int) -> tuple[int, int]:
-    """Where one of equal parts of a span begins, and how many tokens wide it is."""
-    begin, end = span.width * part // parts, span.width * (part + 1) // parts
-    return (span.after + begin) % TOKEN_SPACE, end - begin
+def _part_of(before: int, tokens: int, part: int, parts: int) -> tuple[int, int]:
+    """Where one of equal parts of a range begins, and how many tokens wide it is."""
+    begin, end = tokens * part // parts, tokens * (part + 1) // parts
+    return (before + begin) % TOKEN_SPACE, end - begin
 
 
 def _gives_way(zone: str, taken: list[int], taken_zones: list[str]) -> int:
@@ -92,9 +105,8 @@ def _gives_way(zone: str, taken: list[int], taken_zones: list[str]) -> int:
     """
     if zone not in taken_zones:
         return taken[-1]
-    members = Counter((*taken_zones, zone))
     return next(
         index
         for index, its_zone in zip(reversed(taken), reversed(taken_zones), strict=True)
-        if members[its_zone] > 1
+        if its_zone == zone or taken_zones.count(its_zone) > 1
     )

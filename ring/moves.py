@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, repeat
 from typing import NamedTuple
 
@@ -59,32 +60,101 @@ class RangeMove:
     """One for each node that rule 8 names, in the order of ``new``."""
 
 
+class RingChange:
+    """A change from one ring to another. What is asked of it is computed on first use and kept."""
+
+    def __init__(self, old: Ring, new: Ring) -> None:
+        self.old = old
+        self.new = new
+
+    @classmethod
+    def between(cls, owners: RingSpec, successors: RingSpec) -> RingChange:
+        return cls(Ring(owners), Ring(successors))
+
+    @cached_property
+    def moves(self) -> tuple[RangeMove, ...]:
+        """Everything that has to be pulled for the successors to take over, in ring order."""
+        owners, successors = self.old.spec, self.new.spec
+        merge_all = owners.quorums != successors.quorums or successors.n < owners.n
+        pulls_of = _merging_pulls if merge_all else _gaining_pulls
+        return tuple(
+            RangeMove(piece.span, piece.old, piece.new, pulls)
+            for piece in self._pieces
+            if (merge_all or piece.old != piece.new) and (pulls := pulls_of(piece.old, piece.new, owners.r))
+        )
+
+    @cached_property
+    def moving(self) -> Moving:
+        return Moving.of(self.moves)
+
+    @cached_property
+    def most_newcomers(self) -> int:
+        """The largest number of new nodes that the change brings into one preference list."""
+        return max(len(set(piece.new).difference(piece.old)) for piece in self._pieces)
+
+    def gained_spans(self, identity: Identity) -> tuple[Span, ...]:
+        """Where ``identity`` is in list(S) \\ list(O): what it drops when it adopts the change (rule 6)."""
+        return merge_adjacent(
+            piece.span for piece in self._pieces if identity in piece.new and identity not in piece.old
+        )
+
+    @cached_property
+    def _pieces(self) -> list[_Piece]:
+        return _overlay(self.old, self.new)
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """Whom range moves concern."""
+
+    pullers: tuple[Identity, ...]
+    """Everyone who has to pull: gaining nodes, and when copies become fewer also those that stay."""
+    old_lists: tuple[PreferenceList, ...]
+    """Each list(O) that moves, once."""
+
+    @classmethod
+    def of(cls, range_moves: Sequence[RangeMove]) -> Moving:
+        return cls(tuple(pullers(range_moves)), tuple(sorted({move.old for move in range_moves})))
+
+    def not_done(self, done: Collection[Identity]) -> list[Identity]:
+        return [identity for identity in self.pullers if identity not in done]
+
+    def short_of_adopters(self, adopted: Collection[Identity], owners: RingSpec) -> list[PreferenceList]:
+        needed = adoption_quorum(owners)
+        return [old for old in self.old_lists if sum(identity in adopted for identity in old) < needed]
+
+    def obstacles(
+        self, done: Collection[Identity], adopted: Collection[Identity], owners: RingSpec
+    ) -> list[str]:
+        """What keeps the change from finishing (rule 9), a sentence each for people; empty when nothing does."""
+        found = [f"{gainer.name} has not pulled all it gains yet" for gainer in self.not_done(done)]
+        if lists := self.short_of_adopters(adopted, owners):
+            behind = sorted({identity for old in lists for identity in old if identity not in adopted})
+            found.append(
+                f"{adoption_quorum(owners)} of the {owners.n} old replicas of every moving range must have "
+                f"adopted the epoch; not yet there: {', '.join(identity.name for identity in behind)}"
+            )
+        return found
+
+
 def moves(owners: RingSpec, successors: RingSpec) -> tuple[RangeMove, ...]:
     """Everything that has to be pulled for ``successors`` to take over, in ring order."""
-    merge_all = owners.quorums != successors.quorums or successors.n < owners.n
-    found = []
-    for piece in _overlay(owners, successors):
-        if merge_all:
-            pulls = _merging_pulls(piece.old, piece.new, owners.r)
-        else:
-            pulls = _gaining_pulls(piece.old, piece.new, owners.r)
-        if pulls:
-            found.append(RangeMove(piece.span, piece.old, piece.new, pulls))
-    return tuple(found)
+    return RingChange.between(owners, successors).moves
+
+
+def pullers(range_moves: Sequence[RangeMove]) -> list[Identity]:
+    """Everyone who has to pull."""
+    return sorted({pull.gainer for move in range_moves for pull in move.pulls})
 
 
 def gained_spans(owners: RingSpec, successors: RingSpec, identity: Identity) -> tuple[Span, ...]:
     """Where ``identity`` is in list(S) \\ list(O): what it drops when it adopts the change (rule 6)."""
-    return merge_adjacent(
-        piece.span
-        for piece in _overlay(owners, successors)
-        if identity in piece.new and identity not in piece.old
-    )
+    return RingChange.between(owners, successors).gained_spans(identity)
 
 
 def most_newcomers(owners: RingSpec, successors: RingSpec) -> int:
     """The largest number of new nodes that the change brings into one preference list."""
-    return max(len(set(piece.new) - set(piece.old)) for piece in _overlay(owners, successors))
+    return RingChange.between(owners, successors).most_newcomers
 
 
 def adoption_quorum(owners: RingSpec) -> int:
@@ -102,7 +172,7 @@ def handoff_finished(
 
     ``done`` have pulled all that ``range_moves`` ask of them; ``adopted`` are at the change's epoch.
     """
-    return not _not_done(range_moves, done) and not _lists_short_of_adopters(range_moves, adopted, owners)
+    return not Moving.of(range_moves).obstacles(done, adopted, owners)
 
 
 def finish_obstacles(
@@ -112,27 +182,7 @@ def finish_obstacles(
     owners: RingSpec,
 ) -> list[str]:
     """What keeps the change from finishing, a sentence each for people; empty when nothing does."""
-    obstacles = [f"{gainer.name} has not pulled all it gains yet" for gainer in _not_done(range_moves, done)]
-    lists = _lists_short_of_adopters(range_moves, adopted, owners)
-    if lists:
-        behind = sorted({identity for old in lists for identity in old if identity not in adopted})
-        obstacles.append(
-            f"{adoption_quorum(owners)} of the {owners.n} old replicas of every moving range must have "
-            f"adopted the epoch; not yet there: {', '.join(identity.name for identity in behind)}"
-        )
-    return obstacles
-
-
-def _not_done(range_moves: Sequence[RangeMove], done: Collection[Identity]) -> list[Identity]:
-    return sorted({pull.gainer for move in range_moves for pull in move.pulls if pull.gainer not in done})
-
-
-def _lists_short_of_adopters(
-    range_moves: Sequence[RangeMove], adopted: Collection[Identity], owners: RingSpec
-) -> list[PreferenceList]:
-    needed = adoption_quorum(owners)
-    lists = sorted({move.old for move in range_moves})
-    return [old for old in lists if sum(identity in adopted for identity in old) < needed]
+    return Moving.of(range_moves).obstacles(done, adopted, owners)
 
 
 class _Piece(NamedTuple):
@@ -143,11 +193,11 @@ class _Piece(NamedTuple):
     new: PreferenceList
 
 
-def _overlay(owners: RingSpec, successors: RingSpec) -> list[_Piece]:
+def _overlay(old: Ring, new: Ring) -> list[_Piece]:
     """Cut the circle at both rings' tokens, and join what has equal lists again; in ring order."""
     pieces: list[_Piece] = []
-    for piece in _cut(Ring(owners), Ring(successors)):
-        if pieces and pieces[-1][1:] == piece[1:]:
+    for piece in _cut(old, new):
+        if pieces and pieces[-1].old == piece.old and pieces[-1].new == piece.new:
             pieces[-1] = piece._replace(span=Span(pieces[-1].span.after, piece.span.upto))
         else:
             pieces.append(piece)
@@ -160,10 +210,16 @@ def _overlay(owners: RingSpec, successors: RingSpec) -> list[_Piece]:
 
 
 def _cut(old: Ring, new: Ring) -> Iterator[_Piece]:
+    old_ranges, new_ranges = list(old.ranges()), list(new.ranges())
     boundaries = sorted({*old.virtual_nodes, *new.virtual_nodes})
     after = boundaries[-1]
+    old_place = new_place = 0
     for upto in boundaries:
-        yield _Piece(Span(after, upto), old.preference_list(upto), new.preference_list(upto))
+        # Beyond the last token of a ring lies its first range again.
+        old_range, new_range = old_ranges[old_place], new_ranges[new_place]
+        yield _Piece(Span(after, upto), old_range.preference_list, new_range.preference_list)
+        old_place = (old_place + (upto == old_range.upto)) % len(old_ranges)
+        new_place = (new_place + (upto == new_range.upto)) % len(new_ranges)
         after = upto
 
 

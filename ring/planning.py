@@ -14,8 +14,14 @@ keep data safe whatever is proposed. It is what makes changes end:
   nobody who would have to pull is down, and the owners after it could still agree on another change.
 - An owner that is down and would have to pull is waited for ``handoff_timeout_s``; then it is taken out first,
   so that a leave ends although another node is dead.
+- At most MAX_CHANGES begin together: each costs planning and every node's adoption, and a node that is not among the
+  first is in the ring after the next change.
 - The last owner stays.
 - The floor rises when nothing else waits, at most once in ``floor_interval_s`` (``floor``).
+
+Whether something could begin is seen at small cost (``consider``). What exactly, with which tokens, takes tens of
+milliseconds in a large ring: that is computed apart (``Beginning.plan``), once for all inputs that it depends on
+(``Beginning.key``), and may be out of date when it is done (``is_outdated``).
 
 Members and their state are given per decision; time is given as ``now``, in seconds of any steady clock.
 """
@@ -23,9 +29,8 @@ Members and their state are given per decision; time is given as ``now``, in sec
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from ..identity import Identity
 from .allocation import TOKENS_PER_WEIGHT
@@ -33,18 +38,15 @@ from .changes import Change, MemberView, Removals, Standing, apply_changes, is_a
 from .epoch import EpochRecord, RingSpec
 from .floor import FloorWatch, floor_wanted
 from .moves import (
-    RangeMove,
+    RingChange,
     adoption_quorum,
-    finish_obstacles,
-    handoff_finished,
-    most_newcomers,
-    moves,
 )
 from .ring import Ring
 from .succession import Step, abort, begin, finish, raise_floor
 
 __all__ = [
     "NOTHING_WAITS",
+    "Beginning",
     "FloorWatch",
     "MemberView",
     "Plan",
@@ -55,10 +57,16 @@ __all__ = [
     "View",
     "Wait",
     "abort_backoff_s",
+    "consider",
+    "is_outdated",
     "plan",
     "steward",
 ]
 
+MAX_CHANGES = 8
+"""Changes that begin together."""
+MAX_ALONE = 32
+"""Changes that are each tried alone when they cannot begin together."""
 FIRST_BACKOFF_S = 5.0
 LONGEST_BACKOFF_S = 600.0
 DOWN_PATIENCE = 0.25
@@ -147,6 +155,10 @@ class View:
     """Whether any member holds data, which handoff would have to move."""
     floor: FloorWatch = field(default_factory=FloorWatch)
     """Up to date, as ``progress`` is."""
+    ring: Ring | None = None
+    """The owners', computed anew for every plan when it is not given."""
+    change: RingChange | None = None
+    """What the record changes, while it does; computed anew for every plan when it is not given."""
     settled: int = 0
     """Timestamp of a version above which writes may be under way; no floor above it is proposed."""
 
@@ -165,6 +177,12 @@ def abort_backoff_s(aborts: int) -> float:
 
 def plan(record: EpochRecord, view: View, policy: Policy) -> Plan:
     """What to propose as the record after ``record``."""
+    considered = consider(record, view, policy)
+    return considered.plan() if isinstance(considered, Beginning) else considered
+
+
+def consider(record: EpochRecord, view: View, policy: Policy) -> Plan | Beginning:
+    """The plan, or what a change to begin is planned from."""
     owners = record.owners.owners
     live = sum(is_alive(view.members, identity) for identity in owners)
     if live < record.majority:
@@ -173,7 +191,25 @@ def plan(record: EpochRecord, view: View, policy: Policy) -> Plan:
         )
     if record.changing:
         return _plan_ending(record, view, policy)
-    return _plan_beginning(record, view, policy)
+    return _consider_beginning(record, view, policy)
+
+
+def is_outdated(planned: Propose, view: View) -> bool:
+    """Whether a begin is no longer what the members want: one of those it seats or leaves out has changed its mind.
+
+    Others may have come meanwhile; they are next.
+    """
+    if planned.step is not Step.BEGIN or planned.record.successors is None:
+        return False
+    owners, successors = planned.record.owners.owners, planned.record.successors.owners
+    for identity in successors.keys() - owners.keys():
+        if not is_alive(view.members, identity):
+            return True
+    for identity in owners.keys() - successors.keys():
+        member = view.members.get(identity)
+        if member is not None and member.alive and member.standing is Standing.SERVING:
+            return True
+    return False
 
 
 # --- ending a change ------------------------------------------------------------
@@ -181,12 +217,15 @@ def plan(record: EpochRecord, view: View, policy: Policy) -> Plan:
 
 def _plan_ending(record: EpochRecord, view: View, policy: Policy) -> Plan:
     members = view.members
-    range_moves = _moves_under(record)
+    assert record.successors is not None, "only a change ends"
+    change = view.change or RingChange.between(record.owners, record.successors)
+    moving = change.moving
     done = frozenset(i for i, member in members.items() if member.handoff_done_epoch == record.number)
     adopted = frozenset(i for i, member in members.items() if member.epoch >= record.number)
-    if handoff_finished(range_moves, done, adopted, record.owners):
+    obstacles = moving.obstacles(done, adopted, record.owners)
+    if not obstacles:
         return Propose(finish(record), Step.FINISH, "everything gained has been pulled")
-    for identity in _pullers(range_moves):
+    for identity in moving.pullers:
         if identity in done:
             continue
         if not is_alive(members, identity):
@@ -199,7 +238,7 @@ def _plan_ending(record: EpochRecord, view: View, policy: Policy) -> Plan:
         if unmoved_s > policy.handoff_timeout_s:
             reason = f"{identity.name} has made no progress for {unmoved_s:.0f} s"
             return Propose(abort(record), Step.ABORT, reason)
-    return Wait("; ".join(finish_obstacles(range_moves, done, adopted, record.owners)))
+    return Wait("; ".join(obstacles))
 
 
 def _away_for_s(members: Mapping[Identity, MemberView], identity: Identity) -> float:
@@ -208,21 +247,62 @@ def _away_for_s(members: Mapping[Identity, MemberView], identity: Identity) -> f
     return math.inf if member is None or member.standing is Standing.LEFT else member.down_for_s
 
 
-@lru_cache(maxsize=1)
-def _moves_under(record: EpochRecord) -> tuple[RangeMove, ...]:
-    """What a change moves, kept for as long as it runs: every news of a member plans anew."""
-    return () if record.successors is None else moves(record.owners, record.successors)
-
-
-def _pullers(range_moves: Sequence[RangeMove]) -> list[Identity]:
-    """Everyone who has to pull: gaining nodes, and when copies become fewer also those that stay."""
-    return sorted({pull.gainer for move in range_moves for pull in move.pulls})
-
-
 # --- beginning one ------------------------------------------------------------
 
 
-def _plan_beginning(record: EpochRecord, view: View, policy: Policy) -> Plan:
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What waits to change a stable ring, and what a plan of it depends on."""
+
+    record: EpochRecord
+    changes: tuple[Change, ...]
+    view: View
+    policy: Policy
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for two that plan alike, but for the times that reasons name."""
+        view, long_s = self.view, self.policy.handoff_timeout_s
+        members = view.members.values()
+        return (
+            self.record.stamp,
+            tuple((change.removes, _seat_key(change)) for change in self.changes),
+            frozenset(member.identity for member in members if member.alive),
+            frozenset(member.identity for member in members if member.down_for_s > long_s),
+            frozenset(member.identity for member in members if member.up_for_s < view.steady_s),
+            view.stores_data,
+        )
+
+    @property
+    def _ring(self) -> Ring:
+        return self.view.ring or Ring(self.record.owners)
+
+    def missing_sources(self) -> str:
+        """Why nothing at all could be pulled and finished now; empty otherwise. Found at small cost."""
+        missing = _missing_sources(self._ring, self.view)
+        return "" if missing is None else f"{self.changes[0].reason}: {missing}"
+
+    def plan(self) -> Plan:
+        """Choose tokens, and see whether the change could end. Takes long in a large ring."""
+        record, view, policy = self.record, self.view, self.policy
+        owners = self._ring
+        if missing := self.missing_sources():
+            return Wait(missing)
+        obstacles = []
+        for begun, change in _alternatives(owners, self.changes, view, policy):
+            reason = "; ".join(one.reason for one in begun)
+            if (obstacle := _obstacle(change, view)) is None:
+                return Propose(begin(record, change.new.spec), Step.BEGIN, reason)
+            obstacles.append(f"{reason}: {obstacle}")
+        return Wait(obstacles[0])
+
+
+def _seat_key(change: Change) -> Hashable:
+    seats = change.seats
+    return None if seats is None else (seats.identity, seats.zone, seats.weight, change.tokens is None)
+
+
+def _consider_beginning(record: EpochRecord, view: View, policy: Policy) -> Plan | Beginning:
     removals = Removals(policy.evict_after_s, view.removals)
     waiting = waiting_changes(record.owners, view.members, removals)
     changes = _spare_last_owner(record.owners, waiting)
@@ -232,38 +312,32 @@ def _plan_beginning(record: EpochRecord, view: View, policy: Policy) -> Plan:
         return _plan_floor(record, view, policy)
     if view.now < view.not_before:
         return Wait(f"a change was aborted; the next begins in {view.not_before - view.now:.0f} s")
-    if (missing := _missing_sources(record.owners, view)) is not None:
-        return Wait(f"{changes[0].reason}: {missing}")
-    obstacles = []
-    for alternative in _alternatives(record.owners, changes, view, policy):
-        successors, begun = _fit_together(record.owners, alternative, view, policy)
-        reason = "; ".join(change.reason for change in begun)
-        if (obstacle := _obstacle(record.owners, successors, view)) is None:
-            return Propose(begin(record, successors), Step.BEGIN, reason)
-        obstacles.append(f"{reason}: {obstacle}")
-    return Wait(obstacles[0])
+    return Beginning(record, tuple(changes), view, policy)
 
 
 def _alternatives(
-    owners: RingSpec, changes: Sequence[Change], view: View, policy: Policy
-) -> Iterator[Sequence[Change]]:
-    """What to begin, best first: all that waits; taking out who has kept it waiting too long; one thing alone."""
-    yield changes
-    successors, _ = _fit_together(owners, changes, view, policy)
+    owners: Ring, changes: Sequence[Change], view: View, policy: Policy
+) -> Iterator[tuple[Sequence[Change], RingChange]]:
+    """What to begin, best first: all that waits; taking out who has kept it waiting too long; one thing alone.
+
+    Each with the change of the ring that it makes.
+    """
+    begun, change = _fit_together(owners, changes[:MAX_CHANGES], view, policy)
+    yield begun, change
     absent = [
         (identity, view.members[identity].down_for_s if identity in view.members else view.now)
-        for identity in _pullers(moves(owners, successors))
-        if identity in owners.owners and not is_alive(view.members, identity)
+        for identity in change.moving.pullers
+        if identity in owners.spec.owners and not is_alive(view.members, identity)
     ]
+    others: list[Change] = []
     for identity, down_for_s in absent:
         if down_for_s > policy.handoff_timeout_s:
-            yield [
-                Change(
-                    f"{identity.name} would have to pull and has been down for {down_for_s:.0f} s", identity
-                )
-            ]
+            reason = f"{identity.name} would have to pull and has been down for {down_for_s:.0f} s"
+            others.append(Change(reason, identity))
     if len(changes) > 1:
-        yield from ([change] for change in changes)
+        others += changes[:MAX_ALONE]
+    for other in others:
+        yield _fit_together(owners, [other], view, policy)
 
 
 def _spare_last_owner(owners: RingSpec, changes: Sequence[Change]) -> list[Change]:
@@ -279,22 +353,25 @@ def _spare_last_owner(owners: RingSpec, changes: Sequence[Change]) -> list[Chang
 
 
 def _fit_together(
-    owners: RingSpec, changes: Sequence[Change], view: View, policy: Policy
-) -> tuple[RingSpec, Sequence[Change]]:
-    """As many of ``changes``, in their order, as may begin together; at least the first.
+    owners: Ring, changes: Sequence[Change], view: View, policy: Policy
+) -> tuple[Sequence[Change], RingChange]:
+    """As many of ``changes``, in their order, as may begin together, at least the first; and what they make.
 
-    It stops at the first one that brings too many new nodes into a list: what comes after is seldom smaller,
-    and every try allocates tokens anew.
+    It stops at the first one that brings too many new nodes into a list: what comes after is seldom smaller.
     """
+
+    def change_by(count: int) -> RingChange:
+        return RingChange(owners, Ring(apply_changes(owners.spec, changes[:count], policy.tokens_per_weight)))
+
     if not view.stores_data:
-        return apply_changes(owners, changes, policy.tokens_per_weight), changes
-    fitting = apply_changes(owners, changes[:1], policy.tokens_per_weight)
+        return changes, change_by(len(changes))
+    fitting = change_by(1)
     for count in range(2, len(changes) + 1):
-        tried = apply_changes(owners, changes[:count], policy.tokens_per_weight)
-        if most_newcomers(owners, tried) > newcomer_limit(tried):
-            return fitting, changes[: count - 1]
+        tried = change_by(count)
+        if tried.most_newcomers > newcomer_limit(tried.new.spec):
+            return changes[: count - 1], fitting
         fitting = tried
-    return fitting, changes
+    return changes, fitting
 
 
 def newcomer_limit(successors: RingSpec) -> int:
@@ -302,13 +379,14 @@ def newcomer_limit(successors: RingSpec) -> int:
     return max(1, successors.n - max(successors.w, successors.r))
 
 
-def _missing_sources(owners: RingSpec, view: View) -> str | None:
+def _missing_sources(ring: Ring, view: View) -> str | None:
     """Pulling takes r live sources in every range; finishing takes a quorum that has moved on."""
+    owners = ring.spec
     down = sorted(identity for identity in owners.owners if not is_alive(view.members, identity))
     if not down:
         return None
     needed = max(owners.r, adoption_quorum(owners))
-    for found in Ring(owners).ranges():
+    for found in ring.ranges():
         live = sum(identity not in down for identity in found.preference_list)
         if live < needed:
             names = ", ".join(identity.name for identity in down)
@@ -316,13 +394,14 @@ def _missing_sources(owners: RingSpec, view: View) -> str | None:
     return None
 
 
-def _obstacle(owners: RingSpec, successors: RingSpec, view: View) -> str | None:
-    """Why the change to ``successors`` could not be finished, or would be the last one."""
-    after = len(successors.owners)
-    live = sum(is_alive(view.members, identity) for identity in successors.owners)
+def _obstacle(change: RingChange, view: View) -> str | None:
+    """Why the change could not be finished, or would be the last one."""
+    successors = change.new.spec.owners
+    after = len(successors)
+    live = sum(is_alive(view.members, identity) for identity in successors)
     if live < after // 2 + 1:
         return f"only {live} of {after} owners would be alive after it, too few to agree on another change"
-    for identity in _pullers(moves(owners, successors)):
+    for identity in change.moving.pullers:
         if not is_alive(view.members, identity):
             return f"{identity.name} would have to pull and is down"
         if (up_for_s := view.members[identity].up_for_s) < view.steady_s:

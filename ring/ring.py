@@ -65,6 +65,12 @@ class Ring:
         """The preference list of the range of that number."""
         return self._lists[place] or self._find_list(place)
 
+    def find_lists(self) -> None:
+        """Find every preference list, so that none has to be found when it is asked for."""
+        for index in range(len(self._tokens)):
+            if self._lists[index] is None:
+                self._find_list(index)
+
     def ranges(self) -> Iterator[ReplicatedRange]:
         """Every range once, in token order, beginning with the one that wraps past zero."""
         after = self._tokens[-1]
@@ -116,19 +122,22 @@ class Ring:
 
     def _ordered(self, taken: list[int]) -> PreferenceList:
         """Owners that a walk took, the nearest of each zone first."""
+        owners, count = self._owners, len(self._owners)
+        if self._zone_count == 1:
+            return tuple([owners[index % count] for index in taken])
         nearest: dict[str, int] = {}
         for index in taken:
             nearest.setdefault(self._zones[index % len(self._zones)], index)
         firsts = nearest.values()
         ordered = [*firsts, *(index for index in taken if index not in firsts)]
-        return tuple(self._owners[index % len(self._owners)] for index in ordered)
+        return tuple(owners[index % count] for index in ordered)
 
 
 def _place(spec: RingSpec) -> SortedDict[int, Identity]:
     """Put every owner's virtual nodes on the circle."""
     if not spec.owners:
         raise ValueError("a ring needs at least one owner")
-    placed: SortedDict[int, Identity] = SortedDict()
+    placed: dict[int, Identity] = {}
     for identity, owner in sorted(spec.owners.items()):
         if not owner.tokens:
             raise ValueError(f"{identity} owns no tokens")
@@ -140,4 +149,4 @@ def _place(spec: RingSpec) -> SortedDict[int, Identity]:
             if token in placed:
                 raise ValueError(f"token {token} belongs to both {placed[token]} and {identity}")
             placed[token] = identity
-    return placed
+    return SortedDict(placed)

@@ -25,21 +25,26 @@ def walk(
     count = len(owners)
     room = copies - min(copies, zone_count)
     taken: list[int] = []
-    met: set[Hashable] = set()
-    met_zones: set[str] = set()
+    # A list is searched faster than a set as long as it has a handful of items, and this is called for every
+    # range of every ring.
+    met: list[Hashable] = []
+    met_zones: list[str] = []
+    place = start % count
     for index in range(start, start + count):
-        owner = owners[index % count]
-        if owner in met:
-            continue
-        zone = zones[index % count]
-        if zone not in met_zones:
-            met_zones.add(zone)
-        elif room:
-            room -= 1
-        else:
-            continue
-        met.add(owner)
-        taken.append(index)
-        if len(taken) == copies:
-            break
+        owner = owners[place]
+        if owner not in met:
+            zone = zones[place]
+            new_zone = zone not in met_zones
+            if new_zone or room:
+                if new_zone:
+                    met_zones.append(zone)
+                else:
+                    room -= 1
+                met.append(owner)
+                taken.append(index)
+                if len(taken) == copies:
+                    break
+        place += 1
+        if place == count:
+            place = 0
     return taken

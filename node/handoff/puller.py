@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 from ...membership.record import HandoffProgress
-from ...ring.moves import Pull, moves
+from ...ring.moves import Pull
 from ...ring.span import Span
 from ..epochs import META_HANDOFF, Epoch, EpochPassed, Epochs
 from ..errors import DiskFull, PeerError, Quarantined
@@ -49,10 +49,9 @@ class Assignment:
 
 def assignments_of(epoch: Epoch, me: Identity) -> list[Assignment]:
     """What ``me`` has to pull under ``epoch``; the numbering is the same at every node and restart."""
-    record = epoch.record
-    if record.successors is None:
+    if epoch.change is None:
         return []
-    pulls = [(move.span, pull) for move in moves(record.owners, record.successors) for pull in move.pulls]
+    pulls = [(move.span, pull) for move in epoch.change.moves for pull in move.pulls]
     return [Assignment(i, span, pull) for i, (span, pull) in enumerate(pulls) if pull.gainer == me]
 
 

@@ -60,7 +60,6 @@ from .codec_values import (
     encode_record,
     encode_stamp,
     encode_suspicions,
-    expect,
 )
 
 # --- meeting ------------------------------------------------------------------------------------------------
@@ -154,13 +153,12 @@ def encode_recall_reply(reply: RecallReply) -> peer_pb2.RecallReply:
 
 
 def decode_recall_reply(message: peer_pb2.RecallReply) -> RecallReply:
-    expect(len(message.addresses) <= MAX_ADDRESSES_TOLD, f"more than {MAX_ADDRESSES_TOLD} addresses")
     return RecallReply(
         remembered=decode_extents(message.remembered),
         doubtful=message.doubtful,
         record=decode_optional(decode_record, message, "record"),
         runs_at=message.runs_at,
-        addresses=tuple(message.addresses),
+        addresses=tuple(bounded(message.addresses, MAX_ADDRESSES_TOLD)),
     )
 
 

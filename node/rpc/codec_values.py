@@ -282,8 +282,7 @@ def encode_extents(extents: Iterable[Extent]) -> list[peer_pb2.Extent]:
 
 
 def decode_extents(messages: Sequence[peer_pb2.Extent]) -> tuple[Extent, ...]:
-    expect(len(messages) <= MAX_REMEMBERED, f"more than {MAX_REMEMBERED} extents of one member")
-    return tuple(decode_extent(message) for message in messages)
+    return tuple(decode_extent(message) for message in bounded(messages, MAX_REMEMBERED))
 
 
 def decode_weight(weight: float) -> float:

@@ -38,6 +38,12 @@ def test_settings_of_flags_that_cannot_be(tmp_path: Path, setting: str, expected
     assert not (tmp_path / "d").exists()
 
 
+def test_a_weight_that_makes_too_many_virtual_nodes(tmp_path: Path) -> None:
+    command = node_command(tmp_path / "d", "--weight", "100", "--set", "tokens_per_weight=64")
+    assert "that makes 6,400 virtual nodes, and one node has at most 4,096" in told(command, USAGE)
+    assert not (tmp_path / "d").exists()
+
+
 def test_settings_of_the_environment_that_cannot_be(tmp_path: Path) -> None:
     unknown = node_command(tmp_path / "d", COVEY_SET_EVICT_AFTR="9")
     assert "COVEY_SET_EVICT_AFTR: unknown setting 'evict_aftr'; did you mean evict_after?" in told(

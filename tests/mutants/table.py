@@ -9,6 +9,7 @@ from .breaking_disk import DISK
 from .breaking_future import FUTURE
 from .breaking_handoff import HANDOFF
 from .breaking_lone import LONE
+from .breaking_plan import PLAN
 from .breaking_replicas import REPLICAS
 from .breaking_requests import REQUESTS
 from .breaking_shell import SHELL
@@ -22,6 +23,7 @@ PARTS = (
     FUTURE,
     HANDOFF,
     LONE,
+    PLAN,
     REPLICAS,
     REQUESTS,
     SHELL,

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
 
 import pytest
 
@@ -168,3 +170,73 @@ async def test_why_nothing_is_proposed_is_told_to_people() -> None:
         await asyncio.sleep(2)
         status = cluster.nodes["n2"].running.administration.status()
         assert any("n4" in note for note in status.notes), status.notes
+
+
+@in_virtual_time
+async def test_only_the_steward_plans_and_once_for_what_it_plans_from() -> None:
+    """However much news there is: heartbeats, epochs and states of others come all the time."""
+    async with SimulatedCluster(2) as cluster:
+        await cluster.form(5)
+        before = {name: node.compute.runs for name, node in cluster.nodes.items()}
+        await cluster.nodes["n5"].crash()
+        await cluster.nodes["n4"].crash()
+        await cluster.until(lambda: len(cluster.events("member.down", "n1")) == 2, "n4 and n5 are down")
+        cluster.add("n6", ["n1:1"])
+        await cluster.until(lambda: "moving it takes" in _obstacle(cluster, "n1"), "a join has to wait")
+        await asyncio.sleep(20)
+        runs = {name: cluster.nodes[name].compute.runs - before[name] for name in ("n1", "n2")}
+        assert runs == {"n1": 1, "n2": 0}
+
+
+@in_virtual_time
+async def test_a_plan_whose_joiner_died_while_it_was_made_is_not_proposed() -> None:
+    async with SimulatedCluster(2) as cluster:
+        await cluster.form(3)
+        planning, go_on = asyncio.Event(), asyncio.Event()
+        cluster.nodes["n1"].compute.before = _paused(planning, go_on)
+        cluster.add("n4", ["n1:1"])
+        await planning.wait()
+        await cluster.nodes["n4"].crash()
+        running = cluster.nodes["n1"].running
+        await cluster.until(lambda: running.gossiping.is_down(cluster.nodes["n4"].identity), "n4 is down")
+        go_on.set()
+        await asyncio.sleep(5)
+        assert _changes(cluster) == []
+
+
+@in_virtual_time
+async def test_at_most_eight_changes_begin_together() -> None:
+    async with SimulatedCluster(2) as cluster:
+        await cluster.form(3)
+        for number in range(10, 22):
+            cluster.add(f"n{number}", ["n1:1"])
+        await cluster.synced()
+        sizes = [len(f["successors"]) for f in cluster.events("epoch.adopted", "n1") if f["successors"]]
+        grown = [after - before for before, after in pairwise([3, *sizes])]
+        assert max(grown) <= 8
+        assert sizes[-1] == 15
+
+
+def _obstacle(cluster: SimulatedCluster, of: str) -> str:
+    return cluster.nodes[of].running._steward.obstacle
+
+
+def _paused(planning: asyncio.Event, go_on: asyncio.Event) -> Callable[[], Awaitable[None]]:
+    """Say that a computation begins, and have it wait."""
+
+    async def pause() -> None:
+        planning.set()
+        await go_on.wait()
+
+    return pause
+
+
+@in_virtual_time
+async def test_a_node_that_does_not_plan_says_what_a_change_waits_for_all_the_same() -> None:
+    async with SimulatedCluster(2) as cluster:
+        await cluster.form(5)
+        await cluster.nodes["n5"].crash()
+        await cluster.nodes["n4"].crash()
+        await cluster.until(lambda: len(cluster.events("member.down", "n1")) == 2, "n4 and n5 are down")
+        cluster.add("n6", ["n1:1"])
+        await cluster.until(lambda: "moving it takes" in _obstacle(cluster, "n2"), "n2 says why")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cache
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.ring.allocation import Joiner, allocate
+from covey.ring.allocation import MAX_TOKENS, Joiner, allocate
 from covey.ring.epoch import Owner, Quorums, RingSpec
 from covey.ring.fairness import fair_shares, share_ratio
 from covey.ring.hashing import TOKEN_SPACE
@@ -42,6 +43,12 @@ def grown(size: int, zones: int = 1, copies: int = 3) -> dict[Identity, Owner]:
 
 def ratio(owners: Mapping[Identity, Owner], quorums: Quorums = QUORUMS) -> float:
     return share_ratio(RingSpec(owners, quorums))
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 @pytest.mark.parametrize("size", [3, 4, 5, 6, 7, 8, 9, 10, 15, 20, 30, 45, 60, 80, 100])
@@ -101,6 +108,19 @@ def test_a_join_evens_out_what_leaves_have_made_uneven() -> None:
 def test_joiners_are_seated_in_order_of_identity_however_they_are_listed() -> None:
     joiners = [node(14, "x"), node(12, "y"), node(17, "x", 2.0)]
     assert allocate(grown(5), joiners, QUORUMS) == allocate(grown(5), joiners[::-1], QUORUMS)
+
+
+def test_a_heavy_joiner_beside_many_owners_is_seated_at_small_cost() -> None:
+    """1,000 tokens beside 100 owners: 40 ms where a million squares take 35; before, they took 3 s."""
+    owners = grown(100)
+    heavy = [node(900 + i, "z0", 31.25) for i in range(3)]
+    cost_s = min(cpu_s(partial(allocate, owners, [joiner], QUORUMS)) for joiner in heavy)
+    unit_s = min(cpu_s(lambda: [i * i for i in range(1_000_000)]) for _ in range(3))
+    assert cost_s < 4 * unit_s
+
+
+def test_no_weight_makes_more_tokens_than_a_node_may_have() -> None:
+    assert len(allocate({}, [node(1, weight=100.0)], QUORUMS, 1024)[node(1).identity]) == MAX_TOKENS
 
 
 def test_an_owner_does_not_join_again() -> None:

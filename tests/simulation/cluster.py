@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from covey.identity import Identity
 from covey.node.config import Config
@@ -25,6 +25,8 @@ from covey.ring.epoch import EpochRecord
 from .network import Network, SimulatedTransport
 from .trace import Logged, RunTrace
 from .virtual_time import Process
+
+T = TypeVar("T")
 
 EPOCH_MS = 1_700_000_000_000
 FLUSH_LATENCY_S = 0.001
@@ -56,6 +58,22 @@ class SimulatedClock:
 
     def process_cpu_s(self) -> float:
         return 0.0
+
+
+class ProcessCompute:
+    """A thread beside the loop of a process that is charged for its computing; else at once, on the loop."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.runs = 0
+        self.before: Callable[[], Awaitable[None]] | None = None
+        """Awaited before each computation."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        self.runs += 1
+        if self.before is not None:
+            await self.before()
+        return await self._process.compute(work) if self._process.charged else work()
 
 
 class NodeTrace(EventLog):
@@ -127,6 +145,8 @@ class SimulatedNode:
 
     def start(self) -> None:
         self.process = Process()
+        self.process.charged = self.cluster.charged
+        self.compute = ProcessCompute(self.process)
         self.process.context.run(self._boot)
 
     def _boot(self) -> None:
@@ -142,6 +162,7 @@ class SimulatedNode:
                 self.transport,
                 self.engine,
                 self.home,
+                self.compute,
             ),
             self._log,
             self._failed,
@@ -282,8 +303,17 @@ class SimulatedNode:
 class SimulatedCluster:
     """Use as an async context manager; a failure inside any node fails the test at the end."""
 
-    def __init__(self, seed: int, *, show: Callable[[str], None] | None = None, **settings: Any) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        show: Callable[[str], None] | None = None,
+        charged: bool = False,
+        **settings: Any,
+    ) -> None:
+        """``charged``: let nodes take as long as they compute, and so depend on the machine."""
         self.seed = seed
+        self.charged = charged
         self.rng = random.Random(seed)
         self.config = Config(**{"handoff_grace": 2.0, **settings})
         self.network = Network(random.Random(self.rng.getrandbits(64)))

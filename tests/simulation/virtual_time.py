@@ -3,6 +3,9 @@
 Rules: what is ready runs in the order in which it became ready, so that a run depends on nothing but what it was
 begun with. A callback belongs to the process in whose context it was made; while a process stands still its
 callbacks are kept, timers that run out included, and all run once it goes on, as after SIGSTOP and SIGCONT.
+
+A process that is charged for its computing is busy for as long in virtual time as its callbacks take of the real
+processor's, and its next callbacks wait meanwhile. Such a run depends on the machine, too, and is never the same again.
 """
 
 from __future__ import annotations
@@ -45,6 +48,15 @@ class Process:
         self.context.run(_PROCESS.set, self)
         self.standing_still = False
         self.kept: deque[asyncio.Handle] = deque()
+        self.charged = False
+        self.cpu_s = 0.0
+        """Used so far, when it is charged."""
+        self.longest: tuple[float, str] = (0.0, "")
+        """The callback that took longest, and how long."""
+        self.elsewhere_s = 0.0
+        """What the callback under way computed apart from the loop, in a thread."""
+        self.busy_until_s = 0.0
+        self.backlog: deque[asyncio.Handle] = deque()
         self._loop = asyncio.get_running_loop()
 
     def stand_still(self) -> None:
@@ -59,7 +71,50 @@ class Process:
     def create_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         return self._loop.create_task(work, context=self.context.copy())
 
+    def run(self, handle: asyncio.Handle) -> None:
+        """Run a callback, or let it wait while those before it keep the processor busy."""
+        self.backlog.append(handle)
+        if len(self.backlog) == 1:
+            self._work()
 
+    def _work(self) -> None:
+        while self.backlog:
+            now_s = self._loop.time()
+            if self.busy_until_s > now_s + IMMEDIATE_S:
+                self._loop.call_at(self.busy_until_s, self._work, context=_NOBODY)
+                return
+            handle = self.backlog[0]
+            if self.standing_still:
+                self.kept.extend(self.backlog)
+                self.backlog.clear()
+                return
+            if not handle.cancelled():
+                self._charge(handle, now_s)
+            self.backlog.popleft()
+
+    def _charge(self, handle: asyncio.Handle, now_s: float) -> None:
+        self.elsewhere_s = 0.0
+        began_s = time.thread_time()
+        handle._run()  # type: ignore[attr-defined]
+        cost_s = max(0.0, time.thread_time() - began_s - self.elsewhere_s)
+        self.cpu_s += cost_s
+        if cost_s > self.longest[0]:
+            self.longest = cost_s, repr(handle)
+        self.busy_until_s = max(self.busy_until_s, now_s) + cost_s
+
+    async def compute(self, work: Callable[[], T]) -> T:
+        """Run ``work`` as a thread of the process would, beside its loop."""
+        began_s = time.thread_time()
+        result = work()
+        cost_s = time.thread_time() - began_s
+        self.elsewhere_s += cost_s
+        await asyncio.sleep(cost_s)
+        return result
+
+
+IMMEDIATE_S = 0.0001
+"""Shorter waits are put off until they have added up."""
+_NOBODY = contextvars.Context()
 _PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
 
@@ -128,6 +183,8 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
             process = handle._context.get(_PROCESS)  # type: ignore[attr-defined]
             if process is not None and process.standing_still:
                 process.kept.append(handle)
+            elif process is not None and process.charged:
+                process.run(handle)
             else:
                 handle._run()  # type: ignore[attr-defined]
 

@@ -1,0 +1,74 @@
+"""Notices what holds the event loop, and names it: for debug logs and tests.
+
+While a callback runs, no message is answered and no heartbeat is sent. ``LoopWatch`` sets a short timer on the loop
+again and again. A thread looks whether it is overdue, and then samples what the loop's thread is doing. When the timer
+has come at last, ``loop.held`` is logged if the loop's thread was computing for that long: on a busy machine it may
+only have waited for a processor.
+
+The thread wakes a hundred times a second, so a watch is started only where debug events are logged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from types import FrameType
+
+from .events import Event, EventLog
+
+HELD_S = 0.02
+"""What takes longer than this is logged."""
+BEAT_S = 0.02
+SAMPLE_S = 0.01
+PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+class LoopWatch:
+    """Watches the running loop, from the thread that runs it, until closed."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._watched = threading.get_ident()
+        self._due_s = time.monotonic() + BEAT_S
+        self._cpu_s = time.thread_time()
+        self._samples: Counter[str] = Counter()
+        self._over = threading.Event()
+        self._timer = self._loop.call_later(BEAT_S, self._beat)
+        self._thread = threading.Thread(target=self._sample, name="covey-loop-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._over.set()
+        self._timer.cancel()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        cpu_s = time.thread_time()
+        held_s = min(time.monotonic() - self._due_s, cpu_s - self._cpu_s)
+        samples, self._samples = self._samples, Counter()
+        if held_s > HELD_S:
+            where = samples.most_common(1)[0][0] if samples else "unknown"
+            self._log.emit(Event.LOOP_HELD, held_ms=round(1000 * held_s, 1), where=where)
+        self._cpu_s = time.thread_time()
+        self._due_s = time.monotonic() + BEAT_S
+        self._timer = self._loop.call_later(BEAT_S, self._beat)
+
+    def _sample(self) -> None:
+        while not self._over.wait(SAMPLE_S):
+            if time.monotonic() - self._due_s > SAMPLE_S:
+                self._samples[innermost(sys._current_frames().get(self._watched))] += 1
+
+
+def innermost(frame: FrameType | None) -> str:
+    """Where a thread is: the innermost line of covey's own code, as file:line function."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_filename.startswith(PACKAGE) and code.co_filename != __file__:
+            return f"{code.co_filename[len(PACKAGE) + 1 :]}:{frame.f_lineno} {code.co_name}"
+        frame = frame.f_back
+    return "outside covey"

@@ -1,0 +1,49 @@
+"""Mutations of who plans ring changes, when, and from what."""
+
+from __future__ import annotations
+
+from .mutation import Mutation, mutation
+
+STEWARD = "tests/node/test_steward.py::"
+
+PLAN = (
+    mutation(
+        "every owner plans what only the steward proposes",
+        0,
+        "node/steward.py",
+        "        if not self._acts(beginning.record, beginning.view):\n            return None\n",
+        "",
+        f"{STEWARD}test_only_the_steward_plans_and_once_for_what_it_plans_from",
+    ),
+    mutation(
+        "a plan is made anew at every news",
+        0,
+        "node/steward.py",
+        "if self._planned is None or self._planned[0] != key:",
+        "if True:",
+        f"{STEWARD}test_only_the_steward_plans_and_once_for_what_it_plans_from",
+    ),
+    mutation(
+        "a plan that no longer holds is proposed",
+        0,
+        "node/steward.py",
+        "return self._acts(record, view) and not is_outdated(planned, view)",
+        "return self._acts(record, view)",
+        f"{STEWARD}test_a_plan_whose_joiner_died_while_it_was_made_is_not_proposed",
+    ),
+    Mutation(
+        "any number of changes begins together",
+        0,
+        "ring/planning.py",
+        (("MAX_CHANGES = 8\n", "MAX_CHANGES = 1000\n"),),
+        (f"{STEWARD}test_at_most_eight_changes_begin_together",),
+    ),
+    mutation(
+        "a node has as many virtual nodes as its weight makes",
+        0,
+        "ring/allocation.py",
+        "return min(MAX_TOKENS, max(1, round(weight * tokens_per_weight)))",
+        "return max(1, round(weight * tokens_per_weight))",
+        "tests/ring/test_allocation.py::test_no_weight_makes_more_tokens_than_a_node_may_have",
+    ),
+)
