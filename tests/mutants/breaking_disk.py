@@ -29,7 +29,7 @@ DISK = (
         "node/disk_check.py",
         "        elif self._home.doubt or await self._is_contradicted():\n",
         "        elif await self._is_contradicted():\n",
-        f"{SET_BACK}test_a_copied_folder_serves_and_votes_on_nothing_until_enough_have_answered",
+        f"{SET_BACK}test_a_copy_of_a_node_that_had_ended_goes_on_when_all_others_know_no_more",
     ),
     mutation(
         "what peers remember of a disk is not compared with it at its start",
