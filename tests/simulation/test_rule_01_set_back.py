@@ -262,3 +262,23 @@ async def test_copies_find_each_other_where_all_have_moved() -> None:
             node.restart(f"{node.name}:2", ["n1:2"])
         await cluster.synced()
         assert len(cluster.events("disk.accepted")) == 3
+
+
+@in_virtual_time
+async def test_a_disk_without_its_data_agrees_with_nobody_that_a_key_is_absent() -> None:
+    """n1 and n3 acknowledged; n3 is emptied, n1 away, and n2 never had it."""
+    async with SimulatedCluster(1) as cluster:
+        n1, n2, n3 = await cluster.form(3)
+        await n2.crash()
+        await cluster.put("n1", KEY, b"v", timeout_s=30.0)
+        await n3.crash()
+        n3.empty()
+        await n1.crash()
+        n2.restart()
+        n3.restart()
+        await cluster.until(lambda: bool(given_up(cluster)), "n3 gives its identity up")
+        with pytest.raises(OperationError):
+            await cluster.get("n2", KEY, timeout_s=2.0)
+        n1.restart()
+        await cluster.synced()
+        assert await cluster.get("n3", KEY) == b"v"
