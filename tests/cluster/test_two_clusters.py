@@ -37,7 +37,6 @@ def keys_of(node: NodeProcess) -> set[str]:
     return set(covey("keys", "--server", node.address).stdout.decode().split())
 
 
-@pytest.mark.smoke
 def test_a_client_leaves_out_an_address_that_another_cluster_has_taken_until_it_is_back(
     tmp_path: Path,
 ) -> None:
@@ -64,7 +63,6 @@ def test_a_client_leaves_out_an_address_that_another_cluster_has_taken_until_it_
             until(used, "the node that is back coordinates what the others have no room for")
 
 
-@pytest.mark.smoke
 def test_what_a_client_asks_of_another_cluster_alone_fails_and_is_not_done(tmp_path: Path) -> None:
     """All nodes of its own are gone, and one of their addresses has been taken."""
     with two_clusters(tmp_path, 1) as (here, there):
