@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ...identity import Identity
-from ...ring.moves import gained_spans
+from ...ring.moves import RingChange
 from ..epochs import Epoch, Epochs
 from ..messages import Envelope, EpochMismatch, Refusal
 from ..ports import Clock
@@ -152,7 +152,7 @@ class Repair:
         before, self._followed = self._followed, epoch
         if before is not epoch:
             self._schedule.follow(peers_of(epoch.rings[0], self._me), self._clock.monotonic())
-            if before is None or gained_spans(before.record.owners, epoch.record.owners, self._me):
+            if before is None or RingChange(before.rings[0], epoch.rings[0]).gained_spans(self._me):
                 for peer in sorted(self._schedule.peers):
                     self.mark(peer)
             for request in self._requests:
