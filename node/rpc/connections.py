@@ -23,6 +23,8 @@ IDLE_MS: Final = 500
 FREE_PART: Final = 4
 """One in so many connections is kept free."""
 DESCRIPTORS: Final = "/proc/self/fd"
+_ESTABLISHED: Final = 1
+"""As tcpi_state, the first byte of Linux' struct tcp_info."""
 _LAST_RECEIVED: Final = struct.Struct("=I")
 _LAST_RECEIVED_AT: Final = 52
 """Of tcpi_last_data_recv in Linux' struct tcp_info, in milliseconds."""
@@ -70,6 +72,8 @@ class ConnectionGuard:
             with suppress(OSError), self._opened(int(name)) as one:
                 if one.getsockname()[1] == self._port:
                     info = one.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+                    if info[0] != _ESTABLISHED:
+                        continue  # it is closed already, and gRPC has not got to it yet
                     (silent_ms,) = _LAST_RECEIVED.unpack_from(info, _LAST_RECEIVED_AT)
                     found.append(Connection(silent_ms, int(name), one.getpeername()[:2]))
         return found
