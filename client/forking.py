@@ -42,6 +42,9 @@ LOAD_S = 30.0
 HOLD_S = 60.0
 """A held thread goes on by itself after this long; a fork takes milliseconds."""
 
+GRPC_FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
+"""The environment variable that gRPC reads when it is first used."""
+
 _TASKS = Path("/proc/self/task")
 _GRPC_THREADS = ("grpc_", "event_engine", "lifeguard", "timer_manager", "resolver-exec", "default-exec")
 """How the names of gRPC's threads begin."""
@@ -125,6 +128,8 @@ def note_use() -> None:
     if _state.unusable:
         raise Unavailable(_UNUSABLE)
     _state.used = True
+    # gRPC's core would otherwise start its threads again in a child that it does not fit, where they crash.
+    os.environ.setdefault(GRPC_FORK_SUPPORT, "0")
 
 
 def loading() -> threading.Lock:
@@ -320,7 +325,7 @@ def _after_fork_in_child() -> None:
 
 def _grpc_supports_forks() -> bool:
     """Whether the application has switched on gRPC's own support, which covers its blocking channels."""
-    return os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "0").lower() in ("1", "true", "yes")
+    return os.environ.get(GRPC_FORK_SUPPORT, "0").lower() in ("1", "true", "yes")
 
 
 os.register_at_fork(
