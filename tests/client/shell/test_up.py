@@ -255,7 +255,8 @@ def test_a_node_that_is_killed_is_reported_and_the_rest_goes_on(monkeypatch: pyt
     monkeypatch.setattr(LocalNode, "start", classmethod(noted_start))
 
     def react(said: str) -> None:
-        if said == "all serve":
+        if said == "all serve":  # so n1 says, whatever n2 is up to
+            until(lambda: Path("logs/server_n2.log").read_text(), "n2 runs")
             os.kill(victims[1], signal.SIGKILL)
         elif said.startswith("n2"):
             os.kill(os.getpid(), signal.SIGINT)
