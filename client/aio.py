@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 from . import forking
 from .addresses import checked_addresses
 from .arguments import checked_timeout
+from .cluster_identity import ClusterIdentity
 from .errors import InvalidRequest, Unavailable
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ class AsyncClient:
         self._session: Session | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         """The one that the session belongs to."""
+        self._cluster = ClusterIdentity(self._addresses)
+        """Outlasts sessions: a child of a fork belongs to its parent's cluster."""
         self._seen_before = 0
         """The highest version timestamp of sessions that are over."""
         self._closed = False
@@ -232,7 +235,7 @@ class AsyncClient:
         if self._session is None:
             forking.note_use()
             self._session = _session_class()(
-                self._addresses, random.Random(os.urandom(16)), self._seen_before
+                self._addresses, random.Random(os.urandom(16)), self._cluster, self._seen_before
             )
             if forking.must_wait(self, loop):
                 self._session.wait_for_fork()

@@ -34,18 +34,21 @@ _K = TypeVar("_K", bound=Key)
 class Session:
     """Lives on one event loop. An operation is checked at once, and begins when it is awaited."""
 
-    def __init__(self, addresses: Sequence[str], rng: random.Random, seen_timestamp: int = 0) -> None:
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        rng: random.Random,
+        cluster: ClusterIdentity,
+        seen_timestamp: int = 0,
+    ) -> None:
         self.seen = HighestSeen()
         self.seen.observe(seen_timestamp)
-        self._cluster = ClusterIdentity(addresses)
-        self._links = Links(self.seen, self._hear, self._cluster)
+        self._links = Links(self.seen, self._hear, cluster)
         self._router = Router(
-            addresses, self._links.outstanding, self._links.silent_since, rng, self._cluster.foreign
+            addresses, self._links.outstanding, self._links.silent_since, rng, cluster.foreign
         )
-        self._learner = TopologyLearner(self._router, self._links, rng, self._cluster)
-        self._dispatcher = Dispatcher(
-            self._router, self._links, rng, self._learner.note, self.seen, self._cluster
-        )
+        self._learner = TopologyLearner(self._router, self._links, rng, cluster)
+        self._dispatcher = Dispatcher(self._router, self._links, rng, self._learner.note, self.seen, cluster)
         self.admin = Administration(self._dispatcher)
 
     def get(

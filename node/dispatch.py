@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from ..identity import Identity
 from ..ring.paxos import DivergedRecord
+from .absorption.messages import Contribution
 from .errors import ClockSkew
 from .events import Event, EventLog
 from .messages import (
@@ -26,7 +27,7 @@ from .peers import Self
 from .quorum.clock import HybridClock
 from .repair.messages import RequestRepair
 
-EXPIRING = (*get_args(DataBody), RequestLeave, RequestRepair)
+EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)
 """What is not begun once its sender has stopped waiting. All else may arrive late without harm: gossip is ordered by
 the freshness of records, agreement by its ballots, a record by its number, and genesis is a function of the seeds."""
 LOGGED = (RefusalCode.PROTOCOL, RefusalCode.FOREIGN_CLUSTER)

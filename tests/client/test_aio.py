@@ -756,9 +756,24 @@ async def test_an_address_that_another_cluster_has_taken_is_left_out_until_it_is
         used.cluster_id = "c"
         await used.restart()
         await other.stop()
-        await eventually(lambda: used.address not in kv._open()._cluster.foreign)
+        await eventually(lambda: used.address not in kv._cluster.foreign)
         await kv.get("k")
         assert len(used.batches) > asked
+
+
+async def test_the_session_that_a_child_of_a_fork_begins_is_of_its_parents_cluster(
+    cluster: FakeCluster,
+) -> None:
+    [node] = await cluster.start(1)
+    async with AsyncClient([node.address]) as kv:
+        await kv.put("k", "v")
+        assert kv._session is not None
+        await kv._session.close()
+        kv._end_session()  # what a child does
+        node.cluster_id = "another"
+        await node.restart()
+        with pytest.raises(WrongCluster):
+            await kv.get("k")
 
 
 async def test_addresses_of_two_clusters_fail_every_operation_and_are_named(cluster: FakeCluster) -> None:
@@ -767,7 +782,7 @@ async def test_addresses_of_two_clusters_fail_every_operation_and_are_named(clus
     theirs.cluster_id = "another"
     async with AsyncClient([ours.address, theirs.address]) as kv:
         await kv.put("k", "v")
-        await eventually(lambda: kv._open()._cluster.conflict is not None)
+        await eventually(lambda: kv._cluster.conflict is not None)
         with pytest.raises(WrongCluster, match=theirs.address) as caught:
             await kv.put("k", "v")
         assert ours.address in str(caught.value)
