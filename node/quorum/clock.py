@@ -32,6 +32,10 @@ class HybridClock:
         """The clocks of this machine, which it is drawn from."""
         return self._clock
 
+    @property
+    def max_skew_s(self) -> float:
+        return self._max_skew_ms / 1000
+
     def wall_ms(self) -> int:
         """What this machine's wall clock shows."""
         return self._clock.wall_ms()
@@ -91,6 +95,10 @@ class HybridClock:
     def follows(self, timestamp: int) -> bool:
         """Return True unless ``timestamp`` lies too far ahead of this machine's wall clock; changes nothing."""
         return timestamp <= self._last or timestamp <= self._furthest()
+
+    def ahead_s(self, timestamp: int) -> float:
+        """Return how far ``timestamp`` lies ahead of this machine's wall clock, in seconds."""
+        return self._ahead_ms(timestamp) / 1000
 
     def furthest(self) -> int:
         """Return the last timestamp that other nodes whose clocks are right follow."""

@@ -124,10 +124,7 @@ class Coordinator:
     ) -> None:
         """See Operations.execute_all."""
         batch = Batch(self._means, operations, on_results, bounds)
-        refusal = self._refusal()
-        self._means.versions.follow_client(
-            max([operation.seen_timestamp for operation in operations], default=0)
-        )
+        refusal = self._refusal() or self._not_followed(operations)
         met_ms = self._late(bounds)
         room = self._limits.max_in_flight - self._means.load.in_flight
         admitted: list[int] = []
@@ -188,6 +185,15 @@ class Coordinator:
         if self._epochs.current is None:
             return Unavailable("this node belongs to no cluster yet")
         return self._skewed()
+
+    def _not_followed(self, operations: Sequence[Operation]) -> Unavailable | None:
+        """Why nothing is begun for a client that has seen the near future; None when all of it is followed."""
+        seen = max([operation.seen_timestamp for operation in operations], default=0)
+        try:
+            self._means.versions.follow_client(seen)
+        except Unavailable as error:
+            return error
+        return None
 
     def _late(self, bounds: TimeBounds) -> int:
         """This node's clock, in ms, when it is too late for some of the operations; else 0."""

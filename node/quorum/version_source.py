@@ -11,7 +11,9 @@ Rules:
   in its lowest bits how often this process went back (its lane), and none is drawn twice.
 - A floor beyond what is followed, raised while clocks were ahead, is respected key by key as a standing version is.
 - A key that stands beyond what is followed gets versions of its own (see ``ahead``), which move no clock.
-- Of what a client has seen, what lies beyond is ignored: it comes from such a key, and orders nothing else.
+- Of what a client has seen, what lies far beyond is ignored: it comes from such a key, and orders nothing else. What
+  lies beyond by no more than clocks and the windows of writes differ is the instant up to which a write may have got a
+  version: until this clock follows it, the client's next operation is refused.
 - No version's time lies beyond what the write's client allows (``TimeBounds``). So a client that raises what it has
   seen to that instant, when it does not know what became of a write, has its later writes ordered after it, however
   late the coordinator of the first one met it and whatever the clocks show. The versions of keys that stand ahead are
@@ -36,6 +38,10 @@ LANE_STEP = 16
 """Timestamps are drawn so far apart. The lanes are even; odd ones are drawn above standing versions (``ahead``)."""
 
 
+LONGEST_WINDOW_S = 2.0
+"""How long after they were sent writes of a client may get their versions (``begin_within_ms``), at most."""
+
+
 class VersionSource:
     def __init__(
         self, me: Self, epochs: Epochs, clock: HybridClock, latest_on_disk: Callable[[], int]
@@ -49,7 +55,10 @@ class VersionSource:
         clock.begin(latest_on_disk())
 
     def follow_client(self, seen_timestamp: int) -> None:
-        """Rise to what a client has seen, unless that is too far ahead."""
+        """Rise to what a client has seen, unless that lies so far ahead that it comes from a key that stands there.
+
+        Raises Unavailable when it is too far ahead now, and will not be in a moment.
+        """
         if self._alone():
             self._clock.follow_disk(self._latest_on_disk())
         elif self._clock.was_set_back() and self._lane + 2 < LANE_STEP:
@@ -57,6 +66,13 @@ class VersionSource:
             self._clock.return_to_wall()
         if self._clock.follows(seen_timestamp):
             self._clock.observe(seen_timestamp)
+            return
+        ahead_s = self._clock.ahead_s(seen_timestamp)
+        if ahead_s <= 2 * self._clock.max_skew_s + LONGEST_WINDOW_S:
+            raise Unavailable(
+                f"the operation was not done: the client has seen a version {ahead_s:.1f} s ahead of this node's "
+                "clock; ask another node, or in a moment"
+            )
 
     def furthest_seen(self) -> int:
         """The last timestamp that a client may be told it has seen: every node will follow it."""

@@ -73,7 +73,7 @@ async def test_a_repeated_request_is_handled_twice_and_answered_once() -> None:
 
 
 def test_a_schedule_is_the_same_after_a_way_through_json() -> None:
-    schedule = draw_schedule(random.Random(1), ["n1", "n2", "n3"], 300.0, What, dict.fromkeys(What, 1.0), 3.0)
+    schedule = draw_schedule(random.Random(1), ["n1", "n2", "n3"], 600.0, What, dict.fromkeys(What, 1.0), 3.0)
     assert {fault.what for fault in schedule} == set(What)
     written = json.dumps([fault.as_json() for fault in schedule])
     assert [Fault.of_json(fault) for fault in json.loads(written)] == schedule

@@ -31,7 +31,7 @@ def node(name: str) -> NodeStatus:
         ownership=0.5,
         keys=1_000_000,
         load=Load(1, 0, 0.5, 0.25, 12, 3456),
-        condition=Condition(0, 0, 0, 0, False, 0, False),
+        condition=Condition(0, 0, 0, 0, False, 0, False, 0),
         handoff=None,
     )
 

@@ -120,6 +120,17 @@ def test_what_a_client_has_seen_beyond_the_bound_is_ignored() -> None:
     assert version.wall_ms == WALL_MS
 
 
+@pytest.mark.parametrize("by_ms", [600, 2_900])
+def test_what_a_client_has_seen_just_beyond_the_bound_is_refused_until_it_is_followed(by_ms: int) -> None:
+    """It may be the latest version that a write of unknown outcome got, which the next one has to exceed."""
+    stage = Stage()
+    with pytest.raises(Unavailable, match=f"{by_ms / 1000} s ahead"):
+        stage.draw(KEY, seen=ahead(by_ms).timestamp)
+    stage.clock.wall += by_ms
+    (version,) = stage.draw(KEY, seen=ahead(by_ms).timestamp)
+    assert version > ahead(by_ms)
+
+
 def test_what_a_client_has_seen_within_the_bound_is_risen_above() -> None:
     stage = Stage()
     (version,) = stage.draw(KEY, seen=ahead(400).timestamp)

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from covey.node.errors import OperationTimeout, ReplyFull
-from covey.node.operations import Get, GetResult, OnResults, Operation, Put, WriteResult
+from covey.node.operations import (
+    UNBOUNDED,
+    Get,
+    GetResult,
+    OnResults,
+    Operation,
+    Put,
+    TimeBounds,
+    WriteResult,
+)
 from covey.node.quorum.version import Version
 from covey.node.rpc.sharing import Sharing
 from covey.node.rpc.waves import WAVE_BYTES, WAVE_OPERATIONS, Waves
@@ -22,16 +31,23 @@ MIB = 1 << 20
 class Bench:
     """Waves over operations that end when a test lets them."""
 
-    def __init__(self, operations: Sequence[Operation], sharing: Sharing | None = None) -> None:
+    def __init__(
+        self,
+        operations: Sequence[Operation],
+        sharing: Sharing | None = None,
+        bounds: TimeBounds = UNBOUNDED,
+    ) -> None:
         self.begun: list[Sequence[Operation]] = []
+        self.bounds: list[TimeBounds] = []
         self.answers: list[OnResults] = []
         self.results: dict[int, Any] = {}
         self.put_off = 0
         self.share = (sharing or Sharing(most=10**6)).share(lambda: None)
-        self.waves = Waves(operations, self.share, self.execute_all, self.on_results, self.on_put_off)
+        self.waves = Waves(operations, self.share, self.execute_all, self.on_results, self.on_put_off, bounds)
 
-    def execute_all(self, operations: Sequence[Operation], on_results: OnResults) -> None:
+    def execute_all(self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds) -> None:
         self.begun.append(operations)
+        self.bounds.append(bounds)
         self.answers.append(on_results)
 
     def on_results(self, places: Sequence[int], results: Sequence[Any]) -> None:
@@ -143,6 +159,24 @@ async def test_those_that_waited_have_the_rest_of_their_time() -> None:
     bench.answer(0)
     bench.waves.begin_some()
     assert bench.begun[1][0].timeout_s == pytest.approx(2.0)
+
+
+@in_virtual_time
+async def test_what_waits_may_begin_until_the_instant_that_its_client_named() -> None:
+    """What is left of a timeout counts from when it began to wait, and the latest version stays where it was."""
+    bounds = TimeBounds(sent_ms=10_000, shortest_s=3.0, latest_timestamp=77)
+    bench = Bench(gets(2, timeout_s=3.0), Sharing(most_bytes=MIB), bounds)
+    bench.share.expect(1, MIB)
+    bench.waves.begin_some()
+    await asyncio.sleep(1.0)
+    bench.answer(0)
+    bench.waves.begin_some()
+    [operation] = bench.begun[1]
+    later = bench.bounds[1]
+    assert not later.passed(operation, 12_999)
+    assert later.passed(operation, 13_002)
+    assert later.shortest_s == pytest.approx(2.0)
+    assert later.latest_timestamp == 77
 
 
 @in_virtual_time
