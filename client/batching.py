@@ -108,6 +108,11 @@ class Flight:
         """Something of it was answered."""
 
     @property
+    def writes(self) -> bool:
+        """Whether anything of it that is not answered is a write."""
+        return any(pending is not None and pending.operation.writes for pending in self.batch)
+
+    @property
     def left(self) -> list[Pending]:
         """What is not answered."""
         return [pending for pending in self.batch if pending is not None]

@@ -121,7 +121,8 @@ class Dispatcher:
             except CoveyError as error:
                 return await self.go_on(operation, begun, error)
             except asyncio.CancelledError:
-                self.abandon()
+                if operation.writes:
+                    self.abandon()
                 raise
         finally:
             admission.leave(operation.size_bytes)
@@ -160,7 +161,8 @@ class Dispatcher:
         try:
             return await self._travel(journey, attempt)
         except asyncio.CancelledError:
-            self.abandon()
+            if operation.writes:
+                self.abandon()
             raise
 
     def _refuse_conflict(self) -> None:

@@ -125,7 +125,8 @@ class Operator:
         seen = self._seen.timestamp
         stamp = self.clock.stamp(self._cluster.cluster_id, seen)
         flight.latest_timestamp = stamp.latest_timestamp
-        self._seen.allow(flight.latest_timestamp)
+        if flight.writes:
+            self._seen.allow(flight.latest_timestamp)
         return request_of(flight, seen, now, stamp)
 
     def _greet(self, greeting: Greeting, took_s: float) -> CoveyError | None:

@@ -68,12 +68,16 @@ class Dispatcher:
             except DivergedRecord as diverged:
                 body = Refusal(RefusalCode.FOREIGN_CLUSTER, str(diverged))
                 self._log_once(request.envelope, body)
+        if refusal is None and self.closed_for:
+            body = Refusal(RefusalCode.NOT_READY, self.closed_for)
         if refusal is None and self._me.may_not(request.body):
             await asyncio.Event().wait()  # silence: nobody may count on what was done, nor on that it was not
         return Reply(self._me.identity, self._me.generation, self._clock.current(), body)
 
     def _refuse(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
         if reason := self._me.may_not(body):
+            if self._meant_for_another(envelope):  # which must not pass for the one that was meant
+                return Refusal(RefusalCode.WRONG_DESTINATION, self._meant(envelope))
             return Refusal(RefusalCode.STOPPING if self._me.lost else RefusalCode.NOT_READY, reason)
         if self.stopping:
             return Refusal(RefusalCode.STOPPING, f"{self._me.identity.name} is stopping")
@@ -85,8 +89,8 @@ class Dispatcher:
         foreign = self._foreign(envelope)
         if foreign or (envelope.cluster_id and not self._cluster_id()):
             self.on_stranger(envelope)
-        if envelope.destination is not None and envelope.destination != self._me.identity:
-            meant = f"{envelope.destination} was meant, but {self._me.identity} listens at {self._me.address}"
+        if self._meant_for_another(envelope):
+            meant = self._meant(envelope)
             reason = f"{meant}; {foreign}" if foreign else meant
             return Refusal(RefusalCode.WRONG_DESTINATION, reason)
         if foreign:
@@ -94,6 +98,12 @@ class Dispatcher:
         if self.closed_for:
             return Refusal(RefusalCode.NOT_READY, self.closed_for)
         return self._refuse_clock(envelope, body) or self._refuse_expired(envelope, body)
+
+    def _meant_for_another(self, envelope: Envelope) -> bool:
+        return envelope.destination is not None and envelope.destination != self._me.identity
+
+    def _meant(self, envelope: Envelope) -> str:
+        return f"{envelope.destination} was meant, but {self._me.identity} listens at {self._me.address}"
 
     def _foreign(self, envelope: Envelope) -> str:
         """How another cluster's node is told that it is; empty for this cluster's own."""

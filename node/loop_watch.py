@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from .events import Event, EventLog
 
@@ -25,6 +26,18 @@ HELD_S = 0.02
 BEAT_S = 0.02
 SAMPLE_S = 0.01
 PACKAGE = str(Path(__file__).resolve().parents[1])
+
+
+class Place(NamedTuple):
+    """A line of covey's own code."""
+
+    file: str
+    """Relative to the package; empty outside of it."""
+    function: str
+    line: int
+
+
+OUTSIDE = Place("", "", 0)
 
 
 class LoopWatch:
@@ -36,7 +49,7 @@ class LoopWatch:
         self._watched = threading.get_ident()
         self._due_s = time.monotonic() + BEAT_S
         self._cpu_s = time.thread_time()
-        self._samples: Counter[str] = Counter()
+        self._samples: Counter[Place] = Counter()
         self._over = threading.Event()
         self._timer = self._loop.call_later(BEAT_S, self._beat)
         self._thread = threading.Thread(target=self._sample, name="covey-loop-watch", daemon=True)
@@ -52,8 +65,7 @@ class LoopWatch:
         held_s = min(time.monotonic() - self._due_s, cpu_s - self._cpu_s)
         samples, self._samples = self._samples, Counter()
         if held_s > HELD_S:
-            where = samples.most_common(1)[0][0] if samples else "unknown"
-            self._log.emit(Event.LOOP_HELD, held_ms=round(1000 * held_s, 1), where=where)
+            self._log.emit(Event.LOOP_HELD, held_ms=round(1000 * held_s, 1), where=_busiest(samples))
         self._cpu_s = time.thread_time()
         self._due_s = time.monotonic() + BEAT_S
         self._timer = self._loop.call_later(BEAT_S, self._beat)
@@ -64,11 +76,24 @@ class LoopWatch:
                 self._samples[innermost(sys._current_frames().get(self._watched))] += 1
 
 
-def innermost(frame: FrameType | None) -> str:
-    """Where a thread is: the innermost line of covey's own code, as file:line function."""
+def innermost(frame: FrameType | None) -> Place:
+    """Return the innermost place in covey's own code at which a thread is."""
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith(PACKAGE) and code.co_filename != __file__:
-            return f"{code.co_filename[len(PACKAGE) + 1 :]}:{frame.f_lineno} {code.co_name}"
+            return Place(code.co_filename[len(PACKAGE) + 1 :], code.co_name, frame.f_lineno)
         frame = frame.f_back
-    return "outside covey"
+    return OUTSIDE
+
+
+def _busiest(samples: Counter[Place]) -> str:
+    """Return the function seen most often, and its line seen most often, as file:line function."""
+    if not samples:
+        return "unknown"
+    functions: Counter[tuple[str, str]] = Counter()
+    for place, count in samples.items():
+        functions[place.file, place.function] += count
+    busiest = functions.most_common(1)[0][0]
+    lines = {place.line: count for place, count in samples.items() if (place.file, place.function) == busiest}
+    file, function = busiest
+    return f"{file}:{max(lines, key=lines.__getitem__)} {function}" if file else "outside covey"

@@ -9,6 +9,7 @@ import random
 import signal
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
@@ -113,12 +114,14 @@ def _print_error(text: str) -> None:
 
 
 async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudget) -> int:
+    stop = StopRequest()
     folder = DataFolder.open(options.data, options.name, accept_restored=options.accept_restored_data)
     try:
         log = open_log(options.name, LogFormat(options.log_format), options.log_file, config.log_level)
         try:
-            while True:
-                process = NodeProcess(options, config, descriptors, folder, log)
+            stop.listen()
+            while not stop.signal:
+                process = NodeProcess(options, config, descriptors, folder, log, stop)
                 try:
                     code = await process.run()
                     if code != EXIT_DONE or (verdict := process.absorbed) is None:
@@ -134,6 +137,7 @@ async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudg
                 options = replace(options, listen=process.bound)
                 folder.close()
                 folder = DataFolder.open(options.data, options.name)
+            return EXIT_DONE
         finally:
             log.close()
     finally:
@@ -150,6 +154,25 @@ def _replace_disk(folder: DataFolder, log: NodeLog, reason: str) -> None:
     )
 
 
+class StopRequest:
+    """A signal to end the process. It outlasts each life of the node within the process."""
+
+    def __init__(self) -> None:
+        self.signal = ""
+        """The name of the first signal; empty while none has come."""
+        self.on_request: Callable[[str], None] = lambda _: None
+
+    def listen(self) -> None:
+        """Take the signals that end a process, from now on."""
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, self._note, signal_number.name)
+
+    def _note(self, name: str) -> None:
+        self.signal = self.signal or name
+        self.on_request(name)
+
+
 class NodeProcess:
     """The parts of a node that only a process has: its disk, its port, its signals, its end."""
 
@@ -160,7 +183,10 @@ class NodeProcess:
         descriptors: DescriptorBudget,
         folder: DataFolder,
         log: NodeLog,
+        stop: StopRequest,
     ) -> None:
+        self._stop_request = stop
+        stop.on_request = self._signalled
         self._options = options
         self._config = config
         self._descriptors = descriptors
@@ -215,6 +241,8 @@ class NodeProcess:
             if watch is not None:
                 watch.close()
             await engine.close()
+        if isinstance(self._failure, DiskDoubted | DiskReplaced) and self._stop_request.signal:
+            return EXIT_DONE  # the next start finds out again
         if isinstance(self._failure, JoinRefused | DiskDoubted | DiskReplaced):
             raise self._failure
         return EXIT_DONE if self._failure is None else EXIT_FAILED
@@ -240,16 +268,14 @@ class NodeProcess:
             version=version("covey"),
             data=str(self._options.data),
         )
-        if (lone := node.lone()) and self._options.log_file is not None:
-            _print_error(lone)  # else the log says it there
+        if (lone := node.lone()) and self._options.log_file is not None and os.isatty(STDERR_FILENO):
+            _print_error(lone)  # a person has started it, and will not see the log
         for warning in self._config.warnings():
             self._log.emit(Event.CONFIG_WARNING, reason=warning)
 
     async def _live(self, node: Node, server: RpcServer) -> str:
         """Return why it ends."""
         loop = asyncio.get_running_loop()
-        for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, self._signalled, signal_number.name)
         joining = loop.create_task(self._join(node, server))
         leaving = loop.create_task(self._leave(node))
         moving = loop.create_task(self._move(node, server))

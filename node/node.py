@@ -201,6 +201,7 @@ class Node:
         """Refuse clients and peers from now on."""
         self.coordinator.refuse_new(reason)
         self._dispatcher.closed_for = reason
+        self._steward.closed = True
 
     # --- how the parts hang together ---
 

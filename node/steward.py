@@ -87,6 +87,8 @@ class Steward:
         self._unheard_since: dict[Identity, float] = {}
         self._planned: tuple[Hashable, Plan] | None = None
         """The last plan of a change to begin, and what it was made from."""
+        self.closed = False
+        """Set when this node leaves its cluster for another: it proposes nothing any more."""
         self.obstacle = ""
         """Why nothing is proposed just now, for people: without a whole plan, when another one plans."""
 
@@ -151,7 +153,7 @@ class Steward:
 
     def _acts(self, record: EpochRecord, view: View) -> bool:
         able = [i for i, member in view.members.items() if member.alive and not self._disk_is_full(i)]
-        if self._me not in able:
+        if self._me not in able or self.closed:
             return False
         return steward(record, able) == self._me or (bool(self._removals) and not record.changing)
 

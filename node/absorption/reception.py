@@ -27,10 +27,9 @@ from ..messages import Envelope, Refusal, RefusalCode
 from ..operations import Get, GetResult
 from ..ports import Clock
 from ..quorum.coordinator import Coordinator
-from ..quorum.version import COUNTER_BITS, timestamp_at
+from ..quorum.version import timestamp_at
 from ..storage.engine import Entry
 from .messages import (
-    CALL_TIMEOUTS,
     MAX_MEMBERS,
     Contribution,
     ContributionReply,
@@ -58,7 +57,6 @@ class Reception:
         self._clock = clock
         self._max_skew_ms = int(max_skew_s * 1000)
         self._write_timeout_s = write_timeout_s
-        self._longest_way_ms = int((CALL_TIMEOUTS * write_timeout_s + max_skew_s) * 1000)
         self._log = log
         self._receiving = False
         self._known: set[object] = set()
@@ -95,9 +93,6 @@ class Reception:
             return Refusal(RefusalCode.FOREIGN_CLUSTER, f"this node does not belong to {message.cluster_id}")
         if self._receiving:
             return Refusal(RefusalCode.NOT_READY, "it is writing other entries that it was brought")
-        late_ms = self._clock.wall_ms() - (envelope.timestamp >> COUNTER_BITS)
-        if late_ms > self._longest_way_ms:
-            return ContributionReply(f"it was under way for {late_ms / 1000:.1f} s, too long to be written")
         self._receiving = True
         try:
             self._note_begin(envelope)

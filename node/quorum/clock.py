@@ -100,6 +100,10 @@ class HybridClock:
         """Return how far ``timestamp`` lies ahead of this machine's wall clock, in seconds."""
         return self._ahead_ms(timestamp) / 1000
 
+    def is_ahead(self) -> bool:
+        """Return True if this clock is further ahead of its machine's wall clock than others would follow."""
+        return self._ahead_ms(self._last) > self._max_skew_ms
+
     def furthest(self) -> int:
         """Return the last timestamp that other nodes whose clocks are right follow."""
         return self._furthest()

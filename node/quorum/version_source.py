@@ -129,12 +129,15 @@ class VersionSource:
         if not self._clock.follows(seen_timestamp):
             seen_timestamp = 0
         above = max(floor, seen_timestamp)
+        alone = self._alone()
+        # A lone node's one clock orders all versions; where it has to stay ahead, no version meets the bound.
+        latest = 0 if alone and self._clock.is_ahead() else bounds.latest_timestamp
         try:
             first = self._clock.draw(
                 above,
                 LANE_STEP * (count + 1),
-                bounded=not self._alone(),
-                latest=bounds.latest_timestamp,
+                bounded=not alone,
+                latest=latest,
             )
         except BeyondBound:
             raise Expired.met_at(self.now_ms(), bounds.sent_ms) from None

@@ -21,6 +21,8 @@ from .sharing import Share
 WAVE_OPERATIONS: Final = 512
 WAVE_BYTES: Final = 4 << 20
 """Of the values of puts, the last of them apart: what one message to a replica is meant to have at most."""
+AT_ONCE_S: Final = 0.01
+"""What has waited no longer than this keeps its timeouts as they came."""
 COUNTED_S: Final = 1.0
 """How long operations count as in hand: what takes longer waits for something else than its turn."""
 
@@ -71,7 +73,8 @@ class Waves:
         if count == 0:
             self._watch_time()
             return False
-        if count == len(self._operations) and self._value_bytes <= WAVE_BYTES and not self._again:
+        at_once = count == len(self._operations) and self._value_bytes <= WAVE_BYTES and not self._again
+        if at_once and asyncio.get_running_loop().time() - self._began_s < AT_ONCE_S:
             self._next = count
             self._begin(self._operations, None, each_bytes, self._bounds)
         else:

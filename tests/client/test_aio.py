@@ -737,6 +737,21 @@ async def test_a_write_that_its_caller_gave_up_counts_as_seen_up_to_what_it_may_
         assert kv.seen_timestamp >> 16 > CLOCK_MS
 
 
+async def test_cancelled_reads_leave_what_a_client_has_seen_alone(cluster: FakeCluster) -> None:
+    """They change nothing, so nothing has to be ordered after them."""
+    (node,) = await cluster.start(1)
+    async with AsyncClient([node.address]) as kv:
+        await kv.get("k")
+        seen = kv.seen_timestamp
+        node.every_time = never
+        task = asyncio.create_task(kv.get("k"))
+        await eventually(lambda: len(node.batches) == 2)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert kv.seen_timestamp == seen
+
+
 async def test_an_address_that_another_cluster_has_taken_is_left_out_until_it_is_back(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

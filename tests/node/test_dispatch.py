@@ -54,7 +54,8 @@ class Door:
         self.cluster_id = "mine"
         self.log = Lines()
         self.through: list[object] = []
-        self.dispatcher = Dispatcher(Self(ME, 4, "n1:1"), self.hybrid, lambda: self.cluster_id, self.log)
+        self.me = Self(ME, 4, "n1:1")
+        self.dispatcher = Dispatcher(self.me, self.hybrid, lambda: self.cluster_id, self.log)
         for message in (Ping, DataBatch, Scan, SizeQuery, FetchRecord):
             self.dispatcher.register(message, self._handle)
 
@@ -87,6 +88,27 @@ async def test_what_is_meant_for_this_node_is_handled_by_its_kind() -> None:
 async def test_a_request_for_another_identity_is_refused() -> None:
     """Ports get reused, and a wiped disk is another node under the old name."""
     assert await Door().refusal(destination=ME._replace(disk_id=99)) is RefusalCode.WRONG_DESTINATION
+
+
+async def test_a_node_that_is_not_proven_yet_does_not_pass_for_the_one_that_was_meant() -> None:
+    """It has the address that the other one had, and whoever asks must not take its silence for that one's."""
+    door = Door()
+    door.me.unproven = "its disk is in doubt"
+    assert await door.refusal(destination=ME._replace(disk_id=99)) is RefusalCode.WRONG_DESTINATION
+    assert await door.refusal() is RefusalCode.NOT_READY
+
+
+async def test_what_was_under_way_when_a_node_closed_is_not_answered() -> None:
+    """A joiner would take the record of a cluster that ends."""
+    door = Door()
+
+    async def closing(envelope: Envelope, body: Any) -> Any:
+        door.dispatcher.closed_for = "this node leaves its cluster"
+        return Acknowledged()
+
+    door.dispatcher.register(Ping, closing)
+    reply = await door.ask()
+    assert isinstance(reply.body, Refusal) and reply.body.code is RefusalCode.NOT_READY
 
 
 async def test_first_contact_names_no_destination() -> None:

@@ -396,14 +396,22 @@ class SimulatedCluster:
     def _coordinator(self, via: str) -> Any:
         return self.nodes[via].running.coordinator
 
-    async def ask(self, via: str, to: str, body: RequestBody, meant: Identity | None = None) -> Any:
+    async def ask(
+        self, via: str, to: str, body: RequestBody, meant: Identity | None = None, *, expires_ms: int = 0
+    ) -> Any:
         """Bring ``to`` a message of ``via``'s, as one that was under way might arrive.
 
         Returns the reply's body at the very moment of the answer, so that a test can go on right there.
         """
         sender, target = self.nodes[via], self.nodes[to]
         envelope = Envelope(
-            sender.identity, sender.home.generation, sender.address, "", meant or target.identity, timestamp=0
+            sender.identity,
+            sender.home.generation,
+            sender.address,
+            "",
+            meant or target.identity,
+            timestamp=0,
+            expires_ms=expires_ms,
         )
         return (await target.running.handle(Request(envelope, body))).body
 

@@ -11,7 +11,7 @@ import pytest
 from covey.identity import Identity
 from covey.node.absorption.messages import Contribution, MembershipQuery
 from covey.node.errors import Unavailable
-from covey.node.messages import GenesisConfirmed, Hello
+from covey.node.messages import GenesisConfirmed, Hello, RefusalCode
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
 from covey.node.storage.engine import Entry
@@ -360,8 +360,8 @@ def test_what_arrives_long_after_it_was_sent_is_not_written() -> None:
             await cluster_of(cluster)
             entry = Entry(Version(1, 2, 3), b"late")
             late = Contribution(cluster.record("n2").cluster_id, ((b"k", entry),), 0, True)
-            reply = await cluster.ask("n1", "n2", late)  # as of the year 1970
-            assert "too long to be written" in reply.trouble
+            refusal = await cluster.ask("n1", "n2", late, expires_ms=1)  # of the year 1970
+            assert refusal.code is RefusalCode.EXPIRED
             assert await cluster.get("n2", b"k", ALL) is None
 
     run(main())

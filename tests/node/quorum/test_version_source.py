@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.node.errors import Unavailable
+from covey.node.operations import time_bounds
 from covey.node.peers import Self
 from covey.node.quorum.ahead import KEYS_REMEMBERED
 from covey.node.quorum.clock import HybridClock
@@ -176,3 +177,11 @@ def test_after_the_last_timestamp_there_is_none(above: int) -> None:
 def test_a_lone_node_whose_disk_has_the_last_timestamp_refuses() -> None:
     with pytest.raises(Unavailable, match="empty data folder"):
         Stage(alone=True, latest=MAX_TIMESTAMP - 1).draw(KEY)
+
+
+def test_a_lone_node_that_has_to_stay_ahead_draws_beyond_what_a_client_allows() -> None:
+    """Its clock alone orders all versions there, and no client that goes by wall clocks could allow one."""
+    stage = Stage(alone=True, latest=ahead().timestamp)
+    stage.source.follow_client(0)
+    [version] = stage.source.draw([KEY], 0, time_bounds(WALL_MS, 400, (5.0,)))
+    assert version > ahead()
