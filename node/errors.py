@@ -72,7 +72,7 @@ class ClockSkew(NodeError):
 
 
 class BeyondBound(NodeError):
-    """The next timestamp would lie beyond what its user allows; none was drawn."""
+    """The next timestamp would lie beyond the limit that the caller set; none was drawn."""
 
 
 class PeerError(NodeError):
@@ -130,7 +130,7 @@ class ReplyFull(Overloaded):
 
 
 class Expired(Unavailable):
-    """Met later than its client lets it begin; certainly not done."""
+    """The operation arrived later than its client lets it begin. Certainly not done."""
 
     @classmethod
     def met_at(cls, now_ms: int, sent_ms: int) -> Expired:
@@ -142,12 +142,12 @@ class Expired(Unavailable):
 
 
 class WrongCluster(OperationError):
-    """The request names another cluster than this node's; certainly not done."""
+    """The request names another cluster than this node's. Certainly not done."""
 
     def __init__(self, message: str, cluster_id: str = "") -> None:
         super().__init__(message)
         self.cluster_id = cluster_id
-        """This node's."""
+        """The id of this node's cluster."""
 
 
 class OperationTimeout(OperationError):

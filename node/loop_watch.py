@@ -21,7 +21,7 @@ from types import FrameType
 from .events import Event, EventLog
 
 HELD_S = 0.02
-"""What takes longer than this is logged."""
+"""Minimum time for which the loop is held before it is logged."""
 BEAT_S = 0.02
 SAMPLE_S = 0.01
 PACKAGE = str(Path(__file__).resolve().parents[1])
@@ -65,7 +65,7 @@ class LoopWatch:
 
 
 def innermost(frame: FrameType | None) -> str:
-    """Where a thread is: the innermost line of covey's own code, as file:line function."""
+    """Return where a thread is: the innermost line of covey's code, as file:line function."""
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith(PACKAGE) and code.co_filename != __file__:

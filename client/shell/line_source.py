@@ -15,7 +15,7 @@ from typing import BinaryIO
 from .exits import CommandError, cause
 
 MAX_LINE_BYTES = 26 << 20
-"""Takes whatever ``dump`` writes: the longest key and value that a cluster can be configured to take, as base64."""
+"""Longest line that ``dump`` writes: the longest key and value that a cluster can be configured to take, as base64."""
 CHUNK_BYTES = 1 << 16
 
 
