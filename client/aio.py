@@ -27,7 +27,7 @@ DEFAULT_TIMEOUT_S = 5.0
 MAX_ADDRESSES_SHOWN = 5
 
 _running_loop = asyncio._get_running_loop
-"""Return the event loop that runs in this thread; None when there is none."""
+"""Returns the event loop that runs in this thread; None when there is none."""
 
 _ANOTHER_LOOP = "this AsyncClient belongs to another event loop; make one for each loop, and close it there"
 

@@ -67,7 +67,7 @@ def _fits(openings: Sequence[Opening], extent: Extent) -> bool:
 
 
 class Remembered:
-    """What this node has heard of how far members' data goes, its own excepted."""
+    """Remembers what this node has heard of how far other members' data goes."""
 
     def __init__(self, heard: Iterable[tuple[Identity, Sequence[Extent]]] = ()) -> None:
         self._heard: dict[Identity, tuple[Extent, ...]] = {}

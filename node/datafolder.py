@@ -97,7 +97,7 @@ class Home(Protocol):
         """Remember, over restarts, that the disk is in doubt."""
 
     def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
-        """What was heard of how far other members' data goes, when last saved."""
+        """Return what was heard of how far other members' data goes, when last saved."""
 
     async def save_remembered(self, remembered: Memory) -> None:
         """Replace what ``remembered`` will say, without holding up the event loop."""

@@ -261,7 +261,7 @@ class DiskCheck:
         """Answer a node that starts with what is remembered of its disk.
 
         What a process that runs elsewhere has said of that generation or a later one is left out: two that run at once
-        are told apart by first contact and by gossip.
+        are distinguished at first contact and by gossip.
         """
         remembered = self._memory.remembered.of(envelope.source)
         if message.extent is not None:

@@ -21,7 +21,7 @@ class DataFolderError(NodeError):
 
 
 class DiskDoubted(NodeError):
-    """What others remember contradicts the disk while the node runs: it starts again, and finds out first."""
+    """What others remember contradicts the disk while the node runs: it starts again, and checks the disk first."""
 
 
 class DiskReplaced(NodeError):
@@ -134,7 +134,7 @@ class Expired(Unavailable):
 
     @classmethod
     def met_at(cls, now_ms: int, sent_ms: int) -> Expired:
-        """Of an operation sent and met at these times of this node's clock."""
+        """Return the error for an operation that was sent and arrived at these times of this node's clock."""
         return cls(
             f"the operation was not done: it was met {max(0, now_ms - sent_ms) / 1000:.1f} s after it was sent, "
             "later than its client lets it begin"

@@ -1,4 +1,4 @@
-"""Where a node's events go: JSON lines for programs, or lines for people, to a file or to stderr.
+"""Writes a node's events as JSON lines for programs, or as lines for people, to a file or to stderr.
 
 Nothing here is global: each node has a separate log, since tests and the simulator run many in one process.
 A log that cannot be written (a full disk, a closed pipe, a pipe that is not read) must not end the node or hold it up:

@@ -29,7 +29,7 @@ from .hashing import TOKEN_SPACE
 TOKENS_PER_WEIGHT = 32
 
 _VIRTUAL_NODE_STIFFNESS = 0.01
-"""How much evenness among virtual nodes weighs against evenness among owners.
+"""Weight of evenness among virtual nodes against evenness among owners.
 
 Growing one by one to 100 equal nodes, the worst share on the way is 1.012 x the fair one with this; without it,
 later joiners find no good places.
@@ -153,7 +153,7 @@ class _Placement:
         """The part of each slot that is not the joiner's yet."""
         self._gained = 0.0
         self._wanted = 0.0
-        """What the next token should gain."""
+        """The part that the next token should gain."""
         self._offsets: dict[int, float] = {}
         self._latest: dict[int, _Candidate] = {}
         """The valid candidate of each slot; other entries of the slot in the heap are out of date."""

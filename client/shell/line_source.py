@@ -73,7 +73,7 @@ def _split(chunk: bytes) -> list[bytes]:
 
 
 async def _chunks(source: BinaryIO) -> AsyncIterator[bytes]:
-    """What can be read, until the end. Raises CommandError when reading fails."""
+    """Yield what can be read, until the end. Raise CommandError when reading fails."""
     descriptor = source.fileno()
     waits = _can_be_waited_for(descriptor)
     while True:

@@ -96,7 +96,7 @@ class Loader:
         self._room = asyncio.Semaphore(WRITES_IN_FLIGHT)
         self._in_flight: dict[bytes, asyncio.Task[None]] = {}
         self._next: dict[bytes, _Write] = {}
-        """By key in flight, the write that follows."""
+        """The write that follows, by key in flight."""
         self._bytes = 0
         """Total size of all keys and values in flight or next."""
         self._success_at = now()

@@ -1,4 +1,4 @@
-"""How a cluster of one that no other node has joined becomes part of the cluster that counts its node as a member.
+"""Makes a cluster of one that no other node has joined part of the cluster that counts its node as a member.
 
 It comes about when a node that is its own only seed loses its folder and is started again while the others cannot be
 heard. It then has its own cluster and theirs counts its old disk, and both serve. So once a claim (``claims``) has
@@ -69,7 +69,7 @@ class Absorption:
         return _refusal(self.verdict.cluster_id) if self.verdict is not None else ""
 
     def status(self) -> str:
-        """What is under way, for people; empty when nothing is."""
+        """Return what is under way, for status; empty when nothing is."""
         verdict = self.verdict
         if verdict is None:
             return ""

@@ -16,7 +16,7 @@ MAX_ENTRIES = 64
 MAX_BYTES = 1 << 20
 """Maximum total size of keys and values in a contribution; the last entry may exceed it."""
 CALL_TIMEOUTS = 2
-"""How long a contribution may take, in timeouts of a call to a peer: the writes themselves may take one."""
+"""Time that a contribution may take, in timeouts of a call to a peer: the writes themselves may take one."""
 MAX_KEY_BYTES = 65_535
 MAX_MEMBERS = 16
 """Maximum number of members that an answer names."""
@@ -34,7 +34,7 @@ class MembershipReply:
     record: EpochRecord | None
     """The newest the answering node has; None while it belongs to no cluster."""
     owners_up: int
-    """How many owners of the record the answering node thinks alive, itself included."""
+    """Number of owners of the record that the answering node thinks alive, itself included."""
     members: tuple[tuple[Identity, str], ...]
     """Members that are alive and their addresses, the answering node first; at most MAX_MEMBERS."""
 

@@ -37,7 +37,7 @@ class HybridClock:
         return self._max_skew_ms / 1000
 
     def wall_ms(self) -> int:
-        """What this machine's wall clock shows."""
+        """Return what this machine's wall clock shows."""
         return self._clock.wall_ms()
 
     def current(self) -> int:

@@ -199,7 +199,7 @@ class Pipe:
 
 
 def _reads(waiting: _Waiting) -> int:
-    """How many of its operations are reads: all or none, as what is submitted together is of one kind."""
+    """Return how many of its operations are reads: all or none, since operations submitted together are of one kind."""
     return len(waiting.operations) if type(waiting.operations[0]) is Read else 0
 
 

@@ -27,7 +27,7 @@ _ESTABLISHED: Final = 1
 """As tcpi_state, the first byte of Linux' struct tcp_info."""
 _LAST_RECEIVED: Final = struct.Struct("=I")
 _LAST_RECEIVED_AT: Final = 52
-"""Of tcpi_last_data_recv in Linux' struct tcp_info, in milliseconds."""
+"""Offset of tcpi_last_data_recv, in milliseconds, in Linux' struct tcp_info."""
 
 
 class Connection(NamedTuple):

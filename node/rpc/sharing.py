@@ -29,7 +29,7 @@ LEAST_BYTES: Final = 64 << 10
 """Minimum number of bytes of a stream, for any number of streams."""
 STALLED_S: Final = 5.0
 LEAST_EXPECTED_BYTES: Final = 64
-"""Of one read."""
+"""Minimum number of bytes expected of one read."""
 SLOWLY: Final = 0.1
 """Weight of the latest value in an average."""
 
@@ -95,7 +95,7 @@ class Sharing:
 
 
 class Share:
-    """What one stream has in hand."""
+    """Counts what one stream has in hand."""
 
     def __init__(self, of: Sharing, busy: set[Share], on_change: Callable[[], None]) -> None:
         self._of = of

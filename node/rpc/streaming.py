@@ -28,14 +28,14 @@ OnMessage = Callable[["ServedStream", Any], None]
 MOST_IN_HAND: Final = 64
 """Messages of one stream that are worked on; what comes beyond waits at the sender, by HTTP/2's flow control."""
 MOST_OUTBOX_BYTES: Final = 4 << 20
-"""Of replies of one stream that are not written yet: with as many, nothing more is read."""
+"""Bytes of replies of one stream that are not written yet, at which nothing more is read."""
 MOST_STREAMS: Final = 1024
 """Open at a time, of clients and of peers together; each may have one message on its way in."""
 LOOK_EVERY_S: Final = 1.0
 """Time between two checks for stalled streams."""
 MOST_PEER_BYTES: Final = 64 << 20
 LEAST_PEER_BYTES: Final = 1 << 20
-"""Of replies to peers, in all and for each stream, that are not written yet: with as many, no requests are read."""
+"""Bytes of replies to peers that are not written yet, in all and per stream, at which no more requests are read."""
 
 
 class Streams:
