@@ -13,7 +13,7 @@ MAX_PORT_DIGITS = 5
 
 
 def checked_addresses(given: object) -> tuple[str, ...]:
-    """Return one or more host:port, each once, in the given order. Commas separate addresses in a text."""
+    """Return the addresses as host:port, each once, in the given order. Commas separate addresses in a text."""
     if isinstance(given, str):
         given = [given]
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):

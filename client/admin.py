@@ -58,7 +58,7 @@ class Condition:
     needs_restart: bool
     """Its disk has damage that is removed when it starts again."""
     keys_ahead: int
-    """Keys of it that stand ahead of all clocks, since they were written while clocks were wrong."""
+    """Number of its keys that stand ahead of all clocks, since they were written while clocks were wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ is retried. When there is no room it waits, in order, outside of every queue tha
 was certainly not sent, and is ended by its own deadline.
 
 The limit follows the cluster: an answer that refuses for load halves it, at most once in ``DECREASE_EVERY_S``, and
-each operation that ends raises it again (additive increase, multiplicative decrease; Jacobson, SIGCOMM '88). So a
-cluster that is overloaded is asked by fewer operations instead of by all of them again and again.
+each operation that ends raises it again (additive increase, multiplicative decrease; Jacobson, SIGCOMM '88). So an
+overloaded cluster gets fewer operations instead of retries of all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .errors import CoveyError, NotSent, Unavailable
 
 MAX_IN_HAND_OPERATIONS = 4096
 MAX_IN_HAND_BYTES = 64 << 20
-"""Of keys and values; a larger operation enters when nothing else is in hand."""
+"""Maximum bytes of keys and values; a larger operation enters when nothing else is in hand."""
 MIN_IN_HAND_OPERATIONS = 64
 """The limit is never decreased below this."""
 DECREASE_EVERY_S = 0.1
@@ -32,7 +32,7 @@ class _Waiter:
     turn: asyncio.Future[None]
     size_bytes: int
     deadline: float | None
-    """On the loop's clock."""
+    """By the loop's clock."""
 
 
 class Admission:
@@ -45,7 +45,7 @@ class Admission:
         self._paused = False
         self._closed = False
         self._watched = False
-        """See ``_watch``."""
+        """Whether entering and leaving take more than counting; set by ``_watch``."""
         self._waiting: deque[_Waiter] = deque()
         self._sweep: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
@@ -74,7 +74,7 @@ class Admission:
         return True
 
     async def enter(self, size_bytes: int, deadline: float | None) -> None:
-        """Wait for room and take the operation in hand. Raises NotSent at the deadline, Unavailable once closed."""
+        """Wait for room and take the operation in hand. Raise NotSent at the deadline, Unavailable once closed."""
         if self.try_enter(size_bytes):
             return
         if self._closed:
@@ -108,7 +108,7 @@ class Admission:
             self.leave(size_bytes)
 
     def leave(self, size_bytes: int, operations: int = 1) -> None:
-        """The operations are no longer in hand; ``size_bytes`` is what they have together."""
+        """Release operations that were in hand; ``size_bytes`` is the sum of their sizes."""
         self._operations -= operations
         self._bytes -= size_bytes
         if self._watched:
@@ -130,7 +130,7 @@ class Admission:
         self._watched = below_limit or ending or bool(self._waiting)
 
     def overloaded(self, now: float) -> None:
-        """A node refused for load."""
+        """Lower the limit after a node has refused for load."""
         if now - self._decreased_at >= DECREASE_EVERY_S:
             self._decreased_at = now
             self._limit = max(MIN_IN_HAND_OPERATIONS, min(self._limit, self._operations) // 2)
@@ -147,7 +147,7 @@ class Admission:
         self._watch()
 
     async def drained(self, timeout_s: float) -> bool:
-        """Wait until nothing is in hand; False when that takes longer than the timeout."""
+        """Wait until nothing is in hand; return False when that takes longer than the timeout."""
         if self._operations == 0:
             return True
         self._drained = asyncio.get_running_loop().create_future()
@@ -158,7 +158,7 @@ class Admission:
         return self._operations == 0
 
     def close(self) -> None:
-        """End what waits; nothing enters any more."""
+        """End all operations that wait, and let nothing enter any more."""
         self._closed = True
         self._watch()
         if self._sweep is not None:
@@ -198,7 +198,7 @@ class Admission:
         self._sweep = loop.call_at(at, self._expire, loop)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End what is due, and drop what was given up."""
+        """End operations that are due, and drop those that were given up."""
         self._sweep = None
         now = loop.time()
         left: deque[_Waiter] = deque()

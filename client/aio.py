@@ -27,7 +27,7 @@ DEFAULT_TIMEOUT_S = 5.0
 MAX_ADDRESSES_SHOWN = 5
 
 _running_loop = asyncio._get_running_loop
-"""None when no loop runs here."""
+"""Returns the event loop that runs in this thread; None when there is none."""
 
 _ANOTHER_LOOP = "this AsyncClient belongs to another event loop; make one for each loop, and close it there"
 
@@ -41,8 +41,8 @@ class AsyncClient:
     its retries. ``consistency`` is "one", "quorum" (default) or "all"; instead, ``r`` or ``w`` gives the
     number of replicas that must answer. What goes wrong is a ``CoveyError``; look at its ``maybe_applied``.
 
-    Belongs to the event loop it is first used on; close it there, or use it in ``async with``. After a fork the
-    child uses it as if it was new; see docs/clients.md.
+    A client belongs to the event loop on which it is first used; close it there, or use it in ``async with``. After a
+    fork the child uses it as if it were new; see docs/clients.md.
     """
 
     def __init__(self, addresses: str | Iterable[str], *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
@@ -50,9 +50,9 @@ class AsyncClient:
         self._timeout_s = checked_timeout(timeout)
         self._session: Session | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        """The one that the session belongs to."""
+        """The event loop that the session belongs to."""
         self._cluster = ClusterIdentity(self._addresses)
-        """Outlasts sessions: a child of a fork belongs to its parent's cluster."""
+        """The cluster; it outlasts sessions, since a child of a fork belongs to its parent's cluster."""
         self._seen_before = 0
         """The highest version timestamp of sessions that are over."""
         self._closed = False
@@ -166,7 +166,7 @@ class AsyncClient:
             await session.close()
 
     def refuse_all(self) -> None:
-        """Be closed for what comes from now on."""
+        """Refuse all later operations as closed."""
         self._closed = True
 
     async def disconnect(self, drain_s: float) -> None:
@@ -180,7 +180,7 @@ class AsyncClient:
             self._session.reconnect()
 
     def forget(self) -> None:
-        """In a child process: leave the parent's session alone, and have another when it is needed."""
+        """Drop the parent's session without touching it, in a child process; a new one is made when it is needed."""
         forking.abandon(self._session, self._loop)
         self._end_session()
 
@@ -200,7 +200,7 @@ class AsyncClient:
 
     @property
     def described(self) -> str:
-        """The addresses that were given and whether the client is in use, for people."""
+        """The addresses that were given, and whether the client is in use, as shown by ``repr``."""
         shown = ", ".join(self._addresses[:MAX_ADDRESSES_SHOWN])
         more = len(self._addresses) - MAX_ADDRESSES_SHOWN
         state = "closed" if self._closed else "unused" if self._session is None else "open"
@@ -254,7 +254,7 @@ _loaded: type[Session] | None = None
 
 
 def _session_class() -> type[Session]:
-    """Load gRPC, which is left until it is needed."""
+    """Import gRPC when it is first needed."""
     global _loaded
     if _loaded is None:
         with forking.loading():
@@ -265,7 +265,7 @@ def _session_class() -> type[Session]:
 
 
 _closing: set[asyncio.Task[None]] = set()
-"""Of sessions whose client was collected before it was closed."""
+"""Tasks that close sessions whose client was collected before it was closed."""
 
 
 def _close_unowned(session: Session) -> None:

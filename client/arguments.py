@@ -1,4 +1,4 @@
-"""Checks of what callers pass in. Each raises InvalidRequest with one sentence, before anything is sent.
+"""Checks the arguments of callers. Each check raises InvalidRequest with one sentence, before anything is sent.
 
 Loads neither gRPC nor protobuf, so that a client can be checked and made without them.
 """
@@ -11,12 +11,12 @@ from typing import TypeVar
 from .errors import InvalidRequest
 
 MAX_TIMEOUT_S = 86_400.0
-"""An operation is given at most a day; "no limit" (inf) is refused, since nodes need one as well."""
+"""The longest timeout: a day. "No limit" (inf) is refused, since nodes need one as well."""
 MAX_REPLICAS = 15
 """The largest replication factor that a cluster can have."""
 MAX_NAME_BYTES = 255
 MAX_SHOWN_CHARACTERS = 80
-"""Of a refused argument, in the message."""
+"""Maximum number of characters of a refused argument that a message repeats."""
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -85,7 +85,7 @@ def wrong_type(what: str, kind: type) -> InvalidRequest:
 
 
 def shown(value: object) -> str:
-    """Return how an argument is named in a message: short, whatever it is."""
+    """Return a short description of an argument for a message."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 256:
         return f"a number of {value.bit_length()} bits"  # which repr may refuse to write out
     if not isinstance(value, str | bytes | int | float | bool | None):

@@ -52,7 +52,7 @@ class Pending:
     """On the loop's clock."""
     answer: Answer
     flight: Flight | None = None
-    """The batch that it was sent in."""
+    """The batch in which the operation was sent."""
 
     @property
     def sent(self) -> bool:
@@ -73,7 +73,7 @@ class Pending:
 
 
 def may_have_happened(error: BaseException) -> bool:
-    """Whether a write that was sent and failed so may have happened; a defect says nothing about that."""
+    """Return whether a write that was sent and failed with this error may have happened; True after a defect."""
     return not isinstance(error, CoveyError) or error.maybe_applied
 
 

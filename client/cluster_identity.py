@@ -1,12 +1,12 @@
-"""Which cluster a client belongs to, and which addresses belong to another one.
+"""Keeps the cluster that a client belongs to, and the addresses that belong to another one.
 
 Rules
-- A client belongs to the first cluster that any node told it the id of. Every request names that cluster from then on,
-  and rings are learned from it alone.
+- A client belongs to the cluster of the first node that sends it a cluster id. Every request names that cluster from
+  then on, and rings are learned from it alone.
 - An address whose node belongs to another cluster is foreign: it is left out until its node is found to belong to the
   client's own cluster again. A dead node's address may have been given to another cluster.
-- An address that the client was given and that never belonged to its cluster is a mistake of whoever gave it, so every
-  operation fails and names both. An address that the cluster's own ring lists is no mistake.
+- A given address that never belonged to the client's cluster is a mistake of the caller, so every operation fails and
+  names both clusters. An address that the cluster's own ring lists is no mistake.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from .errors import WrongCluster
 class ClusterIdentity:
     def __init__(self, given: Collection[str] = ()) -> None:
         self.cluster_id = ""
-        """Empty until a node has told one."""
+        """The cluster's id; empty until a node has sent one."""
         self.conflict: WrongCluster | None = None
-        """What every operation fails with while the client's addresses are of two clusters."""
+        """The error of every operation while the client's addresses are of two clusters."""
         self._learned_at = ""
         self._given = frozenset(given)
         self._unverified = set(given)
@@ -35,11 +35,11 @@ class ClusterIdentity:
 
     @property
     def doubtful(self) -> list[str]:
-        """Addresses to look at again: foreign ones, and given ones that no node has answered at."""
+        """Return the addresses to check again: foreign ones, and given ones at which no node has answered."""
         return list(dict.fromkeys([*self._foreign, *sorted(self._unverified)]))
 
     def met(self, address: str, cluster_id: str) -> WrongCluster | None:
-        """A node at ``address`` told its cluster's id (empty: none yet). Returns the error when it is foreign."""
+        """Note the cluster id of the node at ``address`` (empty: none yet). Return the error when it is foreign."""
         if not cluster_id:
             return None
         if not self.cluster_id:
@@ -54,7 +54,7 @@ class ClusterIdentity:
         return self._error(address)
 
     def listed(self, addresses: Collection[str]) -> None:
-        """The cluster's own ring has these addresses. Of the others, only given ones are kept in mind."""
+        """Note the addresses in the cluster's own ring. Of the others, only given ones are kept."""
         kept = {*addresses, *self._given}
         for address in [address for address in self._foreign if address not in kept]:
             del self._foreign[address]

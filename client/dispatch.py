@@ -7,7 +7,7 @@ Rules
 - Untried nodes are tried at once, one after the other. When all were tried, a jittered pause comes before the
   next round, longer each time; the operation's deadline ends it all. A node that refused for load is not
   followed by the next at once: its wish for a pause is kept.
-- Whoever answers other operations well is not at fault for the one that fails, unless it refuses for load.
+- A node that answers other operations well is not at fault for the one that fails, unless it refuses for load.
 - A client that never reached any node does not wait: one round over all addresses, and it says so.
 - An operation that no node has done ends with the most informative of its errors: a node that answered and refused
   knows more than one that could not be reached, or that a deadline that passed before anything was sent.
@@ -45,7 +45,7 @@ from .version import HighestSeen
 FIRST_PAUSE_S = 0.05
 MAX_PAUSE_S = 1.0
 MAX_DOUBLINGS = 10
-"""Of a pause; more would change nothing and only make the number large."""
+"""Maximum number of times that a pause doubles; it has reached its maximum by then."""
 MIN_READ_ATTEMPT_S = 0.25
 MIN_RETRY_S = 0.1
 """With less time left, another attempt would only turn "certainly not done" into "may have happened"."""
@@ -90,7 +90,7 @@ class Dispatcher:
         self._reached_any = False
         self._closed = asyncio.Event()
         self.admission = Admission()
-        """What the client has in hand; ``begin`` relies on its caller to have entered."""
+        """The operations that the client has in hand; an operation enters before ``begin``."""
 
     def close(self) -> None:
         """What pauses before another attempt ends with the error it has."""
@@ -128,13 +128,13 @@ class Dispatcher:
             admission.leave(operation.size_bytes)
 
     def abandon(self) -> None:
-        """Writes under way are waited for no more: what is written later is ordered after them all the same."""
+        """Stop waiting for writes under way; later writes are ordered after them all the same."""
         self._seen.assume_allowed()
 
     def begin(self, operation: Operation, timeout_s: float, answer: Answer) -> Begun:
         """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``.
 
-        Raises WrongCluster when this client's addresses are of two clusters.
+        Raise WrongCluster when this client's addresses are of two clusters.
         """
         self._refuse_conflict()
         now = asyncio.get_running_loop().time()

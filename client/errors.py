@@ -34,7 +34,7 @@ class Timeout(CoveyError):
 
 
 class NotSent(Timeout):
-    """The time was over while the operation waited to be sent. Certainly not done."""
+    """The timeout passed while the operation waited to be sent. Certainly not done."""
 
 
 class Overloaded(CoveyError):
@@ -62,12 +62,12 @@ class Refused(CoveyError):
 
 
 class WrongCluster(CoveyError):
-    """A node belongs to another cluster than this client: certainly nothing was done there."""
+    """The node belongs to another cluster than this client. Certainly not done."""
 
     def __init__(self, message: str, *, cluster_id: str = "", maybe_applied: bool = False) -> None:
         super().__init__(message, maybe_applied=maybe_applied)
         self.cluster_id = cluster_id
-        """The node's; empty when it did not say."""
+        """The cluster id of the node; empty when it did not send one."""
 
 
 class NotFound(CoveyError):

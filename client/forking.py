@@ -7,10 +7,10 @@ child. So every client lets go of gRPC before the fork, and gRPC ends its thread
   the threads that serve clients are held until the fork is over, so that none can open another connection. A read
   that has not ended goes on after the fork; a write ends as a Timeout that says that it may have happened.
 - in the parent: the threads go on, and connect again when something is to be sent.
-- in the child: every client is as if it was new, but for the highest version it has seen. It connects by itself.
+- in the child: every client is as if it were new, except for the highest version it has seen. It connects by itself.
 
 If gRPC still has threads at the fork (a client on the forking thread's own event loop, or other users of gRPC in
-the process), no client can work in the child; there, each says so at once. The parent is not affected.
+the process), no client can work in the child; there, each operation fails at once. The parent is not affected.
 
 Threads are counted by their names in /proc; elsewhere than on Linux a closed client is trusted to have ended them.
 """
@@ -32,12 +32,12 @@ from .errors import Unavailable
 
 DRAIN_S = 1.0
 CLOSE_S = 2.0
-"""Closing the connections may take this much longer."""
+"""Time for closing the connections, after ``DRAIN_S``."""
 CALLS_END_S = 0.5
 THREADS_END_S = 2.0
 POLL_S = 0.001
 COLLECT_EVERY_S = 0.01
-"""At first; more and more rarely when it does not help."""
+"""The first pause between two checks; it grows while gRPC's threads go on."""
 LOAD_S = 30.0
 HOLD_S = 60.0
 """A held thread goes on by itself after this long; a fork takes milliseconds."""
@@ -47,7 +47,7 @@ GRPC_FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
 
 _TASKS = Path("/proc/self/task")
 _GRPC_THREADS = ("grpc_", "event_engine", "lifeguard", "timer_manager", "resolver-exec", "default-exec")
-"""How the names of gRPC's threads begin."""
+"""Prefixes of the names of gRPC's threads."""
 
 _UNUSABLE = (
     "gRPC was in use when this process was forked, so no client can work in it: close every AsyncClient of the"
@@ -61,7 +61,7 @@ class Forkable(Protocol):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop that its connections belong to; None while it has none."""
+        """The event loop of its connections; None while it has none."""
 
     async def disconnect(self, drain_s: float) -> None:
         """Close all connections; nothing connects before the loop goes on."""
@@ -70,11 +70,11 @@ class Forkable(Protocol):
         """Let operations enter again."""
 
     def forget(self) -> None:
-        """In a child: become as new."""
+        """Become as new, in a child process."""
 
 
 class Restartable(Protocol):
-    """What has a thread."""
+    """An object that owns a thread."""
 
     def forget(self) -> None: ...
 
@@ -88,43 +88,43 @@ class _State:
         self.forking = threading.Lock()
         """Held from before a fork until after it."""
         self.loading = threading.Lock()
-        """Likewise, and while modules are imported: what a child finds half imported stays so."""
+        """Held during a fork and while modules are imported: a half-imported module would stay so in the child."""
         self.latecomers: list[tuple[asyncio.AbstractEventLoop | None, Forkable]] | None = None
         """Clients that were first used while a fork was prepared; None when none is."""
         self.used = False
-        """A client has used gRPC in this process."""
+        """Whether a client has used gRPC in this process."""
         self.holds: list[_Hold] = []
         self.clients_are_left = False
         self.grpc_is_left = False
         self.grpc_is_shared = False
-        """gRPC once had threads when no client was connected: something else in the process uses it."""
+        """Whether gRPC once had threads while no client was connected: other code in the process uses it."""
         self.unusable = False
         self.abandoned: list[object] = []
-        """In a child: what belongs to threads of the parent. It is never touched, so not freed either."""
+        """In a child, objects that belong to threads of the parent. They are never used and never freed."""
 
 
 _state = _State()
 
 
 def watch(client: Forkable) -> None:
-    """From now on the client lets go of gRPC before a fork."""
+    """Register a client, which closes its connections before every fork."""
     with _state.registering:
         _state.clients.add(client)
 
 
 def watch_thread(thread: Restartable) -> None:
-    """From now on the thread's owner starts anew in a child."""
+    """Register the owner of a thread, which starts a new one in a child."""
     with _state.registering:
         _state.threads.add(thread)
 
 
 def abandon(*things: object) -> None:
-    """Keep what belongs to threads of the parent from being freed in this child."""
+    """Keep objects that belong to threads of the parent from being freed in this child."""
     _state.abandoned.extend(thing for thing in things if thing is not None)
 
 
 def note_use() -> None:
-    """A client is about to use gRPC. Raises Unavailable in a child in which gRPC cannot work."""
+    """Prepare for a client's use of gRPC. Raise Unavailable in a child in which gRPC cannot work."""
     if _state.unusable:
         raise Unavailable(_UNUSABLE)
     _state.used = True
@@ -147,16 +147,16 @@ def must_wait(client: Forkable, loop: asyncio.AbstractEventLoop | None) -> bool:
 
 
 class _Hold:
-    """Has the clients of one loop let go of gRPC, and the loop wait for the end of the fork."""
+    """Closes the connections of the clients of one loop, and holds the loop until the fork is over."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clients: list[Forkable]) -> None:
         self.waits = False
-        """The loop runs in another thread, which will wait."""
+        """Whether the loop runs in another thread, which will wait."""
         self._loop = loop
         self._clients = clients
         self._disconnected = threading.Event()
         self._settled = threading.Event()
-        """There is nothing more to do before the fork."""
+        """Set when nothing is left to do before the fork."""
         self._ends_grpc = False
         self._held = threading.Event()
         self._forked = threading.Event()
@@ -180,7 +180,7 @@ class _Hold:
         return not self._runs_here and self._disconnected.wait(max(0.0, deadline - time.monotonic()))
 
     def hold(self, *, end_grpc: bool = False) -> None:
-        """Have the thread of the loop wait for the end of the fork, after it has ended gRPC if it is to."""
+        """Hold the thread of the loop until the fork is over, after it has ended gRPC if that is its task."""
         self._ends_grpc = end_grpc
         self._settled.set()
         self._held.wait(CLOSE_S + (THREADS_END_S if end_grpc else 0.0))
@@ -219,7 +219,7 @@ class _Hold:
         self._disconnected.set()
 
     def _calls_are_left(self) -> bool:
-        """Whether gRPC still has work to do on the loop for a call that was ended."""
+        """Return whether gRPC still has work to do on the loop for a call that was ended."""
         names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks(self._loop))
         return any(name.startswith("_AioCall.") for name in names)
 
@@ -256,7 +256,7 @@ def _before_fork() -> None:
 
 
 def _end_grpc(waiting: list[_Hold]) -> None:
-    """End gRPC on the thread of a loop, if any loop runs: the last channel takes its reader from the loop."""
+    """End gRPC on the thread of a loop, if any loop runs: the last channel removes its reader from the loop."""
     if waiting:
         waiting[0].hold(end_grpc=True)
         return
@@ -265,7 +265,7 @@ def _end_grpc(waiting: list[_Hold]) -> None:
 
 
 def _ending_grpc() -> Iterator[None]:
-    """Pause by pause, wait until gRPC has no threads. It ends them when the last channel is freed."""
+    """Wait until gRPC has no threads. It ends them when the last channel is freed."""
     began = time.monotonic()
     collect_after_s = 0.0
     while _grpc_runs():
@@ -324,7 +324,7 @@ def _after_fork_in_child() -> None:
 
 
 def _grpc_supports_forks() -> bool:
-    """Whether the application has switched on gRPC's own support, which covers its blocking channels."""
+    """Return whether the application has enabled gRPC's own fork support, which covers its blocking channels."""
     return os.environ.get(GRPC_FORK_SUPPORT, "0").lower() in ("1", "true", "yes")
 
 

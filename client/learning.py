@@ -18,9 +18,9 @@ FIRST_LOOK_AFTER_S = 0.02
 REFRESH_EVERY_S = 30.0
 REFRESH_TIMEOUT_S = 2.0
 LOOK_AGAIN_EVERY_S = 5.0
-"""While an address belongs to another cluster."""
+"""Time between two checks of an address that belongs to another cluster."""
 MOST_DOUBTFUL = 16
-"""Addresses looked at at a time."""
+"""Addresses checked at a time."""
 SHORTEST_INTERVAL_S = 0.5
 
 
@@ -90,7 +90,7 @@ class TopologyLearner:
                 return
 
     async def _look_again(self) -> None:
-        """Ask where another cluster answered, and where nobody ever did; ``link.call`` notes who answers."""
+        """Ask at addresses where another cluster or no node has answered; ``link.call`` notes which cluster answers."""
         doubtful = self._cluster.doubtful[:MOST_DOUBTFUL]
         await asyncio.gather(*(self._ask(address) for address in doubtful))
 

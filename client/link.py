@@ -19,7 +19,7 @@ from .version import HighestSeen
 
 CONNECT_TIMEOUT_MS = 1000
 READING_TIMEOUT_S = 2.0
-"""How long a node has to tell its clock before it is asked for a change."""
+"""Time that a node has to send its clock before it gets an administrative change."""
 
 _CHANNEL_OPTIONS = [
     ("grpc.enable_http_proxy", 0),
@@ -97,7 +97,7 @@ class NodeLink:
         request: _Change,
         timeout_s: float,
     ) -> _Response:
-        """A call that changes something: not begun by a node that meets it when this client has stopped waiting."""
+        """Make a call that changes something; a node refuses it when this client has stopped waiting."""
         clock = self.operator.clock
         began_s = clock.elapsed_s()
         if not clock.known:

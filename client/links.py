@@ -27,7 +27,7 @@ class Links:
         self._paused = False
 
     def to(self, address: str) -> NodeLink:
-        """The connection to ``address``; raises Unavailable once the client is closed, NotSent during a fork."""
+        """Return the connection to ``address``. Raise Unavailable once the client is closed, NotSent during a fork."""
         link = self._links.get(address)
         if link is None:
             if self._closed:
@@ -62,7 +62,7 @@ class Links:
         self._paused = True
 
     async def disconnect(self) -> None:
-        """Close all connections; there are no others before ``reconnect``."""
+        """Close all connections, and open no others before ``reconnect``."""
         self.pause()
         await self._close_all("the process forked")
 

@@ -58,7 +58,7 @@ class _Call(Generic[_Result]):
 
 
 class LoopThread:
-    """Starts with the first call, and runs until it is stopped. Starts again in a child process.
+    """Runs an event loop from the first call until it is stopped. It starts again in a child process.
 
     Does not know the ``Client`` it works for, so that one can be collected.
     """
@@ -92,7 +92,7 @@ class LoopThread:
     def stop(self) -> None:
         """Close the client and end the thread; what is under way ends with its errors."""
         if os.getpid() != self._process:
-            return  # a copy that was not told of its fork: the thread is not in this process
+            return  # a copy in a child: the thread is not in this process
         with self._guard:
             loop, thread = self._loop, self._thread
             if loop is not None and not self._stopping:
@@ -104,7 +104,7 @@ class LoopThread:
             thread.join()
 
     def forget(self) -> None:
-        """In a child process: start a thread of its own when it is needed."""
+        """Forget the parent's thread, in a child process; a new one starts when it is needed."""
         forking.abandon(self._loop, self._handed_over)
         self._process = os.getpid()
         self._guard = threading.RLock()
@@ -168,5 +168,5 @@ def _new_loop() -> asyncio.AbstractEventLoop:
     if sys.platform == "win32":
         return asyncio.new_event_loop()
     with forking.loading():
-        import uvloop  # loaded late: asynchronous programs bring a loop of their own
+        import uvloop  # loaded late: asynchronous programs have another loop
     return uvloop.new_event_loop()

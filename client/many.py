@@ -69,7 +69,7 @@ class _Run(Generic[_Key]):
         self._retries: set[asyncio.Task[None]] = set()
         self._changed: asyncio.Future[None] | None = None
         self._next: _Part[_Key] | None = None
-        """Waits for room in what the client has in hand."""
+        """The operation that waits for room, if one does."""
         self._turn: asyncio.Future[None] | None = None
 
     def begin_more(self) -> bool:
@@ -155,7 +155,7 @@ class _Run(Generic[_Key]):
             self._turn.add_done_callback(lambda _: self._note_change())
 
     def _take_turn(self, turn: asyncio.Future[None]) -> None:
-        """There is room for the operation that waits, or none will come."""
+        """Go on: there is room for the operation that waits, or there will be none."""
         part, self._next, self._turn = self._next, None, None
         assert part is not None
         error = turn.exception()

@@ -1,4 +1,4 @@
-"""The clock of one node as a client estimates it, and the instants by which that node may begin what it is sent.
+"""Estimates the clock of one node, and sets the instants by which that node may begin operations.
 
 Rules
 - The estimate is the node's latest reading plus the time that has passed here since, by a clock that goes on while this
@@ -17,19 +17,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 COUNTER_BITS = 16
-"""Of a version's timestamp, below its milliseconds."""
+"""Number of bits of a version's timestamp below its milliseconds."""
 
 DEFAULT_SKEW_MS = 500
 FOLLOWED_SHARE = 0.8
-"""Of the skew that nodes allow: writes may begin within this, so that their instants are followed."""
+"""Share of the skew that nodes allow within which writes may begin, so that nodes follow their instants."""
 SHORTEST_WITHIN_MS, LONGEST_WITHIN_MS = 200, 2000
 ROUND_TRIPS = 3
-"""As many round trips at least a write may take to begin."""
+"""Minimum number of round trips that a write may take to begin."""
 ABOVE_SEEN_MS = 50
-"""The latest is so far above what the client has seen, so that there are versions between."""
+"""Minimum distance of the latest instant above what the client has seen: it leaves room for versions."""
 MOST_WITHIN_MS = 2**32 - 1
 WEIGHT_OF_LESS = 0.125
-"""Of a reading that is behind the estimate; one that is ahead holds at once."""
+"""Weight of a reading that is behind the estimate; one that is ahead replaces the estimate."""
 
 
 def _boot_time_s() -> float:
@@ -40,11 +40,11 @@ elapsed_s: Callable[[], float] = _boot_time_s if hasattr(time, "CLOCK_BOOTTIME")
 
 
 class Stamp(NamedTuple):
-    """What a batch says of itself: whom it is for, and when it may begin."""
+    """The cluster that a batch is for, and the instants by which it may begin."""
 
     cluster_id: str = ""
     sent_ms: int = 0
-    """By the node's clock; 0 when that is not known."""
+    """Time of sending by the node's clock; 0 when that is not known."""
     within_ms: int = 0
 
     @property
@@ -54,7 +54,7 @@ class Stamp(NamedTuple):
 
 
 class NodeClock:
-    """``elapsed_s`` never goes back, and goes on while the machine is suspended."""
+    """Estimates one node's clock. ``elapsed_s`` never goes back, and goes on while the machine is suspended."""
 
     def __init__(self, elapsed_s: Callable[[], float] = elapsed_s) -> None:
         self.elapsed_s = elapsed_s
@@ -68,14 +68,14 @@ class NodeClock:
         return self._lead_ms is not None
 
     def allow_skew(self, skew_ms: int) -> None:
-        """The node says how far ahead of its clock it follows others."""
+        """Note how far ahead of its clock the node follows others."""
         if skew_ms > 0:
             within_ms = int(skew_ms * FOLLOWED_SHARE)
             self._least_ms = max(SHORTEST_WITHIN_MS, min(within_ms, LONGEST_WITHIN_MS // 2))
             self._within_ms = max(self._within_ms, self._least_ms)
 
     def read(self, clock_ms: int) -> None:
-        """A reading came just now; 0 when the node does not tell its clock."""
+        """Note a reading that has just arrived; 0 when the node does not send its clock."""
         if clock_ms <= 0:
             return
         lead_ms = clock_ms - self.elapsed_s() * 1000
@@ -85,16 +85,16 @@ class NodeClock:
             self._lead_ms += (lead_ms - self._lead_ms) * WEIGHT_OF_LESS
 
     def took(self, round_trip_s: float) -> None:
-        """The node took so long to begin something and answer."""
+        """Note the time that the node took to begin an operation and answer."""
         within_ms = int(round_trip_s * 1000 * ROUND_TRIPS)
         self._within_ms = max(self._least_ms, min(within_ms, LONGEST_WITHIN_MS))
 
     def now_ms(self) -> int:
-        """The node's clock; 0 when it is not known."""
+        """Return the node's clock; 0 when it is not known."""
         return 0 if self._lead_ms is None else max(1, int(self._lead_ms + self.elapsed_s() * 1000))
 
     def stamp(self, cluster_id: str, seen_timestamp: int) -> Stamp:
-        """Of a batch that leaves now."""
+        """Return the stamp of a batch that leaves now."""
         sent_ms = self.now_ms()
         if not sent_ms:
             return Stamp(cluster_id)

@@ -65,7 +65,7 @@ class Router:
         rng: random.Random,
         foreign: Collection[str] = (),
     ) -> None:
-        """``foreign``: addresses that belong to another cluster at the time."""
+        """Take ``foreign``, a collection of the addresses that belong to another cluster at the time."""
         self._foreign = foreign
         self.given = tuple(given)
         self.penalties = PenaltyBox()

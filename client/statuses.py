@@ -39,9 +39,9 @@ CLUSTER_ID_KEY = "covey-cluster-id"
 CLOCK_MS_KEY = "covey-clock-ms"
 MAX_SKEW_MS_KEY = "covey-max-skew-ms"
 LONGEST_NUMBER = 15
-"""Digits."""
+"""Longest number taken from metadata, in digits."""
 LONGEST_CLUSTER_ID = 256
-"""Characters; none is known to be longer than 64."""
+"""Longest cluster id taken from metadata, in characters; none is known to be longer than 64."""
 
 DEFAULT_RETRY_AFTER_S = 0.1
 
@@ -94,7 +94,7 @@ def error_from_status(error: grpc.aio.AioRpcError, address: str) -> CoveyError:
 
 
 class Greeting(NamedTuple):
-    """What a node tells of itself when a stream opens; 0 or empty where it does not."""
+    """What a node sends when a stream opens; 0 or empty where it does not."""
 
     cluster_id: str
     clock_ms: int

@@ -17,7 +17,7 @@ from .errors import CoveyError, Timeout, Unreachable
 from .statuses import Greeting, error_from_status, greeting_from, last_begun
 
 GREETING_TIMEOUT_S = 2.0
-"""How long a node that took the connection has to open the stream."""
+"""Time that a connected node has to open the stream."""
 
 Ended = Callable[["OperateStream", BaseException], None]
 
@@ -33,7 +33,7 @@ class OperateStream:
         ended: Ended,
         greet: Callable[[Greeting, float], CoveyError | None],
     ) -> None:
-        """``greet`` gets what the node tells of itself, and after how long; an error it returns ends the stream."""
+        """Take ``greet``, which gets the greeting and how long it took; an error that it returns ends the stream."""
         self._greet = greet
         self._greeted = False
         self._call = stub.Operate()  # type: ignore[call-arg]  # the stubs do not know that it can be written to
@@ -53,7 +53,7 @@ class OperateStream:
         return not self._call.done()
 
     async def connected(self) -> bool:
-        """Wait until the node has opened the stream; False when it does not, after ``ended`` has been told."""
+        """Wait until the node has opened the stream; return False when it does not, after calling ``ended``."""
         with suppress(grpc.aio.AioRpcError):
             await self._call.wait_for_connection()
         if self.open and not self._greeted:
@@ -63,7 +63,7 @@ class OperateStream:
         return self.open
 
     async def _greeting(self) -> None:
-        """Nothing is sent before it: so also the first operation names the cluster and a time."""
+        """Wait for the greeting, before which nothing is sent: so the first operation names the cluster and a time."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:

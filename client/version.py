@@ -85,11 +85,11 @@ class HighestSeen:
         self._allowed = 0
 
     def allow(self, latest_timestamp: int) -> None:
-        """A write leaves that may get any version up to this one."""
+        """Note a write that is sent now and may get any version up to this one."""
         self._allowed = max(self._allowed, latest_timestamp)
 
     def assume_allowed(self) -> None:
-        """Of writes sent so far, some outcome will never be known."""
+        """Note that the outcome of some write sent so far will never be known."""
         self.observe(self._allowed)
 
     def observe(self, timestamp: int) -> None:

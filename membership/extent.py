@@ -1,4 +1,4 @@
-"""How far a member's data goes, what others remember of it, and when the two contradict each other.
+"""Compares how far a member's data goes with what other members remember of it.
 
 A node's disk keeps, in the same store as its data, one ``Opening`` for each process that acted on it: who the process
 was, and how far the data went when it began. Each process says with its record how far the data goes now (``Extent``),
@@ -21,7 +21,7 @@ from .record import MemberRecord
 MAX_REMEMBERED = 8
 """Processes remembered of one member; of more, the ones of the lowest generations are dropped."""
 MAX_IDENTITIES = 4096
-"""Beyond it the members heard of longest ago are dropped."""
+"""Members remembered; of more, those heard of longest ago are dropped."""
 MAX_OPENINGS = 64
 """Openings that a disk keeps. What is remembered from before them is compared with the oldest."""
 
@@ -67,7 +67,7 @@ def _fits(openings: Sequence[Opening], extent: Extent) -> bool:
 
 
 class Remembered:
-    """What this node has heard of how far members' data goes, its own excepted."""
+    """Remembers what this node has heard of how far other members' data goes."""
 
     def __init__(self, heard: Iterable[tuple[Identity, Sequence[Extent]]] = ()) -> None:
         self._heard: dict[Identity, tuple[Extent, ...]] = {}
@@ -75,15 +75,15 @@ class Remembered:
             for extent in extents:
                 self.note(identity, extent)
         self.changed = False
-        """Set with every change; cleared by whoever saves."""
+        """Set with every change; cleared by a save."""
         self.processes_changed = False
-        """Set when a process is heard of for the first time; cleared likewise."""
+        """Set when a process is heard of for the first time; cleared by a save."""
 
     def note_record(self, record: MemberRecord) -> None:
         self.note(record.identity, Extent(record.generation, record.process, record.mark))
 
     def note(self, identity: Identity, extent: Extent) -> None:
-        """Take what a member, or another one about it, says; the highest mark of each process is kept."""
+        """Merge an extent sent by a member or by another one about it; the highest mark of each process is kept."""
         if not extent.mark:
             return
         known = self._heard.get(identity, ())

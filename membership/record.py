@@ -64,7 +64,7 @@ class Condition:
     needs_restart: bool = False
     """Its disk has damage that is removed when it starts again."""
     keys_ahead: int = 0
-    """Keys of it that stand ahead of all clocks, since they were written while clocks were wrong."""
+    """Number of its keys that stand ahead of all clocks, since they were written while clocks were wrong."""
 
     @property
     def at_rest(self) -> bool:

@@ -12,7 +12,7 @@ class GossipSettings:
     indirect_probes: int = 3
     """How many members are asked to try a member that did not answer."""
     unreachable_probes: int = 4
-    """How many members try each member that is down or suspect, per interval and in expectation."""
+    """Expected number of members that try each member that is down or suspect, per interval."""
     push_fanout: int = 3
     """How many members are told news at once."""
     relays_per_interval: int = 32

@@ -11,7 +11,7 @@ from .json_file import cut
 
 MAX_PORT = 65535
 IP4_LIKE = re.compile(r"[0-9.]+")
-"""A name's last label has a letter, so whatever has none is meant as an IPv4 address."""
+"""Matches what is meant as an IPv4 address: the last label of a name has a letter."""
 
 
 class Address(NamedTuple):
@@ -86,7 +86,7 @@ def is_loopback(address: Address) -> bool:
 
 
 def is_unspecified(address: Address) -> bool:
-    """Whether one can listen there, on all of a machine's addresses, but not connect to it: 0.0.0.0 and ``::``."""
+    """Return whether the host is a wildcard for listening, to which nothing can connect: 0.0.0.0 and ``::``."""
     ip = _ip(address)
     return ip is not None and ip.is_unspecified
 

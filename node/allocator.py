@@ -11,7 +11,7 @@ APART_BYTES: Final = 256 << 10
 """Blocks from this size on are mapped apart and given back to the system when they are freed. Left to itself, glibc
 raises the threshold to the size of each such block that it frees, up to 32 MiB, and fragments its heaps."""
 ARENAS: Final = 2
-"""Heaps; by default there are eight for each core, and each keeps what it once had."""
+"""Number of heaps; the default is eight for each core, and each keeps the memory that it once had."""
 
 
 def give_back_large_blocks() -> None:

@@ -1,4 +1,4 @@
-"""Where a node computes what takes too long for its event loop: rings, and the plans of their changes."""
+"""Computes rings and the plans of their changes, which take too long for a node's event loop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class InlineCompute:
 
 
 class ThreadCompute:
-    """Computes in one thread of its own, one thing after another."""
+    """Computes in a separate thread, one piece of work after another."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="covey-compute")
@@ -27,5 +27,5 @@ class ThreadCompute:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def close(self) -> None:
-        """Take no more work. What is being computed ends by itself, in well under a second."""
+        """Take no more work. A computation under way ends by itself, in well under a second."""
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -15,7 +15,7 @@ from .setting import Setting
 FLAG = "--set"
 ENVIRONMENT_PREFIX = "COVEY_SET_"
 MAX_SHOWN = 80
-"""Characters of a key that a known one is looked for by: it takes long for a long one."""
+"""Maximum length of a key for which a similar known one is searched: the search is slow for long keys."""
 OLDER_SEEDS = "servers"
 """An older form of ``seeds``: a list of objects with ``id``, ``ip`` and ``port``."""
 

@@ -7,7 +7,7 @@ Rules:
   disk it does not have. Once the engine names the identity too, the folder is ``claimed``.
 - A claimed folder that was copied or restored, or that a running node found to be set back, is in ``doubt`` until
   the node has found out; what is given up then is moved aside and never deleted.
-- Each opening has its own generation, on disk before anyone hears of it: versions are unique across restarts.
+- Each opening has its own generation, on disk before it is sent to any node: versions are unique across restarts.
 - Files are replaced whole (write aside, fsync, rename, fsync the folder): a crash leaves the old or the new.
 """
 
@@ -49,9 +49,9 @@ _WITNESS_FILE = "witness.json"
 _DOUBT_FILE = "DOUBT"
 COPIED = "the data folder was copied or restored since its node last ran"
 FORGIVEN_GENERATIONS = 1 << 16
-"""How far a start that accepts restored data skips ahead: others may have heard of later starts than the copy knows."""
+"""Generations skipped by a start that accepts restored data: others may have heard of starts after the copy."""
 MAX_GENERATION = 0xFFFF_FFFF
-"""Versions have 32 bits for it."""
+"""Highest generation: versions have 32 bits for it."""
 MAX_FORMAT_DIGITS = 9
 MAX_PEERS = 10_000
 MAX_PEERS_BYTES = 4 << 20
@@ -97,7 +97,7 @@ class Home(Protocol):
         """Remember, over restarts, that the disk is in doubt."""
 
     def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
-        """What was heard of how far other members' data goes, when last saved."""
+        """Return what was heard of how far other members' data goes, when last saved."""
 
     async def save_remembered(self, remembered: Memory) -> None:
         """Replace what ``remembered`` will say, without holding up the event loop."""
@@ -223,7 +223,7 @@ class DataFolder:
         _erase_given_up(self.path)
 
     def claim(self) -> None:
-        """See Home.claim; blocks for a few fsyncs. Raises DataFolderError."""
+        """Do what Home.claim describes; blocks for a few fsyncs. Raise DataFolderError on failure."""
         try:
             self._write_witness()
             if not self.claimed:
@@ -235,7 +235,7 @@ class DataFolder:
         self.claimed, self.doubt = True, ""
 
     def condemn(self, reason: str) -> None:
-        """See Home.condemn; blocks for an fsync. Raises DataFolderError."""
+        """Do what Home.condemn describes; blocks for an fsync. Raise DataFolderError on failure."""
         content = {"identity": str(self.identity), "reason": reason}
         try:
             replace_file(self.path / _DOUBT_FILE, json.dumps(content, indent=1))
@@ -247,7 +247,7 @@ class DataFolder:
         return dict(self._remembered)
 
     async def save_remembered(self, remembered: Memory) -> None:
-        """See Home.save_remembered; one save at a time. Raises DataFolderError."""
+        """Do what Home.save_remembered describes; one save at a time. Raise DataFolderError on failure."""
         self._remembered = dict(remembered)
         try:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._write_witness)
@@ -285,7 +285,7 @@ class DataFolder:
 
 
 class _Start(NamedTuple):
-    """What an opening found, and began."""
+    """The state that an opening found and began."""
 
     identity: Identity
     generation: int
@@ -322,7 +322,7 @@ def _start(path: Path, name: str, rng: random.Random, accept_restored: bool) -> 
 
 
 def _doubt(path: Path, identity: Identity) -> str:
-    """Why a claimed folder may not be the disk that its identity stands for; empty when nothing says so."""
+    """Return why a claimed folder may not be the disk that its identity stands for; empty if nothing is wrong."""
     try:
         content = read_json(path / _DOUBT_FILE)
         if Identity.parse(content["identity"]) == identity:
@@ -336,7 +336,7 @@ def _doubt(path: Path, identity: Identity) -> str:
 
 
 def _unused(path: Path) -> Path:
-    """``path``, or with a number behind it if something is there."""
+    """Return ``path``, with a number appended if it exists."""
     taken, number = path, 1
     while taken.exists():
         number += 1
@@ -444,7 +444,7 @@ def _address(value: object) -> str:
 
 
 def _because(error: Exception) -> str:
-    """What exactly is wrong, for the end of a sentence; empty for what says nothing to people."""
+    """Return what exactly is wrong, for the end of a sentence; empty when the error has no readable text."""
     return f" ({error})" if isinstance(error, BadJson) else ""
 
 

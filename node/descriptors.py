@@ -13,7 +13,7 @@ from typing import Final
 from .errors import ConfigurationError
 
 LEAST_DESCRIPTORS: Final = 256
-"""With fewer a node does not start."""
+"""Minimum number of descriptors with which a node starts."""
 OWN: Final = 64
 """Logs, locks, the loop, gRPC's polling, and files that are open for a moment."""
 STORAGE_BESIDE_TABLES: Final = 32
@@ -22,7 +22,7 @@ LEAST_TABLES: Final = 32
 MOST_LINKS: Final = 1024
 CONNECTIONS_PER_LINK: Final = 3
 CALLS: Final = 4
-"""One in so many descriptors is for connections to peers."""
+"""Divisor of the descriptors that gives those for connections to peers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class DescriptorBudget:
 
 
 def budget_of(limit: int, max_connections: int) -> DescriptorBudget:
-    """How so many descriptors are divided. Raises ConfigurationError when they are too few to serve."""
+    """Divide this many descriptors. Raise ConfigurationError when they are too few to serve."""
     if limit < LEAST_DESCRIPTORS:
         raise ConfigurationError(
             f"this process may have {limit} files and connections open; a node needs at least "
@@ -49,7 +49,7 @@ def budget_of(limit: int, max_connections: int) -> DescriptorBudget:
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files to the hard one; returns what then holds."""
+    """Raise the soft limit of open files to the hard one; return the limit that then holds."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -59,4 +59,4 @@ def raise_limit() -> int:
 
 
 MOST_OPEN: Final = 1 << 20
-"""Stands for a limit that is none."""
+"""The number that represents an unlimited value."""

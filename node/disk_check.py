@@ -4,16 +4,16 @@ What is asked, in this order:
 - Does the engine name the folder's identity? If not, the data is gone, or another's: the node becomes a new one.
 - Is the folder in doubt: copied, restored, or found to be set back while the node ran? If not, all known addresses are
   asked once, for ``ASKED_FOR_S``, what they remember of this disk; without a contradiction the start goes on.
-- A disk in doubt, or one that somebody contradicts, is silent until enough has been heard (``verdict``).
+- A disk in doubt, or one that a member contradicts, is silent until enough has been heard (``verdict``).
 
-Rules of the verdict. The owners that count are those of the newest record that anybody who answered has.
-- A disk that is none of theirs any more stands for nothing: it is replaced.
+Rules of the verdict. The owners that count are those of the newest record among the answers.
+- A disk that is no longer one of theirs is replaced.
 - Replacing an owner's disk takes a majority of owners whose own disks are not in doubt, since only they can take the
   new one in. Without them, as when all nodes were restored together, nothing is given up: a contradicted disk waits for
-  an operator, and one that nobody contradicts goes on once every other owner has answered.
+  an operator, and one without a contradiction goes on once every other owner has answered.
 - With such a majority, a contradicted disk is replaced, and so is a copy of one whose process had not ended: what that
   acknowledged in its last few heartbeats may be unknown to those who answer. A copy of a disk whose last process had
-  ended in good order goes on once every other owner has answered and nobody contradicts it.
+  ended in good order goes on once every other owner has answered and none contradicts it.
 
 A node whose owners stay away waits for as long; once the cluster evicts its silent identity, it is none of the owners.
 """
@@ -56,11 +56,11 @@ class Conclusion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What one other owner answered."""
+    """The answer of another owner."""
 
     contradicts: bool
     doubtful: bool
-    """Its own disk is in doubt."""
+    """Whether its own disk is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class DiskCheck:
         failed: Callable[[BaseException], None],
         log: EventLog,
     ) -> None:
-        """``address_of``: where a member was last known to be."""
+        """Take ``address_of``, which returns the last known address of a member."""
         self._peers = peers
         self._me = peers.me
         self._epochs = epochs
@@ -135,7 +135,7 @@ class DiskCheck:
         self._said = ("", 0.0)
         self._twin_since_s: float | None = None
         self._asked_from: dict[Identity, str] = {}
-        """Where those were who asked last what is remembered of them."""
+        """The addresses from which members last asked what is remembered of them."""
 
     # --- at the start ---
 
@@ -155,7 +155,7 @@ class DiskCheck:
         self._me.unproven = ""
 
     async def _is_contradicted(self) -> bool:
-        """Whether somebody who answers at once remembers what this disk does not account for."""
+        """Return whether a member that answers at once remembers what this disk does not account for."""
         await self._disk.begin()
         recalled = await self._ask_all(self._disk.extent())
         for identity, reply in recalled.items():
@@ -213,7 +213,7 @@ class DiskCheck:
         )
 
     async def _ask_all(self, extent: Extent | None) -> dict[Identity, RecallReply]:
-        """What those who answer in time remember, by who they are."""
+        """Return the answers that come in time, by identity."""
         known = [*self._addresses, *self._asked_from.values()]
         addresses = [address for address in dict.fromkeys(known) if address != self._me.address]
         answers = await asyncio.gather(*(self._ask(address, extent) for address in addresses))
@@ -242,7 +242,7 @@ class DiskCheck:
         self.doubt(_contradiction(source, extent))
 
     def doubt(self, reason: str) -> None:
-        """Serve nothing more from here on; the next start finds out."""
+        """Stop serving; the next start decides about the disk."""
         self._me.unproven = reason
         try:
             self._home.condemn(reason)
@@ -258,10 +258,10 @@ class DiskCheck:
     # --- answering ---
 
     async def on_recall(self, envelope: Envelope, message: Recall) -> RecallReply:
-        """Tell a node that starts what is remembered of its disk.
+        """Answer a node that starts with what is remembered of its disk.
 
         What a process that runs elsewhere has said of that generation or a later one is left out: two that run at once
-        are told apart by first contact and by gossip.
+        are distinguished at first contact and by gossip.
         """
         remembered = self._memory.remembered.of(envelope.source)
         if message.extent is not None:
@@ -284,7 +284,7 @@ class DiskCheck:
         )
 
     async def _runs_elsewhere(self, envelope: Envelope) -> str:
-        """Another address at which a process answers for the source's identity; empty if none is known."""
+        """Return another address at which a process answers for the source's identity; empty if none is known."""
         known = {self._address_of(envelope.source), self._asked_from.get(envelope.source)}
         for address in sorted(address for address in known if address and address != envelope.address):
             try:

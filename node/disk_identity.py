@@ -27,14 +27,14 @@ META_DISK = "disk"
 
 @dataclass(frozen=True, slots=True)
 class DiskRecord:
-    """What an engine says of the disk that it is."""
+    """The engine's record of the disk that it is."""
 
     identity: Identity
     openings: tuple[Opening, ...] = ()
     ended: bool = False
     """Whether the last process ended in good order and nothing was written since."""
     forgiven: int = 0
-    """Generations below it are compared with nobody's memory: an operator accepted the data as it is."""
+    """Generations below it are not compared with what peers remember: an operator accepted the data as it is."""
 
     def encode(self) -> bytes:
         return json.dumps(
@@ -48,7 +48,7 @@ class DiskRecord:
 
     @classmethod
     def decode(cls, encoded: bytes) -> DiskRecord:
-        """Raises Corruption for what ``encode`` did not write."""
+        """Decode a record. Raise Corruption for bytes that ``encode`` did not write."""
         try:
             content: dict[str, Any] = json.loads(encoded)
             return cls(
@@ -71,11 +71,11 @@ class DiskIdentity:
         self._record = DiskRecord.decode(stored) if stored is not None else None
         self._opening = Opening(home.generation, process, max(1, engine.extent()))
         self.ended_in_order = self._record is not None and self._record.ended
-        """Whether the process before this one did."""
+        """Whether the process before this one ended in good order."""
         self._begun = False
 
     def fault(self) -> str:
-        """Why the engine is not the one that the folder's identity stands for; empty when it is."""
+        """Return why the engine is not the one that the folder's identity stands for; empty when it is."""
         record = self._record
         if record is not None:
             mine = record.identity == self._home.identity
@@ -114,7 +114,7 @@ class DiskIdentity:
         self._record = record
 
     def extent(self) -> Extent:
-        """How far the data goes, as others are to remember it."""
+        """Return how far the data goes, for others to remember."""
         return Extent(self._opening.generation, self._opening.process, max(1, self._engine.extent()))
 
     def contradicted_by(self, remembered: Sequence[Extent]) -> Extent | None:

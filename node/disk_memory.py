@@ -1,7 +1,7 @@
-"""What this node remembers of how far other members' data goes, kept over restarts.
+"""Keeps over restarts what this node remembers of how far other members' data goes.
 
 A process that is heard of for the first time is saved at the next heartbeat, a mark that rises within
-``MARKS_SAVED_S``: who restarts may remember a little less than it had heard, but not forget a process.
+``MARKS_SAVED_S``: a node that restarts may remember a little less than it had heard, but forgets no process.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from .quorum.clock import HybridClock
 from .repair.messages import RequestRepair
 
 EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)
-"""What is not begun once its sender has stopped waiting. All else may arrive late without harm: gossip is ordered by
+"""Requests that are not begun once their sender has stopped waiting. Others may arrive late: gossip is ordered by
 the freshness of records, agreement by its ballots, a record by its number, and genesis is a function of the seeds."""
 LOGGED = (RefusalCode.PROTOCOL, RefusalCode.FOREIGN_CLUSTER)
 """The other refusals are part of everyday life, or logged where more is known about them."""
@@ -50,7 +50,7 @@ class Dispatcher:
         self.on_stranger: Callable[[Envelope], None] = lambda envelope: None
         """Called with the envelope of every request from a member of another cluster."""
         self.closed_for = ""
-        """Why this node answers no peer of its own cluster or of none, although it runs."""
+        """Why this node refuses all peers but strangers, although it runs; empty while it answers them."""
         self.stopping = False
 
     def register(self, message: type[RequestBody], handler: BodyHandler) -> None:
@@ -129,7 +129,7 @@ class Dispatcher:
         return None
 
     def _refuse_expired(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
-        """What was on its way, or waited here while this process stood still, for longer than its sender waits."""
+        """Return a refusal for a request that was under way, or waited here, for longer than its sender waits."""
         if not envelope.expires_ms or not isinstance(body, EXPIRING):
             return None
         late_ms = self._clock.current_ms() - envelope.expires_ms

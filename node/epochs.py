@@ -47,7 +47,7 @@ class Epoch:
 
     @cached_property
     def change(self) -> RingChange | None:
-        """What changes, while the ring does."""
+        """Return the change of the ring, while there is one."""
         return RingChange(*self.rings) if self.record.changing else None
 
     def computed(self) -> Epoch:
@@ -59,7 +59,7 @@ class Epoch:
         return self
 
     def gained_spans(self, identity: Identity) -> tuple[Span, ...]:
-        """What ``identity`` drops when it adopts this epoch (rule 6)."""
+        """Return what ``identity`` drops when it adopts this epoch (rule 6)."""
         return self.change.gained_spans(identity) if self.change is not None else ()
 
     @cached_property

@@ -21,7 +21,7 @@ class DataFolderError(NodeError):
 
 
 class DiskDoubted(NodeError):
-    """What others remember contradicts the disk while the node runs: it starts again, and finds out first."""
+    """What others remember contradicts the disk while the node runs: it starts again, and checks the disk first."""
 
 
 class DiskReplaced(NodeError):
@@ -72,7 +72,7 @@ class ClockSkew(NodeError):
 
 
 class BeyondBound(NodeError):
-    """The next timestamp would lie beyond what its user allows; none was drawn."""
+    """The next timestamp would lie beyond the limit that the caller set; none was drawn."""
 
 
 class PeerError(NodeError):
@@ -130,11 +130,11 @@ class ReplyFull(Overloaded):
 
 
 class Expired(Unavailable):
-    """Met later than its client lets it begin; certainly not done."""
+    """The operation arrived later than its client lets it begin. Certainly not done."""
 
     @classmethod
     def met_at(cls, now_ms: int, sent_ms: int) -> Expired:
-        """Of an operation sent and met at these times of this node's clock."""
+        """Return the error for an operation that was sent and arrived at these times of this node's clock."""
         return cls(
             f"the operation was not done: it was met {max(0, now_ms - sent_ms) / 1000:.1f} s after it was sent, "
             "later than its client lets it begin"
@@ -142,12 +142,12 @@ class Expired(Unavailable):
 
 
 class WrongCluster(OperationError):
-    """The request names another cluster than this node's; certainly not done."""
+    """The request names another cluster than this node's. Certainly not done."""
 
     def __init__(self, message: str, cluster_id: str = "") -> None:
         super().__init__(message)
         self.cluster_id = cluster_id
-        """This node's."""
+        """The id of this node's cluster."""
 
 
 class OperationTimeout(OperationError):

@@ -1,9 +1,9 @@
-"""Bounds on what events may write to the log, however often they happen and whatever outsiders put into them.
+"""Bounds what events write to the log, however often they happen and whatever their fields contain.
 
 Rules:
 - Of events of one kind and cause, the first is written at once; those that follow within a second are counted, and
   written as one line, with the fields of the last one and their number in ``times``.
-- Of one kind, only so many causes are told apart within a second; the others are counted together.
+- Of one kind, a limited number of causes are distinguished within a second; the others are counted together.
 - No text is longer than a bound, and nothing in it moves a terminal's cursor or begins a new line.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 WINDOW_S = 1.0
 TIMES = "times"
-"""The field that says how many events a line stands for; no event has a field of its own by this name."""
+"""The field with the number of events that a line represents; no event in the table has a field of this name."""
 MAX_TEXT = 500
 MAX_ITEMS = 100
 MAX_KEY_BYTES = 64
@@ -33,7 +33,7 @@ Write = Callable[["Event", Fields], None]
 
 
 class _Repeats:
-    """What has happened since the last line of one cause."""
+    """The events of one cause since its last line."""
 
     __slots__ = ("fields", "times")
 
@@ -43,7 +43,7 @@ class _Repeats:
 
 
 class EventLimit:
-    """Of one log. It keeps time by the running loop; without one, everything is written at once."""
+    """Limits one log. It keeps time by the running loop; without one, everything is written at once."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -51,7 +51,7 @@ class EventLimit:
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, event: Event, cause: tuple[str, ...], fields: Fields) -> None:
-        """Write the event, or count it; ``cause`` names the fields that tell one cause from another."""
+        """Write the event, or count it; ``cause`` names the fields that distinguish causes."""
         causes = self._open.setdefault(event, {})
         key = tuple([_alike(fields.get(name)) for name in cause])
         repeats = causes.get(key)
@@ -67,7 +67,7 @@ class EventLimit:
         self._write(event, fields)
 
     def flush(self) -> None:
-        """Write what has been counted."""
+        """Write a line for the events that have been counted."""
         for event, causes in list(self._open.items()):
             for key, repeats in list(causes.items()):
                 if not repeats.times:
@@ -87,7 +87,7 @@ class EventLimit:
         self._open.clear()
 
     def _is_timed(self) -> bool:
-        """Whether what is counted from now on will be written in time."""
+        """Return whether a timer runs that writes counted events in time."""
         if self._timer is None:
             try:
                 loop = asyncio.get_running_loop()
@@ -104,12 +104,12 @@ class EventLimit:
 
 
 def _alike(value: object) -> object:
-    """The value, as far as it tells causes apart: how long and how many things were makes no other cause."""
+    """Return the value as far as it distinguishes causes: durations and counts make no other cause."""
     return _NUMBER.sub("#", value[:_CAUSE_TEXT]) if isinstance(value, str) else value
 
 
 def bounded(fields: Mapping[str, object]) -> Fields:
-    """The fields, none of them longer than may be."""
+    """Return the fields, each cut to its maximum length."""
     return {name: _bounded(name, value) for name, value in fields.items()}
 
 
@@ -122,7 +122,7 @@ def _bounded(name: str, value: object) -> object:
 
 
 def text(value: str, most: int = MAX_TEXT) -> str:
-    """``value``, cut to ``most`` characters, with escapes for what cannot be printed."""
+    """Return ``value``, cut to ``most`` characters, with escapes for unprintable ones."""
     if len(value) > most:
         value = f"{value[:most]}... ({len(value)} characters)"
     if value.isprintable():
@@ -131,7 +131,7 @@ def text(value: str, most: int = MAX_TEXT) -> str:
 
 
 def shown_key(key: bytes) -> str:
-    """A key for people: UTF-8 where it is, other bytes as ``\\xNN``, cut to a length."""
+    """Return a readable key: UTF-8 where it is, other bytes as ``\\xNN``, cut to a length."""
     shown = text(key[:MAX_KEY_BYTES].decode("utf-8", "backslashreplace"))
     return shown if len(key) <= MAX_KEY_BYTES else f"{shown}... ({len(key)} bytes)"
 
@@ -141,5 +141,5 @@ def _escaped(char: str) -> str:
 
 
 def _tail(traceback: str) -> str:
-    """The end of it, which says most."""
+    """Return the end of a traceback, which has the most information."""
     return traceback if len(traceback) <= MAX_TRACEBACK else f"...\n{traceback[-MAX_TRACEBACK:]}"

@@ -40,9 +40,9 @@ class EventSpec:
     """Fields that every such event has."""
     optional: Mapping[str, type] = field(default_factory=dict)
     cause: tuple[str, ...] | None = None
-    """The fields that tell one cause from another, of which a line is written a second at most; None: always."""
+    """The fields that distinguish causes, for each of which at most one line a second is written; None: no limit."""
     causes: int = 8
-    """How many causes are told apart within a second."""
+    """Number of causes that are distinguished within a second."""
 
     def fault(self, given: Mapping[str, object]) -> str | None:
         """What is wrong with these fields; None when nothing is."""
@@ -65,7 +65,7 @@ def _is_a(value: object, expected: type) -> bool:
 
 
 MANY = 100
-"""Causes told apart of events about members: outsiders make none of these."""
+"""Number of causes distinguished of events about members, which outsiders cannot cause."""
 
 
 class Event(Enum):
@@ -286,7 +286,7 @@ class EventLog:
         return self._logger.is_enabled_for(SEVERITY[event.value.level])
 
     def close(self) -> None:
-        """Write what was counted and not written yet."""
+        """Write the events that were counted and not written yet."""
         self._limit.close()
 
     def _write(self, event: Event, fields: Mapping[str, object]) -> None:

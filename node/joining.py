@@ -1,4 +1,4 @@
-"""How a node comes into its cluster (rules 1 and 2 of the epoch rules).
+"""Brings a node into its cluster (rules 1 and 2 of the epoch rules).
 
 A node that has an epoch on disk only looks for its peers again. A fresh one asks its seeds until one of them
 knows an epoch, and joins; or, when it is a seed itself, until every listed seed has answered with the same terms
@@ -139,7 +139,7 @@ class Joining:
         return await self._form(answers)
 
     def lone(self) -> str:
-        """What an operator should know when this is a fresh node that is its only seed; empty when it is not."""
+        """Return the notice for the operator when this is a fresh node that is its only seed; empty when it is not."""
         fresh = self._epochs.record is None and not self._known_addresses
         return self._listening.notice() if fresh and self._terms.seeds == (self._me.address,) else ""
 
@@ -258,7 +258,7 @@ class Joining:
         return await self._confirm(record, seats)
 
     def _unheard(self, answers: Sequence[SeedAnswer]) -> list[str]:
-        """Remembered addresses where no node has said that it is in no cluster either."""
+        """Return the remembered addresses at which no node has answered that it belongs to no cluster."""
         answered = {answer.address for answer in answers if answer.reply is not None}
         return sorted({*self._known_addresses} - answered - {*self._terms.seeds, self._me.address})
 

@@ -1,8 +1,8 @@
-"""Reading JSON files that people or other programs may have written: bounded, and with one sentence for each fault.
+"""Reads JSON files that people or other programs may have written: bounded, and with one sentence for each fault.
 
 Rules:
 - No more than a bound is read, whatever the file is; it must be UTF-8, with or without a byte order mark.
-- It may be nested as deeply as any file of ours is, and no deeper.
+- It may be nested as deeply as any file of covey is, and no deeper.
 - A whole number has at most 20 digits, as many as 64 bits take. NaN and infinities, which Python reads, are refused
   with the settings that they stand for (``setting``).
 - An object states each key once.
@@ -20,7 +20,7 @@ MAX_DIGITS = 20
 
 
 class BadJson(ValueError):
-    """The content of a file is not what is read. ``line`` is where, or None."""
+    """The content of a file is not what was expected. ``line`` is the place, or None."""
 
     def __init__(self, why: str, line: int | None = None) -> None:
         super().__init__(why)
@@ -28,7 +28,7 @@ class BadJson(ValueError):
 
 
 def read_bounded(file: Path, max_bytes: int = MAX_BYTES) -> bytes:
-    """The content of a file. Raises OSError, and BadJson when it is longer than ``max_bytes``."""
+    """Return the content of a file. Raise OSError, and BadJson when it is longer than ``max_bytes``."""
     with file.open("rb", buffering=0) as stream:
         content = bytearray()
         while len(content) <= max_bytes and (more := stream.read(max_bytes + 1 - len(content))):
@@ -39,12 +39,12 @@ def read_bounded(file: Path, max_bytes: int = MAX_BYTES) -> bytes:
 
 
 def read_json(file: Path, max_bytes: int = MAX_BYTES) -> Any:
-    """What a JSON file holds. Raises OSError when it cannot be read, BadJson for what is no JSON of ours."""
+    """Return what a JSON file holds. Raise OSError when it cannot be read, BadJson when the rules do not allow it."""
     return parse_json(read_bounded(file, max_bytes))
 
 
 def parse_json(content: bytes) -> Any:
-    """Raises BadJson for what is no JSON of ours."""
+    """Parse JSON text. Raise BadJson when the rules do not allow it."""
     try:
         text = content.decode("utf-8-sig")
         _refuse_depth(text)
@@ -60,7 +60,7 @@ def parse_json(content: bytes) -> Any:
 
 
 def _refuse_depth(text: str) -> None:
-    """Brackets within texts count too, which forbids nothing that our files have."""
+    """Refuse text that is nested too deeply. Brackets within texts count too; no file of covey has as many."""
     depth = 0
     for character in text:
         if character in "[{":
@@ -89,5 +89,5 @@ def _whole_number(text: str) -> int:
 
 
 def cut(text: str, most: int = 80) -> str:
-    """A text for a sentence about it."""
+    """Return a text as a message repeats it."""
     return text if len(text) <= most else f"{text[:most]}..."

@@ -1,9 +1,9 @@
-"""Where a node's events go: JSON lines for programs, or lines for people, to a file or to stderr.
+"""Writes a node's events as JSON lines for programs, or as lines for people, to a file or to stderr.
 
-Nothing here is global: each node has a log of its own, since tests and the simulator run many in one process.
-A log that cannot be written (a full disk, a closed pipe, a pipe that nobody reads) must not take the node down with
-it, nor hold it up: such lines are counted, and ``log.dropped`` tells how many there were as soon as a line gets through
-again. A file can be moved away while the node runs (logrotate): ``NodeLog.reopen`` goes on with a new one.
+Nothing here is global: each node has a separate log, since tests and the simulator run many in one process.
+A log that cannot be written (a full disk, a closed pipe, a pipe that is not read) must not end the node or hold it up:
+such lines are counted, and ``log.dropped`` gives their number as soon as a line can be written again. A file can be
+moved away while the node runs (logrotate): ``NodeLog.reopen`` goes on with a new one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class LineWriter:
         dropped_line: Callable[[int], str],
         is_ready: Callable[[], bool] | None = None,
     ) -> None:
-        """``is_ready`` tells whether the file takes PIECE_BYTES without waiting; None for one that never waits."""
+        """Take ``is_ready``: whether the file takes PIECE_BYTES without waiting; None for one that never waits."""
         self._file = file
         self._is_ready = is_ready
         self._dropped_line = dropped_line
@@ -71,7 +71,7 @@ class LineWriter:
         return written == len(data)
 
     def _write_bytes(self, data: bytes) -> int:
-        """How many of them were written."""
+        """Write bytes, and return how many of them were written."""
         piece = len(data) if self._is_ready is None else PIECE_BYTES
         written = 0
         try:
@@ -172,12 +172,12 @@ def _open(file: Path | None) -> IO[bytes]:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """A named pipe that nobody reads is an error, rather than one that is waited for; files never wait."""
+    """Open a log file. A named pipe without a reader is an error instead of a wait; files never wait."""
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _readiness(stream: IO[bytes]) -> Callable[[], bool] | None:
-    """How to find out whether a pipe, a socket or a terminal takes more; it may be shared, so its mode stays."""
+    """Return a check of whether a pipe, socket or terminal takes more. Its mode stays, since it may be shared."""
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return None
     poll = select.poll()

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from .events import Event, EventLog
 
 HELD_S = 0.02
-"""What takes longer than this is logged."""
+"""Minimum time for which the loop is held before it is logged."""
 BEAT_S = 0.02
 SAMPLE_S = 0.01
 PACKAGE = str(Path(__file__).resolve().parents[1])

@@ -88,13 +88,13 @@ def _set_apart_what_stays() -> None:
 
     One that does takes tens of milliseconds, and comes once or twice a second under load.
     """
-    gc.unfreeze()  # an earlier life of this process may have ended
+    gc.unfreeze()  # this process may have run a node before
     gc.collect()
     gc.freeze()
 
 
 def _occupy_standard_descriptors() -> None:
-    """Open what of stdin, stdout and stderr is closed, or the next file opened becomes what libraries complain to."""
+    """Open those of stdin, stdout and stderr that are closed; else the next file opened would get their output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -133,7 +133,7 @@ async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudg
                 except DiskReplaced as replaced:
                     _replace_disk(folder, log, str(replaced))
                 except DiskDoubted:
-                    pass  # which the folder remembers; the next start finds out
+                    pass  # the folder remembers the doubt; the next start decides
                 options = replace(options, listen=process.bound)
                 folder.close()
                 folder = DataFolder.open(options.data, options.name)
@@ -196,7 +196,7 @@ class NodeProcess:
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._failure: BaseException | None = None
         self.bound = options.listen
-        """Where it listens, once it does."""
+        """The address at which it listens, once it does."""
         self.absorbed: Verdict | None = None
         """Set when it has ended to begin anew, on an empty disk, as a member of another cluster."""
 

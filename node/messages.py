@@ -96,10 +96,10 @@ class GenesisConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """What do you remember of my disk? Asked at each start, before anything is served."""
+    """Asks what the receiver remembers of the sender's disk; sent at each start, before anything is served."""
 
     extent: Extent | None
-    """Of the process that asks; None while it may not act under its identity."""
+    """The extent of the process that asks; None while it may not act under its identity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class RecallReply:
     runs_at: str = ""
     """Another address at which a process answers for the identity; empty if none does."""
     addresses: tuple[str, ...] = ()
-    """Where other nodes may be, at most MAX_ADDRESSES_TOLD: all may have moved since the asking node last ran."""
+    """Addresses of other nodes, at most MAX_ADDRESSES_TOLD: all may have moved since the asking node last ran."""
 
 
 # --- gossip -------------------------------------------------------------------------------------------------
@@ -278,7 +278,7 @@ class FailedResult(NamedTuple):
 
 
 REPLY_FULL = FailedResult("the reply to its batch is full")
-"""Of a read whose value did not fit any more: asked again with fewer others, it does."""
+"""Error of a read whose value did not fit the reply; it fits when it is asked again with fewer others."""
 ABSENT = ReadResult(None)
 MERGED = MergeResult()
 BELOW_FLOOR = MergeResult(below_floor=True)

@@ -56,7 +56,7 @@ from .tasks import Tasks
 from .throttle import Throttle
 
 LAST_WRITE_S = 1.0
-"""How long the end of a node waits for its last write to be on disk."""
+"""Time that a stopping node waits for its last write to be on disk."""
 
 
 class Node:
@@ -86,7 +86,7 @@ class Node:
         self.preconditions = Preconditions(
             self._cluster_id, self._hybrid.current_ms, int(config.max_clock_skew * 1000)
         )
-        """What clients' requests must meet."""
+        """The conditions for clients' requests."""
         self._skew_guard = SkewGuard(
             ports.clock, config.max_clock_skew, config.heartbeat_interval, self._alive, log
         )
@@ -168,7 +168,7 @@ class Node:
         self._say_serving()
 
     def lone(self) -> str:
-        """What there is to say of a fresh node that is its only seed, a sentence; empty for others."""
+        """Return a notice about a fresh node that is its only seed, as a sentence; empty for others."""
         return self._joining.lone()
 
     async def left(self) -> None:

@@ -63,17 +63,17 @@ Operation = Get | Put | Delete
 
 
 class TimeBounds(NamedTuple):
-    """Until when operations that came together may begin: set by their client, in this node's time."""
+    """The instants by which operations that came together may begin: set by their client, in this node's time."""
 
     sent_ms: int = 0
     """When they were sent, by this node's clock as the client estimates it; 0: there are no bounds."""
     shortest_s: float = 0.0
-    """The least timeout of any of them."""
+    """The shortest of their timeouts."""
     latest_timestamp: int = 0
     """No write gets a version beyond it; 0: any."""
 
     def passed(self, operation: Operation, now_ms: int) -> bool:
-        """Whether the client has stopped waiting for the operation."""
+        """Return whether the client has stopped waiting for the operation."""
         return self.sent_ms > 0 and now_ms > self.sent_ms + operation.timeout_s * 1000
 
     def after(self, waited_s: float) -> TimeBounds:
@@ -90,7 +90,7 @@ UNBOUNDED = TimeBounds()
 
 
 def time_bounds(sent_ms: int, within_ms: int, timeouts_s: Sequence[float]) -> TimeBounds:
-    """Bounds of operations with these timeouts whose writes may begin ``within_ms`` (0: their timeouts)."""
+    """Return bounds for operations with these timeouts whose writes may begin ``within_ms`` (0: their timeouts)."""
     if not sent_ms:
         return UNBOUNDED
     latest_ms = sent_ms + (within_ms or int(max(timeouts_s, default=0.0) * 1000))
@@ -130,12 +130,12 @@ class Operations(Protocol):
     ) -> None:
         """Begin operations that came together, each independent of the others; ``bounds`` as of ``execute``.
 
-        ``on_results`` is called until it has been told of each exactly once: its result, or what it failed with.
+        ``on_results`` is called with each operation exactly once: its result, or its error.
         """
         ...
 
     def furthest_seen(self) -> int:
-        """The last version timestamp that a client may be told it has seen.
+        """Return the last version timestamp that a client may count as seen.
 
         A client sends what it has seen along with all that it asks. A version from ahead of all clocks would order
         nothing by that, and other nodes would not follow it.

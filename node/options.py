@@ -1,4 +1,4 @@
-"""What the command line of a node says, and what is wrong with it, found before anything is started or changed."""
+"""Parses and checks the command line of a node, before anything is started or changed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_IDENTITY_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class NodeOptions:
-    """What the command line of ``covey node`` says."""
+    """The options of ``covey node``."""
 
     name: str
     listen: str
@@ -38,7 +38,7 @@ class NodeOptions:
 
 
 def checked_config(options: NodeOptions) -> Config:
-    """The configuration, after refusing what cannot be worked with."""
+    """Return the configuration. Refuse settings with which a node cannot work."""
     config = Config.load(options.config_file, os.environ, options.settings)
     if not NAME.fullmatch(options.name):
         raise ConfigurationError(
@@ -78,9 +78,9 @@ def _address(flag: str, text: str, *, any_port: bool = False) -> Address:
 
 
 def complaint(options: NodeOptions) -> str | None:
-    """What would keep the node from starting, as far as it can be known without changing anything; None if nothing.
+    """Return what would keep the node from starting, as far as it is known without changing anything; None if nothing.
 
-    For a parent that starts several nodes and would rather start none than some.
+    For a parent that starts all of its nodes or none.
     """
     try:
         checked_config(options)
@@ -108,7 +108,7 @@ def _check_folder(path: Path, name: str) -> None:
 
 
 def _owner_of(identity_file: Path) -> str | None:
-    """None when the file does not say, which is for the node itself to judge."""
+    """Return the name of the node in the file; None when it has none, which the node itself judges."""
     try:
         with identity_file.open("rb") as file:
             content = json.loads(file.read(MAX_IDENTITY_BYTES))

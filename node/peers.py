@@ -30,7 +30,7 @@ from .quorum.version import COUNTER_BITS
 B = TypeVar("B")
 
 REFUSED_AS = {RefusalCode.FOREIGN_CLUSTER: ForeignCluster, RefusalCode.NOT_READY: PeerNotReady}
-"""Refusals that callers tell from the others."""
+"""Refusals that callers distinguish."""
 
 
 @dataclass(slots=True)
@@ -45,15 +45,15 @@ class Self:
     lost: str = ""
     """Why it has no right to its identity any more: from then on it asks, answers and acknowledges nothing."""
     unproven: str = ""
-    """Why it has no right to its identity yet (see ``disk_check``): till then it only asks and answers ``Recall``."""
+    """Why it may not act under its identity yet (see ``disk_check``); it only asks and answers ``Recall``."""
 
     @property
     def silent(self) -> str:
-        """Why it acts under its identity no more, or not yet; empty while it does."""
+        """Return why it does not act under its identity, or not yet; empty while it does."""
         return self.lost or self.unproven
 
     def may_not(self, body: RequestBody) -> str:
-        """Why it neither sends nor answers such a request; empty when it does."""
+        """Return why it neither sends nor answers such a request; empty when it does."""
         return self.lost if isinstance(body, Recall) else self.silent
 
 
@@ -109,14 +109,14 @@ class Peers:
         *,
         as_stranger: bool = False,
     ) -> Reply:
-        """Ask whoever listens at ``address``; raises as ``call`` does.
+        """Ask the node that listens at ``address``; raises as ``call`` does.
 
         ``as_stranger`` names no cluster, as a node that belongs to none, so that another cluster answers too.
         """
         began_s = self._clock.machine.monotonic()
         reply = await self._reply(address, body, timeout_s, to, as_stranger)
         if _says(reply, RefusalCode.EXPIRED):
-            # The peer's clock was set meanwhile, or was never heard of: its refusal has told it.
+            # The peer's clock was set meanwhile, or was not known: its refusal carries it.
             left_s = began_s + timeout_s - self._clock.machine.monotonic()
             if left_s > 0:
                 reply = await self._reply(address, body, left_s, to, as_stranger)

@@ -46,10 +46,10 @@ class Transport(Protocol):
 
 
 class Compute(Protocol):
-    """Computes what would hold the event loop for long."""
+    """Runs computations that would hold the event loop for long."""
 
     async def run(self, work: Callable[[], T]) -> T:
-        """The result of ``work``, which must share nothing with the loop that either changes meanwhile."""
+        """Return the result of ``work``, which must share no state with the loop that changes meanwhile."""
 
 
 Random = random.Random

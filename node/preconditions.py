@@ -1,6 +1,6 @@
-"""What a client's request must meet before anything of it is begun: the right cluster, and time left.
+"""Checks a client's request before any of it is begun: the right cluster, and time left.
 
-A node tells its side when a stream opens (``greeting``), so that a client's very first operation can name both.
+A node sends its cluster and clock when a stream opens (``greeting``), so that a client's first operation can name both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MAX_SKEW_MS: Final = "covey-max-skew-ms"
 """Keys of the initial metadata of streams; proto/covey/v1/kv.proto says what they have."""
 
 SHOWN_CHARACTERS: Final = 64
-"""Of a cluster id that a client sent."""
+"""Longest cluster id of a client that a message repeats."""
 
 
 class Preconditions:
@@ -53,4 +53,4 @@ class Preconditions:
 
 
 ANY: Final = Preconditions(lambda: "", lambda: 0)
-"""Of a server that belongs to no cluster and has no clock."""
+"""The conditions of a server that belongs to no cluster and has no clock."""

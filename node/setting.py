@@ -18,7 +18,7 @@ from .errors import ConfigurationError
 T = TypeVar("T")
 METADATA_KEY = "setting"
 LARGEST = 2**63
-"""Beyond every number that means anything here, and within what a float and a timer take."""
+"""The largest number: beyond every useful setting, and within the range of floats and timers."""
 MAX_ADDRESSES = 1000
 BOOLEANS = {"true": True, "false": False}
 

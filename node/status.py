@@ -58,7 +58,7 @@ class ClusterView:
         clock: Clock,
         under_way: Callable[[], str],
     ) -> None:
-        """``under_way``: what this node does instead of serving, a sentence; empty when it serves."""
+        """Take ``under_way``: what this node does instead of serving, as a sentence; empty when it serves."""
         self._me = me
         self._epochs = epochs
         self._gossiping = gossiping

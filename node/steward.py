@@ -3,7 +3,7 @@
 Safety never depends on there being just one. A node that was asked to remove another proposes too while the
 ring is stable, so that an operator need not know who the steward is.
 
-Every owner considers what waits, which costs little, so that it can tell people what a change waits for. Only a node
+Every owner considers what waits, which costs little, so that its status says what a change waits for. Only a node
 that would propose plans a change to begin: apart from the event loop, once for all that the plan depends on. When the
 plan is there, the members, the epoch and the steward may be others; it is proposed only if it still holds.
 """
@@ -90,7 +90,7 @@ class Steward:
         self.closed = False
         """Set when this node leaves its cluster for another: it proposes nothing any more."""
         self.obstacle = ""
-        """Why nothing is proposed just now, for people: without a whole plan, when another one plans."""
+        """Why nothing is proposed now, for status; without a whole plan when another node plans."""
 
     def request_removal(self, identity: Identity) -> None:
         self._removals[identity] += 1
@@ -136,7 +136,7 @@ class Steward:
             await self._propose(record, planned)
 
     async def _plan(self, beginning: Beginning) -> Plan | None:
-        """What to begin; None on a node that would not propose it."""
+        """Return the change to begin; None on a node that would not propose it."""
         if not self._acts(beginning.record, beginning.view):
             return None
         key = beginning.key
@@ -145,7 +145,7 @@ class Steward:
         return self._planned[1]
 
     def _still_holds(self, record: EpochRecord, planned: Propose) -> bool:
-        """Whether this node is to propose that now. Planning may have taken a while."""
+        """Return whether this node is to propose the change now. Planning may have taken a while."""
         if self._epochs.stamp != record.stamp:
             return False
         view = self._view(record)

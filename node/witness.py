@@ -21,7 +21,7 @@ from ..identity import Identity
 from ..membership.extent import MAX_IDENTITIES, MAX_REMEMBERED, Extent
 
 MAX_BYTES = 64 << 20
-"""A larger file is none that was written here."""
+"""Maximum size of the file; a larger one was not written here."""
 _FS_IOC_GETVERSION = 0x80087601
 _INODE_GENERATION = struct.Struct("q")
 
@@ -62,7 +62,7 @@ def _place_of(descriptor: int) -> list[int]:
 
 
 def _inode_generation(descriptor: int) -> int:
-    """0 where the file system has none."""
+    """Return the generation of the inode; 0 where the file system has none."""
     try:
         (generation,) = _INODE_GENERATION.unpack(fcntl.ioctl(descriptor, _FS_IOC_GETVERSION, bytes(8)))
     except OSError:

@@ -29,7 +29,7 @@ from .hashing import TOKEN_SPACE
 TOKENS_PER_WEIGHT = 32
 
 _VIRTUAL_NODE_STIFFNESS = 0.01
-"""How much evenness among virtual nodes weighs against evenness among owners.
+"""Weight of evenness among virtual nodes against evenness among owners.
 
 Growing one by one to 100 equal nodes, the worst share on the way is 1.012 x the fair one with this; without it,
 later joiners find no good places.
@@ -47,9 +47,9 @@ as 100 others leaves the worst share at 1.06 x the fair one with this, and at 1.
 _SELDOM = 16
 """Tokens between two rankings from which on rankings are too far apart to be worth their cost: one has to do then."""
 _PATIENCE = 8
-"""How many candidates are evaluated anew, at the most, to place a token."""
+"""Maximum number of candidates that are evaluated anew to place a token."""
 _RANKING_BUDGET = 8000
-"""How many evaluations are spent, at the most and about, on ranking all slots anew between tokens.
+"""Approximate maximum of evaluations spent on ranking all slots anew between tokens.
 
 A small ring is ranked for every token, which costs little, and matters most: there are few slots, and each token
 changes what most of them are worth.
@@ -84,7 +84,7 @@ def allocate(
 
 
 def token_count(weight: float, tokens_per_weight: int) -> int:
-    """How many virtual nodes a node of that weight has."""
+    """Return the number of virtual nodes of a node with this weight."""
     return min(MAX_TOKENS, max(1, round(weight * tokens_per_weight)))
 
 
@@ -150,13 +150,13 @@ class _Placement:
         self._accounts = [(slot.owner, len(view.owners) + slot.virtual_node) for slot in view.slots]
         self._reach = [slot.reach for slot in view.slots]
         self._left = [slot.width for slot in view.slots]
-        """What of each slot is not the joiner's yet."""
+        """The part of each slot that is not the joiner's yet."""
         self._gained = 0.0
         self._wanted = 0.0
-        """What the next token should gain."""
+        """The part that the next token should gain."""
         self._offsets: dict[int, float] = {}
         self._latest: dict[int, _Candidate] = {}
-        """By slot; whatever else of a slot is in the heap is out of date."""
+        """The valid candidate of each slot; other entries of the slot in the heap are out of date."""
         self._heap: list[_Candidate] = []
 
     def tokens(self) -> tuple[int, ...]:
@@ -181,7 +181,7 @@ class _Placement:
         heapify(self._heap)
 
     def _best(self) -> _Candidate:
-        """The best of the candidates at the top of the heap."""
+        """Return the best of the candidates at the top of the heap."""
         heap, latest = self._heap, self._latest
         best: _Candidate | None = None
         patience = _PATIENCE
@@ -197,7 +197,7 @@ class _Placement:
         return best
 
     def _evaluate(self, slot: int) -> _Candidate:
-        """What a token in the slot would cost, at the best offset.
+        """Return what a token in the slot would cost, at the best offset.
 
         Slots wrap around by negative indices. None reaches beyond what the slot after it reaches, so the first
         before this one that falls short ends the search for those that the token takes.
@@ -230,7 +230,7 @@ class _Placement:
         return _Candidate(cost, slot, offset)
 
     def _best_offset(self, slot: int, gain: float, losses: Mapping[int, float]) -> float:
-        """Where in a slot that is left whole the sum of squares is least."""
+        """Return the offset in a whole slot at which the sum of squares is least."""
         own, own_virtual_node = 1 / self._fair_share, _VIRTUAL_NODE_STIFFNESS / self._part
         pull = own * (self._wanted - gain) + own_virtual_node * (self._part - gain)
         total = own + own_virtual_node

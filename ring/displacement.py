@@ -92,7 +92,7 @@ def displacement(owners: Mapping[Identity, Owner], zone: str, copies: int, least
 
 
 def _part_of(before: int, tokens: int, part: int, parts: int) -> tuple[int, int]:
-    """Where one of equal parts of a range begins, and how many tokens wide it is."""
+    """Return where one of equal parts of a range begins, and how many tokens wide it is."""
     begin, end = tokens * part // parts, tokens * (part + 1) // parts
     return (before + begin) % TOKEN_SPACE, end - begin
 

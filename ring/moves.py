@@ -73,7 +73,7 @@ class RingChange:
 
     @cached_property
     def moves(self) -> tuple[RangeMove, ...]:
-        """Everything that has to be pulled for the successors to take over, in ring order."""
+        """Return all ranges that must be pulled before the successors can take over, in ring order."""
         owners, successors = self.old.spec, self.new.spec
         merge_all = owners.quorums != successors.quorums or successors.n < owners.n
         pulls_of = _merging_pulls if merge_all else _gaining_pulls
@@ -105,10 +105,10 @@ class RingChange:
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """Whom range moves concern."""
+    """The nodes that range moves concern."""
 
     pullers: tuple[Identity, ...]
-    """Everyone who has to pull: gaining nodes, and when copies become fewer also those that stay."""
+    """The nodes that must pull: those that gain, and when copies become fewer also those that stay."""
     old_lists: tuple[PreferenceList, ...]
     """Each list(O) that moves, once."""
 
@@ -126,7 +126,7 @@ class Moving:
     def obstacles(
         self, done: Collection[Identity], adopted: Collection[Identity], owners: RingSpec
     ) -> list[str]:
-        """What keeps the change from finishing (rule 9), a sentence each for people; empty when nothing does."""
+        """Return what keeps the change from finishing (rule 9), a sentence each; empty when nothing does."""
         found = [f"{gainer.name} has not pulled all it gains yet" for gainer in self.not_done(done)]
         if lists := self.short_of_adopters(adopted, owners):
             behind = sorted({identity for old in lists for identity in old if identity not in adopted})
@@ -143,7 +143,7 @@ def moves(owners: RingSpec, successors: RingSpec) -> tuple[RangeMove, ...]:
 
 
 def pullers(range_moves: Sequence[RangeMove]) -> list[Identity]:
-    """Everyone who has to pull."""
+    """Return the nodes that must pull."""
     return sorted({pull.gainer for move in range_moves for pull in move.pulls})
 
 

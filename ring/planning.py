@@ -1,4 +1,4 @@
-"""What the steward proposes next. A decision from what it sees; it acts on nothing itself.
+"""Decides what the steward proposes next, from what it sees; it acts on nothing itself.
 
 Planning is no safety matter: acceptors vote for legal successions only, and the rules of requests and handoff
 keep data safe whatever is proposed. It is what makes changes end:
@@ -11,7 +11,7 @@ keep data safe whatever is proposed. It is what makes changes end:
 - What waits together begins together, but while the cluster stores data at most max(1, n - max(w, r)) new
   nodes come into one preference list, so that a dead joiner blocks neither reads nor writes.
 - A change begins only when it could finish: every range has the live sources that pulling and finishing take,
-  nobody who would have to pull is down, and the owners after it could still agree on another change.
+  no node that would have to pull is down, and the owners after it could still agree on another change.
 - An owner that is down and would have to pull is waited for ``handoff_timeout_s``; then it is taken out first,
   so that a leave ends although another node is dead.
 - At most MAX_CHANGES begin together: each costs planning and every node's adoption, and a node that is not among the
@@ -64,9 +64,9 @@ __all__ = [
 ]
 
 MAX_CHANGES = 8
-"""Changes that begin together."""
+"""Maximum number of changes that begin together."""
 MAX_ALONE = 32
-"""Changes that are each tried alone when they cannot begin together."""
+"""Maximum number of changes that are tried one by one when they cannot begin together."""
 FIRST_BACKOFF_S = 5.0
 LONGEST_BACKOFF_S = 600.0
 DOWN_PATIENCE = 0.25
@@ -195,7 +195,7 @@ def consider(record: EpochRecord, view: View, policy: Policy) -> Plan | Beginnin
 
 
 def is_outdated(planned: Propose, view: View) -> bool:
-    """Whether a begin is no longer what the members want: one of those it seats or leaves out has changed its mind.
+    """Return whether a begin is out of date: a member that it adds or removes no longer wants that.
 
     Others may have come meanwhile; they are next.
     """
@@ -252,7 +252,7 @@ def _away_for_s(members: Mapping[Identity, MemberView], identity: Identity) -> f
 
 @dataclass(frozen=True, slots=True)
 class Beginning:
-    """What waits to change a stable ring, and what a plan of it depends on."""
+    """The changes that wait under a stable ring, and the inputs of their plan."""
 
     record: EpochRecord
     changes: tuple[Change, ...]
@@ -261,7 +261,7 @@ class Beginning:
 
     @property
     def key(self) -> Hashable:
-        """Equal for two that plan alike, but for the times that reasons name."""
+        """Return a key that is equal for equal plans, except for the times that reasons name."""
         view, long_s = self.view, self.policy.handoff_timeout_s
         members = view.members.values()
         return (
@@ -278,12 +278,12 @@ class Beginning:
         return self.view.ring or Ring(self.record.owners)
 
     def missing_sources(self) -> str:
-        """Why nothing at all could be pulled and finished now; empty otherwise. Found at small cost."""
+        """Return why no change could be pulled and finished now; empty otherwise. The check is cheap."""
         missing = _missing_sources(self._ring, self.view)
         return "" if missing is None else f"{self.changes[0].reason}: {missing}"
 
     def plan(self) -> Plan:
-        """Choose tokens, and see whether the change could end. Takes long in a large ring."""
+        """Choose tokens, and check whether the change could end. It takes long in a large ring."""
         record, view, policy = self.record, self.view, self.policy
         owners = self._ring
         if missing := self.missing_sources():
@@ -318,9 +318,9 @@ def _consider_beginning(record: EpochRecord, view: View, policy: Policy) -> Plan
 def _alternatives(
     owners: Ring, changes: Sequence[Change], view: View, policy: Policy
 ) -> Iterator[tuple[Sequence[Change], RingChange]]:
-    """What to begin, best first: all that waits; taking out who has kept it waiting too long; one thing alone.
+    """Return what to begin, best first: all that waits; the removal of nodes that hold it up too long; single changes.
 
-    Each with the change of the ring that it makes.
+    Each comes with the change of the ring that it makes.
     """
     begun, change = _fit_together(owners, changes[:MAX_CHANGES], view, policy)
     yield begun, change
@@ -355,7 +355,7 @@ def _spare_last_owner(owners: RingSpec, changes: Sequence[Change]) -> list[Chang
 def _fit_together(
     owners: Ring, changes: Sequence[Change], view: View, policy: Policy
 ) -> tuple[Sequence[Change], RingChange]:
-    """As many of ``changes``, in their order, as may begin together, at least the first; and what they make.
+    """Return as many of ``changes``, in their order, as may begin together, at least the first, and what they make.
 
     It stops at the first one that brings too many new nodes into a list: what comes after is seldom smaller.
     """
@@ -395,7 +395,7 @@ def _missing_sources(ring: Ring, view: View) -> str | None:
 
 
 def _obstacle(change: RingChange, view: View) -> str | None:
-    """Why the change could not be finished, or would be the last one."""
+    """Return why the change could not be finished, or would be the last one."""
     successors = change.new.spec.owners
     after = len(successors)
     live = sum(is_alive(view.members, identity) for identity in successors)

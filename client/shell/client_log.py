@@ -17,8 +17,8 @@ NODE_FIELD = "client"
 class ClientLog:
     """Appends one JSON object a line, unbuffered.
 
-    A key that is not UTF-8 is written with lone surrogates, which JSON can escape, and reads back as it was. Once a
-    line cannot be written, that is said, and nothing more is logged: what was done stays done.
+    A key that is not UTF-8 is written with lone surrogates, which JSON can escape, and reads back as it was. The first
+    line that cannot be written ends the log with a message; operations are not affected.
     """
 
     def __init__(self, path: Path = CLIENT_LOG) -> None:

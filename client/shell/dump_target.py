@@ -1,4 +1,4 @@
-"""Where a dump is written: a file that is replaced only by a whole dump, or a stream.
+"""Writes a dump to a file that is replaced only by a whole dump, or to a stream.
 
 Rules:
 - A regular file keeps what it has until the dump is complete and on disk: the dump is written beside it, synced, and

@@ -71,7 +71,7 @@ class OutputError(Exception):
 
 
 def cause(error: OSError) -> str:
-    """What the operating system says; of a stream that the caller has closed, that."""
+    """Return the operating system's reason, or that the caller has closed the stream."""
     return "it is closed" if error.errno == errno.EBADF else str(error.strerror)
 
 

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from .exits import CommandError, cause
 
 MAX_LINE_BYTES = 26 << 20
-"""Takes whatever ``dump`` writes: the longest key and value that a cluster can be configured to take, as base64."""
+"""Longest line that ``dump`` writes: the longest key and value that a cluster can be configured to take, as base64."""
 CHUNK_BYTES = 1 << 16
 
 
@@ -73,7 +73,7 @@ def _split(chunk: bytes) -> list[bytes]:
 
 
 async def _chunks(source: BinaryIO) -> AsyncIterator[bytes]:
-    """What can be read, until the end. Raises CommandError when reading fails."""
+    """Yield what can be read, until the end. Raise CommandError when reading fails."""
     descriptor = source.fileno()
     waits = _can_be_waited_for(descriptor)
     while True:

@@ -96,9 +96,9 @@ class Loader:
         self._room = asyncio.Semaphore(WRITES_IN_FLIGHT)
         self._in_flight: dict[bytes, asyncio.Task[None]] = {}
         self._next: dict[bytes, _Write] = {}
-        """By key in flight, the write that follows."""
+        """The write that follows, by key in flight."""
         self._bytes = 0
-        """Of all keys and values in flight or next."""
+        """Total size of all keys and values in flight or next."""
         self._success_at = now()
         """When the last write was acknowledged, or the load began."""
 
@@ -147,12 +147,12 @@ class Loader:
         self._next[key] = write
 
     def _growth_bytes(self, write: _Write) -> int:
-        """How much more is held once ``write`` has taken the place of one that it replaces."""
+        """Return how many more bytes are held once ``write`` has replaced the write that waits."""
         replaced = self._next.get(write.record.key)
         return write.size_bytes - (replaced.size_bytes if replaced else 0)
 
     async def _write(self, write: _Write) -> None:
-        """Write a record, then whatever else of its key came meanwhile."""
+        """Write a record, then the newest records of its key that came meanwhile."""
         key = write.record.key
         try:
             await self._attempt(write)

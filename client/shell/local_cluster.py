@@ -1,10 +1,9 @@
 """A cluster of child processes in the foreground: started, watched, shown, ended.
 
 It ends on Ctrl-C, SIGTERM or SIGHUP: every node is asked to drain and end, and killed when it takes too long. A
-signal that comes later than ``REPEATED_SIGNAL_S`` after the first kills at once; one that comes sooner is the same wish
-told twice, as ``timeout`` and make do, which signal both a process and its group. It also ends, drained, when its
-output cannot be written. A node that dies meanwhile is reported and not replaced, so that people can
-watch what a cluster does about it.
+signal that comes later than ``REPEATED_SIGNAL_S`` after the first kills at once. A sooner one counts as a repetition:
+``timeout`` and make signal both a process and its group. The cluster also ends, drained, when its output cannot be
+written. A node that dies meanwhile is reported and not replaced, so that the cluster's reaction can be watched.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ class Display(Protocol):
         """The members as one of them sees them; None while none answers."""
 
     def resized(self) -> None:
-        """The terminal has another size now."""
+        """Draw the table for the terminal's new size."""
 
 
 class LocalCluster:

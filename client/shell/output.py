@@ -37,7 +37,7 @@ def printable(key: str) -> str:
 
 
 def shortened(content: object) -> str:
-    """What came from outside, as a message can repeat it: quoted, and of bounded length."""
+    """Return text from outside as a message can repeat it: quoted, and of bounded length."""
     text = repr(content[: MAX_SHOWN + 1] if isinstance(content, str) else content)
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
 

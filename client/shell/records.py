@@ -92,7 +92,7 @@ def _string(text: str, at: int, name: str) -> tuple[str, int]:
 
 
 def _after(mark: str, text: str, at: int) -> int:
-    """Where the next token begins."""
+    """Return where the next token begins."""
     at = _after_space(text, at)
     if not text.startswith(mark, at):
         raise json.JSONDecodeError(f"Expecting {mark!r}", text, at)

@@ -4,7 +4,7 @@ Rules:
 - File descriptors 0, 1 and 2 are always open, so that no socket or file of the process ever becomes one of them and
   receives what is printed. A closed one is opened on /dev/null in the mode in which its use fails (gnulib's stdopen).
 - A write to stdout that fails raises ``OutputError`` wherever it happens, once. Later output is discarded.
-- What stderr does not take is lost: the exit code still tells how the command went.
+- What stderr does not take is lost; the exit code is not affected.
 - Text that the encoding of a stream cannot express is written with backslashes.
 """
 

@@ -29,7 +29,7 @@ NodeCheck = Callable[[NodePlan, ClusterPlan], str | None]
 
 
 def no_complaint(node: NodePlan, plan: ClusterPlan) -> str | None:
-    """Used where no one knows the rules of nodes: each node then checks itself."""
+    """Find nothing wrong: each node then checks itself."""
     return None
 
 

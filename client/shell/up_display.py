@@ -37,8 +37,8 @@ class LiveTable:
     """The table of members, drawn anew at each look, with what is said above it.
 
     What is drawn is cut to the terminal, so that each line of it is one row there, and that many rows are cleared
-    before the next drawing. When the size changes, the terminal wraps lines anew and no one knows how many rows they
-    take: then the whole screen is cleared, and the latest messages are written again.
+    before the next drawing. When the size changes, the terminal wraps lines anew and the number of rows is unknown:
+    then the whole screen is cleared, and the latest messages are written again.
     """
 
     def __init__(self, console: Console) -> None:
@@ -47,7 +47,7 @@ class LiveTable:
         self._messages: deque[str] = deque(maxlen=MESSAGES_KEPT)
         self._table: RenderableType = ""
         self._rows = 0
-        """Of the last drawing."""
+        """Number of rows of the last drawing."""
 
     def say(self, message: str) -> None:
         text = f"{_clock()}  {message}"

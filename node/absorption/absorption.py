@@ -1,4 +1,4 @@
-"""How a cluster of one that no other node has joined becomes part of the cluster that counts its node as a member.
+"""Makes a cluster of one that no other node has joined part of the cluster that counts its node as a member.
 
 It comes about when a node that is its own only seed loses its folder and is started again while the others cannot be
 heard. It then has its own cluster and theirs counts its old disk, and both serve. So once a claim (``claims``) has
@@ -32,7 +32,7 @@ from .transfer import Transfer
 from .verdict import META_ALONE, META_VERDICT, Verdict
 
 REST_S = 0.5
-"""At least so long, on average, between two claims that are looked into."""
+"""Minimum time, on average, between two claims that are verified."""
 
 
 class Absorption:
@@ -65,11 +65,11 @@ class Absorption:
         epochs.observe(self._note_company)
 
     def refusal(self) -> str:
-        """Why clients and peers are refused; empty while they are not."""
+        """Return why clients and peers are refused; empty while they are not."""
         return _refusal(self.verdict.cluster_id) if self.verdict is not None else ""
 
     def status(self) -> str:
-        """What is under way, for people; empty when nothing is."""
+        """Return what is under way, for status; empty when nothing is."""
         verdict = self.verdict
         if verdict is None:
             return ""
@@ -106,7 +106,7 @@ class Absorption:
         self.finished.set()
 
     async def _claimed(self) -> Claimant:
-        """The first cluster whose claim is to be followed."""
+        """Wait for the first cluster whose claim is to be followed."""
         while True:
             await self._claims.heard.wait()
             self._claims.heard.clear()
@@ -119,7 +119,7 @@ class Absorption:
             await asyncio.sleep(REST_S * (0.5 + self._rng.random()))
 
     def _alone(self) -> bool:
-        """Whether this is a cluster of one that no other node has joined or is about to join."""
+        """Return whether this is a cluster of one that no other node has joined or is about to join."""
         record = self._epochs.record
         if record is None or record.changing or not self._gossiping.alone_is_fine():
             return False

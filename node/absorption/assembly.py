@@ -19,8 +19,8 @@ from .reception import Reception
 from .transfer import Transfer
 
 LISTEN_INTERVALS, RECONNECT_S, LONGEST_LISTEN_S = 1.2, 0.5, 1.2
-"""How long a fresh seed listens for a cluster that counts it as a member: so many heartbeat intervals, and the longest
-pause before a peer's connection is tried again; but no longer than the last of these, so that a start stays short.
+"""Time that a fresh seed listens for a cluster that counts it as a member: a number of heartbeat intervals, and the
+longest pause before a peer's connection is tried again; the last value is the limit, so that a start stays short.
 
 In that time each of a few members, or several of many, have tried the disk that was at this address."""
 

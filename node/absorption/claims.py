@@ -31,7 +31,7 @@ from ..peers import Peers
 from .messages import MAX_ADDRESS_BYTES, MembershipQuery, MembershipReply
 
 MAX_CLAIMS = 4
-"""Clusters whose claims are remembered; beyond it the oldest claim is let go."""
+"""Clusters whose claims are remembered; of more, the oldest claim is dropped."""
 
 
 class Claim(NamedTuple):
@@ -57,7 +57,7 @@ class Claimant:
 
     @property
     def absorbs(self) -> bool:
-        """Whether it may and can absorb a cluster of one: it is more than that itself, and able to agree.
+        """Return whether it may and can absorb a cluster of one: it has several owners, and a majority of them is up.
 
         Of two clusters of one neither absorbs the other. A cluster without a majority cannot agree to take a node
         in; to stop serving for its sake would leave no cluster that serves.
@@ -72,7 +72,7 @@ class Claims:
         self._rpc_timeout_s = rpc_timeout_s
         self._claims: dict[str, Claim] = {}
         self.heard = asyncio.Event()
-        """Set by each claim; who waits on it clears it."""
+        """Set by each claim; cleared by the task that waits for it."""
 
     def note(self, envelope: Envelope) -> None:
         """Note a call from a member of another cluster, if it claims this node."""
@@ -90,14 +90,14 @@ class Claims:
         self.heard.set()
 
     async def claimant(self, cluster_id: str | None = None) -> Claimant | None:
-        """The cluster whose claim came last and holds when its member is asked; only ``cluster_id`` if given."""
+        """Return the cluster whose claim is the latest that its member confirms; only ``cluster_id`` if given."""
         for claim in reversed(list(self._claims.values())):
             if cluster_id in (None, claim.cluster_id) and (found := await self._verify(claim)) is not None:
                 return found
         return None
 
     async def within(self, timeout_s: float) -> Claimant | None:
-        """The first claimant, waiting for one to call for up to ``timeout_s``."""
+        """Return the first claimant, waiting up to ``timeout_s`` for one to call."""
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         while True:
             self.heard.clear()

@@ -1,4 +1,4 @@
-"""The moment in which a fresh seed waits for a claim before it forms a cluster (see ``claims``)."""
+"""Waits for a claim before a fresh seed forms a cluster (see ``claims``)."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ class Listening:
         """The cluster that counts this node as a member, once a member of it has confirmed that."""
 
     def begin(self, alone: bool) -> None:
-        """Listen from now on; ``alone``: this node is its only seed."""
+        """Begin to listen; ``alone``: this node is its only seed."""
         self._until_s = asyncio.get_running_loop().time() + self._listen_s
         if alone:
             self._log.emit(Event.GENESIS_ALONE, listens_s=self._listen_s, reason=self.notice())
 
     def notice(self) -> str:
-        """What an operator should know about a fresh node that is its only seed."""
+        """Return the notice for the operator of a fresh node that is its only seed."""
         return (
             f"no other seed is given: {self._name} forms a cluster of its own, unless a cluster that counts it as a "
             f"member calls within {self._listen_s:.2g} s; to join a cluster, start it with --seed"
         )
 
     def left_s(self) -> float:
-        """For how long it still listens."""
+        """Return for how long it still listens."""
         return max(0.0, self._until_s - asyncio.get_running_loop().time())
 
     def obstacle(self) -> str:
-        """Why this node takes part in no first cluster now; empty when it does."""
+        """Return why this node takes part in no first cluster now; empty when it does."""
         if self.claimed_by:
             return f"cluster {self.claimed_by} counts it as a member"
         return "it still listens whether a cluster counts it as a member" if self.left_s() else ""
 
     async def claimant(self) -> Claimant | None:
-        """The cluster to join instead of forming one; returns None after listening at the latest."""
+        """Return the cluster to join instead of forming one; None when none has called in the listening time."""
         claimant = await self._claims.within(self.left_s())
         if claimant is not None and not self.claimed_by:
             self.claimed_by = claimant.cluster_id

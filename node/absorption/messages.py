@@ -1,6 +1,6 @@
-"""What a cluster of one and a cluster that counts its node as a member say to each other.
+"""Messages between a cluster of one and a cluster that counts its node as a member.
 
-Both requests come from a node that names no cluster in its envelope, though it may have one of its own.
+Both requests come from a node that names no cluster in its envelope, even if it belongs to one.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from ...ring.epoch import EpochRecord
 from ..storage.engine import Entry
 
 MAX_ENTRIES = 64
-"""How many entries one contribution carries: writing them takes a coordinator's loop a few milliseconds."""
+"""Maximum number of entries in a contribution: writing them takes a coordinator's loop a few milliseconds."""
 MAX_BYTES = 1 << 20
-"""What keys and values of one contribution add up to, the last of them apart."""
+"""Maximum total size of keys and values in a contribution; the last entry may exceed it."""
 CALL_TIMEOUTS = 2
-"""How long a contribution may take, in timeouts of a call to a peer: the writes themselves may take one."""
+"""Time that a contribution may take, in timeouts of a call to a peer: the writes themselves may take one."""
 MAX_KEY_BYTES = 65_535
 MAX_MEMBERS = 16
-"""How many members an answer names."""
+"""Maximum number of members that an answer names."""
 MAX_ADDRESS_BYTES = 512
 
 
@@ -34,7 +34,7 @@ class MembershipReply:
     record: EpochRecord | None
     """The newest the answering node has; None while it belongs to no cluster."""
     owners_up: int
-    """How many owners of the record the answering node thinks alive, itself included."""
+    """Number of owners of the record that the answering node thinks alive, itself included."""
     members: tuple[tuple[Identity, str], ...]
     """Members that are alive and their addresses, the answering node first; at most MAX_MEMBERS."""
 
@@ -44,10 +44,10 @@ class Contribution:
     """Entries of a cluster of one, to be written with their versions into the receiver's cluster."""
 
     cluster_id: str
-    """The receiver's: a node of another cluster refuses."""
+    """The receiver's cluster: a node of another one refuses."""
     entries: tuple[tuple[bytes, Entry], ...]
     written: int
-    """How many were acknowledged before these."""
+    """Number of entries that were acknowledged before these."""
     last: bool
 
 

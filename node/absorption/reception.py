@@ -1,9 +1,9 @@
-"""The side of the cluster that takes in a cluster of one: says whom it counts, and writes what it is brought.
+"""Takes in a cluster of one: answers which members the cluster has, and writes the entries that it is sent.
 
 Rules
 - An entry is written as a client's write is, by a write quorum of every live ring, but with the version that it has:
-  of two writes to one key the newer stands, whichever cluster acknowledged it, and to bring an entry twice changes
-  nothing.
+  of two writes to one key the newer stands, whichever cluster acknowledged it, and an entry that is sent twice
+  changes nothing.
 - Nothing acknowledged is dropped for its age. A version at or below the floor is refused by replicas, since what was
   below the floor is settled and tombstones there may be gone. So the key is read: where a newer version stands, the
   entry is superseded, as it would have been in one cluster; where nothing or an older one stands, the entry is written
@@ -60,7 +60,7 @@ class Reception:
         self._log = log
         self._receiving = False
         self._known: set[object] = set()
-        """Nodes that have begun to bring something, by identity."""
+        """Identities of the nodes that have begun to send entries."""
 
     async def on_query(self, envelope: Envelope, message: MembershipQuery) -> MembershipReply:
         record = self._epochs.record
@@ -72,7 +72,7 @@ class Reception:
         return MembershipReply(self._counts(envelope), record, up, tuple(members[:MAX_MEMBERS]))
 
     def _counts(self, envelope: Envelope) -> bool:
-        """Whether this cluster has a member of the caller's name, on another disk and not alive elsewhere."""
+        """Return whether this cluster has a member of the caller's name, on another disk and not alive elsewhere."""
         caller, record = envelope.source, self._epochs.record
         if record is None or caller.name == self._gossiping.own_record().identity.name:
             return False
@@ -87,7 +87,7 @@ class Reception:
         return bool(named) or any(owner.name == caller.name and owner != caller for owner in owners)
 
     async def on_contribution(self, envelope: Envelope, message: Contribution) -> ContributionReply | Refusal:
-        """Write the entries; answered once all are acknowledged, or with why not."""
+        """Write the entries, and answer once all are acknowledged, or with the reason why not."""
         record = self._epochs.record
         if record is None or record.cluster_id != message.cluster_id:
             return Refusal(RefusalCode.FOREIGN_CLUSTER, f"this node does not belong to {message.cluster_id}")
@@ -109,7 +109,7 @@ class Reception:
         return ContributionReply(trouble)
 
     async def _write(self, key: bytes, entry: Entry) -> str:
-        """Why the entry is not acknowledged; empty when it is."""
+        """Write an entry; return why it is not acknowledged, or empty when it is."""
         if not key:
             return "an entry has no key"
         limit = timestamp_at(self._clock.wall_ms() + self._max_skew_ms + 1)
@@ -127,7 +127,7 @@ class Reception:
         return ""
 
     async def _above_floor(self, key: bytes, entry: Entry) -> Entry | None:
-        """The entry as replicas take it; None when a newer version stands already."""
+        """Return the entry with a version that replicas take; None when a newer version stands already."""
         record = self._epochs.record
         floor = record.floor if record is not None else 0
         if entry.version.timestamp > floor:

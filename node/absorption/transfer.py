@@ -27,7 +27,7 @@ from .verdict import Verdict
 
 RETRY_BACKOFF_S = (0.1, 5.0)
 SAY_AGAIN_TRIES = 20
-"""After how many tries in a row that fail alike it is logged again: with the longest pauses, 100 s."""
+"""Number of failures of one kind in a row after which they are logged again: with the longest pauses, 100 s."""
 SEGMENTS_AT_ONCE = 16
 """Segments that are read before other work gets its turn."""
 
@@ -44,7 +44,7 @@ class Transfer:
         timeout_s: float,
         log: EventLog,
     ) -> None:
-        """``timeout_s``: how long the other side may take to answer for one batch."""
+        """Take ``timeout_s``, the time in which the other side must answer for one batch."""
         self._peers = peers
         self._claims = claims
         self._engine = engine
@@ -52,7 +52,7 @@ class Transfer:
         self._timeout_s = timeout_s
         self._log = log
         self.trouble = ""
-        """Why the batch that is under way has not been acknowledged yet."""
+        """The reason why the batch under way has not been acknowledged yet."""
 
     async def run(self, verdict: Verdict, note: Note) -> Verdict:
         """Return once everything is acknowledged; ``note`` is called with how far it is."""
@@ -103,7 +103,7 @@ class Transfer:
         return replace(verdict, entries=verdict.entries + len(batch))
 
     async def _send(self, contribution: Contribution, to: Identity, address: str) -> str:
-        """Why the batch is not acknowledged; empty when it is."""
+        """Send the batch once; return why it is not acknowledged, or empty when it is."""
         try:
             reply = await self._peers.call_address(
                 address, contribution, self._timeout_s, to, as_stranger=True

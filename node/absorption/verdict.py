@@ -1,4 +1,4 @@
-"""That a cluster of one is to become part of another cluster: kept on disk, so that it outlasts the process."""
+"""Keeps on disk the decision that a cluster of one becomes part of another cluster, so that it survives restarts."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Verdict:
     segment: int = 0
     """All that lies in segments below this one is acknowledged there."""
     entries: int = 0
-    """How many entries that is."""
+    """Number of entries acknowledged there."""
     skipped: int = 0
-    """Segments of which something could not be read."""
+    """Number of segments that could not be read completely."""
     finished: bool = False
     """Whether everything is acknowledged there."""
 
@@ -41,7 +41,7 @@ class Verdict:
 
     @classmethod
     def decode(cls, encoded: bytes) -> Verdict:
-        """Raises StorageFailed for bytes that are no verdict."""
+        """Decode a verdict. Raise StorageFailed for bytes that are none."""
         try:
             content = json.loads(encoded)
             members = tuple((Identity.parse(name), str(address)) for name, address in content.pop("members"))

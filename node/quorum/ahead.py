@@ -1,4 +1,4 @@
-"""Versions of single keys that stand ahead of all clocks, and the next ones after them.
+"""Draws versions for keys that stand ahead of all clocks.
 
 A key that was written while clocks were wrong holds a version that no clock reaches for as long as they were ahead. A
 write of that key takes a version after the one that stands, and no clock follows.
@@ -25,32 +25,32 @@ from ..errors import Unavailable
 from .version import MAX_TIMESTAMP, Version
 
 KEYS_REMEMBERED = 1024
-"""With the longest keys some megabytes."""
+"""Keys remembered; they take some megabytes when keys are as long as can be."""
 _HASHES = 0xFFFF
 _STEP_BITS = 9
-"""Of the wall clock's milliseconds that a step takes."""
+"""Number of low bits of the wall clock's milliseconds within one step."""
 _STEPS = 0xFFF
 
 
 def is_drawn_above(version: Version) -> bool:
-    """Whether a version was drawn above one that stood ahead of all clocks."""
+    """Return whether a version was drawn above one that stood ahead of all clocks."""
     return version.timestamp & 1 == 1
 
 
 class AheadVersions:
-    """Of one coordinator. ``follows`` tells whether clocks reach a timestamp."""
+    """Draws for one coordinator. ``follows`` returns whether clocks reach a timestamp."""
 
     def __init__(self, wall_ms: Callable[[], int], follows: Callable[[int], bool]) -> None:
         self._wall_ms = wall_ms
         self._follows = follows
         self._drawn: dict[int, int] = {}
-        """By a hash of the key: the highest timestamp drawn here."""
+        """Highest timestamp drawn here, by a hash of the key."""
         self._standing: dict[bytes, int] = {}
-        """By keys that were met: what stood, or was drawn above it."""
+        """Highest known timestamp of each key that was met: the one that stood, or the one drawn above it."""
 
     @property
     def empty(self) -> bool:
-        """Whether no key is remembered."""
+        """Return whether no key is remembered."""
         return not self._standing
 
     def note(self, key: bytes, timestamp: int) -> None:
@@ -61,7 +61,7 @@ class AheadVersions:
         self._standing[key] = timestamp
 
     def standing(self, key: bytes) -> int | None:
-        """The timestamp ahead of all clocks that ``key`` is known to hold; None when it is not known to."""
+        """Return the timestamp ahead of all clocks that ``key`` is known to hold; None when there is none."""
         timestamp = self._standing.get(key)
         if timestamp is not None and self._follows(timestamp):
             del self._standing[key]
@@ -69,7 +69,7 @@ class AheadVersions:
         return timestamp
 
     def draw(self, key: bytes, standing: int) -> int:
-        """A new timestamp for ``key`` alone, above ``standing``. Raises Unavailable when there is none left."""
+        """Draw a new timestamp for ``key`` alone, above ``standing``. Raise Unavailable when there is none left."""
         slot = crc32(key) & _HASHES
         step = self._wall_ms() >> _STEP_BITS & _STEPS
         timestamp = max(standing, self._drawn.get(slot, 0)) + 1 + step | 1

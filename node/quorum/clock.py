@@ -4,11 +4,11 @@ Rules:
 - A timestamp drawn is greater than every timestamp drawn or observed before. So the clock never goes back, also
   when the wall clock does.
 - The clock rises with every message and reply, but one from further ahead than the allowed skew is refused, never
-  followed, so that one machine with a broken clock cannot drag the others into the future.
+  followed, so that one machine with a broken clock cannot move the others into the future.
 - Only what is drawn and what is observed raises it. A wall clock that was wrong for a while has raised nothing that it
   would take as long to come down from, as long as nothing was drawn meanwhile. What was drawn then is given up by
-  ``return_to_wall``, after which timestamps may come again; the caller tells them apart.
-- A message tells no time that its receiver would refuse: whoever's hybrid clock is further ahead of its own wall
+  ``return_to_wall``, after which timestamps may come again; the caller distinguishes them.
+- A message carries no time that its receiver would refuse. So a node whose hybrid clock is further ahead of its wall
   clock than that still reads, answers and hands off.
 
 After Kulkarni et al., "Logical Physical Clocks" (2014).
@@ -37,7 +37,7 @@ class HybridClock:
         return self._max_skew_ms / 1000
 
     def wall_ms(self) -> int:
-        """What this machine's wall clock shows."""
+        """Return what this machine's wall clock shows."""
         return self._clock.wall_ms()
 
     def current(self) -> int:

@@ -68,7 +68,7 @@ class Coordinator:
         self._refused = ""
 
     def refuse_new(self, reason: str = STOPPING) -> None:
-        """From now on refuse operations, with that reason; those under way go on."""
+        """Refuse further operations with this reason; those under way go on."""
         self._refused = reason
 
     async def drained(self, timeout_s: float) -> None:
@@ -78,7 +78,7 @@ class Coordinator:
                 await self._means.load.idle.wait()
 
     async def idle(self) -> None:
-        """Return when no operation is under way."""
+        """Wait until no operation is under way."""
         await self._means.load.idle.wait()
 
     async def close(self) -> None:
@@ -144,7 +144,7 @@ class Coordinator:
             batch.begin(admitted, self._plans())
 
     def furthest_seen(self) -> int:
-        """See Operations.furthest_seen."""
+        """Return the timestamp that Operations.furthest_seen describes."""
         return self._means.versions.furthest_seen()
 
     def in_flight(self) -> int:
@@ -187,7 +187,7 @@ class Coordinator:
         return self._skewed()
 
     def _not_followed(self, operations: Sequence[Operation]) -> Unavailable | None:
-        """Why nothing is begun for a client that has seen the near future; None when all of it is followed."""
+        """Return why nothing is begun for a client that has seen the near future; None when the clock follows it."""
         seen = max([operation.seen_timestamp for operation in operations], default=0)
         try:
             self._means.versions.follow_client(seen)
@@ -196,13 +196,13 @@ class Coordinator:
         return None
 
     def _late(self, bounds: TimeBounds) -> int:
-        """This node's clock, in ms, when it is too late for some of the operations; else 0."""
+        """Return this node's clock, in ms, when it is too late for some of the operations; else 0."""
         if not bounds.sent_ms:
             return 0
         now_ms = self._means.versions.now_ms()
         return now_ms if now_ms > bounds.sent_ms + bounds.shortest_s * 1000 else 0
 
     def _skewed(self) -> Unavailable | None:
-        """What this node wrote or read by a wrong clock would be refused by the others or be in the wrong order."""
+        """Return a refusal while this node's clock is wrong: others would refuse its versions or misorder them."""
         refusal = self._skew_guard.refusal()
         return None if refusal is None else Unavailable(f"the operation was not done: {refusal}")

@@ -22,7 +22,7 @@ class Exposure:
     ahead: Version | None = None
     """The version from ahead of all clocks that an acknowledging replica holds instead (see ``write_above``)."""
     on_answered: Callable[[], None] | None = None
-    """Called when nothing is unanswered any more."""
+    """Callback for when no answer is missing any more."""
 
     @property
     def maybe_applied(self) -> bool:
@@ -30,7 +30,7 @@ class Exposure:
 
     @property
     def maybe_read(self) -> bool:
-        """Whether a read may have returned the write, or may do so later."""
+        """Return whether a read may have returned the write, or may do so later."""
         return self.unanswered > 0 or self.taken > 0
 
     def note(self, outcome: Outcome) -> None:
@@ -51,7 +51,7 @@ def applied(outcome: Outcome) -> bool:
 
 
 def outrun(outcome: Outcome) -> bool:
-    """Whether the replica took nothing, because it holds a newer version."""
+    """Return whether the replica took nothing, because it holds a newer version."""
     return isinstance(outcome, MergeResult) and outcome.stands is not None
 
 

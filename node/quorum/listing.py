@@ -26,7 +26,7 @@ FROM_TOKEN_ZERO = Span(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
 PAGE_ENTRIES = 2000
 PAGE_BYTES = 128 << 10
 MAX_PAGES = 4
-"""Pages that are read and merged at a time, of all listings together; the other listings wait for their turn."""
+"""Maximum number of pages that are read and merged at a time, over all listings; others wait for their turn."""
 MAX_TRIES = 20
 RETRY_PAUSE_S = 0.1
 

@@ -37,7 +37,7 @@ MAX_BATCH_BYTES = 4 << 20
 MAX_WAITING = 20_000
 """Operations."""
 MAX_WAITING_BYTES = 32 << 20
-"""Of keys and values. What comes beyond that, to a replica that does not keep up, it misses."""
+"""Maximum size of the keys and values that wait for one replica; it misses what comes beyond."""
 
 STOPPING = "the node is stopping"
 
@@ -76,7 +76,7 @@ class Pipe:
         self._waiting: deque[_Waiting] = deque()
         self._waiting_operations = self._waiting_bytes = 0
         self._most_reads = MAX_BATCH_OPERATIONS
-        """In one batch, about: fewer while values are so large that replies are full."""
+        """Approximate maximum of reads in one batch; fewer while replies are full of large values."""
         self._draining: asyncio.Task[None] | None = None
         self._closed = closed
 
@@ -177,7 +177,7 @@ class Pipe:
         return reply.results
 
     def _adapt(self, results: Sequence[Result]) -> None:
-        """Let fewer reads ride together when a reply had no room for all values, and gradually more when it had."""
+        """Lower the number of reads in a batch when a reply had no room for all values; else raise it gradually."""
         if FailedResult in map(type, results) and REPLY_FULL in results:
             self._most_reads = max(1, sum(type(result) is ReadResult for result in results))
         elif self._most_reads < MAX_BATCH_OPERATIONS:
@@ -199,7 +199,7 @@ class Pipe:
 
 
 def _reads(waiting: _Waiting) -> int:
-    """How many of its operations are reads: all or none, as what is submitted together is of one kind."""
+    """Return how many of its operations are reads: all or none, since operations submitted together are of one kind."""
     return len(waiting.operations) if type(waiting.operations[0]) is Read else 0
 
 

@@ -29,7 +29,7 @@ OnRead = Callable[[Sequence[int], Mapping[int, Entry]], None]
 """Told which reads are answered, and what was found where anything was."""
 HandOver = Callable[[int], None]
 PutOff = Callable[[int], None]
-"""Told which read is to be begun again, with fewer others."""
+"""Callback with the read that is to be begun again, with fewer others."""
 
 
 class ReadsTogether(Together):

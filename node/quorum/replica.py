@@ -45,11 +45,11 @@ MAX_READ_BYTES = 16 << 20
 """The same of what is read for one reply, also of the values of which only the version is asked."""
 MAX_SCAN_ENTRIES = 4096
 SIZED_AT_ONCE = 64
-"""Ranges, before others have a turn."""
+"""Ranges that are read before other tasks have a turn."""
 READ_AT_ONCE = 32
 """Entries that are read together, whatever their size; fewer where those read before were large."""
 FOLLOWED = 0.5
-"""How far the average size follows what was read last."""
+"""Weight of the latest read in the average size."""
 
 
 class Replica:
@@ -58,7 +58,7 @@ class Replica:
         self._epochs = epochs
         self._load = load
         self._value_bytes = 0.0
-        """Of an entry, on average of those read lately."""
+        """Average size of an entry, of those read lately."""
 
     async def serve(self, batch: DataBatch) -> DataReply | EpochMismatch:
         with self._load.serving(len(batch.operations)):

@@ -21,7 +21,7 @@ from .tally import Requirement
 MAX_ASIDE = 1000
 """Repairs under way that nobody waits for; what comes beyond that is left to anti-entropy."""
 MAX_ASIDE_BYTES = 8 << 20
-"""Of their values."""
+"""Bytes of their values."""
 
 
 OnOutcome = Callable[[Identity, Outcome], None]

@@ -1,16 +1,16 @@
-"""Where a coordinator's versions come from (rule 14 of the epoch rules), and which times it does not follow.
+"""Draws a coordinator's versions (rule 14 of the epoch rules), and decides which times it does not follow.
 
 Rules:
 - A version is above the floor, all that this process has drawn or heard of, and what the client has seen.
 - A node that is the only owner draws above all that its disk ever held, however far ahead of its clock that is. Its
-  clock may have been set back since; there is nobody else to go by, and nobody to drag along.
-- Beside others it follows its disk no further than it follows them. One version from the far future, once merged, would
-  else make all its later ones such.
+  clock may have been set back since; there are no other clocks to compare with, and none to move.
+- Beside others it follows its disk no further than it follows them. Otherwise one version from the far future, once
+  merged, would put all its later ones there.
 - What it would draw too far ahead of its own clock all the same, since that was set back under way, it does not draw:
   it goes back with its clock. Timestamps then come again that it drew when its clock was ahead. So each version has
   in its lowest bits how often this process went back (its lane), and none is drawn twice.
 - A floor beyond what is followed, raised while clocks were ahead, is respected key by key as a standing version is.
-- A key that stands beyond what is followed gets versions of its own (see ``ahead``), which move no clock.
+- A key that stands beyond what is followed gets separate versions (see ``ahead``), which move no clock.
 - Of what a client has seen, what lies far beyond is ignored: it comes from such a key, and orders nothing else. What
   lies beyond by no more than clocks and the windows of writes differ is the instant up to which a write may have got a
   version: until this clock follows it, the client's next operation is refused.
@@ -35,11 +35,11 @@ from .clock import HybridClock
 from .version import MAX_TIMESTAMP, Version
 
 LANE_STEP = 16
-"""Timestamps are drawn so far apart. The lanes are even; odd ones are drawn above standing versions (``ahead``)."""
+"""Distance between timestamps. Lanes are even; odd timestamps are drawn above standing versions (``ahead``)."""
 
 
 LONGEST_WINDOW_S = 2.0
-"""How long after they were sent writes of a client may get their versions (``begin_within_ms``), at most."""
+"""Maximum time after sending in which a client's writes may get their versions (``begin_within_ms``)."""
 
 
 class VersionSource:
@@ -75,17 +75,17 @@ class VersionSource:
             )
 
     def furthest_seen(self) -> int:
-        """The last timestamp that a client may be told it has seen: every node will follow it."""
+        """Return the last timestamp that a client may count as seen: every node will follow it."""
         return self._clock.furthest()
 
     def now_ms(self) -> int:
-        """The hybrid clock, which bounds in time are measured by."""
+        """Return the hybrid clock, by which bounds in time are measured."""
         return self._clock.current_ms()
 
     def draw(
         self, keys: Sequence[bytes], seen_timestamp: int, bounds: TimeBounds = UNBOUNDED
     ) -> list[Version]:
-        """Versions for new writes of these keys. Raises Unavailable when there are none that others could live with.
+        """Draw versions for new writes of these keys. Raise Unavailable when other nodes would follow none of them.
 
         They ascend, but for those of keys that are known to stand ahead. Raises Expired when they would lie beyond
         ``bounds``.
@@ -104,14 +104,14 @@ class VersionSource:
         ]
 
     def draw_above(self, key: bytes, standing: Version) -> Version:
-        """A version for ``key`` alone, above one that stands ahead. Raises Unavailable when there is none left."""
+        """Draw a version for ``key`` alone, above one that stands ahead. Raise Unavailable when there is none left."""
         return self._above(key, standing.timestamp)
 
     def is_ahead(self, version: Version) -> bool:
-        """Whether a write that met ``version``, a newer one, has to be drawn above it.
+        """Return whether a write that met ``version``, a newer one, has to be drawn above it.
 
-        No clock follows it, or none did when it was drawn: its client was then not told that it has seen it, and must
-        find its next write above it also when clocks have come so near that they would follow.
+        No clock follows it, or none did when it was drawn. Its client does not count it as seen, and must find its next
+        write above it also when clocks have come so near that they would follow.
         """
         return is_drawn_above(version) or not self._clock.follows(version.timestamp)
 

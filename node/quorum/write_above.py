@@ -1,7 +1,7 @@
-"""A write of a key that stands ahead of all clocks, because it was written while clocks were wrong.
+"""Writes a key that stands ahead of all clocks, because it was written while clocks were wrong.
 
-The write has met such a version on a quorum, under a version of its own that is lower. It is drawn a second one, right
-above what stands, for this key alone; no clock follows.
+The write has met such a version on a quorum, and its first version is lower. It gets a second version, right above
+the one that stands, for this key alone; no clock follows.
 
 Why this orders no write twice: the second version is drawn only once every replica that was sent the first one has
 answered, and each of them held something newer when it came. Then the first version stood nowhere, not for a moment:
@@ -32,7 +32,7 @@ from .write import WriteFlow
 
 
 class WriteAbove:
-    """``exposure`` is that of the first version; ``second`` carries the second one, and has an exposure of its own."""
+    """Writes a key ahead; ``exposure`` is that of the first version, ``second`` carries the second one with another."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class WriteAbove:
         self._drawn = False
 
     async def run(self, first: Merge, stands: Version) -> WriteResult:
-        """Raises Unavailable when certainly not done, else OperationTimeout that says it may have been."""
+        """Complete the write. Raise Unavailable when certainly not done, OperationTimeout when it may have happened."""
         self._versions.note_ahead(first.key, stands)
         await self._answered()
         if self._exposure.maybe_read:
@@ -61,7 +61,7 @@ class WriteAbove:
         return await self._second.run(Merge(first.key, Entry(version, first.entry.value), first.kind))
 
     def failure(self, why: str) -> OperationError:
-        """What the write ends with when it ends now."""
+        """Return the error with which the write ends when it ends now."""
         if self._drawn:
             return self._second.failure(why)
         if self._exposure.maybe_read:
@@ -69,7 +69,7 @@ class WriteAbove:
         return Unavailable(f"the write was not done: {why}")
 
     async def _answered(self) -> None:
-        """Return once all replicas that were sent the first version have answered, or when the time is up."""
+        """Wait until all replicas that were sent the first version have answered, or the time is up."""
         if not self._exposure.unanswered:
             return
         answered = asyncio.Event()

@@ -50,7 +50,7 @@ class WritesTogether(Together):
         self._answered: set[Identity] = set()
         self._newer: dict[int, Version] = {}
         self._outrun: dict[int, int] = {}
-        """By writes: how many replicas hold something newer."""
+        """Number of replicas that hold a newer version, by write."""
         self._missed: dict[int, list[Identity]] = {}
         """By writes that are not acknowledged yet: the replicas that miss them."""
         self._perhaps: dict[int, int] = {}
@@ -121,7 +121,7 @@ class WritesTogether(Together):
                     self._hint(replica, place)
 
     def _outrun_by_future(self, place: int) -> bool:
-        """Hand over a write whose quorum holds a version that is ahead; False for any other."""
+        """Hand over a write whose quorum holds a version that is ahead; return False for any other."""
         newer = self._newer.get(place)
         if newer is None or not self._is_open(place) or not self._is_ahead(newer):
             return False

@@ -1,4 +1,4 @@
-"""Counting the keys of this node that stand ahead of all clocks, for people (``covey status``).
+"""Counts the keys of this node that stand ahead of all clocks, for ``covey status --json``.
 
 The engine knows the highest timestamp it ever merged. While that is no later than clocks follow, there is nothing to
 count, and nothing is read. Otherwise each segment is read once, slowly, and again only when its digest has changed or
@@ -20,9 +20,9 @@ from ..storage.segments import SEGMENTS, segment_span
 ENTRIES_AT_ONCE = 256
 BYTES_AT_ONCE = 1 << 20
 PAUSE_S = 0.01
-"""Between two reads, so that they take a twentieth of the time at most."""
+"""Pause between two reads, so that they take at most a twentieth of the time."""
 GROUP = 64
-"""Segments whose digest is looked at together."""
+"""Number of segments whose digest is compared together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class _Counted:
 
 
 _NONE = _Counted(0, 0, 0, 0.0)
-"""What an empty segment has."""
+"""The count of an empty segment."""
 
 
 class KeysAhead:
@@ -48,7 +48,7 @@ class KeysAhead:
         interval_s: float,
         recount_s: float = 60.0,
     ) -> None:
-        """``furthest`` is the last timestamp that clocks follow; ``tell`` is called when the count has changed.
+        """Take ``furthest``, the last timestamp that clocks follow; ``tell`` is called when the count has changed.
 
         Keys that time has caught up with count for up to ``recount_s`` more.
         """
@@ -59,11 +59,11 @@ class KeysAhead:
         self._interval_s = interval_s
         self._recount_s = recount_s
         self._counted: dict[int, _Counted] = {}
-        """By segments."""
+        """Counts by segment."""
         self._groups: dict[int, int] = {}
-        """By the first segments of groups: the digest under which they were seen to."""
+        """Digest under which each group of segments was last counted, by its first segment."""
         self.count = 0
-        """Tombstones count too."""
+        """Number of keys ahead, tombstones included."""
 
     async def run(self) -> None:
         """Count until cancelled, or until the engine reads no more."""
@@ -72,7 +72,7 @@ class KeysAhead:
             try:
                 await self._recount()
             except StorageFailed:
-                return  # the engine has told its owner, and the node ends
+                return  # the engine has reported it, and the node ends
 
     async def _recount(self) -> None:
         if self._engine.latest_timestamp() <= self._furthest():
@@ -112,7 +112,7 @@ class KeysAhead:
             self._counted.pop(number, None)  # nothing is known of it until it is healed
 
     def _is_overtaken(self, number: int) -> bool:
-        """Whether time has caught up with a segment's key, and it was not read for a while."""
+        """Return whether time has caught up with a key of the segment, and it was not read for a while."""
         counted = self._counted.get(number, _NONE)
         if not counted.keys or counted.earliest > self._furthest():
             return False

@@ -171,7 +171,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             return encode_repair(await self._administration.repair(timeout_s))
 
     def _admitted_s(self, change: Change, context: Context) -> float:
-        """Seconds that a change may take. Raises OperationError when it is not to be begun."""
+        """Return the seconds that a change may take. Raise OperationError when it is not to be begun."""
         timeout_s = allowed_s(change.timeout, context, CHANGE_TIMEOUT_S)
         self._preconditions.check_cluster(change.cluster_id)
         self._preconditions.check_time(change.sent_ms, timeout_s)

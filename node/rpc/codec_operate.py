@@ -50,7 +50,7 @@ def decode_operations(message: kv_pb2.OperateRequest, default_timeout_s: float) 
 
 
 def decode_bounds(message: kv_pb2.OperateRequest, default_timeout_s: float) -> TimeBounds:
-    """When the operations of a batch may begin."""
+    """Return the instants by which the operations of a batch may begin."""
     timeouts_s = [ms / 1000 for ms in message.timeouts_ms] or [default_timeout_s]
     return time_bounds(message.sent_ms, message.begin_within_ms, timeouts_s)
 
@@ -120,7 +120,7 @@ def encode_results(
 
 
 def _highest_seen(results: Sequence[OperationResult | Outcome], furthest: int) -> int:
-    """The highest of the results' timestamps up to ``furthest``; 0 when there is none."""
+    """Return the highest of the results' timestamps up to ``furthest``; 0 when there is none."""
     versions = [result.version for result in results if not isinstance(result, Outcome)]
     timestamps = [version.timestamp for version in versions if version is not None]
     return max((timestamp for timestamp in timestamps if timestamp <= furthest), default=0)

@@ -10,7 +10,7 @@ from .codec_body import AnyBodyCodec, BodyCodec
 from .codec_values import bounded, decode_stamp, encode_stamp, expect
 
 MOST_DIGESTS: Final = 100_000
-"""Of one tree: segments are cut where ranges end, so there are more pieces than either."""
+"""Maximum number of pieces in one tree: segments are cut where ranges end, so there are more pieces than either."""
 
 # --- data lane ----------------------------------------------------------------------------------------------
 

@@ -47,11 +47,11 @@ def expect(condition: bool, what: str) -> None:
 
 
 MOST_LISTED: Final = 10_000
-"""Elements of a list in a message, unless it is said otherwise where one is decoded."""
+"""Maximum number of elements of a list in a message, unless a decoder sets another one."""
 
 
 def bounded(elements: R, most: int = MOST_LISTED) -> R:
-    """The elements of a list from outside; refuses a message in which they are too many."""
+    """Return the elements of a list from outside; refuse a message that has too many."""
     expect(len(elements) <= most, f"a list of {len(elements)} elements, where at most {most} are allowed")
     return elements
 

@@ -1,9 +1,9 @@
 """Keeps room among the connections that a server takes: idle ones make way for those that are used.
 
-gRPC refuses connections beyond a number, whoever they come from, and does not tell which ones it has. So while most of
-that number is taken, those on which nothing was received for the longest time are closed until a quarter is free. Who
-uses a connection that was closed finds it gone when idle, and opens another one; calls under way are kept alive by
-pings, and so come last.
+gRPC refuses connections beyond a number, from any peer, and does not list those that it has. So while most of that
+number is taken, those on which nothing was received for the longest time are closed until a quarter is free. A client
+finds its idle connection closed and opens another one; connections with calls under way are kept alive by pings, and
+so come last.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from urllib.parse import unquote
 
 LOOK_EVERY_S: Final = 0.25
 IDLE_MS: Final = 500
-"""What has received anything since is never closed."""
+"""Connections that have received anything within this time are never closed."""
 FREE_PART: Final = 4
-"""One in so many connections is kept free."""
+"""Divisor of the connections that gives those kept free."""
 DESCRIPTORS: Final = "/proc/self/fd"
 _ESTABLISHED: Final = 1
 """As tcpi_state, the first byte of Linux' struct tcp_info."""
 _LAST_RECEIVED: Final = struct.Struct("=I")
 _LAST_RECEIVED_AT: Final = 52
-"""Of tcpi_last_data_recv in Linux' struct tcp_info, in milliseconds."""
+"""Offset of tcpi_last_data_recv, in milliseconds, in Linux' struct tcp_info."""
 
 
 class Connection(NamedTuple):
@@ -37,7 +37,7 @@ class Connection(NamedTuple):
 
 
 class ConnectionGuard:
-    """Of a server that listens at ``port`` and takes up to ``most`` connections."""
+    """Closes idle connections of a server that listens at ``port`` and takes up to ``most`` connections."""
 
     def __init__(self, port: int, most: int) -> None:
         self._port: Final = port
@@ -57,14 +57,14 @@ class ConnectionGuard:
                         on_closed(closed, left)
 
     def close_of(self, peer: str) -> int:
-        """Close the connections of a caller, by what gRPC calls it; returns how many there were."""
+        """Close the connections of a caller, by gRPC's name for it; return how many there were."""
         try:
             return sum(self._close(one) for one in self._taken() if _same(one.peer, peer))
         except OSError:
             return 0  # no descriptor is left to look with
 
     def make_room(self) -> tuple[int, int]:
-        """Close what is idle beyond the number to keep; returns how many were closed and how many are left."""
+        """Close idle connections beyond the number to keep; return how many were closed and how many are left."""
         taken = self._taken()
         chosen = to_close(taken, self._kept)
         closed = sum(self._close(connection) for connection in chosen)
@@ -92,7 +92,7 @@ class ConnectionGuard:
 
     @staticmethod
     def _opened(descriptor: int) -> socket.socket:
-        """Another descriptor of the same socket. Raises OSError for what is no socket of TCP, or is closed by now."""
+        """Return another descriptor of the same socket. Raise OSError for anything but an open TCP socket."""
         duplicate = os.dup(descriptor)
         try:
             one = socket.socket(fileno=duplicate)
@@ -106,7 +106,7 @@ class ConnectionGuard:
 
 
 def _same(address: tuple[str, int], peer: str) -> bool:
-    """Whether ``peer``, such as ipv4:127.0.0.1:7001 or ipv6:%5B::1%5D:7001, is the address of this socket."""
+    """Return whether ``peer``, such as ipv4:127.0.0.1:7001 or ipv6:%5B::1%5D:7001, is the address of this socket."""
     host, _, port = unquote(peer.partition(":")[2]).rpartition(":")
     return address[1] == int(port or 0) and address[0].removeprefix("::ffff:") == host.strip(
         "[]"
@@ -114,6 +114,6 @@ def _same(address: tuple[str, int], peer: str) -> bool:
 
 
 def to_close(taken: list[Connection], kept: int) -> list[Connection]:
-    """Those that have been silent for the longest time, as many as there are beyond ``kept``."""
+    """Return the connections that have been silent for the longest time, as many as there are beyond ``kept``."""
     idle = sorted((one for one in taken if one.silent_ms >= IDLE_MS), reverse=True)
     return idle[: max(0, len(taken) - kept)]

@@ -42,7 +42,7 @@ def allowed_s(requested_s: float, context: Context, default_s: float) -> float:
 
 
 MOST_LISTINGS: Final = 256
-"""Streams of Keys open at a time."""
+"""Maximum number of Keys streams that are open at a time."""
 
 
 _RESPONSES_WRITTEN: Final[dict[str, Any]] = {"Get": kv_pb2.GetRequest, "Batch": kv_pb2.BatchRequest}
@@ -51,7 +51,7 @@ On the wire there is no difference."""
 
 
 def kv_handlers(service: KvService) -> dict[str, Any]:
-    """The handlers that replace those which ``add_KVServicer_to_server`` has registered for these methods."""
+    """Return the handlers that replace those which ``add_KVServicer_to_server`` has registered for these methods."""
     return {
         name: grpc.unary_stream_rpc_method_handler(
             getattr(service, name), request.FromString, lambda response: response.SerializeToString()
@@ -201,7 +201,7 @@ class KvService(kv_pb2_grpc.KVServicer):
 
 
 def _bounds_of(request: kv_pb2.BatchRequest, operations: Sequence[Operation | OperationError]) -> TimeBounds:
-    """The bounds that hold for all operations of a batch: the narrowest that any of them has."""
+    """Return the bounds for all operations of a batch: the narrowest that any of them has."""
     sent = [
         (message.sent_ms, 0 if name == "get" else message.begin_within_ms, (operation.timeout_s,))
         for one, operation in zip(request.operations, operations, strict=True)

@@ -25,7 +25,7 @@ STRAGGLING_S: Final = 0.005
 FULL_BYTES: Final = 1 << 20
 """Of values: results that have as many do not wait."""
 RESULT_BYTES: Final = 32
-"""About what a result takes beside its value."""
+"""Approximate bytes of a result beside its value."""
 
 
 class BatchUnderWay:
@@ -52,7 +52,7 @@ class BatchUnderWay:
         """Of the results that wait to be sent."""
         self._results: list[OperationResult | Outcome] = []
         self._bytes = 0
-        """Of their values; in hand of the stream until they are written."""
+        """Bytes of their values; in hand of the stream until they are written."""
         self._timer: asyncio.TimerHandle | None = None
         self._waves: Waves | None = None
 

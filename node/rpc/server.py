@@ -29,9 +29,9 @@ KV: Final = kv_pb2.DESCRIPTOR.services_by_name["KV"].full_name
 CLUSTER: Final = cluster_pb2.DESCRIPTOR.services_by_name["Cluster"].full_name
 
 LEAST_RECEIVED_BYTES: Final = 8 << 20
-"""Of one message, however small values are: what nodes say to each other beside values takes less."""
+"""Smallest limit of one message, even where values are small: messages between nodes take less beside values."""
 BATCHED_BYTES: Final = 5 << 20
-"""Of one message that has a value of the longest: a batch has less, that value apart (``waves``, ``pipes``)."""
+"""Room in one message beside a value of the maximum length: the rest of a batch is smaller (``waves``, ``pipes``)."""
 MOST_CALLS: Final = 256
 """Calls and streams of one connection; what comes beyond waits at its sender. Each may have a message on its way in."""
 
@@ -46,7 +46,7 @@ SERVER_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 
 
 def received_bytes(max_value_bytes: int) -> int:
-    """The longest message that a server takes whose values have up to ``max_value_bytes``."""
+    """Return the length of the longest message that a server takes when values have up to ``max_value_bytes``."""
     return max(LEAST_RECEIVED_BYTES, BATCHED_BYTES + max_value_bytes)
 
 
@@ -81,7 +81,7 @@ class RpcServer:
         self._streams: Final = Streams(self._hang_up)
         self._max_connections: Final = max_connections
         self.connections: ConnectionGuard | None = None
-        """Once it is bound."""
+        """The guard of its connections, once it is bound."""
         self._started = False
 
     async def bind(self, listen: str) -> str:

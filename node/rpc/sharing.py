@@ -20,18 +20,18 @@ from collections.abc import Callable
 from typing import Final
 
 MOST_IN_HAND: Final = 512
-"""Operations of all streams together, about: more would wait for each other and be done no sooner."""
+"""Approximate maximum of operations of all streams: more would wait for each other and be done no sooner."""
 LEAST_PART: Final = 32
-"""Operations of a stream, however many streams there are."""
+"""Minimum number of operations of a stream, for any number of streams."""
 MOST_BYTES: Final = 16 << 20
-"""Of all streams together."""
+"""Maximum number of bytes of all streams."""
 LEAST_BYTES: Final = 64 << 10
-"""Of a stream, however many streams there are."""
+"""Minimum number of bytes of a stream, for any number of streams."""
 STALLED_S: Final = 5.0
 LEAST_EXPECTED_BYTES: Final = 64
-"""Of one read."""
+"""Minimum number of bytes expected of one read."""
 SLOWLY: Final = 0.1
-"""How far an average follows what was found, each time."""
+"""Weight of the latest value in an average."""
 
 
 class Sharing:
@@ -48,11 +48,11 @@ class Sharing:
         self.least_bytes: Final = least_bytes
         self._busy: Final[set[Share]] = set()
         self._waiting: Final[dict[Share, None]] = {}
-        """For room in all, the longest waiting first."""
+        """Shares that wait for room, the longest waiting first."""
         self.bytes = 0
-        """In hand of all streams."""
+        """Bytes in hand of all streams."""
         self.expected_bytes: float = LEAST_EXPECTED_BYTES
-        """Of a read of a client of which nothing is known."""
+        """Bytes expected of a read of a client that has not read before."""
 
     @property
     def part(self) -> int:
@@ -61,7 +61,7 @@ class Sharing:
 
     @property
     def part_bytes(self) -> int:
-        """Bytes that a stream may have in hand now, before more are read from it."""
+        """Return the bytes that a stream may have in hand now, before more are read from it."""
         return max(self.least_bytes, self._most_bytes // max(1, len(self._busy)))
 
     @property
@@ -70,11 +70,11 @@ class Sharing:
 
     @property
     def awaited(self) -> bool:
-        """Whether anyone waits for room."""
+        """Return whether a share waits for room."""
         return bool(self._waiting)
 
     def share(self, on_change: Callable[[], None]) -> Share:
-        """Of one stream; ``on_change`` is called when it has less in hand, or there may be room for it."""
+        """Return a stream's share; ``on_change`` is called when it has less in hand, or there may be room for it."""
         return Share(self, self._busy, on_change)
 
     def wait(self, share: Share) -> None:
@@ -84,7 +84,7 @@ class Sharing:
         self._waiting.pop(share, None)
 
     def call_next(self) -> None:
-        """Let the longest waiting look whether there is room for it; when it has begun it calls the next."""
+        """Let the longest waiting share check whether there is room for it; when it has begun it calls the next."""
         if self._waiting and self.room_bytes > 0:
             share = next(iter(self._waiting))
             del self._waiting[share]
@@ -95,7 +95,7 @@ class Sharing:
 
 
 class Share:
-    """What one stream has in hand."""
+    """Counts what one stream has in hand."""
 
     def __init__(self, of: Sharing, busy: set[Share], on_change: Callable[[], None]) -> None:
         self._of = of
@@ -104,25 +104,25 @@ class Share:
         self._in_hand = 0
         self._bytes = 0
         self._request_bytes = 0
-        """Of the values in the last request."""
+        """Bytes of the values in the last request."""
         self._expected_bytes = 0.0
-        """Of a read, once one has found something."""
+        """Bytes expected of a read, once one has found a value."""
         self._closed = False
 
     @property
     def full(self) -> bool:
-        """Whether another request like the last one would be more than its part."""
+        """Return whether another request like the last one would be more than its part."""
         if self._in_hand >= self._of.part:
             return True
         return self._bytes > 0 and self._bytes + self._request_bytes > self._of.part_bytes
 
     @property
     def expected_bytes(self) -> int:
-        """What a read is expected to bring."""
+        """Return the bytes that a read is expected to bring."""
         return max(LEAST_EXPECTED_BYTES, int(self._expected_bytes or self._of.expected_bytes))
 
     def expect(self, found: int, found_bytes: int) -> None:
-        """Learn from reads that have brought so many values, of so many bytes together."""
+        """Update the average from reads that have brought this number of values and bytes."""
         each = found_bytes / found
         self._of.found(each)
         grown = each > self._expected_bytes
@@ -131,7 +131,7 @@ class Share:
         )
 
     def room(self, operations: int, each_bytes: int) -> int:
-        """How many of so many operations may begin now, each with so many bytes reserved for what it brings.
+        """Return how many of these operations may begin now, each with ``each_bytes`` reserved for what it brings.
 
         None of them when there is no room; ``on_change`` is called when that may have changed.
         """
@@ -165,14 +165,14 @@ class Share:
         self.hold(request_bytes)
 
     def hold(self, size_bytes: int) -> None:
-        """Count so many bytes as in hand."""
+        """Count these bytes as in hand."""
         if not self._closed:
             self._bytes += size_bytes
             self._of.bytes += size_bytes
             self._busy.add(self)
 
     def release(self, size_bytes: int) -> None:
-        """Count so many bytes as in hand no longer."""
+        """Count these bytes as in hand no longer."""
         if not self._closed:
             self._bytes -= size_bytes
             self._of.bytes -= size_bytes

@@ -28,22 +28,22 @@ OnMessage = Callable[["ServedStream", Any], None]
 MOST_IN_HAND: Final = 64
 """Messages of one stream that are worked on; what comes beyond waits at the sender, by HTTP/2's flow control."""
 MOST_OUTBOX_BYTES: Final = 4 << 20
-"""Of replies of one stream that are not written yet: with as many, nothing more is read."""
+"""Bytes of replies of one stream that are not written yet, at which nothing more is read."""
 MOST_STREAMS: Final = 1024
 """Open at a time, of clients and of peers together; each may have one message on its way in."""
 LOOK_EVERY_S: Final = 1.0
-"""How often it is checked which streams are stalled."""
+"""Time between two checks for stalled streams."""
 MOST_PEER_BYTES: Final = 64 << 20
 LEAST_PEER_BYTES: Final = 1 << 20
-"""Of replies to peers, in all and for each stream, that are not written yet: with as many, no requests are read."""
+"""Bytes of replies to peers that are not written yet, in all and per stream, at which no more requests are read."""
 
 
 class Streams:
     """The streams that a server serves."""
 
     def __init__(self, hang_up: Callable[[str], None] = lambda peer: None) -> None:
-        """``hang_up`` ends the connections of a caller, by what gRPC calls it: nothing less makes gRPC drop a message
-        that is not taken."""
+        """Take ``hang_up``, which ends the connections of a caller, by gRPC's name for it: nothing less makes gRPC drop
+        a message that is not taken."""
         self.hang_up: Final = hang_up
         self._open: Final[set[ServedStream]] = set()
         self.clients: Final = Sharing()
@@ -54,7 +54,7 @@ class Streams:
     async def serve(self, context: Context, on_message: OnMessage, *, of_peer: bool = False) -> None:
         """Hand on what comes until the caller ends the stream or this server does.
 
-        Whoever is handed a message answers it by ``ServedStream.answered``, once, however many replies it sends.
+        The receiver of a message calls ``ServedStream.answered`` for it, once, for any number of replies.
         Nothing is handed on any more when it returns or raises. Raises Overloaded when too many are open.
         """
         if len(self._open) >= MOST_STREAMS:
@@ -101,7 +101,7 @@ class ServedStream:
         self.share = sharing.share(self._on_room)
         """Of the operations of clients, for those who bring any."""
         self._unbegun: dict[Waves, None] = {}
-        """Requests of which something waits for room, in their order."""
+        """Requests with operations that wait for room, in their order."""
         self._beginning: asyncio.Handle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -166,7 +166,7 @@ class ServedStream:
             self._begin_soon()
 
     def send(self, reply: Any, held_bytes: int = 0) -> None:
-        """Send it after those before it; dropped when the caller is gone.
+        """Send a reply after those before it; it is dropped when the caller is gone.
 
         ``held_bytes`` of it are part of the stream's share, and are released once it is written.
         """
@@ -195,7 +195,7 @@ class ServedStream:
             self._begin_soon()
 
     def _begin_soon(self) -> None:
-        """At the loop's next turn, so that others have theirs between two waves."""
+        """Schedule the next wave for the loop's next turn, so that others have theirs between two waves."""
         if self._beginning is None:
             self._beginning = asyncio.get_running_loop().call_soon(self._begin_more)
 

@@ -1,4 +1,4 @@
-"""Serves operations that come by calls of their own: their part of what is in hand, and batches of them.
+"""Serves operations that come by unary calls: their part of what is in hand, and batches of them.
 
 What a call has in hand counts like that of a stream (``sharing``). A call that there is no room for is refused as
 Overloaded: unlike a stream it cannot be left unread.
@@ -20,14 +20,14 @@ from .streaming import Streams
 from .waves import WAVE_OPERATIONS, Waves
 
 MOST_REPLY_BYTES: Final = 4 << 20
-"""Of the values in the reply to a batch, the last of them apart."""
+"""Maximum size of the values in the reply to a batch; the last one may exceed it."""
 FIRST_WAVE: Final = 16
-"""Operations of a batch with reads that begin before it is known what those bring."""
+"""Operations of a batch that begin before the size of its reads is known."""
 MOST_WAITING_S: Final = 0.5
-"""How long a call waits for room."""
+"""Time that a call waits for room."""
 RETRY_AFTER_S: Final = 0.2
 NOT_READ_S: Final = 30.0
-"""How long a caller may take to accept its reply."""
+"""Time in which a caller must take its reply."""
 
 NO_ROOM: Final = "the operation was not done: what is in hand leaves no room for it"
 REPLY_FULL: Final = (
@@ -36,7 +36,7 @@ REPLY_FULL: Final = (
 
 
 class CallShare:
-    """What one call has in hand."""
+    """The bytes that one call has in hand."""
 
     def __init__(self, streams: Streams) -> None:
         self._hang_up: Final = streams.hang_up
@@ -70,7 +70,7 @@ class CallShare:
         self.share.expect(1, value_bytes)
 
     async def send(self, response: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Returns when the transport has taken the response; what it holds counts as in hand until then."""
+        """Wait until the transport has taken the response; its bytes count as in hand until then."""
         try:
             async with asyncio.timeout(NOT_READ_S):
                 await context.write(response)
@@ -81,7 +81,7 @@ class CallShare:
 
 @asynccontextmanager
 async def call_share(streams: Streams) -> AsyncIterator[CallShare]:
-    """For the time of one call."""
+    """Hold a share for the time of one call."""
     call = CallShare(streams)
     try:
         yield call
@@ -107,7 +107,7 @@ class BatchCall:
         self.value_bytes = 0
 
     async def run(self, operations: Operations) -> None:
-        """Return when all have their outcomes."""
+        """Run the operations until all have their outcomes."""
         changed = self._call.changed
         waves = Waves(
             self._operations,
@@ -132,14 +132,14 @@ class BatchCall:
             waves.close()
 
     def _most_at_once(self) -> int:
-        """As many as the reply has room for; few while it is not known what they bring."""
+        """Return how many operations the reply has room for; few while their size is not known."""
         if not self.value_bytes:
             begun = self._left < len(self._operations)
             return WAVE_OPERATIONS if begun or not self._reads else FIRST_WAVE
         return max(1, (MOST_REPLY_BYTES - self.value_bytes) // self._call.share.expected_bytes)
 
     def outcomes(self) -> list[OperationResult | BaseException]:
-        """In the order of the operations, once they have run."""
+        """Return the outcomes in the order of the operations, once they have run."""
         return [outcome for outcome in self._outcomes if outcome is not None]
 
     def _reply_full(self) -> OperationError:

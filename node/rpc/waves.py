@@ -1,7 +1,7 @@
 """Begins the operations of one request in waves, as many at a time as there is room for.
 
 A request may ask for more than a node should have in hand at once: values that together fill its memory, or so many
-operations that nothing else has a turn meanwhile. A wave has at most ``WAVE_OPERATIONS``, and reads reserve room for
+operations that other tasks have no turn meanwhile. A wave has at most ``WAVE_OPERATIONS``, and reads reserve room for
 what they are expected to bring (``sharing``). The loop has a turn between two waves. A read whose value did not fit the
 reply of its replica is begun again with a later wave. What has not begun when its time is up certainly did not happen.
 """
@@ -20,11 +20,11 @@ from .sharing import Share
 
 WAVE_OPERATIONS: Final = 512
 WAVE_BYTES: Final = 4 << 20
-"""Of the values of puts, the last of them apart: what one message to a replica is meant to have at most."""
+"""Maximum size of the values of puts in a wave, as in one message to a replica; the last one may exceed it."""
 AT_ONCE_S: Final = 0.01
 """What has waited no longer than this keeps its timeouts as they came."""
 COUNTED_S: Final = 1.0
-"""How long operations count as in hand: what takes longer waits for something else than its turn."""
+"""Time for which operations count as in hand: longer ones wait for something else than their turn."""
 
 ExecuteAll = Callable[[Sequence[Operation], OnResults, TimeBounds], None]
 
@@ -67,7 +67,7 @@ class Waves:
         return len(self._operations) - self._next + len(self._again)
 
     def begin_some(self, most: int = WAVE_OPERATIONS) -> bool:
-        """Begin a wave of at most so many; False when there is no room for any."""
+        """Begin a wave of at most ``most`` operations; return False when there is no room for any."""
         each_bytes = self._share.expected_bytes if self._reads else 0
         count = self._share.room(min(self.waiting, most), each_bytes)
         if count == 0:
@@ -82,7 +82,7 @@ class Waves:
         return True
 
     def close(self) -> None:
-        """Begin no more of them: all are answered, or nobody is left to hear it."""
+        """Begin no more operations: all are answered, or the caller is gone."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -212,7 +212,7 @@ class _Wave:
         self._count_down(count)
 
     def _count_down(self, operations: int) -> None:
-        """So many count no more, if as many still do."""
+        """Stop counting this number of operations as in hand, if as many still count."""
         fewer = min(operations, self._counted)
         if fewer:
             self._counted -= fewer

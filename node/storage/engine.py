@@ -198,7 +198,7 @@ class Engine(Protocol):
         """Delete all rows whose names start with ``prefix``, read or not, so that nothing passes over them later."""
 
     def extent(self) -> int:
-        """How far what is certainly on the disk goes: never less than before, over restarts and crashes too.
+        """Return how far the data that is certainly on disk goes: it never decreases, over restarts and crashes too.
 
         It covers every batch that ``durable`` has returned for. Only a disk that lost something, or was set back to
         an older copy, opens with less than it once said.

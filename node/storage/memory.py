@@ -58,7 +58,7 @@ class MemoryEngine(StoreEngine):
         return MemoryEngine(self._durability, self._on_failure, store=left, reserve_bytes=self._reserve_bytes)
 
     def copy(self) -> MemoryEngine:
-        """A copy of the whole disk as it is now, unsynced writes included, as of a folder that is copied."""
+        """Return a copy of the whole disk as it is now, unsynced writes included, like a copied folder."""
         return MemoryEngine(
             self._durability, self._on_failure, store=self._memory.copy(), reserve_bytes=self._reserve_bytes
         )

@@ -8,7 +8,7 @@ What RocksDB is held to, and why:
   default silently drops everything behind the damage.)
 - Entries and named values are flushed to table files together, so that neither is ever ahead of the other.
 - Its sequence number, which every write raises and recovery restores, is how far the data goes (``extent``). A
-  database that is rewritten begins anew and counts on from where the old one ended.
+  rewritten database continues the count of the old one.
 - A table file found damaged is not repaired in place: the database is rewritten at the next opening (``salvage``).
 - A scan asks for the iterator's status at its end: RocksDB ends an iteration early at a damaged block.
 """

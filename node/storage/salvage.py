@@ -5,7 +5,7 @@ would drop it, fails on it. So, at the next opening, all that can be read is cop
 cannot be read of the entries is left out, and its segments go into quarantine in the new database before that
 takes the old one's place. The node's own named values must all be readable: without them it is not that node.
 
-The new one counts what is written to it from where the old one ended, so that its extent never decreases.
+The new database continues the sequence number of the old one, so that its extent never decreases.
 
 The new database grows in a folder within the old one's, whose name means that there is data of this node, and
 takes its place file by file. Each step can be done again, so a crash anywhere leaves the old or the new, whole.
@@ -32,7 +32,7 @@ _ASIDE = "salvaged"
 _COMPLETE = "COMPLETE"
 _MOVING = "MOVING"
 _EXTENT_BEFORE = b"\xffextent"
-"""How far the databases went that this one took the place of; absent if it is the first."""
+"""The extent of the databases that this one replaced; absent if it is the first."""
 _EXTENT = struct.Struct(">Q")
 _BATCH_BYTES = 1 << 20
 _UNREADABLE = "it could not be read when the database was rewritten"
@@ -60,7 +60,7 @@ def salvage_if_wanted(folder: Path, opened: Callable[[Path], AbstractContextMana
 
 
 def extent_before(store: Store) -> int:
-    """How far the databases went that this one took the place of. Raises Corruption."""
+    """Return the extent of the databases that this one replaced. Raise Corruption."""
     packed = store.read_named(_EXTENT_BEFORE)
     if packed is None:
         return 0

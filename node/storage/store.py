@@ -63,7 +63,7 @@ class Store(Protocol):
         """How much more the disk can take."""
 
     def extent(self) -> int:
-        """How much has ever been written, in the store's own units: it grows with every batch, over restarts too."""
+        """Return how much has ever been written, in the store's units: it grows with every batch, over restarts too."""
 
     async def sync(self) -> None:
         """Return once every batch written before the call survives the machine's power failing."""

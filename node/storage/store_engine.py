@@ -63,7 +63,7 @@ class StoreEngine:
         self._periodic = durability == "periodic"
         self._unsynced = Unsynced()
         self._durable_extent = store.extent()
-        """What a store finds when it is opened is on the disk."""
+        """The extent that is on disk; all that a store finds when it is opened is."""
         self._commit = GroupCommit(
             self._sync,
             interval_s=FLUSH_INTERVAL_S if self._periodic else None,
