@@ -124,7 +124,7 @@ class NodeLink:
         try:
             with self._errors_mapped():
                 greeting = greeting_from(await stream.initial_metadata())
-                if (foreign := self._cluster.met(self.address, greeting.cluster_id)) is not None:
+                if greeting and (foreign := self._cluster.met(self.address, greeting.cluster_id)) is not None:
                     raise foreign
                 async for chunk in stream:
                     yield chunk.keys

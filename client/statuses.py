@@ -101,9 +101,11 @@ class Greeting(NamedTuple):
     max_skew_ms: int
 
 
-def greeting_from(metadata: Iterable[tuple[str, str | bytes]] | None) -> Greeting:
-    """Read the initial metadata of a stream."""
+def greeting_from(metadata: Iterable[tuple[str, str | bytes]] | None) -> Greeting | None:
+    """Read the initial metadata of a stream; return None if they are not a node's."""
     told = dict(metadata or ())
+    if CLUSTER_ID_KEY not in told:
+        return None
     return Greeting(_cluster_id(told), _number(told, CLOCK_MS_KEY), _number(told, MAX_SKEW_MS_KEY))
 
 

@@ -69,6 +69,9 @@ class OperateStream:
         try:
             async with asyncio.timeout(GREETING_TIMEOUT_S):
                 greeting = greeting_from(await self._call.initial_metadata())
+                if greeting is None:
+                    await asyncio.wait([self._reader])  # what is no node ends the call, and says why
+                    return
         except TimeoutError:
             self._give_up(Unreachable(f"what listens at {self._address} does not answer"))
             return

@@ -87,7 +87,7 @@ class Node:
         self.opened = asyncio.Event()
         """The node opens streams."""
         self.opened.set()
-        self.initial = Metadata()
+        self.initial = Metadata(("covey-cluster-id", ""))
         """What it tells of itself then."""
         self.seen = HighestSeen()
         self.cluster = ClusterIdentity()
