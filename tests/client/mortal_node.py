@@ -14,7 +14,7 @@ class Mute(kv_pb2_grpc.KVServicer):
     async def Operate(
         self, requests: AsyncIterator[kv_pb2.OperateRequest], context: grpc.aio.ServicerContext
     ) -> None:
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata((("covey-cluster-id", ""),))
         async for _ in requests:
             print("called", flush=True)
 

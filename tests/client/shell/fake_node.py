@@ -50,7 +50,7 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
     def Operate(
         self, requests: Iterator[kv_pb2.OperateRequest], context: grpc.ServicerContext
     ) -> Iterator[kv_pb2.OperateReply]:
-        context.send_initial_metadata(())
+        context.send_initial_metadata((("covey-cluster-id", ""),))
         for request in requests:
             with self._lock:
                 reply = self._perform(request)
