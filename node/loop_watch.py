@@ -25,7 +25,7 @@ HELD_S = 0.02
 """Minimum time for which the loop is held before it is logged."""
 BEAT_S = 0.02
 SAMPLE_S = 0.01
-PACKAGE = str(Path(__file__).resolve().parents[1])
+PACKAGE = str(Path(__file__).parents[1])
 
 
 class Place(NamedTuple):
@@ -81,7 +81,9 @@ def innermost(frame: FrameType | None) -> Place:
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith(PACKAGE) and code.co_filename != __file__:
-            return Place(code.co_filename[len(PACKAGE) + 1 :], code.co_name, frame.f_lineno)
+            return Place(
+                code.co_filename[len(PACKAGE) + 1 :], code.co_name, frame.f_lineno or code.co_firstlineno
+            )
         frame = frame.f_back
     return OUTSIDE
 
