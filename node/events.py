@@ -226,7 +226,7 @@ class Event(Enum):
         "segment.healed", Level.INFO, {"segment": int, "entries": int, "after_s": float}, cause=("segment",)
     )
     DISK_DOUBTED = EventSpec(
-        "disk.doubted", Level.WARNING, {"reason": str, "missing": list}, cause=("reason", "missing")
+        "disk.doubted", Level.WARNING, {"reason": str, "missing": list}, cause=("reason",)
     )
     DISK_ACCEPTED = EventSpec("disk.accepted", Level.WARNING, {"reason": str})
     DISK_REPLACED = EventSpec("disk.replaced", Level.ERROR, {"reason": str, "disk_id": str, "moved_to": str})

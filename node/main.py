@@ -279,6 +279,8 @@ class NodeProcess:
         joining = loop.create_task(self._join(node, server))
         leaving = loop.create_task(self._leave(node))
         moving = loop.create_task(self._move(node, server))
+        for task in (joining, leaving, moving):
+            task.add_done_callback(self._guarded)
         try:
             return await self._over
         finally:
@@ -344,8 +346,9 @@ class NodeProcess:
     def _connections_closed(self, closed: int, left: int) -> None:
         self._log.emit(Event.CONNECTIONS_CLOSED, closed=closed, left=left)
 
-    def _guarded(self, guarding: asyncio.Task[None]) -> None:
-        if not guarding.cancelled() and (error := guarding.exception()) is not None:
+    def _guarded(self, task: asyncio.Task[None]) -> None:
+        """End the process with a task that must not fail."""
+        if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
 
     def _defect(self, method: str, error: BaseException) -> None:

@@ -92,6 +92,8 @@ def test_the_tables_names_follow_its_rules() -> None:
     for event, spec in zip(Event, specs, strict=True):
         assert spec.name.replace(".", "_").upper() == event.name
         assert not set(ENVELOPE) & {*spec.fields, *spec.optional}
+        kinds = {**spec.optional, **spec.fields}
+        assert {kinds[name] for name in spec.cause or ()} <= {str, int, bool}, "causes can be compared"
 
 
 def documented() -> Iterator[tuple[str, str, dict[str, str]]]:
