@@ -89,6 +89,8 @@ def status_view(status: ClusterStatus, pids: Mapping[str, int | None] | None = N
 
 
 def _headline(status: ClusterStatus) -> Text:
+    if not status.cluster_id:
+        return Text(f"no cluster yet   seen by {status.answered_by}")
     return Text.assemble(
         f"cluster {status.cluster_id[:12]}   epoch {status.epoch}   ",
         ("changing", "cyan") if status.changing else ("stable", "green"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -49,6 +50,13 @@ def status(*names: str) -> ClusterStatus:
         write_quorum=2,
         read_quorum=2,
     )
+
+
+def test_a_node_without_a_cluster_shows_no_numbers_of_one() -> None:
+    console = Console(width=100, color_system=None)
+    with console.capture() as capture:
+        console.print(status_view(replace(status("n1"), cluster_id="", epoch=0)))
+    assert capture.get().splitlines()[0] == "no cluster yet   seen by n1"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
