@@ -107,9 +107,9 @@ def hang_up(end: socket.socket) -> None:
     [
         (("put", "vanishing", "v"), MAYBE_DONE, "may have happened"),
         (("delete", "vanishing"), MAYBE_DONE, "may have happened"),
-        (("get", "vanishing"), NOT_DONE, "Nothing was done"),
-        (("explain", "vanishing"), NOT_DONE, "Nothing was done"),
-        (("keys", "--prefix", "vanishing"), NOT_DONE, "Nothing was done"),
+        (("get", "vanishing"), NOT_DONE, "lost before an answer came"),
+        (("explain", "vanishing"), NOT_DONE, "lost before an answer came"),
+        (("keys", "--prefix", "vanishing"), NOT_DONE, "lost before an answer came"),
         (("leave", "vanishing"), MAYBE_DONE, "may have happened"),
     ],
 )
