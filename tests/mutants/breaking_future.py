@@ -22,7 +22,7 @@ FUTURE: tuple[Mutation, ...] = (
         "node/quorum/version_source.py",
         "            self._lane += 2\n",
         "            self._lane += 0\n",
-        f"{SOURCE}::test_no_version_is_drawn_twice_for_one_key",
+        f"{SOURCE}::test_a_time_that_comes_again_after_a_clock_was_set_back_gives_other_versions",
     ),
     mutation(
         "a write is drawn above what stands although a replica has taken it below",

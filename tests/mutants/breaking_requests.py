@@ -202,7 +202,7 @@ REQUESTS = (
         "node/quorum/clock.py",
         "if ahead_ms > self._max_skew_ms:",
         "if False:",
-        f"{SIMULATION}14_versions.py::test_data_from_beyond_the_skew_is_refused_and_not_followed",
+        "tests/node/test_dispatch.py::test_data_from_beyond_the_clock_skew_is_refused_and_its_clock_not_followed",
     ),
     Mutation(
         "a coordinator heeds neither the versions on its disk nor those it reads",

@@ -147,6 +147,17 @@ def test_a_clock_that_is_set_back_is_gone_back_with() -> None:
     assert version.wall_ms == WALL_MS
 
 
+def test_a_time_that_comes_again_after_a_clock_was_set_back_gives_other_versions() -> None:
+    stage = Stage()
+    drawn = []
+    for _ in range(3):
+        stage.clock.wall += HOUR_MS
+        drawn += stage.draw(KEY)
+        stage.clock.wall -= HOUR_MS
+        drawn += stage.draw(KEY)
+    assert len(set(drawn)) == len(drawn)
+
+
 def test_a_clock_that_is_set_back_too_often_is_a_clear_refusal() -> None:
     stage = Stage()
     for _ in range(LANE_STEP // 2 - 1):
