@@ -38,8 +38,9 @@ LANE_STEP = 16
 """Distance between timestamps. Lanes are even; odd timestamps are drawn above standing versions (``ahead``)."""
 
 
-LONGEST_WINDOW_S = 2.0
-"""Maximum time after sending in which a client's writes may get their versions (``begin_within_ms``)."""
+NEAR_FUTURE_S = 10.0
+"""How far beyond the clocks' skew a version that a client has seen may lie for its next operation to wait for it. It
+may be the bound of a write that the client lost track of at a node whose clock was wrong, which nobody had noticed."""
 
 
 class VersionSource:
@@ -68,7 +69,7 @@ class VersionSource:
             self._clock.observe(seen_timestamp)
             return
         ahead_s = self._clock.ahead_s(seen_timestamp)
-        if ahead_s <= 2 * self._clock.max_skew_s + LONGEST_WINDOW_S:
+        if ahead_s <= 2 * self._clock.max_skew_s + NEAR_FUTURE_S:
             raise Unavailable(
                 f"the operation was not done: the client has seen a version {ahead_s:.1f} s ahead of this node's "
                 "clock; ask another node, or in a moment"
