@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -98,3 +100,25 @@ def test_looking_leaves_no_descriptor_open(accepted: Accepted) -> None:
     for _ in range(10):
         guard.make_room()
     assert len(connections.os.listdir(connections.DESCRIPTORS)) == before
+
+
+async def test_a_lack_of_descriptors_to_look_with_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then there is most to look after; it looks again when there may be one."""
+    looked, again = 0, asyncio.Event()
+
+    def listdir(path: str) -> list[str]:
+        nonlocal looked
+        looked += 1
+        if looked > 1:
+            again.set()
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(connections, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(connections.os, "listdir", listdir)
+    guard = ConnectionGuard(1, 1)
+    guarding = asyncio.get_running_loop().create_task(guard.run(lambda closed, left: None))
+    async with asyncio.timeout(10):
+        await again.wait()
+    assert not guarding.done()
+    assert guard.close_of("ipv4:127.0.0.1:1") == 0
+    guarding.cancel()

@@ -162,6 +162,14 @@ async def test_those_that_waited_have_the_rest_of_their_time() -> None:
 
 
 @in_virtual_time
+async def test_a_request_that_waited_as_a_whole_has_the_rest_of_its_time() -> None:
+    bench = Bench(gets(1, timeout_s=3.0), Sharing(most_bytes=MIB))
+    await asyncio.sleep(1.0)
+    bench.waves.begin_some()
+    assert bench.begun[0][0].timeout_s == pytest.approx(2.0)
+
+
+@in_virtual_time
 async def test_what_waits_may_begin_until_the_instant_that_its_client_named() -> None:
     """What is left of a timeout counts from when it began to wait, and the latest version stays where it was."""
     bounds = TimeBounds(sent_ms=10_000, shortest_s=3.0, latest_timestamp=77)
