@@ -25,9 +25,9 @@ from rocksdict import Options, Rdict, WriteBatch
 
 from covey.node.quorum.version import Version
 from covey.node.storage.encoding import pack, stored_key
-from covey.node.storage.engine import Entry
+from covey.node.storage.engine import Durability
+from covey.node.storage.interface import Entry
 from covey.node.storage.rocks import RocksEngine
-from covey.node.storage.store_engine import Durability
 
 VALUE = b"x" * 100
 BATCHES = (1, 20, 100)

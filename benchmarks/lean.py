@@ -30,7 +30,7 @@ from benchmarks.support.servers import end_with_parent
 from benchmarks.support.tables import print_table
 from covey.node.datafolder import DataFolder
 from covey.node.quorum.version import Version
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.node.storage.rocks import RocksEngine
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster
 

@@ -20,7 +20,7 @@ from ..membership.extent import MAX_OPENINGS, Extent, Opening, contradicted
 from .datafolder import Home
 from .epochs import META_AGREEMENT
 from .errors import Corruption
-from .storage.engine import Engine
+from .storage.interface import Engine
 
 META_DISK = "disk"
 

@@ -27,7 +27,7 @@ from ..ring.span import Span
 from .compute import InlineCompute
 from .messages import EpochMismatch
 from .ports import Compute
-from .storage.engine import Engine
+from .storage.interface import Engine
 
 T = TypeVar("T")
 

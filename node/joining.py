@@ -43,7 +43,7 @@ from .peers import Peers
 from .ports import Clock
 from .quorum.skew_guard import SkewGuard
 from .seed_answers import SeedAnswer, advice, troubles
-from .storage.engine import Engine
+from .storage.interface import Engine
 
 META_GENESIS = "genesis"
 RETRY_BACKOFF_S = (0.05, 2.0)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ..membership.record import LoadReport
 from .ports import Clock
-from .storage.engine import Usage
+from .storage.interface import Usage
 
 EWMA_WEIGHT = 0.1
 

@@ -32,7 +32,7 @@ from .repair.messages import (
     TreeQuery,
     TreeReply,
 )
-from .storage.engine import Cursor, Entry, TokenRange
+from .storage.interface import Cursor, Entry, TokenRange
 
 PROTOCOL_VERSION = 1
 MAX_ADDRESSES_TOLD = 64

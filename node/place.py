@@ -11,7 +11,7 @@ from .datafolder import Home
 from .messages import PROTOCOL_VERSION
 from .peers import Self
 from .ports import Clock, Compute, Transport
-from .storage.engine import Engine
+from .storage.interface import Engine
 
 MOST_FIRST_VERSIONS = 1 << 16
 """Twins that always changed as often would be equally fresh, and each known to those who met it first."""

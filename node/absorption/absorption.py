@@ -26,7 +26,7 @@ from dataclasses import replace
 from ..epochs import Epoch, Epochs
 from ..events import Event, EventLog
 from ..gossiping import Gossiping
-from ..storage.engine import Engine
+from ..storage.interface import Engine
 from .claims import Claimant, Claims
 from .transfer import Transfer
 from .verdict import META_ALONE, META_VERDICT, Verdict

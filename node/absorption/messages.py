@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 from ...ring.epoch import EpochRecord
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 
 MAX_ENTRIES = 64
 """Maximum number of entries in a contribution: writing them takes a coordinator's loop a few milliseconds."""

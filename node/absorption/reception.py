@@ -28,7 +28,7 @@ from ..operations import Get, GetResult
 from ..ports import Clock
 from ..quorum.coordinator import Coordinator
 from ..quorum.version import timestamp_at
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 from .messages import (
     MAX_MEMBERS,
     Contribution,

@@ -19,7 +19,7 @@ from ...identity import Identity
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
 from ..peers import Peers
-from ..storage.engine import Engine, Entry
+from ..storage.interface import Engine, Entry
 from ..storage.segments import SEGMENTS, segment_span
 from .claims import Claims
 from .messages import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply

@@ -9,7 +9,7 @@ from ...identity import Identity
 from ...ring.span import WHOLE_RING, Span
 from ..epochs import Epoch, EpochPassed, Epochs
 from ..events import Event, EventLog
-from ..storage.engine import Engine
+from ..storage.interface import Engine
 from .puller import Puller
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from ...identity import Identity
-from ..storage.engine import Cursor
+from ..storage.interface import Cursor
 
 
 @dataclass

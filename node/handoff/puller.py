@@ -23,7 +23,7 @@ from ..errors import DiskFull, PeerError, Quarantined
 from ..events import Event, EventLog
 from ..fenced import FencedPeers
 from ..messages import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
-from ..storage.engine import Engine
+from ..storage.interface import Engine
 from ..storage.segments import common, segment_span
 from ..throttle import Throttle
 from .progress import PullProgress

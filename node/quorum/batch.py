@@ -30,7 +30,7 @@ from ..operations import (
     WriteResult,
 )
 from ..peers import Self
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 from .consistency import Plans, ReadPlan, WritePlan
 from .exposure import Exposure
 from .read import ReadFlow

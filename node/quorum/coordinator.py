@@ -24,7 +24,7 @@ from ..operations import (
     WriteResult,
 )
 from ..peers import Self
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 from ..tasks import Tasks
 from .batch import STOPPING, Batch, Means
 from .consistency import Plans

@@ -17,7 +17,7 @@ from ..epochs import Epoch, Epochs
 from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable
 from ..fenced import FencedPeers
 from ..messages import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
-from ..storage.engine import Cursor, Entry
+from ..storage.interface import Cursor, Entry
 from .replica import Replica
 from .replicas import Replicas
 

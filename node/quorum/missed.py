@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ...identity import Identity
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 
 
 class HintKeeper(Protocol):

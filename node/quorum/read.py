@@ -18,7 +18,7 @@ from ..epochs import Epoch, Epochs
 from ..errors import OperationTimeout, Unavailable
 from ..messages import Merge, MergeKind, MergeResult, Read, ReadResult
 from ..operations import Consistency
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 from .attempt import Attempt, Ended
 from .consistency import ReadPlan, plan_read
 from .pipes import Outcome

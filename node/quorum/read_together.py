@@ -15,7 +15,7 @@ from ...identity import Identity
 from ..epochs import Epoch, Epochs
 from ..messages import REPLY_FULL, Merge, MergeKind, Read, ReadResult, VersionResult
 from ..named import as_named
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 from .consistency import ReadPlan
 from .pipes import Outcome
 from .ranking import LONGEST_PATIENCE_S, fewest_for

@@ -37,7 +37,7 @@ from ..messages import (
     checksum_of,
 )
 from ..named import as_named
-from ..storage.engine import Engine
+from ..storage.interface import Engine
 
 MAX_REPLY_BYTES = 4 << 20
 """What the values of one reply add up to, the last of them apart; well below what the border lets through."""

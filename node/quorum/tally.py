@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...identity import Identity
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 from .version import Version
 
 

@@ -24,7 +24,7 @@ import asyncio
 from ..errors import OperationError, OperationTimeout, Unavailable
 from ..messages import Merge
 from ..operations import WriteResult
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 from .exposure import Exposure
 from .version import Version
 from .version_source import VersionSource

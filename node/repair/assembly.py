@@ -14,8 +14,8 @@ from ..events import EventLog
 from ..fenced import FencedPeers
 from ..gossiping import Gossiping
 from ..ports import Clock
-from ..storage.engine import Engine
 from ..storage.hints import HintStore
+from ..storage.interface import Engine
 from ..tasks import Tasks
 from ..throttle import Throttle
 from .anti_entropy import AntiEntropy

@@ -40,7 +40,7 @@ from ..messages import (
     checksum_of,
 )
 from ..quorum.version import Version
-from ..storage.engine import Cursor, Engine, Entry
+from ..storage.interface import Cursor, Engine, Entry
 from ..throttle import Throttle
 from .differences import BatchSize, differences
 from .digests import Digest, Digests

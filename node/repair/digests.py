@@ -15,7 +15,7 @@ from ...identity import Identity
 from ...ring.span import Span
 from ..epochs import Epoch, Epochs
 from ..errors import Quarantined
-from ..storage.engine import Engine
+from ..storage.interface import Engine
 from .hash_tree import HashTree, tree_between
 
 Digest = int | None

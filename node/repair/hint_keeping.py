@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ...identity import Identity
 from ..errors import DiskFull, StorageFailed
-from ..storage.engine import Entry
 from ..storage.hints import Hint, HintStore
+from ..storage.interface import Entry
 from .hint_log import HintLog
 
 NO_ROOM = "hint_max_bytes is reached"

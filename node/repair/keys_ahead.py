@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ...ring.span import Span
 from ..errors import Corruption, StorageFailed
 from ..ports import Clock
-from ..storage.engine import Cursor, Engine
+from ..storage.interface import Cursor, Engine
 from ..storage.segments import SEGMENTS, segment_span
 
 ENTRIES_AT_ONCE = 256

@@ -30,7 +30,7 @@ from ..errors import DiskFull, PeerError
 from ..events import Event, EventLog
 from ..fenced import FencedPeers
 from ..messages import Scan, ScanPurpose, ScanReply, checksum_of
-from ..storage.engine import Cursor, Engine, Entry
+from ..storage.interface import Cursor, Engine, Entry
 from ..storage.segments import common, segment_span
 from ..throttle import Throttle
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from ..storage.engine import Engine
+from ..storage.interface import Engine
 from ..storage.segments import SEGMENTS
 
 STEP_BYTES = 256 << 10

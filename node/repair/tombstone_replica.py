@@ -13,7 +13,7 @@ from ..epochs import Epochs
 from ..errors import Corruption
 from ..messages import EpochMismatch
 from ..quorum.version import Version
-from ..storage.engine import Engine
+from ..storage.interface import Engine
 from .confirmed import is_purgeable
 from .messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 

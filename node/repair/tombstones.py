@@ -28,7 +28,7 @@ from ..fenced import FencedPeers
 from ..messages import EpochMismatch
 from ..ports import Clock
 from ..quorum.version import timestamp_at
-from ..storage.engine import Cursor, Engine, TombstonePage
+from ..storage.interface import Cursor, Engine, TombstonePage
 from .confirmed import Confirmed, by_replicas, held_by_all
 from .messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from .tombstone_replica import TombstoneReplica

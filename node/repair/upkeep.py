@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ..events import Event, EventLog
-from ..storage.engine import Engine
+from ..storage.interface import Engine
 from ..tasks import Tasks
 from .quarantine import QuarantineRepair
 from .scrub import Scrubber

@@ -14,7 +14,7 @@ from ..absorption.messages import (
     MembershipQuery,
     MembershipReply,
 )
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 from .codec_body import AnyBodyCodec, BodyCodec
 from .codec_values import (
     bounded,

@@ -32,7 +32,7 @@ from ..messages import (
 )
 from ..named import as_named, named_from
 from ..quorum.version import Version
-from ..storage.engine import Entry
+from ..storage.interface import Entry
 from . import codec_absorption, codec_repair
 from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
 from .codec_values import (

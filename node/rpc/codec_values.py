@@ -32,7 +32,7 @@ from ...ring.paxos import Ballot
 from ..errors import MalformedMessage
 from ..named import named_from
 from ..quorum.version import Version
-from ..storage.engine import Cursor, TokenRange
+from ..storage.interface import Cursor, TokenRange
 
 V = TypeVar("V")
 W = TypeVar("W")

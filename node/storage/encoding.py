@@ -21,7 +21,7 @@ from ...ring.span import Span
 from ..errors import Corruption
 from ..named import as_named
 from ..quorum.version import Version
-from .engine import Entry
+from .interface import Entry
 
 TOKEN_BYTES = 8
 

@@ -1,101 +1,111 @@
-"""What covey asks of a storage engine.
+"""The engine, over any store: what versions, checksums, segments and durability mean is said here, once.
 
-Reads and merges are plain calls that complete before they return, so that an epoch check and the step that
-follows it cannot be separated (nothing else runs on the loop between them). Durability is awaited apart:
-``durable()`` returns once everything merged before the call is covered by an fsync, many callers sharing one.
+What must hold:
+- An entry gives way only to a newer version, whichever comes first.
+- Every change is one batch of the store: entries, what the ledger says of them, and named values together.
+- Under ``sync``, nothing counts as durable before a flush that began after its batch has ended.
+- After a failed write or flush the engine changes nothing more; it still reads.
+- Damage is found where it is read, puts its segment in quarantine, and is never served (``reads``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Literal
 
 from ...ring.span import Span
 from ..errors import Corruption, StorageFailed
 from ..quorum.version import Version
+from .commit import GroupCommit
+from .digests import Digests
+from .encoding import (
+    beginning_with,
+    entry_in,
+    key_in,
+    pack,
+    pack_named,
+    rank_in,
+    stored_key,
+    stretches,
+    token_in,
+    unpack_named,
+    version_in,
+)
+from .interface import Chunk, Cursor, Entry, TombstonePage, Usage
+from .ledger import Changes, Ledger
+from .quarantine import Watcher
+from .range_delete import erasing
+from .reads import Reads
+from .scan import gather, gather_tombstones
+from .segments import segment_in
+from .space import FreeSpace
+from .store import Batch, Store
+from .summary import exchange
+from .unsynced import Unsynced
+from .verification import verify
 
-TokenRange = Span
-"""The keys with ``after < token <= upto``; when ``after >= upto`` the range wraps past zero (equal: all)."""
-
-
-class Entry(NamedTuple):
-    """What a replica holds for a key. A tombstone has no value."""
-
-    version: Version
-    value: bytes | None
-
-    @property
-    def tombstone(self) -> bool:
-        return self.value is None
-
-
-class Cursor(NamedTuple):
-    """A place in a range's scan: the last key returned."""
-
-    token: int
-    key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A bounded part of a range, in ring order from the range's beginning."""
-
-    entries: tuple[tuple[bytes, Entry], ...]
-    next: Cursor | None
-    """Where to go on; None when the range is exhausted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    keys: int
-    """Entries held, tombstones not counted."""
-    bytes: int
-    """Key and value bytes of all entries held."""
+Durability = Literal["sync", "periodic"]
+FLUSH_INTERVAL_S = 1.0
+"""How old an unsynced write may grow under ``periodic``."""
 
 
-@dataclass(frozen=True, slots=True)
-class TombstonePage:
-    """A bounded part of a range's tombstones, in ring order from the range's beginning."""
+class StoreEngine:
+    """An ``Engine`` (see there); belongs to one event loop."""
 
-    entries: tuple[tuple[bytes, Version], ...]
-    next: Cursor | None
-    """Where to go on; None when the range is exhausted."""
-
-
-class Engine(Protocol):
-    """A replica's disk. One caller: the node's event loop.
-
-    Beside the entries it keeps a summary of each segment of the token space (``segments``). A segment whose
-    stored bytes were found damaged is in quarantine: whatever touches it raises Quarantined, until it is
-    replaced or dropped as a whole.
-
-    Raises StorageFailed (``..errors``) when it cannot go on: after a failed write or flush it changes nothing
-    more, though it still reads; once closed it does neither.
-    """
+    def __init__(
+        self,
+        store: Store,
+        durability: Durability,
+        on_failure: Callable[[StorageFailed], None],
+        reserve_bytes: int = 0,
+    ) -> None:
+        self._store = store
+        self._periodic = durability == "periodic"
+        self._unsynced = Unsynced()
+        self._durable_extent = store.extent()
+        """The extent that is on disk; all that a store finds when it is opened is."""
+        self._commit = GroupCommit(
+            self._sync,
+            interval_s=FLUSH_INTERVAL_S if self._periodic else None,
+            on_synced=self._unsynced.synced,
+            on_failure=on_failure,
+        )
+        self._ledger = Ledger.open(store)
+        self._reads = Reads(store, self._ledger.quarantine, self._found_damaged)
+        self._digests = Digests(self._reads, self._ledger.summaries)
+        self._space = FreeSpace(store.free_bytes, reserve_bytes)
+        self._closed = False
 
     @property
     def failed(self) -> StorageFailed | None:
-        """The failed write or flush after which nothing is accepted any more."""
+        return self._commit.failed
 
     def get(self, key: bytes) -> Entry | None:
-        """The entry held for ``key``; raises Quarantined rather than answering from a damaged segment."""
+        (entry,) = self._held([key])
+        return entry
 
     def get_many(self, keys: Sequence[bytes]) -> list[Entry | Corruption | None]:
-        """What ``get`` says of each key, at once and cheaper; errors for damage are returned, not raised."""
+        try:
+            return [*self._held(keys)]
+        except Corruption as corruption:
+            if len(keys) == 1:
+                return [corruption]
+        return [found for key in keys for found in self.get_many([key])]
 
     def merge(
         self, entries: Sequence[tuple[bytes, Entry]], meta: Mapping[str, bytes | None] | None = None
     ) -> list[Version]:
-        """Keep, for each key, the newer of what is held and what is given; one atomic batch with ``meta``.
-
-        Returns for each entry the version that now stands. ``meta`` values of None delete. Raises Quarantined
-        when a key is in quarantine, and DiskFull when there are entries and no space; nothing was done then.
-        """
+        self._raise_if_refusing()
+        self._take_space(entries)
+        merged: dict[bytes, bytes] = {}
+        changes = Changes(latest=_latest(entries))
+        standing = self._merge(entries, merged, changes)
+        self._write(Batch(puts=merged.items()), changes, meta, touched=merged)
+        return standing
 
     def scan(
         self,
-        span: TokenRange,
+        span: Span,
         after: Cursor | None,
         max_entries: int,
         max_bytes: int,
@@ -103,123 +113,228 @@ class Engine(Protocol):
         *,
         with_values: bool = True,
     ) -> Chunk:
-        """Entries of a range in ring order, tombstones included, at least one unless the range is exhausted.
+        self._raise_if_closed()
+        return gather(self._reads, span, after, max_entries, max_bytes, prefix, with_values)
 
-        With ``prefix``, entries whose keys do not start with it are passed over. They count a little towards
-        ``max_entries`` and in full towards ``max_bytes``, since they are read, so that a chunk may be empty although
-        ``next`` says where to go on. Without values, b"" stands for each; they are read and count all the same.
-        Raises Quarantined rather than passing over anything it cannot read; what lies before that comes first.
-        """
+    def size(self, span: Span) -> int:
+        self._raise_if_closed()
+        return self._ledger.summaries.size(span)
 
-    def size(self, span: TokenRange) -> int:
-        """About how many bytes a range holds; cheap, an estimate."""
+    def drop(self, spans: Sequence[Span], meta: Mapping[str, bytes | None] | None = None) -> None:
+        self._raise_if_refusing()
+        erased = [stretch for span in spans for stretch in stretches(span)]
+        self._write(Batch(erased=erased), erasing(self._store, self._ledger, spans), meta, spans=spans)
 
-    def drop(self, spans: Sequence[TokenRange], meta: Mapping[str, bytes | None] | None = None) -> None:
-        """Delete every entry of the ranges, in one atomic batch with ``meta``.
+    def replace(self, spans: Sequence[Span], entries: Sequence[tuple[bytes, Entry]]) -> None:
+        self._raise_if_refusing()
+        erased = [stretch for span in spans for stretch in stretches(span)]
+        newest: dict[bytes, Entry] = {}
+        for key, entry in entries:
+            stored = stored_key(key)
+            if not any(span.contains(token_in(stored)) for span in spans):
+                raise ValueError(f"{key!r} lies in none of the ranges to replace")
+            if stored not in newest or entry.version > newest[stored].version:
+                newest[stored] = entry
+        self._take_space(entries)
+        changes = erasing(self._store, self._ledger, spans)
+        changes.latest = _latest(entries)
+        puts = [(stored, pack(stored, entry)) for stored, entry in newest.items()]
+        for stored, packed in puts:
+            self._note(changes, stored, None, packed)
+        self._write(Batch(erased=erased, puts=puts), changes, None, spans=spans)
 
-        Segments that lie in the ranges as a whole leave quarantine: that nothing is held of them is known.
-        """
+    def digests(self, spans: Sequence[Span]) -> list[int]:
+        self._raise_if_closed()
+        self._ledger.quarantine.refuse_spans(spans)
+        return [self._digests.of(span) for span in spans]
 
-    def replace(self, spans: Sequence[TokenRange], entries: Sequence[tuple[bytes, Entry]]) -> None:
-        """Put these entries, and no others, in the ranges, in one atomic batch.
-
-        Segments that lie in the ranges as a whole leave quarantine. Of entries of one key the newest counts.
-        Raises ValueError for an entry outside the ranges, and DiskFull as ``merge`` does.
-        """
-
-    def digests(self, spans: Sequence[TokenRange]) -> list[int]:
-        """64 bits for each range, equal on replicas that hold the same keys at the same versions in it.
-
-        The XOR over its entries, so that the digests of disjoint ranges make that of all of them together; 0
-        when there are none. Cheap where a range covers segments as a whole. Raises Quarantined.
-        """
-
-    def tombstones(
-        self, span: TokenRange, after: Cursor | None, up_to: int, max_entries: int
-    ) -> TombstonePage:
-        """Tombstones of a range with version timestamps up to ``up_to``; visits only segments that have any.
-
-        A page may be empty although ``next`` says where to go on. Raises Quarantined.
-        """
+    def tombstones(self, span: Span, after: Cursor | None, up_to: int, max_entries: int) -> TombstonePage:
+        self._raise_if_closed()
+        self._ledger.quarantine.refuse_spans([span])
+        return gather_tombstones(self._reads, self._ledger.summaries, span, after, up_to, max_entries)
 
     def purge(self, tombstones: Sequence[tuple[bytes, Version]]) -> int:
-        """Delete each key whose entry is exactly that tombstone, in one atomic batch; returns how many were.
-
-        Raises Quarantined, and has then done nothing, when a key is in quarantine.
-        """
+        self._raise_if_refusing()
+        changes = Changes()
+        purged: dict[bytes, None] = {}
+        for (key, version), held in zip(tombstones, self._held([key for key, _ in tombstones]), strict=True):
+            stored, meant = stored_key(key), Entry(version, None)
+            if held == meant and stored not in purged:
+                purged[stored] = None
+                self._note(changes, stored, pack(stored, meant), None)
+        self._write(Batch(deleted=purged), changes, None, touched=purged)
+        return len(purged)
 
     def latest_timestamp(self) -> int:
-        """The highest version timestamp ever merged, also if what had it is gone."""
+        return self._ledger.latest_timestamp
 
     def quarantine(self, numbers: Sequence[int], reason: str) -> None:
-        """Put segments in quarantine; it outlasts restarts."""
+        self._raise_if_refusing()
+        self._found_damaged(numbers, reason)
 
     def quarantined(self) -> tuple[int, ...]:
-        """The segments in quarantine."""
+        return self._ledger.quarantine.numbers
 
-    def watch_quarantine(self, watcher: Callable[[tuple[int, ...], str], None]) -> None:
-        """Call ``watcher`` with the numbers of segments that go into quarantine from now on, and why."""
+    def watch_quarantine(self, watcher: Watcher) -> None:
+        self._ledger.quarantine.watch(watcher)
 
     def awaits_restart(self) -> bool:
-        """Whether damage was found that only the next opening removes; until then no quarantine lasts healed."""
+        return self._store.scarred
 
     def disk_full(self) -> bool:
-        """Whether entries are refused for lack of space, when last looked at."""
+        return self._space.full
 
     def look_at_space(self) -> None:
-        """See how much space is free now; besides, every MiB that is written sees to it."""
+        if not self._closed:
+            self._space.look()
 
     def verify(self, number: int, step_bytes: int) -> Iterator[None]:
-        """Check a segment's entries and that they add up to its summary; else it goes into quarantine.
-
-        Nothing is done before the iterator is advanced; each step reads about so many
-        bytes, short entries counted as 1 KiB.
-        """
+        self._raise_if_closed()
+        return verify(self._store, self._ledger, self._found_damaged, number, step_bytes)
 
     def get_meta(self, name: str) -> bytes | None:
-        """A named value of the node's own (agreement state, handoff cursors)."""
+        self._raise_if_closed()
+        packed = self._store.read_named(name.encode())
+        return None if packed is None else unpack_named(name.encode(), packed)
 
     def put_meta(self, meta: Mapping[str, bytes | None]) -> None:
-        """Set (None: delete) named values in one atomic batch."""
+        self._raise_if_refusing()
+        self._write(Batch(), Changes(), meta)
 
     def get_row(self, name: bytes) -> bytes | None:
-        """A row kept beside the entries, for parts that keep many (hints); as it was put, without a checksum."""
+        self._raise_if_closed()
+        return self._store.read_named(name)
 
     def rows(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Rows whose names start with ``prefix``, ascending, from the name after ``after`` on.
-
-        To be read before the next change.
-        """
+        self._raise_if_closed()
+        return self._store.named_rows(prefix, after)
 
     def put_rows(self, rows: Sequence[tuple[bytes, bytes | None]]) -> None:
-        """Set (None: delete) rows in one atomic batch. Their names must not be UTF-8, which named values' are."""
+        self._raise_if_refusing()
+        if any(value is not None for _, value in rows):
+            self._space.take(sum(len(name) + len(value or b"") for name, value in rows))
+        self._write(Batch(named=list(rows)), Changes(), None)
 
     def drop_rows(self, prefix: bytes) -> None:
-        """Delete all rows whose names start with ``prefix``, read or not, so that nothing passes over them later."""
+        self._raise_if_refusing()
+        self._write(Batch(erased_names=[beginning_with(prefix)]), Changes(), None)
 
     def extent(self) -> int:
-        """Return how far the data that is certainly on disk goes: it never decreases, over restarts and crashes too.
+        return self._durable_extent
 
-        It covers every batch that ``durable`` has returned for. Only a disk that lost something, or was set back to
-        an older copy, opens with less than it once said.
-        """
-
-    def usage(self) -> Usage: ...
+    def usage(self) -> Usage:
+        return self._ledger.summaries.total
 
     def is_durable(self, key: bytes) -> bool:
-        """Whether what ``get`` returns for the key is covered by an fsync already.
+        self._raise_if_closed()
+        return self._periodic or key not in self._unsynced
 
-        Always true under ``periodic``.
-        """
-
-    def is_durable_within(self, span: TokenRange) -> bool:
-        """Whether what ``scan`` returns of the range is; false also when that would take long to find out."""
+    def is_durable_within(self, span: Span) -> bool:
+        self._raise_if_closed()
+        return self._periodic or not self._unsynced.touch(span)
 
     async def durable(self, *, always: bool = False) -> None:
-        """Return once all merged so far is fsynced. Under ``periodic`` returns at once unless ``always``."""
+        self._raise_if_refusing()
+        if always or not self._periodic:
+            await self._commit.durable()
 
     async def close(self) -> None:
-        """Flush and let go of the files; a second call does nothing.
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            await self._commit.close()
+        finally:
+            await self._close_store()
 
-        Raises StorageFailed if that flush fails.
-        """
+    async def _sync(self) -> None:
+        reached = self._store.extent()
+        await self._store.sync()
+        self._durable_extent = reached
+
+    async def _close_store(self) -> None:
+        try:
+            await self._store.close()
+        except StorageFailed:
+            if self.failed is None:  # else its owner knows already, and closes because of it
+                raise
+
+    def _held(self, keys: Sequence[bytes]) -> list[Entry | None]:
+        self._raise_if_closed()
+        rows = self._reads.held([stored_key(key) for key in keys])
+        return [None if packed is None else entry_in(packed) for packed in rows]
+
+    def _merge(
+        self, entries: Sequence[tuple[bytes, Entry]], merged: dict[bytes, bytes], changes: Changes
+    ) -> list[Version]:
+        """Note in ``merged`` and ``changes`` what entries alter; returns the versions that then stand."""
+        standing = []
+        keys = [stored_key(key) for key, _ in entries]
+        for stored, (_, entry), held in zip(keys, entries, self._reads.held(keys), strict=True):
+            before, after = merged.get(stored, held), pack(stored, entry)
+            if before is not None and rank_in(before) >= rank_in(after):
+                standing.append(version_in(before))
+                continue
+            merged[stored] = after
+            self._note(changes, stored, before, after)
+            standing.append(entry.version)
+        return standing
+
+    def _note(self, changes: Changes, stored: bytes, before: bytes | None, after: bytes | None) -> None:
+        """Note what it does to the ledger when one row takes the place of another."""
+        number = segment_in(stored)
+        summary = changes.summaries.get(number, self._ledger.summaries[number])
+        changes.summaries[number] = exchange(summary, stored, before, after)
+
+    def _take_space(self, entries: Sequence[tuple[bytes, Entry]]) -> None:
+        if entries:
+            self._space.take(sum([len(key) + len(entry.value or b"") for key, entry in entries]))
+
+    def _found_damaged(self, numbers: Collection[int], reason: str) -> None:
+        changes = Changes(damaged=dict.fromkeys(numbers, reason))
+        if self.failed is None:
+            self._write(Batch(), changes, None)
+        else:
+            self._ledger.apply(changes)  # it still reads, and must not serve what is damaged
+
+    def _write(
+        self,
+        batch: Batch,
+        changes: Changes,
+        meta: Mapping[str, bytes | None] | None,
+        *,
+        touched: Collection[bytes] = (),
+        spans: Sequence[Span] = (),
+    ) -> None:
+        """Write a batch, and with it what it changes in the ledger; ``touched`` are the stored keys in it."""
+        self._ledger.note(changes, batch)
+        if meta:
+            batch.named.extend([_named(name, value) for name, value in meta.items()])
+        if batch.empty:
+            return
+        try:
+            self._store.write(batch)
+        except StorageFailed as error:
+            self._commit.fail(error)
+            raise
+        number = self._commit.wrote()
+        if not self._periodic:
+            self._unsynced.add(number, [key_in(stored) for stored in touched], spans)
+        self._ledger.apply(changes)
+
+    def _raise_if_refusing(self) -> None:
+        self._raise_if_closed()
+        self._commit.raise_if_failed()
+
+    def _raise_if_closed(self) -> None:
+        if self._closed:
+            raise StorageFailed("the engine is closed")
+
+
+def _latest(entries: Sequence[tuple[bytes, Entry]]) -> int:
+    return max([entry.version.timestamp for _, entry in entries], default=0)
+
+
+def _named(name: str, value: bytes | None) -> tuple[bytes, bytes | None]:
+    encoded = name.encode()
+    return encoded, None if value is None else pack_named(encoded, value)

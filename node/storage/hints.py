@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ...identity import Identity
 from ..errors import Corruption
 from .encoding import key_in, pack, peek, stored_key, unpack
-from .engine import Engine, Entry
+from .interface import Engine, Entry
 
 NAME_PREFIX = b"\xffhint"
 """Not UTF-8, so no name given by a caller collides with it."""

@@ -18,8 +18,8 @@ from sortedcontainers import SortedDict
 
 from ..errors import Corruption, StorageFailed
 from .encoding import Stretch, following, stored_key, unpack
+from .engine import Durability, StoreEngine
 from .store import Batch, Row
-from .store_engine import Durability, StoreEngine
 
 Sleep = Callable[[float], Awaitable[None]]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from ..errors import Corruption, Quarantined
 from .encoding import Stretch, check, entry_in, token_in
-from .engine import Entry
+from .interface import Entry
 from .quarantine import Quarantine
 from .segments import SEGMENTS, clip, segment_in, segment_of, segment_stretch, within
 from .store import Row, Store

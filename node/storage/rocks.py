@@ -35,9 +35,9 @@ from rocksdict import (
 
 from ..errors import Corruption, StorageFailed
 from .encoding import TOKEN_BYTES, Stretch, following
+from .engine import Durability, StoreEngine
 from .salvage import extent_before, salvage_if_wanted, want_salvage
 from .store import Batch, Row, Store
-from .store_engine import Durability, StoreEngine
 
 _MIB = 1 << 20
 _BLOCK_CACHE_BYTES = 16 * _MIB

@@ -17,7 +17,7 @@ from .encoding import (
     stretches,
     token_in,
 )
-from .engine import Chunk, Cursor, Entry, TombstonePage
+from .interface import Chunk, Cursor, Entry, TombstonePage
 from .reads import Reads
 from .segments import clip, within
 from .store import Row

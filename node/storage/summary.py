@@ -29,7 +29,7 @@ from .encoding import (
     is_tombstone,
     pack_named,
 )
-from .engine import Usage
+from .interface import Usage
 from .segments import SEGMENT_WIDTH, SEGMENTS, segment_of
 
 SUMMARY_PREFIX = b"\xffsegment"

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 from ..errors import Corruption
 from .encoding import unpack
-from .erasing import NOT_ADDING_UP
 from .ledger import Ledger
+from .range_delete import NOT_ADDING_UP
 from .reads import Found
 from .segments import segment_stretch
 from .store import Store

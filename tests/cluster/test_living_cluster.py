@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from covey import Client
-from covey.node.storage.engine import Cursor
+from covey.node.storage.interface import Cursor
 from covey.node.storage.rocks import RocksEngine
 from covey.ring.epoch import EpochRecord
 from covey.ring.hashing import token_of

@@ -17,7 +17,7 @@ from covey.node.operations import QUORUM
 from covey.node.quorum.consistency import plan_read, plan_write
 from covey.node.quorum.tally import ReadTally, Requirement, WriteTally, replicas_of
 from covey.node.quorum.version import Version
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring.epoch import ALLOW_WEAK_QUORUMS, EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.moves import RangeMove, gained_spans, handoff_finished, moves

@@ -75,7 +75,7 @@ DISK = (
     mutation(
         "how far the data goes counts what no flush covers",
         16,
-        "node/storage/store_engine.py",
+        "node/storage/engine.py",
         "        reached = self._store.extent()\n        await self._store.sync()\n",
         "        await self._store.sync()\n        reached = self._store.extent() + 1\n",
         "tests/node/storage/test_extent.py::test_losing_power_takes_nothing_of_what_was_durable",

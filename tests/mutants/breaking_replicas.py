@@ -43,7 +43,7 @@ REPLICAS = (
     mutation(
         "a purge deletes a tombstone that is newer than what was confirmed",
         12,
-        "node/storage/store_engine.py",
+        "node/storage/engine.py",
         "if held == meant and stored not in purged:",
         "if held is not None and held.tombstone and stored not in purged:",
         "tests/node/storage/test_engine.py::TestTombstones::test_a_purge_takes_exactly_the_tombstone_that_was_named",
@@ -51,7 +51,7 @@ REPLICAS = (
     mutation(
         "a purge deletes the value that replaced the tombstone",
         12,
-        "node/storage/store_engine.py",
+        "node/storage/engine.py",
         "if held == meant and stored not in purged:",
         "if held is not None and stored not in purged:",
         "tests/node/storage/test_engine.py::TestTombstones::test_a_purge_takes_exactly_the_tombstone_that_was_named",
@@ -160,7 +160,7 @@ REPLICAS = (
     mutation(
         "digests are not updated by a purge",
         0,
-        "node/storage/store_engine.py",
+        "node/storage/engine.py",
         "                self._note(changes, stored, pack(stored, meant), None)\n",
         "",
         "tests/node/storage/test_engine.py::TestTombstones::test_after_a_purge_the_digest_is_that_of_what_is_left",
@@ -168,7 +168,7 @@ REPLICAS = (
     mutation(
         "digests are not updated by a drop",
         0,
-        "node/storage/erasing.py",
+        "node/storage/range_delete.py",
         "{number: NOTHING for number in touched.whole if ledger.summaries[number] != NOTHING},",
         "{},",
         "tests/node/storage/test_engine.py::TestDrop::test_the_digest_is_that_of_what_is_left",

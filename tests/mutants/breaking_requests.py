@@ -189,7 +189,7 @@ REQUESTS = (
     mutation(
         "versions are told apart by the wall clock alone",
         14,
-        "node/storage/store_engine.py",
+        "node/storage/engine.py",
         "if before is not None and rank_in(before) >= rank_in(after):",
         "if before is not None and version_in(before).wall_ms >= version_in(after).wall_ms:",
         "tests/node/storage/test_engine.py",

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from covey.node.epochs import META_HANDOFF, Epochs
 from covey.node.errors import StorageFailed
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.ring import EpochRecord, Ring, RingSpec, gained_spans, token_of
 from covey.ring.paxos import Ballot, DivergedRecord

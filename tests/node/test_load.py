@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.load import LoadMeter
-from covey.node.storage.engine import Usage
+from covey.node.storage.interface import Usage
 from tests.support.clocks import ManualClock
 
 NOTHING = Usage(0, 0)

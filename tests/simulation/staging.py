@@ -27,7 +27,7 @@ from covey.node.messages import (
     Scan,
     ScanPurpose,
 )
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.succession import begin, finish
 

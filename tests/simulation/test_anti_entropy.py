@@ -12,7 +12,7 @@ from covey.node.errors import Unavailable
 from covey.node.messages import DataBatch, Scan
 from covey.node.quorum.version import Version
 from covey.node.repair.messages import RequestRepair, TreeQuery
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
 from covey.ring.succession import begin

@@ -12,7 +12,7 @@ from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages import DataBatch, Merge
 from covey.node.operations import Consistency, Get, GetResult, Level, Put
 from covey.node.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring.span import Span
 from covey.ring.succession import raise_floor
 

@@ -10,7 +10,7 @@ from covey.node.errors import OperationTimeout
 from covey.node.messages import DataBatch, EpochMismatch, FetchRecord, Hello, Merge, Read
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring.epoch import EpochStamp
 from covey.ring.succession import finish
 

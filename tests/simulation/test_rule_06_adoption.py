@@ -14,7 +14,7 @@ from covey.node.handoff.puller import assignments_of
 from covey.node.messages import DataBatch, EpochMismatch, Merge, PushRecord, Read, Scan
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
-from covey.node.storage.engine import Cursor, Entry
+from covey.node.storage.interface import Cursor, Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import token_of

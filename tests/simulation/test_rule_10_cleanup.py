@@ -12,7 +12,7 @@ from covey.node.epochs import Epoch, Epochs
 from covey.node.handoff.handoff import Handoff, foreign_spans
 from covey.node.messages import Scan
 from covey.node.quorum.version import Version
-from covey.node.storage.engine import Entry, TokenRange
+from covey.node.storage.interface import Entry, TokenRange
 from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import token_of

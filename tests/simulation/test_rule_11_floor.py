@@ -9,7 +9,7 @@ import pytest
 from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.messages import DataBatch, DataReply, Merge, MergeKind, MergeResult
 from covey.node.quorum.version import Version
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring.succession import begin
 
 from .cluster import SimulatedCluster

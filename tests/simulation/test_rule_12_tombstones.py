@@ -10,7 +10,7 @@ from covey.node.messages import DataBatch, DataReply, Merge, MergeKind, MergeRes
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
 from covey.node.repair.messages import Confirm, Purge, TreeQuery
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring.epoch import EpochRecord
 from covey.ring.succession import begin, finish
 

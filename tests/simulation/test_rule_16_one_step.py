@@ -19,7 +19,7 @@ from covey.node.messages import (
 )
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring.epoch import EpochStamp
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring

@@ -39,8 +39,8 @@ from covey.node.repair.anti_entropy import AntiEntropy
 from covey.node.repair.comparison import Comparison
 from covey.node.repair.digests import Digests
 from covey.node.repair.messages import TreeQuery
-from covey.node.storage.engine import Entry
 from covey.node.storage.hints import Hint
+from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle
 from covey.ring import EpochRecord

@@ -24,7 +24,7 @@ from covey.node.quorum.exposure import Exposure
 from covey.node.quorum.read import ReadFlow
 from covey.node.quorum.version import Version
 from covey.node.quorum.write import WriteFlow
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from tests.support.stations import Station
 
 WAYS = ["alone", "together"]

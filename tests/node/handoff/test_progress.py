@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.handoff.progress import PullProgress
-from covey.node.storage.engine import Cursor
+from covey.node.storage.interface import Cursor
 from tests.support.rings import identity
 
 places = st.none() | st.builds(Cursor, st.integers(0, 2**64 - 1), st.binary(max_size=8))

@@ -13,7 +13,7 @@ from covey.node.errors import Corruption, InvalidRequest, OperationTimeout, Unav
 from covey.node.messages import ScanReply
 from covey.node.quorum import listing
 from covey.node.quorum.listing import KeyListing
-from covey.node.storage.engine import Chunk, Entry
+from covey.node.storage.interface import Chunk, Entry
 from covey.ring import EpochRecord, Ring, token_of
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring

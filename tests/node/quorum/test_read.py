@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.messages import DataBatch, Merge
 from covey.node.operations import QUORUM, Consistency, Level
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run

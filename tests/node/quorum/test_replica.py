@@ -29,7 +29,7 @@ from covey.node.messages import (
     checksum_of,
 )
 from covey.node.quorum import replica as replica_module
-from covey.node.storage.engine import Chunk, Entry
+from covey.node.storage.interface import Chunk, Entry
 from covey.ring import WHOLE_RING, EpochRecord, EpochStamp
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring

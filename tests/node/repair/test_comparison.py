@@ -16,7 +16,7 @@ from covey.node.messages import DataBatch, Merge, MergeKind, Scan
 from covey.node.repair import comparison as comparison_module
 from covey.node.repair.comparison import Outcome
 from covey.node.repair.messages import TreeQuery
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.ring.hashing import token_of
 from tests.simulation.network import Message

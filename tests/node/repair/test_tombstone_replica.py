@@ -11,7 +11,7 @@ from covey.node.errors import Corruption
 from covey.node.messages import EpochMismatch
 from covey.node.repair.messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from covey.node.repair.tombstone_replica import TombstoneReplica
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.ring import EpochRecord
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring

@@ -32,7 +32,7 @@ from covey.node.messages import (
 )
 from covey.node.quorum.version import Version
 from covey.node.rpc import codec
-from covey.node.storage.engine import Cursor, Entry, TokenRange
+from covey.node.storage.interface import Cursor, Entry, TokenRange
 from covey.proto.generated import peer_pb2, types_pb2
 from covey.ring.epoch import EpochRecord, EpochStamp, Owner, Quorums, RingSpec
 

@@ -29,7 +29,7 @@ from covey.node.quorum.version import Version
 from covey.node.rpc import codec, links
 from covey.node.rpc.server import SERVER_OPTIONS
 from covey.node.rpc.transport import GrpcTransport
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.proto.generated import peer_pb2, peer_pb2_grpc
 from covey.ring.epoch import EpochStamp
 

@@ -9,9 +9,9 @@ from typing import Protocol
 import pytest
 
 from covey.node.errors import StorageFailed
+from covey.node.storage.engine import Durability, StoreEngine
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine
-from covey.node.storage.store_engine import Durability, StoreEngine
 
 
 class Disk(Protocol):

@@ -9,10 +9,10 @@ import pytest
 
 from covey.node.errors import Quarantined, StorageFailed
 from covey.node.quorum.version import Version
-from covey.node.storage.engine import Chunk, Cursor, Engine, Entry, Usage
+from covey.node.storage.engine import StoreEngine
+from covey.node.storage.interface import Chunk, Cursor, Engine, Entry, Usage
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.segments import segment_of, segment_span
-from covey.node.storage.store_engine import StoreEngine
 from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.span import WHOLE_RING, Span
 

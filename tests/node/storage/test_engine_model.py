@@ -15,11 +15,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from covey.node.quorum.version import Version
 from covey.node.storage.encoding import digest_of, pack, stored_key
-from covey.node.storage.engine import Cursor, Entry, Usage
+from covey.node.storage.engine import StoreEngine
+from covey.node.storage.interface import Cursor, Entry, Usage
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS, segment_of
-from covey.node.storage.store_engine import StoreEngine
 from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.span import WHOLE_RING, Span
 

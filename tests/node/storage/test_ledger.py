@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from covey.node.quorum.version import Version
 from covey.node.storage import ledger
-from covey.node.storage.engine import Entry
+from covey.node.storage.engine import StoreEngine
+from covey.node.storage.interface import Entry
 from covey.node.storage.ledger import recount
 from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS
-from covey.node.storage.store_engine import StoreEngine
 from covey.node.storage.summary import Summary
 from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.span import Span

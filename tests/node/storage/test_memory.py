@@ -9,7 +9,7 @@ import pytest
 from covey.node.errors import StorageFailed
 from covey.node.quorum.version import Version
 from covey.node.storage.encoding import Stretch
-from covey.node.storage.engine import Entry
+from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine, MemoryStore
 from covey.node.storage.store import Batch
 from covey.ring.span import WHOLE_RING

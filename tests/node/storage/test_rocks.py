@@ -17,7 +17,7 @@ from covey.node.errors import Corruption, Quarantined, StorageFailed
 from covey.node.quorum.version import Version
 from covey.node.storage import ledger, salvage
 from covey.node.storage.encoding import stored_key
-from covey.node.storage.engine import Cursor, Entry, Usage
+from covey.node.storage.interface import Cursor, Entry, Usage
 from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
 from covey.ring.hashing import token_of

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from covey.node.errors import Corruption
 from covey.node.quorum.version import Version
 from covey.node.storage.encoding import pack, stored_key, unpack_named
-from covey.node.storage.engine import Entry, Usage
+from covey.node.storage.interface import Entry, Usage
 from covey.node.storage.segments import SEGMENT_WIDTH as WIDTH
 from covey.node.storage.segments import SEGMENTS
 from covey.node.storage.summary import (
