@@ -20,7 +20,7 @@ from .errors import (
 )
 from .fenced import FencedPeers
 from .gossiping import Gossiping
-from .messages import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
+from .messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
 from .operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
 from .peers import Peers
 from .quorum.replica import Replica

@@ -11,7 +11,7 @@ from .epochs import Epochs
 from .errors import PeerError, twin_alive
 from .events import Event, EventLog
 from .gossiping import Gossiping
-from .messages import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
+from .messages.data import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
 from .peers import Peers
 from .ports import Clock
 

@@ -12,7 +12,7 @@ from ..ring.epoch import EpochRecord
 from ..ring.paxos import Answer, Ballot, Phase, Proposer, next_ballot
 from .epochs import Epochs
 from .errors import PeerError
-from .messages import (
+from .messages.data import (
     Accept,
     Acknowledged,
     AgreementReply,

@@ -35,7 +35,7 @@ from .disk_memory import DiskMemory
 from .epochs import Epochs
 from .errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
 from .events import Event, EventLog
-from .messages import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply
+from .messages.data import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply
 from .peers import Peers
 from .ports import Clock
 

@@ -8,10 +8,11 @@ from typing import Any, get_args
 
 from ..identity import Identity
 from ..ring.paxos import DivergedRecord
-from .absorption.messages import Contribution
 from .errors import ClockSkew
 from .events import Event, EventLog
-from .messages import (
+from .messages.absorption import Contribution
+from .messages.anti_entropy import RequestRepair
+from .messages.data import (
     PROTOCOL_VERSION,
     DataBody,
     Envelope,
@@ -25,7 +26,6 @@ from .messages import (
 )
 from .peers import Self
 from .quorum.clock import HybridClock
-from .repair.messages import RequestRepair
 
 EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)
 """Requests that are not begun once their sender has stopped waiting. Others may arrive late: gossip is ordered by

@@ -25,7 +25,7 @@ from ..ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
 from ..ring.ring import Ring
 from ..ring.span import Span
 from .compute import InlineCompute
-from .messages import EpochMismatch
+from .messages.data import EpochMismatch
 from .ports import Compute
 from .storage.interface import Engine
 

@@ -13,7 +13,7 @@ from ..ring.epoch import EpochRecord
 from ..ring.paxos import DivergedRecord
 from .epochs import Epochs
 from .errors import PeerError, PeerRefused
-from .messages import DataBody, EpochMismatch, PushRecord
+from .messages.data import DataBody, EpochMismatch, PushRecord
 from .peers import Peers
 
 B = TypeVar("B")

@@ -33,7 +33,7 @@ from .epochs import Epoch, Epochs
 from .errors import JoinRefused, PeerError
 from .events import Event, EventLog
 from .gossip_log import log_event, log_exchange
-from .messages import (
+from .messages.data import (
     Acknowledged,
     Envelope,
     Exchange,

@@ -32,13 +32,7 @@ from .epochs import Epochs
 from .errors import ForeignCluster, JoinRefused, PeerError, twin_alive
 from .events import Event, EventLog
 from .gossiping import Gossiping
-from .messages import (
-    ConfirmGenesis,
-    Envelope,
-    GenesisConfirmed,
-    Hello,
-    HelloReply,
-)
+from .messages.data import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply
 from .peers import Peers
 from .ports import Clock
 from .quorum.skew_guard import SkewGuard

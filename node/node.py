@@ -33,7 +33,7 @@ from .handoff.handoff import Handoff
 from .handoff.puller import Puller
 from .joining import Joining
 from .load import LoadMeter
-from .messages import Reply, Request
+from .messages.data import Reply, Request
 from .peers import Peers, Self
 from .place import Place, Ports
 from .preconditions import Preconditions

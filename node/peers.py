@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from ..identity import Identity
 from .errors import ClockSkew, ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
-from .messages import (
+from .messages.data import (
     Acknowledged,
     DataReply,
     Envelope,

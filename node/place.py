@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..membership.record import MemberRecord, Status
 from .compute import InlineCompute
 from .datafolder import Home
-from .messages import PROTOCOL_VERSION
+from .messages.data import PROTOCOL_VERSION
 from .peers import Self
 from .ports import Clock, Compute, Transport
 from .storage.interface import Engine

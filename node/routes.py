@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .absorption.messages import Contribution, MembershipQuery
 from .absorption.reception import Reception
 from .admission import Admission
 from .agreement import Agreement
@@ -10,7 +9,9 @@ from .disk_check import DiskCheck
 from .dispatch import Dispatcher
 from .gossiping import Gossiping
 from .joining import Joining
-from .messages import (
+from .messages.absorption import Contribution, MembershipQuery
+from .messages.anti_entropy import Confirm, Purge, RequestRepair, TreeQuery
+from .messages.data import (
     Accept,
     Acknowledged,
     ConfirmGenesis,
@@ -31,7 +32,6 @@ from .messages import (
 )
 from .quorum.replica import Replica
 from .repair.assembly import Care
-from .repair.messages import Confirm, Purge, RequestRepair, TreeQuery
 
 
 def register_routes(

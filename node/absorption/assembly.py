@@ -8,13 +8,13 @@ from ..config import Config
 from ..epochs import Epochs
 from ..events import EventLog
 from ..gossiping import Gossiping
+from ..messages.absorption import CALL_TIMEOUTS
 from ..peers import Peers
 from ..place import Ports
 from ..quorum.coordinator import Coordinator
 from .absorption import Absorption
 from .claims import Claims
 from .listening import Listening
-from .messages import CALL_TIMEOUTS
 from .reception import Reception
 from .transfer import Transfer
 

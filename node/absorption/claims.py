@@ -26,9 +26,9 @@ from typing import NamedTuple
 from ...identity import Identity
 from ...ring.epoch import EpochRecord
 from ..errors import PeerError
-from ..messages import Envelope
+from ..messages.absorption import MAX_ADDRESS_BYTES, MembershipQuery, MembershipReply
+from ..messages.data import Envelope
 from ..peers import Peers
-from .messages import MAX_ADDRESS_BYTES, MembershipQuery, MembershipReply
 
 MAX_CLAIMS = 4
 """Clusters whose claims are remembered; of more, the oldest claim is dropped."""

@@ -23,19 +23,19 @@ from ..epochs import Epochs
 from ..errors import OperationError
 from ..events import Event, EventLog
 from ..gossiping import Gossiping
-from ..messages import Envelope, Refusal, RefusalCode
-from ..operations import Get, GetResult
-from ..ports import Clock
-from ..quorum.coordinator import Coordinator
-from ..quorum.version import timestamp_at
-from ..storage.interface import Entry
-from .messages import (
+from ..messages.absorption import (
     MAX_MEMBERS,
     Contribution,
     ContributionReply,
     MembershipQuery,
     MembershipReply,
 )
+from ..messages.data import Envelope, Refusal, RefusalCode
+from ..operations import Get, GetResult
+from ..ports import Clock
+from ..quorum.coordinator import Coordinator
+from ..quorum.version import timestamp_at
+from ..storage.interface import Entry
 
 MAX_REMEMBERED = 100
 

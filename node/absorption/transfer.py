@@ -18,11 +18,11 @@ from dataclasses import replace
 from ...identity import Identity
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
+from ..messages.absorption import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply
 from ..peers import Peers
 from ..storage.interface import Engine, Entry
 from ..storage.segments import SEGMENTS, segment_span
 from .claims import Claims
-from .messages import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply
 from .verdict import Verdict
 
 RETRY_BACKOFF_S = (0.1, 5.0)

@@ -22,7 +22,7 @@ from ..epochs import META_HANDOFF, Epoch, EpochPassed, Epochs
 from ..errors import DiskFull, PeerError, Quarantined
 from ..events import Event, EventLog
 from ..fenced import FencedPeers
-from ..messages import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
+from ..messages.data import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
 from ..storage.interface import Engine
 from ..storage.segments import common, segment_span
 from ..throttle import Throttle

@@ -16,7 +16,7 @@ from ..errors import InvalidRequest, OperationError, OperationTimeout, ReplyFull
 from ..event_limit import shown_key
 from ..events import Event, EventLog
 from ..load import LoadMeter
-from ..messages import Merge, MergeKind
+from ..messages.data import Merge, MergeKind
 from ..named import as_named, named_from
 from ..operations import (
     UNBOUNDED,

@@ -12,7 +12,7 @@ from ..epochs import Epochs
 from ..errors import Expired, InvalidRequest, OperationError, Overloaded, Unavailable
 from ..events import EventLog
 from ..load import LoadMeter
-from ..messages import Merge
+from ..messages.data import Merge
 from ..operations import (
     QUORUM,
     UNBOUNDED,

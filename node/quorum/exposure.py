@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..messages import MergeResult
+from ..messages.data import MergeResult
 from .pipes import Outcome, Undelivered
 from .version import Version
 

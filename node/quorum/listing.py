@@ -16,7 +16,7 @@ from ...ring.span import Span
 from ..epochs import Epoch, Epochs
 from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable
 from ..fenced import FencedPeers
-from ..messages import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
+from ..messages.data import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
 from ..storage.interface import Cursor, Entry
 from .replica import Replica
 from .replicas import Replicas

@@ -16,7 +16,7 @@ from ...identity import Identity
 from ...ring.epoch import EpochStamp
 from ..errors import NodeError, PeerRefused, PeerUnreachable
 from ..fenced import FencedPeers
-from ..messages import (
+from ..messages.data import (
     REPLY_FULL,
     DataBatch,
     DataReply,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from ...identity import Identity
 from ..epochs import Epoch, Epochs
 from ..errors import OperationTimeout, Unavailable
-from ..messages import Merge, MergeKind, MergeResult, Read, ReadResult
+from ..messages.data import Merge, MergeKind, MergeResult, Read, ReadResult
 from ..operations import Consistency
 from ..storage.interface import Entry
 from .attempt import Attempt, Ended

@@ -13,7 +13,7 @@ from functools import partial
 
 from ...identity import Identity
 from ..epochs import Epoch, Epochs
-from ..messages import REPLY_FULL, Merge, MergeKind, Read, ReadResult, VersionResult
+from ..messages.data import REPLY_FULL, Merge, MergeKind, Read, ReadResult, VersionResult
 from ..named import as_named
 from ..storage.interface import Entry
 from .consistency import ReadPlan

@@ -11,7 +11,7 @@ import asyncio
 from ..epochs import Epochs
 from ..errors import Corruption, DiskFull
 from ..load import LoadMeter
-from ..messages import (
+from ..messages.data import (
     ABSENT,
     BELOW_FLOOR,
     MERGED,

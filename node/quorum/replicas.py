@@ -11,7 +11,7 @@ from typing import Protocol
 from ...identity import Identity
 from ...membership.record import LoadReport
 from ...ring.epoch import EpochStamp
-from ..messages import Merge, Read
+from ..messages.data import Merge, Read
 from ..ports import Clock
 from .missed import HintKeeper
 from .pipes import OnOutcomes, Outcome, Pipes

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from ...identity import Identity
 from ..epochs import Epoch, Epochs
 from ..errors import OperationError, OperationTimeout, Unavailable
-from ..messages import FailedResult, Merge, MergeResult
+from ..messages.data import FailedResult, Merge, MergeResult
 from ..operations import Consistency, WriteResult
 from .attempt import Attempt, Ended
 from .consistency import plan_write

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 
 from ..errors import OperationError, OperationTimeout, Unavailable
-from ..messages import Merge
+from ..messages.data import Merge
 from ..operations import WriteResult
 from ..storage.interface import Entry
 from .exposure import Exposure

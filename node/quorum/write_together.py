@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ...identity import Identity
 from ..epochs import Epoch, Epochs
-from ..messages import MERGED, Merge, MergeResult
+from ..messages.data import MERGED, Merge, MergeResult
 from .consistency import WritePlan
 from .exposure import Exposure, applied, remains_open
 from .pipes import Outcome

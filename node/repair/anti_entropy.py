@@ -11,11 +11,11 @@ from collections.abc import Callable
 from ...identity import Identity
 from ..epochs import Epoch, EpochPassed, Epochs
 from ..events import Event, EventLog
-from ..messages import EpochMismatch, Refusal, RefusalCode
+from ..messages.anti_entropy import TreeQuery, TreeReply
+from ..messages.data import EpochMismatch, Refusal, RefusalCode
 from ..ports import Clock
 from .comparison import Comparison, Outcome
 from .digests import Digests
-from .messages import TreeQuery, TreeReply
 
 MakeComparison = Callable[[Epoch, Identity], Comparison]
 

@@ -25,7 +25,8 @@ from ...ring.span import Span
 from ..epochs import Epoch, EpochPassed, Epochs
 from ..errors import DiskFull, PeerError, PeerRefused, Quarantined
 from ..fenced import FencedPeers
-from ..messages import (
+from ..messages.anti_entropy import RepairSummary, TreeQuery, TreeReply
+from ..messages.data import (
     DataBatch,
     DataReply,
     FailedResult,
@@ -45,7 +46,6 @@ from ..throttle import Throttle
 from .differences import BatchSize, differences
 from .digests import Digest, Digests
 from .hash_tree import joined
-from .messages import RepairSummary, TreeQuery, TreeReply
 
 PAGE_ENTRIES = 256
 PAGE_BYTES = 1 << 20

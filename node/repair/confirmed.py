@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from ...ring.hashing import token_of
 from ...ring.ring import PreferenceList, Ring
+from ..messages.anti_entropy import Tombstone
 from ..quorum.version import Version
-from .messages import Tombstone
 
 MOST_KEPT = 100_000
 """Some 30 MB with short keys."""

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from ...identity import Identity
 from ..epochs import Epochs
 from ..errors import PeerError, Unavailable
+from ..messages.anti_entropy import RepairSummary, RequestRepair
 from ..operations import NodeRepair, RepairReport
 from ..peers import Peers
-from .messages import RepairSummary, RequestRepair
 from .repair import Repair
 
 ANSWER_GRACE_S = 1.0

@@ -21,7 +21,7 @@ from ...ring.hashing import token_of
 from ..epochs import Epoch, Epochs
 from ..errors import PeerError
 from ..fenced import FencedPeers
-from ..messages import DataBatch, DataReply, Merge, MergeKind, MergeResult
+from ..messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
 from ..ports import Clock
 from ..storage.hints import Hint, HintStore
 from ..throttle import Throttle

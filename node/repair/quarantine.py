@@ -29,7 +29,7 @@ from ..epochs import Epoch, Epochs
 from ..errors import DiskFull, PeerError
 from ..events import Event, EventLog
 from ..fenced import FencedPeers
-from ..messages import Scan, ScanPurpose, ScanReply, checksum_of
+from ..messages.data import Scan, ScanPurpose, ScanReply, checksum_of
 from ..storage.interface import Cursor, Engine, Entry
 from ..storage.segments import common, segment_span
 from ..throttle import Throttle

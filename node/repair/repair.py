@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from ...identity import Identity
 from ...ring.moves import RingChange
 from ..epochs import Epoch, Epochs
-from ..messages import Envelope, EpochMismatch, Refusal
+from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
+from ..messages.data import Envelope, EpochMismatch, Refusal
 from ..ports import Clock
 from .anti_entropy import AntiEntropy
 from .comparison import Outcome
 from .hash_tree import peers_of
-from .messages import RepairSummary, RequestRepair, TreeQuery, TreeReply
 from .schedule import Debt, Schedule
 
 LONGEST_WAIT_S = 1.0

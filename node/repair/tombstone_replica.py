@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from ..epochs import Epochs
 from ..errors import Corruption
-from ..messages import EpochMismatch
+from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
+from ..messages.data import EpochMismatch
 from ..quorum.version import Version
 from ..storage.interface import Engine
 from .confirmed import is_purgeable
-from .messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 
 
 class TombstoneReplica:

@@ -25,12 +25,12 @@ from ..epochs import Epoch, Epochs
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
 from ..fenced import FencedPeers
-from ..messages import EpochMismatch
+from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
+from ..messages.data import EpochMismatch
 from ..ports import Clock
 from ..quorum.version import timestamp_at
 from ..storage.interface import Cursor, Engine, TombstonePage
 from .confirmed import Confirmed, by_replicas, held_by_all
-from .messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from .tombstone_replica import TombstoneReplica
 
 Q = TypeVar("Q", Confirm, Purge)

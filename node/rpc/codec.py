@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from ...proto.generated import peer_pb2
 from ..errors import MalformedMessage
-from ..messages import Envelope, Reply, Request, RequestBody
+from ..messages.data import Envelope, Reply, Request, RequestBody
 from . import codec_control, codec_data, codec_tombstones
 from .codec_body import AnyBodyCodec
 from .codec_values import decode_identity, decode_optional, encode_identity, encode_optional

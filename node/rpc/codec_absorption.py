@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...identity import Identity
 from ...proto.generated import peer_pb2
-from ..absorption.messages import (
+from ..messages.absorption import (
     MAX_ADDRESS_BYTES,
     MAX_ENTRIES,
     MAX_KEY_BYTES,

@@ -9,7 +9,7 @@ from ...proto.generated import peer_pb2
 from ...ring.genesis import GenesisSeat, GenesisTerms, Seat
 from ...ring.paxos import Answer as AgreementReply
 from ..errors import MalformedMessage
-from ..messages import (
+from ..messages.data import (
     MAX_ADDRESSES_TOLD,
     Accept,
     Acknowledged,

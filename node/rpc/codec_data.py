@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ...proto.generated import peer_pb2
-from ..messages import (
+from ..messages.data import (
     ABSENT,
     BELOW_FLOOR,
     MERGED,

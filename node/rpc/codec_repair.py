@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ...proto.generated import peer_pb2
-from ..repair.messages import RepairSummary, RequestRepair, TreeQuery, TreeReply
+from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
 from .codec_body import AnyBodyCodec, BodyCodec
 from .codec_values import bounded, decode_stamp, encode_stamp, expect
 

@@ -9,7 +9,7 @@ import grpc
 
 from ..descriptors import MOST_LINKS
 from ..errors import MalformedMessage, PeerTimeout, PeerUnreachable
-from ..messages import DataBatch, Reply, Request
+from ..messages.data import DataBatch, Reply, Request
 from ..ports import Clock
 from .codec import lane_of
 from .links import Link, Links

@@ -7,7 +7,8 @@ import pytest
 
 from covey.node.dispatch import Dispatcher
 from covey.node.events import Event
-from covey.node.messages import (
+from covey.node.messages.anti_entropy import RequestRepair
+from covey.node.messages.data import (
     PROTOCOL_VERSION,
     Acknowledged,
     DataBatch,
@@ -29,7 +30,6 @@ from covey.node.messages import (
 from covey.node.peers import Self
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.version import COUNTER_BITS
-from covey.node.repair.messages import RequestRepair
 from covey.ring import WHOLE_RING, EpochStamp
 from covey.ring.paxos import DivergedRecord
 from tests.support.clocks import ManualClock

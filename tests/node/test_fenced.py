@@ -8,7 +8,7 @@ import pytest
 
 from covey.node.errors import PeerRefused, PeerTimeout, PeerUnreachable
 from covey.node.fenced import MAX_RECORD_PUSHES
-from covey.node.messages import DataBatch, DataReply, EpochMismatch, Merge, PushRecord
+from covey.node.messages.data import DataBatch, DataReply, EpochMismatch, Merge, PushRecord
 from covey.ring import EpochRecord
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from covey.node.errors import ClockSkew, PeerError, PeerRefused, PeerTimeout, PeerUnreachable
-from covey.node.messages import (
+from covey.node.messages.data import (
     Acknowledged,
     DataBatch,
     DataReply,

@@ -6,7 +6,7 @@ import pytest
 
 from covey.node import administration
 from covey.node.errors import Refused, UnknownNode
-from covey.node.messages import Scan
+from covey.node.messages.data import Scan
 from covey.node.operations import ClusterStatus, NodeState, NodeStatus
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.virtual_time import in_virtual_time, run

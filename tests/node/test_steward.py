@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from covey.node.errors import OperationTimeout
-from covey.node.messages import Scan
+from covey.node.messages.data import Scan
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time

@@ -14,7 +14,7 @@ from functools import partial
 from typing import NamedTuple
 
 from covey.membership.view import Liveness
-from covey.node.messages import (
+from covey.node.messages.data import (
     Accept,
     DataBatch,
     FetchRecord,

@@ -9,9 +9,9 @@ import pytest
 
 from covey.node.absorption.assembly import LONGEST_LISTEN_S
 from covey.node.errors import Unavailable
-from covey.node.messages import DataBatch, Scan
+from covey.node.messages.anti_entropy import RequestRepair, TreeQuery
+from covey.node.messages.data import DataBatch, Scan
 from covey.node.quorum.version import Version
-from covey.node.repair.messages import RequestRepair, TreeQuery
 from covey.node.storage.interface import Entry
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring

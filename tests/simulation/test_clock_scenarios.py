@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationError, Unavailable
-from covey.node.messages import Exchange, Hello
+from covey.node.messages.data import Exchange, Hello
 from covey.node.operations import Consistency, Level, NodeStatus
 from covey.node.quorum.skew_guard import COMPARE_ROUNDS
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from covey.identity import Identity
-from covey.node.absorption.messages import Contribution, MembershipQuery
 from covey.node.errors import Unavailable
-from covey.node.messages import GenesisConfirmed, Hello, RefusalCode
+from covey.node.messages.absorption import Contribution, MembershipQuery
+from covey.node.messages.data import GenesisConfirmed, Hello, RefusalCode
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry

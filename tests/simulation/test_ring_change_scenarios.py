@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from covey.node.messages import Scan
+from covey.node.messages.data import Scan
 from covey.ring.hashing import token_of
 from covey.ring.moves import moves
 

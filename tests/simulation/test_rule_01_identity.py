@@ -10,7 +10,7 @@ import pytest
 
 from covey.node.datafolder import DataFolder
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
-from covey.node.messages import Accept, DataBatch, Merge, Prepare, Read
+from covey.node.messages.data import Accept, DataBatch, Merge, Prepare, Read
 from covey.node.operations import Consistency, Level
 from covey.ring.paxos import Answer, Ballot
 from covey.ring.succession import raise_floor

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationError
-from covey.node.messages import DataBatch, Prepare, Read, Refusal
+from covey.node.messages.data import DataBatch, Prepare, Read, Refusal
 from covey.node.operations import Consistency, Level
 from covey.ring.paxos import Ballot
 

@@ -7,7 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from covey.node.messages import Accept, DataBatch, DataReply, Exchange, News, Prepare, PushRecord, Read, Scan
+from covey.node.messages.data import (
+    Accept,
+    DataBatch,
+    DataReply,
+    Exchange,
+    News,
+    Prepare,
+    PushRecord,
+    Read,
+    Scan,
+)
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.paxos import Answer, Ballot
 from covey.ring.succession import abort, begin, finish, raise_floor

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationTimeout
-from covey.node.messages import DataBatch, EpochMismatch, FetchRecord, Hello, Merge, Read
+from covey.node.messages.data import DataBatch, EpochMismatch, FetchRecord, Hello, Merge, Read
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry

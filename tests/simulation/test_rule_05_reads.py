@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationTimeout
-from covey.node.messages import DataBatch
+from covey.node.messages.data import DataBatch
 from covey.ring.succession import finish
 
 from .cluster import SimulatedCluster

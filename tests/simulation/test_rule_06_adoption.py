@@ -11,7 +11,7 @@ from covey.identity import Identity
 from covey.node.epochs import META_HANDOFF, Epochs
 from covey.node.handoff.progress import PullProgress
 from covey.node.handoff.puller import assignments_of
-from covey.node.messages import DataBatch, EpochMismatch, Merge, PushRecord, Read, Scan
+from covey.node.messages.data import DataBatch, EpochMismatch, Merge, PushRecord, Read, Scan
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
 from covey.node.storage.interface import Cursor, Entry

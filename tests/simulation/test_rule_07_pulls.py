@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from covey.node.messages import EpochMismatch, PushRecord, Scan, ScanPurpose, ScanReply
+from covey.node.messages.data import EpochMismatch, PushRecord, Scan, ScanPurpose, ScanReply
 from covey.ring.epoch import EpochStamp
 from covey.ring.span import WHOLE_RING
 from covey.ring.succession import abort, begin, finish

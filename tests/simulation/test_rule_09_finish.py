@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from covey.node.messages import DataBatch
+from covey.node.messages.data import DataBatch
 
 from .cluster import SimulatedCluster
 from .staging import KEY, begin_change, carrying, finished, is_done, merges, pulls, ring_of, staged, value_at

@@ -10,7 +10,7 @@ import pytest
 from covey.identity import Identity
 from covey.node.epochs import Epoch, Epochs
 from covey.node.handoff.handoff import Handoff, foreign_spans
-from covey.node.messages import Scan
+from covey.node.messages.data import Scan
 from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry, TokenRange
 from covey.node.storage.memory import MemoryEngine

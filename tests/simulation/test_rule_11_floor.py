@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationTimeout, Unavailable
-from covey.node.messages import DataBatch, DataReply, Merge, MergeKind, MergeResult
+from covey.node.messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
 from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry
 from covey.ring.succession import begin

@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from covey.node.messages import DataBatch, DataReply, Merge, MergeKind, MergeResult
+from covey.node.messages.anti_entropy import Confirm, Purge, TreeQuery
+from covey.node.messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
 from covey.node.operations import Consistency, Level
 from covey.node.quorum.version import Version
-from covey.node.repair.messages import Confirm, Purge, TreeQuery
 from covey.node.storage.interface import Entry
 from covey.ring.epoch import EpochRecord
 from covey.ring.succession import begin, finish

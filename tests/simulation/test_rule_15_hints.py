@@ -14,7 +14,7 @@ from typing import get_args
 import pytest
 
 from covey.node.errors import OperationTimeout, Unavailable
-from covey.node.messages import DataBatch, DataBody, Merge, MergeKind
+from covey.node.messages.data import DataBatch, DataBody, Merge, MergeKind
 from covey.node.operations import ClusterStatus
 from covey.node.repair.hint_keeping import FOREIGN, NO_ROOM, TOO_OLD
 from covey.node.storage.hints import HintStore

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationError
-from covey.node.messages import (
+from covey.node.messages.data import (
     DataBatch,
     DataReply,
     EpochMismatch,

@@ -18,7 +18,7 @@ from functools import partial
 from covey.identity import Identity
 from covey.membership.view import Liveness
 from covey.node.errors import JoinRefused, NodeError, StorageFailed
-from covey.node.messages import Accept, Exchange, FetchRecord, News, Prepare, PushRecord
+from covey.node.messages.data import Accept, Exchange, FetchRecord, News, Prepare, PushRecord
 from covey.node.storage.segments import SEGMENTS
 
 from .cluster import Folder, SimulatedCluster, SimulatedNode

@@ -18,7 +18,8 @@ from covey.node.epochs import Epoch, Epochs
 from covey.node.events import Event, EventLog
 from covey.node.fenced import FencedPeers
 from covey.node.load import LoadMeter
-from covey.node.messages import (
+from covey.node.messages.anti_entropy import TreeQuery
+from covey.node.messages.data import (
     Accept,
     Acknowledged,
     DataBatch,
@@ -38,7 +39,6 @@ from covey.node.quorum.version import Version
 from covey.node.repair.anti_entropy import AntiEntropy
 from covey.node.repair.comparison import Comparison
 from covey.node.repair.digests import Digests
-from covey.node.repair.messages import TreeQuery
 from covey.node.storage.hints import Hint
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine

@@ -7,7 +7,7 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from covey.node.messages import Merge
+from covey.node.messages.data import Merge
 from covey.node.operations import (
     UNBOUNDED,
     Consistency,

@@ -17,7 +17,7 @@ from covey.node.handoff import puller as puller_module
 from covey.node.handoff.handoff import Handoff
 from covey.node.handoff.progress import PullProgress
 from covey.node.handoff.puller import Puller, assignments_of
-from covey.node.messages import ScanReply
+from covey.node.messages.data import ScanReply
 from covey.node.storage.interface import Entry
 from covey.node.throttle import Throttle
 from covey.ring import EpochRecord, Ring, RingSpec, token_of

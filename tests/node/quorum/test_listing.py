@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from covey.node.epochs import Epoch
 from covey.node.errors import Corruption, InvalidRequest, OperationTimeout, Unavailable
-from covey.node.messages import ScanReply
+from covey.node.messages.data import ScanReply
 from covey.node.quorum import listing
 from covey.node.quorum.listing import KeyListing
 from covey.node.storage.interface import Chunk, Entry

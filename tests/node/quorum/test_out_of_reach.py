@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from covey.identity import Identity
-from covey.node.messages import DataBatch
+from covey.node.messages.data import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.node.quorum.ranking import LONGEST_SHUNNING_S
 from tests.simulation.network import Message

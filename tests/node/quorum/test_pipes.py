@@ -12,15 +12,7 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
-from covey.node.messages import (
-    REPLY_FULL,
-    DataBatch,
-    DataReply,
-    EpochMismatch,
-    Merge,
-    Read,
-    ReadResult,
-)
+from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
 from covey.node.quorum import pipes
 from covey.node.quorum.pipes import (
     MAX_BATCH_BYTES,

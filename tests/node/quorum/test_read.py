@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.errors import OperationTimeout, Unavailable
-from covey.node.messages import DataBatch, Merge
+from covey.node.messages.data import DataBatch, Merge
 from covey.node.operations import QUORUM, Consistency, Level
 from covey.node.storage.interface import Entry
 from covey.ring import EpochRecord, Quorums

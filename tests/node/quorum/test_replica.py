@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from covey.node.errors import Corruption
-from covey.node.messages import (
+from covey.node.messages.data import (
     BELOW_FLOOR,
     MERGED,
     REPLY_FULL,

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from covey.node.messages import DataBatch, Merge, MergeKind
+from covey.node.messages.data import DataBatch, Merge, MergeKind
 from covey.node.quorum import replicas
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import identities, record, ring

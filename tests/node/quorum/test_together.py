@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.errors import OperationTimeout, ReplyFull
-from covey.node.messages import DataBatch, Reply, Request
+from covey.node.messages.data import DataBatch, Reply, Request
 from covey.node.operations import Consistency, Get, GetResult, Level, Put, WriteResult
 from covey.node.quorum import replica as replica_module
 from covey.node.quorum.tally import Requirement, replicas_of, satisfied

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from covey.node.epochs import Epoch
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
-from covey.node.messages import DataBatch
+from covey.node.messages.data import DataBatch
 from covey.node.operations import QUORUM, Consistency, Level, WriteResult
 from covey.node.quorum.consistency import plan_write
 from covey.ring import EpochRecord, Quorums

@@ -12,10 +12,10 @@ from covey.identity import Identity
 from covey.node.epochs import Epoch
 from covey.node.errors import DiskFull
 from covey.node.events import Event
-from covey.node.messages import DataBatch, Merge, MergeKind, Scan
+from covey.node.messages.anti_entropy import TreeQuery
+from covey.node.messages.data import DataBatch, Merge, MergeKind, Scan
 from covey.node.repair import comparison as comparison_module
 from covey.node.repair.comparison import Outcome
-from covey.node.repair.messages import TreeQuery
 from covey.node.storage.interface import Entry
 from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.ring.hashing import token_of

@@ -11,7 +11,7 @@ import pytest
 
 from covey.identity import Identity
 from covey.node.events import Event
-from covey.node.messages import DataBatch, MergeKind
+from covey.node.messages.data import DataBatch, MergeKind
 from covey.node.repair import hint_replay
 from covey.node.repair.hint_keeping import FOREIGN, HintKeeping
 from covey.node.repair.hint_log import HintLog

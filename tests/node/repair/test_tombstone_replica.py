@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from covey.node.errors import Corruption
-from covey.node.messages import EpochMismatch
-from covey.node.repair.messages import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
+from covey.node.messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
+from covey.node.messages.data import EpochMismatch
 from covey.node.repair.tombstone_replica import TombstoneReplica
 from covey.node.storage.interface import Entry
 from covey.ring import EpochRecord

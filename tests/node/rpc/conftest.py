@@ -13,7 +13,7 @@ import pytest
 from covey.identity import Identity
 from covey.membership.record import Condition, HandoffProgress, LoadReport
 from covey.node.errors import OperationError
-from covey.node.messages import Acknowledged, Reply, Request
+from covey.node.messages.data import Acknowledged, Reply, Request
 from covey.node.operations import (
     UNBOUNDED,
     ClusterStatus,

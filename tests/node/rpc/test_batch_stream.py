@@ -14,7 +14,7 @@ import pytest
 
 from covey.identity import Identity
 from covey.node.errors import PeerError, PeerTimeout
-from covey.node.messages import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
+from covey.node.messages.data import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
 from covey.node.quorum.pipes import Pipes
 from covey.node.quorum.ranking import Ranking
 from covey.node.rpc.codec import DATA

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
-from covey.node import messages
 from covey.node.errors import MalformedMessage
-from covey.node.messages import (
+from covey.node.messages import data as messages
+from covey.node.messages.data import (
     DataBatch,
     Envelope,
     Merge,

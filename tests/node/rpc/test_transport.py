@@ -13,7 +13,7 @@ import pytest
 
 from covey.identity import Identity
 from covey.node.errors import PeerError, PeerTimeout, PeerUnreachable
-from covey.node.messages import (
+from covey.node.messages.data import (
     Acknowledged,
     DataBatch,
     DataReply,

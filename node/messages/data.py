@@ -14,15 +14,16 @@ from typing import NamedTuple
 
 import mmh3
 
-from ..identity import Identity
-from ..membership.extent import Extent
-from ..membership.record import DigestEntry, MemberRecord, Suspicion
-from ..ring.epoch import EpochRecord, EpochStamp
-from ..ring.genesis import GenesisSeat
-from ..ring.paxos import Answer, Ballot
-from .absorption.messages import Contribution, ContributionReply, MembershipQuery, MembershipReply
-from .quorum.version import Version
-from .repair.messages import (
+from ...identity import Identity
+from ...membership.extent import Extent
+from ...membership.record import DigestEntry, MemberRecord, Suspicion
+from ...ring.epoch import EpochRecord, EpochStamp
+from ...ring.genesis import GenesisSeat
+from ...ring.paxos import Answer, Ballot
+from ..quorum.version import Version
+from ..storage.interface import Cursor, Entry, TokenRange
+from .absorption import Contribution, ContributionReply, MembershipQuery, MembershipReply
+from .anti_entropy import (
     Confirm,
     ConfirmReply,
     Purge,
@@ -32,7 +33,6 @@ from .repair.messages import (
     TreeQuery,
     TreeReply,
 )
-from .storage.interface import Cursor, Entry, TokenRange
 
 PROTOCOL_VERSION = 1
 MAX_ADDRESSES_TOLD = 64
