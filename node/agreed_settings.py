@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from ..ring.epoch import ALLOW_WEAK_QUORUMS, EpochRecord
-from .config import Config
+from .config.config import Config
 from .events import Event, EventLog
 
 

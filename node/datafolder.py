@@ -26,9 +26,9 @@ from typing import NamedTuple, Protocol
 
 from ..identity import Identity
 from ..membership.extent import Extent
+from .config.json_file import BadJson, read_bounded, read_json
 from .durable_files import ASIDE, make_folder, replace_file, sync_folder
 from .errors import DataFolderError
-from .json_file import BadJson, read_bounded, read_json
 from .witness import Memory, read_witness, write_witness
 
 FORMAT = 4

@@ -17,7 +17,7 @@ from importlib.metadata import version
 from .absorption.verdict import Verdict
 from .allocator import give_back_large_blocks
 from .compute import ThreadCompute
-from .config import Config
+from .config.config import Config
 from .datafolder import DataFolder
 from .descriptors import DescriptorBudget, budget_of, raise_limit
 from .errors import (

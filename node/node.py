@@ -19,7 +19,7 @@ from .administration import ClusterAdministration
 from .admission import Admission
 from .agreed_settings import AgreedSettings
 from .agreement import AcceptorView, Agreement
-from .config import Config
+from .config.config import Config
 from .disk_check import DiskCheck
 from .disk_identity import DiskIdentity
 from .disk_memory import DiskMemory

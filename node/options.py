@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..ring.allocation import MAX_TOKENS
-from .address import Address, is_loopback, is_unspecified, parse_address
-from .config import Config
+from .config.address import Address, is_loopback, is_unspecified, parse_address
+from .config.config import Config
 from .errors import ConfigurationError, DataFolderError, NodeError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

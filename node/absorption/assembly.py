@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..config import Config
+from ..config.config import Config
 from ..epochs import Epochs
 from ..events import EventLog
 from ..gossiping import Gossiping

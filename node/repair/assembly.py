@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 from ...membership.record import Condition
-from ..config import Config
+from ..config.config import Config
 from ..epochs import Epoch, Epochs
 from ..events import EventLog
 from ..fenced import FencedPeers

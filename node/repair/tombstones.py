@@ -20,7 +20,7 @@ from typing import TypeVar
 from ...identity import Identity
 from ...ring.ring import PreferenceList
 from ...ring.span import Span
-from ..config import Config
+from ..config.config import Config
 from ..epochs import Epoch, Epochs
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog

@@ -11,7 +11,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
-from ..address import Address, parse_address
+from ..config.address import Address, parse_address
 from ..errors import AddressInUse, ConfigurationError
 from ..operations import Administration, Operations
 from ..ports import Handler

@@ -88,6 +88,6 @@ FUTURE: tuple[Mutation, ...] = (
         "node/datafolder.py",
         "if type(generation) is not int or not 1 <= generation <= MAX_GENERATION:",
         "if type(generation) is not int:",
-        "tests/node/test_json_file.py::test_a_generation_that_cannot_be_is_refused",
+        "tests/node/config/test_json_file.py::test_a_generation_that_cannot_be_is_refused",
     ),
 )

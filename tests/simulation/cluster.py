@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
 from covey.identity import Identity
-from covey.node.config import Config
+from covey.node.config.config import Config
 from covey.node.datafolder import COPIED, MemoryDataFolder
 from covey.node.epochs import Epochs
 from covey.node.errors import DiskDoubted, DiskReplaced

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar, get_type_hints
 
+from ..errors import ConfigurationError
 from .address import parse_address
-from .errors import ConfigurationError
 
 T = TypeVar("T")
 METADATA_KEY = "setting"

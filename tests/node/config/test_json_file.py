@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from covey.node.config import Config
+from covey.node.config.config import Config
+from covey.node.config.json_file import MAX_DEPTH, BadJson, parse_json, read_json
 from covey.node.datafolder import MAX_GENERATION, DataFolder
 from covey.node.errors import ConfigurationError, DataFolderError
-from covey.node.json_file import MAX_DEPTH, BadJson, parse_json, read_json
 
 NESTED = b"[" * 5000 + b"]" * 5000
 NESTED_OBJECTS = b'{"a":' * 5000 + b"1" + b"}" * 5000

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 from .json_file import BadJson, cut, read_json
 from .setting import Setting
 

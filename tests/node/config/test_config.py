@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from covey.node.config import SETTINGS, Config, Durability
+from covey.node.config.config import SETTINGS, Config, Durability
 from covey.node.errors import ConfigurationError
 from covey.node.events import Level
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from .config_sources import Given, read_environment, read_file, read_flags
-from .errors import ConfigurationError
-from .events import Level
+from ..errors import ConfigurationError
+from ..events import Level
 from .setting import setting, settings_of
+from .sources import Given, read_environment, read_file, read_flags
 
 MIB = 1 << 20
 SETTLING_MARGIN_S = 2.0

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import NamedTuple
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 from .json_file import cut
 
 MAX_PORT = 65535

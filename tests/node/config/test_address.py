@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from covey.node.address import Address, is_loopback, is_unspecified, parse_address
+from covey.node.config.address import Address, is_loopback, is_unspecified, parse_address
 from covey.node.errors import ConfigurationError
 
 
