@@ -29,7 +29,7 @@ from enum import Enum
 from ..identity import Identity
 from ..membership.extent import MAX_IDENTITIES, Extent
 from ..ring.epoch import EpochRecord
-from .datafolder import COPIED, Home
+from .data_directory.directory import COPIED, Home
 from .disk_identity import DiskIdentity
 from .disk_memory import DiskMemory
 from .epochs import Epochs

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from ..identity import Identity
 from ..membership.extent import Remembered
 from ..membership.record import MemberRecord
-from .datafolder import Home
+from .data_directory.directory import Home
 from .errors import DataFolderError
 from .ports import Clock
 from .tasks import Tasks

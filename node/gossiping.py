@@ -25,7 +25,7 @@ from ..membership.record import Condition, LoadReport, MemberRecord, Status
 from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochStamp
 from ..ring.paxos import DivergedRecord
-from .datafolder import Home
+from .data_directory.directory import Home
 from .disk_check import DiskCheck
 from .disk_identity import DiskIdentity
 from .disk_memory import DiskMemory

@@ -14,11 +14,11 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 
-from .absorption.verdict import Verdict
 from .allocator import give_back_large_blocks
 from .compute import ThreadCompute
 from .config.config import Config
-from .datafolder import DataFolder
+from .data_directory.directory import DataFolder
+from .data_directory.verdict import Verdict
 from .descriptors import DescriptorBudget, budget_of, raise_limit
 from .errors import (
     AddressInUse,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..membership.record import MemberRecord, Status
 from .compute import InlineCompute
-from .datafolder import Home
+from .data_directory.directory import Home
 from .messages.data import PROTOCOL_VERSION
 from .peers import Self
 from .ports import Clock, Compute, Transport

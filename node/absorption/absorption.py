@@ -23,13 +23,13 @@ import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from ..data_directory.verdict import META_ALONE, META_VERDICT, Verdict
 from ..epochs import Epoch, Epochs
 from ..events import Event, EventLog
 from ..gossiping import Gossiping
 from ..storage.interface import Engine
 from .claims import Claimant, Claims
 from .transfer import Transfer
-from .verdict import META_ALONE, META_VERDICT, Verdict
 
 REST_S = 0.5
 """Minimum time, on average, between two claims that are verified."""

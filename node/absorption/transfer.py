@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ...identity import Identity
+from ..data_directory.verdict import Verdict
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
 from ..messages.absorption import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply
@@ -23,7 +24,6 @@ from ..peers import Peers
 from ..storage.interface import Engine, Entry
 from ..storage.segments import SEGMENTS, segment_span
 from .claims import Claims
-from .verdict import Verdict
 
 RETRY_BACKOFF_S = (0.1, 5.0)
 SAY_AGAIN_TRIES = 20

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from covey.node.datafolder import DataFolder
+from covey.node.data_directory.directory import DataFolder
 from tests.support.complaints import USAGE, node_command, told
 
 NESTED = "[" * 5000 + "]" * 5000

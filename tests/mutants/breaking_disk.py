@@ -91,9 +91,9 @@ DISK = (
     mutation(
         "a copy of a folder passes for the folder",
         1,
-        "node/witness.py",
+        "node/data_directory/witness.py",
         '        return content["place"] == place, remembered\n',
         "        return True, remembered\n",
-        "tests/node/test_datafolder.py::test_a_copy_of_a_folder_is_in_doubt",
+        "tests/node/data_directory/test_directory.py::test_a_copy_of_a_folder_is_in_doubt",
     ),
 )

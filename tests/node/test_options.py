@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from covey.node.datafolder import DataFolder
+from covey.node.data_directory.directory import DataFolder
 from covey.node.options import NodeOptions, complaint
 
 

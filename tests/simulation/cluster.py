@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from covey.identity import Identity
 from covey.node.config.config import Config
-from covey.node.datafolder import COPIED, MemoryDataFolder
+from covey.node.data_directory.directory import COPIED, MemoryDataFolder
 from covey.node.epochs import Epochs
 from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog

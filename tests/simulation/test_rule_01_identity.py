@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from covey.node.datafolder import DataFolder
+from covey.node.data_directory.directory import DataFolder
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import Accept, DataBatch, Merge, Prepare, Read
 from covey.node.operations import Consistency, Level

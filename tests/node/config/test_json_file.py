@@ -9,7 +9,7 @@ import pytest
 
 from covey.node.config.config import Config
 from covey.node.config.json_file import MAX_DEPTH, BadJson, parse_json, read_json
-from covey.node.datafolder import MAX_GENERATION, DataFolder
+from covey.node.data_directory.directory import MAX_GENERATION, DataFolder
 from covey.node.errors import ConfigurationError, DataFolderError
 
 NESTED = b"[" * 5000 + b"]" * 5000

@@ -16,7 +16,7 @@ import pytest
 
 from covey.identity import Identity
 from covey.membership.extent import Extent
-from covey.node.datafolder import (
+from covey.node.data_directory.directory import (
     COPIED,
     FORGIVEN_GENERATIONS,
     FORMAT,
@@ -74,7 +74,7 @@ def test_a_folder_in_use_is_refused_naming_the_process(tmp_path: Path) -> None:
 
 def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from covey.node.datafolder import DataFolder\n"
+        "import os, sys; from pathlib import Path; from covey.node.data_directory.directory import DataFolder\n"
         "DataFolder.open(Path(sys.argv[1]), 'n1'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "d")], check=False, timeout=30)

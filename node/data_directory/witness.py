@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..identity import Identity
-from ..membership.extent import MAX_IDENTITIES, MAX_REMEMBERED, Extent
+from ...identity import Identity
+from ...membership.extent import MAX_IDENTITIES, MAX_REMEMBERED, Extent
 
 MAX_BYTES = 64 << 20
 """Maximum size of the file; a larger one was not written here."""

@@ -24,11 +24,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from ..identity import Identity
-from ..membership.extent import Extent
-from .config.json_file import BadJson, read_bounded, read_json
+from ...identity import Identity
+from ...membership.extent import Extent
+from ..config.json_file import BadJson, read_bounded, read_json
+from ..errors import DataFolderError
 from .durable_files import ASIDE, make_folder, replace_file, sync_folder
-from .errors import DataFolderError
 from .witness import Memory, read_witness, write_witness
 
 FORMAT = 4

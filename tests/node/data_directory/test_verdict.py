@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from covey.identity import Identity
-from covey.node.absorption.verdict import Verdict
+from covey.node.data_directory.verdict import Verdict
 from covey.node.errors import StorageFailed
 
 VERDICT = Verdict("c", ((Identity("n2", 7), "n2:1"),), segment=5, entries=6, skipped=1, finished=True)
