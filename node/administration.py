@@ -22,7 +22,7 @@ from .fenced import FencedPeers
 from .gossiping import Gossiping
 from .messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
 from .operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
-from .peers import Peers
+from .peer.client import Peers
 from .quorum.replica import Replica
 from .quorum.tally import Requirement, replicas_of
 from .repair.everywhere import RepairEverywhere

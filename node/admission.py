@@ -12,7 +12,7 @@ from .errors import PeerError, twin_alive
 from .events import Event, EventLog
 from .gossiping import Gossiping
 from .messages.data import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
-from .peers import Peers
+from .peer.client import Peers
 from .ports import Clock
 
 

@@ -22,7 +22,7 @@ from .messages.data import (
     PushRecord,
     RecordReply,
 )
-from .peers import Peers
+from .peer.client import Peers
 
 MAX_BALLOTS = 8
 DUEL_BACKOFF_S = (0.02, 1.0)

@@ -36,7 +36,7 @@ from .epochs import Epochs
 from .errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
 from .events import Event, EventLog
 from .messages.data import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply
-from .peers import Peers
+from .peer.client import Peers
 from .ports import Clock
 
 ASKED_FOR_S = 0.5

@@ -14,7 +14,7 @@ from ..ring.paxos import DivergedRecord
 from .epochs import Epochs
 from .errors import PeerError, PeerRefused
 from .messages.data import DataBody, EpochMismatch, PushRecord
-from .peers import Peers
+from .peer.client import Peers
 
 B = TypeVar("B")
 

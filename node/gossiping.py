@@ -45,9 +45,9 @@ from .messages.data import (
     ProbeRequest,
     RecordReply,
 )
-from .peers import Peers
+from .peer.client import Peers
+from .peer.skew_guard import SkewGuard
 from .ports import Clock
-from .quorum.skew_guard import SkewGuard
 from .tasks import Tasks
 
 FAREWELLS = 16

@@ -33,9 +33,9 @@ from .errors import ForeignCluster, JoinRefused, PeerError, twin_alive
 from .events import Event, EventLog
 from .gossiping import Gossiping
 from .messages.data import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply
-from .peers import Peers
+from .peer.client import Peers
+from .peer.skew_guard import SkewGuard
 from .ports import Clock
-from .quorum.skew_guard import SkewGuard
 from .seed_answers import SeedAnswer, advice, troubles
 from .storage.interface import Engine
 

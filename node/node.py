@@ -23,7 +23,6 @@ from .config.config import Config
 from .disk_check import DiskCheck
 from .disk_identity import DiskIdentity
 from .disk_memory import DiskMemory
-from .dispatch import Dispatcher
 from .epochs import Epoch, Epochs
 from .errors import StorageFailed
 from .events import Event, EventLog
@@ -34,7 +33,9 @@ from .handoff.puller import Puller
 from .joining import Joining
 from .load import LoadMeter
 from .messages.data import Reply, Request
-from .peers import Peers, Self
+from .peer.client import Peers, Self
+from .peer.server import Dispatcher
+from .peer.skew_guard import SkewGuard
 from .place import Place, Ports
 from .preconditions import Preconditions
 from .quorum.clock import HybridClock
@@ -44,7 +45,6 @@ from .quorum.pipes import Pipes
 from .quorum.ranking import Ranking
 from .quorum.replica import Replica
 from .quorum.replicas import Replicas
-from .quorum.skew_guard import SkewGuard
 from .quorum.version_source import VersionSource
 from .repair.assembly import Care, Site, make_care
 from .repair.everywhere import RepairEverywhere

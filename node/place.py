@@ -9,7 +9,7 @@ from ..membership.record import MemberRecord, Status
 from .compute import InlineCompute
 from .data_directory.directory import Home
 from .messages.data import PROTOCOL_VERSION
-from .peers import Self
+from .peer.client import Self
 from .ports import Clock, Compute, Transport
 from .storage.interface import Engine
 

@@ -6,7 +6,6 @@ from .absorption.reception import Reception
 from .admission import Admission
 from .agreement import Agreement
 from .disk_check import DiskCheck
-from .dispatch import Dispatcher
 from .gossiping import Gossiping
 from .joining import Joining
 from .messages.absorption import Contribution, MembershipQuery
@@ -30,6 +29,7 @@ from .messages.data import (
     Scan,
     SizeQuery,
 )
+from .peer.server import Dispatcher
 from .quorum.replica import Replica
 from .repair.assembly import Care
 

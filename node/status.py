@@ -11,8 +11,8 @@ from ..ring.epoch import EpochRecord
 from .epochs import Epoch, Epochs
 from .gossiping import Gossiping
 from .operations import ClusterStatus, NodeState, NodeStatus
+from .peer.skew_guard import describe_skew
 from .ports import Clock
-from .quorum.skew_guard import describe_skew
 from .repair.tombstones import TombstoneCollection
 from .steward import Steward
 

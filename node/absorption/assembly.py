@@ -9,7 +9,7 @@ from ..epochs import Epochs
 from ..events import EventLog
 from ..gossiping import Gossiping
 from ..messages.absorption import CALL_TIMEOUTS
-from ..peers import Peers
+from ..peer.client import Peers
 from ..place import Ports
 from ..quorum.coordinator import Coordinator
 from .absorption import Absorption

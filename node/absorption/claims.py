@@ -28,7 +28,7 @@ from ...ring.epoch import EpochRecord
 from ..errors import PeerError
 from ..messages.absorption import MAX_ADDRESS_BYTES, MembershipQuery, MembershipReply
 from ..messages.data import Envelope
-from ..peers import Peers
+from ..peer.client import Peers
 
 MAX_CLAIMS = 4
 """Clusters whose claims are remembered; of more, the oldest claim is dropped."""

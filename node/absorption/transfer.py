@@ -20,7 +20,7 @@ from ..data_directory.verdict import Verdict
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
 from ..messages.absorption import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply
-from ..peers import Peers
+from ..peer.client import Peers
 from ..storage.interface import Engine, Entry
 from ..storage.segments import SEGMENTS, segment_span
 from .claims import Claims

@@ -29,7 +29,7 @@ from ..operations import (
     TimeBounds,
     WriteResult,
 )
-from ..peers import Self
+from ..peer.client import Self
 from ..storage.interface import Entry
 from .consistency import Plans, ReadPlan, WritePlan
 from .exposure import Exposure

@@ -23,7 +23,8 @@ from ..operations import (
     TimeBounds,
     WriteResult,
 )
-from ..peers import Self
+from ..peer.client import Self
+from ..peer.skew_guard import SkewGuard
 from ..storage.interface import Entry
 from ..tasks import Tasks
 from .batch import STOPPING, Batch, Means
@@ -31,7 +32,6 @@ from .consistency import Plans
 from .exposure import Exposure
 from .listing import KeyListing
 from .replicas import Replicas
-from .skew_guard import SkewGuard
 from .version_source import VersionSource
 from .write import WriteFlow
 

@@ -29,7 +29,7 @@ from ..epochs import Epochs
 from ..errors import BeyondBound, ClockSkew, Expired, Unavailable
 from ..named import as_named
 from ..operations import UNBOUNDED, TimeBounds
-from ..peers import Self
+from ..peer.client import Self
 from .ahead import AheadVersions, is_drawn_above
 from .clock import HybridClock
 from .version import MAX_TIMESTAMP, Version

@@ -10,7 +10,7 @@ from ..epochs import Epochs
 from ..errors import PeerError, Unavailable
 from ..messages.anti_entropy import RepairSummary, RequestRepair
 from ..operations import NodeRepair, RepairReport
-from ..peers import Peers
+from ..peer.client import Peers
 from .repair import Repair
 
 ANSWER_GRACE_S = 1.0

@@ -10,7 +10,7 @@ AGREEMENT = (
     mutation(
         "a node answers to its old disk's identity",
         1,
-        "node/dispatch.py",
+        "node/peer/server.py",
         "envelope.destination is not None and envelope.destination != self._me.identity",
         "envelope.destination is not None and envelope.destination.name != self._me.identity.name",
         f"{SIMULATION}01_identity.py::test_a_wiped_node_refuses_what_is_meant_for_its_old_disk",

@@ -180,7 +180,7 @@ REQUESTS = (
     mutation(
         "a node that starts again coordinates before it has compared its clock",
         14,
-        "node/quorum/skew_guard.py",
+        "node/peer/skew_guard.py",
         "            return self._not_compared()\n",
         "            return None\n",
         "tests/simulation/test_clock_scenarios.py::"
@@ -202,7 +202,7 @@ REQUESTS = (
         "node/quorum/clock.py",
         "if ahead_ms > self._max_skew_ms:",
         "if False:",
-        "tests/node/test_dispatch.py::test_data_from_beyond_the_clock_skew_is_refused_and_its_clock_not_followed",
+        "tests/node/peer/test_server.py::test_data_from_beyond_the_clock_skew_is_refused_and_its_clock_not_followed",
     ),
     Mutation(
         "a coordinator heeds neither the versions on its disk nor those it reads",

@@ -82,19 +82,19 @@ WIRE = (
     mutation(
         "a peer's request that is waited for no more is begun",
         0,
-        "node/dispatch.py",
+        "node/peer/server.py",
         "if late_ms <= 0:",
         "if late_ms != 0:",
-        "tests/node/test_dispatch.py",
+        "tests/node/peer/test_server.py",
         LATE,
     ),
     mutation(
         "a peer's request expires by the sender's wall clock",
         0,
-        "node/peer_clocks.py",
+        "node/peer/clocks.py",
         "        if lead_ms is None:\n",
         "        if lead_ms is None or own_ms:\n",
-        "tests/node/test_peers.py",
+        "tests/node/peer/test_client.py",
     ),
     mutation(
         "a change is begun that its caller waits for no more",

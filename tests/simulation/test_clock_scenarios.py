@@ -9,7 +9,7 @@ import pytest
 from covey.node.errors import OperationError, Unavailable
 from covey.node.messages.data import Exchange, Hello
 from covey.node.operations import Consistency, Level, NodeStatus
-from covey.node.quorum.skew_guard import COMPARE_ROUNDS
+from covey.node.peer.skew_guard import COMPARE_ROUNDS
 
 from .cluster import SimulatedCluster
 from .staging import carrying, held

@@ -13,7 +13,6 @@ from typing import Any
 from covey.identity import Identity
 from covey.membership.record import LoadReport
 from covey.node.agreement import AcceptorView, Agreement
-from covey.node.dispatch import Dispatcher
 from covey.node.epochs import Epoch, Epochs
 from covey.node.events import Event, EventLog
 from covey.node.fenced import FencedPeers
@@ -29,7 +28,8 @@ from covey.node.messages.data import (
     Scan,
     SizeQuery,
 )
-from covey.node.peers import Peers, Self
+from covey.node.peer.client import Peers, Self
+from covey.node.peer.server import Dispatcher
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.pipes import Pipes
 from covey.node.quorum.ranking import Ranking

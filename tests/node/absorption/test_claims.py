@@ -11,7 +11,7 @@ from covey.identity import Identity
 from covey.node.absorption.claims import MAX_CLAIMS, Claimant, Claims
 from covey.node.errors import PeerUnreachable
 from covey.node.messages.data import Envelope, Reply, Request
-from covey.node.peers import Peers, Self
+from covey.node.peer.client import Peers, Self
 from covey.node.quorum.clock import HybridClock
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from tests.support.clocks import ManualClock

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from covey.identity import Identity
 from covey.node.errors import Unavailable
 from covey.node.operations import time_bounds
-from covey.node.peers import Self
+from covey.node.peer.client import Self
 from covey.node.quorum.ahead import KEYS_REMEMBERED
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from ...identity import Identity
 from ..events import Event, EventLog
 from ..ports import Clock
-from .skew import ClockReadings
+from ..quorum.skew import ClockReadings
 
 LATELY_ROUNDS = 60
 """A member's clock counts for so many heartbeat intervals after it was read."""

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ..identity import Identity
-from .errors import ClockSkew, ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
-from .messages.data import (
+from ...identity import Identity
+from ..errors import ClockSkew, ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
+from ..messages.data import (
     Acknowledged,
     DataReply,
     Envelope,
@@ -22,10 +22,10 @@ from .messages.data import (
     RequestBody,
     ScanReply,
 )
-from .peer_clocks import PeerClocks
-from .ports import Transport
-from .quorum.clock import HybridClock
-from .quorum.version import COUNTER_BITS
+from ..ports import Transport
+from ..quorum.clock import HybridClock
+from ..quorum.version import COUNTER_BITS
+from .clocks import PeerClocks
 
 B = TypeVar("B")
 

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, get_args
 
-from ..identity import Identity
-from ..ring.paxos import DivergedRecord
-from .errors import ClockSkew
-from .events import Event, EventLog
-from .messages.absorption import Contribution
-from .messages.anti_entropy import RequestRepair
-from .messages.data import (
+from ...identity import Identity
+from ...ring.paxos import DivergedRecord
+from ..errors import ClockSkew
+from ..events import Event, EventLog
+from ..messages.absorption import Contribution
+from ..messages.anti_entropy import RequestRepair
+from ..messages.data import (
     PROTOCOL_VERSION,
     DataBody,
     Envelope,
@@ -24,8 +24,8 @@ from .messages.data import (
     RequestBody,
     RequestLeave,
 )
-from .peers import Self
-from .quorum.clock import HybridClock
+from ..quorum.clock import HybridClock
+from .client import Self
 
 EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)
 """Requests that are not begun once their sender has stopped waiting. Others may arrive late: gossip is ordered by

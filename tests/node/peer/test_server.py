@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from covey.node.dispatch import Dispatcher
 from covey.node.events import Event
 from covey.node.messages.anti_entropy import RequestRepair
 from covey.node.messages.data import (
@@ -27,7 +26,8 @@ from covey.node.messages.data import (
     ScanPurpose,
     SizeQuery,
 )
-from covey.node.peers import Self
+from covey.node.peer.client import Self
+from covey.node.peer.server import Dispatcher
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.version import COUNTER_BITS
 from covey.ring import WHOLE_RING, EpochStamp

@@ -17,7 +17,7 @@ from covey.node.messages.data import (
     ReplyBody,
     Request,
 )
-from covey.node.peers import Peers, Self
+from covey.node.peer.client import Peers, Self
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.version import COUNTER_BITS
 from covey.ring import EpochStamp
