@@ -8,7 +8,8 @@ from ..identity import Identity
 from ..membership.view import Member
 from ..ring.epoch import EpochRecord
 from ..ring.hashing import token_of
-from .epochs import Epoch, Epochs
+from .epoch.epochs import Epoch, Epochs
+from .epoch.fenced_client import FencedPeers
 from .errors import (
     InvalidRequest,
     OperationTimeout,
@@ -18,7 +19,6 @@ from .errors import (
     Unavailable,
     UnknownNode,
 )
-from .fenced import FencedPeers
 from .gossiping import Gossiping
 from .messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
 from .operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView

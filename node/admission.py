@@ -7,7 +7,7 @@ from collections.abc import Callable
 from ..identity import Identity
 from ..membership.record import MemberRecord
 from ..ring.genesis import GenesisSeat
-from .epochs import Epochs
+from .epoch.epochs import Epochs
 from .errors import PeerError, twin_alive
 from .events import Event, EventLog
 from .gossiping import Gossiping

@@ -32,7 +32,7 @@ from ..ring.epoch import EpochRecord
 from .data_directory.directory import COPIED, Home
 from .disk_identity import DiskIdentity
 from .disk_memory import DiskMemory
-from .epochs import Epochs
+from .epoch.epochs import Epochs
 from .errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
 from .events import Event, EventLog
 from .messages.data import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply

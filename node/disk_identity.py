@@ -18,7 +18,7 @@ from typing import Any
 from ..identity import Identity
 from ..membership.extent import MAX_OPENINGS, Extent, Opening, contradicted
 from .data_directory.directory import Home
-from .epochs import META_AGREEMENT
+from .epoch.epochs import META_AGREEMENT
 from .errors import Corruption
 from .storage.interface import Engine
 

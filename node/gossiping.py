@@ -29,7 +29,7 @@ from .data_directory.directory import Home
 from .disk_check import DiskCheck
 from .disk_identity import DiskIdentity
 from .disk_memory import DiskMemory
-from .epochs import Epoch, Epochs
+from .epoch.epochs import Epoch, Epochs
 from .errors import JoinRefused, PeerError
 from .events import Event, EventLog
 from .gossip_log import log_event, log_exchange

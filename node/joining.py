@@ -28,7 +28,7 @@ from ..ring.genesis import (
 from ..ring.paxos import DivergedRecord
 from .absorption.listening import Listening
 from .data_directory.verdict import META_ALONE
-from .epochs import Epochs
+from .epoch.epochs import Epochs
 from .errors import ForeignCluster, JoinRefused, PeerError, twin_alive
 from .events import Event, EventLog
 from .gossiping import Gossiping

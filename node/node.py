@@ -17,16 +17,16 @@ from ..ring.planning import Policy
 from .absorption.assembly import make_absorption
 from .administration import ClusterAdministration
 from .admission import Admission
-from .agreed_settings import AgreedSettings
-from .agreement import AcceptorView, Agreement
 from .config.config import Config
 from .disk_check import DiskCheck
 from .disk_identity import DiskIdentity
 from .disk_memory import DiskMemory
-from .epochs import Epoch, Epochs
+from .epoch.agreed_settings import AgreedSettings
+from .epoch.epochs import Epoch, Epochs
+from .epoch.fenced_client import FencedPeers
+from .epoch.paxos_driver import AcceptorView, Agreement
 from .errors import StorageFailed
 from .events import Event, EventLog
-from .fenced import FencedPeers
 from .gossiping import Gossiping
 from .handoff.handoff import Handoff
 from .handoff.puller import Puller

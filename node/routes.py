@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .absorption.reception import Reception
 from .admission import Admission
-from .agreement import Agreement
 from .disk_check import DiskCheck
+from .epoch.paxos_driver import Agreement
 from .gossiping import Gossiping
 from .joining import Joining
 from .messages.absorption import Contribution, MembershipQuery

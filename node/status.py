@@ -8,7 +8,7 @@ from ..identity import Identity
 from ..membership.record import Condition, LoadReport, Status
 from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochRecord
-from .epochs import Epoch, Epochs
+from .epoch.epochs import Epoch, Epochs
 from .gossiping import Gossiping
 from .operations import ClusterStatus, NodeState, NodeStatus
 from .peer.skew_guard import describe_skew

@@ -36,8 +36,8 @@ from ..ring.planning import (
     steward,
 )
 from ..ring.succession import Step
-from .agreement import Agreement
-from .epochs import Epochs
+from .epoch.epochs import Epochs
+from .epoch.paxos_driver import Agreement
 from .events import Event, EventLog
 from .gossiping import Gossiping
 from .ports import Clock, Compute

@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ..data_directory.verdict import META_ALONE, META_VERDICT, Verdict
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
 from ..events import Event, EventLog
 from ..gossiping import Gossiping
 from ..storage.interface import Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config.config import Config
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 from ..events import EventLog
 from ..gossiping import Gossiping
 from ..messages.absorption import CALL_TIMEOUTS

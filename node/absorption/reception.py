@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 from ..errors import OperationError
 from ..events import Event, EventLog
 from ..gossiping import Gossiping

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from ...identity import Identity
 from ...ring.span import WHOLE_RING, Span
-from ..epochs import Epoch, EpochPassed, Epochs
+from ..epoch.epochs import Epoch, EpochPassed, Epochs
 from ..events import Event, EventLog
 from ..storage.interface import Engine
 from .puller import Puller

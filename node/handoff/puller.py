@@ -18,10 +18,10 @@ from ...identity import Identity
 from ...membership.record import HandoffProgress
 from ...ring.moves import Pull
 from ...ring.span import Span
-from ..epochs import META_HANDOFF, Epoch, EpochPassed, Epochs
+from ..epoch.epochs import META_HANDOFF, Epoch, EpochPassed, Epochs
+from ..epoch.fenced_client import FencedPeers
 from ..errors import DiskFull, PeerError, Quarantined
 from ..events import Event, EventLog
-from ..fenced import FencedPeers
 from ..messages.data import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
 from ..storage.interface import Engine
 from ..storage.segments import common, segment_span

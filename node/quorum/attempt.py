@@ -6,7 +6,7 @@ import asyncio
 from enum import Enum, auto
 from types import TracebackType
 
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 
 
 class Ended(Enum):

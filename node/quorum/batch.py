@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
 from ..errors import InvalidRequest, OperationError, OperationTimeout, ReplyFull, Unavailable
 from ..event_limit import shown_key
 from ..events import Event, EventLog

@@ -12,7 +12,7 @@ from functools import cached_property
 from ...identity import Identity
 from ...ring.hashing import token_of
 from ...ring.ring import Ring
-from ..epochs import Epoch
+from ..epoch.epochs import Epoch
 from ..errors import InvalidRequest
 from ..operations import Consistency, Level
 from .tally import Requirement

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 from ..errors import Expired, InvalidRequest, OperationError, Overloaded, Unavailable
 from ..events import EventLog
 from ..load import LoadMeter

@@ -13,9 +13,9 @@ from collections.abc import AsyncGenerator, Sequence
 from ...identity import Identity
 from ...ring.hashing import TOKEN_SPACE, token_of
 from ...ring.span import Span
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
+from ..epoch.fenced_client import FencedPeers
 from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable
-from ..fenced import FencedPeers
 from ..messages.data import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
 from ..storage.interface import Cursor, Entry
 from .replica import Replica

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from ...identity import Identity
 from ...ring.epoch import EpochStamp
+from ..epoch.fenced_client import FencedPeers
 from ..errors import NodeError, PeerRefused, PeerUnreachable
-from ..fenced import FencedPeers
 from ..messages.data import (
     REPLY_FULL,
     DataBatch,

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...identity import Identity
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
 from ..errors import OperationTimeout, Unavailable
 from ..messages.data import Merge, MergeKind, MergeResult, Read, ReadResult
 from ..operations import Consistency

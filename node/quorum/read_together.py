@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ...identity import Identity
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
 from ..messages.data import REPLY_FULL, Merge, MergeKind, Read, ReadResult, VersionResult
 from ..named import as_named
 from ..storage.interface import Entry

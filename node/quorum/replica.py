@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 from ..errors import Corruption, DiskFull
 from ..load import LoadMeter
 from ..messages.data import (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 
 
 def alike(plans: Sequence[object]) -> Iterable[list[int]]:

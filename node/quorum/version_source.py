@@ -25,7 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 from ..errors import BeyondBound, ClockSkew, Expired, Unavailable
 from ..named import as_named
 from ..operations import UNBOUNDED, TimeBounds

@@ -14,7 +14,7 @@ import random
 from collections.abc import Callable
 
 from ...identity import Identity
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
 from ..errors import OperationError, OperationTimeout, Unavailable
 from ..messages.data import FailedResult, Merge, MergeResult
 from ..operations import Consistency, WriteResult

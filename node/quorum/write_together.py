@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ...identity import Identity
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
 from ..messages.data import MERGED, Merge, MergeResult
 from .consistency import WritePlan
 from .exposure import Exposure, applied, remains_open

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...identity import Identity
-from ..epochs import Epoch, EpochPassed, Epochs
+from ..epoch.epochs import Epoch, EpochPassed, Epochs
 from ..events import Event, EventLog
 from ..messages.anti_entropy import TreeQuery, TreeReply
 from ..messages.data import EpochMismatch, Refusal, RefusalCode

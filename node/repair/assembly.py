@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from ...identity import Identity
 from ...membership.record import Condition
 from ..config.config import Config
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
+from ..epoch.fenced_client import FencedPeers
 from ..events import EventLog
-from ..fenced import FencedPeers
 from ..gossiping import Gossiping
 from ..ports import Clock
 from ..storage.hints import HintStore

@@ -22,9 +22,9 @@ from itertools import pairwise
 from ...identity import Identity
 from ...ring.hashing import token_of
 from ...ring.span import Span
-from ..epochs import Epoch, EpochPassed, Epochs
+from ..epoch.epochs import Epoch, EpochPassed, Epochs
+from ..epoch.fenced_client import FencedPeers
 from ..errors import DiskFull, PeerError, PeerRefused, Quarantined
-from ..fenced import FencedPeers
 from ..messages.anti_entropy import RepairSummary, TreeQuery, TreeReply
 from ..messages.data import (
     DataBatch,

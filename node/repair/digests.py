@@ -13,7 +13,7 @@ from operator import xor
 
 from ...identity import Identity
 from ...ring.span import Span
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
 from ..errors import Quarantined
 from ..storage.interface import Engine
 from .hash_tree import HashTree, tree_between

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ...identity import Identity
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 from ..errors import PeerError, Unavailable
 from ..messages.anti_entropy import RepairSummary, RequestRepair
 from ..operations import NodeRepair, RepairReport

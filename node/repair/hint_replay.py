@@ -18,9 +18,9 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 from ...ring.hashing import token_of
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
+from ..epoch.fenced_client import FencedPeers
 from ..errors import PeerError
-from ..fenced import FencedPeers
 from ..messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
 from ..ports import Clock
 from ..storage.hints import Hint, HintStore

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from ...identity import Identity
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 from ..errors import Corruption, StorageFailed
 from ..ports import Clock
 from ..storage.hints import HintStore, Page

@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from ...identity import Identity
 from ...ring.ring import Ring
 from ...ring.span import Span
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
+from ..epoch.fenced_client import FencedPeers
 from ..errors import DiskFull, PeerError
 from ..events import Event, EventLog
-from ..fenced import FencedPeers
 from ..messages.data import Scan, ScanPurpose, ScanReply, checksum_of
 from ..storage.interface import Cursor, Engine, Entry
 from ..storage.segments import common, segment_span

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from ...identity import Identity
 from ...ring.moves import RingChange
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
 from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
 from ..messages.data import Envelope, EpochMismatch, Refusal
 from ..ports import Clock

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..epochs import Epochs
+from ..epoch.epochs import Epochs
 from ..errors import Corruption
 from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..messages.data import EpochMismatch

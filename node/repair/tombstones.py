@@ -21,10 +21,10 @@ from ...identity import Identity
 from ...ring.ring import PreferenceList
 from ...ring.span import Span
 from ..config.config import Config
-from ..epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch, Epochs
+from ..epoch.fenced_client import FencedPeers
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
-from ..fenced import FencedPeers
 from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..messages.data import EpochMismatch
 from ..ports import Clock

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import combinations
 
 from covey.identity import Identity
-from covey.node.epochs import Epoch
+from covey.node.epoch.epochs import Epoch
 from covey.node.operations import QUORUM
 from covey.node.quorum.consistency import plan_read, plan_write
 from covey.node.quorum.tally import ReadTally, Requirement, WriteTally, replicas_of

@@ -59,7 +59,7 @@ AGREEMENT = (
     mutation(
         "a promise is answered before it is on disk",
         3,
-        "node/epochs.py",
+        "node/epoch/epochs.py",
         "            answer = self._acceptor.prepare(base, ballot)\n            await self._persist()\n",
         "            answer = self._acceptor.prepare(base, ballot)\n",
         f"{SIMULATION}03_agreement.py::test_a_promise_outlives_a_power_failure_right_after_it",
@@ -67,7 +67,7 @@ AGREEMENT = (
     mutation(
         "a vote is answered before it is on disk",
         3,
-        "node/epochs.py",
+        "node/epoch/epochs.py",
         "bound, alive, leaving)\n            await self._persist()\n",
         "bound, alive, leaving)\n",
         f"{SIMULATION}03_agreement.py::test_a_vote_outlives_a_power_failure_right_after_it",
@@ -116,7 +116,7 @@ AGREEMENT = (
     mutation(
         "a record is acted under before it is on disk",
         3,
-        "node/epochs.py",
+        "node/epoch/epochs.py",
         "        await self._engine.durable(always=True)\n        self._move_to(epoch)\n",
         "        self._move_to(epoch)\n",
         f"{SIMULATION}03_agreement.py::test_a_record_is_on_disk_before_anything_is_answered_under_it",
@@ -125,7 +125,7 @@ AGREEMENT = (
     mutation(
         "a node keeps what it held of a range that it enters",
         6,
-        "node/epochs.py",
+        "node/epoch/epochs.py",
         "self._engine.drop(gained, {",
         "self._engine.drop((), {",
         f"{SIMULATION}06_adoption.py::test_a_deleted_value_does_not_come_back_with_a_node_that_regains_its_range",
@@ -133,7 +133,7 @@ AGREEMENT = (
     Mutation(
         "a node drops a range that it enters when it already serves it",
         6,
-        "node/epochs.py",
+        "node/epoch/epochs.py",
         (
             ("self._engine.drop(gained, {", "self._engine.drop((), {"),
             (

@@ -10,7 +10,7 @@ REPLICAS = (
     mutation(
         "a replica serves whatever epoch the request names",
         4,
-        "node/epochs.py",
+        "node/epoch/epochs.py",
         "if self.stamp == asked:",
         "if self.stamp is not None:",
         f"{SIMULATION}04_equal_epochs.py::test_a_request_of_an_older_epoch_is_refused_with_the_newer_record",
@@ -18,7 +18,7 @@ REPLICAS = (
     mutation(
         "records of one number count as one epoch",
         4,
-        "node/epochs.py",
+        "node/epoch/epochs.py",
         "if self.stamp == asked:",
         "if self.number == asked.number:",
         f"{SIMULATION}04_equal_epochs.py::test_an_epoch_of_the_same_number_and_another_digest_is_another_epoch",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from covey.identity import Identity
 from covey.node.config.config import Config
 from covey.node.data_directory.directory import COPIED, MemoryDataFolder
-from covey.node.epochs import Epochs
+from covey.node.epoch.epochs import Epochs
 from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog
 from covey.node.messages.data import Envelope, Request, RequestBody

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from covey.identity import Identity
-from covey.node.epochs import META_HANDOFF, Epochs
+from covey.node.epoch.epochs import META_HANDOFF, Epochs
 from covey.node.handoff.progress import PullProgress
 from covey.node.handoff.puller import assignments_of
 from covey.node.messages.data import DataBatch, EpochMismatch, Merge, PushRecord, Read, Scan

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from covey.identity import Identity
-from covey.node.epochs import Epoch, Epochs
+from covey.node.epoch.epochs import Epoch, Epochs
 from covey.node.handoff.handoff import Handoff, foreign_spans
 from covey.node.messages.data import Scan
 from covey.node.quorum.version import Version

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.epochs import Epoch
+from covey.node.epoch.epochs import Epoch
 from covey.ring import EpochRecord, Owner, Quorums, RingSpec
 
 THREE = Quorums(3, 2, 2)

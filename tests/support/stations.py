@@ -12,10 +12,10 @@ from typing import Any
 
 from covey.identity import Identity
 from covey.membership.record import LoadReport
-from covey.node.agreement import AcceptorView, Agreement
-from covey.node.epochs import Epoch, Epochs
+from covey.node.epoch.epochs import Epoch, Epochs
+from covey.node.epoch.fenced_client import FencedPeers
+from covey.node.epoch.paxos_driver import AcceptorView, Agreement
 from covey.node.events import Event, EventLog
-from covey.node.fenced import FencedPeers
 from covey.node.load import LoadMeter
 from covey.node.messages.anti_entropy import TreeQuery
 from covey.node.messages.data import (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.membership.record import HandoffProgress
-from covey.node.epochs import META_HANDOFF, Epoch, EpochPassed
+from covey.node.epoch.epochs import META_HANDOFF, Epoch, EpochPassed
 from covey.node.events import Event
 from covey.node.handoff import puller as puller_module
 from covey.node.handoff.handoff import Handoff

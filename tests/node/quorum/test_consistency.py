@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.epochs import Epoch
+from covey.node.epoch.epochs import Epoch
 from covey.node.errors import InvalidRequest
 from covey.node.operations import QUORUM, Consistency, Level
 from covey.node.quorum.consistency import plan_read, plan_write

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.epochs import Epoch
+from covey.node.epoch.epochs import Epoch
 from covey.node.errors import Corruption, InvalidRequest, OperationTimeout, Unavailable
 from covey.node.messages.data import ScanReply
 from covey.node.quorum import listing

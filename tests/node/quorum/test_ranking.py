@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.membership.record import LoadReport
-from covey.node.epochs import Epoch
+from covey.node.epoch.epochs import Epoch
 from covey.node.operations import QUORUM
 from covey.node.quorum.consistency import plan_read
 from covey.node.quorum.ranking import (

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.epochs import Epoch
+from covey.node.epoch.epochs import Epoch
 from covey.node.operations import QUORUM
 from covey.node.quorum.consistency import plan_read, plan_write
 from covey.node.quorum.tally import ReadTally, Requirement, WriteTally, replicas_of

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.epochs import Epoch
+from covey.node.epoch.epochs import Epoch
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch
 from covey.node.operations import QUORUM, Consistency, Level, WriteResult

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from covey.identity import Identity
-from covey.node.epochs import Epoch
+from covey.node.epoch.epochs import Epoch
 from covey.node.errors import DiskFull
 from covey.node.events import Event
 from covey.node.messages.anti_entropy import TreeQuery

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from covey.node.epoch.fenced_client import MAX_RECORD_PUSHES
 from covey.node.errors import PeerRefused, PeerTimeout, PeerUnreachable
-from covey.node.fenced import MAX_RECORD_PUSHES
 from covey.node.messages.data import DataBatch, DataReply, EpochMismatch, Merge, PushRecord
 from covey.ring import EpochRecord
 from tests.simulation.virtual_time import in_virtual_time

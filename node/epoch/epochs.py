@@ -18,16 +18,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from ..identity import Identity
-from ..ring.epoch import EpochRecord, EpochStamp
-from ..ring.moves import RingChange
-from ..ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
-from ..ring.ring import Ring
-from ..ring.span import Span
-from .compute import InlineCompute
-from .messages.data import EpochMismatch
-from .ports import Compute
-from .storage.interface import Engine
+from ...identity import Identity
+from ...ring.epoch import EpochRecord, EpochStamp
+from ...ring.moves import RingChange
+from ...ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
+from ...ring.ring import Ring
+from ...ring.span import Span
+from ..compute import InlineCompute
+from ..messages.data import EpochMismatch
+from ..ports import Compute
+from ..storage.interface import Engine
 
 T = TypeVar("T")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from ..ring.epoch import ALLOW_WEAK_QUORUMS, EpochRecord
-from .config.config import Config
-from .events import Event, EventLog
+from ...ring.epoch import ALLOW_WEAK_QUORUMS, EpochRecord
+from ..config.config import Config
+from ..events import Event, EventLog
 
 
 class AgreedSettings:

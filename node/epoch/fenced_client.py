@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from ..identity import Identity
-from ..ring.epoch import EpochRecord
-from ..ring.paxos import DivergedRecord
+from ...identity import Identity
+from ...ring.epoch import EpochRecord
+from ...ring.paxos import DivergedRecord
+from ..errors import PeerError, PeerRefused
+from ..messages.data import DataBody, EpochMismatch, PushRecord
+from ..peer.client import Peers
 from .epochs import Epochs
-from .errors import PeerError, PeerRefused
-from .messages.data import DataBody, EpochMismatch, PushRecord
-from .peer.client import Peers
 
 B = TypeVar("B")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.epochs import META_HANDOFF, Epochs
+from covey.node.epoch.epochs import META_HANDOFF, Epochs
 from covey.node.errors import StorageFailed
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine

@@ -7,12 +7,11 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from ..identity import Identity
-from ..ring.epoch import EpochRecord
-from ..ring.paxos import Answer, Ballot, Phase, Proposer, next_ballot
-from .epochs import Epochs
-from .errors import PeerError
-from .messages.data import (
+from ...identity import Identity
+from ...ring.epoch import EpochRecord
+from ...ring.paxos import Answer, Ballot, Phase, Proposer, next_ballot
+from ..errors import PeerError
+from ..messages.data import (
     Accept,
     Acknowledged,
     AgreementReply,
@@ -22,7 +21,8 @@ from .messages.data import (
     PushRecord,
     RecordReply,
 )
-from .peer.client import Peers
+from ..peer.client import Peers
+from .epochs import Epochs
 
 MAX_BALLOTS = 8
 DUEL_BACKOFF_S = (0.02, 1.0)
