@@ -26,9 +26,9 @@ from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochStamp
 from ..ring.paxos import DivergedRecord
 from .data_directory.directory import Home
-from .disk_check import DiskCheck
-from .disk_identity import DiskIdentity
-from .disk_memory import DiskMemory
+from .disk_identity.check import DiskCheck
+from .disk_identity.history import DiskIdentity
+from .disk_identity.memory import DiskMemory
 from .epoch.epochs import Epoch, Epochs
 from .errors import JoinRefused, PeerError
 from .events import Event, EventLog

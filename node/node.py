@@ -18,9 +18,9 @@ from .absorption.assembly import make_absorption
 from .administration import ClusterAdministration
 from .admission import Admission
 from .config.config import Config
-from .disk_check import DiskCheck
-from .disk_identity import DiskIdentity
-from .disk_memory import DiskMemory
+from .disk_identity.check import DiskCheck
+from .disk_identity.history import DiskIdentity
+from .disk_identity.memory import DiskMemory
 from .epoch.agreed_settings import AgreedSettings
 from .epoch.epochs import Epoch, Epochs
 from .epoch.fenced_client import FencedPeers

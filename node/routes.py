@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .absorption.reception import Reception
 from .admission import Admission
-from .disk_check import DiskCheck
+from .disk_identity.check import DiskCheck
 from .epoch.paxos_driver import Agreement
 from .gossiping import Gossiping
 from .joining import Joining

@@ -10,7 +10,7 @@ DISK = (
     mutation(
         "an engine that was emptied keeps the folder's identity",
         1,
-        "node/disk_identity.py",
+        "node/disk_identity/history.py",
         "        if self._home.claimed or (self._home.older and not self._holds_something()):\n",
         "        if self._home.older and not self._holds_something():\n",
         f"{SET_BACK}test_an_emptied_engine_is_a_new_disk",
@@ -18,7 +18,7 @@ DISK = (
     mutation(
         "an engine is taken whoever's data it holds",
         1,
-        "node/disk_identity.py",
+        "node/disk_identity/history.py",
         "            mine = record.identity == self._home.identity\n",
         "            mine = True\n",
         f"{SET_BACK}test_an_engine_of_another_node_is_a_new_disk",
@@ -26,7 +26,7 @@ DISK = (
     mutation(
         "a copied folder serves while it is in doubt",
         1,
-        "node/disk_check.py",
+        "node/disk_identity/check.py",
         "        elif self._home.doubt or await self._is_contradicted():\n",
         "        elif await self._is_contradicted():\n",
         f"{SET_BACK}test_a_copy_of_a_node_that_had_ended_goes_on_when_all_others_know_no_more",
@@ -34,7 +34,7 @@ DISK = (
     mutation(
         "what peers remember of a disk is not compared with it at its start",
         1,
-        "node/disk_check.py",
+        "node/disk_identity/check.py",
         "            if (extent := self._disk.contradicted_by(reply.remembered)) is not None:\n",
         "            if (extent := self._disk.contradicted_by(reply.remembered[:0])) is not None:\n",
         f"{SET_BACK}test_what_the_folder_does_not_show_peers_tell_before_anything_is_served",
@@ -42,7 +42,7 @@ DISK = (
     mutation(
         "a node that serves does not listen to what others remember of its disk",
         1,
-        "node/disk_check.py",
+        "node/disk_identity/check.py",
         "        if self._me.silent or (extent",
         "        if self._me.process or (extent",
         f"{SET_BACK}test_a_peer_that_was_away_tells_a_node_that_serves_already",
@@ -59,7 +59,7 @@ DISK = (
     mutation(
         "a disk in doubt goes on before every other owner has answered",
         1,
-        "node/disk_check.py",
+        "node/disk_identity/check.py",
         "    if missing:\n",
         "    if missing and not answers:\n",
         f"{SET_BACK}test_a_copy_of_a_node_that_had_ended_goes_on_when_all_others_know_no_more",
@@ -67,7 +67,7 @@ DISK = (
     mutation(
         "a disk is given up though too few others are left to take in a new one",
         1,
-        "node/disk_check.py",
+        "node/disk_identity/check.py",
         "        if replaceable:\n",
         "        if answers:\n",
         f"{SET_BACK}test_all_disks_that_are_put_back_together_wait_rather_than_be_given_up",

@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..identity import Identity
-from ..membership.extent import MAX_OPENINGS, Extent, Opening, contradicted
-from .data_directory.directory import Home
-from .epoch.epochs import META_AGREEMENT
-from .errors import Corruption
-from .storage.interface import Engine
+from ...identity import Identity
+from ...membership.extent import MAX_OPENINGS, Extent, Opening, contradicted
+from ..data_directory.directory import Home
+from ..epoch.epochs import META_AGREEMENT
+from ..errors import Corruption
+from ..storage.interface import Engine
 
 META_DISK = "disk"
 

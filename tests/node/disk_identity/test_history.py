@@ -7,7 +7,7 @@ import pytest
 from covey.identity import Identity
 from covey.membership.extent import MAX_OPENINGS, Extent
 from covey.node.data_directory.directory import MemoryDataFolder
-from covey.node.disk_identity import META_DISK, DiskIdentity, DiskRecord
+from covey.node.disk_identity.history import META_DISK, DiskIdentity, DiskRecord
 from covey.node.epoch.epochs import META_AGREEMENT
 from covey.node.errors import Corruption
 from covey.node.storage.memory import MemoryEngine

@@ -26,18 +26,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ..identity import Identity
-from ..membership.extent import MAX_IDENTITIES, Extent
-from ..ring.epoch import EpochRecord
-from .data_directory.directory import COPIED, Home
-from .disk_identity import DiskIdentity
-from .disk_memory import DiskMemory
-from .epoch.epochs import Epochs
-from .errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
-from .events import Event, EventLog
-from .messages.data import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply
-from .peer.client import Peers
-from .ports import Clock
+from ...identity import Identity
+from ...membership.extent import MAX_IDENTITIES, Extent
+from ...ring.epoch import EpochRecord
+from ..data_directory.directory import COPIED, Home
+from ..epoch.epochs import Epochs
+from ..errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
+from ..events import Event, EventLog
+from ..messages.data import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply
+from ..peer.client import Peers
+from ..ports import Clock
+from .history import DiskIdentity
+from .memory import DiskMemory
 
 ASKED_FOR_S = 0.5
 RETRY_BACKOFF_S = (0.1, 2.0)

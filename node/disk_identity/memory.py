@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ..identity import Identity
-from ..membership.extent import Remembered
-from ..membership.record import MemberRecord
-from .data_directory.directory import Home
-from .errors import DataFolderError
-from .ports import Clock
-from .tasks import Tasks
+from ...identity import Identity
+from ...membership.extent import Remembered
+from ...membership.record import MemberRecord
+from ..data_directory.directory import Home
+from ..errors import DataFolderError
+from ..ports import Clock
+from ..tasks import Tasks
 
 MARKS_SAVED_S = 5.0
 

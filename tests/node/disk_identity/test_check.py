@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from covey.identity import Identity
-from covey.node.disk_check import Conclusion, Recalled, verdict
+from covey.node.disk_identity.check import Conclusion, Recalled, verdict
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 
 ME, N2, N3, N4, N5 = (Identity(f"n{number}", number) for number in range(1, 6))
