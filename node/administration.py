@@ -19,7 +19,7 @@ from .errors import (
     Unavailable,
     UnknownNode,
 )
-from .gossiping import Gossiping
+from .members.gossip_driver import Gossiping
 from .messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
 from .operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
 from .peer.client import Peers

@@ -16,7 +16,6 @@ from ..ring.genesis import GenesisTerms
 from ..ring.planning import Policy
 from .absorption.assembly import make_absorption
 from .administration import ClusterAdministration
-from .admission import Admission
 from .config.config import Config
 from .disk_identity.check import DiskCheck
 from .disk_identity.history import DiskIdentity
@@ -27,11 +26,13 @@ from .epoch.fenced_client import FencedPeers
 from .epoch.paxos_driver import AcceptorView, Agreement
 from .errors import StorageFailed
 from .events import Event, EventLog
-from .gossiping import Gossiping
 from .handoff.handoff import Handoff
 from .handoff.puller import Puller
-from .joining import Joining
 from .load import LoadMeter
+from .members.admission import Admission
+from .members.gossip_driver import Gossiping
+from .members.join import Joining
+from .members.owner_discovery import Reunion
 from .messages.data import Reply, Request
 from .peer.client import Peers, Self
 from .peer.server import Dispatcher
@@ -48,7 +49,6 @@ from .quorum.replicas import Replicas
 from .quorum.version_source import VersionSource
 from .repair.assembly import Care, Site, make_care
 from .repair.everywhere import RepairEverywhere
-from .reunion import Reunion
 from .routes import register_routes
 from .status import ClusterView
 from .steward import Steward, StewardSettings

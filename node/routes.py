@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .absorption.reception import Reception
-from .admission import Admission
 from .disk_identity.check import DiskCheck
 from .epoch.paxos_driver import Agreement
-from .gossiping import Gossiping
-from .joining import Joining
+from .members.admission import Admission
+from .members.gossip_driver import Gossiping
+from .members.join import Joining
 from .messages.absorption import Contribution, MembershipQuery
 from .messages.anti_entropy import Confirm, Purge, RequestRepair, TreeQuery
 from .messages.data import (

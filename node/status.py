@@ -9,7 +9,7 @@ from ..membership.record import Condition, LoadReport, Status
 from ..membership.view import Liveness, Member
 from ..ring.epoch import EpochRecord
 from .epoch.epochs import Epoch, Epochs
-from .gossiping import Gossiping
+from .members.gossip_driver import Gossiping
 from .operations import ClusterStatus, NodeState, NodeStatus
 from .peer.skew_guard import describe_skew
 from .ports import Clock

@@ -39,7 +39,7 @@ from ..ring.succession import Step
 from .epoch.epochs import Epochs
 from .epoch.paxos_driver import Agreement
 from .events import Event, EventLog
-from .gossiping import Gossiping
+from .members.gossip_driver import Gossiping
 from .ports import Clock, Compute
 from .quorum.version import timestamp_at
 

@@ -26,9 +26,9 @@ from dataclasses import replace
 from ..data_directory.verdict import META_ALONE, META_VERDICT, Verdict
 from ..epoch.epochs import Epoch, Epochs
 from ..events import Event, EventLog
-from ..gossiping import Gossiping
+from ..members.claims import Claimant, Claims
+from ..members.gossip_driver import Gossiping
 from ..storage.interface import Engine
-from .claims import Claimant, Claims
 from .transfer import Transfer
 
 REST_S = 0.5

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from ..config.config import Config
 from ..epoch.epochs import Epochs
 from ..events import EventLog
-from ..gossiping import Gossiping
+from ..members.claim_listener import Listening
+from ..members.claims import Claims
+from ..members.gossip_driver import Gossiping
 from ..messages.absorption import CALL_TIMEOUTS
 from ..peer.client import Peers
 from ..place import Ports
 from ..quorum.coordinator import Coordinator
 from .absorption import Absorption
-from .claims import Claims
-from .listening import Listening
 from .reception import Reception
 from .transfer import Transfer
 

@@ -22,7 +22,7 @@ import asyncio
 from ..epoch.epochs import Epochs
 from ..errors import OperationError
 from ..events import Event, EventLog
-from ..gossiping import Gossiping
+from ..members.gossip_driver import Gossiping
 from ..messages.absorption import (
     MAX_MEMBERS,
     Contribution,

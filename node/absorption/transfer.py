@@ -19,11 +19,11 @@ from ...identity import Identity
 from ..data_directory.verdict import Verdict
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
+from ..members.claims import Claims
 from ..messages.absorption import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply
 from ..peer.client import Peers
 from ..storage.interface import Engine, Entry
 from ..storage.segments import SEGMENTS, segment_span
-from .claims import Claims
 
 RETRY_BACKOFF_S = (0.1, 5.0)
 SAY_AGAIN_TRIES = 20

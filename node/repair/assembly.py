@@ -12,7 +12,7 @@ from ..config.config import Config
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedPeers
 from ..events import EventLog
-from ..gossiping import Gossiping
+from ..members.gossip_driver import Gossiping
 from ..ports import Clock
 from ..storage.hints import HintStore
 from ..storage.interface import Engine

@@ -157,7 +157,7 @@ HANDOFF = (
     mutation(
         "where an unheard owner was is forgotten",
         0,
-        "node/gossiping.py",
+        "node/members/gossip_driver.py",
         "        addresses = {owner: self._saved[owner] for owner in self.unheard_of() if owner in self._saved}\n",
         "        addresses = {}\n",
         "tests/simulation/test_membership_scenarios.py::"

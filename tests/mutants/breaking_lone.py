@@ -11,7 +11,7 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a lone seed forms a cluster without listening first",
         2,
-        "node/absorption/listening.py",
+        "node/members/claim_listener.py",
         "        self._until_s = asyncio.get_running_loop().time() + self._listen_s\n",
         "",
         f"{LONE_SEED}::test_a_lone_seed_that_lost_its_folder_joins_the_others_instead_of_forming_a_cluster",
@@ -19,7 +19,7 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a seed that a cluster counts as a member confirms another cluster",
         2,
-        "node/absorption/listening.py",
+        "node/members/claim_listener.py",
         "        if self.claimed_by:\n            return",
         "        if self.claimed_by and self.left_s():\n            return",
         f"{LONE_SEED}::test_a_seed_that_listens_or_is_claimed_confirms_no_first_cluster",
@@ -27,7 +27,7 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a folder that remembers members forms a cluster without them",
         2,
-        "node/joining.py",
+        "node/members/join.py",
         "if unheard := self._unheard(answers):",
         "if (unheard := self._unheard(answers)) and missing_seeds(self._terms, seats):",
         f"{LONE_SEED}::test_a_node_whose_folder_remembers_members_forms_no_cluster_while_they_do_not_answer",
@@ -43,10 +43,10 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "an address alone makes a node a member of another cluster",
         0,
-        "node/absorption/claims.py",
+        "node/members/claims.py",
         "(meant is not None and meant.name != me.name)",
         "(meant is not None and not meant.name)",
-        "tests/node/absorption/test_claims.py::test_other_calls_are_none",
+        "tests/node/members/test_claims.py::test_other_calls_are_none",
     ),
     mutation(
         "a cluster of one goes on acknowledging while it is absorbed",
@@ -75,11 +75,11 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a cluster of one absorbs another cluster of one",
         0,
-        "node/absorption/claims.py",
+        "node/members/claims.py",
         "return len(self.record.owners.owners) > 1 and",
         "return len(self.record.owners.owners) > 0 and",
         f"{LONE_SEED}::test_two_clusters_of_one_that_call_each_other_stay_two",
-        "tests/node/absorption/test_claims.py::test_only_a_cluster_of_several_with_a_majority_absorbs",
+        "tests/node/members/test_claims.py::test_only_a_cluster_of_several_with_a_majority_absorbs",
     ),
     mutation(
         "deletes of a cluster of one are not brought",

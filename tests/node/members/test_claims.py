@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from covey.identity import Identity
-from covey.node.absorption.claims import MAX_CLAIMS, Claimant, Claims
 from covey.node.errors import PeerUnreachable
+from covey.node.members.claims import MAX_CLAIMS, Claimant, Claims
 from covey.node.messages.data import Envelope, Reply, Request
 from covey.node.peer.client import Peers, Self
 from covey.node.quorum.clock import HybridClock

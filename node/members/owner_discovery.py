@@ -12,8 +12,8 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from .gossiping import Gossiping
-from .joining import Joining
+from .gossip_driver import Gossiping
+from .join import Joining
 
 ROUNDS = 5
 """How many heartbeat intervals pass, on average, from one search to the next."""

@@ -10,30 +10,21 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Unpack
 
-from ..identity import Identity
-from ..membership.directives import (
-    Directive,
-    ExchangeWith,
-    MemberJoined,
-    MemberUp,
-    ProbeVia,
-    Push,
-    TwinSeen,
-)
-from ..membership.gossip import Gossip, OwnChanges
-from ..membership.record import Condition, LoadReport, MemberRecord, Status
-from ..membership.view import Liveness, Member
-from ..ring.epoch import EpochStamp
-from ..ring.paxos import DivergedRecord
-from .data_directory.directory import Home
-from .disk_identity.check import DiskCheck
-from .disk_identity.history import DiskIdentity
-from .disk_identity.memory import DiskMemory
-from .epoch.epochs import Epoch, Epochs
-from .errors import JoinRefused, PeerError
-from .events import Event, EventLog
-from .gossip_log import log_event, log_exchange
-from .messages.data import (
+from ...identity import Identity
+from ...membership.directives import Directive, ExchangeWith, MemberJoined, MemberUp, ProbeVia, Push, TwinSeen
+from ...membership.gossip import Gossip, OwnChanges
+from ...membership.record import Condition, LoadReport, MemberRecord, Status
+from ...membership.view import Liveness, Member
+from ...ring.epoch import EpochStamp
+from ...ring.paxos import DivergedRecord
+from ..data_directory.directory import Home
+from ..disk_identity.check import DiskCheck
+from ..disk_identity.history import DiskIdentity
+from ..disk_identity.memory import DiskMemory
+from ..epoch.epochs import Epoch, Epochs
+from ..errors import JoinRefused, PeerError
+from ..events import Event, EventLog
+from ..messages.data import (
     Acknowledged,
     Envelope,
     Exchange,
@@ -45,10 +36,11 @@ from .messages.data import (
     ProbeRequest,
     RecordReply,
 )
-from .peer.client import Peers
-from .peer.skew_guard import SkewGuard
-from .ports import Clock
-from .tasks import Tasks
+from ..peer.client import Peers
+from ..peer.skew_guard import SkewGuard
+from ..ports import Clock
+from ..tasks import Tasks
+from .gossip_log import log_event, log_exchange
 
 FAREWELLS = 16
 """How many members hear directly that a node has left."""

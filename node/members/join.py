@@ -16,28 +16,21 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..ring.epoch import EpochRecord
-from ..ring.genesis import (
-    GenesisSeat,
-    GenesisTerms,
-    Seat,
-    first_record,
-    missing_seeds,
-    seat_conflicts,
-)
-from ..ring.paxos import DivergedRecord
-from .absorption.listening import Listening
-from .data_directory.verdict import META_ALONE
-from .epoch.epochs import Epochs
-from .errors import ForeignCluster, JoinRefused, PeerError, twin_alive
-from .events import Event, EventLog
-from .gossiping import Gossiping
-from .messages.data import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply
-from .peer.client import Peers
-from .peer.skew_guard import SkewGuard
-from .ports import Clock
+from ...ring.epoch import EpochRecord
+from ...ring.genesis import GenesisSeat, GenesisTerms, Seat, first_record, missing_seeds, seat_conflicts
+from ...ring.paxos import DivergedRecord
+from ..data_directory.verdict import META_ALONE
+from ..epoch.epochs import Epochs
+from ..errors import ForeignCluster, JoinRefused, PeerError, twin_alive
+from ..events import Event, EventLog
+from ..messages.data import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply
+from ..peer.client import Peers
+from ..peer.skew_guard import SkewGuard
+from ..ports import Clock
+from ..storage.interface import Engine
+from .claim_listener import Listening
+from .gossip_driver import Gossiping
 from .seed_answers import SeedAnswer, advice, troubles
-from .storage.interface import Engine
 
 META_GENESIS = "genesis"
 RETRY_BACKOFF_S = (0.05, 2.0)

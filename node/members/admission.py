@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..identity import Identity
-from ..membership.record import MemberRecord
-from ..ring.genesis import GenesisSeat
-from .epoch.epochs import Epochs
-from .errors import PeerError, twin_alive
-from .events import Event, EventLog
-from .gossiping import Gossiping
-from .messages.data import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
-from .peer.client import Peers
-from .ports import Clock
+from ...identity import Identity
+from ...membership.record import MemberRecord
+from ...ring.genesis import GenesisSeat
+from ..epoch.epochs import Epochs
+from ..errors import PeerError, twin_alive
+from ..events import Event, EventLog
+from ..messages.data import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
+from ..peer.client import Peers
+from ..ports import Clock
+from .gossip_driver import Gossiping
 
 
 class Admission:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..identity import Identity
-from ..membership.directives import (
+from ...identity import Identity
+from ...membership.directives import (
     Directive,
     MemberDown,
     MemberJoined,
@@ -15,8 +15,8 @@ from ..membership.directives import (
     SelfAccused,
     TwinSeen,
 )
-from ..membership.view import Liveness, Member
-from .events import Event, EventLog
+from ...membership.view import Liveness, Member
+from ..events import Event, EventLog
 
 
 def log_event(log: EventLog, event: Directive) -> None:
