@@ -23,9 +23,9 @@ from .members.gossip_driver import Gossiping
 from .messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
 from .operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
 from .peer.client import Peers
-from .quorum.replica import Replica
 from .quorum.tally import Requirement, replicas_of
 from .repair.everywhere import RepairEverywhere
+from .replica.service import Replica
 from .status import ClusterView, state_of
 from .steward import Steward
 

@@ -28,7 +28,6 @@ from .errors import StorageFailed
 from .events import Event, EventLog
 from .handoff.handoff import Handoff
 from .handoff.puller import Puller
-from .load import LoadMeter
 from .members.admission import Admission
 from .members.gossip_driver import Gossiping
 from .members.join import Joining
@@ -44,11 +43,12 @@ from .quorum.coordinator import Coordinator, Limits
 from .quorum.listing import KeyListing
 from .quorum.pipes import Pipes
 from .quorum.ranking import Ranking
-from .quorum.replica import Replica
 from .quorum.replicas import Replicas
 from .quorum.version_source import VersionSource
 from .repair.assembly import Care, Site, make_care
 from .repair.everywhere import RepairEverywhere
+from .replica.load_meter import LoadMeter
+from .replica.service import Replica
 from .routes import register_routes
 from .status import ClusterView
 from .steward import Steward, StewardSettings

@@ -30,8 +30,8 @@ from .messages.data import (
     SizeQuery,
 )
 from .peer.server import Dispatcher
-from .quorum.replica import Replica
 from .repair.assembly import Care
+from .replica.service import Replica
 
 
 def register_routes(

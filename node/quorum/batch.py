@@ -15,7 +15,6 @@ from ..epoch.epochs import Epoch, Epochs
 from ..errors import InvalidRequest, OperationError, OperationTimeout, ReplyFull, Unavailable
 from ..event_limit import shown_key
 from ..events import Event, EventLog
-from ..load import LoadMeter
 from ..messages.data import Merge, MergeKind
 from ..named import as_named, named_from
 from ..operations import (
@@ -30,6 +29,7 @@ from ..operations import (
     WriteResult,
 )
 from ..peer.client import Self
+from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
 from .consistency import Plans, ReadPlan, WritePlan
 from .exposure import Exposure

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from ..epoch.epochs import Epochs
 from ..errors import Expired, InvalidRequest, OperationError, Overloaded, Unavailable
 from ..events import EventLog
-from ..load import LoadMeter
 from ..messages.data import Merge
 from ..operations import (
     QUORUM,
@@ -25,6 +24,7 @@ from ..operations import (
 )
 from ..peer.client import Self
 from ..peer.skew_guard import SkewGuard
+from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
 from ..tasks import Tasks
 from .batch import STOPPING, Batch, Means

@@ -17,8 +17,8 @@ from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedPeers
 from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable
 from ..messages.data import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
+from ..replica.service import Replica
 from ..storage.interface import Cursor, Entry
-from .replica import Replica
 from .replicas import Replicas
 
 FROM_TOKEN_ZERO = Span(TOKEN_SPACE - 1, TOKEN_SPACE - 1)

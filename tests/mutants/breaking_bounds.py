@@ -65,10 +65,10 @@ BOUNDS = (
     mutation(
         "the reply of a replica has no bound in bytes",
         0,
-        "node/quorum/replica.py",
+        "node/replica/service.py",
         "room_bytes -= size_bytes",
         "room_bytes -= 0",
-        "tests/node/quorum/test_replica.py",
+        "tests/node/replica/test_service.py",
     ),
     mutation(
         "what waits for a slow replica has no bound in bytes",

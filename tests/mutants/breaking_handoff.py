@@ -11,7 +11,7 @@ HANDOFF = (
     mutation(
         "a source serves a pull at whatever epoch it is in",
         7,
-        "node/quorum/replica.py",
+        "node/replica/service.py",
         "    async def scan(self, request: Scan) -> ScanReply | EpochMismatch | Refusal:\n"
         "        await self._epochs.settled()\n"
         "        if (mismatch := self._epochs.mismatch(request.epoch)) is not None:\n",

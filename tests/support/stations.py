@@ -16,7 +16,6 @@ from covey.node.epoch.epochs import Epoch, Epochs
 from covey.node.epoch.fenced_client import FencedPeers
 from covey.node.epoch.paxos_driver import AcceptorView, Agreement
 from covey.node.events import Event, EventLog
-from covey.node.load import LoadMeter
 from covey.node.messages.anti_entropy import TreeQuery
 from covey.node.messages.data import (
     Accept,
@@ -33,12 +32,13 @@ from covey.node.peer.server import Dispatcher
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.pipes import Pipes
 from covey.node.quorum.ranking import Ranking
-from covey.node.quorum.replica import Replica
 from covey.node.quorum.replicas import Replicas
 from covey.node.quorum.version import Version
 from covey.node.repair.anti_entropy import AntiEntropy
 from covey.node.repair.comparison import Comparison
 from covey.node.repair.digests import Digests
+from covey.node.replica.load_meter import LoadMeter
+from covey.node.replica.service import Replica
 from covey.node.storage.hints import Hint
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine

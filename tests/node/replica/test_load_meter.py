@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.load import LoadMeter
+from covey.node.replica.load_meter import LoadMeter
 from covey.node.storage.interface import Usage
 from tests.support.clocks import ManualClock
 

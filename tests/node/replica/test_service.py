@@ -28,7 +28,7 @@ from covey.node.messages.data import (
     VersionResult,
     checksum_of,
 )
-from covey.node.quorum import replica as replica_module
+from covey.node.replica import service as replica_module
 from covey.node.storage.interface import Chunk, Entry
 from covey.ring import WHOLE_RING, EpochRecord, EpochStamp
 from tests.simulation.virtual_time import in_virtual_time

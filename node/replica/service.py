@@ -10,7 +10,6 @@ import asyncio
 
 from ..epoch.epochs import Epochs
 from ..errors import Corruption, DiskFull
-from ..load import LoadMeter
 from ..messages.data import (
     ABSENT,
     BELOW_FLOOR,
@@ -38,6 +37,7 @@ from ..messages.data import (
 )
 from ..named import as_named
 from ..storage.interface import Engine
+from .load_meter import LoadMeter
 
 MAX_REPLY_BYTES = 4 << 20
 """What the values of one reply add up to, the last of them apart; well below what the border lets through."""

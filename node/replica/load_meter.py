@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..membership.record import LoadReport
-from .ports import Clock
-from .storage.interface import Usage
+from ...membership.record import LoadReport
+from ..ports import Clock
+from ..storage.interface import Usage
 
 EWMA_WEIGHT = 0.1
 
