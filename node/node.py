@@ -17,6 +17,12 @@ from ..ring.planning import Policy
 from .absorption.assembly import make_absorption
 from .administration import ClusterAdministration
 from .config.config import Config
+from .coordinator.coordinator import Coordinator, Limits
+from .coordinator.listing import KeyListing
+from .coordinator.preconditions import Preconditions
+from .coordinator.replica_queue import Pipes
+from .coordinator.replica_selector import Replicas
+from .coordinator.version_source import VersionSource
 from .disk_identity.check import DiskCheck
 from .disk_identity.history import DiskIdentity
 from .disk_identity.memory import DiskMemory
@@ -37,14 +43,8 @@ from .peer.client import Peers, Self
 from .peer.server import Dispatcher
 from .peer.skew_guard import SkewGuard
 from .place import Place, Ports
-from .preconditions import Preconditions
 from .quorum.clock import HybridClock
-from .quorum.coordinator import Coordinator, Limits
-from .quorum.listing import KeyListing
-from .quorum.pipes import Pipes
 from .quorum.ranking import Ranking
-from .quorum.replicas import Replicas
-from .quorum.version_source import VersionSource
 from .repair.assembly import Care, Site, make_care
 from .repair.everywhere import RepairEverywhere
 from .replica.load_meter import LoadMeter

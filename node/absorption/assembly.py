@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..config.config import Config
+from ..coordinator.coordinator import Coordinator
 from ..epoch.epochs import Epochs
 from ..events import EventLog
 from ..members.claim_listener import Listening
@@ -13,7 +14,6 @@ from ..members.gossip_driver import Gossiping
 from ..messages.absorption import CALL_TIMEOUTS
 from ..peer.client import Peers
 from ..place import Ports
-from ..quorum.coordinator import Coordinator
 from .absorption import Absorption
 from .reception import Reception
 from .transfer import Transfer

@@ -7,6 +7,7 @@ from typing import Any, Final
 import grpc
 
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc
+from ..coordinator.preconditions import ANY, Preconditions
 from ..operations import (
     Administration,
     ClusterStatus,
@@ -17,7 +18,6 @@ from ..operations import (
     ReplicaReport,
     RingView,
 )
-from ..preconditions import ANY, Preconditions
 from .codec_values import (
     encode_condition,
     encode_handoff,

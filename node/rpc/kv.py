@@ -10,9 +10,9 @@ from typing import Any, Final
 import grpc
 
 from ...proto.generated import kv_pb2, kv_pb2_grpc
+from ..coordinator.preconditions import ANY, Preconditions
 from ..errors import InvalidRequest, OperationError, Overloaded
 from ..operations import UNBOUNDED, Operation, OperationResult, Operations, TimeBounds, time_bounds
-from ..preconditions import ANY, Preconditions
 from .codec_operations import OPERATIONS, encode_failure
 from .operate import MOST_OPERATIONS, BatchUnderWay
 from .status import LAST_BEGUN, Answering, ReportDefect, explained

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from ...proto.generated import kv_pb2
+from ..coordinator.preconditions import Preconditions
 from ..errors import InvalidRequest, OperationError, WrongCluster
 from ..operations import GetResult, OperationResult, Operations
-from ..preconditions import Preconditions
 from .codec_operate import decode_bounds, decode_operations, encode_results
 from .status import Outcome, ReportDefect, explained
 from .streaming import ServedStream

@@ -12,10 +12,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from ..config.address import Address, parse_address
+from ..coordinator.preconditions import ANY, Preconditions
 from ..errors import AddressInUse, ConfigurationError
 from ..operations import Administration, Operations
 from ..ports import Handler
-from ..preconditions import ANY, Preconditions
 from . import peer
 from .cluster import ClusterService
 from .connections import ConnectionGuard

@@ -73,10 +73,10 @@ BOUNDS = (
     mutation(
         "what waits for a slow replica has no bound in bytes",
         0,
-        "node/quorum/pipes.py",
+        "node/coordinator/replica_queue.py",
         "return bool(self._waiting) and self._waiting_bytes + size_bytes > MAX_WAITING_BYTES",
         "return False",
-        "tests/node/quorum/test_pipes.py",
+        "tests/node/coordinator/test_replica_queue.py",
     ),
     mutation(
         "connections take the descriptors of the storage",

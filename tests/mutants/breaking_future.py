@@ -5,13 +5,13 @@ from __future__ import annotations
 from .mutation import Mutation, mutation
 
 AHEAD = "tests/simulation/test_keys_ahead.py"
-SOURCE = "tests/node/quorum/test_version_source.py"
+SOURCE = "tests/node/coordinator/test_version_source.py"
 
 FUTURE: tuple[Mutation, ...] = (
     mutation(
         "a coordinator draws the same version above a standing one twice",
         14,
-        "node/quorum/ahead.py",
+        "node/coordinator/ahead.py",
         "max(standing, self._drawn.get(slot, 0)) + 1",
         "standing + 1",
         f"{SOURCE}::test_no_version_is_drawn_twice_for_one_key",
@@ -19,7 +19,7 @@ FUTURE: tuple[Mutation, ...] = (
     mutation(
         "versions drawn after a clock was set back are those drawn before",
         14,
-        "node/quorum/version_source.py",
+        "node/coordinator/version_source.py",
         "            self._lane += 2\n",
         "            self._lane += 0\n",
         f"{SOURCE}::test_a_time_that_comes_again_after_a_clock_was_set_back_gives_other_versions",
@@ -27,7 +27,7 @@ FUTURE: tuple[Mutation, ...] = (
     mutation(
         "a write is drawn above what stands although a replica has taken it below",
         14,
-        "node/quorum/write_above.py",
+        "node/coordinator/write_above.py",
         "        await self._answered()\n        if self._exposure.maybe_read:\n",
         "        await self._answered()\n        if False:\n",
         f"{AHEAD}::test_a_write_that_a_replica_took_below_what_stands_is_not_written_a_second_time",
@@ -35,7 +35,7 @@ FUTURE: tuple[Mutation, ...] = (
     mutation(
         "a write that meets a version ahead of all clocks leaves a hint of its first version",
         15,
-        "node/quorum/write.py",
+        "node/coordinator/slow_write.py",
         "        if tally.reached and self._is_outrun(tally.newest, merge):\n",
         "        if False:\n",
         f"{AHEAD}::test_a_write_that_goes_on_alone_is_written_above_too_and_leaves_hints_of_that_alone",
@@ -52,7 +52,7 @@ FUTURE: tuple[Mutation, ...] = (
     mutation(
         "a client that has seen a version ahead of all clocks is refused",
         14,
-        "node/quorum/version_source.py",
+        "node/coordinator/version_source.py",
         "        if not self._clock.follows(seen_timestamp):\n            seen_timestamp = 0\n",
         "",
         f"{SOURCE}::test_what_a_client_has_seen_beyond_the_bound_is_ignored",
@@ -61,7 +61,7 @@ FUTURE: tuple[Mutation, ...] = (
     mutation(
         "a write need not exceed what its client wrote ahead of all clocks, once clocks follow that",
         14,
-        "node/quorum/version_source.py",
+        "node/coordinator/version_source.py",
         "return is_drawn_above(version) or not self._clock.follows(version.timestamp)",
         "return not self._clock.follows(version.timestamp)",
         f"{AHEAD}::test_a_clients_order_is_kept_while_time_catches_up_with_a_key",
@@ -69,7 +69,7 @@ FUTURE: tuple[Mutation, ...] = (
     mutation(
         "a floor that was raised while clocks were ahead stops all writes",
         11,
-        "node/quorum/version_source.py",
+        "node/coordinator/version_source.py",
         "        if not self._clock.follows(floor) and not self._alone():\n",
         "        if False:\n",
         f"{AHEAD}::test_a_floor_that_was_raised_while_clocks_were_ahead_stops_no_writes",

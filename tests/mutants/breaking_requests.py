@@ -11,10 +11,10 @@ REQUESTS = (
     mutation(
         "acknowledgements under the epoch that the coordinator has left count",
         4,
-        "node/quorum/attempt.py",
+        "node/coordinator/attempt.py",
         "self._end(Ended.MOVED_ON)",
         "pass",
-        "tests/node/quorum/test_attempt.py",
+        "tests/node/coordinator/test_attempt.py",
         f"{SIMULATION}04_equal_epochs.py",
     ),
     Mutation(
@@ -36,29 +36,29 @@ REQUESTS = (
     mutation(
         "a write is tried again under a new version",
         4,
-        "node/quorum/write.py",
+        "node/coordinator/slow_write.py",
         "                tries += 1\n",
         "                tries += 1\n"
         "                version = merge.entry.version._replace(timestamp=merge.entry.version.timestamp + tries)\n"
         "                merge = merge._replace(entry=merge.entry._replace(version=version))\n",
         f"{SIMULATION}04_equal_epochs.py::test_a_retried_write_keeps_its_version",
-        "tests/node/quorum/test_write.py",
+        "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
         "a write that may have happened is said not to have",
         0,
-        "node/quorum/exposure.py",
+        "node/coordinator/exposure.py",
         "return self.unanswered > 0 or self.applied > 0",
         "return self.applied > 0",
-        "tests/node/quorum/test_write.py",
+        "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
         "a write that goes on alone forgets where it may have been applied",
         0,
-        "node/quorum/write_together.py",
+        "node/coordinator/fast_write.py",
         "Exposure(unanswered + self._perhaps.get(place, 0), self._votes.ayes(place))",
         "Exposure()",
-        "tests/node/quorum/test_write.py",
+        "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
         "operations that are under way together need their quorum in one ring only",
@@ -67,41 +67,41 @@ REQUESTS = (
         "return VotesInOneRing(requirements) if rings == 1 else VotesInEveryRing(requirements)",
         "return VotesInOneRing(requirements)",
         f"{SIMULATION}04_equal_epochs.py::test_a_write_needs_its_quorum_in_every_live_ring",
-        "tests/node/quorum/test_write.py",
+        "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
         "operations that are under way together go on counting in the next epoch",
         4,
-        "node/quorum/together.py",
+        "node/coordinator/fast_path.py",
         "        self._epochs.watch(self._hand_over_the_rest)\n",
         "",
-        "tests/node/quorum/test_write.py",
-        "tests/node/quorum/test_read.py",
+        "tests/node/coordinator/test_slow_write.py",
+        "tests/node/coordinator/test_slow_read.py",
     ),
     mutation(
         "a version that one replica has is returned although another has an older one",
         5,
-        "node/quorum/read_together.py",
+        "node/coordinator/fast_read.py",
         "if versions.setdefault(place, version) == version:",
         "if versions.setdefault(place, version) is not Ellipsis:",
         f"{SIMULATION}05_reads.py",
-        "tests/node/quorum/test_read.py",
+        "tests/node/coordinator/test_slow_read.py",
     ),
     mutation(
         "a read is answered before the replica that was asked for the value",
         5,
-        "node/quorum/read_together.py",
+        "node/coordinator/fast_read.py",
         "        unknown = [p for p in places if self._versions[p] is not None and p not in self._entries]\n",
         "        unknown: list[int] = []\n",
-        "tests/node/quorum/test_together.py",
+        "tests/node/coordinator/test_fast_path.py",
     ),
     mutation(
         "a read that takes unusually long is asked of nobody else",
         0,
-        "node/quorum/read_together.py",
+        "node/coordinator/fast_read.py",
         "open_places[: self._replicas.hedges.spend(len(open_places))]",
         "open_places[:0]",
-        "tests/node/quorum/test_together.py",
+        "tests/node/coordinator/test_fast_path.py",
     ),
     mutation(
         "any number of reads is hedged",
@@ -123,7 +123,7 @@ REQUESTS = (
     mutation(
         "a read does not wait for its write-back",
         5,
-        "node/quorum/read.py",
+        "node/coordinator/slow_read.py",
         "                self._not_written[replica] = None\n        self._decide()\n\n    def _on_written_back",
         "                self._not_written[replica] = None\n        self._answer(entry)\n\n    def _on_written_back",
         f"{SIMULATION}05_reads.py::test_a_read_that_cannot_write_back_does_not_answer",
@@ -159,7 +159,7 @@ REQUESTS = (
     mutation(
         "a version need not exceed the floor",
         11,
-        "node/quorum/version_source.py",
+        "node/coordinator/version_source.py",
         "above = max(floor, seen_timestamp)",
         "above = seen_timestamp",
         f"{SIMULATION}14_versions.py::test_a_write_is_above_the_floor",
@@ -167,7 +167,7 @@ REQUESTS = (
     Mutation(
         "a version need not exceed what its client has seen",
         14,
-        "node/quorum/version_source.py",
+        "node/coordinator/version_source.py",
         (
             (
                 "above = max(floor, seen_timestamp)",
@@ -207,7 +207,7 @@ REQUESTS = (
     Mutation(
         "a coordinator heeds neither the versions on its disk nor those it reads",
         14,
-        "node/quorum/version_source.py",
+        "node/coordinator/version_source.py",
         (
             ("        clock.begin(latest_on_disk())\n", ""),
             ("self._clock.follow_disk(self._latest_on_disk())", "pass"),
@@ -226,7 +226,7 @@ REQUESTS = (
     Mutation(
         "a hint counts towards W",
         15,
-        "node/quorum/write.py",
+        "node/coordinator/slow_write.py",
         (
             (
                 "if (short := self._replicas.short_of(plan.acknowledgements)) is not None:",
@@ -244,7 +244,7 @@ REQUESTS = (
     mutation(
         "a replica that misses a write counts towards W",
         15,
-        "node/quorum/write_together.py",
+        "node/coordinator/fast_write.py",
         "        hopeless = self._votes.no(replica, place)\n",
         "        self._settle(self._votes.yes(replica, [place]))\n        hopeless = False\n",
         f"{SIMULATION}15_hints.py::test_hints_never_count_towards_w",
@@ -252,7 +252,7 @@ REQUESTS = (
     mutation(
         "a write leaves a hint before it is acknowledged",
         15,
-        "node/quorum/write_together.py",
+        "node/coordinator/fast_write.py",
         "            self._missed.setdefault(place, []).append(replica)\n",
         "            self._hint(replica, place)\n",
         f"{SIMULATION}15_hints.py::test_a_write_that_was_reported_as_not_done_does_not_happen_later",
@@ -261,12 +261,12 @@ REQUESTS = (
     mutation(
         "a write that was not acknowledged leaves a hint",
         15,
-        "node/quorum/write.py",
+        "node/coordinator/slow_write.py",
         "        if tally.reached and ended is Ended.DECIDED:\n            missed.acknowledged()\n",
         "        missed.acknowledged()\n",
         f"{SIMULATION}15_hints.py::test_a_write_that_was_reported_as_not_done_does_not_happen_later",
         f"{SIMULATION}15_hints.py::test_one_that_may_have_been_done_is_not_spread_by_hints",
-        "tests/node/quorum/test_write.py::test_a_write_that_fails_leaves_no_hint",
+        "tests/node/coordinator/test_slow_write.py::test_a_write_that_fails_leaves_no_hint",
     ),
     mutation(
         "a hint goes to who is no longer in the key's list",

@@ -10,7 +10,7 @@ WIRE = (
     mutation(
         "a batch for another cluster is begun",
         0,
-        "node/preconditions.py",
+        "node/coordinator/preconditions.py",
         "if wanted and wanted != (mine := self.cluster_id()) and mine:",
         "if wanted and wanted != (mine := self.cluster_id()) and not mine:",
         "tests/node/rpc/test_preconditions.py",
@@ -42,7 +42,7 @@ WIRE = (
     mutation(
         "an operation that its client gave up is begun",
         0,
-        "node/quorum/coordinator.py",
+        "node/coordinator/coordinator.py",
         "return now_ms if now_ms > bounds.sent_ms + bounds.shortest_s * 1000 else 0",
         "return 0",
         LATE,
@@ -99,7 +99,7 @@ WIRE = (
     mutation(
         "a change is begun that its caller waits for no more",
         0,
-        "node/preconditions.py",
+        "node/coordinator/preconditions.py",
         "if sent_ms and self.clock_ms() > sent_ms + timeout_s * 1000:",
         "if sent_ms and self.clock_ms() > sent_ms + timeout_s * 1000 * 1000:",
         "tests/node/rpc/test_preconditions.py",

@@ -12,6 +12,8 @@ from typing import Any
 
 from covey.identity import Identity
 from covey.membership.record import LoadReport
+from covey.node.coordinator.replica_queue import Pipes
+from covey.node.coordinator.replica_selector import Replicas
 from covey.node.epoch.epochs import Epoch, Epochs
 from covey.node.epoch.fenced_client import FencedPeers
 from covey.node.epoch.paxos_driver import AcceptorView, Agreement
@@ -30,9 +32,7 @@ from covey.node.messages.data import (
 from covey.node.peer.client import Peers, Self
 from covey.node.peer.server import Dispatcher
 from covey.node.quorum.clock import HybridClock
-from covey.node.quorum.pipes import Pipes
 from covey.node.quorum.ranking import Ranking
-from covey.node.quorum.replicas import Replicas
 from covey.node.quorum.version import Version
 from covey.node.repair.anti_entropy import AntiEntropy
 from covey.node.repair.comparison import Comparison

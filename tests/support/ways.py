@@ -7,6 +7,10 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+from covey.node.coordinator.batch import Batch, Means
+from covey.node.coordinator.exposure import Exposure
+from covey.node.coordinator.slow_read import ReadFlow
+from covey.node.coordinator.slow_write import WriteFlow
 from covey.node.messages.data import Merge
 from covey.node.operations import (
     UNBOUNDED,
@@ -18,12 +22,8 @@ from covey.node.operations import (
     TimeBounds,
     WriteResult,
 )
-from covey.node.quorum.batch import Batch, Means
 from covey.node.quorum.consistency import Plans
-from covey.node.quorum.exposure import Exposure
-from covey.node.quorum.read import ReadFlow
 from covey.node.quorum.version import Version
-from covey.node.quorum.write import WriteFlow
 from covey.node.storage.interface import Entry
 from tests.support.stations import Station
 

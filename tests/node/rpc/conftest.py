@@ -12,6 +12,7 @@ import pytest
 
 from covey.identity import Identity
 from covey.membership.record import Condition, HandoffProgress, LoadReport
+from covey.node.coordinator.preconditions import ANY, Preconditions
 from covey.node.errors import OperationError
 from covey.node.messages.data import Acknowledged, Reply, Request
 from covey.node.operations import (
@@ -31,7 +32,6 @@ from covey.node.operations import (
     TimeBounds,
 )
 from covey.node.ports import Handler
-from covey.node.preconditions import ANY, Preconditions
 from covey.node.quorum.version import Version
 from covey.node.rpc.server import RpcServer
 from covey.node.rpc.transport import GrpcTransport

@@ -13,9 +13,9 @@ import grpc
 import pytest
 
 from covey.identity import Identity
+from covey.node.coordinator.replica_queue import Pipes
 from covey.node.errors import PeerError, PeerTimeout
 from covey.node.messages.data import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
-from covey.node.quorum.pipes import Pipes
 from covey.node.quorum.ranking import Ranking
 from covey.node.rpc.codec import DATA
 from covey.node.rpc.links import MAX_MESSAGE_BYTES

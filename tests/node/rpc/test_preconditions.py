@@ -8,8 +8,8 @@ import grpc
 import pytest
 from grpc import StatusCode
 
+from covey.node.coordinator.preconditions import Preconditions
 from covey.node.operations import TimeBounds, WriteResult
-from covey.node.preconditions import Preconditions
 from covey.node.quorum.version import Version
 from covey.proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 

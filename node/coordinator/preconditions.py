@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from .errors import Expired, WrongCluster
+from ..errors import Expired, WrongCluster
 
 CLUSTER_ID: Final = "covey-cluster-id"
 CLOCK_MS: Final = "covey-clock-ms"

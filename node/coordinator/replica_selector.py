@@ -13,10 +13,10 @@ from ...membership.record import LoadReport
 from ...ring.epoch import EpochStamp
 from ..messages.data import Merge, Read
 from ..ports import Clock
+from ..quorum.ranking import HedgeBudget, Ranking
+from ..quorum.tally import Requirement
 from .missed import HintKeeper
-from .pipes import OnOutcomes, Outcome, Pipes
-from .ranking import HedgeBudget, Ranking
-from .tally import Requirement
+from .replica_queue import OnOutcomes, Outcome, Pipes
 
 MAX_ASIDE = 1000
 """Repairs under way that nobody waits for; what comes beyond that is left to anti-entropy."""

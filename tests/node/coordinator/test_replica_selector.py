@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from covey.node.coordinator import replica_selector as replicas
 from covey.node.messages.data import DataBatch, Merge, MergeKind
-from covey.node.quorum import replicas
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Stations, entry

@@ -18,14 +18,14 @@ from ..epoch.epochs import Epoch, Epochs
 from ..errors import OperationError, OperationTimeout, Unavailable
 from ..messages.data import FailedResult, Merge, MergeResult
 from ..operations import Consistency, WriteResult
+from ..quorum.consistency import plan_write
+from ..quorum.tally import WriteTally, replicas_of
+from ..quorum.version import Version
 from .attempt import Attempt, Ended
-from .consistency import plan_write
 from .exposure import Exposure, applied
 from .missed import Missed
-from .pipes import Outcome, Undelivered
-from .replicas import Replicas
-from .tally import WriteTally, replicas_of
-from .version import Version
+from .replica_queue import Outcome, Undelivered
+from .replica_selector import Replicas
 
 RETRY_BACKOFF_S = (0.02, 0.5)
 """First and longest pause before the same version is sent again."""

@@ -15,15 +15,15 @@ from ...identity import Identity
 from ..epoch.epochs import Epoch, Epochs
 from ..messages.data import REPLY_FULL, Merge, MergeKind, Read, ReadResult, VersionResult
 from ..named import as_named
+from ..quorum.consistency import ReadPlan
+from ..quorum.ranking import LONGEST_PATIENCE_S, fewest_for
+from ..quorum.tally import replicas_of
+from ..quorum.version import Version
+from ..quorum.votes import votes_on
 from ..storage.interface import Entry
-from .consistency import ReadPlan
-from .pipes import Outcome
-from .ranking import LONGEST_PATIENCE_S, fewest_for
-from .replicas import Replicas
-from .tally import replicas_of
-from .together import Together, alike
-from .version import Version
-from .votes import votes_on
+from .fast_path import Together, alike
+from .replica_queue import Outcome
+from .replica_selector import Replicas
 
 OnRead = Callable[[Sequence[int], Mapping[int, Entry]], None]
 """Told which reads are answered, and what was found where anything was."""

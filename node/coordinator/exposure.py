@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..messages.data import MergeResult
-from .pipes import Outcome, Undelivered
-from .version import Version
+from ..quorum.version import Version
+from .replica_queue import Outcome, Undelivered
 
 
 @dataclass

@@ -28,8 +28,8 @@ from ..messages.data import (
     Result,
 )
 from ..ports import Clock
+from ..quorum.ranking import Ranking
 from ..replica.service import Replica
-from .ranking import Ranking
 
 MAX_BATCH_OPERATIONS = 512
 MAX_BATCH_BYTES = 4 << 20

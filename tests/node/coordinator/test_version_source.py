@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
+from covey.node.coordinator.ahead import KEYS_REMEMBERED
+from covey.node.coordinator.version_source import LANE_STEP, VersionSource
 from covey.node.errors import Unavailable
 from covey.node.operations import time_bounds
 from covey.node.peer.client import Self
-from covey.node.quorum.ahead import KEYS_REMEMBERED
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
-from covey.node.quorum.version_source import LANE_STEP, VersionSource
 from tests.support.clocks import ManualClock
 
 ME = Self(Identity("n1", 5), 3, "n1:1")

@@ -18,13 +18,13 @@ from ..epoch.epochs import Epoch, Epochs
 from ..errors import OperationTimeout, Unavailable
 from ..messages.data import Merge, MergeKind, MergeResult, Read, ReadResult
 from ..operations import Consistency
+from ..quorum.consistency import ReadPlan, plan_read
+from ..quorum.ranking import LONGEST_PATIENCE_S, fewest_for
+from ..quorum.tally import ReadTally, replicas_of
 from ..storage.interface import Entry
 from .attempt import Attempt, Ended
-from .consistency import ReadPlan, plan_read
-from .pipes import Outcome
-from .ranking import LONGEST_PATIENCE_S, fewest_for
-from .replicas import Replicas
-from .tally import ReadTally, replicas_of
+from .replica_queue import Outcome
+from .replica_selector import Replicas
 
 RETRY_PAUSE_S = 0.05
 

@@ -29,18 +29,18 @@ from ..operations import (
     WriteResult,
 )
 from ..peer.client import Self
+from ..quorum.consistency import Plans, ReadPlan, WritePlan
+from ..quorum.version import Version
 from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
-from .consistency import Plans, ReadPlan, WritePlan
 from .exposure import Exposure
-from .read import ReadFlow
-from .read_together import ReadsTogether
-from .replicas import Replicas
-from .version import Version
+from .fast_read import ReadsTogether
+from .fast_write import WritesTogether
+from .replica_selector import Replicas
+from .slow_read import ReadFlow
+from .slow_write import WriteFlow
 from .version_source import VersionSource
-from .write import WriteFlow
 from .write_above import WriteAbove
-from .write_together import WritesTogether
 
 STOPPING = "this node is stopping"
 NOTHING_FOUND = GetResult(None, None)

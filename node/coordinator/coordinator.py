@@ -24,16 +24,16 @@ from ..operations import (
 )
 from ..peer.client import Self
 from ..peer.skew_guard import SkewGuard
+from ..quorum.consistency import Plans
 from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
 from ..tasks import Tasks
 from .batch import STOPPING, Batch, Means
-from .consistency import Plans
 from .exposure import Exposure
 from .listing import KeyListing
-from .replicas import Replicas
+from .replica_selector import Replicas
+from .slow_write import WriteFlow
 from .version_source import VersionSource
-from .write import WriteFlow
 
 
 @dataclass(frozen=True, slots=True)

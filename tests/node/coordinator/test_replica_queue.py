@@ -11,10 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
-from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
-from covey.node.quorum import pipes
-from covey.node.quorum.pipes import (
+from covey.node.coordinator import replica_queue as pipes
+from covey.node.coordinator.replica_queue import (
     MAX_BATCH_BYTES,
     MAX_BATCH_OPERATIONS,
     Outcome,
@@ -23,6 +21,8 @@ from covey.node.quorum.pipes import (
     Send,
     Undelivered,
 )
+from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
+from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
 from covey.node.quorum.ranking import Ranking
 from covey.ring import EpochStamp
 from tests.simulation.cluster import SimulatedClock

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from covey.node.quorum.missed import Missed
+from covey.node.coordinator.missed import Missed
 from covey.node.storage.hints import Hint
 from tests.support.rings import identities
 from tests.support.stations import KeptHints, entry

@@ -19,7 +19,7 @@ from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed,
 from ..messages.data import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
 from ..replica.service import Replica
 from ..storage.interface import Cursor, Entry
-from .replicas import Replicas
+from .replica_selector import Replicas
 
 FROM_TOKEN_ZERO = Span(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
 """The whole ring, scanned in token order."""

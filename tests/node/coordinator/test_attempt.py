@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import asyncio
 
+from covey.node.coordinator.attempt import Attempt, Ended
 from covey.node.epoch.epochs import Epochs
-from covey.node.quorum.attempt import Attempt, Ended
 from covey.node.storage.memory import MemoryEngine
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identity, record, ring

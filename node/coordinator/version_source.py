@@ -30,9 +30,9 @@ from ..errors import BeyondBound, ClockSkew, Expired, Unavailable
 from ..named import as_named
 from ..operations import UNBOUNDED, TimeBounds
 from ..peer.client import Self
+from ..quorum.clock import HybridClock
+from ..quorum.version import MAX_TIMESTAMP, Version
 from .ahead import AheadVersions, is_drawn_above
-from .clock import HybridClock
-from .version import MAX_TIMESTAMP, Version
 
 LANE_STEP = 16
 """Distance between timestamps. Lanes are even; odd timestamps are drawn above standing versions (``ahead``)."""

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from ...identity import Identity
 from ..epoch.epochs import Epoch, Epochs
 from ..messages.data import MERGED, Merge, MergeResult
-from .consistency import WritePlan
+from ..quorum.consistency import WritePlan
+from ..quorum.tally import replicas_of
+from ..quorum.version import Version
+from ..quorum.votes import votes_on
 from .exposure import Exposure, applied, remains_open
-from .pipes import Outcome
-from .replicas import Replicas
-from .tally import replicas_of
-from .together import Together, alike
-from .version import Version
-from .votes import votes_on
+from .fast_path import Together, alike
+from .replica_queue import Outcome
+from .replica_selector import Replicas
 
 OnWritten = Callable[[Sequence[int], Mapping[int, Version]], None]
 """Told which writes are acknowledged, and which newer version stood already where one did."""

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from zlib import crc32
 
 from ..errors import Unavailable
-from .version import MAX_TIMESTAMP, Version
+from ..quorum.version import MAX_TIMESTAMP, Version
 
 KEYS_REMEMBERED = 1024
 """Keys remembered; they take some megabytes when keys are as long as can be."""

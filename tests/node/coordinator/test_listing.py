@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from covey.node.coordinator import listing
+from covey.node.coordinator.listing import KeyListing
 from covey.node.epoch.epochs import Epoch
 from covey.node.errors import Corruption, InvalidRequest, OperationTimeout, Unavailable
 from covey.node.messages.data import ScanReply
-from covey.node.quorum import listing
-from covey.node.quorum.listing import KeyListing
 from covey.node.storage.interface import Chunk, Entry
 from covey.ring import EpochRecord, Ring, token_of
 from tests.simulation.virtual_time import in_virtual_time, run

@@ -24,11 +24,11 @@ import asyncio
 from ..errors import OperationError, OperationTimeout, Unavailable
 from ..messages.data import Merge
 from ..operations import WriteResult
+from ..quorum.version import Version
 from ..storage.interface import Entry
 from .exposure import Exposure
-from .version import Version
+from .slow_write import WriteFlow
 from .version_source import VersionSource
-from .write import WriteFlow
 
 
 class WriteAbove:
