@@ -26,8 +26,8 @@ from .peer.client import Peers
 from .quorum.tally import Requirement, replicas_of
 from .repair.everywhere import RepairEverywhere
 from .replica.service import Replica
+from .ring_change.steward import Steward
 from .status import ClusterView, state_of
-from .steward import Steward
 
 POLL_S = 0.05
 EXPLAIN_TIMEOUT_S = 1.0

@@ -32,8 +32,6 @@ from .epoch.fenced_client import FencedPeers
 from .epoch.paxos_driver import AcceptorView, Agreement
 from .errors import StorageFailed
 from .events import Event, EventLog
-from .handoff.handoff import Handoff
-from .handoff.puller import Puller
 from .members.admission import Admission
 from .members.gossip_driver import Gossiping
 from .members.join import Joining
@@ -49,9 +47,11 @@ from .repair.assembly import Care, Site, make_care
 from .repair.everywhere import RepairEverywhere
 from .replica.load_meter import LoadMeter
 from .replica.service import Replica
+from .ring_change.handoff import Handoff
+from .ring_change.puller import Puller
+from .ring_change.steward import Steward, StewardSettings
 from .routes import register_routes
 from .status import ClusterView
-from .steward import Steward, StewardSettings
 from .tasks import Tasks
 from .throttle import Throttle
 

@@ -14,7 +14,7 @@ from .operations import ClusterStatus, NodeState, NodeStatus
 from .peer.skew_guard import describe_skew
 from .ports import Clock
 from .repair.tombstones import TombstoneCollection
-from .steward import Steward
+from .ring_change.steward import Steward
 
 
 def state_of(member: Member | None) -> NodeState:

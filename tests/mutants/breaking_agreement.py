@@ -151,9 +151,9 @@ AGREEMENT = (
     mutation(
         "a node goes on with a change under another number",
         6,
-        "node/handoff/progress.py",
+        "node/ring_change/progress.py",
         'if data is None or data["epoch"] != epoch:',
         "if data is None:",
-        "tests/node/handoff/test_progress.py",
+        "tests/node/ring_change/test_progress.py",
     ),
 )

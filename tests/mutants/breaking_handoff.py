@@ -24,11 +24,11 @@ HANDOFF = (
     mutation(
         "a late answer to an old change's pull counts",
         7,
-        "node/handoff/puller.py",
+        "node/ring_change/puller.py",
         "            await self._epochs.held(self._epoch.stamp)\n",
         "            await self._epochs.settled()\n",
         f"{SIMULATION}07_pulls.py::test_a_late_pull_is_discarded",
-        "tests/node/handoff/test_puller.py",
+        "tests/node/ring_change/test_puller.py",
     ),
     mutation(
         "an old change's done report counts",
@@ -85,16 +85,16 @@ HANDOFF = (
     mutation(
         "done is said before it is on disk",
         16,
-        "node/handoff/puller.py",
+        "node/ring_change/puller.py",
         "        await self._engine.durable(always=True)\n        await self._sound()\n",
         "        await self._sound()\n",
         f"{SIMULATION}16_one_step.py::test_a_gainer_is_done_only_with_what_it_has_synced",
-        "tests/node/handoff/test_puller.py",
+        "tests/node/ring_change/test_puller.py",
     ),
     mutation(
         "the place that a pull has come to is not on disk with its entries",
         0,
-        "node/handoff/puller.py",
+        "node/ring_change/puller.py",
         "self._engine.merge(reply.entries, {META_HANDOFF: progress.encode()})",
         "self._engine.merge(reply.entries)",
         f"{SIMULATION}06_adoption.py::test_a_restart_in_the_middle_of_a_handoff_goes_on_where_it_was",
@@ -102,24 +102,24 @@ HANDOFF = (
     mutation(
         "tombstones are not handed off",
         0,
-        "node/handoff/puller.py",
+        "node/ring_change/puller.py",
         "self._engine.merge(reply.entries, {META_HANDOFF: progress.encode()})",
         "self._engine.merge([(k, e) for k, e in reply.entries if not e.tombstone],"
         " {META_HANDOFF: progress.encode()})",
-        "tests/node/handoff/test_puller.py",
+        "tests/node/ring_change/test_puller.py",
     ),
     mutation(
         "a damaged chunk is merged",
         0,
-        "node/handoff/puller.py",
+        "node/ring_change/puller.py",
         "if reply.checksum != checksum_of(reply.entries):",
         "if False:",
-        "tests/node/handoff/test_puller.py",
+        "tests/node/ring_change/test_puller.py",
     ),
     mutation(
         "copies are cleaned up while the ring changes",
         10,
-        "node/handoff/handoff.py",
+        "node/ring_change/handoff.py",
         "work = self._pull(epoch) if epoch.record.changing else self._clean_up(epoch)",
         "work = self._clean_up(epoch)",
         f"{SIMULATION}10_cleanup.py::test_nothing_is_deleted_while_the_ring_changes_however_long",
@@ -127,7 +127,7 @@ HANDOFF = (
     Mutation(
         "a clean-up goes on in a later epoch",
         10,
-        "node/handoff/handoff.py",
+        "node/ring_change/handoff.py",
         (
             ("            if self._epochs.stamp != epoch.stamp:\n                return\n", ""),
             ("            self._task.cancel()\n        work", "            pass\n        work"),
@@ -140,7 +140,7 @@ HANDOFF = (
     mutation(
         "copies are cleaned up without a grace",
         10,
-        "node/handoff/handoff.py",
+        "node/ring_change/handoff.py",
         "await asyncio.sleep(self._grace_s)",
         "await asyncio.sleep(0)",
         f"{SIMULATION}10_cleanup.py::test_displaced_copies_stay_for_the_grace_and_then_go",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from .mutation import Mutation, mutation
 
-STEWARD = "tests/node/test_steward.py::"
+STEWARD = "tests/node/ring_change/test_steward.py::"
 
 PLAN = (
     mutation(
         "every owner plans what only the steward proposes",
         0,
-        "node/steward.py",
+        "node/ring_change/steward.py",
         "        if not self._acts(beginning.record, beginning.view):\n            return None\n",
         "",
         f"{STEWARD}test_only_the_steward_plans_and_once_for_what_it_plans_from",
@@ -18,7 +18,7 @@ PLAN = (
     mutation(
         "a plan is made anew at every news",
         0,
-        "node/steward.py",
+        "node/ring_change/steward.py",
         "if self._planned is None or self._planned[0] != key:",
         "if True:",
         f"{STEWARD}test_only_the_steward_plans_and_once_for_what_it_plans_from",
@@ -26,7 +26,7 @@ PLAN = (
     mutation(
         "a plan that no longer holds is proposed",
         0,
-        "node/steward.py",
+        "node/ring_change/steward.py",
         "return self._acts(record, view) and not is_outdated(planned, view)",
         "return self._acts(record, view)",
         f"{STEWARD}test_a_plan_whose_joiner_died_while_it_was_made_is_not_proposed",

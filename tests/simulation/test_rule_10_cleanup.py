@@ -9,9 +9,9 @@ import pytest
 
 from covey.identity import Identity
 from covey.node.epoch.epochs import Epoch, Epochs
-from covey.node.handoff.handoff import Handoff, foreign_spans
 from covey.node.messages.data import Scan
 from covey.node.quorum.version import Version
+from covey.node.ring_change.handoff import Handoff, foreign_spans
 from covey.node.storage.interface import Entry, TokenRange
 from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec

@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
-from ..identity import Identity
-from ..membership.view import Liveness, Member
-from ..ring.epoch import EpochRecord
-from ..ring.planning import (
+from ...identity import Identity
+from ...membership.view import Liveness, Member
+from ...ring.epoch import EpochRecord
+from ...ring.planning import (
     NOTHING_WAITS,
     Beginning,
     FloorWatch,
@@ -35,13 +35,13 @@ from ..ring.planning import (
     is_outdated,
     steward,
 )
-from ..ring.succession import Step
-from .epoch.epochs import Epochs
-from .epoch.paxos_driver import Agreement
-from .events import Event, EventLog
-from .members.gossip_driver import Gossiping
-from .ports import Clock, Compute
-from .quorum.version import timestamp_at
+from ...ring.succession import Step
+from ..epoch.epochs import Epochs
+from ..epoch.paxos_driver import Agreement
+from ..events import Event, EventLog
+from ..members.gossip_driver import Gossiping
+from ..ports import Clock, Compute
+from ..quorum.version import timestamp_at
 
 STANDS_LONG_ENOUGH_S = 60.0
 """So long with nothing that waits ends a row of aborts; so does a change that is finished."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.handoff.progress import PullProgress
+from covey.node.ring_change.progress import PullProgress
 from covey.node.storage.interface import Cursor
 from tests.support.rings import identity
 

@@ -13,11 +13,11 @@ from covey.identity import Identity
 from covey.membership.record import HandoffProgress
 from covey.node.epoch.epochs import META_HANDOFF, Epoch, EpochPassed
 from covey.node.events import Event
-from covey.node.handoff import puller as puller_module
-from covey.node.handoff.handoff import Handoff
-from covey.node.handoff.progress import PullProgress
-from covey.node.handoff.puller import Puller, assignments_of
 from covey.node.messages.data import ScanReply
+from covey.node.ring_change import puller as puller_module
+from covey.node.ring_change.handoff import Handoff
+from covey.node.ring_change.progress import PullProgress
+from covey.node.ring_change.puller import Puller, assignments_of
 from covey.node.storage.interface import Entry
 from covey.node.throttle import Throttle
 from covey.ring import EpochRecord, Ring, RingSpec, token_of

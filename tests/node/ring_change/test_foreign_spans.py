@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.epoch.epochs import Epoch
-from covey.node.handoff.handoff import foreign_spans
+from covey.node.ring_change.handoff import foreign_spans
 from covey.ring import WHOLE_RING, RingSpec
 from tests.support.rings import identity, record, ring, rings
 
