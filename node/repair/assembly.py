@@ -12,19 +12,19 @@ from ..config.config import Config
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedPeers
 from ..events import EventLog
+from ..hints.dispatcher import HintReplay
+from ..hints.hint_log import HintLog
+from ..hints.manager import Hints
+from ..hints.store import HintStore
+from ..hints.writer import HintKeeping
 from ..members.gossip_driver import Gossiping
 from ..ports import Clock
-from ..storage.hints import HintStore
 from ..storage.interface import Engine
 from ..tasks import Tasks
 from ..throttle import Throttle
 from .anti_entropy import AntiEntropy
 from .comparison import Comparison
 from .digests import Digests
-from .hint_keeping import HintKeeping
-from .hint_log import HintLog
-from .hint_replay import HintReplay
-from .hints import Hints
 from .keys_ahead import KeysAhead
 from .quarantine import QuarantineRepair
 from .repair import Repair

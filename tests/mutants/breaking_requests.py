@@ -271,7 +271,7 @@ REQUESTS = (
     mutation(
         "a hint goes to who is no longer in the key's list",
         15,
-        "node/repair/hint_replay.py",
+        "node/hints/dispatcher.py",
         "return any(hint.to in ring.preference_list(token) for ring in epoch.rings)",
         "return bool(token >= 0)",
         f"{SIMULATION}15_hints.py::test_a_hint_for_who_is_no_longer_in_the_keys_list_is_discarded",
@@ -279,17 +279,17 @@ REQUESTS = (
     mutation(
         "a hint that was not taken is forgotten",
         15,
-        "node/repair/hint_replay.py",
+        "node/hints/dispatcher.py",
         "            return []  # kept, and tried again",
         "            return list(hints)",
-        "tests/node/repair/test_hint_replay.py",
+        "tests/node/hints/test_dispatcher.py",
     ),
     mutation(
         "an older hint takes the place of a newer one",
         0,
-        "node/storage/hints.py",
+        "node/hints/store.py",
         "if older is not None and older.version >= hint.entry.version:",
         "if older is not None and older.version == hint.entry.version:",
-        "tests/node/storage/test_hints.py",
+        "tests/node/hints/test_store.py",
     ),
 )

@@ -18,6 +18,7 @@ from covey.node.epoch.epochs import Epoch, Epochs
 from covey.node.epoch.fenced_client import FencedPeers
 from covey.node.epoch.paxos_driver import AcceptorView, Agreement
 from covey.node.events import Event, EventLog
+from covey.node.hints.store import Hint
 from covey.node.messages.anti_entropy import TreeQuery
 from covey.node.messages.data import (
     Accept,
@@ -39,7 +40,6 @@ from covey.node.repair.comparison import Comparison
 from covey.node.repair.digests import Digests
 from covey.node.replica.load_meter import LoadMeter
 from covey.node.replica.service import Replica
-from covey.node.storage.hints import Hint
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle

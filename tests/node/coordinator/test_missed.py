@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from covey.node.coordinator.missed import Missed
-from covey.node.storage.hints import Hint
+from covey.node.hints.store import Hint
 from tests.support.rings import identities
 from tests.support.stations import KeptHints, entry
 

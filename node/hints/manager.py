@@ -11,11 +11,11 @@ from ...identity import Identity
 from ..epoch.epochs import Epochs
 from ..errors import Corruption, StorageFailed
 from ..ports import Clock
-from ..storage.hints import HintStore, Page
 from ..tasks import Tasks
-from .hint_keeping import HintKeeping
+from .dispatcher import BATCH_BYTES, BATCH_HINTS, HintReplay
 from .hint_log import HintLog
-from .hint_replay import BATCH_BYTES, BATCH_HINTS, HintReplay
+from .store import HintStore, Page
+from .writer import HintKeeping
 
 SWEEPS_PER_AGE = 16
 """How often, while a hint grows old, those that have are looked for."""

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from ...identity import Identity
 from ..errors import DiskFull, StorageFailed
-from ..storage.hints import Hint, HintStore
 from ..storage.interface import Entry
 from .hint_log import HintLog
+from .store import Hint, HintStore
 
 NO_ROOM = "hint_max_bytes is reached"
 TOO_OLD = "they are older than hint_max_age"

@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from ...identity import Identity
 from ..errors import Corruption
-from .encoding import key_in, pack, peek, stored_key, unpack
-from .interface import Engine, Entry
+from ..storage.encoding import key_in, pack, peek, stored_key, unpack
+from ..storage.interface import Engine, Entry
 
 NAME_PREFIX = b"\xffhint"
 """Not UTF-8, so no name given by a caller collides with it."""

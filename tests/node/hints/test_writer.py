@@ -4,9 +4,9 @@ import asyncio
 
 from covey.identity import Identity
 from covey.node.events import Event
-from covey.node.repair.hint_keeping import DAMAGED, FOREIGN, NO_ROOM, TOO_OLD, HintKeeping
-from covey.node.repair.hint_log import PAUSE_S, HintLog
-from covey.node.storage.hints import Hint, HintStore
+from covey.node.hints.hint_log import PAUSE_S, HintLog
+from covey.node.hints.store import Hint, HintStore
+from covey.node.hints.writer import DAMAGED, FOREIGN, NO_ROOM, TOO_OLD, HintKeeping
 from covey.node.storage.memory import MemoryEngine
 from tests.support.clocks import ManualClock
 from tests.support.rings import identities

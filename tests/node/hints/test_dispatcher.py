@@ -11,12 +11,12 @@ import pytest
 
 from covey.identity import Identity
 from covey.node.events import Event
+from covey.node.hints import dispatcher as hint_replay
+from covey.node.hints.dispatcher import BACKOFF_S, HintReplay
+from covey.node.hints.hint_log import HintLog
+from covey.node.hints.store import NOTHING, Hint, HintStore
+from covey.node.hints.writer import FOREIGN, HintKeeping
 from covey.node.messages.data import DataBatch, MergeKind
-from covey.node.repair import hint_replay
-from covey.node.repair.hint_keeping import FOREIGN, HintKeeping
-from covey.node.repair.hint_log import HintLog
-from covey.node.repair.hint_replay import BACKOFF_S, HintReplay
-from covey.node.storage.hints import NOTHING, Hint, HintStore
 from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle
 from covey.ring import EpochRecord

@@ -23,10 +23,10 @@ from ..epoch.fenced_client import FencedPeers
 from ..errors import PeerError
 from ..messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
 from ..ports import Clock
-from ..storage.hints import Hint, HintStore
 from ..throttle import Throttle
-from .hint_keeping import HintKeeping
 from .hint_log import HintLog
+from .store import Hint, HintStore
+from .writer import HintKeeping
 
 BATCH_HINTS = 512
 BATCH_BYTES = 256 << 10

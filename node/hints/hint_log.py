@@ -11,7 +11,7 @@ from collections import Counter
 from ...identity import Identity
 from ..events import Event, EventLog
 from ..ports import Clock
-from ..storage.hints import Kept
+from .store import Kept
 
 PAUSE_S = 10.0
 
