@@ -8,6 +8,11 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 from ...membership.record import Condition
+from ..anti_entropy.digests import Digests
+from ..anti_entropy.responder import AntiEntropy
+from ..anti_entropy.schedule import Schedule
+from ..anti_entropy.service import Repair
+from ..anti_entropy.session import Comparison
 from ..config.config import Config
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedPeers
@@ -22,13 +27,8 @@ from ..ports import Clock
 from ..storage.interface import Engine
 from ..tasks import Tasks
 from ..throttle import Throttle
-from .anti_entropy import AntiEntropy
-from .comparison import Comparison
-from .digests import Digests
 from .keys_ahead import KeysAhead
 from .quarantine import QuarantineRepair
-from .repair import Repair
-from .schedule import Schedule
 from .scrub import Scrubber
 from .tombstones import CollectionSettings, TombstoneCollection
 from .upkeep import Upkeep

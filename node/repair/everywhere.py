@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 from ...identity import Identity
+from ..anti_entropy.service import Repair
 from ..epoch.epochs import Epochs
 from ..errors import PeerError, Unavailable
 from ..messages.anti_entropy import RepairSummary, RequestRepair
 from ..operations import NodeRepair, RepairReport
 from ..peer.client import Peers
-from .repair import Repair
 
 ANSWER_GRACE_S = 1.0
 """A peer that gives up after its time has so long to say how far it came."""

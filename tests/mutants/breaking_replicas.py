@@ -226,9 +226,9 @@ REPLICAS = (
     mutation(
         "replicas compare what only one of them replicates",
         0,
-        "node/repair/hash_tree.py",
+        "node/anti_entropy/merkle_tree.py",
         "if {one, other} <= set(found.preference_list))",
         "if one in found.preference_list)",
-        "tests/node/repair/test_hash_tree.py",
+        "tests/node/anti_entropy/test_merkle_tree.py",
     ),
 )

@@ -12,6 +12,9 @@ from typing import Any
 
 from covey.identity import Identity
 from covey.membership.record import LoadReport
+from covey.node.anti_entropy.digests import Digests
+from covey.node.anti_entropy.responder import AntiEntropy
+from covey.node.anti_entropy.session import Comparison
 from covey.node.coordinator.replica_queue import Pipes
 from covey.node.coordinator.replica_selector import Replicas
 from covey.node.epoch.epochs import Epoch, Epochs
@@ -35,9 +38,6 @@ from covey.node.peer.server import Dispatcher
 from covey.node.quorum.clock import HybridClock
 from covey.node.quorum.ranking import Ranking
 from covey.node.quorum.version import Version
-from covey.node.repair.anti_entropy import AntiEntropy
-from covey.node.repair.comparison import Comparison
-from covey.node.repair.digests import Digests
 from covey.node.replica.load_meter import LoadMeter
 from covey.node.replica.service import Replica
 from covey.node.storage.interface import Entry

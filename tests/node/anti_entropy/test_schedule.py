@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from covey.identity import Identity
-from covey.node.repair.schedule import FOLLOWER_WAITS_S, PROMPT_S, Debt, Schedule
+from covey.node.anti_entropy.schedule import FOLLOWER_WAITS_S, PROMPT_S, Debt, Schedule
 from tests.support.rings import identities
 
 FIRST, ME, LAST = identities(3)

@@ -14,8 +14,8 @@ from ..events import Event, EventLog
 from ..messages.anti_entropy import TreeQuery, TreeReply
 from ..messages.data import EpochMismatch, Refusal, RefusalCode
 from ..ports import Clock
-from .comparison import Comparison, Outcome
 from .digests import Digests
+from .session import Comparison, Outcome
 
 MakeComparison = Callable[[Epoch, Identity], Comparison]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covey.node.repair.differences import BatchSize, differences
+from covey.node.anti_entropy.differences import BatchSize, differences
 from tests.support.stations import version
 
 SIDES = st.dictionaries(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(1, 3).map(version))

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from covey.identity import Identity
+from covey.node.anti_entropy import session as comparison_module
+from covey.node.anti_entropy.session import Outcome
 from covey.node.epoch.epochs import Epoch
 from covey.node.errors import DiskFull
 from covey.node.events import Event
 from covey.node.messages.anti_entropy import TreeQuery
 from covey.node.messages.data import DataBatch, Merge, MergeKind, Scan
-from covey.node.repair import comparison as comparison_module
-from covey.node.repair.comparison import Outcome
 from covey.node.storage.interface import Entry
 from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.ring.hashing import token_of

@@ -45,7 +45,7 @@ from ..storage.interface import Cursor, Engine, Entry
 from ..throttle import Throttle
 from .differences import BatchSize, differences
 from .digests import Digest, Digests
-from .hash_tree import joined
+from .merkle_tree import joined
 
 PAGE_ENTRIES = 256
 PAGE_BYTES = 1 << 20

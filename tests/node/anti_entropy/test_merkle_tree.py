@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.repair.hash_tree import FANOUT, HashTree, peers_of, tree_between
+from covey.node.anti_entropy.merkle_tree import FANOUT, HashTree, peers_of, tree_between
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS
 from covey.ring import Ring, RingSpec
 from covey.ring.hashing import TOKEN_SPACE

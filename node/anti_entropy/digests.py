@@ -16,7 +16,7 @@ from ...ring.span import Span
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import Quarantined
 from ..storage.interface import Engine
-from .hash_tree import HashTree, tree_between
+from .merkle_tree import HashTree, tree_between
 
 Digest = int | None
 """None where something is quarantined: nothing can be said."""

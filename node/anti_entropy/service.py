@@ -16,10 +16,10 @@ from ..epoch.epochs import Epoch, Epochs
 from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
 from ..messages.data import Envelope, EpochMismatch, Refusal
 from ..ports import Clock
-from .anti_entropy import AntiEntropy
-from .comparison import Outcome
-from .hash_tree import peers_of
+from .merkle_tree import peers_of
+from .responder import AntiEntropy
 from .schedule import Debt, Schedule
+from .session import Outcome
 
 LONGEST_WAIT_S = 1.0
 """Who is up is looked at again after so long, at the latest."""
