@@ -13,8 +13,8 @@ from .members.gossip_driver import Gossiping
 from .operations import ClusterStatus, NodeState, NodeStatus
 from .peer.skew_guard import describe_skew
 from .ports import Clock
-from .repair.tombstones import TombstoneCollection
 from .ring_change.steward import Steward
+from .tombstones.collector import TombstoneCollection
 
 
 def state_of(member: Member | None) -> NodeState:

@@ -27,10 +27,10 @@ from ..ports import Clock
 from ..storage.interface import Engine
 from ..tasks import Tasks
 from ..throttle import Throttle
+from ..tombstones.collector import CollectionSettings, TombstoneCollection
 from .keys_ahead import KeysAhead
 from .quarantine import QuarantineRepair
 from .scrub import Scrubber
-from .tombstones import CollectionSettings, TombstoneCollection
 from .upkeep import Upkeep
 
 

@@ -31,7 +31,7 @@ from ..ports import Clock
 from ..quorum.version import timestamp_at
 from ..storage.interface import Cursor, Engine, TombstonePage
 from .confirmed import Confirmed, by_replicas, held_by_all
-from .tombstone_replica import TombstoneReplica
+from .replica import TombstoneReplica
 
 Q = TypeVar("Q", Confirm, Purge)
 R = TypeVar("R", ConfirmReply, PurgeReply)

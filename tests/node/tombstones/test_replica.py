@@ -10,8 +10,8 @@ import pytest
 from covey.node.errors import Corruption
 from covey.node.messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from covey.node.messages.data import EpochMismatch
-from covey.node.repair.tombstone_replica import TombstoneReplica
 from covey.node.storage.interface import Entry
+from covey.node.tombstones.replica import TombstoneReplica
 from covey.ring import EpochRecord
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from covey.node.messages.anti_entropy import Tombstone
-from covey.node.repair.confirmed import MOST_KEPT, Confirmed, by_replicas, held_by_all, is_purgeable
+from covey.node.tombstones.confirmed import MOST_KEPT, Confirmed, by_replicas, held_by_all, is_purgeable
 from covey.ring import Ring, token_of
 from tests.support.rings import ring
 from tests.support.stations import version
