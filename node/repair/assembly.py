@@ -14,6 +14,10 @@ from ..anti_entropy.schedule import Schedule
 from ..anti_entropy.service import Repair
 from ..anti_entropy.session import Comparison
 from ..config.config import Config
+from ..disk_health.keys_ahead import KeysAhead
+from ..disk_health.monitor import Upkeep
+from ..disk_health.scrub import Scrubber
+from ..disk_health.segment_recovery import QuarantineRepair
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedPeers
 from ..events import EventLog
@@ -28,10 +32,6 @@ from ..storage.interface import Engine
 from ..tasks import Tasks
 from ..throttle import Throttle
 from ..tombstones.collector import CollectionSettings, TombstoneCollection
-from .keys_ahead import KeysAhead
-from .quarantine import QuarantineRepair
-from .scrub import Scrubber
-from .upkeep import Upkeep
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ REPLICAS = (
     mutation(
         "a segment is healed in the epoch that its damage was found in",
         17,
-        "node/repair/quarantine.py",
+        "node/disk_health/segment_recovery.py",
         "            if self._found_under[number] < epoch.number:\n",
         "            if True:\n",
         "tests/simulation/test_rule_17_quarantine.py::"
@@ -152,7 +152,7 @@ REPLICAS = (
     mutation(
         "after a restart a segment is healed in the epoch that its damage was found in",
         17,
-        "node/repair/quarantine.py",
+        "node/disk_health/segment_recovery.py",
         "dict.fromkeys(engine.quarantined(), epochs.number)",
         "dict.fromkeys(engine.quarantined(), 0)",
         "tests/simulation/test_rule_17_quarantine.py::test_a_restart_brings_no_later_epoch",

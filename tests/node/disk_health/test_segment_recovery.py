@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from covey.node.disk_health.segment_recovery import QuarantineRepair, pieces_of
 from covey.node.events import Event
 from covey.node.messages.data import DataBatch, DataReply, FailedResult, Merge
-from covey.node.repair.quarantine import QuarantineRepair, pieces_of
 from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
 from covey.node.throttle import Throttle
 from covey.ring import Ring, token_of

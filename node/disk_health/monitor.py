@@ -8,8 +8,8 @@ from collections.abc import Callable
 from ..events import Event, EventLog
 from ..storage.interface import Engine
 from ..tasks import Tasks
-from .quarantine import QuarantineRepair
 from .scrub import Scrubber
+from .segment_recovery import QuarantineRepair
 
 LOOK_EVERY_S = 0.5
 """How often free space is looked at while little is written."""
