@@ -15,7 +15,9 @@ from ..ring.floor import floor_interval_s
 from ..ring.genesis import GenesisTerms
 from ..ring.planning import Policy
 from .absorption.assembly import make_absorption
-from .administration import ClusterAdministration
+from .admin.administration import ClusterAdministration
+from .admin.cluster_repair import RepairEverywhere
+from .admin.status import ClusterView
 from .config.config import Config
 from .coordinator.coordinator import Coordinator, Limits
 from .coordinator.listing import KeyListing
@@ -44,14 +46,12 @@ from .place import Place, Ports
 from .quorum.clock import HybridClock
 from .quorum.ranking import Ranking
 from .repair.assembly import Care, Site, make_care
-from .repair.everywhere import RepairEverywhere
 from .replica.load_meter import LoadMeter
 from .replica.service import Replica
 from .ring_change.handoff import Handoff
 from .ring_change.puller import Puller
 from .ring_change.steward import Steward, StewardSettings
 from .routes import register_routes
-from .status import ClusterView
 from .tasks import Tasks
 from .throttle import Throttle
 

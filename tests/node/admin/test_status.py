@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from covey.node import administration
+from covey.node.admin import administration
 from covey.node.errors import Refused, UnknownNode
 from covey.node.messages.data import Scan
 from covey.node.operations import ClusterStatus, NodeState, NodeStatus

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ..identity import Identity
-from ..membership.record import Condition, LoadReport, Status
-from ..membership.view import Liveness, Member
-from ..ring.epoch import EpochRecord
-from .epoch.epochs import Epoch, Epochs
-from .members.gossip_driver import Gossiping
-from .operations import ClusterStatus, NodeState, NodeStatus
-from .peer.skew_guard import describe_skew
-from .ports import Clock
-from .ring_change.steward import Steward
-from .tombstones.collector import TombstoneCollection
+from ...identity import Identity
+from ...membership.record import Condition, LoadReport, Status
+from ...membership.view import Liveness, Member
+from ...ring.epoch import EpochRecord
+from ..epoch.epochs import Epoch, Epochs
+from ..members.gossip_driver import Gossiping
+from ..operations import ClusterStatus, NodeState, NodeStatus
+from ..peer.skew_guard import describe_skew
+from ..ports import Clock
+from ..ring_change.steward import Steward
+from ..tombstones.collector import TombstoneCollection
 
 
 def state_of(member: Member | None) -> NodeState:

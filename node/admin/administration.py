@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
-from ..identity import Identity
-from ..membership.view import Member
-from ..ring.epoch import EpochRecord
-from ..ring.hashing import token_of
-from .epoch.epochs import Epoch, Epochs
-from .epoch.fenced_client import FencedPeers
-from .errors import (
+from ...identity import Identity
+from ...membership.view import Member
+from ...ring.epoch import EpochRecord
+from ...ring.hashing import token_of
+from ..epoch.epochs import Epoch, Epochs
+from ..epoch.fenced_client import FencedPeers
+from ..errors import (
     InvalidRequest,
     OperationTimeout,
     PeerError,
@@ -19,14 +19,14 @@ from .errors import (
     Unavailable,
     UnknownNode,
 )
-from .members.gossip_driver import Gossiping
-from .messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
-from .operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
-from .peer.client import Peers
-from .quorum.tally import Requirement, replicas_of
-from .repair.everywhere import RepairEverywhere
-from .replica.service import Replica
-from .ring_change.steward import Steward
+from ..members.gossip_driver import Gossiping
+from ..messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
+from ..operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
+from ..peer.client import Peers
+from ..quorum.tally import Requirement, replicas_of
+from ..replica.service import Replica
+from ..ring_change.steward import Steward
+from .cluster_repair import RepairEverywhere
 from .status import ClusterView, state_of
 
 POLL_S = 0.05
