@@ -34,6 +34,7 @@ from .epoch.fenced_client import FencedPeers
 from .epoch.paxos_driver import AcceptorView, Agreement
 from .errors import StorageFailed
 from .events import Event, EventLog
+from .maintenance import Care, Site, make_care
 from .members.admission import Admission
 from .members.gossip_driver import Gossiping
 from .members.join import Joining
@@ -45,7 +46,6 @@ from .peer.skew_guard import SkewGuard
 from .place import Place, Ports
 from .quorum.clock import HybridClock
 from .quorum.ranking import Ranking
-from .repair.assembly import Care, Site, make_care
 from .replica.load_meter import LoadMeter
 from .replica.service import Replica
 from .ring_change.handoff import Handoff

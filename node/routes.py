@@ -5,6 +5,7 @@ from __future__ import annotations
 from .absorption.reception import Reception
 from .disk_identity.check import DiskCheck
 from .epoch.paxos_driver import Agreement
+from .maintenance import Care
 from .members.admission import Admission
 from .members.gossip_driver import Gossiping
 from .members.join import Joining
@@ -30,7 +31,6 @@ from .messages.data import (
     SizeQuery,
 )
 from .peer.server import Dispatcher
-from .repair.assembly import Care
 from .replica.service import Replica
 
 

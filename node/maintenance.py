@@ -6,32 +6,32 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...identity import Identity
-from ...membership.record import Condition
-from ..anti_entropy.digests import Digests
-from ..anti_entropy.responder import AntiEntropy
-from ..anti_entropy.schedule import Schedule
-from ..anti_entropy.service import Repair
-from ..anti_entropy.session import Comparison
-from ..config.config import Config
-from ..disk_health.keys_ahead import KeysAhead
-from ..disk_health.monitor import Upkeep
-from ..disk_health.scrub import Scrubber
-from ..disk_health.segment_recovery import QuarantineRepair
-from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedPeers
-from ..events import EventLog
-from ..hints.dispatcher import HintReplay
-from ..hints.hint_log import HintLog
-from ..hints.manager import Hints
-from ..hints.store import HintStore
-from ..hints.writer import HintKeeping
-from ..members.gossip_driver import Gossiping
-from ..ports import Clock
-from ..storage.interface import Engine
-from ..tasks import Tasks
-from ..throttle import Throttle
-from ..tombstones.collector import CollectionSettings, TombstoneCollection
+from ..identity import Identity
+from ..membership.record import Condition
+from .anti_entropy.digests import Digests
+from .anti_entropy.responder import AntiEntropy
+from .anti_entropy.schedule import Schedule
+from .anti_entropy.service import Repair
+from .anti_entropy.session import Comparison
+from .config.config import Config
+from .disk_health.keys_ahead import KeysAhead
+from .disk_health.monitor import Upkeep
+from .disk_health.scrub import Scrubber
+from .disk_health.segment_recovery import QuarantineRepair
+from .epoch.epochs import Epoch, Epochs
+from .epoch.fenced_client import FencedPeers
+from .events import EventLog
+from .hints.dispatcher import HintReplay
+from .hints.hint_log import HintLog
+from .hints.manager import Hints
+from .hints.store import HintStore
+from .hints.writer import HintKeeping
+from .members.gossip_driver import Gossiping
+from .ports import Clock
+from .storage.interface import Engine
+from .tasks import Tasks
+from .throttle import Throttle
+from .tombstones.collector import CollectionSettings, TombstoneCollection
 
 
 @dataclass(frozen=True)
