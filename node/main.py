@@ -19,7 +19,6 @@ from .compute import ThreadCompute
 from .config.config import Config
 from .data_directory.directory import DataFolder
 from .data_directory.verdict import Verdict
-from .descriptors import DescriptorBudget, budget_of, raise_limit
 from .errors import (
     AddressInUse,
     ConfigurationError,
@@ -36,6 +35,7 @@ from .loop_watch import LoopWatch
 from .node import Node
 from .options import NodeOptions, checked_config
 from .place import Place, Ports
+from .rpc.descriptors import DescriptorBudget, budget_of, raise_limit
 from .rpc.server import RpcServer
 from .rpc.transport import GrpcTransport
 from .storage.rocks import RocksEngine

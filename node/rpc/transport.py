@@ -7,11 +7,11 @@ from typing import Final
 
 import grpc
 
-from ..descriptors import MOST_LINKS
 from ..errors import MalformedMessage, PeerTimeout, PeerUnreachable
 from ..messages.data import DataBatch, Reply, Request
 from ..ports import Clock
 from .codec import lane_of
+from .descriptors import MOST_LINKS
 from .links import Link, Links
 from .status import peer_error
 

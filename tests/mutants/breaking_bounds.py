@@ -81,10 +81,10 @@ BOUNDS = (
     mutation(
         "connections take the descriptors of the storage",
         0,
-        "node/descriptors.py",
+        "node/rpc/descriptors.py",
         "left = limit - OWN - STORAGE_BESIDE_TABLES - tables - CONNECTIONS_PER_LINK * links",
         "left = limit",
-        "tests/node/test_descriptors.py",
+        "tests/node/rpc/test_descriptors.py",
     ),
     mutation(
         "the connections that are used are closed rather than the idle ones",

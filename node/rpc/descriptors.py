@@ -10,7 +10,7 @@ import resource
 from dataclasses import dataclass
 from typing import Final
 
-from .errors import ConfigurationError
+from ..errors import ConfigurationError
 
 LEAST_DESCRIPTORS: Final = 256
 """Minimum number of descriptors with which a node starts."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from covey.node.descriptors import (
+from covey.node.errors import ConfigurationError
+from covey.node.rpc.descriptors import (
     CONNECTIONS_PER_LINK,
     LEAST_DESCRIPTORS,
     LEAST_TABLES,
@@ -12,7 +13,6 @@ from covey.node.descriptors import (
     STORAGE_BESIDE_TABLES,
     budget_of,
 )
-from covey.node.errors import ConfigurationError
 
 PLENTY = 100_000
 
