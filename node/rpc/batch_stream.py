@@ -16,7 +16,7 @@ import grpc
 
 from ..errors import MalformedMessage, PeerError, PeerTimeout
 from ..messages.data import Reply, Request
-from .codec import DATA
+from .codec.peer import DATA
 from .peer import BATCHES_PATH
 from .status import peer_error
 

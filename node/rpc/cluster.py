@@ -18,7 +18,7 @@ from ..operations import (
     ReplicaReport,
     RingView,
 )
-from .codec_values import (
+from .codec.values import (
     encode_condition,
     encode_handoff,
     encode_identity,

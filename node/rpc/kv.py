@@ -13,7 +13,7 @@ from ...proto.generated import kv_pb2, kv_pb2_grpc
 from ..coordinator.preconditions import ANY, Preconditions
 from ..errors import InvalidRequest, OperationError, Overloaded
 from ..operations import UNBOUNDED, Operation, OperationResult, Operations, TimeBounds, time_bounds
-from .codec_operations import OPERATIONS, encode_failure
+from .codec.operations import OPERATIONS, encode_failure
 from .operate import MOST_OPERATIONS, BatchUnderWay
 from .status import LAST_BEGUN, Answering, ReportDefect, explained
 from .streaming import ServedStream, Streams

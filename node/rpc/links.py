@@ -22,7 +22,7 @@ from grpc import ChannelConnectivity
 from ..errors import PeerUnreachable
 from ..messages.data import Reply, Request
 from .batch_stream import BatchStream
-from .codec import Lane
+from .codec.peer import Lane
 from .peer import method_path
 
 MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024

@@ -13,7 +13,7 @@ from ...proto.generated import kv_pb2
 from ..coordinator.preconditions import Preconditions
 from ..errors import InvalidRequest, OperationError, WrongCluster
 from ..operations import GetResult, OperationResult, Operations
-from .codec_operate import decode_bounds, decode_operations, encode_results
+from .codec.operate import decode_bounds, decode_operations, encode_results
 from .status import Outcome, ReportDefect, explained
 from .streaming import ServedStream
 from .waves import Waves

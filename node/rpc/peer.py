@@ -12,7 +12,7 @@ import grpc
 
 from ...proto.generated import peer_pb2
 from ..ports import Handler
-from .codec import DATA, LANES, Lane
+from .codec.peer import DATA, LANES, Lane
 from .status import Answering, ReportDefect
 from .streaming import ServedStream, Streams
 

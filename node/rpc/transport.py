@@ -10,7 +10,7 @@ import grpc
 from ..errors import MalformedMessage, PeerTimeout, PeerUnreachable
 from ..messages.data import DataBatch, Reply, Request
 from ..ports import Clock
-from .codec import lane_of
+from .codec.peer import lane_of
 from .descriptors import MOST_LINKS
 from .links import Link, Links
 from .status import peer_error

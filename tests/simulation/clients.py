@@ -16,7 +16,7 @@ from covey.client.version import HighestSeen
 from covey.node.errors import NodeError, OperationError
 from covey.node.node import Node
 from covey.node.operations import GetResult, Level, OperationResult
-from covey.node.rpc.codec_operate import DELETE, GET, PUT, decode_bounds, decode_operations
+from covey.node.rpc.codec.operate import DELETE, GET, PUT, decode_bounds, decode_operations
 from covey.proto.generated import kv_pb2
 from tests.support.history import History, Kind, Operation, Outcome, Version
 

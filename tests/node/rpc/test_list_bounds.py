@@ -9,9 +9,9 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from covey.node.errors import MalformedMessage
-from covey.node.rpc.codec import CONTROL, DATA, BodyTable
-from covey.node.rpc.codec_repair import MOST_DIGESTS
-from covey.node.rpc.codec_values import MOST_LISTED
+from covey.node.rpc.codec.anti_entropy import MOST_DIGESTS
+from covey.node.rpc.codec.peer import CONTROL, DATA, BodyTable
+from covey.node.rpc.codec.values import MOST_LISTED
 from covey.proto.generated import peer_pb2
 
 MOST = {"digests": MOST_DIGESTS, "unknown": MOST_DIGESTS}

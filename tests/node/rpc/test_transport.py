@@ -26,7 +26,8 @@ from covey.node.messages.data import (
     Request,
 )
 from covey.node.quorum.version import Version
-from covey.node.rpc import codec, links
+from covey.node.rpc import links
+from covey.node.rpc.codec import peer as codec
 from covey.node.rpc.server import SERVER_OPTIONS
 from covey.node.rpc.transport import GrpcTransport
 from covey.node.storage.interface import Entry

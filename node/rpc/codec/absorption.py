@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ...identity import Identity
-from ...proto.generated import peer_pb2
-from ..messages.absorption import (
+from ....identity import Identity
+from ....proto.generated import peer_pb2
+from ...messages.absorption import (
     MAX_ADDRESS_BYTES,
     MAX_ENTRIES,
     MAX_KEY_BYTES,
@@ -14,9 +14,9 @@ from ..messages.absorption import (
     MembershipQuery,
     MembershipReply,
 )
-from ..storage.interface import Entry
-from .codec_body import AnyBodyCodec, BodyCodec
-from .codec_values import (
+from ...storage.interface import Entry
+from .body import AnyBodyCodec, BodyCodec
+from .values import (
     bounded,
     decode_identity,
     decode_optional,

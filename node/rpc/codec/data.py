@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from ...proto.generated import peer_pb2
-from ..messages.data import (
+from ....proto.generated import peer_pb2
+from ...messages.data import (
     ABSENT,
     BELOW_FLOOR,
     MERGED,
@@ -30,12 +30,13 @@ from ..messages.data import (
     SizeReply,
     VersionResult,
 )
-from ..named import as_named, named_from
-from ..quorum.version import Version
-from ..storage.interface import Entry
-from . import codec_absorption, codec_repair
-from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
-from .codec_values import (
+from ...named import as_named, named_from
+from ...quorum.version import Version
+from ...storage.interface import Entry
+from . import absorption as codec_absorption
+from . import anti_entropy as codec_repair
+from .body import REFUSALS, AnyBodyCodec, BodyCodec
+from .values import (
     EnumTable,
     bounded,
     decode_cursor,

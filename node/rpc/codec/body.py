@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from ...proto.generated import peer_pb2
-from ..messages.data import EpochMismatch, Refusal, RefusalCode
-from .codec_values import (
+from ....proto.generated import peer_pb2
+from ...messages.data import EpochMismatch, Refusal, RefusalCode
+from .values import (
     EnumTable,
     decode_optional,
     decode_record,

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...proto.generated import kv_pb2
-from ..errors import InvalidRequest
-from ..operations import QUORUM, Consistency, Delete, Get, GetResult, Level, Operation, Put, WriteResult
-from .codec_values import encode_optional, encode_version
-from .status import Outcome
+from ....proto.generated import kv_pb2
+from ...errors import InvalidRequest
+from ...operations import QUORUM, Consistency, Delete, Get, GetResult, Level, Operation, Put, WriteResult
+from ..status import Outcome
+from .values import encode_optional, encode_version
 
 _LEVELS: Final[dict[int, Level]] = {
     kv_pb2.LEVEL_UNSPECIFIED: Level.QUORUM,

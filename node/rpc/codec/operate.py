@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ...proto.generated import kv_pb2
-from ..errors import InvalidRequest
-from ..named import as_named
-from ..operations import (
+from ....proto.generated import kv_pb2
+from ...errors import InvalidRequest
+from ...named import as_named
+from ...operations import (
     QUORUM,
     Delete,
     Get,
@@ -19,9 +19,9 @@ from ..operations import (
     TimeBounds,
     time_bounds,
 )
-from ..quorum.version import Version
-from .codec_operations import decode_consistency, encode_failure
-from .status import Outcome
+from ...quorum.version import Version
+from ..status import Outcome
+from .operations import decode_consistency, encode_failure
 
 GET, PUT, DELETE = range(3)
 ABSENT, FOUND, WRITTEN, SUPERSEDED, FAILED = range(5)

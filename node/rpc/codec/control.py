@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...proto.generated import peer_pb2
-from ...ring.genesis import GenesisSeat, GenesisTerms, Seat
-from ...ring.paxos import Answer as AgreementReply
-from ..errors import MalformedMessage
-from ..messages.data import (
+from ....proto.generated import peer_pb2
+from ....ring.genesis import GenesisSeat, GenesisTerms, Seat
+from ....ring.paxos import Answer as AgreementReply
+from ...errors import MalformedMessage
+from ...messages.data import (
     MAX_ADDRESSES_TOLD,
     Accept,
     Acknowledged,
@@ -31,9 +31,10 @@ from ..messages.data import (
     RecordReply,
     RequestLeave,
 )
-from . import codec_absorption, codec_repair
-from .codec_body import REFUSALS, AnyBodyCodec, BodyCodec
-from .codec_values import (
+from . import absorption as codec_absorption
+from . import anti_entropy as codec_repair
+from .body import REFUSALS, AnyBodyCodec, BodyCodec
+from .values import (
     bounded,
     decode_ballot,
     decode_digest,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...proto.generated import peer_pb2
-from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
-from .codec_body import AnyBodyCodec, BodyCodec
-from .codec_values import bounded, decode_stamp, decode_versions, encode_stamp, encode_versions, expect
+from ....proto.generated import peer_pb2
+from ...messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
+from .body import AnyBodyCodec, BodyCodec
+from .values import bounded, decode_stamp, decode_versions, encode_stamp, encode_versions, expect
 
 
 def encode_confirm(confirm: Confirm) -> peer_pb2.Confirm:

@@ -12,9 +12,9 @@ from typing import Any, Final, Generic, TypeVar
 
 from google.protobuf.message import Message
 
-from ...identity import Identity
-from ...membership.extent import MAX_REMEMBERED, Extent
-from ...membership.record import (
+from ....identity import Identity
+from ....membership.extent import MAX_REMEMBERED, Extent
+from ....membership.record import (
     LARGEST_WEIGHT,
     SMALLEST_WEIGHT,
     Condition,
@@ -26,13 +26,13 @@ from ...membership.record import (
     Status,
     Suspicion,
 )
-from ...proto.generated import peer_pb2, types_pb2
-from ...ring.epoch import EpochRecord, EpochStamp, Quorums
-from ...ring.paxos import Ballot
-from ..errors import MalformedMessage
-from ..named import named_from
-from ..quorum.version import Version
-from ..storage.interface import Cursor, TokenRange
+from ....proto.generated import peer_pb2, types_pb2
+from ....ring.epoch import EpochRecord, EpochStamp, Quorums
+from ....ring.paxos import Ballot
+from ...errors import MalformedMessage
+from ...named import named_from
+from ...quorum.version import Version
+from ...storage.interface import Cursor, TokenRange
 
 V = TypeVar("V")
 W = TypeVar("W")

@@ -11,12 +11,14 @@ from typing import Any, Final
 
 from google.protobuf.message import DecodeError, Message
 
-from ...proto.generated import peer_pb2
-from ..errors import MalformedMessage
-from ..messages.data import Envelope, Reply, Request, RequestBody
-from . import codec_control, codec_data, codec_tombstones
-from .codec_body import AnyBodyCodec
-from .codec_values import decode_identity, decode_optional, encode_identity, encode_optional
+from ....proto.generated import peer_pb2
+from ...errors import MalformedMessage
+from ...messages.data import Envelope, Reply, Request, RequestBody
+from . import control as codec_control
+from . import data as codec_data
+from . import tombstones as codec_tombstones
+from .body import AnyBodyCodec
+from .values import decode_identity, decode_optional, encode_identity, encode_optional
 
 
 class BodyTable:

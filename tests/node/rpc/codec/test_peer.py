@@ -31,7 +31,7 @@ from covey.node.messages.data import (
     checksum_of,
 )
 from covey.node.quorum.version import Version
-from covey.node.rpc import codec
+from covey.node.rpc.codec import peer as codec
 from covey.node.storage.interface import Cursor, Entry, TokenRange
 from covey.proto.generated import peer_pb2, types_pb2
 from covey.ring.epoch import EpochRecord, EpochStamp, Owner, Quorums, RingSpec

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from ...proto.generated import peer_pb2
-from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
-from .codec_body import AnyBodyCodec, BodyCodec
-from .codec_values import bounded, decode_stamp, encode_stamp, expect
+from ....proto.generated import peer_pb2
+from ...messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
+from .body import AnyBodyCodec, BodyCodec
+from .values import bounded, decode_stamp, encode_stamp, expect
 
 MOST_DIGESTS: Final = 100_000
 """Maximum number of pieces in one tree: segments are cut where ranges end, so there are more pieces than either."""
