@@ -13,7 +13,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from .client.shell.local_plan import ClusterPlan, NodePlan
 from .client.shell.main import build_app, invoke
-from .node import cli as node_cli
+from .node.process import cli as node_cli
 
 
 def run() -> None:
@@ -24,7 +24,7 @@ def run() -> None:
 
 def node_complaint(node: NodePlan, cluster: ClusterPlan) -> str | None:
     """What would keep a node of ``covey up`` from starting, by the node's own rules; None if nothing."""
-    from .node.options import NodeOptions, complaint
+    from .node.process.options import NodeOptions, complaint
 
     return complaint(
         NodeOptions(

@@ -15,7 +15,7 @@ from typer.main import get_command
 
 import covey
 from covey.client.shell.main import build_app
-from covey.node import cli as node_cli
+from covey.node.process import cli as node_cli
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -6,7 +6,7 @@ import asyncio
 import time
 
 from covey.node.events import Event, EventLog
-from covey.node.loop_watch import LoopWatch
+from covey.node.process.loop_watch import LoopWatch
 from covey.ring.walk import walk
 
 TOKENS, OWNERS = range(5000), [""] * 5000

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from covey.node.data_directory.directory import DataFolder
-from covey.node.options import NodeOptions, complaint
+from covey.node.process.options import NodeOptions, complaint
 
 
 @pytest.fixture

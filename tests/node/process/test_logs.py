@@ -14,7 +14,7 @@ import pytest
 
 from covey.node.errors import ConfigurationError
 from covey.node.events import Event, Level
-from covey.node.logs import LineWriter, LogFormat, NodeLog, open_log
+from covey.node.process.logs import LineWriter, LogFormat, NodeLog, open_log
 
 NOON_US = 1_795_435_200_000_000
 

@@ -14,12 +14,11 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 
-from .allocator import give_back_large_blocks
-from .compute import ThreadCompute
-from .config.config import Config
-from .data_directory.directory import DataFolder
-from .data_directory.verdict import Verdict
-from .errors import (
+from ..compute import ThreadCompute
+from ..config.config import Config
+from ..data_directory.directory import DataFolder
+from ..data_directory.verdict import Verdict
+from ..errors import (
     AddressInUse,
     ConfigurationError,
     DataFolderError,
@@ -29,16 +28,17 @@ from .errors import (
     NodeError,
     StorageFailed,
 )
-from .events import Event
+from ..events import Event
+from ..node import Node
+from ..place import Place, Ports
+from ..rpc.descriptors import DescriptorBudget, budget_of, raise_limit
+from ..rpc.server import RpcServer
+from ..rpc.transport import GrpcTransport
+from ..storage.rocks import RocksEngine
+from .allocator import give_back_large_blocks
 from .logs import STDERR_FILENO, LogFormat, NodeLog, open_log
 from .loop_watch import LoopWatch
-from .node import Node
 from .options import NodeOptions, checked_config
-from .place import Place, Ports
-from .rpc.descriptors import DescriptorBudget, budget_of, raise_limit
-from .rpc.server import RpcServer
-from .rpc.transport import GrpcTransport
-from .storage.rocks import RocksEngine
 
 EXIT_DONE, EXIT_FAILED, EXIT_CONFIGURATION, EXIT_REFUSED = 0, 1, 2, 4
 DRAIN_S = 1.5

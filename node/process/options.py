@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..ring.allocation import MAX_TOKENS
-from .config.address import Address, is_loopback, is_unspecified, parse_address
-from .config.config import Config
-from .errors import ConfigurationError, DataFolderError, NodeError
+from ...ring.allocation import MAX_TOKENS
+from ..config.address import Address, is_loopback, is_unspecified, parse_address
+from ..config.config import Config
+from ..errors import ConfigurationError, DataFolderError, NodeError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_IDENTITY_BYTES = 1 << 16

@@ -23,8 +23,8 @@ from typing import IO, Any
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from .errors import ConfigurationError
-from .events import ENVELOPE, SEVERITY, Event, EventLog, Level
+from ..errors import ConfigurationError
+from ..events import ENVELOPE, SEVERITY, Event, EventLog, Level
 
 STDERR_FILENO = 2
 PIECE_BYTES = 4096

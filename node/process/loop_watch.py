@@ -19,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NamedTuple
 
-from .events import Event, EventLog
+from ..events import Event, EventLog
 
 HELD_S = 0.02
 """Minimum time for which the loop is held before it is logged."""

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ..membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from ...membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
 LOG_FORMATS = ("json", "console")
 
