@@ -16,8 +16,7 @@ from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine, opened_apart
 from covey.node.storage.salvage import salvage_if_wanted, want_salvage
-
-from .conftest import Disk
+from tests.node.conftest import Disk
 
 Open = Callable[..., StoreEngine]
 
