@@ -23,11 +23,11 @@ from rich.console import Console
 from rich.table import Table
 from rocksdict import Options, Rdict, WriteBatch
 
-from covey.node.quorum.version import Version
 from covey.node.storage.encoding import pack, stored_key
 from covey.node.storage.engine import Durability
 from covey.node.storage.interface import Entry
 from covey.node.storage.rocks import RocksEngine
+from covey.quorum.version import Version
 
 VALUE = b"x" * 100
 BATCHES = (1, 20, 100)

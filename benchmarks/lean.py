@@ -29,9 +29,9 @@ from benchmarks.support.report import machine
 from benchmarks.support.servers import end_with_parent
 from benchmarks.support.tables import print_table
 from covey.node.data_directory.directory import DataFolder
-from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry
 from covey.node.storage.rocks import RocksEngine
+from covey.quorum.version import Version
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster
 
 NODES = 3

@@ -10,6 +10,8 @@ from ..identity import Identity
 from ..membership.gossip import Gossip
 from ..membership.record import Condition, HandoffProgress, Status
 from ..membership.settings import GossipSettings
+from ..quorum.hybrid_clock import HybridClock
+from ..quorum.ranking import Ranking
 from ..ring.epoch import Quorums
 from ..ring.floor import floor_interval_s
 from ..ring.genesis import GenesisTerms
@@ -44,8 +46,6 @@ from .peer.client import Peers, Self
 from .peer.server import Dispatcher
 from .peer.skew_guard import SkewGuard
 from .place import Place, Ports
-from .quorum.clock import HybridClock
-from .quorum.ranking import Ranking
 from .replica.load_meter import LoadMeter
 from .replica.service import Replica
 from .ring_change.handoff import Handoff

@@ -13,8 +13,8 @@ from typing import NamedTuple, Protocol
 
 from ..identity import Identity
 from ..membership.record import Condition, HandoffProgress, LoadReport
+from ..quorum.version import COUNTER_BITS, Version
 from ..ring.epoch import EpochRecord
-from .quorum.version import COUNTER_BITS, Version
 
 
 class Level(StrEnum):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ...quorum.version import timestamp_at
 from ..coordinator.coordinator import Coordinator
 from ..epoch.epochs import Epochs
 from ..errors import OperationError
@@ -34,7 +35,6 @@ from ..messages.absorption import (
 from ..messages.data import Envelope, Refusal, RefusalCode
 from ..operations import Get, GetResult
 from ..ports import Clock
-from ..quorum.version import timestamp_at
 from ..storage.interface import Entry
 
 MAX_REMEMBERED = 100

@@ -6,6 +6,7 @@ import asyncio
 
 from ...identity import Identity
 from ...membership.view import Member
+from ...quorum.tally import Requirement, replicas_of
 from ...ring.epoch import EpochRecord
 from ...ring.hashing import token_of
 from ..epoch.epochs import Epoch, Epochs
@@ -23,7 +24,6 @@ from ..members.gossip_driver import Gossiping
 from ..messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
 from ..operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
 from ..peer.client import Peers
-from ..quorum.tally import Requirement, replicas_of
 from ..replica.service import Replica
 from ..ring_change.steward import Steward
 from .cluster_repair import RepairEverywhere

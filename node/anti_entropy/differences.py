@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from ..quorum.version import Version
+from ...quorum.version import Version
 
 
 class Differences(NamedTuple):

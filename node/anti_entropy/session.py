@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from ...identity import Identity
+from ...quorum.version import Version
 from ...ring.hashing import token_of
 from ...ring.span import Span
 from ..epoch.epochs import Epoch, EpochPassed, Epochs
@@ -40,7 +41,6 @@ from ..messages.data import (
     ScanReply,
     checksum_of,
 )
-from ..quorum.version import Version
 from ..storage.interface import Cursor, Engine, Entry
 from ..throttle import Throttle
 from .differences import BatchSize, differences

@@ -21,8 +21,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from zlib import crc32
 
+from ...quorum.version import MAX_TIMESTAMP, Version
 from ..errors import Unavailable
-from ..quorum.version import MAX_TIMESTAMP, Version
 
 KEYS_REMEMBERED = 1024
 """Keys remembered; they take some megabytes when keys are as long as can be."""

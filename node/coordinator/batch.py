@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...quorum.plan import Plans, ReadPlan, WritePlan
+from ...quorum.version import Version
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import InvalidRequest, OperationError, OperationTimeout, ReplyFull, Unavailable
 from ..event_limit import shown_key
@@ -29,8 +31,6 @@ from ..operations import (
     WriteResult,
 )
 from ..peer.client import Self
-from ..quorum.consistency import Plans, ReadPlan, WritePlan
-from ..quorum.version import Version
 from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
 from .exposure import Exposure

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ...quorum.plan import Plans
 from ..epoch.epochs import Epochs
 from ..errors import Expired, InvalidRequest, OperationError, Overloaded, Unavailable
 from ..events import EventLog
@@ -24,7 +25,6 @@ from ..operations import (
 )
 from ..peer.client import Self
 from ..peer.skew_guard import SkewGuard
-from ..quorum.consistency import Plans
 from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
 from ..tasks import Tasks

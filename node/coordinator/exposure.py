@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ...quorum.version import Version
 from ..messages.data import MergeResult
-from ..quorum.version import Version
 from .replica_queue import Outcome, Undelivered
 
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ...identity import Identity
+from ...quorum.counter import votes_on
+from ...quorum.plan import ReadPlan
+from ...quorum.ranking import LONGEST_PATIENCE_S, fewest_for
+from ...quorum.tally import replicas_of
+from ...quorum.version import Version
 from ..epoch.epochs import Epoch, Epochs
 from ..messages.data import REPLY_FULL, Merge, MergeKind, Read, ReadResult, VersionResult
 from ..named import as_named
-from ..quorum.consistency import ReadPlan
-from ..quorum.ranking import LONGEST_PATIENCE_S, fewest_for
-from ..quorum.tally import replicas_of
-from ..quorum.version import Version
-from ..quorum.votes import votes_on
 from ..storage.interface import Entry
 from .fast_path import Together, alike
 from .replica_queue import Outcome

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ...identity import Identity
+from ...quorum.counter import votes_on
+from ...quorum.plan import WritePlan
+from ...quorum.tally import replicas_of
+from ...quorum.version import Version
 from ..epoch.epochs import Epoch, Epochs
 from ..messages.data import MERGED, Merge, MergeResult
-from ..quorum.consistency import WritePlan
-from ..quorum.tally import replicas_of
-from ..quorum.version import Version
-from ..quorum.votes import votes_on
 from .exposure import Exposure, applied, remains_open
 from .fast_path import Together, alike
 from .replica_queue import Outcome

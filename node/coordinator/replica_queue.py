@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...identity import Identity
+from ...quorum.ranking import Ranking
 from ...ring.epoch import EpochStamp
 from ..epoch.fenced_client import FencedPeers
 from ..errors import NodeError, PeerRefused, PeerUnreachable
@@ -28,7 +29,6 @@ from ..messages.data import (
     Result,
 )
 from ..ports import Clock
-from ..quorum.ranking import Ranking
 from ..replica.service import Replica
 
 MAX_BATCH_OPERATIONS = 512

@@ -10,11 +10,11 @@ from typing import Protocol
 
 from ...identity import Identity
 from ...membership.record import LoadReport
+from ...quorum.ranking import HedgeBudget, Ranking
+from ...quorum.tally import Requirement
 from ...ring.epoch import EpochStamp
 from ..messages.data import Merge, Read
 from ..ports import Clock
-from ..quorum.ranking import HedgeBudget, Ranking
-from ..quorum.tally import Requirement
 from .missed import HintKeeper
 from .replica_queue import OnOutcomes, Outcome, Pipes
 

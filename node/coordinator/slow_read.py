@@ -14,13 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...identity import Identity
+from ...quorum.plan import ReadPlan, plan_read
+from ...quorum.ranking import LONGEST_PATIENCE_S, fewest_for
+from ...quorum.tally import ReadTally, replicas_of
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import OperationTimeout, Unavailable
 from ..messages.data import Merge, MergeKind, MergeResult, Read, ReadResult
 from ..operations import Consistency
-from ..quorum.consistency import ReadPlan, plan_read
-from ..quorum.ranking import LONGEST_PATIENCE_S, fewest_for
-from ..quorum.tally import ReadTally, replicas_of
 from ..storage.interface import Entry
 from .attempt import Attempt, Ended
 from .replica_queue import Outcome

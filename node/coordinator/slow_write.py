@@ -14,13 +14,13 @@ import random
 from collections.abc import Callable
 
 from ...identity import Identity
+from ...quorum.plan import plan_write
+from ...quorum.tally import WriteTally, replicas_of
+from ...quorum.version import Version
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import OperationError, OperationTimeout, Unavailable
 from ..messages.data import FailedResult, Merge, MergeResult
 from ..operations import Consistency, WriteResult
-from ..quorum.consistency import plan_write
-from ..quorum.tally import WriteTally, replicas_of
-from ..quorum.version import Version
 from .attempt import Attempt, Ended
 from .exposure import Exposure, applied
 from .missed import Missed

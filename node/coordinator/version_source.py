@@ -25,13 +25,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from ...quorum.hybrid_clock import HybridClock
+from ...quorum.version import MAX_TIMESTAMP, Version
 from ..epoch.epochs import Epochs
 from ..errors import BeyondBound, ClockSkew, Expired, Unavailable
 from ..named import as_named
 from ..operations import UNBOUNDED, TimeBounds
 from ..peer.client import Self
-from ..quorum.clock import HybridClock
-from ..quorum.version import MAX_TIMESTAMP, Version
 from .ahead import AheadVersions, is_drawn_above
 
 LANE_STEP = 16

@@ -21,10 +21,10 @@ from __future__ import annotations
 
 import asyncio
 
+from ...quorum.version import Version
 from ..errors import OperationError, OperationTimeout, Unavailable
 from ..messages.data import Merge
 from ..operations import WriteResult
-from ..quorum.version import Version
 from ..storage.interface import Entry
 from .exposure import Exposure
 from .slow_write import WriteFlow

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...quorum.version import Version
 from ...ring.epoch import EpochStamp
-from ..quorum.version import Version
 
 # --- data lane ----------------------------------------------------------------------------------------------
 

@@ -17,10 +17,10 @@ import mmh3
 from ...identity import Identity
 from ...membership.extent import Extent
 from ...membership.record import DigestEntry, MemberRecord, Suspicion
+from ...quorum.version import Version
 from ...ring.epoch import EpochRecord, EpochStamp
 from ...ring.genesis import GenesisSeat
 from ...ring.paxos import Answer, Ballot
-from ..quorum.version import Version
 from ..storage.interface import Cursor, Entry, TokenRange
 from .absorption import Contribution, ContributionReply, MembershipQuery, MembershipReply
 from .anti_entropy import (

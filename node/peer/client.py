@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
+from ...quorum.hybrid_clock import HybridClock
+from ...quorum.version import COUNTER_BITS
 from ..errors import ClockSkew, ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
 from ..messages.data import (
     Acknowledged,
@@ -23,8 +25,6 @@ from ..messages.data import (
     ScanReply,
 )
 from ..ports import Transport
-from ..quorum.clock import HybridClock
-from ..quorum.version import COUNTER_BITS
 from .clocks import PeerClocks
 
 B = TypeVar("B")

@@ -5,8 +5,8 @@ So no difference between two wall clocks makes a request expire early, and none 
 
 from __future__ import annotations
 
+from ...quorum.version import COUNTER_BITS
 from ..ports import Clock
-from ..quorum.version import COUNTER_BITS
 
 MAX_REMEMBERED = 4096
 """Addresses kept; all are forgotten when there are more."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, get_args
 
 from ...identity import Identity
+from ...quorum.hybrid_clock import HybridClock
 from ...ring.paxos import DivergedRecord
 from ..errors import ClockSkew
 from ..events import Event, EventLog
@@ -24,7 +25,6 @@ from ..messages.data import (
     RequestBody,
     RequestLeave,
 )
-from ..quorum.clock import HybridClock
 from .client import Self
 
 EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from ...identity import Identity
+from ...quorum.skew import ClockReadings
 from ..events import Event, EventLog
 from ..ports import Clock
-from ..quorum.skew import ClockReadings
 
 LATELY_ROUNDS = 60
 """A member's clock counts for so many heartbeat intervals after it was read."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 from ...membership.view import Liveness, Member
+from ...quorum.version import timestamp_at
 from ...ring.epoch import EpochRecord
 from ...ring.planning import (
     NOTHING_WAITS,
@@ -41,7 +42,6 @@ from ..epoch.paxos_driver import Agreement
 from ..events import Event, EventLog
 from ..members.gossip_driver import Gossiping
 from ..ports import Clock, Compute
-from ..quorum.version import timestamp_at
 
 STANDS_LONG_ENOUGH_S = 60.0
 """So long with nothing that waits ends a row of aborts; so does a change that is finished."""

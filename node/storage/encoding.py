@@ -16,11 +16,11 @@ from zlib import crc32
 
 from mmh3 import mmh3_x64_128_utupledigest
 
+from ...quorum.version import Version
 from ...ring.hashing import TOKEN_SPACE, token_bytes
 from ...ring.span import Span
 from ..errors import Corruption
 from ..named import as_named
-from ..quorum.version import Version
 from .interface import Entry
 
 TOKEN_BYTES = 8

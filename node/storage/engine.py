@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
+from ...quorum.version import Version
 from ...ring.span import Span
 from ..errors import Corruption, StorageFailed
-from ..quorum.version import Version
 from .commit import GroupCommit
 from .digests import Digests
 from .encoding import (

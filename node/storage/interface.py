@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from ...quorum.version import Version
 from ...ring.span import Span
 from ..errors import Corruption, StorageFailed
-from ..quorum.version import Version
 
 TokenRange = Span
 """The keys with ``after < token <= upto``; when ``after >= upto`` the range wraps past zero (equal: all)."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...quorum.version import Version
 from ...ring.span import Span
 from ..errors import Quarantined
-from ..quorum.version import Version
 from .encoding import (
     Stretch,
     encode_token,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
+from ...quorum.version import timestamp_at
 from ...ring.ring import PreferenceList
 from ...ring.span import Span
 from ..config.config import Config
@@ -28,7 +29,6 @@ from ..events import Event, EventLog
 from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..messages.data import EpochMismatch
 from ..ports import Clock
-from ..quorum.version import timestamp_at
 from ..storage.interface import Cursor, Engine, TombstonePage
 from .confirmed import Confirmed, by_replicas, held_by_all
 from .replica import TombstoneReplica

@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from ...quorum.version import Version
 from ...ring.hashing import token_of
 from ...ring.ring import PreferenceList, Ring
 from ..messages.anti_entropy import Tombstone
-from ..quorum.version import Version
 
 MOST_KEPT = 100_000
 """Some 30 MB with short keys."""

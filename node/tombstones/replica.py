@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...quorum.version import Version
 from ..epoch.epochs import Epochs
 from ..errors import Corruption
 from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..messages.data import EpochMismatch
-from ..quorum.version import Version
 from ..storage.interface import Engine
 from .confirmed import is_purgeable
 

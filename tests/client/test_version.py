@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covey import Version
-from covey.node.quorum.version import Version as NodeVersion
+from covey.quorum.version import Version as NodeVersion
 
 parts = st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**32 - 1))
 

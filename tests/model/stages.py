@@ -14,10 +14,10 @@ from itertools import combinations
 from covey.identity import Identity
 from covey.node.epoch.epochs import Epoch
 from covey.node.operations import QUORUM
-from covey.node.quorum.consistency import plan_read, plan_write
-from covey.node.quorum.tally import ReadTally, Requirement, WriteTally, replicas_of
-from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry
+from covey.quorum.plan import plan_read, plan_write
+from covey.quorum.tally import ReadTally, Requirement, WriteTally, replicas_of
+from covey.quorum.version import Version
 from covey.ring.epoch import ALLOW_WEAK_QUORUMS, EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.moves import RangeMove, gained_spans, handoff_finished, moves

@@ -20,7 +20,7 @@ REQUESTS = (
     Mutation(
         "a write asks only the old ring",
         4,
-        "node/quorum/consistency.py",
+        "quorum/plan.py",
         (
             (
                 "everyone = tuple(Requirement(_replicas(ring, token), ring.n) for ring in epoch.rings)",
@@ -63,7 +63,7 @@ REQUESTS = (
     mutation(
         "operations that are under way together need their quorum in one ring only",
         4,
-        "node/quorum/votes.py",
+        "quorum/counter.py",
         "return VotesInOneRing(requirements) if rings == 1 else VotesInEveryRing(requirements)",
         "return VotesInOneRing(requirements)",
         f"{SIMULATION}04_equal_epochs.py::test_a_write_needs_its_quorum_in_every_live_ring",
@@ -106,15 +106,15 @@ REQUESTS = (
     mutation(
         "any number of reads is hedged",
         0,
-        "node/quorum/ranking.py",
+        "quorum/ranking.py",
         "if granted > self._left:",
         "if granted < 0:",
-        "tests/node/quorum/test_ranking.py",
+        "tests/quorum/test_ranking.py",
     ),
     mutation(
         "a read asks only the old ring",
         5,
-        "node/quorum/consistency.py",
+        "quorum/plan.py",
         "for ring, needed in zip(epoch.rings, strict, strict=True)",
         "for ring, needed in zip(epoch.rings[:1], strict[:1], strict=True)",
         f"{SIMULATION}05_reads.py::test_a_read_needs_its_quorum_in_every_live_ring",
@@ -132,7 +132,7 @@ REQUESTS = (
     mutation(
         "a read counts one copy less than a write needs",
         5,
-        "node/quorum/tally.py",
+        "quorum/tally.py",
         "return satisfied(self.holders, known)",
         "return sum(len(part.replicas) for part in self.holders) == 0 or bool(known)",
         f"{MODEL}[nothing changes]",
@@ -141,7 +141,7 @@ REQUESTS = (
     mutation(
         "a quorum of any live ring is enough",
         4,
-        "node/quorum/tally.py",
+        "quorum/tally.py",
         "return all(sum(r in answered for r in part.replicas) >= part.needed for part in requirements)",
         "return any(sum(r in answered for r in part.replicas) >= part.needed for part in requirements)",
         f"{MODEL}[one of three replicas is replaced]",
@@ -149,10 +149,10 @@ REQUESTS = (
     mutation(
         "a read returns the oldest of the replies",
         5,
-        "node/quorum/tally.py",
+        "quorum/tally.py",
         "return max(entries, key=lambda entry: entry.version, default=None)",
         "return min(entries, key=lambda entry: entry.version, default=None)",
-        "tests/node/quorum/test_tally.py",
+        "tests/quorum/test_tally.py",
         f"{MODEL}[nothing changes]",
         seed=1,
     ),
@@ -199,7 +199,7 @@ REQUESTS = (
     mutation(
         "a clock that is far ahead is followed",
         14,
-        "node/quorum/clock.py",
+        "quorum/hybrid_clock.py",
         "if ahead_ms > self._max_skew_ms:",
         "if False:",
         "tests/node/peer/test_server.py::test_data_from_beyond_the_clock_skew_is_refused_and_its_clock_not_followed",

@@ -50,7 +50,7 @@ WIRE = (
     mutation(
         "a write gets a version beyond what its client allows",
         14,
-        "node/quorum/clock.py",
+        "quorum/hybrid_clock.py",
         "if latest and timestamp + count - 1 > latest:",
         "if latest and timestamp + count - 1 < latest - timestamp:",
         LATE,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry
+from covey.quorum.version import Version
 from covey.ring import Ring, token_of
 from covey.ring.epoch import EpochRecord
 from covey.ring.succession import raise_floor

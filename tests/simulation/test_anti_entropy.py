@@ -11,8 +11,8 @@ from covey.node.absorption.assembly import LONGEST_LISTEN_S
 from covey.node.errors import Unavailable
 from covey.node.messages.anti_entropy import RequestRepair, TreeQuery
 from covey.node.messages.data import DataBatch, Scan
-from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry
+from covey.quorum.version import Version
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
 from covey.ring.succession import begin

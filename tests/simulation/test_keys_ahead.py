@@ -11,8 +11,8 @@ import pytest
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch, Merge
 from covey.node.operations import Consistency, Get, GetResult, Level, Put
-from covey.node.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from covey.node.storage.interface import Entry
+from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from covey.ring.span import Span
 from covey.ring.succession import raise_floor
 

@@ -8,8 +8,8 @@ import pytest
 
 from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
-from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry
+from covey.quorum.version import Version
 from covey.ring.succession import begin
 
 from .cluster import SimulatedCluster

@@ -9,8 +9,8 @@ import pytest
 from covey.node.messages.anti_entropy import Confirm, Purge, TreeQuery
 from covey.node.messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
 from covey.node.operations import Consistency, Level
-from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry
+from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord
 from covey.ring.succession import begin, finish
 

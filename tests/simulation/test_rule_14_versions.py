@@ -9,7 +9,7 @@ import pytest
 from covey.node.errors import OperationError
 from covey.node.messages.data import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
-from covey.node.quorum.version import COUNTER_BITS, Version
+from covey.quorum.version import COUNTER_BITS, Version
 from covey.ring.succession import raise_floor
 
 from .cluster import SimulatedCluster

@@ -18,8 +18,8 @@ from covey.node.messages.data import (
     ScanPurpose,
 )
 from covey.node.operations import Consistency, Level
-from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry
+from covey.quorum.version import Version
 from covey.ring.epoch import EpochStamp
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring

@@ -16,7 +16,7 @@ from typing import Any
 
 from covey.identity import Identity
 from covey.node.messages.data import Reply, Request
-from covey.node.quorum.version import Version
+from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, EpochStamp
 from covey.ring.span import Span
 

@@ -35,14 +35,14 @@ from covey.node.messages.data import (
 )
 from covey.node.peer.client import Peers, Self
 from covey.node.peer.server import Dispatcher
-from covey.node.quorum.clock import HybridClock
-from covey.node.quorum.ranking import Ranking
-from covey.node.quorum.version import Version
 from covey.node.replica.load_meter import LoadMeter
 from covey.node.replica.service import Replica
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle
+from covey.quorum.hybrid_clock import HybridClock
+from covey.quorum.ranking import Ranking
+from covey.quorum.version import Version
 from covey.ring import EpochRecord
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Network, SimulatedTransport

@@ -22,9 +22,9 @@ from covey.node.operations import (
     TimeBounds,
     WriteResult,
 )
-from covey.node.quorum.consistency import Plans
-from covey.node.quorum.version import Version
 from covey.node.storage.interface import Entry
+from covey.quorum.plan import Plans
+from covey.quorum.version import Version
 from tests.support.stations import Station
 
 WAYS = ["alone", "together"]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from ....proto.generated import peer_pb2
+from ....quorum.version import Version
 from ...messages.data import (
     ABSENT,
     BELOW_FLOOR,
@@ -31,7 +32,6 @@ from ...messages.data import (
     VersionResult,
 )
 from ...named import as_named, named_from
-from ...quorum.version import Version
 from ...storage.interface import Entry
 from . import absorption as codec_absorption
 from . import anti_entropy as codec_repair

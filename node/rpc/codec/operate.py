@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ....proto.generated import kv_pb2
+from ....quorum.version import Version
 from ...errors import InvalidRequest
 from ...named import as_named
 from ...operations import (
@@ -19,7 +20,6 @@ from ...operations import (
     TimeBounds,
     time_bounds,
 )
-from ...quorum.version import Version
 from ..status import Outcome
 from .operations import decode_consistency, encode_failure
 

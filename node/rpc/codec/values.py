@@ -27,11 +27,11 @@ from ....membership.record import (
     Suspicion,
 )
 from ....proto.generated import peer_pb2, types_pb2
+from ....quorum.version import Version
 from ....ring.epoch import EpochRecord, EpochStamp, Quorums
 from ....ring.paxos import Ballot
 from ...errors import MalformedMessage
 from ...named import named_from
-from ...quorum.version import Version
 from ...storage.interface import Cursor, TokenRange
 
 V = TypeVar("V")

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from covey.node.errors import OperationTimeout, ReplyFull
 from covey.node.messages.data import DataBatch, Reply, Request
 from covey.node.operations import Consistency, Get, GetResult, Level, Put, WriteResult
-from covey.node.quorum.tally import Requirement, replicas_of, satisfied
-from covey.node.quorum.votes import VotesInEveryRing, VotesInOneRing
 from covey.node.replica import service as replica_module
+from covey.quorum.counter import VotesInEveryRing, VotesInOneRing
+from covey.quorum.tally import Requirement, replicas_of, satisfied
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import identities, record, ring

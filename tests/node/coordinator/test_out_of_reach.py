@@ -7,7 +7,7 @@ import asyncio
 from covey.identity import Identity
 from covey.node.messages.data import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
-from covey.node.quorum.ranking import LONGEST_SHUNNING_S
+from covey.quorum.ranking import LONGEST_SHUNNING_S
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import identities, record, ring

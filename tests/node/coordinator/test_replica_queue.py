@@ -23,7 +23,7 @@ from covey.node.coordinator.replica_queue import (
 )
 from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
 from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
-from covey.node.quorum.ranking import Ranking
+from covey.quorum.ranking import Ranking
 from covey.ring import EpochStamp
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run

@@ -14,7 +14,7 @@ from covey.node.epoch.epochs import Epoch
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch
 from covey.node.operations import QUORUM, Consistency, Level, WriteResult
-from covey.node.quorum.consistency import plan_write
+from covey.quorum.plan import plan_write
 from covey.ring import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run

@@ -16,8 +16,8 @@ from covey.node.coordinator.version_source import LANE_STEP, VersionSource
 from covey.node.errors import Unavailable
 from covey.node.operations import time_bounds
 from covey.node.peer.client import Self
-from covey.node.quorum.clock import HybridClock
-from covey.node.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
+from covey.quorum.hybrid_clock import HybridClock
+from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from tests.support.clocks import ManualClock
 
 ME = Self(Identity("n1", 5), 3, "n1:1")

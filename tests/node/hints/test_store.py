@@ -7,10 +7,10 @@ import pytest
 from covey.identity import Identity
 from covey.node.errors import StorageFailed
 from covey.node.hints.store import NAME_PREFIX, NOTHING, Hint, HintStore, Kept
-from covey.node.quorum.version import COUNTER_BITS, Version
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Engine, Entry
 from covey.node.storage.memory import MemoryEngine
+from covey.quorum.version import COUNTER_BITS, Version
 from covey.ring.hashing import token_of
 
 PLENTY = 1 << 30

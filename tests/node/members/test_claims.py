@@ -12,7 +12,7 @@ from covey.node.errors import PeerUnreachable
 from covey.node.members.claims import MAX_CLAIMS, Claimant, Claims
 from covey.node.messages.data import Envelope, Reply, Request
 from covey.node.peer.client import Peers, Self
-from covey.node.quorum.clock import HybridClock
+from covey.quorum.hybrid_clock import HybridClock
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from tests.support.clocks import ManualClock
 

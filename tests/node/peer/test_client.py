@@ -18,8 +18,8 @@ from covey.node.messages.data import (
     Request,
 )
 from covey.node.peer.client import Peers, Self
-from covey.node.quorum.clock import HybridClock
-from covey.node.quorum.version import COUNTER_BITS
+from covey.quorum.hybrid_clock import HybridClock
+from covey.quorum.version import COUNTER_BITS
 from covey.ring import EpochStamp
 from tests.support.clocks import ManualClock
 from tests.support.rings import identities

@@ -28,8 +28,8 @@ from covey.node.messages.data import (
 )
 from covey.node.peer.client import Self
 from covey.node.peer.server import Dispatcher
-from covey.node.quorum.clock import HybridClock
-from covey.node.quorum.version import COUNTER_BITS
+from covey.quorum.hybrid_clock import HybridClock
+from covey.quorum.version import COUNTER_BITS
 from covey.ring import WHOLE_RING, EpochStamp
 from covey.ring.paxos import DivergedRecord
 from tests.support.clocks import ManualClock

@@ -32,9 +32,9 @@ from covey.node.operations import (
     TimeBounds,
 )
 from covey.node.ports import Handler
-from covey.node.quorum.version import Version
 from covey.node.rpc.server import RpcServer
 from covey.node.rpc.transport import GrpcTransport
+from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 
 A, B = Identity("a", 1), Identity("b", 2)

@@ -16,12 +16,12 @@ from covey.identity import Identity
 from covey.node.coordinator.replica_queue import Pipes
 from covey.node.errors import PeerError, PeerTimeout
 from covey.node.messages.data import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
-from covey.node.quorum.ranking import Ranking
 from covey.node.rpc.codec.peer import DATA
 from covey.node.rpc.links import MAX_MESSAGE_BYTES
 from covey.node.rpc.peer import BATCHES_PATH
 from covey.node.rpc.server import RpcServer
 from covey.node.rpc.transport import GrpcTransport
+from covey.quorum.ranking import Ranking
 from covey.ring.epoch import EpochStamp
 
 from .conftest import FakeAdministration, FakeOperations, RealClock

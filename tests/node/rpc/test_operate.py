@@ -12,9 +12,9 @@ import pytest
 
 from covey.node.errors import Overloaded, Unavailable
 from covey.node.operations import Consistency, Delete, Get, GetResult, Level, Put, WriteResult
-from covey.node.quorum.version import Version
 from covey.node.rpc import streaming
 from covey.proto.generated import kv_pb2, kv_pb2_grpc
+from covey.quorum.version import Version
 
 GET, PUT, DELETE = 0, 1, 2
 VERSION = Version(5, 6, 7)

@@ -10,8 +10,8 @@ from grpc import StatusCode
 
 from covey.node.coordinator.preconditions import Preconditions
 from covey.node.operations import TimeBounds, WriteResult
-from covey.node.quorum.version import Version
 from covey.proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
+from covey.quorum.version import Version
 
 NOW_MS = 1_700_000_000_000
 PUT = 1

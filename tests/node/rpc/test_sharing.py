@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from covey.node.operations import GetResult
-from covey.node.quorum.version import Version
 from covey.node.rpc import waves
 from covey.node.rpc.sharing import LEAST_PART, MOST_IN_HAND, Sharing
 from covey.proto.generated import kv_pb2, kv_pb2_grpc
+from covey.quorum.version import Version
 
 GET = 0
 MIB = 1 << 20

@@ -25,13 +25,13 @@ from covey.node.messages.data import (
     Reply,
     Request,
 )
-from covey.node.quorum.version import Version
 from covey.node.rpc import links
 from covey.node.rpc.codec import peer as codec
 from covey.node.rpc.server import SERVER_OPTIONS
 from covey.node.rpc.transport import GrpcTransport
 from covey.node.storage.interface import Entry
 from covey.proto.generated import peer_pb2, peer_pb2_grpc
+from covey.quorum.version import Version
 from covey.ring.epoch import EpochStamp
 
 A, B = Identity("a", 1), Identity("b", 2)

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covey.node.errors import Corruption
-from covey.node.quorum.version import Version
 from covey.node.storage import encoding
 from covey.node.storage.interface import Entry
+from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.span import Span
 

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from covey.node.errors import Quarantined, StorageFailed
-from covey.node.quorum.version import Version
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Chunk, Cursor, Engine, Entry, Usage
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.segments import segment_of, segment_span
+from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.span import WHOLE_RING, Span
 

@@ -13,13 +13,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from covey.node.quorum.version import Version
 from covey.node.storage.encoding import digest_of, pack, stored_key
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Cursor, Entry, Usage
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS, segment_of
+from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.span import WHOLE_RING, Span
 

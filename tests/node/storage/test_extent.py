@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from covey.node.quorum.version import Version
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine, opened_apart
 from covey.node.storage.salvage import salvage_if_wanted, want_salvage
+from covey.quorum.version import Version
 from tests.node.conftest import Disk
 
 Open = Callable[..., StoreEngine]

@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.quorum.version import Version
 from covey.node.storage import ledger
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Entry
@@ -19,6 +18,7 @@ from covey.node.storage.ledger import recount
 from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS
 from covey.node.storage.summary import Summary
+from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.span import Span
 

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from covey.node.errors import StorageFailed
-from covey.node.quorum.version import Version
 from covey.node.storage.encoding import Stretch
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine, MemoryStore
 from covey.node.storage.store import Batch
+from covey.quorum.version import Version
 from covey.ring.span import WHOLE_RING
 
 

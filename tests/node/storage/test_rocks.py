@@ -14,12 +14,12 @@ import pytest
 from rocksdict import Options, Rdict
 
 from covey.node.errors import Corruption, Quarantined, StorageFailed
-from covey.node.quorum.version import Version
 from covey.node.storage import ledger, salvage
 from covey.node.storage.encoding import stored_key
 from covey.node.storage.interface import Cursor, Entry, Usage
 from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
+from covey.quorum.version import Version
 from covey.ring.hashing import token_of
 from covey.ring.span import WHOLE_RING, Span
 

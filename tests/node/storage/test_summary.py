@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covey.node.errors import Corruption
-from covey.node.quorum.version import Version
 from covey.node.storage.encoding import pack, stored_key, unpack_named
 from covey.node.storage.interface import Entry, Usage
 from covey.node.storage.segments import SEGMENT_WIDTH as WIDTH
@@ -22,6 +21,7 @@ from covey.node.storage.summary import (
     summarized_in,
     summary_of_packed,
 )
+from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.span import WHOLE_RING, Span
 

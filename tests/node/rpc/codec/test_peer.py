@@ -30,10 +30,10 @@ from covey.node.messages.data import (
     Request,
     checksum_of,
 )
-from covey.node.quorum.version import Version
 from covey.node.rpc.codec import peer as codec
 from covey.node.storage.interface import Cursor, Entry, TokenRange
 from covey.proto.generated import peer_pb2, types_pb2
+from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, EpochStamp, Owner, Quorums, RingSpec
 
 U32 = st.integers(0, 2**32 - 1)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from covey.identity import Identity
 from covey.node.epoch.epochs import Epoch
 from covey.node.operations import QUORUM
-from covey.node.quorum.consistency import plan_read, plan_write
-from covey.node.quorum.tally import ReadTally, Requirement, WriteTally, replicas_of
+from covey.quorum.plan import plan_read, plan_write
+from covey.quorum.tally import ReadTally, Requirement, WriteTally, replicas_of
 from tests.support.rings import epochs, identity
 from tests.support.stations import entry, version
 

@@ -20,7 +20,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from statistics import median
 
-from ...identity import Identity
+from ..identity import Identity
 
 TRUSTED_ERROR = 0.5
 """The largest error of a reading, as a part of the allowed skew."""

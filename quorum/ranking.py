@@ -12,8 +12,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ...identity import Identity
-from ...membership.record import LoadReport
+from ..identity import Identity
+from ..membership.record import LoadReport
 from .tally import Requirement
 
 EWMA_WEIGHT = 0.2

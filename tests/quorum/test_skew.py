@@ -3,7 +3,7 @@ from __future__ import annotations
 import random
 from statistics import median
 
-from covey.node.quorum.skew import ClockReadings
+from covey.quorum.skew import ClockReadings
 from tests.support.rings import identities
 
 MAX_SKEW_S = 0.5

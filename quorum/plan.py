@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from ...identity import Identity
-from ...ring.hashing import token_of
-from ...ring.ring import Ring
-from ..epoch.epochs import Epoch
-from ..errors import InvalidRequest
-from ..operations import Consistency, Level
+from ..identity import Identity
+from ..node.epoch.epochs import Epoch
+from ..node.errors import InvalidRequest
+from ..node.operations import Consistency, Level
+from ..ring.hashing import token_of
+from ..ring.ring import Ring
 from .tally import Requirement
 
 

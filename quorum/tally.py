@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ...identity import Identity
-from ..storage.interface import Entry
+from ..identity import Identity
+from ..node.storage.interface import Entry
 from .version import Version
 
 

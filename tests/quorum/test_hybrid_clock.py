@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.errors import ClockSkew
-from covey.node.quorum.clock import HybridClock
-from covey.node.quorum.version import COUNTER_BITS
+from covey.quorum.hybrid_clock import HybridClock
+from covey.quorum.version import COUNTER_BITS
 from tests.support.clocks import ManualClock
 
 SKEW_S = 0.5

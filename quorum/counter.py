@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from ...identity import Identity
+from ..identity import Identity
 from .tally import Requirement, satisfied
 
 Requirements = Sequence[Requirement]

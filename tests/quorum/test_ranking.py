@@ -10,8 +10,8 @@ from covey.identity import Identity
 from covey.membership.record import LoadReport
 from covey.node.epoch.epochs import Epoch
 from covey.node.operations import QUORUM
-from covey.node.quorum.consistency import plan_read
-from covey.node.quorum.ranking import (
+from covey.quorum.plan import plan_read
+from covey.quorum.ranking import (
     LONGEST_SHUNNING_S,
     SHORTEST_SHUNNING_S,
     HedgeBudget,
@@ -19,7 +19,7 @@ from covey.node.quorum.ranking import (
     expected_wait_ms,
     fewest_for,
 )
-from covey.node.quorum.tally import Requirement, replicas_of, satisfied
+from covey.quorum.tally import Requirement, replicas_of, satisfied
 from tests.support.rings import epochs, identities, identity
 
 ME, A, B, C = identities(4)

@@ -16,8 +16,8 @@ After Kulkarni et al., "Logical Physical Clocks" (2014).
 
 from __future__ import annotations
 
-from ..errors import BeyondBound, ClockSkew
-from ..ports import Clock
+from ..node.errors import BeyondBound, ClockSkew
+from ..node.ports import Clock
 from .version import COUNTER_BITS
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from covey.node.epoch.epochs import Epoch
 from covey.node.errors import InvalidRequest
 from covey.node.operations import QUORUM, Consistency, Level
-from covey.node.quorum.consistency import plan_read, plan_write
-from covey.node.quorum.tally import Requirement
+from covey.quorum.plan import plan_read, plan_write
+from covey.quorum.tally import Requirement
 from covey.ring import Quorums, token_of
 from tests.support.rings import epochs, record, ring
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.quorum.version import COUNTER_BITS, Version
+from covey.quorum.version import COUNTER_BITS, Version
 
 versions = st.builds(Version, st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 
