@@ -11,8 +11,8 @@ import sys
 # Before anything imports gRPC, whose core would otherwise write about connections to stderr.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-from .client.shell.local_plan import ClusterPlan, NodePlan
-from .client.shell.main import build_app, invoke
+from .client.cli.local_plan import ClusterPlan, NodePlan
+from .client.cli.main import build_app, invoke
 from .node.process import cli as node_cli
 
 

@@ -14,7 +14,7 @@ import pytest
 from typer.main import get_command
 
 import covey
-from covey.client.shell.main import build_app
+from covey.client.cli.main import build_app
 from covey.node.process import cli as node_cli
 
 ROOT = Path(__file__).resolve().parents[1]

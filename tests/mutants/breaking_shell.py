@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from .mutation import mutation
 
-UP = "tests/client/shell/test_up.py"
-BULK = "tests/client/shell/test_bulk.py"
-STREAMS = "tests/client/shell/test_standard_streams.py"
+UP = "tests/client/cli/test_up.py"
+BULK = "tests/client/cli/test_bulk.py"
+STREAMS = "tests/client/cli/test_standard_streams.py"
 
 SHELL = (
     mutation(
         "a dump is written into the file that it replaces",
         0,
-        "client/shell/dump_target.py",
+        "client/cli/dump_target.py",
         "_written_through(file) if is_stream else _replaced(file)",
         "_written_through(file)",
         f"{BULK}::test_a_dump_that_fails_leaves_the_file_as_it_was",
@@ -20,7 +20,7 @@ SHELL = (
     mutation(
         "a second signal kills nodes at once that a first one lets drain",
         0,
-        "client/shell/local_cluster.py",
+        "client/cli/local_cluster.py",
         "self._ended_at < REPEATED_SIGNAL_S",
         "self._ended_at < 0.0",
         f"{UP}::test_a_signal_that_comes_twice_at_once_lets_the_nodes_drain",
@@ -28,7 +28,7 @@ SHELL = (
     mutation(
         "nodes outlive a `covey up` that is killed",
         0,
-        "client/shell/local_node.py",
+        "client/cli/local_node.py",
         "ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))\n",
         "",
         f"{UP}::test_nodes_end_when_their_parent_is_killed",
@@ -36,7 +36,7 @@ SHELL = (
     mutation(
         "a write whose version cannot be printed reads as not done",
         0,
-        "client/shell/standard_streams.py",
+        "client/cli/standard_streams.py",
         "raise OutputError(message, ExitCode.OUTPUT_FAILED) from error",
         "raise OutputError(message, ExitCode.NOT_DONE) from error",
         f"{STREAMS}::test_a_put_whose_version_cannot_be_printed_says_that_it_is_done",
@@ -44,7 +44,7 @@ SHELL = (
     mutation(
         "of lines with one key, one that came before the last is written after it",
         0,
-        "client/shell/load.py",
+        "client/cli/load.py",
         "        self._next[key] = write\n",
         "        self._next.setdefault(key, write)\n",
         f"{BULK}::test_lines_with_the_same_key_are_written_in_file_order",

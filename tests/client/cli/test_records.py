@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covey.client.shell.records import Record, decode_record, encode_record
+from covey.client.cli.records import Record, decode_record, encode_record
 
 
 @given(st.binary(), st.binary())

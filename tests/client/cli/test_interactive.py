@@ -9,10 +9,10 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from covey.client.shell.interactive import Line, parse
-from covey.client.shell.prompt import ShellCompleter
+from covey.client.cli.interactive import Line, parse
+from covey.client.cli.prompt import ShellCompleter
 from covey.proto.generated import kv_pb2
-from tests.client.shell.fake_node import FakeNode
+from tests.client.cli.fake_node import FakeNode
 
 
 def piped(fake: FakeNode, text: str) -> subprocess.CompletedProcess[str]:

@@ -8,8 +8,8 @@ import pytest
 from covey.identity import Identity
 from covey.proto.generated import cluster_pb2, types_pb2
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from tests.client.shell.conftest import Covey
-from tests.client.shell.fake_node import FakeNode, node_status, status_of
+from tests.client.cli.conftest import Covey
+from tests.client.cli.fake_node import FakeNode, node_status, status_of
 
 
 def test_status_json_has_the_fixed_form(covey: Covey, fake: FakeNode) -> None:

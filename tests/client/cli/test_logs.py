@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from covey.client.shell.log_lines import parse_moment
-from tests.client.shell.conftest import Covey
+from covey.client.cli.log_lines import parse_moment
+from tests.client.cli.conftest import Covey
 
 LOGS = Path("logs")
 

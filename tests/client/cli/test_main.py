@@ -10,11 +10,11 @@ from importlib.metadata import version
 import pytest
 from typer.main import get_command
 
+from covey.client.cli.exits import CODE_OF_ERROR, ExitCode, exit_code
+from covey.client.cli.main import build_app
 from covey.client.errors import CoveyError
-from covey.client.shell.exits import CODE_OF_ERROR, ExitCode, exit_code
-from covey.client.shell.main import build_app
-from tests.client.shell.conftest import Covey
-from tests.client.shell.fake_node import FakeNode
+from tests.client.cli.conftest import Covey
+from tests.client.cli.fake_node import FakeNode
 
 COVEY = [sys.executable, "-P", "-m", "covey"]
 
@@ -103,7 +103,7 @@ def test_get_loads_neither_rich_nor_prompt_toolkit_nor_the_node(fake: FakeNode) 
     fake.contents[b"k"] = b"v"
     program = (
         "import sys\n"
-        "from covey.client.shell.main import build_app, invoke\n"
+        "from covey.client.cli.main import build_app, invoke\n"
         f"invoke(build_app(), ['get', 'k', '--server', {fake.address!r}])\n"
         "print([m for m in ('rich', 'prompt_toolkit', 'structlog', 'rocksdict') if m in sys.modules])\n"
     )

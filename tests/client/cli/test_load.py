@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from covey.client.shell.load import BYTES_IN_FLIGHT, WRITES_IN_FLIGHT, Loader, Pacer
+from covey.client.cli.load import BYTES_IN_FLIGHT, WRITES_IN_FLIGHT, Loader, Pacer
 
 
 class HeldWriter:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from covey.client.shell.exits import CommandError
-from covey.client.shell.servers import choose_servers
+from covey.client.cli.exits import CommandError
+from covey.client.cli.servers import choose_servers
 
 SEEDS = Path("seeds.json")
 

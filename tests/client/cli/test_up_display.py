@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from covey.client.admin import ClusterStatus, Condition, Load, NodeStatus
-from covey.client.shell.tables import status_view
-from covey.client.shell.up_display import CLEAR_SCREEN, LiveTable
+from covey.client.cli.tables import status_view
+from covey.client.cli.up_display import CLEAR_SCREEN, LiveTable
 from covey.identity import Identity
 
 NAMES = ["n1", "a-node-with-a-name-of-32-letters"]

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from covey.proto.generated import cluster_pb2
-from tests.client.shell.conftest import Covey
-from tests.client.shell.fake_node import FakeNode
+from tests.client.cli.conftest import Covey
+from tests.client.cli.fake_node import FakeNode
 
 EQUAL = cluster_pb2.NodeRepair(name="n1", compared=4096, differing=3, received=1000, sent=2, bytes=5000)
 

@@ -9,8 +9,8 @@ from typing import BinaryIO
 
 import pytest
 
-from covey.client.shell.exits import CommandError
-from covey.client.shell.line_source import CHUNK_BYTES, lines_of
+from covey.client.cli.exits import CommandError
+from covey.client.cli.line_source import CHUNK_BYTES, lines_of
 
 FILE = Path("lines")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client.shell.fake_node import FakeNode
+from tests.client.cli.fake_node import FakeNode
 
 ACKNOWLEDGED = "acknowledged as 1.0-0000000000000001-1, but standard output cannot be written: "
 

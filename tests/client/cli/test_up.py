@@ -18,13 +18,13 @@ import pytest
 
 from covey.__main__ import node_complaint
 from covey.client.admin import ClusterStatus
-from covey.client.shell import local_cluster, local_node, up
-from covey.client.shell.exits import CommandError, ExitCode, OutputError
-from covey.client.shell.local_cluster import LocalCluster
-from covey.client.shell.local_node import LocalNode
-from covey.client.shell.local_plan import ClusterPlan, NodePlan, check_seeds, plan_cluster
-from covey.client.shell.main import build_app, invoke
-from tests.client.shell.conftest import Covey
+from covey.client.cli import local_cluster, local_node, up
+from covey.client.cli.exits import CommandError, ExitCode, OutputError
+from covey.client.cli.local_cluster import LocalCluster
+from covey.client.cli.local_node import LocalNode
+from covey.client.cli.local_plan import ClusterPlan, NodePlan, check_seeds, plan_cluster
+from covey.client.cli.main import build_app, invoke
+from tests.client.cli.conftest import Covey
 from tests.support.processes import until
 
 DATA = Path(".covey")
@@ -178,8 +178,8 @@ def test_output_that_cannot_be_written_ends_the_nodes_drained(monkeypatch: pytes
 def test_nodes_end_when_their_parent_is_killed() -> None:
     program = (
         "import asyncio, sys\nfrom pathlib import Path\n"
-        "from covey.client.shell import local_node\n"
-        "from covey.client.shell.local_plan import plan_cluster\n"
+        "from covey.client.cli import local_node\n"
+        "from covey.client.cli.local_plan import plan_cluster\n"
         "child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
         "local_node.command_line = lambda plan, cluster: [sys.executable, '-c', child]\n"
         "async def start():\n"
@@ -302,7 +302,7 @@ def test_a_second_up_on_the_same_data_is_refused(covey: Covey) -> None:
         [
             sys.executable,
             "-c",
-            "import sys\nfrom pathlib import Path\nfrom covey.client.shell.up import only_one\n"
+            "import sys\nfrom pathlib import Path\nfrom covey.client.cli.up import only_one\n"
             "with only_one(Path('.covey')):\n    print('held', flush=True)\n    sys.stdin.read()",
         ],
         stdin=subprocess.PIPE,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from covey.client.shell import load as load_module
+from covey.client.cli import load as load_module
 from covey.proto.generated import kv_pb2
-from tests.client.shell.conftest import Covey
-from tests.client.shell.fake_node import FakeNode
+from tests.client.cli.conftest import Covey
+from tests.client.cli.fake_node import FakeNode
 
 FILE = Path("records.jsonl")
 ACKED = Path("acked")

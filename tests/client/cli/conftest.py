@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from covey.client.shell.main import build_app, invoke
-from tests.client.shell.fake_node import FakeNode
+from covey.client.cli.main import build_app, invoke
+from tests.client.cli.fake_node import FakeNode
 
 
 class Result(NamedTuple):

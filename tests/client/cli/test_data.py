@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from covey.proto.generated import kv_pb2
-from tests.client.shell.conftest import Covey
-from tests.client.shell.fake_node import FakeNode
+from tests.client.cli.conftest import Covey
+from tests.client.cli.fake_node import FakeNode
 
 
 def test_get_prints_the_value_as_it_is(covey: Covey, fake: FakeNode) -> None:
