@@ -28,7 +28,7 @@ from benchmarks.support.figures import Spread
 from benchmarks.support.report import machine
 from benchmarks.support.servers import end_with_parent
 from benchmarks.support.tables import print_table
-from covey.node.data_directory.directory import DataFolder
+from covey.node.data_directory.directory import DataDirectory
 from covey.node.storage.interface import Entry
 from covey.node.storage.rocks import RocksEngine
 from covey.quorum.version import Version
@@ -70,7 +70,7 @@ def disk(options: argparse.Namespace, folder: Path) -> list[Row]:
     with process_cluster(folder) as cluster:
         (node,) = _formed(cluster, 1)
         node.stop()
-        data = DataFolder.open(node.data, node.name)
+        data = DataDirectory.open(node.data, node.name)
         empty = _opened_bytes(data.engine_path)
         filled_s = fill(data.engine_path, options.keys)
         print(f"filled with {options.keys:,} keys in {filled_s:.0f} s", flush=True)

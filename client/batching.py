@@ -51,7 +51,7 @@ class Pending:
     deadline: float
     """On the loop's clock."""
     answer: Answer
-    flight: Flight | None = None
+    flight: InFlightBatch | None = None
     """The batch in which the operation was sent."""
 
     @property
@@ -77,7 +77,7 @@ def may_have_happened(error: BaseException) -> bool:
     return not isinstance(error, CoveyError) or error.maybe_applied
 
 
-class Flight:
+class InFlightBatch:
     """A batch on its way, or waiting for the rest of its answers."""
 
     __slots__ = (
@@ -131,9 +131,9 @@ class Lane:
         """Operations that wait or are in flight."""
         self._waiting: deque[Pending] = deque()
         self._waiting_bytes = 0
-        self._flights: dict[int, Flight] = {}
+        self._flights: dict[int, InFlightBatch] = {}
         """In the order in which they left."""
-        self._latest: Flight | None = None
+        self._latest: InFlightBatch | None = None
         """The flight that what comes now waits for."""
         self._last_number = 0
 
@@ -158,7 +158,7 @@ class Lane:
             return None
         return 0.0 if self._latest is None else self._latest.departed_at + STRAGGLER_S
 
-    def board(self, carrier: object, now: float) -> Flight | None:
+    def board(self, carrier: object, now: float) -> InFlightBatch | None:
         """The next batch, which counts as sent from now on; None when everybody waiting has given up."""
         batch: list[Pending] = []
         size_bytes = 0
@@ -172,18 +172,18 @@ class Lane:
         if not batch:
             return None
         self._last_number += 1
-        flight = Flight(self._last_number, batch, carrier, now, self._seen)
+        flight = InFlightBatch(self._last_number, batch, carrier, now, self._seen)
         for pending in batch:
             pending.flight = flight
         self._flights[flight.number] = self._latest = flight
         self.outstanding += flight.unanswered
         return flight
 
-    def flight(self, number: int) -> Flight | None:
+    def flight(self, number: int) -> InFlightBatch | None:
         """The flight of that number; None when nobody waits for it any more."""
         return self._flights.get(number)
 
-    def answered(self, flight: Flight, count: int) -> None:
+    def answered(self, flight: InFlightBatch, count: int) -> None:
         """So many of the flight's operations have their answers now."""
         flight.heard = True
         flight.unanswered -= count
@@ -197,7 +197,7 @@ class Lane:
         """How many flights are under way over one stream."""
         return sum(flight.carrier is carrier for flight in self._flights.values())
 
-    def land(self, flight: Flight) -> list[Pending]:
+    def land(self, flight: InFlightBatch) -> list[Pending]:
         """Expect no more answers to the flight; returns those that have none."""
         self.answered(flight, flight.unanswered)
         return flight.left

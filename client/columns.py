@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..proto.generated import kv_pb2
-from .batching import Flight, Pending
+from .batching import InFlightBatch, Pending
 from .errors import InternalError
 from .node_clock import Stamp
 from .requests import GET, PUT, Consistency
@@ -26,7 +26,7 @@ _ABSENT, _VALUE, _DONE, _SUPERSEDED, _FAILED = range(5)
 
 
 def request_of(
-    flight: Flight, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED
+    flight: InFlightBatch, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED
 ) -> kv_pb2.OperateRequest:
     """The message that carries a batch which leaves now."""
     batch = flight.left
@@ -69,7 +69,7 @@ def _consistencies(wanted: Sequence[Consistency | None]) -> list[Consistency]:
     return [] if first is None else [first]
 
 
-def deliver(reply: kv_pb2.OperateReply, flight: Flight) -> int:
+def deliver(reply: kv_pb2.OperateReply, flight: InFlightBatch) -> int:
     """Give those that the reply is for their answers; returns how many they are.
 
     Raises ValueError for a reply that does not fit the flight; what it gave before that is right.
@@ -90,7 +90,7 @@ def is_well(reply: kv_pb2.OperateReply) -> bool:
     return reply.kinds.count(_FAILED) < len(reply.kinds)
 
 
-def _deliver(reply: kv_pb2.OperateReply, places: Sequence[int], kinds: bytes, flight: Flight) -> None:
+def _deliver(reply: kv_pb2.OperateReply, places: Sequence[int], kinds: bytes, flight: InFlightBatch) -> None:
     batch = flight.batch
     values, timestamps, failures = iter(reply.values), iter(reply.timestamps), iter(reply.failures)
     disk_id, generation = reply.disk_id, reply.generation

@@ -179,10 +179,10 @@ class Dispatcher:
         deadline = asyncio.get_running_loop().time() + timeout_s
         return await self._travel(self._journey(self._router.choose_given, deadline, writes=writes), attempt)
 
-    def _journey(self, choose: Choose, deadline: float, *, writes: bool) -> _Journey:
-        return _Journey(choose, self._rng, self._closed, deadline, writes)
+    def _journey(self, choose: Choose, deadline: float, *, writes: bool) -> _RetryLoop:
+        return _RetryLoop(choose, self._rng, self._closed, deadline, writes)
 
-    async def _travel(self, journey: _Journey, attempt: Attempt[_Answer]) -> _Answer:
+    async def _travel(self, journey: _RetryLoop, attempt: Attempt[_Answer]) -> _Answer:
         while True:
             address = await self._next_stop(journey)
             begun_at = asyncio.get_running_loop().time()
@@ -197,7 +197,7 @@ class Dispatcher:
                 self._on_attempt(True)
                 return answer
 
-    async def _next_stop(self, journey: _Journey) -> str:
+    async def _next_stop(self, journey: _RetryLoop) -> str:
         self._refuse_conflict()
         while (address := journey.choose()) is None:
             if not self._reached_any or journey.all_foreign:
@@ -223,7 +223,7 @@ def _attempt_deadline(deadline: float, remaining_s: float, *, writes: bool) -> f
     return deadline - max(0.0, min(remaining_s / 2, remaining_s - MIN_READ_ATTEMPT_S))
 
 
-class _Journey:
+class _RetryLoop:
     """One operation's way from node to node."""
 
     def __init__(

@@ -13,7 +13,7 @@ from math import inf
 from typing import NamedTuple
 
 from ..proto.generated import kv_pb2, kv_pb2_grpc
-from .batching import Answer, Flight, Lane, Pending
+from .batching import Answer, InFlightBatch, Lane, Pending
 from .cluster_identity import ClusterIdentity
 from .columns import deliver, is_well, request_of
 from .errors import CoveyError, InternalError, InvalidRequest, Timeout, Unavailable
@@ -121,7 +121,7 @@ class Operator:
                 if flight is not None:
                     await stream.send(self._request(flight, now))
 
-    def _request(self, flight: Flight, now: float) -> kv_pb2.OperateRequest:
+    def _request(self, flight: InFlightBatch, now: float) -> kv_pb2.OperateRequest:
         seen = self._seen.timestamp
         stamp = self.clock.stamp(self._cluster.cluster_id, seen)
         flight.latest_timestamp = stamp.latest_timestamp
@@ -183,7 +183,7 @@ class Operator:
         self._on_reply(Heard(self._address, now, round_trip_s, len(flight.batch), others, well))
         self._go_on()  # after the answers were given: who asks again at once rides along
 
-    def _deliver(self, reply: kv_pb2.OperateReply, flight: Flight) -> None:
+    def _deliver(self, reply: kv_pb2.OperateReply, flight: InFlightBatch) -> None:
         try:
             self.lane.answered(flight, deliver(reply, flight))
         except ValueError as fault:

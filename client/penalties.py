@@ -17,7 +17,7 @@ class _Offence:
     until: float
 
 
-class PenaltyBox:
+class NodeBackoff:
     """Nodes that failed lately. Each failure after the penalty doubles the next; a success ends it."""
 
     def __init__(self) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
-from .penalties import PenaltyBox
-from .standing import FAST_S, Standing
+from .penalties import NodeBackoff
+from .standing import FAST_S, NodeScore
 
 if TYPE_CHECKING:
     from ..ring.epoch import EpochRecord
@@ -68,12 +68,12 @@ class Router:
         """Take ``foreign``, a collection of the addresses that belong to another cluster at the time."""
         self._foreign = foreign
         self.given = tuple(given)
-        self.penalties = PenaltyBox()
+        self.penalties = NodeBackoff()
         self._outstanding = outstanding
         self._silent_since = silent_since
         self._rng = rng
         self._topology: Topology | None = None
-        self._standings: dict[str, Standing] = {}
+        self._standings: dict[str, NodeScore] = {}
         self._ranked: list[_Place] = []
         """Owners, the best first."""
         self._ranked_until = 0.0
@@ -142,10 +142,10 @@ class Router:
             default=None,
         )
 
-    def _standing(self, address: str) -> Standing:
+    def _standing(self, address: str) -> NodeScore:
         standing = self._standings.get(address)
         if standing is None:
-            standing = self._standings[address] = Standing(self._rng.random())
+            standing = self._standings[address] = NodeScore(self._rng.random())
         return standing
 
     def _rank(self, now: float) -> None:

@@ -21,7 +21,7 @@ FAST_S = 0.005
 """Below this, differences mean nothing. What is not known is taken to be so fast."""
 
 
-class Standing:
+class NodeScore:
     """Of one node."""
 
     __slots__ = ("_heard_at", "_others", "_service_s", "fill", "place", "well_at")

@@ -87,14 +87,14 @@ class MemberLeft:
 
 
 @dataclass(frozen=True, slots=True)
-class SelfAccused:
+class Refuted:
     """Others could not reach this node. It has refuted that already."""
 
     accuser: Identity
 
 
 @dataclass(frozen=True, slots=True)
-class TwinSeen:
+class DuplicateIdentity:
     """A record of this very identity that this process did not write: its disk was copied or set back.
 
     The one of the two whose record is outranked has to end; the other has seen to it that it hears of it.
@@ -103,5 +103,5 @@ class TwinSeen:
     record: MemberRecord
 
 
-Event = MemberJoined | MemberSuspected | MemberDown | MemberUp | MemberLeft | SelfAccused | TwinSeen
+Event = MemberJoined | MemberSuspected | MemberDown | MemberUp | MemberLeft | Refuted | DuplicateIdentity
 Directive = ExchangeWith | Push | ProbeVia | Event

@@ -34,11 +34,11 @@ from ..identity import Identity
 from .detector import FailureDetector
 from .directives import (
     Directive,
+    DuplicateIdentity,
     ExchangeWith,
     MemberJoined,
     MemberLeft,
-    SelfAccused,
-    TwinSeen,
+    Refuted,
 )
 from .exchange import DeltaPacker, ExchangeAnswer, digest_of, newer_here, newer_there
 from .load import moved
@@ -255,9 +255,9 @@ class Gossip:
         if echo or record.generation < mine.generation:
             return []
         if record.outranks(mine) or record.freshness < mine.freshness:
-            return [TwinSeen(record)]
+            return [DuplicateIdentity(record)]
         self._rewrite(replace(mine, version=record.version + TWIN_LEAD), now)
-        return [TwinSeen(record), *self._pushes.say([self._view.me])]
+        return [DuplicateIdentity(record), *self._pushes.say([self._view.me])]
 
     # --- suspicions ---
 
@@ -287,7 +287,7 @@ class Gossip:
             return []
         self._rewrite(replace(self.me, version=version + 1), now)
         return [
-            SelfAccused(suspicion.accuser),
+            Refuted(suspicion.accuser),
             *self._pushes.say([self._view.me], also_to=told_first),
         ]
 

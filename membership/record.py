@@ -72,7 +72,7 @@ class Condition:
         return not (self.hints or self.comparisons or self.quarantined)
 
 
-class Freshness(NamedTuple):
+class RecordVersion(NamedTuple):
     """The order of one member's records: a newer process first, then a newer record of it."""
 
     generation: int
@@ -82,7 +82,7 @@ class Freshness(NamedTuple):
 SMALLEST_WEIGHT, LARGEST_WEIGHT = 0.01, 100.0
 """Beyond these a node would get no tokens, or so many that every ring computed with it would take minutes."""
 
-UNHEARD = Freshness(0, 0)
+UNHEARD = RecordVersion(0, 0)
 """Older than any record: generations start at 1."""
 
 
@@ -111,8 +111,8 @@ class MemberRecord:
     """How far what is certainly on the member's disk goes (see ``extent``); 0 when it does not say."""
 
     @property
-    def freshness(self) -> Freshness:
-        return Freshness(self.generation, self.version)
+    def freshness(self) -> RecordVersion:
+        return RecordVersion(self.generation, self.version)
 
     def outranks(self, other: MemberRecord) -> bool:
         """Of two processes that go by one identity, whether this one's stays: all who compare them say the same.
@@ -132,7 +132,7 @@ class DigestEntry(NamedTuple):
     """What one side of an exchange knows of a member."""
 
     identity: Identity
-    freshness: Freshness
+    freshness: RecordVersion
 
 
 class Suspicion(NamedTuple):
@@ -144,5 +144,5 @@ class Suspicion(NamedTuple):
     """
 
     accused: Identity
-    freshness: Freshness
+    freshness: RecordVersion
     accuser: Identity

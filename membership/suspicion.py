@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..identity import Identity
-from .record import Freshness, MemberRecord, Suspicion
+from .record import MemberRecord, RecordVersion, Suspicion
 from .settings import GossipSettings
 from .view import Member
 
@@ -25,7 +25,7 @@ def suspicion_timeout_s(settings: GossipSettings, members: int) -> float:
     return settings.suspicion_rounds * settings.heartbeat_interval_s * max(1.0, math.log10(max(1, members)))
 
 
-def newest_possible(member: Member, members: int, interval_s: float, now: float) -> Freshness:
+def newest_possible(member: Member, members: int, interval_s: float, now: float) -> RecordVersion:
     """A bound on the freshness that the member's own record can have by now.
 
     Generous on purpose (two changes per interval, and the rounds that news takes to come here), because it
@@ -35,7 +35,7 @@ def newest_possible(member: Member, members: int, interval_s: float, now: float)
     silent_intervals = math.ceil(member.heartbeat_age_s(now) / interval_s)
     rounds_of_news = math.ceil(math.log2(members + 1))
     generation, version = member.record.freshness
-    return Freshness(generation, version + 2 * (1 + silent_intervals) + rounds_of_news)
+    return RecordVersion(generation, version + 2 * (1 + silent_intervals) + rounds_of_news)
 
 
 @dataclass(frozen=True, slots=True)

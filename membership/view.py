@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..identity import Identity
-from .record import UNHEARD, Freshness, MemberRecord, Status, fresher
+from .record import UNHEARD, MemberRecord, RecordVersion, Status, fresher
 
 OVERDUE_GAPS = 2.5
 """Measured on quiet simulated clusters of 5 to 50: fewer than one healthy member in a hundred is overdue."""
@@ -109,7 +109,7 @@ class View:
     def __init__(self, me: MemberRecord, now: float) -> None:
         self._my_identity = me.identity
         self._members = {me.identity: _first_heard(me, now)}
-        self._buried: dict[Identity, Freshness] = {}
+        self._buried: dict[Identity, RecordVersion] = {}
 
     @property
     def me(self) -> Member:
@@ -142,7 +142,7 @@ class View:
         self._members[record.identity] = after
         return Change(before, after)
 
-    def freshness(self, identity: Identity) -> Freshness:
+    def freshness(self, identity: Identity) -> RecordVersion:
         """The freshness below which nothing about the member is new here."""
         member = self._members.get(identity)
         return self._buried.get(identity, UNHEARD) if member is None else member.record.freshness
@@ -153,12 +153,12 @@ class View:
         self._members[identity] = judged
         return judged
 
-    def forget(self, identity: Identity, buried: Freshness) -> None:
+    def forget(self, identity: Identity, buried: RecordVersion) -> None:
         """Drop a member; nothing as old as ``buried`` brings it back."""
         del self._members[identity]
         self._bury(identity, buried)
 
-    def _bury(self, identity: Identity, freshness: Freshness) -> None:
+    def _bury(self, identity: Identity, freshness: RecordVersion) -> None:
         self._buried.pop(identity, None)
         self._buried[identity] = freshness
         if len(self._buried) > MAX_BURIED:

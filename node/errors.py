@@ -16,7 +16,7 @@ class ConfigurationError(NodeError):
     """The operator's: a setting, flag or file that cannot be worked with. The text says what is allowed."""
 
 
-class DataFolderError(NodeError):
+class DataDirectoryError(NodeError):
     """The data folder is in use, was made by a newer version, or belongs to another node."""
 
 

@@ -9,40 +9,40 @@ from dataclasses import dataclass
 from ..identity import Identity
 from ..membership.record import Condition
 from .anti_entropy.digests import Digests
-from .anti_entropy.responder import AntiEntropy
+from .anti_entropy.responder import AntiEntropyResponder
 from .anti_entropy.schedule import Schedule
-from .anti_entropy.service import Repair
-from .anti_entropy.session import Comparison
+from .anti_entropy.service import AntiEntropyService
+from .anti_entropy.session import AntiEntropySession
 from .config.config import Config
 from .disk_health.keys_ahead import KeysAhead
-from .disk_health.monitor import Upkeep
+from .disk_health.monitor import DiskMonitor
 from .disk_health.scrub import Scrubber
-from .disk_health.segment_recovery import QuarantineRepair
+from .disk_health.segment_recovery import SegmentRecovery
 from .epoch.epochs import Epoch, Epochs
-from .epoch.fenced_client import FencedPeers
+from .epoch.fenced_client import FencedClient
 from .events import EventLog
-from .hints.dispatcher import HintReplay
-from .hints.hint_log import HintLog
-from .hints.manager import Hints
+from .hints.dispatcher import HintDispatcher
+from .hints.hint_log import HintEvents
+from .hints.manager import HintManager
 from .hints.store import HintStore
-from .hints.writer import HintKeeping
-from .members.gossip_driver import Gossiping
+from .hints.writer import HintWriter
+from .members.gossip_driver import GossipDriver
 from .ports import Clock
 from .storage.interface import Engine
 from .tasks import Tasks
 from .throttle import Throttle
-from .tombstones.collector import CollectionSettings, TombstoneCollection
+from .tombstones.collector import CollectionSettings, TombstoneCollector
 
 
 @dataclass(frozen=True)
-class Site:
+class MaintenanceContext:
     """What all of it works on."""
 
     config: Config
-    peers: FencedPeers
+    peers: FencedClient
     epochs: Epochs
     engine: Engine
-    gossiping: Gossiping
+    gossiping: GossipDriver
     clock: Clock
     rng: random.Random
     tasks: Tasks
@@ -52,11 +52,11 @@ class Site:
 
 
 @dataclass(frozen=True)
-class Care:
-    repair: Repair
-    hints: Hints
-    upkeep: Upkeep
-    tombstones: TombstoneCollection
+class MaintenanceTasks:
+    repair: AntiEntropyService
+    hints: HintManager
+    upkeep: DiskMonitor
+    tombstones: TombstoneCollector
     keys_ahead: KeysAhead
 
     def begin(self, tasks: Tasks) -> None:
@@ -81,9 +81,9 @@ class Care:
         )
 
 
-def make_care(site: Site) -> Care:
+def make_maintenance(site: MaintenanceContext) -> MaintenanceTasks:
     repair = _make_repair(site)
-    return Care(
+    return MaintenanceTasks(
         repair,
         _make_hints(site, repair),
         _make_upkeep(site),
@@ -98,20 +98,20 @@ def make_care(site: Site) -> Care:
     )
 
 
-def _make_repair(site: Site) -> Repair:
+def _make_repair(site: MaintenanceContext) -> AntiEntropyService:
     peers, gossiping, config = site.peers, site.gossiping, site.config
     digests = Digests(peers.me, site.epochs, site.engine)
     throttle = Throttle(site.clock, config.repair_rate)
 
-    def make_comparison(epoch: Epoch, peer: Identity) -> Comparison:
-        return Comparison(
+    def make_comparison(epoch: Epoch, peer: Identity) -> AntiEntropySession:
+        return AntiEntropySession(
             epoch, peer, site.epochs, site.engine, peers, digests, throttle, site.rng, config.rpc_timeout
         )
 
-    repair = Repair(
+    repair = AntiEntropyService(
         peers.me,
         site.epochs,
-        AntiEntropy(peers.me, site.epochs, digests, make_comparison, site.clock, site.log),
+        AntiEntropyResponder(peers.me, site.epochs, digests, make_comparison, site.clock, site.log),
         Schedule(peers.me, config.repair_interval, site.rng),
         gossiping.is_down,
         gossiping.say_condition,
@@ -121,12 +121,12 @@ def _make_repair(site: Site) -> Repair:
     return repair
 
 
-def _make_hints(site: Site, repair: Repair) -> Hints:
+def _make_hints(site: MaintenanceContext, repair: AntiEntropyService) -> HintManager:
     config, is_down = site.config, site.gossiping.is_down
-    lines = HintLog(site.clock, site.log)
+    lines = HintEvents(site.clock, site.log)
     store = HintStore(site.engine, config.hint_max_bytes)
-    keeping = HintKeeping(site.peers.me, store, repair.mark, lines)
-    replay = HintReplay(
+    keeping = HintWriter(site.peers.me, store, repair.mark, lines)
+    replay = HintDispatcher(
         store,
         keeping,
         site.peers,
@@ -138,7 +138,7 @@ def _make_hints(site: Site, repair: Repair) -> Hints:
         config.rpc_timeout,
         lines,
     )
-    return Hints(
+    return HintManager(
         store,
         keeping,
         replay,
@@ -153,9 +153,9 @@ def _make_hints(site: Site, repair: Repair) -> Hints:
     )
 
 
-def _make_upkeep(site: Site) -> Upkeep:
+def _make_upkeep(site: MaintenanceContext) -> DiskMonitor:
     config, gossiping = site.config, site.gossiping
-    quarantine = QuarantineRepair(
+    quarantine = SegmentRecovery(
         site.peers.me,
         site.epochs,
         site.engine,
@@ -168,13 +168,13 @@ def _make_upkeep(site: Site) -> Upkeep:
         gossiping.say_condition,
     )
     scrubber = Scrubber(site.engine, site.rng, config.scrub_interval)
-    return Upkeep(
+    return DiskMonitor(
         site.engine, quarantine, scrubber, gossiping.say_condition, site.tasks, site.log, config.disk_reserve
     )
 
 
-def _make_tombstones(site: Site, repair: Repair) -> TombstoneCollection:
-    return TombstoneCollection(
+def _make_tombstones(site: MaintenanceContext, repair: AntiEntropyService) -> TombstoneCollector:
+    return TombstoneCollector(
         site.epochs,
         site.engine,
         site.peers,

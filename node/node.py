@@ -11,43 +11,43 @@ from ..membership.gossip import Gossip
 from ..membership.record import Condition, HandoffProgress, Status
 from ..membership.settings import GossipSettings
 from ..quorum.hybrid_clock import HybridClock
-from ..quorum.ranking import Ranking
+from ..quorum.ranking import ReplicaRanking
 from ..ring.epoch import Quorums
 from ..ring.floor import floor_interval_s
 from ..ring.genesis import GenesisTerms
 from ..ring.planning import Policy
 from .absorption.assembly import make_absorption
-from .admin.administration import ClusterAdministration
-from .admin.cluster_repair import RepairEverywhere
+from .admin.administration import ClusterAdmin
+from .admin.cluster_repair import ClusterRepair
 from .admin.status import ClusterView
 from .config.config import Config
 from .coordinator.coordinator import Coordinator, Limits
 from .coordinator.listing import KeyListing
 from .coordinator.preconditions import Preconditions
-from .coordinator.replica_queue import Pipes
-from .coordinator.replica_selector import Replicas
+from .coordinator.replica_queue import ReplicaQueues
+from .coordinator.replica_selector import ReplicaSelector
 from .coordinator.version_source import VersionSource
 from .disk_identity.check import DiskCheck
-from .disk_identity.history import DiskIdentity
-from .disk_identity.memory import DiskMemory
+from .disk_identity.history import DiskHistory
+from .disk_identity.memory import ExtentMemory
 from .epoch.agreed_settings import AgreedSettings
 from .epoch.epochs import Epoch, Epochs
-from .epoch.fenced_client import FencedPeers
-from .epoch.paxos_driver import AcceptorView, Agreement
+from .epoch.fenced_client import FencedClient
+from .epoch.paxos_driver import AcceptorView, PaxosDriver
 from .errors import StorageFailed
 from .events import Event, EventLog
-from .maintenance import Care, Site, make_care
+from .maintenance import MaintenanceContext, MaintenanceTasks, make_maintenance
 from .members.admission import Admission
-from .members.gossip_driver import Gossiping
-from .members.join import Joining
-from .members.owner_discovery import Reunion
+from .members.gossip_driver import GossipDriver
+from .members.join import JoinProcedure
+from .members.owner_discovery import OwnerDiscovery
 from .messages.data import Reply, Request
-from .peer.client import Peers, Self
-from .peer.server import Dispatcher
+from .peer.client import LocalIdentity, PeerClient
+from .peer.server import PeerServer
 from .peer.skew_guard import SkewGuard
-from .place import Place, Ports
+from .place import NodeSpec, Ports
 from .replica.load_meter import LoadMeter
-from .replica.service import Replica
+from .replica.service import ReplicaService
 from .ring_change.handoff import Handoff
 from .ring_change.puller import Puller
 from .ring_change.steward import Steward, StewardSettings
@@ -65,7 +65,7 @@ class Node:
     def __init__(
         self,
         config: Config,
-        place: Place,
+        place: NodeSpec,
         ports: Ports,
         log: EventLog,
         failed: Callable[[BaseException], None],
@@ -76,7 +76,7 @@ class Node:
         self._began_s = ports.clock.monotonic()
         self._serving_said = False
         home = ports.home
-        self.me = Self(home.identity, home.generation, place.address, ports.rng.getrandbits(64))
+        self.me = LocalIdentity(home.identity, home.generation, place.address, ports.rng.getrandbits(64))
         self._begun = False
         self._settings = AgreedSettings(config, log)
 
@@ -94,26 +94,28 @@ class Node:
         self.epochs = Epochs(self.me.identity, ports.engine, ports.compute)
         if (record := self.epochs.record) is not None:
             self._skew_guard.compare_first(record.owners.owners.keys() - {self.me.identity})
-        self._peers = Peers(
+        self._peers = PeerClient(
             self.me,
             ports.transport,
             self._hybrid,
             lambda member: self.gossiping.address_of(member),
             self._cluster_id,
         )
-        self._fenced = FencedPeers(self._peers, self.epochs)
+        self._fenced = FencedClient(self._peers, self.epochs)
         self.me.unproven = "it has only just started"
-        self._disk = DiskIdentity(home, ports.engine, self.me.process)
-        self._disk_memory = DiskMemory(self.me.identity, home, ports.clock, self._tasks)
+        self._disk = DiskHistory(home, ports.engine, self.me.process)
+        self._disk_memory = ExtentMemory(self.me.identity, home, ports.clock, self._tasks)
         self._disk_check = self._make_disk_check(place)
         self.gossiping = self._make_gossiping(place)
-        self._agreement = Agreement(
+        self._agreement = PaxosDriver(
             self._peers, self.epochs, self._acceptor_view, self._alive, ports.rng, config.rpc_timeout
         )
         self._steward = self._make_steward()
-        self._replica = Replica(ports.engine, self.epochs, self._load)
-        self._ranking = Ranking()
-        self._pipes = Pipes(self._fenced, self._replica, self._ranking, ports.clock, config.rpc_timeout)
+        self._replica = ReplicaService(ports.engine, self.epochs, self._load)
+        self._ranking = ReplicaRanking()
+        self._pipes = ReplicaQueues(
+            self._fenced, self._replica, self._ranking, ports.clock, config.rpc_timeout
+        )
         self._care = self._make_care()
         self.coordinator = self._make_coordinator()
         self._handoff = self._make_handoff()
@@ -122,7 +124,7 @@ class Node:
         self._joining = self._make_joining(place)
         self._reunion = self._make_reunion(place)
         self.administration = self._make_administration()
-        self._dispatcher = Dispatcher(self.me, self._hybrid, self._cluster_id, log)
+        self._dispatcher = PeerServer(self.me, self._hybrid, self._cluster_id, log)
         register_routes(
             self._dispatcher,
             self._disk_check,
@@ -246,7 +248,7 @@ class Node:
 
     # --- making the larger parts ---
 
-    def _make_disk_check(self, place: Place) -> DiskCheck:
+    def _make_disk_check(self, place: NodeSpec) -> DiskCheck:
         return DiskCheck(
             self._peers,
             self.epochs,
@@ -261,14 +263,14 @@ class Node:
             self._log,
         )
 
-    def _make_gossiping(self, place: Place) -> Gossiping:
+    def _make_gossiping(self, place: NodeSpec) -> GossipDriver:
         config, ports = self._config, self._ports
         settings = GossipSettings(
             heartbeat_interval_s=config.heartbeat_interval,
             indirect_probes=config.indirect_probes,
             suspicion_rounds=config.suspicion_rounds,
         )
-        return Gossiping(
+        return GossipDriver(
             Gossip(place.first_record(self.me), settings, ports.rng, ports.clock.monotonic()),
             self._peers,
             self.epochs,
@@ -306,10 +308,10 @@ class Node:
             self._log,
         )
 
-    def _make_care(self) -> Care:
+    def _make_care(self) -> MaintenanceTasks:
         ports = self._ports
-        return make_care(
-            Site(
+        return make_maintenance(
+            MaintenanceContext(
                 self._config,
                 self._fenced,
                 self.epochs,
@@ -325,7 +327,7 @@ class Node:
 
     def _make_coordinator(self) -> Coordinator:
         config = self._config
-        replicas = Replicas(
+        replicas = ReplicaSelector(
             self.me.identity,
             self._pipes,
             self.gossiping,
@@ -358,8 +360,8 @@ class Node:
             self._log,
         )
 
-    def _make_administration(self) -> ClusterAdministration:
-        return ClusterAdministration(
+    def _make_administration(self) -> ClusterAdmin:
+        return ClusterAdmin(
             self._peers,
             self._fenced,
             self.epochs,
@@ -375,7 +377,7 @@ class Node:
                 self.absorption.status,
             ),
             self._steward,
-            RepairEverywhere(self._peers, self.epochs, self.gossiping.is_down, self._care.repair),
+            ClusterRepair(self._peers, self.epochs, self.gossiping.is_down, self._care.repair),
             self._config.rpc_timeout,
             self._config.max_key_bytes,
         )
@@ -391,7 +393,7 @@ class Node:
             self._log,
         )
 
-    def _make_joining(self, place: Place) -> Joining:
+    def _make_joining(self, place: NodeSpec) -> JoinProcedure:
         config, ports = self._config, self._ports
         terms = GenesisTerms(
             seeds=tuple(sorted(set(place.seeds))) or (place.address,),
@@ -399,7 +401,7 @@ class Node:
             tokens_per_weight=config.tokens_per_weight,
             settings={"allow_weak_quorums": True} if config.allow_weak_quorums else {},
         )
-        return Joining(
+        return JoinProcedure(
             self._peers,
             self.epochs,
             ports.engine,
@@ -414,8 +416,8 @@ class Node:
             self._log,
         )
 
-    def _make_reunion(self, place: Place) -> Reunion:
-        return Reunion(
+    def _make_reunion(self, place: NodeSpec) -> OwnerDiscovery:
+        return OwnerDiscovery(
             self.gossiping,
             self._joining,
             [*place.seeds, *self._ports.home.peers().values()],

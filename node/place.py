@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from ..membership.record import MemberRecord, Status
 from .compute import InlineCompute
-from .data_directory.directory import Home
+from .data_directory.directory import LocalState
 from .messages.data import PROTOCOL_VERSION
-from .peer.client import Self
+from .peer.client import LocalIdentity
 from .ports import Clock, Compute, Transport
 from .storage.interface import Engine
 
@@ -18,7 +18,7 @@ MOST_FIRST_VERSIONS = 1 << 16
 
 
 @dataclass(frozen=True)
-class Place:
+class NodeSpec:
     """Where a node stands: what the operator said of it apart from configuration."""
 
     address: str
@@ -28,7 +28,7 @@ class Place:
     zone: str = ""
     weight: float = 1.0
 
-    def first_record(self, me: Self) -> MemberRecord:
+    def first_record(self, me: LocalIdentity) -> MemberRecord:
         """What the process says of itself when it begins to gossip."""
         return MemberRecord(
             identity=me.identity,
@@ -52,5 +52,5 @@ class Ports:
     rng: random.Random
     transport: Transport
     engine: Engine
-    home: Home
+    home: LocalState
     compute: Compute = field(default_factory=InlineCompute)

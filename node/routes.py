@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from .absorption.reception import Reception
 from .disk_identity.check import DiskCheck
-from .epoch.paxos_driver import Agreement
-from .maintenance import Care
+from .epoch.paxos_driver import PaxosDriver
+from .maintenance import MaintenanceTasks
 from .members.admission import Admission
-from .members.gossip_driver import Gossiping
-from .members.join import Joining
+from .members.gossip_driver import GossipDriver
+from .members.join import JoinProcedure
 from .messages.absorption import Contribution, MembershipQuery
 from .messages.anti_entropy import Confirm, Purge, RequestRepair, TreeQuery
 from .messages.data import (
@@ -17,10 +17,10 @@ from .messages.data import (
     ConfirmGenesis,
     DataBatch,
     Envelope,
-    Exchange,
     FetchRecord,
+    GossipDelta,
+    GossipSyn,
     Hello,
-    News,
     Ping,
     Prepare,
     ProbeRequest,
@@ -30,19 +30,19 @@ from .messages.data import (
     Scan,
     SizeQuery,
 )
-from .peer.server import Dispatcher
-from .replica.service import Replica
+from .peer.server import PeerServer
+from .replica.service import ReplicaService
 
 
 def register_routes(
-    dispatcher: Dispatcher,
+    dispatcher: PeerServer,
     disk_check: DiskCheck,
     admission: Admission,
-    joining: Joining,
-    gossiping: Gossiping,
-    agreement: Agreement,
-    replica: Replica,
-    care: Care,
+    joining: JoinProcedure,
+    gossiping: GossipDriver,
+    agreement: PaxosDriver,
+    replica: ReplicaService,
+    care: MaintenanceTasks,
     reception: Reception,
 ) -> None:
     async def leave(envelope: Envelope, message: RequestLeave) -> Acknowledged:
@@ -52,8 +52,8 @@ def register_routes(
     dispatcher.register(Recall, disk_check.on_recall)
     dispatcher.register(Hello, admission.hello)
     dispatcher.register(ConfirmGenesis, joining.confirm)
-    dispatcher.register(Exchange, gossiping.on_exchange)
-    dispatcher.register(News, gossiping.on_news)
+    dispatcher.register(GossipSyn, gossiping.on_exchange)
+    dispatcher.register(GossipDelta, gossiping.on_news)
     dispatcher.register(ProbeRequest, gossiping.on_probe)
     dispatcher.register(Ping, gossiping.on_ping)
     dispatcher.register(RequestLeave, leave)

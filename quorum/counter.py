@@ -16,7 +16,7 @@ Requirements = Sequence[Requirement]
 """Of one operation: its quorum in every live ring."""
 
 
-class Votes(Protocol):
+class QuorumCounter(Protocol):
     """Operations are named by their places. Each replica votes at most once on each of them."""
 
     def yes(self, replica: Identity, places: Sequence[int]) -> list[int]:
@@ -29,11 +29,11 @@ class Votes(Protocol):
         """How many replicas were counted for it."""
 
 
-def votes_on(requirements: Sequence[Requirements], rings: int) -> Votes:
-    return VotesInOneRing(requirements) if rings == 1 else VotesInEveryRing(requirements)
+def quorum_counter(requirements: Sequence[Requirements], rings: int) -> QuorumCounter:
+    return OneRingCounter(requirements) if rings == 1 else AllRingsCounter(requirements)
 
 
-class VotesInOneRing:
+class OneRingCounter:
     def __init__(self, requirements: Sequence[Requirements]) -> None:
         self._needed = [parts[0].needed for parts in requirements]
         self._lacking = self._needed.copy()
@@ -56,7 +56,7 @@ class VotesInOneRing:
         return self._needed[place] - self._lacking[place]
 
 
-class VotesInEveryRing:
+class AllRingsCounter:
     def __init__(self, requirements: Sequence[Requirements]) -> None:
         self._requirements = requirements
         self._for: list[set[Identity]] = [set() for _ in requirements]

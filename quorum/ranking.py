@@ -53,7 +53,7 @@ class _Known:
     shunned_until_s: float = -math.inf
 
 
-class Ranking:
+class ReplicaRanking:
     """What a coordinator knows of how quickly other nodes answer."""
 
     def __init__(self) -> None:

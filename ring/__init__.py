@@ -16,7 +16,7 @@ from .moves import (
     most_newcomers,
 )
 from .ring import PreferenceList, ReplicatedRange, Ring
-from .span import WHOLE_RING, Span
+from .span import WHOLE_RING, TokenRange
 
 __all__ = [
     "TOKEN_SPACE",
@@ -32,7 +32,7 @@ __all__ = [
     "ReplicatedRange",
     "Ring",
     "RingSpec",
-    "Span",
+    "TokenRange",
     "adoption_quorum",
     "allocate",
     "fair_shares",

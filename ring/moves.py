@@ -22,7 +22,7 @@ from typing import NamedTuple
 from ..identity import Identity
 from .epoch import RingSpec
 from .ring import PreferenceList, Ring
-from .span import Span, merge_adjacent
+from .span import TokenRange, merge_adjacent
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Pull:
 class RangeMove:
     """A span whose replicas change, or must be merged."""
 
-    span: Span
+    span: TokenRange
     old: PreferenceList
     new: PreferenceList
     pulls: tuple[Pull, ...]
@@ -92,7 +92,7 @@ class RingChange:
         """The largest number of new nodes that the change brings into one preference list."""
         return max(len(set(piece.new).difference(piece.old)) for piece in self._pieces)
 
-    def gained_spans(self, identity: Identity) -> tuple[Span, ...]:
+    def gained_spans(self, identity: Identity) -> tuple[TokenRange, ...]:
         """Where ``identity`` is in list(S) \\ list(O): what it drops when it adopts the change (rule 6)."""
         return merge_adjacent(
             piece.span for piece in self._pieces if identity in piece.new and identity not in piece.old
@@ -147,7 +147,7 @@ def pullers(range_moves: Sequence[RangeMove]) -> list[Identity]:
     return sorted({pull.gainer for move in range_moves for pull in move.pulls})
 
 
-def gained_spans(owners: RingSpec, successors: RingSpec, identity: Identity) -> tuple[Span, ...]:
+def gained_spans(owners: RingSpec, successors: RingSpec, identity: Identity) -> tuple[TokenRange, ...]:
     """Where ``identity`` is in list(S) \\ list(O): what it drops when it adopts the change (rule 6)."""
     return RingChange.between(owners, successors).gained_spans(identity)
 
@@ -188,7 +188,7 @@ def finish_obstacles(
 class _Piece(NamedTuple):
     """A span within which neither ring's preference list changes."""
 
-    span: Span
+    span: TokenRange
     old: PreferenceList
     new: PreferenceList
 
@@ -198,12 +198,12 @@ def _overlay(old: Ring, new: Ring) -> list[_Piece]:
     pieces: list[_Piece] = []
     for piece in _cut(old, new):
         if pieces and pieces[-1].old == piece.old and pieces[-1].new == piece.new:
-            pieces[-1] = piece._replace(span=Span(pieces[-1].span.after, piece.span.upto))
+            pieces[-1] = piece._replace(span=TokenRange(pieces[-1].span.after, piece.span.upto))
         else:
             pieces.append(piece)
     if len(pieces) > 1 and pieces[-1][1:] == pieces[0][1:]:
         last = pieces.pop()
-        pieces[0] = pieces[0]._replace(span=Span(last.span.after, pieces[0].span.upto))
+        pieces[0] = pieces[0]._replace(span=TokenRange(last.span.after, pieces[0].span.upto))
     if len(pieces) == 1:
         return [pieces[0]._replace(span=merge_adjacent([pieces[0].span])[0])]
     return pieces
@@ -217,7 +217,7 @@ def _cut(old: Ring, new: Ring) -> Iterator[_Piece]:
     for upto in boundaries:
         # Beyond the last token of a ring lies its first range again.
         old_range, new_range = old_ranges[old_place], new_ranges[new_place]
-        yield _Piece(Span(after, upto), old_range.preference_list, new_range.preference_list)
+        yield _Piece(TokenRange(after, upto), old_range.preference_list, new_range.preference_list)
         old_place = (old_place + (upto == old_range.upto)) % len(old_ranges)
         new_place = (new_place + (upto == new_range.upto)) % len(new_ranges)
         after = upto

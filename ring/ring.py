@@ -21,7 +21,7 @@ from sortedcontainers import SortedDict
 from ..identity import Identity
 from .epoch import RingSpec
 from .hashing import TOKEN_SPACE
-from .span import Span, merge_adjacent
+from .span import TokenRange, merge_adjacent
 from .walk import walk
 
 PreferenceList = tuple[Identity, ...]
@@ -35,8 +35,8 @@ class ReplicatedRange(NamedTuple):
     preference_list: PreferenceList
 
     @property
-    def span(self) -> Span:
-        return Span(self.after, self.upto)
+    def span(self) -> TokenRange:
+        return TokenRange(self.after, self.upto)
 
 
 class Ring:
@@ -78,13 +78,13 @@ class Ring:
             yield ReplicatedRange(after, upto, self._lists[index] or self._find_list(index))
             after = upto
 
-    def ranges_of(self, identity: Identity) -> tuple[Span, ...]:
+    def ranges_of(self, identity: Identity) -> tuple[TokenRange, ...]:
         """What ``identity`` replicates, in as few spans as possible."""
         return merge_adjacent(found.span for found in self.ranges() if identity in found.preference_list)
 
-    def led_by(self, identity: Identity) -> dict[PreferenceList, tuple[Span, ...]]:
+    def led_by(self, identity: Identity) -> dict[PreferenceList, tuple[TokenRange, ...]]:
         """Each list that begins with ``identity``, and where it is the list, in as few spans as possible."""
-        led: dict[PreferenceList, list[Span]] = {}
+        led: dict[PreferenceList, list[TokenRange]] = {}
         for found in self.ranges():
             if found.preference_list[0] == identity:
                 led.setdefault(found.preference_list, []).append(found.span)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .hashing import TOKEN_SPACE
 
 
-class Span(NamedTuple):
+class TokenRange(NamedTuple):
     """The tokens with ``after < token <= upto``; with ``after >= upto`` it wraps past zero (equal: all)."""
 
     after: int
@@ -28,22 +28,22 @@ class Span(NamedTuple):
         return f"({self.after}, {self.upto}]"
 
 
-WHOLE_RING = Span(0, 0)
+WHOLE_RING = TokenRange(0, 0)
 
 
-def merge_adjacent(spans: Iterable[Span]) -> tuple[Span, ...]:
+def merge_adjacent(spans: Iterable[TokenRange]) -> tuple[TokenRange, ...]:
     """Join spans that touch; they come disjoint and in ring order, and so does the answer.
 
     Spans that together cover everything become ``WHOLE_RING``.
     """
-    merged: list[Span] = []
+    merged: list[TokenRange] = []
     for span in spans:
         if merged and merged[-1].upto == span.after:
-            merged[-1] = Span(merged[-1].after, span.upto)
+            merged[-1] = TokenRange(merged[-1].after, span.upto)
         else:
             merged.append(span)
     if len(merged) > 1 and merged[-1].upto == merged[0].after:
-        merged[0] = Span(merged.pop().after, merged[0].upto)
+        merged[0] = TokenRange(merged.pop().after, merged[0].upto)
     if len(merged) == 1 and merged[0].width == TOKEN_SPACE:
         return (WHOLE_RING,)
     return tuple(merged)

@@ -27,7 +27,7 @@ from ..data_directory.verdict import META_ALONE, META_VERDICT, Verdict
 from ..epoch.epochs import Epoch, Epochs
 from ..events import Event, EventLog
 from ..members.claims import Claimant, Claims
-from ..members.gossip_driver import Gossiping
+from ..members.gossip_driver import GossipDriver
 from ..storage.interface import Engine
 from .transfer import Transfer
 
@@ -39,7 +39,7 @@ class Absorption:
     def __init__(
         self,
         epochs: Epochs,
-        gossiping: Gossiping,
+        gossiping: GossipDriver,
         engine: Engine,
         claims: Claims,
         transfer: Transfer,

@@ -8,11 +8,11 @@ from ..config.config import Config
 from ..coordinator.coordinator import Coordinator
 from ..epoch.epochs import Epochs
 from ..events import EventLog
-from ..members.claim_listener import Listening
+from ..members.claim_listener import ClaimListener
 from ..members.claims import Claims
-from ..members.gossip_driver import Gossiping
+from ..members.gossip_driver import GossipDriver
 from ..messages.absorption import CALL_TIMEOUTS
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 from ..place import Ports
 from .absorption import Absorption
 from .reception import Reception
@@ -28,7 +28,7 @@ In that time each of a few members, or several of many, have tried the disk that
 @dataclass(frozen=True)
 class AbsorptionParts:
     claims: Claims
-    listening: Listening
+    listening: ClaimListener
     absorption: Absorption
     reception: Reception
 
@@ -36,9 +36,9 @@ class AbsorptionParts:
 def make_absorption(
     config: Config,
     ports: Ports,
-    peers: Peers,
+    peers: PeerClient,
     epochs: Epochs,
-    gossiping: Gossiping,
+    gossiping: GossipDriver,
     coordinator: Coordinator,
     log: EventLog,
 ) -> AbsorptionParts:
@@ -51,7 +51,7 @@ def make_absorption(
     listen_s = min(LISTEN_INTERVALS * config.heartbeat_interval + RECONNECT_S, LONGEST_LISTEN_S)
     return AbsorptionParts(
         claims,
-        Listening(claims, peers.me.identity.name, listen_s, log),
+        ClaimListener(claims, peers.me.identity.name, listen_s, log),
         Absorption(epochs, gossiping, ports.engine, claims, transfer, ports.rng, log),
         Reception(
             epochs, gossiping, coordinator, ports.clock, config.max_clock_skew, config.rpc_timeout, log

@@ -24,7 +24,7 @@ from ..coordinator.coordinator import Coordinator
 from ..epoch.epochs import Epochs
 from ..errors import OperationError
 from ..events import Event, EventLog
-from ..members.gossip_driver import Gossiping
+from ..members.gossip_driver import GossipDriver
 from ..messages.absorption import (
     MAX_MEMBERS,
     Contribution,
@@ -44,7 +44,7 @@ class Reception:
     def __init__(
         self,
         epochs: Epochs,
-        gossiping: Gossiping,
+        gossiping: GossipDriver,
         coordinator: Coordinator,
         clock: Clock,
         max_skew_s: float,

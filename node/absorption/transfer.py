@@ -21,7 +21,7 @@ from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
 from ..members.claims import Claims
 from ..messages.absorption import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 from ..storage.interface import Engine, Entry
 from ..storage.segments import SEGMENTS, segment_span
 
@@ -37,7 +37,7 @@ Note = Callable[[Verdict], None]
 class Transfer:
     def __init__(
         self,
-        peers: Peers,
+        peers: PeerClient,
         claims: Claims,
         engine: Engine,
         rng: random.Random,

@@ -10,7 +10,7 @@ from ...quorum.tally import Requirement, replicas_of
 from ...ring.epoch import EpochRecord
 from ...ring.hashing import token_of
 from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedPeers
+from ..epoch.fenced_client import FencedClient
 from ..errors import (
     InvalidRequest,
     OperationTimeout,
@@ -20,30 +20,30 @@ from ..errors import (
     Unavailable,
     UnknownNode,
 )
-from ..members.gossip_driver import Gossiping
+from ..members.gossip_driver import GossipDriver
 from ..messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
 from ..operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
-from ..peer.client import Peers
-from ..replica.service import Replica
+from ..peer.client import PeerClient
+from ..replica.service import ReplicaService
 from ..ring_change.steward import Steward
-from .cluster_repair import RepairEverywhere
+from .cluster_repair import ClusterRepair
 from .status import ClusterView, state_of
 
 POLL_S = 0.05
 EXPLAIN_TIMEOUT_S = 1.0
 
 
-class ClusterAdministration:
+class ClusterAdmin:
     def __init__(
         self,
-        peers: Peers,
-        fenced: FencedPeers,
+        peers: PeerClient,
+        fenced: FencedClient,
         epochs: Epochs,
-        gossiping: Gossiping,
-        replica: Replica,
+        gossiping: GossipDriver,
+        replica: ReplicaService,
         view: ClusterView,
         steward: Steward,
-        repair: RepairEverywhere,
+        repair: ClusterRepair,
         rpc_timeout_s: float,
         max_key_bytes: int,
     ) -> None:

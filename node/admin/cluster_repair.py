@@ -6,21 +6,25 @@ import asyncio
 from collections.abc import Callable
 
 from ...identity import Identity
-from ..anti_entropy.service import Repair
+from ..anti_entropy.service import AntiEntropyService
 from ..epoch.epochs import Epochs
 from ..errors import PeerError, Unavailable
 from ..messages.anti_entropy import RepairSummary, RequestRepair
 from ..operations import NodeRepair, RepairReport
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 
 ANSWER_GRACE_S = 1.0
 """A peer that gives up after its time has so long to say how far it came."""
 LONGEST_S = 1_000_000.0
 
 
-class RepairEverywhere:
+class ClusterRepair:
     def __init__(
-        self, peers: Peers, epochs: Epochs, is_down: Callable[[Identity], bool], repair: Repair
+        self,
+        peers: PeerClient,
+        epochs: Epochs,
+        is_down: Callable[[Identity], bool],
+        repair: AntiEntropyService,
     ) -> None:
         self._peers = peers
         self._epochs = epochs

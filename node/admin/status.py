@@ -9,12 +9,12 @@ from ...membership.record import Condition, LoadReport, Status
 from ...membership.view import Liveness, Member
 from ...ring.epoch import EpochRecord
 from ..epoch.epochs import Epoch, Epochs
-from ..members.gossip_driver import Gossiping
+from ..members.gossip_driver import GossipDriver
 from ..operations import ClusterStatus, NodeState, NodeStatus
 from ..peer.skew_guard import describe_skew
 from ..ports import Clock
 from ..ring_change.steward import Steward
-from ..tombstones.collector import TombstoneCollection
+from ..tombstones.collector import TombstoneCollector
 
 
 def state_of(member: Member | None) -> NodeState:
@@ -52,9 +52,9 @@ class ClusterView:
         self,
         me: Identity,
         epochs: Epochs,
-        gossiping: Gossiping,
+        gossiping: GossipDriver,
         steward: Steward,
-        tombstones: TombstoneCollection,
+        tombstones: TombstoneCollector,
         clock: Clock,
         under_way: Callable[[], str],
     ) -> None:

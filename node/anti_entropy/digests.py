@@ -12,11 +12,11 @@ from functools import reduce
 from operator import xor
 
 from ...identity import Identity
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import Quarantined
 from ..storage.interface import Engine
-from .merkle_tree import HashTree, tree_between
+from .merkle_tree import MerkleTree, tree_between
 
 Digest = int | None
 """None where something is quarantined: nothing can be said."""
@@ -27,10 +27,10 @@ class Digests:
         self._me = me
         self._epochs = epochs
         self._engine = engine
-        self._trees: dict[Identity, HashTree] = {}
+        self._trees: dict[Identity, MerkleTree] = {}
         self._of: Epoch | None = None
 
-    def tree(self, epoch: Epoch, peer: Identity) -> HashTree:
+    def tree(self, epoch: Epoch, peer: Identity) -> MerkleTree:
         """What this node shares with ``peer`` under a stable epoch; kept while the epoch lasts."""
         if self._of is not epoch:
             self._of, self._trees = epoch, {}
@@ -39,11 +39,11 @@ class Digests:
             tree = self._trees[peer] = tree_between(epoch.rings[0], self._me, peer)
         return tree
 
-    async def of_groups(self, epoch: Epoch, tree: HashTree) -> list[Digest]:
+    async def of_groups(self, epoch: Epoch, tree: MerkleTree) -> list[Digest]:
         """One digest for each group of the tree. Raises EpochPassed."""
         return [_combined(await self._of_spans(epoch, stretches)) for stretches in tree.stretches]
 
-    async def of_pieces(self, epoch: Epoch, groups: Sequence[Sequence[Span]]) -> list[Digest]:
+    async def of_pieces(self, epoch: Epoch, groups: Sequence[Sequence[TokenRange]]) -> list[Digest]:
         """One digest for each piece of the groups, in order. Raises EpochPassed."""
         return [digest for group in groups for digest in await self._of_spans(epoch, group)]
 
@@ -51,7 +51,7 @@ class Digests:
         """Return once an fsync covers what the digests taken so far vouch for."""
         await self._engine.durable()
 
-    async def _of_spans(self, epoch: Epoch, spans: Sequence[Span]) -> list[Digest]:
+    async def _of_spans(self, epoch: Epoch, spans: Sequence[TokenRange]) -> list[Digest]:
         await asyncio.sleep(0)
         await self._epochs.held(epoch.stamp)
         try:
@@ -59,7 +59,7 @@ class Digests:
         except Quarantined:
             return [self._of_span(span) for span in spans]
 
-    def _of_span(self, span: Span) -> Digest:
+    def _of_span(self, span: TokenRange) -> Digest:
         try:
             return self._engine.digests([span])[0]
         except Quarantined:

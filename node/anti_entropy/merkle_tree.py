@@ -17,7 +17,7 @@ from functools import cached_property
 from ...identity import Identity
 from ...ring.hashing import TOKEN_SPACE
 from ...ring.ring import Ring
-from ...ring.span import Span, merge_adjacent
+from ...ring.span import TokenRange, merge_adjacent
 from ..storage.encoding import intervals
 from ..storage.segments import SEGMENT_WIDTH
 
@@ -25,13 +25,13 @@ FANOUT = 64
 
 
 @dataclass(frozen=True)
-class HashTree:
+class MerkleTree:
     """Two levels below the root: groups, and the pieces of each."""
 
-    groups: tuple[tuple[Span, ...], ...]
+    groups: tuple[tuple[TokenRange, ...], ...]
 
     @cached_property
-    def stretches(self) -> tuple[tuple[Span, ...], ...]:
+    def stretches(self) -> tuple[tuple[TokenRange, ...], ...]:
         """The groups in as few spans as possible: what their digests are read by."""
         return tuple(merge_adjacent(group) for group in self.groups)
 
@@ -40,11 +40,11 @@ class HashTree:
         return sum(map(len, self.groups))
 
 
-def tree_between(ring: Ring, one: Identity, other: Identity) -> HashTree:
+def tree_between(ring: Ring, one: Identity, other: Identity) -> MerkleTree:
     """The tree of what ``one`` and ``other`` both replicate; empty when that is nothing."""
     shared = (found.span for found in ring.ranges() if {one, other} <= set(found.preference_list))
     pieces = tuple(_cut(_joined(shared)))
-    return HashTree(tuple(pieces[begin : begin + FANOUT] for begin in range(0, len(pieces), FANOUT)))
+    return MerkleTree(tuple(pieces[begin : begin + FANOUT] for begin in range(0, len(pieces), FANOUT)))
 
 
 def peers_of(ring: Ring, me: Identity) -> frozenset[Identity]:
@@ -53,7 +53,7 @@ def peers_of(ring: Ring, me: Identity) -> frozenset[Identity]:
     return frozenset(owner for owners in lists if me in owners for owner in owners) - {me}
 
 
-def _joined(spans: Iterable[Span]) -> Iterator[tuple[int, int]]:
+def _joined(spans: Iterable[TokenRange]) -> Iterator[tuple[int, int]]:
     """First and last tokens of disjoint spans, ascending; those that touch are one."""
     first, last = 0, -1
     for begin, end in sorted(interval for span in spans for interval in intervals(span)):
@@ -66,21 +66,21 @@ def _joined(spans: Iterable[Span]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def _cut(stretches: Iterable[tuple[int, int]]) -> Iterator[Span]:
+def _cut(stretches: Iterable[tuple[int, int]]) -> Iterator[TokenRange]:
     """Cut stretches where segments end."""
     for first, last in stretches:
         while first <= last:
             end = min(last, first - first % SEGMENT_WIDTH + SEGMENT_WIDTH - 1)
-            yield Span((first - 1) % TOKEN_SPACE, end)
+            yield TokenRange((first - 1) % TOKEN_SPACE, end)
             first = end + 1
 
 
-def joined(pieces: Iterable[Span]) -> list[Span]:
+def joined(pieces: Iterable[TokenRange]) -> list[TokenRange]:
     """Ascending pieces of one group, those that touch made one stretch, which does not wrap either."""
-    stretches: list[Span] = []
+    stretches: list[TokenRange] = []
     for piece in pieces:
         if stretches and stretches[-1].upto == piece.after:
-            stretches[-1] = Span(stretches[-1].after, piece.upto)
+            stretches[-1] = TokenRange(stretches[-1].after, piece.upto)
         else:
             stretches.append(piece)
     return stretches

@@ -15,12 +15,12 @@ from ..messages.anti_entropy import TreeQuery, TreeReply
 from ..messages.data import EpochMismatch, Refusal, RefusalCode
 from ..ports import Clock
 from .digests import Digests
-from .session import Comparison, Outcome
+from .session import AntiEntropySession, Outcome
 
-MakeComparison = Callable[[Epoch, Identity], Comparison]
+MakeComparison = Callable[[Epoch, Identity], AntiEntropySession]
 
 
-class AntiEntropy:
+class AntiEntropyResponder:
     def __init__(
         self,
         me: Identity,
@@ -36,7 +36,7 @@ class AntiEntropy:
         self._make = make
         self._clock = clock
         self._log = log
-        self._leading: Comparison | None = None
+        self._leading: AntiEntropySession | None = None
 
     async def compare(self, epoch: Epoch, peer: Identity) -> Outcome:
         """Make what this node and ``peer`` share under a stable epoch equal; ends early when the epoch does."""

@@ -25,7 +25,7 @@ LONGEST_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True, eq=False)
-class Debt:
+class PendingComparison:
     """A comparison that is owed. Equal only to itself: one marked anew is another."""
 
     due_at: float
@@ -41,7 +41,7 @@ class Schedule:
         self._interval_s = interval_s if self.by_itself else math.inf
         self._rng = rng
         self._peers: frozenset[Identity] = frozenset()
-        self._debts: dict[Identity, Debt] = {}
+        self._debts: dict[Identity, PendingComparison] = {}
         self._round: list[Identity] = []
         self._round_at = 0.0
 
@@ -60,13 +60,15 @@ class Schedule:
         """A comparison with ``peer`` that begins from now on is owed."""
         if peer in self._peers:
             wait_s = FOLLOWER_WAITS_S if peer < self._me else 0.0
-            self._debts[peer] = Debt(now + wait_s + self._rng.uniform(0.0, PROMPT_S))
+            self._debts[peer] = PendingComparison(now + wait_s + self._rng.uniform(0.0, PROMPT_S))
 
     def owed(self, is_up: Callable[[Identity], bool]) -> Collection[Identity]:
         """Whom of those that are up a comparison is owed to."""
         return [peer for peer in self._debts if is_up(peer)]
 
-    def take(self, now: float, is_up: Callable[[Identity], bool]) -> tuple[Identity, Debt | None] | None:
+    def take(
+        self, now: float, is_up: Callable[[Identity], bool]
+    ) -> tuple[Identity, PendingComparison | None] | None:
         """Whom to compare with now, and by which debt; None when nobody is due."""
         due = [
             (debt.due_at, peer) for peer, debt in self._debts.items() if debt.due_at <= now and is_up(peer)
@@ -84,21 +86,21 @@ class Schedule:
         """When somebody will be due, as things stand."""
         return min([debt.due_at for peer, debt in self._debts.items() if is_up(peer)] + [self._round_at])
 
-    def compared(self, peer: Identity, debt: Debt | None) -> None:
+    def compared(self, peer: Identity, debt: PendingComparison | None) -> None:
         """The two are equal: what was owed when the comparison began is settled."""
         if self._debts.get(peer) is debt:
             self._debts.pop(peer, None)
 
-    def postponed(self, peer: Identity, debt: Debt | None, now: float) -> None:
+    def postponed(self, peer: Identity, debt: PendingComparison | None, now: float) -> None:
         if debt is not None and self._debts.get(peer) is debt:
             wait_s = POSTPONED_S * self._rng.uniform(0.75, 1.25)
-            self._debts[peer] = Debt(now + wait_s, debt.failures)
+            self._debts[peer] = PendingComparison(now + wait_s, debt.failures)
 
-    def failed(self, peer: Identity, debt: Debt | None, now: float) -> None:
+    def failed(self, peer: Identity, debt: PendingComparison | None, now: float) -> None:
         if peer in self._peers and self._debts.get(peer) is debt:
             failures = debt.failures + 1 if debt is not None else 1
             wait_s = min(LONGEST_PAUSE_S, POSTPONED_S * 2.0 ** (failures - 1)) * self._rng.uniform(0.75, 1.25)
-            self._debts[peer] = Debt(now + wait_s, failures)
+            self._debts[peer] = PendingComparison(now + wait_s, failures)
 
     def _next_of_round(self, up: list[Identity]) -> Identity:
         self._round = [peer for peer in self._round if peer in up]

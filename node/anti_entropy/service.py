@@ -17,8 +17,8 @@ from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, Tre
 from ..messages.data import Envelope, EpochMismatch, Refusal
 from ..ports import Clock
 from .merkle_tree import peers_of
-from .responder import AntiEntropy
-from .schedule import Debt, Schedule
+from .responder import AntiEntropyResponder
+from .schedule import PendingComparison, Schedule
 from .session import Outcome
 
 LONGEST_WAIT_S = 1.0
@@ -36,14 +36,14 @@ class _Request:
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class Repair:
+class AntiEntropyService:
     """``run`` it for as long as the node lives."""
 
     def __init__(
         self,
         me: Identity,
         epochs: Epochs,
-        anti_entropy: AntiEntropy,
+        anti_entropy: AntiEntropyResponder,
         schedule: Schedule,
         is_down: Callable[[Identity], bool],
         told: Callable[[], None],
@@ -121,7 +121,7 @@ class Repair:
             self._release()
             self._say()
 
-    async def _compare(self, epoch: Epoch, peer: Identity, debt: Debt | None) -> None:
+    async def _compare(self, epoch: Epoch, peer: Identity, debt: PendingComparison | None) -> None:
         self._begun += 1
         number = self._begun
         outcome = await self._anti_entropy.compare(epoch, peer)

@@ -22,9 +22,9 @@ from itertools import pairwise
 from ...identity import Identity
 from ...quorum.version import Version
 from ...ring.hashing import token_of
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..epoch.epochs import Epoch, EpochPassed, Epochs
-from ..epoch.fenced_client import FencedPeers
+from ..epoch.fenced_client import FencedClient
 from ..errors import DiskFull, PeerError, PeerRefused, Quarantined
 from ..messages.anti_entropy import RepairSummary, TreeQuery, TreeReply
 from ..messages.data import (
@@ -58,7 +58,7 @@ LONGEST_REST_S = 0.1
 LOOK_AGAIN_S = 0.05
 """What differs is looked at once more after so long, lest writes that are under way pass for differences."""
 
-Place = tuple[int, int]
+NodeSpec = tuple[int, int]
 """Of a piece: its group, and its place there."""
 
 
@@ -71,7 +71,7 @@ class Outcome:
     """The peer did not want to begin now, being busy."""
 
 
-class Comparison:
+class AntiEntropySession:
     """``run`` it once."""
 
     def __init__(
@@ -80,7 +80,7 @@ class Comparison:
         peer: Identity,
         epochs: Epochs,
         engine: Engine,
-        peers: FencedPeers,
+        peers: FencedClient,
         digests: Digests,
         throttle: Throttle,
         rng: random.Random,
@@ -98,7 +98,7 @@ class Comparison:
         self._rng = rng
         self._rpc_timeout_s = rpc_timeout_s
         self._tree = digests.tree(epoch, peer)
-        self._unknown: set[Place] = set()
+        self._unknown: set[NodeSpec] = set()
         self._wanted: deque[bytes] = deque()
         self._offered: deque[bytes] = deque()
         self._batch_size = BatchSize(BATCH_KEYS, BATCH_BYTES)
@@ -143,14 +143,14 @@ class Comparison:
 
     # --- where the two differ ---
 
-    async def _look_twice(self, groups: Sequence[int]) -> set[Place]:
+    async def _look_twice(self, groups: Sequence[int]) -> set[NodeSpec]:
         found = await self._look(groups)
         if found:
             await asyncio.sleep(LOOK_AGAIN_S)
             found &= await self._look(sorted({group for group, _ in found}))
         return found
 
-    async def _look(self, groups: Sequence[int]) -> set[Place]:
+    async def _look(self, groups: Sequence[int]) -> set[NodeSpec]:
         """The pieces of these groups that are not equal."""
         if not groups:
             return set()
@@ -172,18 +172,18 @@ class Comparison:
 
     # --- what differs there ---
 
-    def _stretches(self, number: int, places: Sequence[int]) -> list[Span]:
+    def _stretches(self, number: int, places: Sequence[int]) -> list[TokenRange]:
         """Pieces of a group, the little between two of them included where that saves a question."""
         pieces = self._tree.groups[number]
         read = set(places)
         for one, other in pairwise(places):
             between = range(one + 1, other)
             unknown = any((number, place) in self._unknown for place in between)
-            if between and not unknown and self._small(Span(pieces[one].upto, pieces[other].after)):
+            if between and not unknown and self._small(TokenRange(pieces[one].upto, pieces[other].after)):
                 read.update(between)
         return joined(pieces[place] for place in sorted(read))
 
-    async def _make_equal(self, stretch: Span) -> None:
+    async def _make_equal(self, stretch: TokenRange) -> None:
         """Compare the keys of a stretch page by page, and move what is newer on one side to the other."""
         after: Cursor | None = None
         try:
@@ -201,10 +201,10 @@ class Comparison:
         except (PeerRefused, Quarantined) as error:
             self._obstacle = str(error)  # the other stretches do not suffer for it
 
-    def _small(self, span: Span) -> bool:
+    def _small(self, span: TokenRange) -> bool:
         return self._engine.size(span) <= BRIDGED_BYTES
 
-    async def _scan(self, stretch: Span, after: Cursor | None) -> ScanReply:
+    async def _scan(self, stretch: TokenRange, after: Cursor | None) -> ScanReply:
         scan = Scan(self._epoch.stamp, ScanPurpose.KEYS, stretch, after, PAGE_ENTRIES, PAGE_BYTES)
         reply = await self._peers.call(self.peer, scan, ScanReply, self._rpc_timeout_s)
         if not isinstance(reply, ScanReply):
@@ -214,7 +214,9 @@ class Comparison:
         await self._rest(sum(len(key) for key, _ in reply.entries))
         return reply
 
-    async def _held(self, stretch: Span, after: Cursor | None, upto: Cursor | None) -> dict[bytes, Version]:
+    async def _held(
+        self, stretch: TokenRange, after: Cursor | None, upto: Cursor | None
+    ) -> dict[bytes, Version]:
         """What is held here behind ``after`` and up to ``upto``, or to the end."""
         held: dict[bytes, Version] = {}
         while True:

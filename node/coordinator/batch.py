@@ -30,15 +30,15 @@ from ..operations import (
     TimeBounds,
     WriteResult,
 )
-from ..peer.client import Self
+from ..peer.client import LocalIdentity
 from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
 from .exposure import Exposure
-from .fast_read import ReadsTogether
-from .fast_write import WritesTogether
-from .replica_selector import Replicas
-from .slow_read import ReadFlow
-from .slow_write import WriteFlow
+from .fast_read import FastReads
+from .fast_write import FastWrites
+from .replica_selector import ReplicaSelector
+from .slow_read import SlowRead
+from .slow_write import SlowWrite
 from .version_source import VersionSource
 from .write_above import WriteAbove
 
@@ -51,12 +51,12 @@ Spawn = Callable[[Coroutine[Any, Any, None]], bool]
 
 
 @dataclass(frozen=True)
-class Means:
+class BatchContext:
     """What every batch of a coordinator works with."""
 
-    me: Self
+    me: LocalIdentity
     epochs: Epochs
-    replicas: Replicas
+    replicas: ReplicaSelector
     versions: VersionSource
     load: LoadMeter
     rng: random.Random
@@ -67,7 +67,7 @@ class Means:
 class Batch:
     def __init__(
         self,
-        means: Means,
+        means: BatchContext,
         operations: Sequence[Operation],
         on_results: OnResults,
         bounds: TimeBounds = UNBOUNDED,
@@ -120,7 +120,7 @@ class Batch:
             self._means.versions.see_all([entry.version.timestamp for entry in found if entry is not None])
             self._answer([places[number] for number in numbers], list(map(_get_result, found)))
 
-        ReadsTogether(
+        FastReads(
             self._means.epochs,
             epoch,
             self._means.replicas,
@@ -140,7 +140,7 @@ class Batch:
 
     def _read_alone(self, place: int) -> None:
         get, means = self._operations[place], self._means
-        flow = ReadFlow(means.epochs, means.replicas, means.rng, get.consistency, self._deadline(place))
+        flow = SlowRead(means.epochs, means.replicas, means.rng, get.consistency, self._deadline(place))
 
         async def read() -> OperationResult:
             entry = await flow.run(get.key)
@@ -176,7 +176,7 @@ class Batch:
             results = [self._written(merges[number].entry.version, newer.get(number)) for number in numbers]
             self._answer([places[number] for number in numbers], results)
 
-        WritesTogether(
+        FastWrites(
             self._means.epochs,
             epoch,
             self._means.replicas,
@@ -204,9 +204,9 @@ class Batch:
 
         self._go_alone(place, write(), lambda: (flow if exposure.ahead is None else above).failure(STOPPING))
 
-    def _write_flow(self, place: int, exposure: Exposure) -> WriteFlow:
+    def _write_flow(self, place: int, exposure: Exposure) -> SlowWrite:
         means = self._means
-        return WriteFlow(
+        return SlowWrite(
             means.epochs,
             means.replicas,
             means.rng,

@@ -23,16 +23,16 @@ from ..operations import (
     TimeBounds,
     WriteResult,
 )
-from ..peer.client import Self
+from ..peer.client import LocalIdentity
 from ..peer.skew_guard import SkewGuard
 from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
 from ..tasks import Tasks
-from .batch import STOPPING, Batch, Means
+from .batch import STOPPING, Batch, BatchContext
 from .exposure import Exposure
 from .listing import KeyListing
-from .replica_selector import Replicas
-from .slow_write import WriteFlow
+from .replica_selector import ReplicaSelector
+from .slow_write import SlowWrite
 from .version_source import VersionSource
 
 
@@ -46,9 +46,9 @@ class Limits:
 class Coordinator:
     def __init__(
         self,
-        me: Self,
+        me: LocalIdentity,
         epochs: Epochs,
-        replicas: Replicas,
+        replicas: ReplicaSelector,
         listing: KeyListing,
         versions: VersionSource,
         skew_guard: SkewGuard,
@@ -63,7 +63,7 @@ class Coordinator:
         self._skew_guard = skew_guard
         self._limits = limits
         self._tasks = Tasks(failed, limits.max_in_flight)
-        self._means = Means(me, epochs, replicas, versions, load, rng, log, self._tasks.spawn)
+        self._means = BatchContext(me, epochs, replicas, versions, load, rng, log, self._tasks.spawn)
         self._planned: Plans | None = None
         self._refused = ""
 
@@ -108,7 +108,7 @@ class Coordinator:
             raise refusal
         means = self._means
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        flow = WriteFlow(
+        flow = SlowWrite(
             means.epochs,
             means.replicas,
             means.rng,

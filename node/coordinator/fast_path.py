@@ -21,7 +21,7 @@ def alike(plans: Sequence[object]) -> Iterable[list[int]]:
     return places.values()
 
 
-class Together:
+class FastPath:
     """Which of the operations are open still, and what ends the short way for all of them."""
 
     def __init__(self, epochs: Epochs, count: int) -> None:

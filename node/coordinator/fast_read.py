@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from ...identity import Identity
-from ...quorum.counter import votes_on
+from ...quorum.counter import quorum_counter
 from ...quorum.plan import ReadPlan
 from ...quorum.ranking import LONGEST_PATIENCE_S, fewest_for
 from ...quorum.tally import replicas_of
@@ -21,9 +21,9 @@ from ..epoch.epochs import Epoch, Epochs
 from ..messages.data import REPLY_FULL, Merge, MergeKind, Read, ReadResult, VersionResult
 from ..named import as_named
 from ..storage.interface import Entry
-from .fast_path import Together, alike
+from .fast_path import FastPath, alike
 from .replica_queue import Outcome
-from .replica_selector import Replicas
+from .replica_selector import ReplicaSelector
 
 OnRead = Callable[[Sequence[int], Mapping[int, Entry]], None]
 """Told which reads are answered, and what was found where anything was."""
@@ -32,12 +32,12 @@ PutOff = Callable[[int], None]
 """Callback with the read that is to be begun again, with fewer others."""
 
 
-class ReadsTogether(Together):
+class FastReads(FastPath):
     def __init__(
         self,
         epochs: Epochs,
         epoch: Epoch,
-        replicas: Replicas,
+        replicas: ReplicaSelector,
         keys: Sequence[bytes],
         plans: Sequence[ReadPlan],
         on_read: OnRead,
@@ -53,7 +53,7 @@ class ReadsTogether(Together):
         self._on_read = on_read
         self._on_handed_over = hand_over
         self._on_put_off = put_off
-        self._votes = votes_on([plan.replies for plan in plans], len(epoch.rings))
+        self._votes = quorum_counter([plan.replies for plan in plans], len(epoch.rings))
         self._asked: dict[Identity, set[int]] = {}
         self._versions: dict[int, Version | None] = {}
         """What the replies to each read agree on so far."""

@@ -9,28 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from ...identity import Identity
-from ...quorum.counter import votes_on
+from ...quorum.counter import quorum_counter
 from ...quorum.plan import WritePlan
 from ...quorum.tally import replicas_of
 from ...quorum.version import Version
 from ..epoch.epochs import Epoch, Epochs
 from ..messages.data import MERGED, Merge, MergeResult
 from .exposure import Exposure, applied, remains_open
-from .fast_path import Together, alike
+from .fast_path import FastPath, alike
 from .replica_queue import Outcome
-from .replica_selector import Replicas
+from .replica_selector import ReplicaSelector
 
 OnWritten = Callable[[Sequence[int], Mapping[int, Version]], None]
 """Told which writes are acknowledged, and which newer version stood already where one did."""
 HandOver = Callable[[int, Exposure], None]
 
 
-class WritesTogether(Together):
+class FastWrites(FastPath):
     def __init__(
         self,
         epochs: Epochs,
         epoch: Epoch,
-        replicas: Replicas,
+        replicas: ReplicaSelector,
         merges: Sequence[Merge],
         plans: Sequence[WritePlan],
         on_written: OnWritten,
@@ -45,7 +45,7 @@ class WritesTogether(Together):
         self._on_written = on_written
         self._on_handed_over = hand_over
         self._is_ahead = is_ahead
-        self._votes = votes_on([plan.acknowledgements for plan in plans], len(epoch.rings))
+        self._votes = quorum_counter([plan.acknowledgements for plan in plans], len(epoch.rings))
         self._sent: dict[Identity, Sequence[int]] = {}
         self._answered: set[Identity] = set()
         self._newer: dict[int, Version] = {}

@@ -12,16 +12,16 @@ from collections.abc import AsyncGenerator, Sequence
 
 from ...identity import Identity
 from ...ring.hashing import TOKEN_SPACE, token_of
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedPeers
+from ..epoch.fenced_client import FencedClient
 from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable
 from ..messages.data import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
-from ..replica.service import Replica
+from ..replica.service import ReplicaService
 from ..storage.interface import Cursor, Entry
-from .replica_selector import Replicas
+from .replica_selector import ReplicaSelector
 
-FROM_TOKEN_ZERO = Span(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
+FROM_TOKEN_ZERO = TokenRange(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
 """The whole ring, scanned in token order."""
 PAGE_ENTRIES = 2000
 PAGE_BYTES = 128 << 10
@@ -35,7 +35,12 @@ Page = dict[Identity, ScanReply]
 
 class KeyListing:
     def __init__(
-        self, epochs: Epochs, peers: FencedPeers, replicas: Replicas, replica: Replica, max_key_bytes: int
+        self,
+        epochs: Epochs,
+        peers: FencedClient,
+        replicas: ReplicaSelector,
+        replica: ReplicaService,
+        max_key_bytes: int,
     ) -> None:
         self._epochs = epochs
         self._peers = peers

@@ -12,7 +12,7 @@ from ...identity import Identity
 from ..storage.interface import Entry
 
 
-class HintKeeper(Protocol):
+class HintSink(Protocol):
     def keep(self, to: Identity, key: bytes, entry: Entry) -> None:
         """Keep an acknowledged write for a replica that missed it. Never fails, and never waits."""
 
@@ -20,7 +20,7 @@ class HintKeeper(Protocol):
 class Missed:
     """The replicas that missed one attempt of one write, also those that turn out to after its end."""
 
-    def __init__(self, hints: HintKeeper, key: bytes, entry: Entry) -> None:
+    def __init__(self, hints: HintSink, key: bytes, entry: Entry) -> None:
         self._hints = hints
         self._key = key
         self._entry = entry

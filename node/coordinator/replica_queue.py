@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...identity import Identity
-from ...quorum.ranking import Ranking
+from ...quorum.ranking import ReplicaRanking
 from ...ring.epoch import EpochStamp
-from ..epoch.fenced_client import FencedPeers
+from ..epoch.fenced_client import FencedClient
 from ..errors import NodeError, PeerRefused, PeerUnreachable
 from ..messages.data import (
     REPLY_FULL,
@@ -29,7 +29,7 @@ from ..messages.data import (
     Result,
 )
 from ..ports import Clock
-from ..replica.service import Replica
+from ..replica.service import ReplicaService
 
 MAX_BATCH_OPERATIONS = 512
 MAX_BATCH_BYTES = 4 << 20
@@ -63,11 +63,11 @@ class _Waiting(NamedTuple):
     size_bytes: int
 
 
-class Pipe:
+class ReplicaQueue:
     """The way to one replica."""
 
     def __init__(
-        self, to: Identity, send: Send, ranking: Ranking, clock: Clock, *, closed: bool = False
+        self, to: Identity, send: Send, ranking: ReplicaRanking, clock: Clock, *, closed: bool = False
     ) -> None:
         self._to = to
         self._send = send
@@ -209,26 +209,31 @@ def _weight(operation: Read | Merge) -> int:
     return len(operation.key)
 
 
-class Pipes:
+class ReplicaQueues:
     """A pipe to every replica; the one to this node itself has no network in it."""
 
     def __init__(
-        self, peers: FencedPeers, replica: Replica, ranking: Ranking, clock: Clock, rpc_timeout_s: float
+        self,
+        peers: FencedClient,
+        replica: ReplicaService,
+        ranking: ReplicaRanking,
+        clock: Clock,
+        rpc_timeout_s: float,
     ) -> None:
         self._ranking = ranking
         self._clock = clock
         self._peers = peers
         self._replica = replica
         self._rpc_timeout_s = rpc_timeout_s
-        self._pipes: dict[Identity, Pipe] = {}
+        self._pipes: dict[Identity, ReplicaQueue] = {}
         self._closed = False
 
-    def to(self, replica: Identity) -> Pipe:
+    def to(self, replica: Identity) -> ReplicaQueue:
         pipe = self._pipes.get(replica)
         if pipe is None:
             # What this node itself takes says nothing of the others, and is in no ranking.
-            ranking = Ranking() if replica == self._peers.me else self._ranking
-            pipe = self._pipes[replica] = Pipe(
+            ranking = ReplicaRanking() if replica == self._peers.me else self._ranking
+            pipe = self._pipes[replica] = ReplicaQueue(
                 replica, self._sender(replica), ranking, self._clock, closed=self._closed
             )
         return pipe

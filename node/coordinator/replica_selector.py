@@ -10,13 +10,13 @@ from typing import Protocol
 
 from ...identity import Identity
 from ...membership.record import LoadReport
-from ...quorum.ranking import HedgeBudget, Ranking
+from ...quorum.ranking import HedgeBudget, ReplicaRanking
 from ...quorum.tally import Requirement
 from ...ring.epoch import EpochStamp
 from ..messages.data import Merge, Read
 from ..ports import Clock
-from .missed import HintKeeper
-from .replica_queue import OnOutcomes, Outcome, Pipes
+from .missed import HintSink
+from .replica_queue import OnOutcomes, Outcome, ReplicaQueues
 
 MAX_ASIDE = 1000
 """Repairs under way that nobody waits for; what comes beyond that is left to anti-entropy."""
@@ -36,14 +36,14 @@ class LiveView(Protocol):
     def load_of(self, member: Identity) -> LoadReport | None: ...
 
 
-class Replicas:
+class ReplicaSelector:
     def __init__(
         self,
         me: Identity,
-        pipes: Pipes,
+        pipes: ReplicaQueues,
         view: LiveView,
-        hints: HintKeeper,
-        ranking: Ranking,
+        hints: HintSink,
+        ranking: ReplicaRanking,
         clock: Clock,
     ) -> None:
         self.me = me

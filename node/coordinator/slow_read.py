@@ -24,7 +24,7 @@ from ..operations import Consistency
 from ..storage.interface import Entry
 from .attempt import Attempt, Ended
 from .replica_queue import Outcome
-from .replica_selector import Replicas
+from .replica_selector import ReplicaSelector
 
 RETRY_PAUSE_S = 0.05
 
@@ -34,13 +34,13 @@ class _Answer:
     entry: Entry | None
 
 
-class ReadFlow:
+class SlowRead:
     """One read, from the first question to the answer."""
 
     def __init__(
         self,
         epochs: Epochs,
-        replicas: Replicas,
+        replicas: ReplicaSelector,
         rng: random.Random,
         consistency: Consistency,
         deadline_s: float,
@@ -79,7 +79,7 @@ class _Question:
     """A read under one epoch: who was asked, who answered, and what is being written back."""
 
     def __init__(
-        self, replicas: Replicas, epoch: Epoch, key: bytes, plan: ReadPlan, attempt: Attempt
+        self, replicas: ReplicaSelector, epoch: Epoch, key: bytes, plan: ReadPlan, attempt: Attempt
     ) -> None:
         self._replicas = replicas
         self._epoch = epoch

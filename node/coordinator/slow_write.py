@@ -25,19 +25,19 @@ from .attempt import Attempt, Ended
 from .exposure import Exposure, applied
 from .missed import Missed
 from .replica_queue import Outcome, Undelivered
-from .replica_selector import Replicas
+from .replica_selector import ReplicaSelector
 
 RETRY_BACKOFF_S = (0.02, 0.5)
 """First and longest pause before the same version is sent again."""
 
 
-class WriteFlow:
+class SlowWrite:
     """One write, from its version to its acknowledgement."""
 
     def __init__(
         self,
         epochs: Epochs,
-        replicas: Replicas,
+        replicas: ReplicaSelector,
         rng: random.Random,
         consistency: Consistency,
         deadline_s: float,

@@ -31,7 +31,7 @@ from ..epoch.epochs import Epochs
 from ..errors import BeyondBound, ClockSkew, Expired, Unavailable
 from ..named import as_named
 from ..operations import UNBOUNDED, TimeBounds
-from ..peer.client import Self
+from ..peer.client import LocalIdentity
 from .ahead import AheadVersions, is_drawn_above
 
 LANE_STEP = 16
@@ -45,7 +45,7 @@ may be the bound of a write that the client lost track of at a node whose clock 
 
 class VersionSource:
     def __init__(
-        self, me: Self, epochs: Epochs, clock: HybridClock, latest_on_disk: Callable[[], int]
+        self, me: LocalIdentity, epochs: Epochs, clock: HybridClock, latest_on_disk: Callable[[], int]
     ) -> None:
         self._me = me
         self._epochs = epochs

@@ -27,7 +27,7 @@ from ..messages.data import Merge
 from ..operations import WriteResult
 from ..storage.interface import Entry
 from .exposure import Exposure
-from .slow_write import WriteFlow
+from .slow_write import SlowWrite
 from .version_source import VersionSource
 
 
@@ -38,7 +38,7 @@ class WriteAbove:
         self,
         versions: VersionSource,
         exposure: Exposure,
-        second: WriteFlow,
+        second: SlowWrite,
         deadline_s: float,
     ) -> None:
         self._versions = versions

@@ -27,7 +27,7 @@ from typing import NamedTuple, Protocol
 from ...identity import Identity
 from ...membership.extent import Extent
 from ..config.json_file import BadJson, read_bounded, read_json
-from ..errors import DataFolderError
+from ..errors import DataDirectoryError
 from .durable_files import ASIDE, make_folder, replace_file, sync_folder
 from .witness import Memory, read_witness, write_witness
 
@@ -58,7 +58,7 @@ MAX_PEERS_BYTES = 4 << 20
 MAX_ADDRESS_LENGTH = 512
 
 
-class Home(Protocol):
+class LocalState(Protocol):
     """What a node asks of its data folder; the simulator has one without files."""
 
     @property
@@ -103,7 +103,7 @@ class Home(Protocol):
         """Replace what ``remembered`` will say, without holding up the event loop."""
 
 
-class MemoryDataFolder:
+class MemoryDataDirectory:
     """A home that lasts as long as the object; ``restarted`` is the same disk under the next process."""
 
     def __init__(
@@ -134,22 +134,22 @@ class MemoryDataFolder:
     def save_peers(self, addresses: Mapping[Identity, str]) -> None:
         self._addresses = dict(addresses)
 
-    def restarted(self) -> MemoryDataFolder:
+    def restarted(self) -> MemoryDataDirectory:
         return self._under(self.generation + 1)
 
-    def copy(self) -> MemoryDataFolder:
+    def copy(self) -> MemoryDataDirectory:
         """The folder as it is now, to be put back later: the next start finds what this one would."""
         return self._under(self.generation)
 
-    def _under(self, generation: int) -> MemoryDataFolder:
-        folder = MemoryDataFolder(self.identity, generation, self._addresses)
+    def _under(self, generation: int) -> MemoryDataDirectory:
+        folder = MemoryDataDirectory(self.identity, generation, self._addresses)
         folder.claimed, folder.doubt = self.claimed, self.doubt
         folder._remembered = dict(self._remembered)
         return folder
 
 
-class DataFolder:
-    """A ``Home`` on disk, held by this process until ``close``."""
+class DataDirectory:
+    """A ``LocalState`` on disk, held by this process until ``close``."""
 
     def __init__(self, path: Path, lock: int, start: _Start) -> None:
         self.path = path
@@ -167,15 +167,17 @@ class DataFolder:
     @classmethod
     def open(
         cls, path: Path, name: str, rng: random.Random | None = None, *, accept_restored: bool = False
-    ) -> DataFolder:
+    ) -> DataDirectory:
         """Take the folder for the node ``name``, creating it if need be.
 
         ``rng`` draws the disk id of a new folder; the operating system's randomness unless given.
         ``accept_restored``: an operator vouches for a folder that is in doubt.
-        Raises DataFolderError, which says what to do, when the folder cannot be this node's.
+        Raises DataDirectoryError, which says what to do, when the folder cannot be this node's.
         """
         if path.exists() and not path.is_dir():
-            raise DataFolderError(f"cannot use the data folder {path}: it is a file; choose another folder")
+            raise DataDirectoryError(
+                f"cannot use the data folder {path}: it is a file; choose another folder"
+            )
         try:
             make_folder(path)
             lock = _take_lock(path)
@@ -186,7 +188,7 @@ class DataFolder:
                 os.close(lock)
                 raise
         except OSError as error:
-            raise DataFolderError(f"cannot use the data folder {path}: {error.strerror}") from error
+            raise DataDirectoryError(f"cannot use the data folder {path}: {error.strerror}") from error
 
     @property
     def engine_path(self) -> Path:
@@ -196,14 +198,14 @@ class DataFolder:
         return dict(self._saved)
 
     def save_peers(self, addresses: Mapping[Identity, str]) -> None:
-        """Keep the addresses; blocks for an fsync if they differ from those kept. Raises DataFolderError."""
+        """Keep the addresses; blocks for an fsync if they differ from those kept. Raises DataDirectoryError."""
         if self._saved == addresses:
             return
         content = {str(identity): address for identity, address in sorted(addresses.items())}
         try:
             replace_file(self.path / _PEERS_FILE, json.dumps(content, indent=1))
         except OSError as error:
-            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+            raise DataDirectoryError(f"cannot write to {self.path}: {error.strerror}") from error
         self._saved = dict(addresses)
 
     def give_up(self, addresses: Mapping[Identity, str], aside: str | None = None) -> None:
@@ -211,7 +213,7 @@ class DataFolder:
 
         ``addresses``: where the nodes are that it will look for. The data is erased, or kept under the name ``aside``.
         Whenever the process dies, the folder is left as it was or as a new disk's that knows these addresses. Blocks.
-        Raises DataFolderError.
+        Raises DataDirectoryError.
         """
         self.save_peers(addresses)
         try:
@@ -219,11 +221,11 @@ class DataFolder:
                 self.engine_path.rename(_unused(self.path / (aside or _GIVEN_UP_FOLDER)))
             sync_folder(self.path)
         except OSError as error:
-            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+            raise DataDirectoryError(f"cannot write to {self.path}: {error.strerror}") from error
         _erase_given_up(self.path)
 
     def claim(self) -> None:
-        """Do what Home.claim describes; blocks for a few fsyncs. Raise DataFolderError on failure."""
+        """Do what LocalState.claim describes; blocks for a few fsyncs. Raise DataDirectoryError on failure."""
         try:
             self._write_witness()
             if not self.claimed:
@@ -231,33 +233,33 @@ class DataFolder:
             (self.path / _DOUBT_FILE).unlink(missing_ok=True)
             sync_folder(self.path)
         except OSError as error:
-            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+            raise DataDirectoryError(f"cannot write to {self.path}: {error.strerror}") from error
         self.claimed, self.doubt = True, ""
 
     def condemn(self, reason: str) -> None:
-        """Do what Home.condemn describes; blocks for an fsync. Raise DataFolderError on failure."""
+        """Do what LocalState.condemn describes; blocks for an fsync. Raise DataDirectoryError on failure."""
         content = {"identity": str(self.identity), "reason": reason}
         try:
             replace_file(self.path / _DOUBT_FILE, json.dumps(content, indent=1))
         except OSError as error:
-            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+            raise DataDirectoryError(f"cannot write to {self.path}: {error.strerror}") from error
         self.doubt = reason
 
     def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
         return dict(self._remembered)
 
     async def save_remembered(self, remembered: Memory) -> None:
-        """Do what Home.save_remembered describes; one save at a time. Raise DataFolderError on failure."""
+        """Do what Home.save_remembered describes; one save at a time. Raise DataDirectoryError on failure."""
         self._remembered = dict(remembered)
         try:
             await asyncio.get_running_loop().run_in_executor(self._worker, self._write_witness)
         except OSError as error:
-            raise DataFolderError(f"cannot write to {self.path}: {error.strerror}") from error
+            raise DataDirectoryError(f"cannot write to {self.path}: {error.strerror}") from error
 
     def give_up_engine(self) -> Path:
         """Move the engine aside, so that the next opening draws a new disk id; returns where it is then.
 
-        Raises DataFolderError.
+        Raises DataDirectoryError.
         """
         aside = self.path / f"{_ENGINE_FOLDER}.{self.identity.disk_id:016x}"
         free = (aside.with_name(f"{aside.name}.{number}") if number else aside for number in range(1 << 16))
@@ -266,7 +268,7 @@ class DataFolder:
             self.engine_path.rename(moved)
             sync_folder(self.path)
         except OSError as error:
-            raise DataFolderError(f"cannot move {self.engine_path}: {error.strerror}") from error
+            raise DataDirectoryError(f"cannot move {self.engine_path}: {error.strerror}") from error
         return moved
 
     def _write_witness(self) -> None:
@@ -301,7 +303,7 @@ def _start(path: Path, name: str, rng: random.Random, accept_restored: bool) -> 
     _erase_given_up(path)
     known = _read_identity(path)
     if known is not None and known.identity.name != name:
-        raise DataFolderError(
+        raise DataDirectoryError(
             f"the data folder {path} belongs to node {known.identity.name!r}, not {name!r}: "
             f"start it as {known.identity.name!r} or choose another folder"
         )
@@ -315,7 +317,7 @@ def _start(path: Path, name: str, rng: random.Random, accept_restored: bool) -> 
         forgiving=forgiving,
     )
     if start.generation > MAX_GENERATION:
-        raise DataFolderError(f"{path} was opened too often: start the node on an empty data folder")
+        raise DataDirectoryError(f"{path} was opened too often: start the node on an empty data folder")
     _write_identity(path, start)
     make_folder(path / _ENGINE_FOLDER)
     return start
@@ -358,7 +360,7 @@ def _take_lock(path: Path) -> int:
     except BlockingIOError as error:
         holder = os.pread(lock, 32, 0).decode() or "unknown"
         os.close(lock)
-        raise DataFolderError(
+        raise DataDirectoryError(
             f"the data folder {path} is in use by process {holder}: stop it or choose another folder"
         ) from error
     except BaseException:
@@ -374,9 +376,9 @@ def _check_format(path: Path) -> None:
         _check_unused(path)
         replace_file(path / _FORMAT_FILE, f"{FORMAT}\n")
     elif not (text.isascii() and text.isdecimal() and len(text) <= MAX_FORMAT_DIGITS):
-        raise DataFolderError(f"{path / _FORMAT_FILE} is damaged: restore it or choose another folder")
+        raise DataDirectoryError(f"{path / _FORMAT_FILE} is damaged: restore it or choose another folder")
     elif int(text) > FORMAT:
-        raise DataFolderError(
+        raise DataDirectoryError(
             f"the data folder {path} was made by a newer version of covey (format {int(text)}, "
             f"this one reads up to {FORMAT}): upgrade covey or choose another folder"
         )
@@ -387,7 +389,7 @@ def _check_format(path: Path) -> None:
 def _check_unused(path: Path) -> None:
     own = {_LOCK_FILE, _FORMAT_FILE + ASIDE}
     if any(entry.name not in own for entry in path.iterdir()):
-        raise DataFolderError(f"{path} holds other files and no covey data: choose an empty or new folder")
+        raise DataDirectoryError(f"{path} holds other files and no covey data: choose an empty or new folder")
 
 
 def _read_identity(path: Path) -> _Start | None:
@@ -399,17 +401,17 @@ def _read_identity(path: Path) -> _Start | None:
         start = _Start(identity, generation, bool(content.get("claimed")), older="claimed" not in content)
     except FileNotFoundError:
         if (path / _ENGINE_FOLDER).exists():
-            raise DataFolderError(
+            raise DataDirectoryError(
                 f"{path / _IDENTITY_FILE} is missing though there is data: "
                 "restore it or choose another folder"
             ) from None
         return None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataFolderError(
+        raise DataDirectoryError(
             f"{path / _IDENTITY_FILE} is damaged: restore it or choose another folder{_because(error)}"
         ) from error
     if generation == MAX_GENERATION:
-        raise DataFolderError(
+        raise DataDirectoryError(
             f"the data folder {path} cannot be started again: {generation} starts are all there can be; "
             "choose another folder, and the node joins as a new one"
         )
@@ -432,7 +434,7 @@ def _read_peers(path: Path) -> dict[Identity, str]:
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError) as error:
-        raise DataFolderError(
+        raise DataDirectoryError(
             f"{path / _PEERS_FILE} is damaged: delete it, and start with a seed's address{_because(error)}"
         ) from error
 

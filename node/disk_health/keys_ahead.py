@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..errors import Corruption, StorageFailed
 from ..ports import Clock
 from ..storage.interface import Cursor, Engine
@@ -92,7 +92,7 @@ class KeysAhead:
 
     async def _see_to_group(self, numbers: range) -> None:
         try:
-            span = Span(segment_span(numbers[0]).after, segment_span(numbers[-1]).upto)
+            span = TokenRange(segment_span(numbers[0]).after, segment_span(numbers[-1]).upto)
             (digest,) = self._engine.digests([span])
             if digest == self._groups.get(numbers[0], 0) and not any(map(self._is_overtaken, numbers)):
                 return

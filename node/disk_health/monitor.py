@@ -9,17 +9,17 @@ from ..events import Event, EventLog
 from ..storage.interface import Engine
 from ..tasks import Tasks
 from .scrub import Scrubber
-from .segment_recovery import QuarantineRepair
+from .segment_recovery import SegmentRecovery
 
 LOOK_EVERY_S = 0.5
 """How often free space is looked at while little is written."""
 
 
-class Upkeep:
+class DiskMonitor:
     def __init__(
         self,
         engine: Engine,
-        repair: QuarantineRepair,
+        repair: SegmentRecovery,
         scrubber: Scrubber,
         tell: Callable[[], None],
         tasks: Tasks,

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 from ...ring.ring import Ring
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedPeers
+from ..epoch.fenced_client import FencedClient
 from ..errors import DiskFull, PeerError
 from ..events import Event, EventLog
 from ..messages.data import Scan, ScanPurpose, ScanReply, checksum_of
@@ -45,7 +45,7 @@ Entries = dict[bytes, Entry]
 class Piece:
     """A part of a segment with one preference list, that this node is in."""
 
-    span: Span
+    span: TokenRange
     others: tuple[Identity, ...]
     needed: int
     """How many of the others must give all they hold."""
@@ -62,13 +62,13 @@ def pieces_of(ring: Ring, me: Identity, number: int) -> list[Piece]:
     return sorted(pieces, key=lambda piece: piece.span)
 
 
-class QuarantineRepair:
+class SegmentRecovery:
     def __init__(
         self,
         me: Identity,
         epochs: Epochs,
         engine: Engine,
-        peers: FencedPeers,
+        peers: FencedClient,
         is_down: Callable[[Identity], bool],
         throttle: Throttle,
         rng: random.Random,
@@ -180,7 +180,7 @@ class QuarantineRepair:
         shuffled = self._rng.sample(others, len(others))
         return sorted(shuffled, key=self._is_down)
 
-    async def _exhaust(self, epoch: Epoch, source: Identity, span: Span, into: Entries) -> None:
+    async def _exhaust(self, epoch: Epoch, source: Identity, span: TokenRange, into: Entries) -> None:
         """Take everything that ``source`` holds of a span; the newest of each key stays."""
         after: Cursor | None = None
         while True:

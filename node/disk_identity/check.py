@@ -29,15 +29,15 @@ from enum import Enum
 from ...identity import Identity
 from ...membership.extent import MAX_IDENTITIES, Extent
 from ...ring.epoch import EpochRecord
-from ..data_directory.directory import COPIED, Home
+from ..data_directory.directory import COPIED, LocalState
 from ..epoch.epochs import Epochs
 from ..errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
 from ..events import Event, EventLog
 from ..messages.data import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 from ..ports import Clock
-from .history import DiskIdentity
-from .memory import DiskMemory
+from .history import DiskHistory
+from .memory import ExtentMemory
 
 ASKED_FOR_S = 0.5
 RETRY_BACKOFF_S = (0.1, 2.0)
@@ -107,11 +107,11 @@ def verdict(
 class DiskCheck:
     def __init__(
         self,
-        peers: Peers,
+        peers: PeerClient,
         epochs: Epochs,
-        disk: DiskIdentity,
-        home: Home,
-        memory: DiskMemory,
+        disk: DiskHistory,
+        home: LocalState,
+        memory: ExtentMemory,
         seeds: Sequence[str],
         rng: random.Random,
         clock: Clock,

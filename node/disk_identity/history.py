@@ -17,7 +17,7 @@ from typing import Any
 
 from ...identity import Identity
 from ...membership.extent import MAX_OPENINGS, Extent, Opening, contradicted
-from ..data_directory.directory import Home
+from ..data_directory.directory import LocalState
 from ..epoch.epochs import META_AGREEMENT
 from ..errors import Corruption
 from ..storage.interface import Engine
@@ -61,10 +61,10 @@ class DiskRecord:
             raise Corruption(f"the named value {META_DISK!r} is damaged: {error}") from error
 
 
-class DiskIdentity:
+class DiskHistory:
     """This process's part in the history of its disk."""
 
-    def __init__(self, home: Home, engine: Engine, process: int) -> None:
+    def __init__(self, home: LocalState, engine: Engine, process: int) -> None:
         self._home = home
         self._engine = engine
         stored = engine.get_meta(META_DISK)

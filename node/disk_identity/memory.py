@@ -11,16 +11,16 @@ from collections.abc import Collection, Iterable
 from ...identity import Identity
 from ...membership.extent import Remembered
 from ...membership.record import MemberRecord
-from ..data_directory.directory import Home
-from ..errors import DataFolderError
+from ..data_directory.directory import LocalState
+from ..errors import DataDirectoryError
 from ..ports import Clock
 from ..tasks import Tasks
 
 MARKS_SAVED_S = 5.0
 
 
-class DiskMemory:
-    def __init__(self, me: Identity, home: Home, clock: Clock, tasks: Tasks) -> None:
+class ExtentMemory:
+    def __init__(self, me: Identity, home: LocalState, clock: Clock, tasks: Tasks) -> None:
         self._me = me
         self._home = home
         self._clock = clock
@@ -48,7 +48,7 @@ class DiskMemory:
     async def _save(self) -> None:
         try:
             await self._home.save_remembered(self.remembered.all())
-        except DataFolderError:
+        except DataDirectoryError:
             self.remembered.changed = True  # as when the disk is full: the next save has it all
         finally:
             self._saving = False

@@ -23,7 +23,7 @@ from ...ring.epoch import EpochRecord, EpochStamp
 from ...ring.moves import RingChange
 from ...ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
 from ...ring.ring import Ring
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..compute import InlineCompute
 from ..messages.data import EpochMismatch
 from ..ports import Compute
@@ -58,7 +58,7 @@ class Epoch:
             _ = self.change.moving
         return self
 
-    def gained_spans(self, identity: Identity) -> tuple[Span, ...]:
+    def gained_spans(self, identity: Identity) -> tuple[TokenRange, ...]:
         """Return what ``identity`` drops when it adopts this epoch (rule 6)."""
         return self.change.gained_spans(identity) if self.change is not None else ()
 

@@ -13,7 +13,7 @@ from ...ring.epoch import EpochRecord
 from ...ring.paxos import DivergedRecord
 from ..errors import PeerError, PeerRefused
 from ..messages.data import DataBody, EpochMismatch, PushRecord
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 from .epochs import Epochs
 
 B = TypeVar("B")
@@ -21,8 +21,8 @@ B = TypeVar("B")
 MAX_RECORD_PUSHES = 3
 
 
-class FencedPeers:
-    def __init__(self, peers: Peers, epochs: Epochs) -> None:
+class FencedClient:
+    def __init__(self, peers: PeerClient, epochs: Epochs) -> None:
         self._peers = peers
         self._epochs = epochs
 
@@ -35,7 +35,7 @@ class FencedPeers:
     ) -> B | EpochMismatch:
         """Ask ``to`` under ``body.epoch``; an EpochMismatch means that certainly nothing was done.
 
-        Raises as Peers.call does.
+        Raises as PeerClient.call does.
         """
         for _ in range(MAX_RECORD_PUSHES):
             reply = await self._peers.call(to, body, expect, timeout_s)

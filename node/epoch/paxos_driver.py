@@ -21,7 +21,7 @@ from ..messages.data import (
     PushRecord,
     RecordReply,
 )
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 from .epochs import Epochs
 
 MAX_BALLOTS = 8
@@ -36,10 +36,10 @@ class AcceptorView:
     leaving: frozenset[Identity]
 
 
-class Agreement:
+class PaxosDriver:
     def __init__(
         self,
-        peers: Peers,
+        peers: PeerClient,
         epochs: Epochs,
         view: Callable[[], AcceptorView],
         members: Callable[[], Iterable[Identity]],

@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from ...identity import Identity
 from ...ring.hashing import token_of
 from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedPeers
+from ..epoch.fenced_client import FencedClient
 from ..errors import PeerError
 from ..messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
 from ..ports import Clock
 from ..throttle import Throttle
-from .hint_log import HintLog
+from .hint_log import HintEvents
 from .store import Hint, HintStore
-from .writer import HintKeeping
+from .writer import HintWriter
 
 BATCH_HINTS = 512
 BATCH_BYTES = 256 << 10
@@ -46,21 +46,21 @@ class _Brought:
         self.bytes += sum(hint.size_bytes for hint in taken)
 
 
-class HintReplay:
+class HintDispatcher:
     """``is_down`` says whether a member is thought down or unknown."""
 
     def __init__(
         self,
         store: HintStore,
-        keeping: HintKeeping,
-        peers: FencedPeers,
+        keeping: HintWriter,
+        peers: FencedClient,
         epochs: Epochs,
         is_down: Callable[[Identity], bool],
         throttle: Throttle,
         clock: Clock,
         rng: random.Random,
         rpc_timeout_s: float,
-        log: HintLog,
+        log: HintEvents,
     ) -> None:
         self._store = store
         self._keeping = keeping

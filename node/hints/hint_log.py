@@ -16,7 +16,7 @@ from .store import Kept
 PAUSE_S = 10.0
 
 
-class HintLog:
+class HintEvents:
     """Call ``catch_up`` now and then: it writes what has been added up."""
 
     def __init__(self, clock: Clock, log: EventLog) -> None:

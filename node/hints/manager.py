@@ -12,29 +12,29 @@ from ..epoch.epochs import Epochs
 from ..errors import Corruption, StorageFailed
 from ..ports import Clock
 from ..tasks import Tasks
-from .dispatcher import BATCH_BYTES, BATCH_HINTS, HintReplay
-from .hint_log import HintLog
+from .dispatcher import BATCH_BYTES, BATCH_HINTS, HintDispatcher
+from .hint_log import HintEvents
 from .store import HintStore, Page
-from .writer import HintKeeping
+from .writer import HintWriter
 
 SWEEPS_PER_AGE = 16
 """How often, while a hint grows old, those that have are looked for."""
 
 
-class Hints:
+class HintManager:
     """Owns the loops. ``keeping`` is what a coordinator gives missed writes to."""
 
     def __init__(
         self,
         store: HintStore,
-        keeping: HintKeeping,
-        replay: HintReplay,
+        keeping: HintWriter,
+        replay: HintDispatcher,
         epochs: Epochs,
         is_down: Callable[[Identity], bool],
         tell: Callable[[], None],
         clock: Clock,
         tasks: Tasks,
-        log: HintLog,
+        log: HintEvents,
         *,
         interval_s: float,
         max_age_s: float,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from ...identity import Identity
 from ..errors import DiskFull, StorageFailed
 from ..storage.interface import Entry
-from .hint_log import HintLog
+from .hint_log import HintEvents
 from .store import Hint, HintStore
 
 NO_ROOM = "hint_max_bytes is reached"
@@ -24,11 +24,11 @@ REMOVED = "the member is not in the ring any more"
 FOREIGN = "the ring has changed: the member is no replica of their keys any more"
 
 
-class HintKeeping:
+class HintWriter:
     """``lacks`` is called with a destination that will not get a hint which it needs."""
 
     def __init__(
-        self, me: Identity, store: HintStore, lacks: Callable[[Identity], None], log: HintLog
+        self, me: Identity, store: HintStore, lacks: Callable[[Identity], None], log: HintEvents
     ) -> None:
         self._me = me
         self._store = store
@@ -37,7 +37,7 @@ class HintKeeping:
         self._waiting: list[Hint] = []
 
     def keep(self, to: Identity, key: bytes, entry: Entry) -> None:
-        """See HintKeeper. For this node itself there is nothing to keep that its disk did not take at once."""
+        """See HintSink. For this node itself there is nothing to keep that its disk did not take at once."""
         if to == self._me:
             return
         if not self._waiting:

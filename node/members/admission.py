@@ -11,17 +11,17 @@ from ..epoch.epochs import Epochs
 from ..errors import PeerError, twin_alive
 from ..events import Event, EventLog
 from ..messages.data import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 from ..ports import Clock
-from .gossip_driver import Gossiping
+from .gossip_driver import GossipDriver
 
 
 class Admission:
     def __init__(
         self,
-        peers: Peers,
+        peers: PeerClient,
         epochs: Epochs,
-        gossiping: Gossiping,
+        gossiping: GossipDriver,
         clock: Clock,
         seat: Callable[[], GenesisSeat | None],
         rpc_timeout_s: float,

@@ -8,7 +8,7 @@ from ..events import Event, EventLog
 from .claims import Claimant, Claims
 
 
-class Listening:
+class ClaimListener:
     def __init__(self, claims: Claims, name: str, listen_s: float, log: EventLog) -> None:
         self._claims = claims
         self._name = name

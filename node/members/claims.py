@@ -28,7 +28,7 @@ from ...ring.epoch import EpochRecord
 from ..errors import PeerError
 from ..messages.absorption import MAX_ADDRESS_BYTES, MembershipQuery, MembershipReply
 from ..messages.data import Envelope
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 
 MAX_CLAIMS = 4
 """Clusters whose claims are remembered; of more, the oldest claim is dropped."""
@@ -66,7 +66,7 @@ class Claimant:
 
 
 class Claims:
-    def __init__(self, peers: Peers, cluster_id: Callable[[], str], rpc_timeout_s: float) -> None:
+    def __init__(self, peers: PeerClient, cluster_id: Callable[[], str], rpc_timeout_s: float) -> None:
         self._peers = peers
         self._cluster_id = cluster_id
         self._rpc_timeout_s = rpc_timeout_s

@@ -11,32 +11,40 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Unpack
 
 from ...identity import Identity
-from ...membership.directives import Directive, ExchangeWith, MemberJoined, MemberUp, ProbeVia, Push, TwinSeen
+from ...membership.directives import (
+    Directive,
+    DuplicateIdentity,
+    ExchangeWith,
+    MemberJoined,
+    MemberUp,
+    ProbeVia,
+    Push,
+)
 from ...membership.gossip import Gossip, OwnChanges
 from ...membership.record import Condition, LoadReport, MemberRecord, Status
 from ...membership.view import Liveness, Member
 from ...ring.epoch import EpochStamp
 from ...ring.paxos import DivergedRecord
-from ..data_directory.directory import Home
+from ..data_directory.directory import LocalState
 from ..disk_identity.check import DiskCheck
-from ..disk_identity.history import DiskIdentity
-from ..disk_identity.memory import DiskMemory
+from ..disk_identity.history import DiskHistory
+from ..disk_identity.memory import ExtentMemory
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import JoinRefused, PeerError
 from ..events import Event, EventLog
 from ..messages.data import (
     Acknowledged,
     Envelope,
-    Exchange,
-    ExchangeReply,
     FetchRecord,
-    News,
+    GossipAck,
+    GossipDelta,
+    GossipSyn,
     Ping,
     ProbeReply,
     ProbeRequest,
     RecordReply,
 )
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 from ..peer.skew_guard import SkewGuard
 from ..ports import Clock
 from ..tasks import Tasks
@@ -46,17 +54,17 @@ FAREWELLS = 16
 """How many members hear directly that a node has left."""
 
 
-class Gossiping:
+class GossipDriver:
     def __init__(
         self,
         gossip: Gossip,
-        peers: Peers,
+        peers: PeerClient,
         epochs: Epochs,
         clock: Clock,
         tasks: Tasks,
-        home: Home,
-        disk: DiskIdentity,
-        disk_memory: DiskMemory,
+        home: LocalState,
+        disk: DiskHistory,
+        disk_memory: ExtentMemory,
         disk_check: DiskCheck,
         load: Callable[[], LoadReport],
         condition: Callable[[], Condition],
@@ -157,7 +165,7 @@ class Gossiping:
     async def farewell(self) -> None:
         """Tell a few members this node's last word, and wait until they have it: nobody is left to repeat it."""
         mine = self._gossip.me
-        news = News((mine,), (), self._epochs.stamp)
+        news = GossipDelta((mine,), (), self._epochs.stamp)
         alive = [member.record for member in self._gossip.alive() if member.identity != mine.identity]
         await asyncio.gather(
             *(self._tell(record.identity, record.address, news) for record in alive[:FAREWELLS])
@@ -245,7 +253,7 @@ class Gossiping:
             if isinstance(directive, ExchangeWith):
                 self._tasks.spawn(self._exchange(directive))
             elif isinstance(directive, Push):
-                news = News(directive.records, directive.suspicions, self._epochs.stamp)
+                news = GossipDelta(directive.records, directive.suspicions, self._epochs.stamp)
                 for target in directive.targets:
                     self._tasks.spawn(self._tell(target.identity, target.address, news))
             elif isinstance(directive, ProbeVia):
@@ -258,14 +266,14 @@ class Gossiping:
     async def _exchange(self, directive: ExchangeWith) -> None:
         to = directive.identity
         remembered = self._disk_memory.remembered.of(to)
-        question = Exchange(directive.digest, directive.suspicions, self._epochs.stamp, remembered)
+        question = GossipSyn(directive.digest, directive.suspicions, self._epochs.stamp, remembered)
         sent_s = self._clock.monotonic()
         try:
             reply = await self._peers.call_address(directive.address, question, self._interval_s / 2, to)
         except PeerError:
             self._perform(self._gossip.exchange_failed(to, self._clock.monotonic()))
             return
-        if not isinstance(reply.body, ExchangeReply):
+        if not isinstance(reply.body, GossipAck):
             self._perform(self._gossip.exchange_failed(to, self._clock.monotonic()))
             return
         answer = reply.body
@@ -278,9 +286,9 @@ class Gossiping:
         self._catch_up(to, answer.epoch)
         if answer.wanted:
             records = self._gossip.records_newer_than(answer.wanted)
-            await self._tell(to, directive.address, News(records, (), self._epochs.stamp))
+            await self._tell(to, directive.address, GossipDelta(records, (), self._epochs.stamp))
 
-    async def _tell(self, to: Identity, address: str, news: News) -> None:
+    async def _tell(self, to: Identity, address: str, news: GossipDelta) -> None:
         try:
             await self._peers.call_address(address, news, self._interval_s, to)
         except PeerError:
@@ -323,14 +331,14 @@ class Gossiping:
 
     # --- exchanges, as the one who answers ---
 
-    async def on_exchange(self, envelope: Envelope, message: Exchange) -> ExchangeReply:
+    async def on_exchange(self, envelope: Envelope, message: GossipSyn) -> GossipAck:
         answer, directives = self._gossip.answer_exchange(
             envelope.source, message.digest, message.suspicions, self._clock.monotonic()
         )
         self._perform(directives)
         self._disk_check.heard(envelope.source, message.remembered)
         self._catch_up(envelope.source, message.epoch)
-        return ExchangeReply(
+        return GossipAck(
             answer.records,
             answer.wanted,
             answer.suspicions,
@@ -339,7 +347,7 @@ class Gossiping:
             self._disk_memory.remembered.of(envelope.source),
         )
 
-    async def on_news(self, envelope: Envelope, message: News) -> Acknowledged:
+    async def on_news(self, envelope: Envelope, message: GossipDelta) -> Acknowledged:
         self._disk_memory.note(message.records)
         self._perform(
             self._gossip.receive(
@@ -367,7 +375,7 @@ class Gossiping:
         if (arrived := _arrived(event)) is not None:
             for observer in self._arrivals:
                 observer(arrived)
-        if isinstance(event, TwinSeen) and event.record.outranks(self._gossip.me):
+        if isinstance(event, DuplicateIdentity) and event.record.outranks(self._gossip.me):
             self._lose_identity(event.record)
 
     def _lose_identity(self, twin: MemberRecord) -> None:

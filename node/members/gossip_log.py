@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from ...identity import Identity
 from ...membership.directives import (
     Directive,
+    DuplicateIdentity,
     MemberDown,
     MemberJoined,
     MemberLeft,
     MemberSuspected,
     MemberUp,
-    SelfAccused,
-    TwinSeen,
+    Refuted,
 )
 from ...membership.view import Liveness, Member
 from ..events import Event, EventLog
@@ -40,9 +40,9 @@ def log_event(log: EventLog, event: Directive) -> None:
         log.emit(Event.MEMBER_CLEARED, member=event.record.identity.name)
     elif isinstance(event, MemberLeft):
         log.emit(Event.MEMBER_LEFT, member=event.record.identity.name)
-    elif isinstance(event, SelfAccused):
+    elif isinstance(event, Refuted):
         log.emit(Event.SELF_ACCUSED, accuser=event.accuser.name)
-    elif isinstance(event, TwinSeen):
+    elif isinstance(event, DuplicateIdentity):
         log.emit(Event.TWIN_SEEN, address=event.record.address, generation=event.record.generation)
 
 

@@ -24,12 +24,12 @@ from ..epoch.epochs import Epochs
 from ..errors import ForeignCluster, JoinRefused, PeerError, twin_alive
 from ..events import Event, EventLog
 from ..messages.data import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply
-from ..peer.client import Peers
+from ..peer.client import PeerClient
 from ..peer.skew_guard import SkewGuard
 from ..ports import Clock
 from ..storage.interface import Engine
-from .claim_listener import Listening
-from .gossip_driver import Gossiping
+from .claim_listener import ClaimListener
+from .gossip_driver import GossipDriver
 from .seed_answers import SeedAnswer, advice, troubles
 
 META_GENESIS = "genesis"
@@ -37,16 +37,16 @@ RETRY_BACKOFF_S = (0.05, 2.0)
 SAY_AGAIN_S = 60.0
 
 
-class Joining:
+class JoinProcedure:
     def __init__(
         self,
-        peers: Peers,
+        peers: PeerClient,
         epochs: Epochs,
         engine: Engine,
-        gossiping: Gossiping,
+        gossiping: GossipDriver,
         clock: Clock,
         skew_guard: SkewGuard,
-        listening: Listening,
+        listening: ClaimListener,
         terms: GenesisTerms,
         known_addresses: Sequence[str],
         rng: random.Random,

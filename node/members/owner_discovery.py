@@ -12,19 +12,19 @@ import asyncio
 import random
 from collections.abc import Sequence
 
-from .gossip_driver import Gossiping
-from .join import Joining
+from .gossip_driver import GossipDriver
+from .join import JoinProcedure
 
 ROUNDS = 5
 """How many heartbeat intervals pass, on average, from one search to the next."""
 ASKED_AT_ONCE = 3
 
 
-class Reunion:
+class OwnerDiscovery:
     def __init__(
         self,
-        gossiping: Gossiping,
-        joining: Joining,
+        gossiping: GossipDriver,
+        joining: JoinProcedure,
         addresses: Sequence[str],
         rng: random.Random,
         heartbeat_interval_s: float,

@@ -21,7 +21,8 @@ from ...quorum.version import Version
 from ...ring.epoch import EpochRecord, EpochStamp
 from ...ring.genesis import GenesisSeat
 from ...ring.paxos import Answer, Ballot
-from ..storage.interface import Cursor, Entry, TokenRange
+from ...ring.span import TokenRange
+from ..storage.interface import Cursor, Entry
 from .absorption import Contribution, ContributionReply, MembershipQuery, MembershipReply
 from .anti_entropy import (
     Confirm,
@@ -119,7 +120,7 @@ class RecallReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class GossipSyn:
     """First step of an exchange, and the probe: what I know."""
 
     digest: tuple[DigestEntry, ...]
@@ -130,7 +131,7 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
-class ExchangeReply:
+class GossipAck:
     """Second step: what you lack, and what I lack."""
 
     records: tuple[MemberRecord, ...]
@@ -145,7 +146,7 @@ class ExchangeReply:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class GossipDelta:
     """Third step of an exchange, and what is pushed at once: records and suspicions."""
 
     records: tuple[MemberRecord, ...]
@@ -382,8 +383,8 @@ ControlBody = (
     Hello
     | ConfirmGenesis
     | Recall
-    | Exchange
-    | News
+    | GossipSyn
+    | GossipDelta
     | ProbeRequest
     | Ping
     | Prepare
@@ -401,7 +402,7 @@ ControlReplyBody = (
     HelloReply
     | GenesisConfirmed
     | RecallReply
-    | ExchangeReply
+    | GossipAck
     | Acknowledged
     | ProbeReply
     | AgreementReply

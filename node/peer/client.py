@@ -34,7 +34,7 @@ REFUSED_AS = {RefusalCode.FOREIGN_CLUSTER: ForeignCluster, RefusalCode.NOT_READY
 
 
 @dataclass(slots=True)
-class Self:
+class LocalIdentity:
     """Who this process is to its peers."""
 
     identity: Identity
@@ -57,12 +57,12 @@ class Self:
         return self.lost if isinstance(body, Recall) else self.silent
 
 
-class Peers:
+class PeerClient:
     """Calls by identity. ``address_of`` gives the address that gossip knows, ``cluster_id`` the cluster's."""
 
     def __init__(
         self,
-        me: Self,
+        me: LocalIdentity,
         transport: Transport,
         clock: HybridClock,
         address_of: Callable[[Identity], str | None],

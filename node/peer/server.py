@@ -25,7 +25,7 @@ from ..messages.data import (
     RequestBody,
     RequestLeave,
 )
-from .client import Self
+from .client import LocalIdentity
 
 EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)
 """Requests that are not begun once their sender has stopped waiting. Others may arrive late: gossip is ordered by
@@ -37,10 +37,12 @@ MAX_REMEMBERED = 1000
 BodyHandler = Callable[[Envelope, Any], Awaitable[ReplyBody]]
 
 
-class Dispatcher:
+class PeerServer:
     """A table of message types and their handlers, behind one door."""
 
-    def __init__(self, me: Self, clock: HybridClock, cluster_id: Callable[[], str], log: EventLog) -> None:
+    def __init__(
+        self, me: LocalIdentity, clock: HybridClock, cluster_id: Callable[[], str], log: EventLog
+    ) -> None:
         self._me = me
         self._clock = clock
         self._cluster_id = cluster_id

@@ -25,10 +25,10 @@ HELD_S = 0.02
 """Minimum time for which the loop is held before it is logged."""
 BEAT_S = 0.02
 SAMPLE_S = 0.01
-PACKAGE = str(Path(__file__).parents[1])
+PACKAGE = str(Path(__file__).parents[2])
 
 
-class Place(NamedTuple):
+class NodeSpec(NamedTuple):
     """A line of covey's own code."""
 
     file: str
@@ -37,7 +37,7 @@ class Place(NamedTuple):
     line: int
 
 
-OUTSIDE = Place("", "", 0)
+OUTSIDE = NodeSpec("", "", 0)
 
 
 class LoopWatch:
@@ -49,7 +49,7 @@ class LoopWatch:
         self._watched = threading.get_ident()
         self._due_s = time.monotonic() + BEAT_S
         self._cpu_s = time.thread_time()
-        self._samples: Counter[Place] = Counter()
+        self._samples: Counter[NodeSpec] = Counter()
         self._over = threading.Event()
         self._timer = self._loop.call_later(BEAT_S, self._beat)
         self._thread = threading.Thread(target=self._sample, name="covey-loop-watch", daemon=True)
@@ -76,19 +76,19 @@ class LoopWatch:
                 self._samples[innermost(sys._current_frames().get(self._watched))] += 1
 
 
-def innermost(frame: FrameType | None) -> Place:
+def innermost(frame: FrameType | None) -> NodeSpec:
     """Return the innermost place in covey's own code at which a thread is."""
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith(PACKAGE) and code.co_filename != __file__:
-            return Place(
+            return NodeSpec(
                 code.co_filename[len(PACKAGE) + 1 :], code.co_name, frame.f_lineno or code.co_firstlineno
             )
         frame = frame.f_back
     return OUTSIDE
 
 
-def _busiest(samples: Counter[Place]) -> str:
+def _busiest(samples: Counter[NodeSpec]) -> str:
     """Return the function seen most often, and its line seen most often, as file:line function."""
     if not samples:
         return "unknown"

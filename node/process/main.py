@@ -16,12 +16,12 @@ from importlib.metadata import version
 
 from ..compute import ThreadCompute
 from ..config.config import Config
-from ..data_directory.directory import DataFolder
+from ..data_directory.directory import DataDirectory
 from ..data_directory.verdict import Verdict
 from ..errors import (
     AddressInUse,
     ConfigurationError,
-    DataFolderError,
+    DataDirectoryError,
     DiskDoubted,
     DiskReplaced,
     JoinRefused,
@@ -30,7 +30,7 @@ from ..errors import (
 )
 from ..events import Event
 from ..node import Node
-from ..place import Place, Ports
+from ..place import NodeSpec, Ports
 from ..rpc.descriptors import DescriptorBudget, budget_of, raise_limit
 from ..rpc.server import RpcServer
 from ..rpc.transport import GrpcTransport
@@ -77,7 +77,7 @@ def run_node(options: NodeOptions) -> int:
             return runner.run(_run(options, config, descriptors))
     except JoinRefused as error:
         return _say(error, EXIT_REFUSED)
-    except (ConfigurationError, DataFolderError, AddressInUse) as error:
+    except (ConfigurationError, DataDirectoryError, AddressInUse) as error:
         return _say(error, EXIT_CONFIGURATION)
     except NodeError as error:
         return _say(error, EXIT_FAILED)
@@ -115,7 +115,7 @@ def _print_error(text: str) -> None:
 
 async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudget) -> int:
     stop = StopRequest()
-    folder = DataFolder.open(options.data, options.name, accept_restored=options.accept_restored_data)
+    folder = DataDirectory.open(options.data, options.name, accept_restored=options.accept_restored_data)
     try:
         log = open_log(options.name, LogFormat(options.log_format), options.log_file, config.log_level)
         try:
@@ -136,7 +136,7 @@ async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudg
                     pass  # the folder remembers the doubt; the next start decides
                 options = replace(options, listen=process.bound)
                 folder.close()
-                folder = DataFolder.open(options.data, options.name)
+                folder = DataDirectory.open(options.data, options.name)
             return EXIT_DONE
         finally:
             log.close()
@@ -144,7 +144,7 @@ async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudg
         folder.close()
 
 
-def _replace_disk(folder: DataFolder, log: NodeLog, reason: str) -> None:
+def _replace_disk(folder: DataDirectory, log: NodeLog, reason: str) -> None:
     moved = folder.give_up_engine()
     log.emit(
         Event.DISK_REPLACED,
@@ -181,7 +181,7 @@ class NodeProcess:
         options: NodeOptions,
         config: Config,
         descriptors: DescriptorBudget,
-        folder: DataFolder,
+        folder: DataDirectory,
         log: NodeLog,
         stop: StopRequest,
     ) -> None:
@@ -250,7 +250,7 @@ class NodeProcess:
     def _make_node(
         self, address: str, engine: RocksEngine, transport: GrpcTransport, compute: ThreadCompute
     ) -> Node:
-        place = Place(
+        place = NodeSpec(
             address=address,
             seeds=self._options.seeds or self._config.seeds,
             zone=self._options.zone,

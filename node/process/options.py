@@ -11,7 +11,7 @@ from pathlib import Path
 from ...ring.allocation import MAX_TOKENS
 from ..config.address import Address, is_loopback, is_unspecified, parse_address
 from ..config.config import Config
-from ..errors import ConfigurationError, DataFolderError, NodeError
+from ..errors import ConfigurationError, DataDirectoryError, NodeError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MAX_IDENTITY_BYTES = 1 << 16
@@ -91,18 +91,20 @@ def complaint(options: NodeOptions) -> str | None:
 
 
 def _check_folder(path: Path, name: str) -> None:
-    """Raise DataFolderError where opening the folder would, in the frequent cases; the node checks the rest."""
+    """Raise DataDirectoryError where opening the folder would, in the frequent cases; the node checks the rest."""
     try:
         if path.exists() and not path.is_dir():
-            raise DataFolderError(f"cannot use the data folder {path}: it is a file; choose another folder")
+            raise DataDirectoryError(
+                f"cannot use the data folder {path}: it is a file; choose another folder"
+            )
         existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         if not os.access(existing, os.W_OK | os.X_OK):
-            raise DataFolderError(f"cannot use the data folder {path}: {existing} cannot be written")
+            raise DataDirectoryError(f"cannot use the data folder {path}: {existing} cannot be written")
     except OSError as error:
-        raise DataFolderError(f"cannot use the data folder {path}: {error.strerror}") from error
+        raise DataDirectoryError(f"cannot use the data folder {path}: {error.strerror}") from error
     owner = _owner_of(path / "identity.json")
     if owner is not None and owner != name:
-        raise DataFolderError(
+        raise DataDirectoryError(
             f"the data folder {path} belongs to node {owner!r}, not {name!r}: choose another folder"
         )
 

@@ -52,7 +52,7 @@ FOLLOWED = 0.5
 """Weight of the latest read in the average size."""
 
 
-class Replica:
+class ReplicaService:
     def __init__(self, engine: Engine, epochs: Epochs, load: LoadMeter) -> None:
         self._engine = engine
         self._epochs = epochs

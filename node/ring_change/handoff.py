@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable
 
 from ...identity import Identity
-from ...ring.span import WHOLE_RING, Span
+from ...ring.span import WHOLE_RING, TokenRange
 from ..epoch.epochs import Epoch, EpochPassed, Epochs
 from ..events import Event, EventLog
 from ..storage.interface import Engine
 from .puller import Puller
 
 
-def foreign_spans(epoch: Epoch, me: Identity) -> tuple[Span, ...]:
+def foreign_spans(epoch: Epoch, me: Identity) -> tuple[TokenRange, ...]:
     """What ``me`` does not replicate under a stable epoch."""
     if me not in epoch.record.owners.owners:
         return (WHOLE_RING,)
@@ -23,7 +23,8 @@ def foreign_spans(epoch: Epoch, me: Identity) -> tuple[Span, ...]:
     if mine == (WHOLE_RING,):
         return ()
     return tuple(
-        Span(here.upto, following.after) for here, following in zip(mine, (*mine[1:], mine[0]), strict=True)
+        TokenRange(here.upto, following.after)
+        for here, following in zip(mine, (*mine[1:], mine[0]), strict=True)
     )
 
 

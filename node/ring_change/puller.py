@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from ...identity import Identity
 from ...membership.record import HandoffProgress
 from ...ring.moves import Pull
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..epoch.epochs import META_HANDOFF, Epoch, EpochPassed, Epochs
-from ..epoch.fenced_client import FencedPeers
+from ..epoch.fenced_client import FencedClient
 from ..errors import DiskFull, PeerError, Quarantined
 from ..events import Event, EventLog
 from ..messages.data import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
@@ -43,7 +43,7 @@ class Assignment:
     """One pull of this node's; ``index`` names it in the progress on disk."""
 
     index: int
-    span: Span
+    span: TokenRange
     pull: Pull
 
 
@@ -64,7 +64,7 @@ class Puller:
         epoch: Epoch,
         epochs: Epochs,
         engine: Engine,
-        peers: FencedPeers,
+        peers: FencedClient,
         throttle: Throttle,
         is_down: Callable[[Identity], bool],
         heard_of: Callable[[Identity], bool],
@@ -236,7 +236,7 @@ class Puller:
 
     async def _measure(self) -> None:
         """Ask one source of each pull how much there is, for the progress shown; an estimate, so failures pass."""
-        by_source: dict[Identity, list[Span]] = {}
+        by_source: dict[Identity, list[TokenRange]] = {}
         for assignment in self._assignments:
             sources = self._sources(assignment)
             if sources and not self._complete(assignment):
@@ -246,7 +246,7 @@ class Puller:
         sizes = await asyncio.gather(*(self._size(source, spans) for source, spans in by_source.items()))
         self._progress.bytes_total = self._progress.bytes_done + sum(sizes)
 
-    async def _size(self, source: Identity, spans: Sequence[Span]) -> int:
+    async def _size(self, source: Identity, spans: Sequence[TokenRange]) -> int:
         try:
             reply = await self._peers.call(
                 source, SizeQuery(self._epoch.stamp, tuple(spans)), SizeReply, self._rpc_timeout_s

@@ -38,9 +38,9 @@ from ...ring.planning import (
 )
 from ...ring.succession import Step
 from ..epoch.epochs import Epochs
-from ..epoch.paxos_driver import Agreement
+from ..epoch.paxos_driver import PaxosDriver
 from ..events import Event, EventLog
-from ..members.gossip_driver import Gossiping
+from ..members.gossip_driver import GossipDriver
 from ..ports import Clock, Compute
 
 STANDS_LONG_ENOUGH_S = 60.0
@@ -61,8 +61,8 @@ class Steward:
         self,
         me: Identity,
         epochs: Epochs,
-        gossiping: Gossiping,
-        agreement: Agreement,
+        gossiping: GossipDriver,
+        agreement: PaxosDriver,
         clock: Clock,
         rng: random.Random,
         compute: Compute,

@@ -6,10 +6,10 @@ ranges again and again.
 
 from __future__ import annotations
 
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from .encoding import digest_of
 from .reads import Reads
-from .segments import Part, split
+from .segments import SegmentPart, split
 from .summary import NOTHING, Summaries, Summary
 
 _PARTS_KEPT = 4096
@@ -19,10 +19,10 @@ class Digests:
     def __init__(self, reads: Reads, summaries: Summaries) -> None:
         self._reads = reads
         self._summaries = summaries
-        self._kept: dict[Part, tuple[Summary, int]] = {}
+        self._kept: dict[SegmentPart, tuple[Summary, int]] = {}
         """Of each part, its digest, and the summary of the segment that it was computed under."""
 
-    def of(self, span: Span) -> int:
+    def of(self, span: TokenRange) -> int:
         """The XOR of the digests of the entries in a span; raises Quarantined when one of them is damaged."""
         whole, cut = split(span)
         digest = self._summaries.digest(whole)
@@ -30,7 +30,7 @@ class Digests:
             digest ^= self._of_part(part)
         return digest
 
-    def _of_part(self, part: Part) -> int:
+    def _of_part(self, part: SegmentPart) -> int:
         summary = self._summaries[part.number]
         if summary == NOTHING:
             return 0
@@ -41,7 +41,7 @@ class Digests:
             kept = self._kept[part] = summary, self._read(part)
         return kept[1]
 
-    def _read(self, part: Part) -> int:
+    def _read(self, part: SegmentPart) -> int:
         digest = 0
         for stored, packed in self._reads.rows(part.stretch):
             self._reads.check(stored, packed)

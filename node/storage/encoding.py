@@ -18,7 +18,7 @@ from mmh3 import mmh3_x64_128_utupledigest
 
 from ...quorum.version import Version
 from ...ring.hashing import TOKEN_SPACE, token_bytes
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..errors import Corruption
 from ..named import as_named
 from .interface import Entry
@@ -161,7 +161,7 @@ def _sums_up(under: bytes, packed: bytes) -> bool:
     return packed[:_CHECKSUM_BYTES] == checksum.to_bytes(_CHECKSUM_BYTES, "big")
 
 
-def intervals(span: Span) -> list[tuple[int, int]]:
+def intervals(span: TokenRange) -> list[tuple[int, int]]:
     """The first and last token of a span, in ring order; of its two pieces when it wraps past zero."""
     if span.after < span.upto:
         return [(span.after + 1, span.upto)]
@@ -174,6 +174,6 @@ def stretch_of(first: int, last: int) -> Stretch:
     return Stretch(encode_token(first), encode_token(last + 1) if last + 1 < TOKEN_SPACE else None)
 
 
-def stretches(span: Span) -> list[Stretch]:
+def stretches(span: TokenRange) -> list[Stretch]:
     """Where a span's keys are stored, in ring order from the span's beginning."""
     return [stretch_of(first, last) for first, last in intervals(span)]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from ...quorum.version import Version
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..errors import Corruption, StorageFailed
 from .commit import GroupCommit
 from .digests import Digests
@@ -105,7 +105,7 @@ class StoreEngine:
 
     def scan(
         self,
-        span: Span,
+        span: TokenRange,
         after: Cursor | None,
         max_entries: int,
         max_bytes: int,
@@ -116,16 +116,16 @@ class StoreEngine:
         self._raise_if_closed()
         return gather(self._reads, span, after, max_entries, max_bytes, prefix, with_values)
 
-    def size(self, span: Span) -> int:
+    def size(self, span: TokenRange) -> int:
         self._raise_if_closed()
         return self._ledger.summaries.size(span)
 
-    def drop(self, spans: Sequence[Span], meta: Mapping[str, bytes | None] | None = None) -> None:
+    def drop(self, spans: Sequence[TokenRange], meta: Mapping[str, bytes | None] | None = None) -> None:
         self._raise_if_refusing()
         erased = [stretch for span in spans for stretch in stretches(span)]
         self._write(Batch(erased=erased), erasing(self._store, self._ledger, spans), meta, spans=spans)
 
-    def replace(self, spans: Sequence[Span], entries: Sequence[tuple[bytes, Entry]]) -> None:
+    def replace(self, spans: Sequence[TokenRange], entries: Sequence[tuple[bytes, Entry]]) -> None:
         self._raise_if_refusing()
         erased = [stretch for span in spans for stretch in stretches(span)]
         newest: dict[bytes, Entry] = {}
@@ -143,12 +143,14 @@ class StoreEngine:
             self._note(changes, stored, None, packed)
         self._write(Batch(erased=erased, puts=puts), changes, None, spans=spans)
 
-    def digests(self, spans: Sequence[Span]) -> list[int]:
+    def digests(self, spans: Sequence[TokenRange]) -> list[int]:
         self._raise_if_closed()
         self._ledger.quarantine.refuse_spans(spans)
         return [self._digests.of(span) for span in spans]
 
-    def tombstones(self, span: Span, after: Cursor | None, up_to: int, max_entries: int) -> TombstonePage:
+    def tombstones(
+        self, span: TokenRange, after: Cursor | None, up_to: int, max_entries: int
+    ) -> TombstonePage:
         self._raise_if_closed()
         self._ledger.quarantine.refuse_spans([span])
         return gather_tombstones(self._reads, self._ledger.summaries, span, after, up_to, max_entries)
@@ -229,7 +231,7 @@ class StoreEngine:
         self._raise_if_closed()
         return self._periodic or key not in self._unsynced
 
-    def is_durable_within(self, span: Span) -> bool:
+    def is_durable_within(self, span: TokenRange) -> bool:
         self._raise_if_closed()
         return self._periodic or not self._unsynced.touch(span)
 
@@ -304,7 +306,7 @@ class StoreEngine:
         meta: Mapping[str, bytes | None] | None,
         *,
         touched: Collection[bytes] = (),
-        spans: Sequence[Span] = (),
+        spans: Sequence[TokenRange] = (),
     ) -> None:
         """Write a batch, and with it what it changes in the ledger; ``touched`` are the stored keys in it."""
         self._ledger.note(changes, batch)

@@ -12,11 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ...quorum.version import Version
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..errors import Corruption, StorageFailed
-
-TokenRange = Span
-"""The keys with ``after < token <= upto``; when ``after >= upto`` the range wraps past zero (equal: all)."""
 
 
 class Entry(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection, Sequence
 
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..errors import Corruption, Quarantined
 from .segments import SEGMENTS, touched_by
 
@@ -67,7 +67,7 @@ class Quarantine:
         if number in self._reasons:
             raise Quarantined(f"segment {number} is in quarantine: {self._reasons[number]}")
 
-    def refuse_spans(self, spans: Sequence[Span]) -> None:
+    def refuse_spans(self, spans: Sequence[TokenRange]) -> None:
         """Raise Quarantined if a span touches a segment in quarantine."""
         if self._reasons:
             touched = touched_by(spans)

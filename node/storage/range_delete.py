@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..errors import Corruption
 from .encoding import token_in
 from .ledger import Changes, Ledger
@@ -15,7 +15,7 @@ from .summary import NOTHING, Summary, summary_of_packed
 NOT_ADDING_UP = "its entries do not add up to its summary"
 
 
-def erasing(store: Store, ledger: Ledger, spans: Sequence[Span]) -> Changes:
+def erasing(store: Store, ledger: Ledger, spans: Sequence[TokenRange]) -> Changes:
     """The changes that go with deleting every entry of the spans. Damage in a cut segment shows as quarantine."""
     touched = touched_by(spans)
     changes = Changes(
@@ -37,7 +37,7 @@ def erasing(store: Store, ledger: Ledger, spans: Sequence[Span]) -> Changes:
     return changes
 
 
-def _divide(store: Store, number: int, spans: Sequence[Span]) -> tuple[Summary, Summary]:
+def _divide(store: Store, number: int, spans: Sequence[TokenRange]) -> tuple[Summary, Summary]:
     """What of a segment lies in some of the spans, and what in none."""
     inside, outside = NOTHING, NOTHING
     for stored, packed in store.rows(segment_stretch(number)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...quorum.version import Version
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..errors import Quarantined
 from .encoding import (
     Stretch,
@@ -27,7 +27,7 @@ _PASSED_OVER_PER_ENTRY = 16
 """How many entries that are not wanted weigh as much as one that is."""
 
 
-def remaining(span: Span, after: Cursor | None) -> list[Stretch]:
+def remaining(span: TokenRange, after: Cursor | None) -> list[Stretch]:
     """What of a span lies behind a cursor, in ring order from the span's beginning."""
     pieces = stretches(span)
     if after is None:
@@ -41,7 +41,7 @@ def remaining(span: Span, after: Cursor | None) -> list[Stretch]:
 
 def gather(
     reads: Reads,
-    span: Span,
+    span: TokenRange,
     after: Cursor | None,
     max_entries: int,
     max_bytes: int,
@@ -78,7 +78,7 @@ def _place_of(stored: bytes) -> Cursor:
 
 
 def gather_tombstones(
-    reads: Reads, summaries: Summaries, span: Span, after: Cursor | None, up_to: int, max_entries: int
+    reads: Reads, summaries: Summaries, span: TokenRange, after: Cursor | None, up_to: int, max_entries: int
 ) -> TombstonePage:
     """The next tombstones of a span (see ``Engine.tombstones``)."""
     found: list[tuple[bytes, Version]] = []

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...ring.hashing import TOKEN_SPACE
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from .encoding import Stretch, intervals, stretch_of, token_in
 
 SEGMENTS = 4096
 SEGMENT_WIDTH = TOKEN_SPACE // SEGMENTS
 
 
-class Part(NamedTuple):
+class SegmentPart(NamedTuple):
     """Tokens ``first`` to ``last``, all within the segment ``number``."""
 
     number: int
@@ -43,9 +43,9 @@ def segment_in(stored: bytes) -> int:
     return stored[0] << 4 | stored[1] >> 4
 
 
-def segment_span(number: int) -> Span:
+def segment_span(number: int) -> TokenRange:
     first = number * SEGMENT_WIDTH
-    return Span((first - 1) % TOKEN_SPACE, _last_token(number))
+    return TokenRange((first - 1) % TOKEN_SPACE, _last_token(number))
 
 
 def segment_stretch(number: int) -> Stretch:
@@ -67,10 +67,10 @@ def clip(stretch: Stretch, number: int) -> Stretch:
     return Stretch(max(begin, stretch.begin), end)
 
 
-def common(span: Span, other: Span) -> list[Span]:
+def common(span: TokenRange, other: TokenRange) -> list[TokenRange]:
     """What two spans share; two spans when they overlap at both ends."""
     return [
-        Span((max(first, begin) - 1) % TOKEN_SPACE, min(last, end))
+        TokenRange((max(first, begin) - 1) % TOKEN_SPACE, min(last, end))
         for first, last in intervals(span)
         for begin, end in intervals(other)
         if max(first, begin) <= min(last, end)
@@ -81,19 +81,19 @@ class Split(NamedTuple):
     """A span, or tokens in a row, cut at the borders of segments."""
 
     whole: list[int]
-    cut: list[Part]
+    cut: list[SegmentPart]
 
 
-def split(span: Span) -> Split:
+def split(span: TokenRange) -> Split:
     """Whole segments, and the parts of those that the span cuts."""
     if span.width == TOKEN_SPACE:
         return Split(list(range(SEGMENTS)), [])
     whole: list[int] = []
-    cut: list[Part] = []
+    cut: list[SegmentPart] = []
     for first, last in intervals(span):
         low, high = segment_of(first), segment_of(last)
-        head = Part(low, first, min(last, _last_token(low)))
-        tail = Part(high, max(first, high * SEGMENT_WIDTH), last)
+        head = SegmentPart(low, first, min(last, _last_token(low)))
+        tail = SegmentPart(high, max(first, high * SEGMENT_WIDTH), last)
         ends = [head] if low == high else [head, tail]
         cut += [part for part in ends if not part.whole]
         whole += [part.number for part in ends if part.whole]
@@ -108,7 +108,7 @@ class Touched(NamedTuple):
     cut: tuple[int, ...]
 
 
-def touched_by(spans: Sequence[Span]) -> Touched:
+def touched_by(spans: Sequence[TokenRange]) -> Touched:
     whole: set[int] = set()
     cut: set[int] = set()
     for span in spans:

@@ -17,7 +17,7 @@ from operator import xor
 from typing import NamedTuple
 
 from ...ring.hashing import TOKEN_SPACE
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..errors import Corruption
 from ..named import as_named
 from .encoding import (
@@ -165,7 +165,7 @@ class Summaries:
         """The digest of whole segments together."""
         return reduce(xor, (self._segments[number].digest for number in numbers), 0)
 
-    def size(self, span: Span) -> int:
+    def size(self, span: TokenRange) -> int:
         """Bytes of a span; segments that it cuts count by the share of their tokens inside."""
         if span.width == TOKEN_SPACE:
             return self._bytes

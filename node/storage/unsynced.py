@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...ring.hashing import token_of
-from ...ring.span import Span
+from ...ring.span import TokenRange
 
 _LOOKED_AT = 256
 
@@ -18,7 +18,7 @@ _LOOKED_AT = 256
 class _Write(NamedTuple):
     number: int
     keys: Sequence[bytes]
-    spans: Sequence[Span]
+    spans: Sequence[TokenRange]
 
 
 class Unsynced:
@@ -29,7 +29,7 @@ class Unsynced:
         self._last_write_of: dict[bytes, int] = {}
         self._dropping: deque[_Write] = deque()
 
-    def add(self, number: int, keys: Sequence[bytes], spans: Sequence[Span] = ()) -> None:
+    def add(self, number: int, keys: Sequence[bytes], spans: Sequence[TokenRange] = ()) -> None:
         """Write ``number`` changed these keys, and everything in these spans."""
         write = _Write(number, keys, spans)
         self._writes.append(write)
@@ -51,7 +51,7 @@ class Unsynced:
     def __contains__(self, key: bytes) -> bool:
         return key in self._last_write_of or (bool(self._dropping) and self._dropped(token_of(key)))
 
-    def touch(self, span: Span) -> bool:
+    def touch(self, span: TokenRange) -> bool:
         """Whether they changed anything in the span; also true when too much was changed to look at each."""
         if self._dropping or len(self._last_write_of) > _LOOKED_AT:
             return True

@@ -20,17 +20,17 @@ from typing import TypeVar
 from ...identity import Identity
 from ...quorum.version import timestamp_at
 from ...ring.ring import PreferenceList
-from ...ring.span import Span
+from ...ring.span import TokenRange
 from ..config.config import Config
 from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedPeers
+from ..epoch.fenced_client import FencedClient
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
 from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..messages.data import EpochMismatch
 from ..ports import Clock
 from ..storage.interface import Cursor, Engine, TombstonePage
-from .confirmed import Confirmed, by_replicas, held_by_all
+from .confirmed import ConfirmedTombstones, by_replicas, held_by_all
 from .replica import TombstoneReplica
 
 Q = TypeVar("Q", Confirm, Purge)
@@ -61,14 +61,14 @@ class CollectionSettings:
         return cls(config.tombstone_age, interval_s, config.rpc_timeout)
 
 
-class TombstoneCollection:
+class TombstoneCollector:
     """``behind`` is told of peers that lack a tombstone of this node's."""
 
     def __init__(
         self,
         epochs: Epochs,
         engine: Engine,
-        peers: FencedPeers,
+        peers: FencedClient,
         is_down: Callable[[Identity], bool],
         behind: Callable[[Identity], None],
         clock: Clock,
@@ -87,7 +87,7 @@ class TombstoneCollection:
         self._rng = rng
         self._settings = settings
         self._log = log
-        self._confirmed = Confirmed()
+        self._confirmed = ConfirmedTombstones()
         self._awaited: set[str] = set()
         self._moved_on = asyncio.Event()
         epochs.observe(lambda epoch: self._moved_on.set())
@@ -149,7 +149,9 @@ class TombstoneCollection:
         if (keys := len(self._confirmed) - before) > 0:
             self._log.emit(Event.TOMBSTONES_CONFIRMED, epoch=epoch.number, keys=keys)
 
-    async def _confirm_span(self, epoch: Epoch, replicas: PreferenceList, span: Span, up_to: int) -> None:
+    async def _confirm_span(
+        self, epoch: Epoch, replicas: PreferenceList, span: TokenRange, up_to: int
+    ) -> None:
         after: Cursor | None = None
         while self._epochs.stamp == epoch.stamp and not self._confirmed.full:
             if (page := self._page(span, after, up_to)) is None:
@@ -163,7 +165,7 @@ class TombstoneCollection:
             after = page.next
             await asyncio.sleep(PAUSE_S)
 
-    def _page(self, span: Span, after: Cursor | None, up_to: int) -> TombstonePage | None:
+    def _page(self, span: TokenRange, after: Cursor | None, up_to: int) -> TombstonePage | None:
         try:
             return self._engine.tombstones(span, after, up_to, BATCH)
         except Corruption:

@@ -30,7 +30,7 @@ class Proof(NamedTuple):
     """Number of the stable epoch under which all replicas held the version or a newer one."""
 
 
-class Confirmed:
+class ConfirmedTombstones:
     def __init__(self) -> None:
         self._proofs: dict[bytes, Proof] = {}
         self._highest: dict[int, int] = {}

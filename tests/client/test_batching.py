@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from covey.client import batching
-from covey.client.batching import Flight, Lane, Pending
+from covey.client.batching import InFlightBatch, Lane, Pending
 from covey.client.errors import Overloaded, Timeout
 from covey.client.requests import get_operation, put_operation
 
@@ -49,13 +49,13 @@ def lane_of(*pendings: Pending) -> Lane:
     return lane
 
 
-def board(lane: Lane, now: float = 0.0) -> Flight:
+def board(lane: Lane, now: float = 0.0) -> InFlightBatch:
     flight = lane.board(STREAM, now)
     assert flight is not None
     return flight
 
 
-def keys_of(flight: Flight) -> list[bytes]:
+def keys_of(flight: InFlightBatch) -> list[bytes]:
     return [pending.operation.key for pending in flight.left]
 
 
@@ -202,7 +202,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.lane = Lane()
         self.now = 0.0
         self.added: list[Pending] = []
-        self.flights: list[Flight] = []
+        self.flights: list[InFlightBatch] = []
 
     @rule(size=st.integers(0, batching.MAX_BATCH_BYTES), time_s=st.floats(0.01, 10))
     def add(self, size: int, time_s: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from covey import InvalidRequest, Version
-from covey.client.batching import Flight, Pending
+from covey.client.batching import InFlightBatch, Pending
 from covey.client.columns import deliver, request_of
 from covey.client.requests import Operation, consistency_of, delete_operation, get_operation, put_operation
 from covey.proto.generated import kv_pb2
@@ -18,20 +18,20 @@ NOW = 50.0
 ONE, ALL = consistency_of("one", None, "r"), consistency_of("all", None, "r")
 
 
-def flight_of(*operations: Operation, timeouts_s: tuple[float, ...] = ()) -> Flight:
+def flight_of(*operations: Operation, timeouts_s: tuple[float, ...] = ()) -> InFlightBatch:
     timeouts_s = timeouts_s or (5.0,) * len(operations)
     pendings = [
         Pending(operation, NOW + timeout_s, Waiter())
         for operation, timeout_s in zip(operations, timeouts_s, strict=True)
     ]
-    return Flight(3, pendings, object(), NOW)
+    return InFlightBatch(3, pendings, object(), NOW)
 
 
-def request(flight: Flight) -> kv_pb2.OperateRequest:
+def request(flight: InFlightBatch) -> kv_pb2.OperateRequest:
     return request_of(flight, 77, NOW)
 
 
-def outcomes(reply: kv_pb2.OperateReply, flight: Flight) -> list[Any]:
+def outcomes(reply: kv_pb2.OperateReply, flight: InFlightBatch) -> list[Any]:
     """Of each operation, in order; None in a list of its own where there is none yet."""
     waiters = [pending.answer for pending in flight.left]
     deliver(reply, flight)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from covey.client.penalties import FIRST_PENALTY_S, FORGIVEN_AFTER_S, MAX_PENALTY_S, PenaltyBox
+from covey.client.penalties import FIRST_PENALTY_S, FORGIVEN_AFTER_S, MAX_PENALTY_S, NodeBackoff
 
 
 def test_penalties_double_up_to_a_limit_and_a_success_ends_them() -> None:
-    box, now, lengths = PenaltyBox(), 0.0, []
+    box, now, lengths = NodeBackoff(), 0.0, []
     for _ in range(8):
         box.failed("a", now)
         lengths.append(box.until("a", now) - now)
@@ -18,14 +18,14 @@ def test_penalties_double_up_to_a_limit_and_a_success_ends_them() -> None:
 
 
 def test_failures_at_the_same_time_count_once() -> None:
-    box = PenaltyBox()
+    box = NodeBackoff()
     for _ in range(100):
         box.failed("a", 1.0)
     assert box.until("a", 1.0) == 1.0 + FIRST_PENALTY_S
 
 
 def test_old_failures_are_forgiven() -> None:
-    box = PenaltyBox()
+    box = NodeBackoff()
     box.failed("a", 0.0)
     box.failed("a", FIRST_PENALTY_S)
     later = FIRST_PENALTY_S + FORGIVEN_AFTER_S + 1
@@ -34,6 +34,6 @@ def test_old_failures_are_forgiven() -> None:
 
 
 def test_the_pause_a_node_asks_for_is_kept() -> None:
-    box = PenaltyBox()
+    box = NodeBackoff()
     box.failed("a", 0.0, at_least_s=20.0)
     assert box.until("a", 0.0) == 20.0

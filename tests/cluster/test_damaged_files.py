@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from covey.node.data_directory.directory import DataFolder
+from covey.node.data_directory.directory import DataDirectory
 from tests.support.complaints import USAGE, node_command, told
 
 NESTED = "[" * 5000 + "]" * 5000
@@ -27,7 +27,7 @@ LONG_NUMBER = "9" * 5000
     ],
 )
 def test_files_of_a_data_folder(tmp_path: Path, file: str, content: str, expected: str) -> None:
-    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder = DataDirectory.open(tmp_path / "d", "n1")
     folder.close()
     text = content.replace("{identity}", str(folder.identity)).replace("{{", "{").replace("}}", "}")
     (tmp_path / "d" / file).write_text(text)

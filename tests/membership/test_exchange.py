@@ -9,7 +9,7 @@ import pytest
 
 from covey.identity import Identity
 from covey.membership.exchange import DeltaPacker, digest_of, estimated_bytes, newer_here, newer_there
-from covey.membership.record import UNHEARD, DigestEntry, Freshness, HandoffProgress, MemberRecord, Status
+from covey.membership.record import UNHEARD, DigestEntry, HandoffProgress, MemberRecord, RecordVersion, Status
 from covey.membership.view import View
 
 ME = MemberRecord(Identity("me", 1), 1, 1, 0, "me:1", Status.SERVING)
@@ -30,8 +30,8 @@ def test_a_digest_names_every_member_and_oneself() -> None:
     digest = digest_of(view_of(record(1), record(2)), 10, random.Random(1))
     assert dict(digest) == {
         ME.identity: ME.freshness,
-        record(1).identity: Freshness(1, 5),
-        record(2).identity: Freshness(1, 5),
+        record(1).identity: RecordVersion(1, 5),
+        record(2).identity: RecordVersion(1, 5),
     }
 
 
@@ -47,22 +47,22 @@ def test_each_side_finds_what_the_other_lacks() -> None:
     here = view_of(record(1, 9), record(2, 3), record(3))
     digest = (
         DigestEntry(ME.identity, ME.freshness),
-        DigestEntry(record(1).identity, Freshness(1, 8)),
-        DigestEntry(record(2).identity, Freshness(1, 4)),
-        DigestEntry(record(4).identity, Freshness(1, 1)),
+        DigestEntry(record(1).identity, RecordVersion(1, 8)),
+        DigestEntry(record(2).identity, RecordVersion(1, 4)),
+        DigestEntry(record(4).identity, RecordVersion(1, 1)),
     )
     assert [m.record for m in newer_here(here, digest)] == [record(1, 9), record(3)]
     assert newer_there(here, digest) == (
-        DigestEntry(record(2).identity, Freshness(1, 3)),
+        DigestEntry(record(2).identity, RecordVersion(1, 3)),
         DigestEntry(record(4).identity, UNHEARD),
     )
 
 
 def test_what_was_buried_is_not_asked_for() -> None:
     here = view_of(record(1))
-    here.forget(record(1).identity, buried=Freshness(1, 7))
-    assert newer_there(here, [DigestEntry(record(1).identity, Freshness(1, 7))]) == ()
-    assert newer_there(here, [DigestEntry(record(1).identity, Freshness(1, 8))]) != ()
+    here.forget(record(1).identity, buried=RecordVersion(1, 7))
+    assert newer_there(here, [DigestEntry(record(1).identity, RecordVersion(1, 7))]) == ()
+    assert newer_there(here, [DigestEntry(record(1).identity, RecordVersion(1, 8))]) != ()
 
 
 def test_a_delta_stays_within_its_bytes() -> None:

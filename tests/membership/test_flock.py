@@ -119,7 +119,7 @@ def test_a_sleeper_is_up_again_in_every_view_that_held_it_down(make_flock: MakeF
     flock.until(flock.all_know_all, 5.0)
     returns = [e for m in machines[1:] for _, e in m.events if isinstance(e, MemberUp)]
     assert [event.previous for event in returns] == [Liveness.DOWN] * 4
-    assert "SelfAccused" in machines[0].kinds()
+    assert "Refuted" in machines[0].kinds()
 
 
 def test_losing_three_messages_in_ten_leaves_nobody_down_for_long(make_flock: MakeFlock) -> None:

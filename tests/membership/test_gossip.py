@@ -10,6 +10,7 @@ import pytest
 from covey.identity import Identity
 from covey.membership.directives import (
     Directive,
+    DuplicateIdentity,
     ExchangeWith,
     MemberDown,
     MemberJoined,
@@ -18,16 +19,15 @@ from covey.membership.directives import (
     MemberUp,
     ProbeVia,
     Push,
-    SelfAccused,
-    TwinSeen,
+    Refuted,
 )
 from covey.membership.gossip import TWIN_LEAD, Gossip
 from covey.membership.record import (
     DigestEntry,
-    Freshness,
     HandoffProgress,
     LoadReport,
     MemberRecord,
+    RecordVersion,
     Status,
     Suspicion,
 )
@@ -53,7 +53,7 @@ def machine(*names: str, settings: GossipSettings | None = None, process: int = 
 
 
 def suspicion(accused: Identity, version: int = 12, accuser: Identity = A) -> Suspicion:
-    return Suspicion(accused, Freshness(3, version), accuser)
+    return Suspicion(accused, RecordVersion(3, version), accuser)
 
 
 def pushes(directives: list[Directive]) -> list[Push]:
@@ -80,7 +80,7 @@ def test_a_tick_beats_and_makes_an_exchange_that_says_what_is_known() -> None:
     gossip = machine("a")
     (exchange,) = gossip.tick(1.0)
     assert (gossip.me.heartbeat, gossip.me.version) == (ME.heartbeat + 1, ME.version + 1)
-    digest = (DigestEntry(ME.identity, gossip.me.freshness), DigestEntry(A, Freshness(3, 10)))
+    digest = (DigestEntry(ME.identity, gossip.me.freshness), DigestEntry(A, RecordVersion(3, 10)))
     assert exchange == ExchangeWith(A, "a:1", digest, ())
 
 
@@ -101,8 +101,8 @@ def test_an_exchange_brings_both_sides_up_to_date() -> None:
 
 def test_records_that_were_not_asked_for_are_not_sent() -> None:
     gossip = machine("a", "b")
-    assert gossip.records_newer_than([DigestEntry(A, Freshness(3, 9))]) == (record("a"),)
-    assert gossip.records_newer_than([DigestEntry(A, Freshness(3, 10))]) == ()
+    assert gossip.records_newer_than([DigestEntry(A, RecordVersion(3, 9))]) == (record("a"),)
+    assert gossip.records_newer_than([DigestEntry(A, RecordVersion(3, 10))]) == ()
 
 
 # --- from a failed exchange to down ---
@@ -311,7 +311,7 @@ def test_an_answer_to_an_accused_tells_it_of_the_suspicion() -> None:
 def test_the_accused_rises_above_the_suspicion_and_tells_at_once() -> None:
     gossip = machine(*"abcde")
     directives = gossip.receive(B, [], [suspicion(ME.identity, version=40, accuser=A)], 1.0)
-    assert events(directives) == [SelfAccused(A)]
+    assert events(directives) == [Refuted(A)]
     assert gossip.me.version == 41
     assert {A, B} < told(directives)
     assert all(push.records == (gossip.me,) for push in pushes(directives))
@@ -327,7 +327,7 @@ def test_the_answer_to_an_accuser_carries_the_refutation() -> None:
 
 def test_an_accusation_of_an_earlier_process_is_answered_without_alarm() -> None:
     gossip = machine("a")
-    earlier = Suspicion(ME.identity, Freshness(2, 99), A)
+    earlier = Suspicion(ME.identity, RecordVersion(2, 99), A)
     directives = gossip.receive(A, [], [earlier], 1.0)
     assert events(directives) == []
     assert pushes(directives)[0].records == (ME,)
@@ -336,7 +336,7 @@ def test_an_accusation_of_an_earlier_process_is_answered_without_alarm() -> None
 def test_a_twin_of_the_same_generation_is_reported_and_outrun() -> None:
     gossip = machine("a")
     twin = replace(ME, version=50, address="elsewhere:1")
-    assert events(gossip.receive(A, [twin], [], 1.0)) == [TwinSeen(twin)]
+    assert events(gossip.receive(A, [twin], [], 1.0)) == [DuplicateIdentity(twin)]
     assert (gossip.me.version, gossip.me.address) == (50 + TWIN_LEAD, "me:1")
 
 
@@ -345,7 +345,7 @@ def test_a_twin_that_has_to_end_is_outrun_and_told_so() -> None:
     gossip = machine("a", process=7)
     twin = replace(ME, version=50, address="elsewhere:1", process=6)
     directives = gossip.receive(A, [twin], [], 1.0)
-    assert events(directives) == [TwinSeen(twin)] and not twin.outranks(gossip.me)
+    assert events(directives) == [DuplicateIdentity(twin)] and not twin.outranks(gossip.me)
     assert pushes(directives)[0].records == (gossip.me,) and gossip.me.version > twin.version
 
 
@@ -353,14 +353,14 @@ def test_a_twin_that_stays_is_reported_and_not_outrun() -> None:
     gossip = machine("a", process=6)
     before = gossip.me
     twin = replace(ME, version=50, address="elsewhere:1", process=7)
-    assert gossip.receive(A, [twin], [], 1.0) == [TwinSeen(twin)]
+    assert gossip.receive(A, [twin], [], 1.0) == [DuplicateIdentity(twin)]
     assert gossip.me == before and twin.outranks(before)
 
 
 def test_a_twin_that_changed_less_often_is_a_twin_too() -> None:
     gossip = machine("a", process=6)
     twin = replace(ME, version=0, address="elsewhere:1", process=7)
-    assert gossip.receive(A, [twin], [], 1.0) == [TwinSeen(twin)]
+    assert gossip.receive(A, [twin], [], 1.0) == [DuplicateIdentity(twin)]
 
 
 def test_an_earlier_process_of_this_node_is_no_twin() -> None:
@@ -378,7 +378,7 @@ def test_an_echo_at_another_address_is_no_twin() -> None:
 def test_a_twin_of_a_higher_generation_is_reported_and_not_imitated() -> None:
     gossip = machine("a")
     twin = replace(ME, generation=9, address="elsewhere:1")
-    assert gossip.receive(A, [twin], [], 1.0) == [TwinSeen(twin)]
+    assert gossip.receive(A, [twin], [], 1.0) == [DuplicateIdentity(twin)]
     assert gossip.me == ME
 
 

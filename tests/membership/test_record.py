@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.membership.record import UNHEARD, Freshness, MemberRecord, Status, fresher
+from covey.membership.record import UNHEARD, MemberRecord, RecordVersion, Status, fresher
 from covey.membership.view import View
 
 ME = MemberRecord(Identity("me", 1), 1, 1, 0, "me:1", Status.SERVING)
@@ -53,4 +53,4 @@ def test_views_that_heard_the_same_records_in_any_order_agree(
 
 
 def test_a_newer_process_is_fresher_than_any_version_of_an_older_one() -> None:
-    assert Freshness(2, 1) > Freshness(1, 999) > UNHEARD
+    assert RecordVersion(2, 1) > RecordVersion(1, 999) > UNHEARD

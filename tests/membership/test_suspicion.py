@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from covey.identity import Identity
-from covey.membership.record import Freshness, MemberRecord, Status, Suspicion
+from covey.membership.record import MemberRecord, RecordVersion, Status, Suspicion
 from covey.membership.settings import GossipSettings
 from covey.membership.suspicion import Suspicions, newest_possible, suspicion_timeout_s
 from covey.membership.view import Liveness, Member
@@ -18,7 +18,7 @@ def record(generation: int, version: int) -> MemberRecord:
 
 
 def suspicion(version: int = 10, accused: Identity = X, accuser: Identity = A) -> Suspicion:
-    return Suspicion(accused, Freshness(2, version), accuser)
+    return Suspicion(accused, RecordVersion(2, version), accuser)
 
 
 @pytest.fixture
@@ -82,5 +82,5 @@ def test_the_time_to_refute_grows_with_the_logarithm_of_the_cluster(members: int
 def test_the_bound_covers_every_heartbeat_written_since_the_last_one_seen(silent_s: float) -> None:
     member = Member(record(2, 10), Liveness.ALIVE, 0.0, 0.0, heartbeat_gap_s=None, news_at=0.0)
     bound = newest_possible(member, 5, interval_s=1.0, now=silent_s)
-    assert bound >= Freshness(2, 10 + int(silent_s))
-    assert bound < Freshness(3, 0)
+    assert bound >= RecordVersion(2, 10 + int(silent_s))
+    assert bound < RecordVersion(3, 0)

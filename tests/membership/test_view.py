@@ -8,7 +8,7 @@ import pytest
 
 from covey.identity import Identity
 from covey.membership import view as view_module
-from covey.membership.record import Freshness, HandoffProgress, LoadReport, MemberRecord, Status
+from covey.membership.record import HandoffProgress, LoadReport, MemberRecord, RecordVersion, Status
 from covey.membership.view import Liveness, View, is_news
 
 ME = MemberRecord(Identity("me", 1), 1, 1, 0, "me:1", Status.SERVING)
@@ -52,7 +52,7 @@ def test_a_heartbeat_is_overdue_by_the_measure_of_those_before_it(view: View) ->
 
 def test_a_forgotten_member_does_not_come_back_by_what_it_wrote_before(view: View) -> None:
     view.merge(A, 1.0)
-    view.forget(A.identity, buried=Freshness(3, 20))
+    view.forget(A.identity, buried=RecordVersion(3, 20))
     assert view.merge(replace(A, version=20), 2.0) is None
     assert view.merge(replace(A, version=21), 2.0).joined
 
@@ -77,7 +77,7 @@ def test_the_memory_of_the_buried_is_bounded(view: View, monkeypatch: pytest.Mon
     for record in left:
         view.merge(record, 1.0)
     known = [view.freshness(record.identity) for record in left]
-    assert known == [Freshness(0, 0), Freshness(3, 10), Freshness(3, 10)]
+    assert known == [RecordVersion(0, 0), RecordVersion(3, 10), RecordVersion(3, 10)]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from covey.quorum.ranking import (
     LONGEST_SHUNNING_S,
     SHORTEST_SHUNNING_S,
     HedgeBudget,
-    Ranking,
+    ReplicaRanking,
     expected_wait_ms,
     fewest_for,
 )
@@ -28,9 +28,9 @@ ME, A, B, C = identities(4)
 SECOND_S = 1.0
 
 
-def ranking_after(**response_ms: float) -> Ranking:
+def ranking_after(**response_ms: float) -> ReplicaRanking:
     """Of replicas that have answered a while in so many milliseconds each."""
-    ranking = Ranking()
+    ranking = ReplicaRanking()
     for name, took_ms in response_ms.items():
         for _ in range(50):
             reply(ranking, NAMED[name], took_ms)
@@ -38,7 +38,7 @@ def ranking_after(**response_ms: float) -> Ranking:
 
 
 def reply(
-    ranking: Ranking, replica: Identity, took_ms: float, operations: int = 10, at_s: float = 0.0
+    ranking: ReplicaRanking, replica: Identity, took_ms: float, operations: int = 10, at_s: float = 0.0
 ) -> None:
     ranking.sent(replica, operations)
     ranking.replied(replica, operations, took_ms / 1000, 0, 0.01, at_s)
@@ -68,7 +68,7 @@ def test_what_is_not_answered_does_not_stay_under_way_once_it_is_given_up() -> N
 
 def test_a_replica_never_asked_is_judged_by_the_load_it_gossips() -> None:
     load = LoadReport(queue_depth=9, service_time_ms=1)
-    assert Ranking().expected_ms(A, load, 0.0) == expected_wait_ms(load)
+    assert ReplicaRanking().expected_ms(A, load, 0.0) == expected_wait_ms(load)
 
 
 def test_what_was_told_long_ago_gives_way_to_gossip() -> None:
@@ -96,7 +96,7 @@ def test_a_replica_that_hangs_does_not_teach_patience() -> None:
 
 
 def test_about_one_reply_in_twenty_takes_longer_than_the_patience() -> None:
-    ranking, rng = Ranking(), random.Random(1)
+    ranking, rng = ReplicaRanking(), random.Random(1)
     late = 0
     for number in range(4000):
         took_ms = rng.lognormvariate(2.5, 0.4)
@@ -163,7 +163,7 @@ def test_one_that_serves_both_rings_is_asked_once() -> None:
     assert fewest_for(both, [identity(9), A, B, C]) == [A, B]
 
 
-def unreachable(ranking: Ranking, replica: Identity, at_s: float) -> None:
+def unreachable(ranking: ReplicaRanking, replica: Identity, at_s: float) -> None:
     ranking.sent(replica, 10)
     ranking.unreachable(replica, 10, at_s)
 
@@ -178,7 +178,7 @@ def test_one_out_of_reach_comes_last_for_a_moment() -> None:
 
 
 def test_the_moments_become_longer_up_to_a_bound() -> None:
-    ranking, now_s, moments_s = Ranking(), 0.0, []
+    ranking, now_s, moments_s = ReplicaRanking(), 0.0, []
     for _ in range(8):
         unreachable(ranking, A, now_s)
         began_s = now_s
@@ -191,7 +191,7 @@ def test_the_moments_become_longer_up_to_a_bound() -> None:
 
 
 def test_an_answer_ends_it() -> None:
-    ranking = Ranking()
+    ranking = ReplicaRanking()
     for _ in range(5):
         unreachable(ranking, A, 0.0)
     reply(ranking, A, 1.0)

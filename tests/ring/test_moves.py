@@ -20,7 +20,7 @@ from covey.ring.moves import (
     moves,
 )
 from covey.ring.ring import Ring
-from covey.ring.span import WHOLE_RING, Span
+from covey.ring.span import WHOLE_RING, TokenRange
 
 A, B, C, D, E = (Identity(name, number) for number, name in enumerate("abcde"))
 NODES = [Identity(f"n{number}", number) for number in range(7)]
@@ -137,7 +137,7 @@ def test_a_gainer_may_pull_from_the_one_it_displaces_alone() -> None:
     """Rule 8a: d comes in at 15; over (30, 10] it stands between a and b, and c gives way."""
     found = moves(ABC, spec(QUORUMS, a=10, b=20, c=30, d=15))
     expected = Pull(D, C, (A, B, C), needed=2, own_copy_counts=False)
-    assert found[0] == RangeMove(Span(30, 10), (A, B, C), (A, D, B), (expected,))
+    assert found[0] == RangeMove(TokenRange(30, 10), (A, B, C), (A, D, B), (expected,))
     assert expected.complete({C})
     assert expected.complete({A, B})
     assert not expected.complete({A})
@@ -147,7 +147,7 @@ def test_a_gainer_may_pull_from_the_one_it_displaces_alone() -> None:
 def test_displaced_and_gaining_nodes_are_paired_in_list_order() -> None:
     found = moves(spec(Quorums(2, 1, 2), a=10, b=20), spec(Quorums(2, 1, 2), d=5, c=15))
     pairs = {(pull.gainer, pull.displaced) for pull in found[0].pulls}
-    assert found[0].span == Span(20, 5)
+    assert found[0].span == TokenRange(20, 5)
     assert pairs == {(D, A), (C, B)}
 
 

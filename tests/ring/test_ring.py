@@ -12,7 +12,7 @@ from covey.identity import Identity
 from covey.ring.epoch import Owner, Quorums, RingSpec
 from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.ring import Ring
-from covey.ring.span import WHOLE_RING, Span
+from covey.ring.span import WHOLE_RING, TokenRange
 
 A, B, C, D, E = (Identity(name, number) for number, name in enumerate("abcde"))
 tokens = st.integers(0, TOKEN_SPACE - 1)
@@ -118,7 +118,7 @@ def test_with_zones_enough_no_zone_comes_twice() -> None:
 
 def test_a_range_wraps_past_zero() -> None:
     ring = Ring(RingSpec({A: Owner((10,)), B: Owner((20,))}, Quorums(1, 1, 1)))
-    assert ring.ranges_of(A) == (Span(20, 10),)
+    assert ring.ranges_of(A) == (TokenRange(20, 10),)
     assert [ring.preference_list(t) for t in (21, 0, 10, 11, 20)] == [(A,), (A,), (A,), (B,), (B,)]
 
 

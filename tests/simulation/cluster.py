@@ -11,14 +11,14 @@ from typing import Any, NamedTuple, TypeVar
 
 from covey.identity import Identity
 from covey.node.config.config import Config
-from covey.node.data_directory.directory import COPIED, MemoryDataFolder
+from covey.node.data_directory.directory import COPIED, MemoryDataDirectory
 from covey.node.epoch.epochs import Epochs
 from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog
 from covey.node.messages.data import Envelope, Request, RequestBody
 from covey.node.node import Node
 from covey.node.operations import QUORUM, Consistency, Delete, Get, GetResult, Put, WriteResult
-from covey.node.place import Place, Ports
+from covey.node.place import NodeSpec, Ports
 from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord
 
@@ -97,7 +97,7 @@ class NodeTrace(EventLog):
 class Folder(NamedTuple):
     """A copy of a node's data folder."""
 
-    home: MemoryDataFolder
+    home: MemoryDataDirectory
     engine: MemoryEngine
 
 
@@ -110,7 +110,7 @@ class SimulatedNode:
         self.cluster = cluster
         self.name = name
         self.clock = SimulatedClock()
-        self.home = MemoryDataFolder(Identity(name, cluster.rng.getrandbits(64)))
+        self.home = MemoryDataDirectory(Identity(name, cluster.rng.getrandbits(64)))
         self._flushing = asyncio.Event()
         self._flushing.set()
         self.engine = self._fresh_engine()
@@ -155,7 +155,7 @@ class SimulatedNode:
         self._log = NodeTrace(self.name, self.cluster.run_trace)
         self.node = Node(
             self.config,
-            Place(self.address, self.seeds, **self.place),
+            NodeSpec(self.address, self.seeds, **self.place),
             Ports(
                 self.clock,
                 random.Random(self._chance()),
@@ -240,7 +240,7 @@ class SimulatedNode:
     def wipe(self, addresses: Mapping[Identity, str] | None = None) -> None:
         """A new disk under the old name, in a folder that may remember members."""
         identity = Identity(self.name, self.cluster.rng.getrandbits(64))
-        self.home = MemoryDataFolder(identity, addresses=addresses)
+        self.home = MemoryDataDirectory(identity, addresses=addresses)
         self.engine = self._fresh_engine()
 
     def empty(self) -> None:

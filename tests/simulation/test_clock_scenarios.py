@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationError, Unavailable
-from covey.node.messages.data import Exchange, Hello
+from covey.node.messages.data import GossipSyn, Hello
 from covey.node.operations import Consistency, Level, NodeStatus
 from covey.node.peer.skew_guard import COMPARE_ROUNDS
 
@@ -127,7 +127,7 @@ async def test_a_node_that_starts_with_a_clock_ahead_keeps_nothing_of_the_future
     """Its own copy would be the only one to take it. Others find it before it hears what time it is there."""
     async with SimulatedCluster(1) as cluster:
         n1, *_ = await cluster.form(5)
-        cluster.network.lose(carrying(Hello, Exchange, source={"n1"}))
+        cluster.network.lose(carrying(Hello, GossipSyn, source={"n1"}))
         await n1.crash()
         n1.clock.wall_offset_ms = HOUR_MS
         n1.restart()

@@ -13,7 +13,7 @@ from covey.node.messages.data import DataBatch, Merge
 from covey.node.operations import Consistency, Get, GetResult, Level, Put
 from covey.node.storage.interface import Entry
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
-from covey.ring.span import Span
+from covey.ring.span import TokenRange
 from covey.ring.succession import raise_floor
 
 from .cluster import SimulatedCluster
@@ -337,5 +337,5 @@ async def test_keys_that_are_gone_or_overtaken_by_time_count_no_more_though_othe
         await cluster.until(lambda: counted(cluster, "n2") == 300, "they are counted")
         await asyncio.sleep(70.0)
         await cluster.until(lambda: counted(cluster, "n2") == 40, "the others are left", 30.0)
-        cluster.nodes["n2"].engine.drop([Span(0, 0)])
+        cluster.nodes["n2"].engine.drop([TokenRange(0, 0)])
         await cluster.until(lambda: counted(cluster, "n2") == 0, "none is left", 10.0)

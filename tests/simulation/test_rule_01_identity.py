@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from covey.node.data_directory.directory import DataFolder
+from covey.node.data_directory.directory import DataDirectory
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import Accept, DataBatch, Merge, Prepare, Read
 from covey.node.operations import Consistency, Level
@@ -163,11 +163,11 @@ def test_a_fresh_node_serves_nothing() -> None:
 def test_a_data_folder_that_lost_its_data_gets_a_new_identity(tmp_path: Path) -> None:
     """The identity file alone is no disk: what was acknowledged under it is gone."""
     path = tmp_path / "n1"
-    folder = DataFolder.open(path, "n1", random.Random(1))
+    folder = DataDirectory.open(path, "n1", random.Random(1))
     before, engine_path = folder.identity, folder.engine_path
     folder.close()
     shutil.rmtree(engine_path)
-    folder = DataFolder.open(path, "n1", random.Random(2))
+    folder = DataDirectory.open(path, "n1", random.Random(2))
     assert folder.identity.name == "n1"
     assert folder.identity != before
     folder.close()

@@ -11,8 +11,8 @@ from covey.node.messages.data import (
     Accept,
     DataBatch,
     DataReply,
-    Exchange,
-    News,
+    GossipDelta,
+    GossipSyn,
     Prepare,
     PushRecord,
     Read,
@@ -324,7 +324,7 @@ async def test_a_chosen_record_is_pushed_to_everyone_at_once() -> None:
     async with SimulatedCluster(1) as cluster:
         await cluster.form(4)
         base = cluster.record()
-        cluster.network.lose(carrying(Exchange, News))
+        cluster.network.lose(carrying(GossipSyn, GossipDelta))
         await propose(cluster, "n1", base, raise_floor(base, 1))
         await asyncio.sleep(SOON_S)
         assert [cluster.epoch(name) for name in cluster.nodes] == [base.number + 1] * 4

@@ -20,7 +20,7 @@ from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import token_of
 from covey.ring.moves import gained_spans
 from covey.ring.ring import Ring
-from covey.ring.span import Span
+from covey.ring.span import TokenRange
 from covey.ring.succession import abort, begin
 
 from .cluster import SimulatedCluster
@@ -147,7 +147,7 @@ def forget(cluster: SimulatedCluster, key: bytes, *names: str) -> None:
     """Purge a key's tombstone, as collection does once every replica in the list has it."""
     token = token_of(key)
     for name in names:
-        cluster.nodes[name].engine.drop([Span(token - 1, token)])
+        cluster.nodes[name].engine.drop([TokenRange(token - 1, token)])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -207,7 +207,7 @@ async def test_a_restart_in_the_middle_of_a_handoff_goes_on_where_it_was(power: 
     async with SimulatedCluster(1) as cluster:
         await cluster.form(3)
         await put_all(cluster, b"v")
-        asked: list[Span] = []
+        asked: list[TokenRange] = []
 
         def after_the_first_ten(message: Message) -> bool:
             if isinstance(message.request.body, Scan):

@@ -11,12 +11,13 @@ from covey.identity import Identity
 from covey.node.epoch.epochs import Epoch, Epochs
 from covey.node.messages.data import Scan
 from covey.node.ring_change.handoff import Handoff, foreign_spans
-from covey.node.storage.interface import Entry, TokenRange
+from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
+from covey.ring.span import TokenRange
 from covey.ring.succession import begin, raise_floor
 
 from .cluster import NodeTrace, SimulatedCluster

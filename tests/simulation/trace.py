@@ -18,7 +18,7 @@ from covey.identity import Identity
 from covey.node.messages.data import Reply, Request
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, EpochStamp
-from covey.ring.span import Span
+from covey.ring.span import TokenRange
 
 MAX_LINE = 400
 MAX_ITEMS = 4
@@ -74,7 +74,7 @@ def in_short(value: object) -> str:
         return value.name
     if isinstance(value, EpochStamp):
         return f"{value.number}/{value.digest[:6]}"
-    if isinstance(value, Version | Span):
+    if isinstance(value, Version | TokenRange):
         return str(value)
     if isinstance(value, EpochRecord):
         return f"record {value.number}{' changing' if value.changing else ''}"

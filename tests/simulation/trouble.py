@@ -18,7 +18,7 @@ from functools import partial
 from covey.identity import Identity
 from covey.membership.view import Liveness
 from covey.node.errors import JoinRefused, NodeError, StorageFailed
-from covey.node.messages.data import Accept, Exchange, FetchRecord, News, Prepare, PushRecord
+from covey.node.messages.data import Accept, FetchRecord, GossipDelta, GossipSyn, Prepare, PushRecord
 from covey.node.storage.segments import SEGMENTS
 
 from .cluster import Folder, SimulatedCluster, SimulatedNode
@@ -44,7 +44,7 @@ CONCERNING: dict[str, Callable[..., Rule]] = {
     "writes": merges,
     "reads": reads,
     "records": partial(carrying, PushRecord, FetchRecord),
-    "gossip": partial(carrying, Exchange, News),
+    "gossip": partial(carrying, GossipSyn, GossipDelta),
     "pulls": pulls,
     "votes": partial(carrying, Prepare, Accept),
 }

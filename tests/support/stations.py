@@ -13,13 +13,13 @@ from typing import Any
 from covey.identity import Identity
 from covey.membership.record import LoadReport
 from covey.node.anti_entropy.digests import Digests
-from covey.node.anti_entropy.responder import AntiEntropy
-from covey.node.anti_entropy.session import Comparison
-from covey.node.coordinator.replica_queue import Pipes
-from covey.node.coordinator.replica_selector import Replicas
+from covey.node.anti_entropy.responder import AntiEntropyResponder
+from covey.node.anti_entropy.session import AntiEntropySession
+from covey.node.coordinator.replica_queue import ReplicaQueues
+from covey.node.coordinator.replica_selector import ReplicaSelector
 from covey.node.epoch.epochs import Epoch, Epochs
-from covey.node.epoch.fenced_client import FencedPeers
-from covey.node.epoch.paxos_driver import AcceptorView, Agreement
+from covey.node.epoch.fenced_client import FencedClient
+from covey.node.epoch.paxos_driver import AcceptorView, PaxosDriver
 from covey.node.events import Event, EventLog
 from covey.node.hints.store import Hint
 from covey.node.messages.anti_entropy import TreeQuery
@@ -33,15 +33,15 @@ from covey.node.messages.data import (
     Scan,
     SizeQuery,
 )
-from covey.node.peer.client import Peers, Self
-from covey.node.peer.server import Dispatcher
+from covey.node.peer.client import LocalIdentity, PeerClient
+from covey.node.peer.server import PeerServer
 from covey.node.replica.load_meter import LoadMeter
-from covey.node.replica.service import Replica
+from covey.node.replica.service import ReplicaService
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle
 from covey.quorum.hybrid_clock import HybridClock
-from covey.quorum.ranking import Ranking
+from covey.quorum.ranking import ReplicaRanking
 from covey.quorum.version import Version
 from covey.ring import EpochRecord
 from tests.simulation.cluster import SimulatedClock
@@ -89,21 +89,21 @@ class Station:
         self.engine = MemoryEngine("sync", sleep=self._flush)
         self.epochs = Epochs(me, self.engine)
         hybrid = HybridClock(self.clock, 0.5)
-        itself = Self(me, 1, f"{me.name}:1")
+        itself = LocalIdentity(me, 1, f"{me.name}:1")
         transport = SimulatedTransport(stations.network, me.name)
-        self.peers = Peers(itself, transport, hybrid, stations.address_of, self._cluster_id)
-        self.fenced = FencedPeers(self.peers, self.epochs)
+        self.peers = PeerClient(itself, transport, hybrid, stations.address_of, self._cluster_id)
+        self.fenced = FencedClient(self.peers, self.epochs)
         self.load = LoadMeter(self.clock)
-        self.replica = Replica(self.engine, self.epochs, self.load)
-        self.ranking = Ranking()
-        self.pipes = Pipes(self.fenced, self.replica, self.ranking, SimulatedClock(), RPC_TIMEOUT_S)
+        self.replica = ReplicaService(self.engine, self.epochs, self.load)
+        self.ranking = ReplicaRanking()
+        self.pipes = ReplicaQueues(self.fenced, self.replica, self.ranking, SimulatedClock(), RPC_TIMEOUT_S)
         self.hints = KeptHints()
-        self.replicas = Replicas(me, self.pipes, stations, self.hints, self.ranking, SimulatedClock())
+        self.replicas = ReplicaSelector(me, self.pipes, stations, self.hints, self.ranking, SimulatedClock())
         self.digests = Digests(me, self.epochs, self.engine)
-        self.anti_entropy = AntiEntropy(
+        self.anti_entropy = AntiEntropyResponder(
             me, self.epochs, self.digests, self._compare, SimulatedClock(), self.log
         )
-        self.agreement = Agreement(
+        self.agreement = PaxosDriver(
             self.peers,
             self.epochs,
             lambda: AcceptorView(frozenset(stations.up()), frozenset()),
@@ -111,16 +111,16 @@ class Station:
             random.Random(me.disk_id),
             RPC_TIMEOUT_S,
         )
-        self.dispatcher = Dispatcher(itself, hybrid, self._cluster_id, self.log)
+        self.dispatcher = PeerServer(itself, hybrid, self._cluster_id, self.log)
         self._register()
         stations.network.open(itself.address, me.name, self.dispatcher.handle)
 
     def hold(self, *entries: tuple[bytes, Entry]) -> None:
         self.engine.merge(entries)
 
-    def _compare(self, epoch: Epoch, peer: Identity) -> Comparison:
+    def _compare(self, epoch: Epoch, peer: Identity) -> AntiEntropySession:
         throttle, rng = Throttle(self.clock, 0), random.Random(self.me.disk_id)
-        return Comparison(
+        return AntiEntropySession(
             epoch,
             peer,
             self.epochs,

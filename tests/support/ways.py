@@ -7,10 +7,10 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from covey.node.coordinator.batch import Batch, Means
+from covey.node.coordinator.batch import Batch, BatchContext
 from covey.node.coordinator.exposure import Exposure
-from covey.node.coordinator.slow_read import ReadFlow
-from covey.node.coordinator.slow_write import WriteFlow
+from covey.node.coordinator.slow_read import SlowRead
+from covey.node.coordinator.slow_write import SlowWrite
 from covey.node.messages.data import Merge
 from covey.node.operations import (
     UNBOUNDED,
@@ -53,7 +53,7 @@ async def write(
 ) -> WriteResult:
     if way == "alone":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        flow = WriteFlow(
+        flow = SlowWrite(
             station.epochs,
             station.replicas,
             random.Random(1),
@@ -78,7 +78,7 @@ async def read(
 ) -> Entry | None:
     if way == "alone":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        flow = ReadFlow(station.epochs, station.replicas, random.Random(1), consistency, deadline_s)
+        flow = SlowRead(station.epochs, station.replicas, random.Random(1), consistency, deadline_s)
         return await flow.run(key)
     (result,) = await together(station, [Get(key, timeout_s, consistency)])
     return None if result.version is None else Entry(result.version, result.value)
@@ -106,7 +106,7 @@ async def together(
         tasks.append(loop.create_task(work))
         return True
 
-    means: Any = Means(
+    means: Any = BatchContext(
         station.peers.me,
         station.epochs,
         station.replicas,

@@ -14,13 +14,13 @@ from ...messages.data import (
     Accept,
     Acknowledged,
     ConfirmGenesis,
-    Exchange,
-    ExchangeReply,
     FetchRecord,
     GenesisConfirmed,
+    GossipAck,
+    GossipDelta,
+    GossipSyn,
     Hello,
     HelloReply,
-    News,
     Ping,
     Prepare,
     ProbeReply,
@@ -166,7 +166,7 @@ def decode_recall_reply(message: peer_pb2.RecallReply) -> RecallReply:
 # --- gossip -------------------------------------------------------------------------------------------------
 
 
-def encode_exchange(exchange: Exchange) -> peer_pb2.Exchange:
+def encode_exchange(exchange: GossipSyn) -> peer_pb2.Exchange:
     return peer_pb2.Exchange(
         digest=encode_digest(exchange.digest),
         suspicions=encode_suspicions(exchange.suspicions),
@@ -175,8 +175,8 @@ def encode_exchange(exchange: Exchange) -> peer_pb2.Exchange:
     )
 
 
-def decode_exchange(message: peer_pb2.Exchange) -> Exchange:
-    return Exchange(
+def decode_exchange(message: peer_pb2.Exchange) -> GossipSyn:
+    return GossipSyn(
         digest=decode_digest(message.digest),
         suspicions=decode_suspicions(message.suspicions),
         epoch=decode_optional(decode_stamp, message, "epoch"),
@@ -184,7 +184,7 @@ def decode_exchange(message: peer_pb2.Exchange) -> Exchange:
     )
 
 
-def encode_exchange_reply(reply: ExchangeReply) -> peer_pb2.ExchangeReply:
+def encode_exchange_reply(reply: GossipAck) -> peer_pb2.ExchangeReply:
     return peer_pb2.ExchangeReply(
         records=encode_members(reply.records),
         wanted=encode_digest(reply.wanted),
@@ -195,8 +195,8 @@ def encode_exchange_reply(reply: ExchangeReply) -> peer_pb2.ExchangeReply:
     )
 
 
-def decode_exchange_reply(message: peer_pb2.ExchangeReply) -> ExchangeReply:
-    return ExchangeReply(
+def decode_exchange_reply(message: peer_pb2.ExchangeReply) -> GossipAck:
+    return GossipAck(
         records=decode_members(message.records),
         wanted=decode_digest(message.wanted),
         suspicions=decode_suspicions(message.suspicions),
@@ -206,7 +206,7 @@ def decode_exchange_reply(message: peer_pb2.ExchangeReply) -> ExchangeReply:
     )
 
 
-def encode_news(news: News) -> peer_pb2.News:
+def encode_news(news: GossipDelta) -> peer_pb2.News:
     return peer_pb2.News(
         records=encode_members(news.records),
         suspicions=encode_suspicions(news.suspicions),
@@ -214,8 +214,8 @@ def encode_news(news: News) -> peer_pb2.News:
     )
 
 
-def decode_news(message: peer_pb2.News) -> News:
-    return News(
+def decode_news(message: peer_pb2.News) -> GossipDelta:
+    return GossipDelta(
         records=decode_members(message.records),
         suspicions=decode_suspicions(message.suspicions),
         epoch=decode_optional(decode_stamp, message, "epoch"),
@@ -297,8 +297,8 @@ REQUESTS: tuple[AnyBodyCodec, ...] = (
         lambda body: peer_pb2.Recall(extent=encode_optional(encode_extent, body.extent)),
         lambda message: Recall(decode_optional(decode_extent, message, "extent")),
     ),
-    BodyCodec(Exchange, "exchange", encode_exchange, decode_exchange),
-    BodyCodec(News, "news", encode_news, decode_news),
+    BodyCodec(GossipSyn, "exchange", encode_exchange, decode_exchange),
+    BodyCodec(GossipDelta, "news", encode_news, decode_news),
     BodyCodec(ProbeRequest, "probe", encode_probe, decode_probe),
     BodyCodec(Ping, "ping", lambda _: peer_pb2.Ping(), lambda _: Ping()),
     BodyCodec(Prepare, "prepare", encode_prepare, decode_prepare),
@@ -320,7 +320,7 @@ REPLIES: tuple[AnyBodyCodec, ...] = (
     BodyCodec(HelloReply, "hello", encode_hello_reply, decode_hello_reply),
     BodyCodec(GenesisConfirmed, "genesis_confirmed", encode_genesis_confirmed, decode_genesis_confirmed),
     BodyCodec(RecallReply, "recall", encode_recall_reply, decode_recall_reply),
-    BodyCodec(ExchangeReply, "exchange", encode_exchange_reply, decode_exchange_reply),
+    BodyCodec(GossipAck, "exchange", encode_exchange_reply, decode_exchange_reply),
     BodyCodec(Acknowledged, "acknowledged", lambda _: peer_pb2.Acknowledged(), lambda _: Acknowledged()),
     BodyCodec(
         ProbeReply,

@@ -19,10 +19,10 @@ from ....membership.record import (
     SMALLEST_WEIGHT,
     Condition,
     DigestEntry,
-    Freshness,
     HandoffProgress,
     LoadReport,
     MemberRecord,
+    RecordVersion,
     Status,
     Suspicion,
 )
@@ -30,9 +30,10 @@ from ....proto.generated import peer_pb2, types_pb2
 from ....quorum.version import Version
 from ....ring.epoch import EpochRecord, EpochStamp, Quorums
 from ....ring.paxos import Ballot
+from ....ring.span import TokenRange
 from ...errors import MalformedMessage
 from ...named import named_from
-from ...storage.interface import Cursor, TokenRange
+from ...storage.interface import Cursor
 
 V = TypeVar("V")
 W = TypeVar("W")
@@ -181,12 +182,12 @@ def decode_cursor(message: peer_pb2.Cursor) -> Cursor:
 # --- members ------------------------------------------------------------------------------------------------
 
 
-def encode_freshness(freshness: Freshness) -> peer_pb2.Freshness:
+def encode_freshness(freshness: RecordVersion) -> peer_pb2.Freshness:
     return peer_pb2.Freshness(generation=freshness.generation, version=freshness.version)
 
 
-def decode_freshness(message: peer_pb2.Freshness) -> Freshness:
-    return Freshness(message.generation, message.version)
+def decode_freshness(message: peer_pb2.Freshness) -> RecordVersion:
+    return RecordVersion(message.generation, message.version)
 
 
 def encode_load(load: LoadReport) -> types_pb2.LoadReport:

@@ -33,7 +33,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 STAND_IN = """
 import signal, sys, time
 sys.path.insert(0, {repository!r})
-from tests.client.shell.fake_node import FakeNode, node_status, status_of
+from tests.client.cli.fake_node import FakeNode, node_status, status_of
 ended = []  # no event: its lock may be held just where the signal comes in
 signal.signal(signal.SIGTERM, {on_sigterm})
 name, port, size = sys.argv[1:]

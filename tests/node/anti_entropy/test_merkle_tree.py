@@ -3,11 +3,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.anti_entropy.merkle_tree import FANOUT, HashTree, peers_of, tree_between
+from covey.node.anti_entropy.merkle_tree import FANOUT, MerkleTree, peers_of, tree_between
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS
 from covey.ring import Ring, RingSpec
 from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import Span
+from covey.ring.span import TokenRange
 from tests.support.rings import identity, ring, rings
 
 EDGES = st.sampled_from([0, 1, SEGMENT_WIDTH - 1, SEGMENT_WIDTH, TOKEN_SPACE - 1])
@@ -15,7 +15,7 @@ EDGES = st.sampled_from([0, 1, SEGMENT_WIDTH - 1, SEGMENT_WIDTH, TOKEN_SPACE - 1
 TOKENS = st.integers(0, TOKEN_SPACE - 1) | EDGES
 
 
-def pieces_of(tree: HashTree) -> list[Span]:
+def pieces_of(tree: MerkleTree) -> list[TokenRange]:
     return [piece for group in tree.groups for piece in group]
 
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from covey.identity import Identity
-from covey.node.anti_entropy.schedule import FOLLOWER_WAITS_S, PROMPT_S, Debt, Schedule
+from covey.node.anti_entropy.schedule import FOLLOWER_WAITS_S, PROMPT_S, PendingComparison, Schedule
 from tests.support.rings import identities
 
 FIRST, ME, LAST = identities(3)
@@ -123,8 +123,8 @@ def test_with_no_interval_only_what_was_asked_for_is_due() -> None:
     assert taken(schedule, 1e9 + 1) == [LAST]
 
 
-@pytest.mark.parametrize("debt", [None, Debt(0.0)])
-def test_a_failure_under_an_older_debt_does_not_put_off_a_newer_one(debt: Debt | None) -> None:
+@pytest.mark.parametrize("debt", [None, PendingComparison(0.0)])
+def test_a_failure_under_an_older_debt_does_not_put_off_a_newer_one(debt: PendingComparison | None) -> None:
     schedule = schedule_at()
     schedule.owe(LAST, 100.0)
     schedule.failed(LAST, debt, 100.0)

@@ -14,7 +14,7 @@ from covey.node.config.config import SETTINGS, Config, Durability
 from covey.node.errors import ConfigurationError
 from covey.node.events import Level
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture

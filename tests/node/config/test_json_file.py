@@ -9,8 +9,8 @@ import pytest
 
 from covey.node.config.config import Config
 from covey.node.config.json_file import MAX_DEPTH, BadJson, parse_json, read_json
-from covey.node.data_directory.directory import MAX_GENERATION, DataFolder
-from covey.node.errors import ConfigurationError, DataFolderError
+from covey.node.data_directory.directory import MAX_GENERATION, DataDirectory
+from covey.node.errors import ConfigurationError, DataDirectoryError
 
 NESTED = b"[" * 5000 + b"]" * 5000
 NESTED_OBJECTS = b'{"a":' * 5000 + b"1" + b"}" * 5000
@@ -91,7 +91,7 @@ def test_a_flag_that_is_out_of_all_bounds_is_refused(text: str) -> None:
 
 
 def folder(path: Path) -> Path:
-    DataFolder.open(path, "n1").close()
+    DataDirectory.open(path, "n1").close()
     return path
 
 
@@ -101,8 +101,8 @@ def test_a_data_folder_of_such_content_is_refused_and_says_what_to_do(
     tmp_path: Path, file: str, name: str
 ) -> None:
     (folder(tmp_path / "d") / file).write_bytes(BAD[name][0])
-    with pytest.raises(DataFolderError, match=rf"{file} is damaged: (restore|delete)") as caught:
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match=rf"{file} is damaged: (restore|delete)") as caught:
+        DataDirectory.open(tmp_path / "d", "n1")
     assert len(str(caught.value)) < 400
 
 
@@ -110,8 +110,8 @@ def test_a_data_folder_of_such_content_is_refused_and_says_what_to_do(
 def test_a_file_without_end_is_refused(tmp_path: Path, file: str) -> None:
     (folder(tmp_path / "d") / file).unlink(missing_ok=True)
     (tmp_path / "d" / file).symlink_to("/dev/zero")
-    with pytest.raises(DataFolderError, match="is damaged"):
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match="is damaged"):
+        DataDirectory.open(tmp_path / "d", "n1")
 
 
 @pytest.mark.parametrize(
@@ -121,19 +121,19 @@ def test_a_generation_that_cannot_be_is_refused(tmp_path: Path, generation: str)
     identity = json.loads((folder(tmp_path / "d") / "identity.json").read_text())["identity"]
     content = f'{{"identity": "{identity}", "generation": {generation}}}'
     (tmp_path / "d" / "identity.json").write_text(content)
-    with pytest.raises(DataFolderError, match=r"identity.json is damaged"):
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match=r"identity.json is damaged"):
+        DataDirectory.open(tmp_path / "d", "n1")
 
 
 def test_a_folder_whose_generations_are_used_up_says_so(tmp_path: Path) -> None:
     identity = json.loads((folder(tmp_path / "d") / "identity.json").read_text())["identity"]
     content = {"identity": identity, "generation": MAX_GENERATION - 1}
     (tmp_path / "d" / "identity.json").write_text(json.dumps(content))
-    last = DataFolder.open(tmp_path / "d", "n1")
+    last = DataDirectory.open(tmp_path / "d", "n1")
     assert last.generation == MAX_GENERATION
     last.close()
-    with pytest.raises(DataFolderError, match="choose another folder"):
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match="choose another folder"):
+        DataDirectory.open(tmp_path / "d", "n1")
 
 
 @pytest.mark.parametrize(
@@ -143,8 +143,8 @@ def test_an_identity_is_what_was_written_and_nothing_like_it(tmp_path: Path, dis
     (folder(tmp_path / "d") / "identity.json").write_text(
         json.dumps({"identity": f"n1#{disk_id}", "generation": 1})
     )
-    with pytest.raises(DataFolderError, match=r"identity.json is damaged"):
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match=r"identity.json is damaged"):
+        DataDirectory.open(tmp_path / "d", "n1")
 
 
 @pytest.mark.parametrize(
@@ -152,5 +152,5 @@ def test_an_identity_is_what_was_written_and_nothing_like_it(tmp_path: Path, dis
 )
 def test_peers_that_are_no_addresses_are_refused(tmp_path: Path, content: str) -> None:
     (folder(tmp_path / "d") / "peers.json").write_text(content)
-    with pytest.raises(DataFolderError, match=r"peers.json is damaged: delete it"):
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match=r"peers.json is damaged: delete it"):
+        DataDirectory.open(tmp_path / "d", "n1")

@@ -13,7 +13,7 @@ from covey.node.errors import OperationTimeout, ReplyFull
 from covey.node.messages.data import DataBatch, Reply, Request
 from covey.node.operations import Consistency, Get, GetResult, Level, Put, WriteResult
 from covey.node.replica import service as replica_module
-from covey.quorum.counter import VotesInEveryRing, VotesInOneRing
+from covey.quorum.counter import AllRingsCounter, OneRingCounter
 from covey.quorum.tally import Requirement, replicas_of, satisfied
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
@@ -137,7 +137,7 @@ def test_votes_reach_and_lose_their_quorum_when_the_tally_says_so(
     parts: tuple[Requirement, ...], votes: list, ayes: list[bool]
 ) -> None:
     everyone = replicas_of(parts)
-    counted = VotesInOneRing([parts]) if len(parts) == 1 else VotesInEveryRing([parts])
+    counted = OneRingCounter([parts]) if len(parts) == 1 else AllRingsCounter([parts])
     said_yes, said_no = set(), set()
     for replica, aye in zip(votes, ayes, strict=True):
         if replica not in everyone:

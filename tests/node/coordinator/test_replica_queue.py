@@ -16,14 +16,14 @@ from covey.node.coordinator.replica_queue import (
     MAX_BATCH_BYTES,
     MAX_BATCH_OPERATIONS,
     Outcome,
-    Pipe,
-    Pipes,
+    ReplicaQueue,
+    ReplicaQueues,
     Send,
     Undelivered,
 )
 from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
 from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
-from covey.quorum.ranking import Ranking
+from covey.quorum.ranking import ReplicaRanking
 from covey.ring import EpochStamp
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run
@@ -86,13 +86,13 @@ def failing(error: NodeError) -> Callable[[DataBatch], DataReply]:
     return answer
 
 
-def submit(pipe: Pipe, heard: Heard, *numbers: int, epoch: EpochStamp = FIRST) -> None:
+def submit(pipe: ReplicaQueue, heard: Heard, *numbers: int, epoch: EpochStamp = FIRST) -> None:
     for number in numbers:
         pipe.submit(epoch, [Read(b"k%d" % number)], heard.of(number))
 
 
-def pipe_to(peer: Peer) -> Pipe:
-    return Pipe(TO, peer.send, Ranking(), ManualClock())
+def pipe_to(peer: Peer) -> ReplicaQueue:
+    return ReplicaQueue(TO, peer.send, ReplicaRanking(), ManualClock())
 
 
 async def settle() -> None:
@@ -271,12 +271,12 @@ async def test_a_closed_pipe_refuses_at_once_and_starts_nothing() -> None:
     assert peer.batches == []
 
 
-class PipesToOne(Pipes):
+class PipesToOne(ReplicaQueues):
     """All of them lead to one peer."""
 
     def __init__(self, peer: Peer) -> None:
         peers = SimpleNamespace(me=identity(9))
-        super().__init__(cast(Any, peers), cast(Any, None), Ranking(), ManualClock(), 1.0)
+        super().__init__(cast(Any, peers), cast(Any, None), ReplicaRanking(), ManualClock(), 1.0)
         self._peer = peer
 
     def _sender(self, replica: Identity) -> Send:
@@ -299,10 +299,10 @@ async def test_an_operation_that_goes_elsewhere_while_all_is_closed_is_refused()
     assert heard == [Undelivered(False, pipes.STOPPING)]
 
 
-class PipesThatTake(Pipes):
+class PipesThatTake(ReplicaQueues):
     """So many seconds to each replica; the first is this node itself."""
 
-    def __init__(self, ranking: Ranking, took_s: dict[Identity, float]) -> None:
+    def __init__(self, ranking: ReplicaRanking, took_s: dict[Identity, float]) -> None:
         peers = SimpleNamespace(me=next(iter(took_s)))
         super().__init__(cast(Any, peers), cast(Any, None), ranking, SimulatedClock(), 1.0)
         self._took_s = took_s
@@ -317,7 +317,7 @@ class PipesThatTake(Pipes):
 
 @in_virtual_time
 async def test_a_node_s_own_disk_does_not_make_it_impatient_with_the_others() -> None:
-    me, other, ranking = identity(1), identity(2), Ranking()
+    me, other, ranking = identity(1), identity(2), ReplicaRanking()
     to_each = PipesThatTake(ranking, {me: 0.001, other: 0.05})
     for _ in range(100):
         for replica in (me, other):
@@ -329,7 +329,7 @@ async def test_a_node_s_own_disk_does_not_make_it_impatient_with_the_others() ->
 @in_virtual_time
 async def test_what_waits_for_its_turn_is_not_impatient_for_that() -> None:
     """A batch that leaves when the one before it is back takes twice as long for whoever asked."""
-    me, other, ranking = identity(1), identity(2), Ranking()
+    me, other, ranking = identity(1), identity(2), ReplicaRanking()
     to_each = PipesThatTake(ranking, {me: 0.001, other: 0.01})
     for _ in range(300):
         to_each.to(other).submit(FIRST, [Read(b"k")], lambda *_: None)

@@ -15,12 +15,12 @@ from covey.node.coordinator.ahead import KEYS_REMEMBERED
 from covey.node.coordinator.version_source import LANE_STEP, VersionSource
 from covey.node.errors import Unavailable
 from covey.node.operations import time_bounds
-from covey.node.peer.client import Self
+from covey.node.peer.client import LocalIdentity
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from tests.support.clocks import ManualClock
 
-ME = Self(Identity("n1", 5), 3, "n1:1")
+ME = LocalIdentity(Identity("n1", 5), 3, "n1:1")
 WALL_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
 KEY = b"k"

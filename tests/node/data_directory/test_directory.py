@@ -20,15 +20,15 @@ from covey.node.data_directory.directory import (
     COPIED,
     FORGIVEN_GENERATIONS,
     FORMAT,
-    DataFolder,
-    Home,
-    MemoryDataFolder,
+    DataDirectory,
+    LocalState,
+    MemoryDataDirectory,
 )
-from covey.node.errors import DataFolderError
+from covey.node.errors import DataDirectoryError
 
 
-def reopened(path: Path, name: str = "n1") -> DataFolder:
-    folder = DataFolder.open(path, name)
+def reopened(path: Path, name: str = "n1") -> DataDirectory:
+    folder = DataDirectory.open(path, name)
     folder.close()
     return folder
 
@@ -41,7 +41,7 @@ def test_a_new_folder_is_made_with_all_above_it(tmp_path: Path) -> None:
 
 
 def test_the_disk_id_is_64_bits_of_the_random_source(tmp_path: Path) -> None:
-    folder = DataFolder.open(tmp_path / "d", "n1", random.Random(7))
+    folder = DataDirectory.open(tmp_path / "d", "n1", random.Random(7))
     assert folder.identity.disk_id == random.Random(7).getrandbits(64)
     folder.close()
 
@@ -58,15 +58,15 @@ def test_the_identity_stays_and_the_generation_rises(tmp_path: Path) -> None:
 
 def test_another_name_is_refused_and_costs_no_generation(tmp_path: Path) -> None:
     reopened(tmp_path / "d", "n1")
-    with pytest.raises(DataFolderError, match="belongs to node 'n1', not 'n2'"):
-        DataFolder.open(tmp_path / "d", "n2")
+    with pytest.raises(DataDirectoryError, match="belongs to node 'n1', not 'n2'"):
+        DataDirectory.open(tmp_path / "d", "n2")
     assert reopened(tmp_path / "d", "n1").generation == 2
 
 
 def test_a_folder_in_use_is_refused_naming_the_process(tmp_path: Path) -> None:
-    held = DataFolder.open(tmp_path / "d", "n1")
-    with pytest.raises(DataFolderError, match=f"in use by process {os.getpid()}:"):
-        DataFolder.open(tmp_path / "d", "n1")
+    held = DataDirectory.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match=f"in use by process {os.getpid()}:"):
+        DataDirectory.open(tmp_path / "d", "n1")
     held.close()
     held.close()
     reopened(tmp_path / "d")
@@ -74,8 +74,8 @@ def test_a_folder_in_use_is_refused_naming_the_process(tmp_path: Path) -> None:
 
 def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from covey.node.data_directory.directory import DataFolder\n"
-        "DataFolder.open(Path(sys.argv[1]), 'n1'); os.kill(os.getpid(), 9)"
+        "import os, sys; from pathlib import Path; from covey.node.data_directory.directory import DataDirectory\n"
+        "DataDirectory.open(Path(sys.argv[1]), 'n1'); os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "d")], check=False, timeout=30)
     assert reopened(tmp_path / "d").generation == 2
@@ -84,8 +84,8 @@ def test_a_killed_process_holds_no_lock(tmp_path: Path) -> None:
 def test_a_newer_format_is_refused_with_advice(tmp_path: Path) -> None:
     reopened(tmp_path / "d")
     (tmp_path / "d" / "FORMAT").write_text(f"{FORMAT + 1}\n")
-    with pytest.raises(DataFolderError, match=r"newer version.*upgrade covey"):
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match=r"newer version.*upgrade covey"):
+        DataDirectory.open(tmp_path / "d", "n1")
 
 
 def test_an_older_format_is_taken_and_marked_as_this_one(tmp_path: Path) -> None:
@@ -100,35 +100,35 @@ def test_an_older_format_is_taken_and_marked_as_this_one(tmp_path: Path) -> None
 def test_a_damaged_identity_is_refused(tmp_path: Path, content: str) -> None:
     reopened(tmp_path / "d")
     (tmp_path / "d" / "identity.json").write_text(content)
-    with pytest.raises(DataFolderError, match=r"identity.json is damaged"):
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match=r"identity.json is damaged"):
+        DataDirectory.open(tmp_path / "d", "n1")
 
 
 def test_data_without_an_identity_gets_no_new_one(tmp_path: Path) -> None:
     reopened(tmp_path / "d")
     (tmp_path / "d" / "identity.json").unlink()
-    with pytest.raises(DataFolderError, match="is missing though there is data"):
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match="is missing though there is data"):
+        DataDirectory.open(tmp_path / "d", "n1")
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "letter.txt").write_text("dear all")
-    with pytest.raises(DataFolderError, match="no covey data"):
-        DataFolder.open(tmp_path, "n1")
+    with pytest.raises(DataDirectoryError, match="no covey data"):
+        DataDirectory.open(tmp_path, "n1")
     assert not (tmp_path / "FORMAT").exists()
 
 
 def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataFolderError, match="cannot use the data folder"):
-        DataFolder.open(tmp_path / "file" / "d", "n1")
-    with pytest.raises(DataFolderError, match="cannot use the data folder"):
-        DataFolder.open(tmp_path / "file", "n1")
+    with pytest.raises(DataDirectoryError, match="cannot use the data folder"):
+        DataDirectory.open(tmp_path / "file" / "d", "n1")
+    with pytest.raises(DataDirectoryError, match="cannot use the data folder"):
+        DataDirectory.open(tmp_path / "file", "n1")
 
 
 def test_addresses_are_there_after_reopening(tmp_path: Path) -> None:
     known = {Identity("n2", 2**64 - 1): "127.0.0.1:7002", Identity("n#3", 0): "[::1]:7003"}
-    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder = DataDirectory.open(tmp_path / "d", "n1")
     assert folder.peers() == {}
     folder.save_peers(known)
     assert folder.peers() == known
@@ -139,8 +139,8 @@ def test_addresses_are_there_after_reopening(tmp_path: Path) -> None:
 def test_damaged_addresses_are_refused_with_advice(tmp_path: Path) -> None:
     reopened(tmp_path / "d")
     (tmp_path / "d" / "peers.json").write_text('["n2"]')
-    with pytest.raises(DataFolderError, match=r"peers.json is damaged: delete it"):
-        DataFolder.open(tmp_path / "d", "n1")
+    with pytest.raises(DataDirectoryError, match=r"peers.json is damaged: delete it"):
+        DataDirectory.open(tmp_path / "d", "n1")
     (tmp_path / "d" / "peers.json").unlink()
     reopened(tmp_path / "d")
 
@@ -174,7 +174,7 @@ def crash_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_file_keeps_its_old_content_until_the_new_one_is_whole(tmp_path: Path) -> None:
     old, new = {Identity("n2", 2): "a:1"}, {Identity("n2", 2): "b:2"}
-    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder = DataDirectory.open(tmp_path / "d", "n1")
     folder.save_peers(old)
     for step in ("fsync", "replace"):
         with pytest.MonkeyPatch.context() as patch:
@@ -189,7 +189,7 @@ def opens_and_saves(path: Path) -> bool:
     """Whether it came to the end. The lock is let go of as by the death of the process."""
     with ExitStack() as process:
         try:
-            folder = DataFolder.open(path, "n1")
+            folder = DataDirectory.open(path, "n1")
             process.callback(folder.close)
             folder.save_peers({Identity("n2", 2): "127.0.0.1:7002"})
         except Crash:
@@ -216,8 +216,8 @@ def test_a_crash_at_any_step_leaves_a_folder_that_opens(tmp_path: Path, opened_b
 
 
 def test_a_memory_folder_restarts_as_the_same_disk() -> None:
-    first: Home = MemoryDataFolder(Identity("n1", 1))
-    assert isinstance(first, MemoryDataFolder)
+    first: LocalState = MemoryDataDirectory(Identity("n1", 1))
+    assert isinstance(first, MemoryDataDirectory)
     first.save_peers({Identity("n2", 2): "a:1"})
     second = first.restarted()
     assert (second.identity, second.generation) == (first.identity, 2)
@@ -226,13 +226,13 @@ def test_a_memory_folder_restarts_as_the_same_disk() -> None:
 
 def test_a_folder_that_gave_up_its_data_is_a_new_disks_that_knows_where_to_look(tmp_path: Path) -> None:
     path, known = tmp_path / "n1", {Identity("n2", 2): "n2:1"}
-    folder = DataFolder.open(path, "n1")
+    folder = DataDirectory.open(path, "n1")
     before = folder.identity
     (folder.engine_path / "data").write_text("x")
     folder.give_up(known)
     folder.close()
     assert not list(path.glob("engine*"))
-    folder = DataFolder.open(path, "n1")
+    folder = DataDirectory.open(path, "n1")
     assert folder.identity.name == "n1" and folder.identity != before
     assert folder.peers() == known
     folder.close()
@@ -241,11 +241,11 @@ def test_a_folder_that_gave_up_its_data_is_a_new_disks_that_knows_where_to_look(
 def test_data_that_is_set_aside_outlasts_the_next_opening(tmp_path: Path) -> None:
     path = tmp_path / "n1"
     for _ in range(2):
-        folder = DataFolder.open(path, "n1")
+        folder = DataDirectory.open(path, "n1")
         (folder.engine_path / "data").write_text("x")
         folder.give_up({}, "engine.unread-c")
         folder.close()
-    DataFolder.open(path, "n1").close()
+    DataDirectory.open(path, "n1").close()
     assert sorted(found.parent.name for found in path.glob("*/data")) == [
         "engine.unread-c",
         "engine.unread-c-2",
@@ -254,19 +254,19 @@ def test_data_that_is_set_aside_outlasts_the_next_opening(tmp_path: Path) -> Non
 
 def test_data_given_up_by_a_process_that_died_is_erased_at_the_next_opening(tmp_path: Path) -> None:
     path = tmp_path / "n1"
-    folder = DataFolder.open(path, "n1")
+    folder = DataDirectory.open(path, "n1")
     folder.engine_path.rename(path / "engine.given-up")
     folder.close()
-    DataFolder.open(path, "n1").close()
+    DataDirectory.open(path, "n1").close()
     assert sorted(found.name for found in path.glob("engine*")) == ["engine"]
 
 
 # --- copies, and what is in doubt ---
 
 
-def claimed(path: Path) -> DataFolder:
+def claimed(path: Path) -> DataDirectory:
     """Opened, and found to have the engine that names its identity; closed again."""
-    folder = DataFolder.open(path, "n1")
+    folder = DataDirectory.open(path, "n1")
     folder.claim()
     folder.close()
     return folder
@@ -317,7 +317,7 @@ def test_a_copy_of_a_folder_is_in_doubt(tmp_path: Path, copied: Callable[[Path, 
 
 def test_a_doubt_stays_until_the_folder_is_claimed_again(tmp_path: Path) -> None:
     claimed(tmp_path / "d")
-    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder = DataDirectory.open(tmp_path / "d", "n1")
     folder.condemn("n2 remembers more")
     folder.close()
     assert reopened(tmp_path / "d").doubt == "n2 remembers more"
@@ -336,31 +336,31 @@ def test_an_operator_can_accept_a_folder_in_doubt_once(tmp_path: Path) -> None:
     """Later generations than the copy knows of are left to what it lacks."""
     claimed(tmp_path / "d")
     shutil.copytree(tmp_path / "d", tmp_path / "copy")
-    folder = DataFolder.open(tmp_path / "copy", "n1", accept_restored=True)
+    folder = DataDirectory.open(tmp_path / "copy", "n1", accept_restored=True)
     assert folder.doubt == "" and folder.forgiving and folder.generation == 1 + FORGIVEN_GENERATIONS
     folder.claim()
     folder.close()
-    folder = DataFolder.open(tmp_path / "copy", "n1", accept_restored=True)
+    folder = DataDirectory.open(tmp_path / "copy", "n1", accept_restored=True)
     assert not folder.forgiving and folder.generation == 2 + FORGIVEN_GENERATIONS
     folder.close()
 
 
 def test_an_engine_that_is_given_up_is_kept_aside(tmp_path: Path) -> None:
-    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder = DataDirectory.open(tmp_path / "d", "n1")
     folder.claim()
     for number in range(2):
         (folder.engine_path / "data").write_text(str(number))
         old, moved = folder.identity, folder.give_up_engine()
         assert moved.name == f"engine.{old.disk_id:016x}" and (moved / "data").read_text() == str(number)
         folder.close()
-        folder = DataFolder.open(tmp_path / "d", "n1")
+        folder = DataDirectory.open(tmp_path / "d", "n1")
         assert folder.identity != old and folder.generation == 1 and folder.doubt == ""
     folder.close()
 
 
 def test_what_was_heard_of_others_is_there_after_reopening(tmp_path: Path) -> None:
     heard = {Identity("n2", 2): (Extent(1, 2**64 - 1, 3), Extent(2, 5, 7))}
-    folder = DataFolder.open(tmp_path / "d", "n1")
+    folder = DataDirectory.open(tmp_path / "d", "n1")
     folder.claim()
     asyncio.run(folder.save_remembered(heard))
     folder.close()
@@ -373,7 +373,7 @@ def test_a_crash_at_any_step_of_claiming_raises_no_doubt(tmp_path: Path) -> None
         path = tmp_path / str(step)
         before = claimed(path)
         with pytest.MonkeyPatch.context() as patch, ExitStack() as process:
-            folder = DataFolder.open(path, "n1")
+            folder = DataDirectory.open(path, "n1")
             process.callback(folder.close)
             crash_at(step, patch)
             try:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covey.node.disk_health.segment_recovery import QuarantineRepair, pieces_of
+from covey.node.disk_health.segment_recovery import SegmentRecovery, pieces_of
 from covey.node.events import Event
 from covey.node.messages.data import DataBatch, DataReply, FailedResult, Merge
 from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
@@ -42,7 +42,7 @@ class Told:
 async def healing(stations: Stations) -> AsyncIterator[Told]:
     station = stations[ME]
     told = Told()
-    repair = QuarantineRepair(
+    repair = SegmentRecovery(
         ME,
         station.epochs,
         station.engine,

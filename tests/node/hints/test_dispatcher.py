@@ -12,10 +12,10 @@ import pytest
 from covey.identity import Identity
 from covey.node.events import Event
 from covey.node.hints import dispatcher as hint_replay
-from covey.node.hints.dispatcher import BACKOFF_S, HintReplay
-from covey.node.hints.hint_log import HintLog
+from covey.node.hints.dispatcher import BACKOFF_S, HintDispatcher
+from covey.node.hints.hint_log import HintEvents
 from covey.node.hints.store import NOTHING, Hint, HintStore
-from covey.node.hints.writer import FOREIGN, HintKeeping
+from covey.node.hints.writer import FOREIGN, HintWriter
 from covey.node.messages.data import DataBatch, MergeKind
 from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle
@@ -41,9 +41,9 @@ class Replaying:
         self.store = HintStore(MemoryEngine(), 1 << 30)
         self.lacking: list[Identity] = []
         clock = SimulatedClock()
-        log = HintLog(clock, station.log)
-        keeping = HintKeeping(ME, self.store, self.lacking.append, log)
-        self.replay = HintReplay(
+        log = HintEvents(clock, station.log)
+        keeping = HintWriter(ME, self.store, self.lacking.append, log)
+        self.replay = HintDispatcher(
             self.store,
             keeping,
             station.fenced,

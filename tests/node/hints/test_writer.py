@@ -4,9 +4,9 @@ import asyncio
 
 from covey.identity import Identity
 from covey.node.events import Event
-from covey.node.hints.hint_log import PAUSE_S, HintLog
+from covey.node.hints.hint_log import PAUSE_S, HintEvents
 from covey.node.hints.store import Hint, HintStore
-from covey.node.hints.writer import DAMAGED, FOREIGN, NO_ROOM, TOO_OLD, HintKeeping
+from covey.node.hints.writer import DAMAGED, FOREIGN, NO_ROOM, TOO_OLD, HintWriter
 from covey.node.storage.memory import MemoryEngine
 from tests.support.clocks import ManualClock
 from tests.support.rings import identities
@@ -25,8 +25,8 @@ class Keeper:
         self.clock = ManualClock()
         self.lines = Lines()
         self.lacking: list[Identity] = []
-        self.log = HintLog(self.clock, self.lines)
-        self.keeping = HintKeeping(ME, self.store, self.lacking.append, self.log)
+        self.log = HintEvents(self.clock, self.lines)
+        self.keeping = HintWriter(ME, self.store, self.lacking.append, self.log)
 
     async def keep(self, *hints: Hint) -> None:
         for hint in hints:

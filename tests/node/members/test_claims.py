@@ -11,7 +11,7 @@ from covey.identity import Identity
 from covey.node.errors import PeerUnreachable
 from covey.node.members.claims import MAX_CLAIMS, Claimant, Claims
 from covey.node.messages.data import Envelope, Reply, Request
-from covey.node.peer.client import Peers, Self
+from covey.node.peer.client import LocalIdentity, PeerClient
 from covey.quorum.hybrid_clock import HybridClock
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from tests.support.clocks import ManualClock
@@ -31,8 +31,8 @@ class NobodyThere:
 
 
 def claims(cluster_id: str = "mine") -> Claims:
-    peers = Peers(
-        Self(ME, 1, "n1:1"),
+    peers = PeerClient(
+        LocalIdentity(ME, 1, "n1:1"),
         NobodyThere(),
         HybridClock(ManualClock(), 0.5),
         lambda member: None,

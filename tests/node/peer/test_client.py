@@ -17,7 +17,7 @@ from covey.node.messages.data import (
     ReplyBody,
     Request,
 )
-from covey.node.peer.client import Peers, Self
+from covey.node.peer.client import LocalIdentity, PeerClient
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS
 from covey.ring import EpochStamp
@@ -39,7 +39,7 @@ class Wire:
         self.stamp = self.clock.wall + ahead_ms << COUNTER_BITS
         self.sent: list[tuple[str, Request, float]] = []
         known = {PEER: "n2:1"}
-        self.peers = Peers(Self(ME, 4, "n1:1"), self, self.hybrid, known.get, lambda: "mine")
+        self.peers = PeerClient(LocalIdentity(ME, 4, "n1:1"), self, self.hybrid, known.get, lambda: "mine")
 
     async def call(self, address: str, request: Request, *, timeout_s: float) -> Reply:
         self.sent.append((address, request, timeout_s))

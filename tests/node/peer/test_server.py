@@ -26,8 +26,8 @@ from covey.node.messages.data import (
     ScanPurpose,
     SizeQuery,
 )
-from covey.node.peer.client import Self
-from covey.node.peer.server import Dispatcher
+from covey.node.peer.client import LocalIdentity
+from covey.node.peer.server import PeerServer
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS
 from covey.ring import WHOLE_RING, EpochStamp
@@ -54,8 +54,8 @@ class Door:
         self.cluster_id = "mine"
         self.log = Lines()
         self.through: list[object] = []
-        self.me = Self(ME, 4, "n1:1")
-        self.dispatcher = Dispatcher(self.me, self.hybrid, lambda: self.cluster_id, self.log)
+        self.me = LocalIdentity(ME, 4, "n1:1")
+        self.dispatcher = PeerServer(self.me, self.hybrid, lambda: self.cluster_id, self.log)
         for message in (Ping, DataBatch, Scan, SizeQuery, FetchRecord):
             self.dispatcher.register(message, self._handle)
 

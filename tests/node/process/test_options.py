@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from covey.node.data_directory.directory import DataFolder
+from covey.node.data_directory.directory import DataDirectory
 from covey.node.process.options import NodeOptions, complaint
 
 
@@ -45,7 +45,7 @@ def a_file(path: Path) -> None:
 
 
 def another_nodes(path: Path) -> None:
-    DataFolder.open(path, "n2").close()
+    DataDirectory.open(path, "n2").close()
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,11 @@ def test_a_data_folder_that_cannot_be_is_named(
 
 
 def test_its_own_data_folder_is_no_complaint(options: NodeOptions) -> None:
-    DataFolder.open(options.data, "n1").close()
+    DataDirectory.open(options.data, "n1").close()
     assert complaint(options) is None
 
 
 def test_a_damaged_identity_is_for_the_node_to_judge(options: NodeOptions) -> None:
-    DataFolder.open(options.data, "n1").close()
+    DataDirectory.open(options.data, "n1").close()
     (options.data / "identity.json").write_text("[" * 10_000)
     assert complaint(options) is None

@@ -13,7 +13,7 @@ import grpc
 import pytest
 
 from covey.identity import Identity
-from covey.node.coordinator.replica_queue import Pipes
+from covey.node.coordinator.replica_queue import ReplicaQueues
 from covey.node.errors import PeerError, PeerTimeout
 from covey.node.messages.data import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
 from covey.node.rpc.codec.peer import DATA
@@ -21,7 +21,7 @@ from covey.node.rpc.links import MAX_MESSAGE_BYTES
 from covey.node.rpc.peer import BATCHES_PATH
 from covey.node.rpc.server import RpcServer
 from covey.node.rpc.transport import GrpcTransport
-from covey.quorum.ranking import Ranking
+from covey.quorum.ranking import ReplicaRanking
 from covey.ring.epoch import EpochStamp
 
 from .conftest import FakeAdministration, FakeOperations, RealClock
@@ -222,7 +222,7 @@ async def test_another_node_has_its_part_while_this_one_does_its_own(transport: 
         return (await transport.call(address, request, timeout_s=timeout_s)).body
 
     peers, replica = SimpleNamespace(me=A, call=call), SimpleNamespace(serve=serve)
-    pipes = Pipes(cast(Any, peers), cast(Any, replica), Ranking(), RealClock(), 5.0)
+    pipes = ReplicaQueues(cast(Any, peers), cast(Any, replica), ReplicaRanking(), RealClock(), 5.0)
     with served_elsewhere(handled) as address:
         await answered(pipes, B)  # the stream is open from then on
         handled.clear()
@@ -231,7 +231,7 @@ async def test_another_node_has_its_part_while_this_one_does_its_own(transport: 
     assert in_time == [True]
 
 
-async def answered(pipes: Pipes, *replicas: Identity) -> None:
+async def answered(pipes: ReplicaQueues, *replicas: Identity) -> None:
     """Ask each of them, in this order and at once."""
     answers = {replica: asyncio.Event() for replica in replicas}
     for replica in replicas:

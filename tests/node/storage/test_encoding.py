@@ -11,15 +11,20 @@ from covey.node.storage import encoding
 from covey.node.storage.interface import Entry
 from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import Span
+from covey.ring.span import TokenRange
 
 u64 = st.integers(0, 2**64 - 1)
 entries = st.builds(
     Entry, st.builds(Version, u64, u64, st.integers(0, 2**32 - 1)), st.none() | st.binary(max_size=20)
 )
-spans = st.builds(Span, u64, u64)
+spans = st.builds(TokenRange, u64, u64)
 spans_and_edges = spans | st.sampled_from(
-    [Span(0, 0), Span(TOKEN_SPACE - 1, 0), Span(0, TOKEN_SPACE - 1), Span(TOKEN_SPACE - 1, TOKEN_SPACE - 1)]
+    [
+        TokenRange(0, 0),
+        TokenRange(TOKEN_SPACE - 1, 0),
+        TokenRange(0, TOKEN_SPACE - 1),
+        TokenRange(TOKEN_SPACE - 1, TOKEN_SPACE - 1),
+    ]
 )
 
 
@@ -114,21 +119,21 @@ def test_a_named_value_comes_back_and_its_damage_is_found(value: bytes) -> None:
 
 
 @given(spans_and_edges, u64)
-def test_a_token_is_in_the_pieces_of_a_span_as_in_the_span(span: Span, token: int) -> None:
+def test_a_token_is_in_the_pieces_of_a_span_as_in_the_span(span: TokenRange, token: int) -> None:
     pieces = encoding.intervals(span)
     for probe in (token, span.after, span.upto, (span.after + 1) % TOKEN_SPACE, 0, TOKEN_SPACE - 1):
         assert sum(first <= probe <= last for first, last in pieces) == span.contains(probe)
 
 
 @given(spans_and_edges)
-def test_the_pieces_of_a_span_are_as_wide_as_it_is(span: Span) -> None:
+def test_the_pieces_of_a_span_are_as_wide_as_it_is(span: TokenRange) -> None:
     pieces = encoding.intervals(span)
     assert sum(last - first + 1 for first, last in pieces) == span.width
     assert len(encoding.stretches(span)) == len(pieces)
 
 
 @given(spans_and_edges, st.binary(max_size=8))
-def test_a_key_is_in_the_stretches_of_a_span_as_in_the_span(span: Span, key: bytes) -> None:
+def test_a_key_is_in_the_stretches_of_a_span_as_in_the_span(span: TokenRange, key: bytes) -> None:
     stored = encoding.stored_key(key)
     inside = [begin <= stored and (end is None or stored < end) for begin, end in encoding.stretches(span)]
     assert sum(inside) == span.contains(token_of(key))

@@ -14,7 +14,7 @@ from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.segments import segment_of, segment_span
 from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import WHOLE_RING, Span
+from covey.ring.span import WHOLE_RING, TokenRange
 
 OpenEngine = Callable[..., StoreEngine]
 
@@ -39,7 +39,7 @@ def keys_of(chunk: Chunk) -> list[bytes]:
     return [key for key, _ in chunk.entries]
 
 
-def scanned(engine: Engine, span: Span, max_entries: int = 1000, prefix: bytes = b"") -> list[bytes]:
+def scanned(engine: Engine, span: TokenRange, max_entries: int = 1000, prefix: bytes = b"") -> list[bytes]:
     found: list[bytes] = []
     after: Cursor | None = None
     while True:
@@ -154,26 +154,28 @@ class TestScan:
 
     def test_a_range_is_open_at_its_beginning_and_closed_at_its_end(self, engine: Engine) -> None:
         filled(engine)
-        assert scanned(engine, Span(TOKENS[3], TOKENS[7])) == KEYS[4:8]
+        assert scanned(engine, TokenRange(TOKENS[3], TOKENS[7])) == KEYS[4:8]
 
     @pytest.mark.parametrize("max_entries", [1, 3, 1000])
     def test_a_wrapping_range_goes_on_past_zero(self, engine: Engine, max_entries: int) -> None:
         filled(engine)
-        assert scanned(engine, Span(TOKENS[30], TOKENS[5]), max_entries) == KEYS[31:] + KEYS[:6]
+        assert scanned(engine, TokenRange(TOKENS[30], TOKENS[5]), max_entries) == KEYS[31:] + KEYS[:6]
 
     @pytest.mark.parametrize("max_entries", [1, 7, 40])
     def test_all_of_the_ring_can_begin_anywhere(self, engine: Engine, max_entries: int) -> None:
         filled(engine)
-        assert scanned(engine, Span(TOKENS[9], TOKENS[9]), max_entries) == KEYS[10:] + KEYS[:10]
+        assert scanned(engine, TokenRange(TOKENS[9], TOKENS[9]), max_entries) == KEYS[10:] + KEYS[:10]
 
-    @pytest.mark.parametrize("span", [Span(TOKEN_SPACE - 1, 0), Span(TOKEN_SPACE - 2, TOKEN_SPACE - 1)])
-    def test_the_ends_of_the_token_space_are_ranges_too(self, engine: Engine, span: Span) -> None:
+    @pytest.mark.parametrize(
+        "span", [TokenRange(TOKEN_SPACE - 1, 0), TokenRange(TOKEN_SPACE - 2, TOKEN_SPACE - 1)]
+    )
+    def test_the_ends_of_the_token_space_are_ranges_too(self, engine: Engine, span: TokenRange) -> None:
         filled(engine)
         assert scanned(engine, span) == []
 
     def test_a_range_that_ends_at_the_last_token(self, engine: Engine) -> None:
         filled(engine)
-        assert scanned(engine, Span(TOKENS[37], TOKEN_SPACE - 1), 1) == KEYS[38:]
+        assert scanned(engine, TokenRange(TOKENS[37], TOKEN_SPACE - 1), 1) == KEYS[38:]
 
     def test_a_bound_on_entries(self, engine: Engine) -> None:
         filled(engine)
@@ -202,7 +204,7 @@ class TestScan:
         filled(engine, KEYS[10:])
         first = engine.scan(WHOLE_RING, None, 10, 1 << 20)
         engine.merge([(KEYS[0], entry(1)), (KEYS[15], entry(2, b"newer")), (KEYS[25], entry(2, b"newer"))])
-        engine.drop([Span(TOKENS[18], TOKENS[19])])
+        engine.drop([TokenRange(TOKENS[18], TOKENS[19])])
         rest = engine.scan(WHOLE_RING, first.next, 1000, 1 << 20)
         assert keys_of(first) + keys_of(rest) == KEYS[10:]
         assert dict(rest.entries)[KEYS[25]].value == b"newer"
@@ -231,13 +233,13 @@ class TestScan:
 
     def test_a_cursor_from_elsewhere_is_refused(self, engine: Engine) -> None:
         with pytest.raises(ValueError, match="is no place in"):
-            engine.scan(Span(10, 20), Cursor(30, b"k"), 10, 100)
+            engine.scan(TokenRange(10, 20), Cursor(30, b"k"), 10, 100)
 
 
 class TestDrop:
     def test_it_takes_the_ranges_and_nothing_else(self, engine: Engine) -> None:
         filled(engine)
-        engine.drop([Span(TOKENS[3], TOKENS[7]), Span(TOKENS[30], TOKENS[1])])
+        engine.drop([TokenRange(TOKENS[3], TOKENS[7]), TokenRange(TOKENS[30], TOKENS[1])])
         assert scanned(engine, WHOLE_RING) == KEYS[2:4] + KEYS[8:31]
         assert engine.get(KEYS[5]) is None
 
@@ -249,19 +251,19 @@ class TestDrop:
 
     def test_it_counts_what_is_left(self, engine: Engine) -> None:
         filled(engine)
-        engine.drop([Span(TOKENS[3], TOKENS[7])])
+        engine.drop([TokenRange(TOKENS[3], TOKENS[7])])
         left = KEYS[:4] + KEYS[8:]
         assert engine.usage() == Usage(len(left), sum(len(key + b"value") for key in left))
 
     def test_all_of_the_ring(self, engine: Engine) -> None:
         filled(engine)
-        engine.drop([Span(5, 5)])
+        engine.drop([TokenRange(5, 5)])
         assert scanned(engine, WHOLE_RING) == []
         assert engine.usage() == Usage(0, 0)
 
     def test_overlapping_ranges_count_once(self, engine: Engine) -> None:
         filled(engine)
-        engine.drop([Span(TOKENS[3], TOKENS[7]), Span(TOKENS[5], TOKENS[9])])
+        engine.drop([TokenRange(TOKENS[3], TOKENS[7]), TokenRange(TOKENS[5], TOKENS[9])])
         assert engine.usage().keys == len(KEYS) - 6
 
     def test_what_is_merged_afterwards_stays(self, engine: Engine) -> None:
@@ -294,7 +296,12 @@ class TestDigests:
         filled(engine)
         other.merge([(key, entry(0, b"overwritten")) for key in reversed(KEYS)])
         filled(other, KEYS[::-1])
-        spans = [WHOLE_RING, Span(TOKENS[3], TOKENS[7]), Span(TOKENS[30], TOKENS[2]), Span(1, 2)]
+        spans = [
+            WHOLE_RING,
+            TokenRange(TOKENS[3], TOKENS[7]),
+            TokenRange(TOKENS[30], TOKENS[2]),
+            TokenRange(1, 2),
+        ]
         assert engine.digests(spans) == other.digests(spans)
         assert engine.digests(spans)[-1] == 0
 
@@ -303,7 +310,7 @@ class TestDigests:
         self, engine: Engine, differing: Entry
     ) -> None:
         filled(engine)
-        spans = [WHOLE_RING, Span(TOKENS[4], TOKENS[5]), Span(TOKENS[5], TOKENS[4])]
+        spans = [WHOLE_RING, TokenRange(TOKENS[4], TOKENS[5]), TokenRange(TOKENS[5], TOKENS[4])]
         before = engine.digests(spans)
         engine.merge([(KEYS[5], differing)])
         changed = [one != other for one, other in zip(before, engine.digests(spans), strict=True)]
@@ -312,7 +319,7 @@ class TestDigests:
     def test_disjoint_ranges_add_up(self, engine: Engine) -> None:
         filled(engine)
         whole, one, other = engine.digests(
-            [WHOLE_RING, Span(TOKENS[4], TOKENS[9]), Span(TOKENS[9], TOKENS[4])]
+            [WHOLE_RING, TokenRange(TOKENS[4], TOKENS[9]), TokenRange(TOKENS[9], TOKENS[4])]
         )
         assert whole == one ^ other
 
@@ -385,14 +392,14 @@ class TestQuarantine:
             lambda: engine.merge([(KEYS[9], entry(2)), (key, entry(2))]),
             lambda: engine.scan(span, None, 10, 1000),
             lambda: engine.digests([span]),
-            lambda: engine.digests([Span(span.after - 1, span.after + 1)]),
+            lambda: engine.digests([TokenRange(span.after - 1, span.after + 1)]),
             lambda: engine.tombstones(WHOLE_RING, None, 9, 9),
             lambda: engine.purge([(key, version(1))]),
         ):
             with pytest.raises(Quarantined, match="a test"):
                 touching()
         assert engine.get(KEYS[9]) == entry(1)
-        assert engine.digests([Span(span.upto, span.after)]) != [0]
+        assert engine.digests([TokenRange(span.upto, span.after)]) != [0]
 
     def test_a_scan_brings_what_lies_before_it_first(self, engine: Engine) -> None:
         filled(engine)
@@ -401,15 +408,15 @@ class TestQuarantine:
         assert keys_of(chunk) == KEYS[:5]
         with pytest.raises(Quarantined):
             engine.scan(WHOLE_RING, chunk.next, 1000, 1 << 20)
-        assert scanned(engine, Span(segment_span(segment_of(TOKENS[5])).upto, TOKENS[39])) == KEYS[6:]
+        assert scanned(engine, TokenRange(segment_span(segment_of(TOKENS[5])).upto, TOKENS[39])) == KEYS[6:]
 
     def test_replacing_or_dropping_all_of_it_ends_it_and_a_part_does_not(self, engine: Engine) -> None:
         filled(engine)
         number = segment_of(TOKENS[5])
         span = segment_span(number)
         engine.quarantine([number], "a test")
-        engine.drop([Span(span.after, TOKENS[5])])
-        engine.replace([Span(TOKENS[5] - 1, TOKENS[5])], [(KEYS[5], entry(3))])
+        engine.drop([TokenRange(span.after, TOKENS[5])])
+        engine.replace([TokenRange(TOKENS[5] - 1, TOKENS[5])], [(KEYS[5], entry(3))])
         assert engine.quarantined() == (number,)
         engine.replace([span], [(KEYS[5], entry(4)), (KEYS[5], entry(3))])
         assert engine.quarantined() == ()
@@ -431,7 +438,7 @@ class TestQuarantine:
 
     def test_an_entry_outside_what_is_replaced_is_a_mistake(self, engine: Engine) -> None:
         with pytest.raises(ValueError, match="lies in none of the ranges"):
-            engine.replace([Span(TOKENS[4], TOKENS[5])], [(KEYS[6], entry(1))])
+            engine.replace([TokenRange(TOKENS[4], TOKENS[5])], [(KEYS[6], entry(1))])
 
 
 class TestNamedValues:
@@ -506,12 +513,12 @@ class TestUsage:
     def test_a_large_range_has_about_the_bytes_it_holds(self, engine: Engine) -> None:
         filled(engine, KEYS, b"v" * 94)
         held = sum(len(key) + 94 for key in KEYS[10:30])
-        assert engine.size(Span(TOKENS[9], TOKENS[29])) == pytest.approx(held, abs=200)
+        assert engine.size(TokenRange(TOKENS[9], TOKENS[29])) == pytest.approx(held, abs=200)
 
     async def test_it_is_exact_after_reopening(self, open_engine: OpenEngine) -> None:
         engine = open_engine()
         filled(engine)
-        engine.drop([Span(TOKENS[3], TOKENS[7])])
+        engine.drop([TokenRange(TOKENS[3], TOKENS[7])])
         engine.merge([(KEYS[0], entry(2, None)), (KEYS[1], entry(2, b"longer than before"))])
         before = engine.usage()
         await engine.close()
@@ -547,7 +554,7 @@ class TestDurability:
     async def test_a_drop_is_durable_only_after_a_flush(self, engine: Engine) -> None:
         filled(engine)
         await engine.durable()
-        engine.drop([Span(TOKENS[3], TOKENS[7])])
+        engine.drop([TokenRange(TOKENS[3], TOKENS[7])])
         assert not engine.is_durable(KEYS[5])
         assert engine.is_durable(KEYS[3])
         await engine.durable()
@@ -555,7 +562,7 @@ class TestDurability:
 
     async def test_a_range_is_durable_unless_something_in_it_is_not(self, engine: Engine) -> None:
         token = token_of(b"a")
-        around, beside = Span(token - 1, token), Span(token, token - 1)
+        around, beside = TokenRange(token - 1, token), TokenRange(token, token - 1)
         assert engine.is_durable_within(around)
         engine.merge([(b"a", entry(1))])
         assert not engine.is_durable_within(around)
@@ -564,10 +571,10 @@ class TestDurability:
         assert engine.is_durable_within(around)
 
     async def test_no_range_is_durable_while_a_drop_is_not(self, engine: Engine) -> None:
-        engine.drop([Span(10, 20)])
-        assert not engine.is_durable_within(Span(30, 40))
+        engine.drop([TokenRange(10, 20)])
+        assert not engine.is_durable_within(TokenRange(30, 40))
         await engine.durable()
-        assert engine.is_durable_within(Span(30, 40))
+        assert engine.is_durable_within(TokenRange(30, 40))
 
     async def test_what_is_found_at_opening_is_durable(self, open_engine: OpenEngine) -> None:
         engine = open_engine()

@@ -21,7 +21,7 @@ from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import WHOLE_RING, Span
+from covey.ring.span import WHOLE_RING, TokenRange
 
 KEYS = [b"%d" % number for number in range(30)] + [b"", b"\xff" * 20, b"\0"]
 EDGES = sorted(
@@ -31,7 +31,7 @@ EDGES = sorted(
 
 keys = st.sampled_from(KEYS)
 versions = st.builds(Version, st.integers(0, 5), st.integers(0, 1), st.integers(1, 2))
-spans = st.builds(Span, st.sampled_from(EDGES), st.sampled_from(EDGES))
+spans = st.builds(TokenRange, st.sampled_from(EDGES), st.sampled_from(EDGES))
 named = st.dictionaries(st.sampled_from(["a", "b"]), st.none() | st.binary(max_size=3), max_size=2)
 
 
@@ -74,7 +74,7 @@ class EngineModel(RuleBasedStateMachine):
         self.set_named(meta)
 
     @rule(dropped=st.lists(spans, max_size=3), meta=named)
-    def drop(self, dropped: list[Span], meta: dict[str, bytes | None]) -> None:
+    def drop(self, dropped: list[TokenRange], meta: dict[str, bytes | None]) -> None:
         self.engine.drop(dropped, meta)
         gone = [key for key in KEYS if any(span.contains(token_of(key)) for span in dropped)]
         for key in gone:
@@ -83,7 +83,7 @@ class EngineModel(RuleBasedStateMachine):
         self.set_named(meta)
 
     @rule(span=spans, max_entries=st.integers(1, 5), max_bytes=st.integers(1, 20))
-    def scan(self, span: Span, max_entries: int, max_bytes: int) -> None:
+    def scan(self, span: TokenRange, max_entries: int, max_bytes: int) -> None:
         inside = [key for key in self.entries if span.contains(token_of(key))]
         expected = sorted(inside, key=lambda key: (token_of(key) - span.after - 1) % TOKEN_SPACE)
         after: Cursor | None = None
@@ -99,7 +99,7 @@ class EngineModel(RuleBasedStateMachine):
         assert found == [(key, self.entries[key]) for key in expected]
 
     @rule(replaced=st.lists(spans, max_size=2), given=st.lists(st.tuples(keys, versions), max_size=8))
-    def replace(self, replaced: list[Span], given: list[tuple[bytes, Version]]) -> None:
+    def replace(self, replaced: list[TokenRange], given: list[tuple[bytes, Version]]) -> None:
         inside = [pair for pair in given if any(span.contains(token_of(pair[0])) for span in replaced)]
         self.engine.replace(replaced, [(key, Entry(v, value_of(key, v))) for key, v in inside])
         gone = [key for key in KEYS if any(span.contains(token_of(key)) for span in replaced)]
@@ -122,7 +122,7 @@ class EngineModel(RuleBasedStateMachine):
         self.undurable.update(exact)
 
     @rule(span=spans, up_to=st.integers(0, 6), max_entries=st.integers(1, 3))
-    def tombstones(self, span: Span, up_to: int, max_entries: int) -> None:
+    def tombstones(self, span: TokenRange, up_to: int, max_entries: int) -> None:
         expected = {
             key: entry.version
             for key, entry in self.entries.items()
@@ -143,7 +143,7 @@ class EngineModel(RuleBasedStateMachine):
         assert dict(found) == expected
 
     @rule(given=st.lists(spans, max_size=4))
-    def digests(self, given: list[Span]) -> None:
+    def digests(self, given: list[TokenRange]) -> None:
         assert self.engine.digests(given) == [self.digest_of(span) for span in given]
 
     @rule()
@@ -169,13 +169,13 @@ class EngineModel(RuleBasedStateMachine):
         live = sum(not entry.tombstone for entry in self.entries.values())
         assert self.engine.usage() == Usage(live, sum(sizes))
         assert self.engine.latest_timestamp() == self.latest
-        assert self.engine.digests([WHOLE_RING, Span(9, 9)]) == [self.digest_of(WHOLE_RING)] * 2
+        assert self.engine.digests([WHOLE_RING, TokenRange(9, 9)]) == [self.digest_of(WHOLE_RING)] * 2
         for number in {segment_of(token_of(key)) for key in KEYS}:
             for _ in self.engine.verify(number, step_bytes=1):
                 pass
         assert self.engine.quarantined() == ()
 
-    def digest_of(self, span: Span) -> int:
+    def digest_of(self, span: TokenRange) -> int:
         """From every entry anew."""
         inside = [(key, entry) for key, entry in self.entries.items() if span.contains(token_of(key))]
         rows = [(stored_key(key), entry) for key, entry in inside]

@@ -23,7 +23,7 @@ Open = Callable[..., StoreEngine]
 WRITER = """
 import asyncio, os, sys
 from pathlib import Path
-from covey.node.quorum.version import Version
+from covey.quorum.version import Version
 from covey.node.storage.engine import Entry
 from covey.node.storage.rocks import RocksEngine
 

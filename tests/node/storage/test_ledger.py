@@ -20,10 +20,10 @@ from covey.node.storage.segments import SEGMENTS
 from covey.node.storage.summary import Summary
 from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import Span
+from covey.ring.span import TokenRange
 
 JOURNAL = b"\xffjournal"
-WHOLE_RING = Span(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
+WHOLE_RING = TokenRange(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
 KEYS = [b"key%d" % number for number in range(12)]
 
 
@@ -67,7 +67,7 @@ def test_it_adds_up_to_the_entries_after_any_steps(steps: list[tuple[str, object
             if step == "merge":
                 engine.merge([(k, Entry(Version(n, 1, 1), b"v" * n if n % 3 else None)) for k, n in what])
             elif step == "drop":
-                engine.drop([Span(what, (what + TOKEN_SPACE // 3) % TOKEN_SPACE)])
+                engine.drop([TokenRange(what, (what + TOKEN_SPACE // 3) % TOKEN_SPACE)])
             elif step == "purge" and (held := engine.get(what)) is not None and held.tombstone:
                 engine.purge([(what, held.version)])
             elif step == "named":

@@ -21,12 +21,12 @@ from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
 from covey.quorum.version import Version
 from covey.ring.hashing import token_of
-from covey.ring.span import WHOLE_RING, Span
+from covey.ring.span import WHOLE_RING, TokenRange
 
 WRITER = """
 import asyncio, os, sys
 from pathlib import Path
-from covey.node.quorum.version import Version
+from covey.quorum.version import Version
 from covey.node.storage.engine import Entry
 from covey.node.storage.rocks import RocksEngine
 
@@ -189,7 +189,7 @@ class TestDamagedEntries:
 
     async def test_a_drop_clears_it(self, tmp_path: Path) -> None:
         engine = await self.flipped(tmp_path, b"7")
-        engine.drop([Span(token_of(b"7") - 1, token_of(b"7"))])
+        engine.drop([TokenRange(token_of(b"7") - 1, token_of(b"7"))])
         assert engine.get(b"7") is None
         assert engine.usage().keys == 19
         await engine.close()
@@ -375,7 +375,7 @@ class TestFailingDisk:
 import resource, signal, sys
 from pathlib import Path
 from covey.node.errors import StorageFailed
-from covey.node.quorum.version import Version
+from covey.quorum.version import Version
 from covey.node.storage.engine import Entry
 from covey.node.storage.rocks import RocksEngine
 

@@ -21,14 +21,14 @@ from covey.node.storage.segments import (
     within,
 )
 from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import WHOLE_RING, Span
+from covey.ring.span import WHOLE_RING, TokenRange
 
 edges = st.builds(
     lambda number, offset: (number * WIDTH + offset) % TOKEN_SPACE,
     st.integers(0, 4) | st.integers(SEGMENTS - 4, SEGMENTS),
     st.sampled_from([-1, 0, 1, WIDTH // 2]),
 )
-spans = st.builds(Span, edges, edges)
+spans = st.builds(TokenRange, edges, edges)
 NEAR_ZERO = (*range(6), *range(SEGMENTS - 6, SEGMENTS))
 
 
@@ -50,7 +50,7 @@ def test_a_segment_s_span_holds_its_tokens_and_no_others() -> None:
 
 
 @given(st.lists(spans, max_size=3))
-def test_a_segment_is_whole_cut_or_untouched(given_spans: list[Span]) -> None:
+def test_a_segment_is_whole_cut_or_untouched(given_spans: list[TokenRange]) -> None:
     """Whole segments have all their tokens in some span; untouched ones have none in any."""
     whole, cut = touched_by(given_spans)
     assert not set(whole) & set(cut)
@@ -65,7 +65,7 @@ def test_a_segment_is_whole_cut_or_untouched(given_spans: list[Span]) -> None:
 
 
 @given(spans)
-def test_the_parts_of_a_span_add_up_to_it(span: Span) -> None:
+def test_the_parts_of_a_span_add_up_to_it(span: TokenRange) -> None:
     whole, cut = split(span)
     assert len(whole) * WIDTH + sum(part.last - part.first + 1 for part in cut) == span.width
     assert all(segment_of(part.first) == segment_of(part.last) == part.number for part in cut)
@@ -74,12 +74,12 @@ def test_the_parts_of_a_span_add_up_to_it(span: Span) -> None:
 
 
 def test_the_whole_ring_is_all_segments_wherever_it_begins() -> None:
-    for span in (WHOLE_RING, Span(5, 5), Span(TOKEN_SPACE - 1, TOKEN_SPACE - 1)):
+    for span in (WHOLE_RING, TokenRange(5, 5), TokenRange(TOKEN_SPACE - 1, TOKEN_SPACE - 1)):
         assert split(span) == (list(range(SEGMENTS)), [])
 
 
 @given(spans)
-def test_stretches_clipped_to_their_segments_are_the_stretches(span: Span) -> None:
+def test_stretches_clipped_to_their_segments_are_the_stretches(span: TokenRange) -> None:
     for stretch in stretches(span):
         clipped = [clip(stretch, number) for number in within(stretch)]
         assert clipped[0].begin == stretch.begin

@@ -23,14 +23,14 @@ from covey.node.storage.summary import (
 )
 from covey.quorum.version import Version
 from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import WHOLE_RING, Span
+from covey.ring.span import WHOLE_RING, TokenRange
 
 edges = st.builds(
     lambda number, offset: (number * WIDTH + offset) % TOKEN_SPACE,
     st.integers(0, 4) | st.integers(SEGMENTS - 4, SEGMENTS),
     st.sampled_from([-1, 0, 1, WIDTH // 2]),
 )
-spans = st.builds(Span, edges, edges)
+spans = st.builds(TokenRange, edges, edges)
 some = st.builds(
     Summary, st.integers(0, 9), st.integers(0, 10_000), st.integers(0, 9), st.integers(0, 2**64 - 1)
 )
@@ -109,17 +109,17 @@ def test_a_digest_tells_key_version_and_tombstone_apart() -> None:
 
 
 @given(spans)
-def test_a_span_and_the_rest_of_the_ring_add_up(span: Span) -> None:
+def test_a_span_and_the_rest_of_the_ring_add_up(span: TokenRange) -> None:
     kept = Summaries()
     kept.apply({0: Summary(1, WIDTH), 1: Summary(1, 3 * WIDTH), SEGMENTS - 1: Summary(1, WIDTH)})
     if span.after != span.upto:
-        rest = Span(span.upto, span.after)
+        rest = TokenRange(span.upto, span.after)
         assert kept.size(span) + kept.size(rest) == pytest.approx(kept.total.bytes, abs=8)
 
 
 def test_a_cut_segment_counts_by_its_share() -> None:
     kept = Summaries()
     kept.apply({1: Summary(4, 1000)})
-    assert kept.size(Span(WIDTH - 1, WIDTH + WIDTH // 4 - 1)) == 250
-    assert kept.size(Span(WIDTH - 1, 2 * WIDTH - 1)) == 1000
-    assert kept.size(Span(2 * WIDTH - 1, WIDTH - 1)) == 0
+    assert kept.size(TokenRange(WIDTH - 1, WIDTH + WIDTH // 4 - 1)) == 250
+    assert kept.size(TokenRange(WIDTH - 1, 2 * WIDTH - 1)) == 1000
+    assert kept.size(TokenRange(2 * WIDTH - 1, WIDTH - 1)) == 0

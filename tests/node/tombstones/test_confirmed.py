@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from covey.node.messages.anti_entropy import Tombstone
-from covey.node.tombstones.confirmed import MOST_KEPT, Confirmed, by_replicas, held_by_all, is_purgeable
+from covey.node.tombstones.confirmed import (
+    MOST_KEPT,
+    ConfirmedTombstones,
+    by_replicas,
+    held_by_all,
+    is_purgeable,
+)
 from covey.ring import Ring, token_of
 from tests.support.rings import ring
 from tests.support.stations import version
@@ -13,13 +19,15 @@ from tests.support.stations import version
 A, B, C = tombstones = [(key, version(number)) for key, number in ((b"a", 10), (b"b", 20), (b"c", 30))]
 
 
-def confirmed(*what: Tombstone, epoch: int = 5) -> Confirmed:
-    known = Confirmed()
+def confirmed(*what: Tombstone, epoch: int = 5) -> ConfirmedTombstones:
+    known = ConfirmedTombstones()
     known.add(what, epoch)
     return known
 
 
-def purgeable(known: Confirmed, epoch: int, floor: int, most: int = 100) -> dict[int, list[Tombstone]]:
+def purgeable(
+    known: ConfirmedTombstones, epoch: int, floor: int, most: int = 100
+) -> dict[int, list[Tombstone]]:
     found: dict[int, list[Tombstone]] = {}
     for part in known.purgeable(epoch, floor, most):
         for confirmed_epoch, batch in part.items():
@@ -53,7 +61,7 @@ def test_it_comes_in_parts_between_which_what_was_purged_is_forgotten() -> None:
 
 
 def test_the_floor_wanted_is_that_of_the_highest_that_waits() -> None:
-    assert Confirmed().floor_wanted(5, 0) == 0
+    assert ConfirmedTombstones().floor_wanted(5, 0) == 0
     assert confirmed(A, C, B).floor_wanted(5, 0) == 30
     assert confirmed(A, B).floor_wanted(6, 15) == 20
 
@@ -89,7 +97,7 @@ def test_a_newer_tombstone_of_a_key_takes_the_older_ones_place() -> None:
 
 
 def test_a_node_keeps_no_more_in_mind_than_it_has_room_for() -> None:
-    known = Confirmed()
+    known = ConfirmedTombstones()
     known.add(((number.to_bytes(4, "big"), version(1)) for number in range(MOST_KEPT - 1)), 5)
     assert not known.full
     known.add([A], 5)

@@ -31,10 +31,11 @@ from covey.node.messages.data import (
     checksum_of,
 )
 from covey.node.rpc.codec import peer as codec
-from covey.node.storage.interface import Cursor, Entry, TokenRange
+from covey.node.storage.interface import Cursor, Entry
 from covey.proto.generated import peer_pb2, types_pb2
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, EpochStamp, Owner, Quorums, RingSpec
+from covey.ring.span import TokenRange
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
