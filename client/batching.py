@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .errors import CoveyError, NotSent, Overloaded, Timeout
+from .errors import CoveyError, NotSent, Overloaded, Unanswered
 from .requests import Operation
 from .version import HighestSeen
 
@@ -67,7 +67,7 @@ class Pending:
 
     def expire(self) -> None:
         if self.sent:
-            self.fail(Timeout("no answer came in time", maybe_applied=self.operation.writes))
+            self.fail(Unanswered("no answer came in time", maybe_applied=self.operation.writes))
         else:
             self.fail(NotSent("it was not sent in time"))
 

@@ -31,6 +31,7 @@ from .errors import (
     NotSent,
     Overloaded,
     Timeout,
+    Unanswered,
     Unavailable,
     Unreachable,
     WrongCluster,
@@ -315,4 +316,6 @@ def _informativeness(error: CoveyError) -> int:
         return 1  # the nodes of one's own cluster have more to say
     if isinstance(error, NotSent):
         return 2
-    return 3
+    if isinstance(error, Unanswered):
+        return 3  # a node that answered knows why
+    return 4

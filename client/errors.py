@@ -37,6 +37,10 @@ class NotSent(Timeout):
     """The timeout passed while the operation waited to be sent. Certainly not done."""
 
 
+class Unanswered(Timeout):
+    """The node itself gave no answer: not in time, or the connection to it was lost before one came."""
+
+
 class Overloaded(CoveyError):
     """Refused early, certainly not done; worth a retry after ``retry_after`` seconds."""
 

@@ -11,7 +11,7 @@ import grpc
 
 from ..proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from .cluster_identity import ClusterIdentity
-from .errors import CoveyError, Timeout, Unreachable, WrongCluster
+from .errors import CoveyError, Unanswered, Unreachable, WrongCluster
 from .operating import Heard, Operator
 from .requests import MAX_MESSAGE_BYTES
 from .statuses import error_from_status, greeting_from
@@ -150,4 +150,4 @@ class NodeLink:
             task = asyncio.current_task()
             if not self._closed_because or (task is not None and task.cancelling()):
                 raise
-            raise Timeout(self._closed_because, maybe_applied=True) from None  # which cancels its calls
+            raise Unanswered(self._closed_because, maybe_applied=True) from None  # which cancels its calls

@@ -16,7 +16,7 @@ from ..proto.generated import kv_pb2, kv_pb2_grpc
 from .batching import Answer, InFlightBatch, Lane, Pending
 from .cluster_identity import ClusterIdentity
 from .columns import deliver, is_well, request_of
-from .errors import CoveyError, InternalError, InvalidRequest, Timeout, Unavailable
+from .errors import CoveyError, InternalError, InvalidRequest, Unanswered, Unavailable
 from .node_clock import NodeClock
 from .requests import Operation
 from .statuses import Greeting
@@ -100,7 +100,7 @@ class Operator:
             await asyncio.gather(self._writer, return_exceptions=True)
         for stream in list(self._streams):
             await stream.close()
-            self._fail(self.lane.land_all(stream), Timeout(why, maybe_applied=True))
+            self._fail(self.lane.land_all(stream), Unanswered(why, maybe_applied=True))
         self._streams.clear()
         self._stream = None
         self._fail(self.lane.turn_away(), Unavailable(f"{why} before the operation was sent"))

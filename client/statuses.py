@@ -24,6 +24,7 @@ from .errors import (
     PermissionDenied,
     Refused,
     Timeout,
+    Unanswered,
     Unauthenticated,
     Unavailable,
     Unreachable,
@@ -146,11 +147,11 @@ def _unmarked(code: grpc.StatusCode, text: str, address: str) -> CoveyError:
         return Unreachable(_no_connection(text, address))
     broken_off = code is grpc.StatusCode.INTERNAL and text == _BROKEN_OFF
     if broken_off or code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
-        return Timeout(
+        return Unanswered(
             f"the connection to {address} was lost before an answer came: {text}", maybe_applied=True
         )
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-        return Timeout(f"{address} gave no answer in time", maybe_applied=True)
+        return Unanswered(f"{address} gave no answer in time", maybe_applied=True)
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in text:
         if text.startswith(_NOT_TAKEN):
             return MessageTooLarge(f"the value is longer than {address} takes ({text.lower()})")

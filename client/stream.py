@@ -13,7 +13,7 @@ from contextlib import suppress
 import grpc
 
 from ..proto.generated import kv_pb2, kv_pb2_grpc
-from .errors import CoveyError, Timeout, Unreachable
+from .errors import CoveyError, Unanswered, Unreachable
 from .statuses import Greeting, error_from_status, greeting_from, last_begun
 
 GREETING_TIMEOUT_S = 2.0
@@ -102,7 +102,7 @@ class OperateStream:
             while isinstance(reply := await self._call.read(), kv_pb2.OperateReply):
                 self._hear(reply)
             self.last_begun = last_begun(await self._call.trailing_metadata())
-            return Timeout(f"{self._address} stopped before it answered", maybe_applied=True)
+            return Unanswered(f"{self._address} stopped before it answered", maybe_applied=True)
         except grpc.aio.AioRpcError as error:
             return error_from_status(error, self._address)
 

@@ -23,7 +23,7 @@ MOST_IN_HAND: Final = 512
 """Approximate maximum of operations of all streams: more would wait for each other and be done no sooner."""
 LEAST_PART: Final = 32
 """Minimum number of operations of a stream, for any number of streams."""
-MOST_BYTES: Final = 16 << 20
+MOST_BYTES: Final = 8 << 20
 """Maximum number of bytes of all streams."""
 LEAST_BYTES: Final = 64 << 10
 """Minimum number of bytes of a stream, for any number of streams."""

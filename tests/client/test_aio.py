@@ -271,6 +271,21 @@ async def test_a_refusal_is_told_rather_than_that_a_later_attempt_was_not_sent(c
     assert not caught.value.maybe_applied
 
 
+async def test_what_a_node_answered_is_told_rather_than_that_a_later_one_was_silent(
+    cluster: FakeCluster,
+) -> None:
+    """Whichever of the two is asked first: the one that answers knows why."""
+    one, other = await cluster.start(2)
+    cluster.store.failures[b"k"] = kv_pb2.OperationFailure(
+        code=kv_pb2.ERROR_CODE_TIMEOUT, message="too few replicas answered"
+    )
+    other.every_time = never
+    for addresses in ([one.address, other.address], [other.address, one.address]):
+        async with AsyncClient(addresses, timeout=1.0) as kv:
+            with pytest.raises(Timeout, match="too few replicas answered"):
+                await kv.get("k")
+
+
 async def test_a_write_that_may_have_happened_says_so_whatever_failed_before(
     cluster: FakeCluster, closed_address: str
 ) -> None:

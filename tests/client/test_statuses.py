@@ -23,12 +23,12 @@ def status(code: grpc.StatusCode, text: str = "text", mark: str | None = None) -
     [
         (Code.UNAVAILABLE, "0", errors.Unavailable, False),
         (Code.UNAVAILABLE, "1", errors.Timeout, True),
-        (Code.UNAVAILABLE, None, errors.Timeout, True),
+        (Code.UNAVAILABLE, None, errors.Unanswered, True),
         (Code.UNAVAILABLE, "unheard of", errors.Timeout, True),
-        (Code.CANCELLED, None, errors.Timeout, True),
+        (Code.CANCELLED, None, errors.Unanswered, True),
         (Code.DEADLINE_EXCEEDED, "0", errors.Timeout, False),
         (Code.DEADLINE_EXCEEDED, "1", errors.Timeout, True),
-        (Code.DEADLINE_EXCEEDED, None, errors.Timeout, True),
+        (Code.DEADLINE_EXCEEDED, None, errors.Unanswered, True),
         (Code.RESOURCE_EXHAUSTED, "0", errors.Overloaded, False),
         (Code.RESOURCE_EXHAUSTED, None, errors.InternalError, True),
         (Code.INVALID_ARGUMENT, "0", errors.InvalidRequest, False),
@@ -68,13 +68,13 @@ def test_without_a_connection_nothing_was_sent(text: str) -> None:
 )
 def test_a_broken_connection_leaves_it_open_whether_the_call_was_handled(text: str) -> None:
     error = error_from_status(status(Code.UNAVAILABLE, text), "a:1")
-    assert type(error) is errors.Timeout
+    assert type(error) is errors.Unanswered
     assert error.maybe_applied
 
 
 def test_a_message_that_could_not_be_sent_any_more_tells_of_a_broken_connection() -> None:
     error = error_from_status(status(Code.INTERNAL, "Internal error from Core"), "a:1")
-    assert type(error) is errors.Timeout
+    assert type(error) is errors.Unanswered
     assert error.maybe_applied
 
 
