@@ -1,4 +1,4 @@
-"""The searches: small ones for every test run, large ones for ``tox -e model``, and one for each broken rule."""
+"""The searches: small for every test run, large for ``tox -e model``, and one for each broken rule."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ BOUNDS = (
         "tests/node/rpc/test_descriptors.py",
     ),
     mutation(
-        "the connections that are used are closed rather than the idle ones",
+        "connections in use are closed instead of idle connections",
         0,
         "node/rpc/connections.py",
         "if one.silent_ms >= IDLE_MS), reverse=True)",

@@ -41,7 +41,7 @@ LONE: tuple[Mutation, ...] = (
         "tests/membership/test_gossip.py::test_all_members_together_try_one_that_is_down_several_times_per_interval",
     ),
     mutation(
-        "an address alone makes a node a member of another cluster",
+        "an address is enough to make a node a member of another cluster",
         0,
         "node/members/claims.py",
         "(meant is not None and meant.name != me.name)",

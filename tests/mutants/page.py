@@ -30,17 +30,12 @@ def page(mutations: Sequence[Mutation]) -> str:
 
 
 def _section(rule: int, mutations: Sequence[Mutation]) -> str:
-    heading = f"\n## Rule {rule}\n\n[What rule {rule} says](ring-changes.md#rule-{rule}).\n"
+    heading = f"\n## Rule {rule}\n\n[Rule {rule} in ring-changes.md](ring-changes.md#rule-{rule})\n"
     if not rule:
-        heading = "\n## Other promises\n\nSee [promises.md](promises.md).\n"
+        heading = "\n## Other promises\n\n[promises.md](promises.md)\n"
     return heading + TABLE_HEAD + "".join(map(_row, mutations))
 
 
 def _row(mutation: Mutation) -> str:
-    catchers = "; ".join(_short(catcher) for catcher in mutation.catchers)
+    catchers = "; ".join(f"`{catcher}`" for catcher in mutation.catchers)
     return f"| {mutation.bug} | `{mutation.file}` | {catchers} | {mutation.seed or ''} |\n"
-
-
-def _short(catcher: str) -> str:
-    file, _, test = catcher.partition("::")
-    return f"`{file}` {test.replace('_', ' ').removeprefix('test ')}".strip()
