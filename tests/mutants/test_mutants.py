@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 
 import pytest
 
 from .mutation import ROOT, Mutation
 from .page import page
 from .table import TABLE
+from .workshop import copied
 
 
 @pytest.mark.parametrize("mutation", TABLE, ids=lambda mutation: mutation.bug)
@@ -32,6 +34,13 @@ def test_every_rule_is_broken() -> None:
 
 def test_no_two_mutations_have_the_same_name() -> None:
     assert len({mutation.bug for mutation in TABLE}) == len(TABLE)
+
+
+def test_a_copy_has_every_package() -> None:
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    with copied() as package:
+        files = [package.parent.joinpath(*name.split("."), "__init__.py") for name in packages]
+        assert [file for file in files if not file.exists()] == []
 
 
 def test_the_page_shows_the_table() -> None:
