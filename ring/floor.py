@@ -1,4 +1,4 @@
-"""When the floor rises, and to what (rules 11 and 12 of the epoch rules).
+"""When the floor rises, and to what (docs/ring-changes.md, rules 11 and 12).
 
 Tombstones that are confirmed on all their replicas can be purged once the floor is at or above them, and what was
 found damaged can be healed in a later epoch, which any rise brings. Any floor keeps data safe, but not any is wise:

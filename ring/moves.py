@@ -1,4 +1,4 @@
-"""Two rings -> range moves: who must pull what before the successors may stand alone (rules 6, 8 and 9).
+"""Which nodes must pull which ranges before the successors become the owners (docs/ring-changes.md, rules 6, 8 and 9).
 
 The rings' tokens together cut the circle into spans; within one, each ring has one preference list. Below, O
 and S stand for the owners and the successors, list(X) for a span's preference list in the ring of X.

@@ -1,4 +1,4 @@
-"""What the documents name is there: files, links, commands and their flags, make targets, public names."""
+"""The documents name only what exists: files, functions, tests, rules, links, commands, flags, make targets, names."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from typer.main import get_command
 import covey
 from covey.client.cli.main import build_app
 from covey.node.process import cli as node_cli
+from tests.model.rules import RULE
+from tests.mutants.table import TABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-INTERNALS = [ROOT / "docs" / "architecture.md", ROOT / "docs" / "promises.md"]
+RULES = ROOT / "docs" / "ring-changes.md"
+INTERNALS = [ROOT / "docs" / "architecture.md", ROOT / "docs" / "promises.md", RULES]
 
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+EXPLICIT_ANCHOR = re.compile(r'^<a id="([\w-]+)"></a>$', re.MULTILINE)
 PATH = re.compile(r"\w[\w.-]*/[\w./-]*|\w+\.(?:py|toml|md|json|ini)")
 BETWEEN_COMMANDS = {"|", ";", "&", "&&", "<", ">", "#"}
 
@@ -54,9 +58,11 @@ def test_every_file_that_is_named_exists(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors that headings get."""
-    headings = HEADING.findall(prose(page.read_text()))
-    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    """Return the explicit anchors, and those that headings get."""
+    text = prose(page.read_text())
+    headings = HEADING.findall(text)
+    implied = {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+    return implied | set(EXPLICIT_ANCHOR.findall(text))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -68,6 +74,90 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if "://" not in link and not (target.exists() and (not anchor or anchor in anchors(target))):
             astray.append(link)
     assert astray == []
+
+
+# --- the rules of docs/ring-changes.md ---
+
+RULE_COUNT = 17
+CITATION = re.compile(r"\b[Rr]ules? (\d+)[a-c]?((?:(?:, | and | to )\d+)*)\b")
+NAMES_IN_FILE = re.compile(r"`([\w/]+\.py)`\s+\((`[\w.]+`(?:,\s+`[\w.]+`)*)\)")
+TEST_ID = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+def rule_sections() -> dict[int, str]:
+    """Return the text of each rule, with line breaks as spaces."""
+    parts = re.split(r'^<a id="rule-(\d+)"></a>$', RULES.read_text(), flags=re.MULTILINE)
+    return {
+        int(number): " ".join(text.partition("\n## ")[0].split())
+        for number, text in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def python_files() -> Iterator[Path]:
+    folders = [*(file.parent for file in ROOT.glob("*/__init__.py")), ROOT / "tests", ROOT / "benchmarks"]
+    files = [*ROOT.glob("*.py"), *(file for folder in folders for file in folder.rglob("*.py"))]
+    yield from (file for file in files if "generated" not in file.parts and file != Path(__file__))
+
+
+def names_defined_in(file: Path) -> set[str]:
+    """Return the functions and classes of a module, and methods as ``Class.method``."""
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
+    found: set[str] = set()
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef):
+            members = [member.name for member in node.body if isinstance(member, functions)]
+            found |= {node.name, *(f"{node.name}.{member}" for member in members)}
+        elif isinstance(node, functions):
+            found.add(node.name)
+    return found
+
+
+def test_every_rule_has_an_anchor_and_a_heading() -> None:
+    text = RULES.read_text()
+    assert list(rule_sections()) == list(range(1, RULE_COUNT + 1))
+    for number in range(1, RULE_COUNT + 1):
+        assert f'<a id="rule-{number}"></a>\n\n### Rule {number}: ' in text
+
+
+def test_every_rule_names_its_code_tests_and_mutations() -> None:
+    for number, text in rule_sections().items():
+        assert NAMES_IN_FILE.search(text), number
+        assert "Tests: `tests/" in text, number
+        assert f"(mutants.md#rule-{number})" in text
+        assert [m.bug for m in TABLE if m.rule == number and f"*{m.bug}*" not in text] == []
+
+
+def test_every_rule_names_its_flags_in_the_model() -> None:
+    sections = rule_sections()
+    assert [(flag, number) for flag, number in RULE.items() if f"`{flag}`" not in sections[number]] == []
+
+
+def test_every_function_and_test_that_the_rules_name_exists() -> None:
+    text = RULES.read_text()
+    named = [
+        (file, spanned) for file, names in NAMES_IN_FILE.findall(text) for spanned in SPAN.findall(names)
+    ]
+    named += TEST_ID.findall(text)
+    assert [(file, name) for file, name in named if name not in names_defined_in(ROOT / file)] == []
+
+
+def test_code_that_cites_a_rule_names_the_page_and_an_existing_rule() -> None:
+    """A module that cites a rule names the page in its docstring; elsewhere in the module, a number is enough."""
+    wrong = []
+    for file in python_files():
+        text = file.read_text()
+        for first, others in CITATION.findall(text):
+            numbers = [int(number) for number in (first, *re.findall(r"\d+", others))]
+            names_page = "docs/ring-changes.md, rule" in (ast.get_docstring(ast.parse(text)) or "")
+            if not names_page or not all(1 <= number <= RULE_COUNT for number in numbers):
+                wrong.append((name(file), numbers))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != RULES], ids=name)
+def test_pages_cite_a_rule_by_a_link(page: Path) -> None:
+    linked = re.sub(r"\[[^\]]*\]\([^)]*ring-changes\.md(?:#[\w-]+)?\)", "", page.read_text())
+    assert CITATION.findall(HEADING.sub("", linked)) == []
 
 
 # --- commands ---

@@ -1,4 +1,4 @@
-"""Draws a coordinator's versions (rule 14 of the epoch rules), and decides which times it does not follow.
+"""Draws a coordinator's versions (docs/ring-changes.md, rule 14), and decides which times it does not follow.
 
 Rules:
 - A version is above the floor, all that this process has drawn or heard of, and what the client has seen.

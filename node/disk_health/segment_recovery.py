@@ -1,4 +1,4 @@
-"""Healing segments in quarantine (rule 17 of the epoch rules): everything anew, from others.
+"""Heals segments in quarantine by replacing them as a whole from other replicas (docs/ring-changes.md, rule 17).
 
 What must hold:
 - It happens under a later epoch than the one the damage was found in. Until then a write that this node had

@@ -1,4 +1,4 @@
-"""Ties a node's identity to the data that it stands for (rule 1 of the epoch rules).
+"""Ties a node's identity to the data that it stands for (docs/ring-changes.md, rule 1).
 
 The engine keeps, in the same store as the data, one named value: the identity whose data it is, the processes that
 acted on it (``Opening``), and whether the last of them ended in good order. So:

@@ -1,6 +1,6 @@
 """The epoch this node is at, and its part in agreeing on the next.
 
-Rules kept here (3, 4, 6 and 16 of the epoch rules):
+What is kept here (docs/ring-changes.md, rules 3, 4, 6 and 16):
 - a record is on disk before anything is done under it, and with it, in the same atomic step, goes the dropping
   of every range that this node enters by it;
 - a promise or an accepted value is on disk before it is answered;

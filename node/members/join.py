@@ -1,4 +1,4 @@
-"""Brings a node into its cluster (rules 1 and 2 of the epoch rules).
+"""Brings a node into its cluster (docs/ring-changes.md, rules 1 and 2).
 
 A node that has an epoch on disk only looks for its peers again. A fresh one asks its seeds until one of them
 knows an epoch, and joins; or, when it is a seed itself, until every listed seed has answered with the same terms

@@ -1,4 +1,4 @@
-"""Pulling what the new ring gives this node (rules 7 and 8 of the epoch rules).
+"""Pulling what the new ring gives this node (docs/ring-changes.md, rules 7 and 8).
 
 For each range whose list changes, a gaining node takes everything from the owner it displaces, or else from
 r(O) nodes of the old list. Requests and replies carry the epoch; what comes under another is discarded, because

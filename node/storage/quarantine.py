@@ -1,4 +1,4 @@
-"""Quarantine: segments found damaged and not yet merged from other replicas (rule 17 of the epoch rules).
+"""Quarantine: segments found damaged and not yet merged from other replicas (docs/ring-changes.md, rule 17).
 
 What a node holds of such a segment is unknown, which is not the same as absent: nothing of it is read, written,
 scanned or compared. It is lifted by replacing all of the segment in one batch, or by dropping all of it.

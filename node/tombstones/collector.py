@@ -1,4 +1,4 @@
-"""Collecting tombstones: confirm on all replicas, wait for the floor, purge (rules 11 to 13 of the epoch rules).
+"""Collects tombstones: confirm on all replicas, wait for the floor, purge (docs/ring-changes.md, rules 11 to 13).
 
 The node that stands first in a range's list drives it. Under a stable epoch it asks all replicas of the range
 for what is older than ``tombstone_age``; what all of them hold, on disk, it keeps in mind (``confirmed``) and

@@ -2,7 +2,8 @@
 
 That all replicas of a key held a version or a newer one under some stable epoch stays true for good, so the
 proof outlives ring changes: whoever enters the list later has pulled that or newer. It is kept in memory only,
-and found anew after a restart. What is done with it is bounded by rule 12:
+and found anew after a restart. How it is used is bounded by
+docs/ring-changes.md, rule 12:
 
 - A tombstone may be purged only under an epoch greater than the one it was confirmed under, with the floor at
   or above it. In the same epoch a read's write-back from before the confirmation may still be under way.

@@ -1,4 +1,4 @@
-"""This node as a replica in the collection of tombstones (rules 12, 16 and 17 of the epoch rules).
+"""This node as a replica in the collection of tombstones (docs/ring-changes.md, rules 12, 16 and 17).
 
 The epoch check and the step that follows it are one uninterrupted piece of code. What is confirmed is on disk
 first, whatever the durability: a confirmation that a power failure took back would let an older value return.

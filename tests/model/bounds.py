@@ -1,4 +1,4 @@
-"""How far a search goes: which rings, how many changes, writes, reads and faults."""
+"""Bounds of a search: rings, changes, writes, reads and faults."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ PUT, DELETE = "put", "delete"
 
 @dataclass(frozen=True)
 class Bounds:
-    """One key. Rings are named by their owners, a letter each; a key's list is the first N of them."""
+    """Bounds for one key. A ring is named by its owners, a letter each; the key's list is the first N of them."""
 
     name: str
     quorums: Quorums
     owners: str
     changes: tuple[str, ...] = ()
-    """The successors of the first begin, of the second, and so on; each is then finished or aborted."""
+    """The successors of the first begin, the second, and so on; each change is finished or aborted."""
     new_quorums: Quorums | None = None
-    """What the successors replicate by, if by other numbers than the owners."""
+    """N, W and R of the successors, if they differ from the owners'."""
     writes: tuple[str, ...] = (PUT,)
-    """PUT or DELETE; the first draws version 1, and so on. They may be sent in any order."""
+    """PUT or DELETE each; the first draws version 1, and so on. They may be sent in any order."""
     reads: int = 0
-    """Reads whose questions, write-backs and answers interleave with everything else, one after the other.
+    """Number of successive reads whose requests, write-backs and replies interleave with all other steps.
 
-    Besides them, a read that takes no time is tried in every state (``reads.probe``)."""
+    In addition, a read that takes no time is tried in every state (``reads.probe``)."""
     collects: bool = False
-    """Whether the newest tombstone is confirmed, the floor raised to it, and the tombstone purged."""
+    """Whether the newest tombstone is collected: confirmed, floor raised, purged."""
     early_floor: bool = False
-    """Whether the floor may also rise without such a tombstone, as other keys' and corrupt copies make it."""
+    """Whether the floor may also rise without a confirmed tombstone, as other keys and healing make it."""
     repairs: bool = False
-    """Whether anti-entropy sends what a node holds to the other replicas, to arrive whenever it will."""
+    """Whether anti-entropy sends a node's version to the other replicas, to arrive at any time."""
     hints: bool = False
     """Whether an acknowledged write is also sent under later epochs."""
     late_pulls: bool = False
-    """Whether the answer to a pull may arrive at any time after it was given."""
+    """Whether the reply to a pull may arrive at any time."""
     corruptions: int = 0
     deepest: int = 3
-    """The last record's number."""
+    """Number of the last record."""
     script: tuple[str, ...] = ()
-    """What the records after the first are to be (begin, finish, abort, raise), where that is not left open."""
+    """The kinds of the records after the first (begin, finish, abort, raise); empty for any."""
 
     @property
     def nodes(self) -> str:

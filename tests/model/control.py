@@ -1,4 +1,4 @@
-"""The ring: records are chosen, and nodes adopt them."""
+"""Records are chosen, and nodes adopt them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def steps(world: World, state: State) -> Iterator[tuple[Label, State]]:
 
 
 def _chosen(world: World, state: State) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """The records that may be chosen next."""
+    """Yield the records that may be chosen next."""
     history = state.history
     head = world.stages[history[-1]]
     if not head.stable:
@@ -43,7 +43,7 @@ def _chosen(world: World, state: State) -> Iterator[tuple[str, tuple[int, ...]]]
         quorums = world.bounds.new_quorums or head.record.owners.quorums
         successors = ring_of(world.bounds.changes[begun], quorums)
         if not world.rules.quorums_change_by_a_begin:
-            switched = partial(_switched_on_the_spot, owners=successors)
+            switched = partial(_without_begin, owners=successors)
             yield "switch", world.extended(history, "switch", switched)
         elif successors != head.record.owners:
             make = partial(followed, step=partial(begin, successors=successors), expected=Step.BEGIN)
@@ -59,12 +59,12 @@ def _raise_floor(world: World, state: State) -> Iterator[tuple[Label, State]]:
         yield ("raise the floor", len(history), floor), state._replace(history=history)
 
 
-def _switched_on_the_spot(record: EpochRecord, owners: RingSpec) -> EpochRecord:
+def _without_begin(record: EpochRecord, owners: RingSpec) -> EpochRecord:
     return replace(record, number=record.number + 1, owners=owners)
 
 
 def _done(world: World, state: State, head: Stage) -> int:
-    """Whose pulls are done, as far as the steward hears."""
+    """Return the nodes that the steward takes for done."""
     number = len(state.history)
     done = 0
     for place, node in enumerate(state.nodes):
@@ -97,7 +97,7 @@ def _adopt(world: World, stage: Stage, place: int, node: Node, number: int) -> N
 
 
 def _faults(world: World, state: State, place: int, node: Node) -> Iterator[tuple[Label, State]]:
-    """What happens to one node only so often: or, without its rule, what must not be able to happen."""
+    """Yield the faults of one node: those that are counted, and those that only a broken rule allows."""
     rules = world.rules
     if node.marks & STALE:
         dropped = node._replace(held=0, synced=0, marks=node.marks & ~STALE)

@@ -1,4 +1,4 @@
-"""Handoff: nodes that gain the key pull it; nodes that lost it clean up; a corrupt copy is merged anew."""
+"""Handoff: gaining nodes pull the key, nodes that lost it clean up, corrupt copies are healed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def steps(world: World, state: State) -> Iterator[tuple[Label, State]]:
 
 
 def _pulls(world: World, state: State, place: int, node: Node, stage: Stage) -> Iterator[tuple[Label, State]]:
-    """A source answers; unless answers may be late, what it answers is merged at once."""
+    """Let a source reply; unless replies may be late, the gainer merges it at once."""
     late = world.bounds.late_pulls or not world.rules.pulls_carry_epoch
     on_their_way = {message[3] for message in state.messages if message[:3] == ("pulled", node.epoch, place)}
     for identity in stage.pulls[place].sources:
@@ -75,7 +75,7 @@ def _merged(world: World, state: State, place: int, source: int, version: int) -
 def _cleanup(
     world: World, state: State, place: int, node: Node, stage: Stage
 ) -> Iterator[tuple[Label, State]]:
-    """Delete what lies outside of one's lists."""
+    """Delete copies outside the node's lists."""
     rules = world.rules
     empty = node._replace(held=0, synced=0, marks=node.marks & ~CONDEMNED)
     if node.marks & CONDEMNED:
@@ -96,7 +96,7 @@ def _cleanup(
 def _corruption(
     world: World, state: State, place: int, node: Node, stage: Stage
 ) -> Iterator[tuple[Label, State]]:
-    """A copy is found corrupt, which happens so often; later it is merged from r others of the owners' list."""
+    """Corrupt a copy, a bounded number of times; later replace it from r others of the owners' list."""
     if not node.marks & UNKNOWN:
         if state.faults and node.held:
             unknown = UNKNOWN | FOUND_HERE if world.rules.corrupt_is_unknown else 0

@@ -1,19 +1,18 @@
-"""The model: from a state to every state that one step leads to.
+"""The model: a function from a state to all states that one step leads to.
 
-What is abstract here
-- There is one key. Agreement is taken as given: ``history`` is the chain of records that were chosen, and
-  anyone may learn of any of them at any time (that one record at most is chosen is explored apart, in
-  tests/ring).
-- A step is atomic where the product's is: adopt and drop; check and apply, read or snapshot.
-- What was sent is never taken out of the network: it may arrive at any time, again, or never. So losing,
-  delaying and reordering need no steps of their own; neither do nodes that are slow, crash and come back with
-  what they had synced, or are dead: they are the ones that take no step for a while, or for ever.
-- Acknowledgements and replies are counted when they are given. One that arrives later leads nowhere else,
-  since its coordinator is in the same epoch then or discards it; the write's last one may also be lost.
-- A coordinator is a process apart, at any epoch not older than it was.
+Abstractions:
+- There is one key. Agreement is assumed: ``history`` is the chain of chosen records, and a node may learn of any of
+  them at any time. That at most one record is chosen is explored separately (tests/ring).
+- A step is atomic where it is in the product: adopt and drop; check and apply, read or snapshot.
+- A message that was sent stays in the network: it may arrive at any time, repeatedly, or never. So loss, delay and
+  reordering need no steps. Neither do nodes that are slow, that crash and return with what they had synced, or that are
+  dead: they take no step for some time, or never again.
+- Acknowledgements and replies are counted when they are given. One that arrives later leads to no other state, since
+  its coordinator is still in the same epoch or discards it. The last acknowledgement of a write may also be lost.
+- A coordinator is a separate process, at any epoch that is not lower than before.
 
-What is the product's own: records and their succession, preference lists, what an operation asks of them,
-tallies, and what handoff moves and finishes on (``stages``).
+Taken from the product's own code (``stages``): records and their succession, preference lists, the quorums of an
+operation, tallies, and the pulls and the finish of a handoff.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from .world import World
 
 
 class Model:
-    """Bounds and rules, explored by ``search``."""
+    """The steps and violations within given bounds and rules; explored by ``search``."""
 
     def __init__(self, bounds: Bounds, rules: Rules = KEPT) -> None:
         self.bounds = bounds
@@ -53,7 +52,7 @@ class Model:
         )
 
     def steps(self, state: State) -> Iterator[tuple[Label, State]]:
-        """What may happen next."""
+        """Yield every step that may happen next, with the state that it leads to."""
         world = self.world
         yield from control.steps(world, state)
         yield from handoff.steps(world, state)
@@ -63,5 +62,5 @@ class Model:
             yield from tombstones.steps(world, state)
 
     def fault(self, state: State) -> str:
-        """What is wrong in ``state``, in a sentence; empty when nothing is."""
+        """Return the violation in ``state``, as a sentence; empty if there is none."""
         return state.wrong or reads.probe(self.world, state)

@@ -1,12 +1,12 @@
-"""Which states are the same: what can make no difference any more is left out, and alike nodes change places.
+"""Normal forms of states: what cannot matter any more is removed, and equivalent nodes are exchanged.
 
-Sound because a step that is left out of one state's future is left out of all that count as that state:
-- a request or write-back that no replica can be in the epoch of any more is never served (only without the
-  fence of rule 4 it would be);
-- a late answer to a pull is thrown away by a node that has moved on;
+This is sound, since it removes only steps that lead to no other state:
+- a request or write-back whose epoch no replica can be at any more is never served (it would be only without the fence
+  of docs/ring-changes.md, rule 4);
+- a late reply to a pull is discarded by a node at a later epoch;
 - a node that has pulled enough pulls no more;
 - confirmations under an epoch that a missing replica has left never become complete;
-- nodes are alike when exchanging them leaves every list and every pull of every ring the same.
+- nodes are equivalent if exchanging them changes no preference list and no pull of any ring.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Normal:
         )
 
     def _useful(self, state: State) -> int:
-        """The epochs whose requests some replica can still serve, a bit each."""
+        """Return the epochs whose requests some replica can still serve, one bit each."""
         useful = 0
         for number in range(1, len(state.history) + 1):
             replicas = self._world.stage(state, number).replicas
@@ -92,7 +92,7 @@ class Normal:
 
 
 def _alike(world: World) -> tuple[Permutation, ...]:
-    """Every exchange of nodes, but for that of none, that changes nothing about any ring in the bounds."""
+    """Return all permutations of nodes, except the identity, that change no ring within the bounds."""
     bounds = world.bounds
     quorums = {bounds.quorums, bounds.new_quorums or bounds.quorums}
     rings = [ring_of(names, q) for names in sorted({bounds.owners, *bounds.changes}) for q in quorums]

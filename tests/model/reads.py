@@ -1,4 +1,4 @@
-"""Reads: asked, answered by replicas, written back, returned. And the read that takes no time."""
+"""Reads: requests, replies, write-backs, results; and the read that takes no time (``probe``)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def steps(world: World, state: State) -> Iterator[tuple[Label, State]]:
 
 
 def _asked(world: World, state: State, epoch: int) -> State:
-    """The read under ``epoch``: a new one, or the running one from zero."""
+    """Return the read under ``epoch``: a new one, or the running one with its replies discarded."""
     read = state.read
     if read.status == IDLE:
         began = Read(RUNNING, epoch, state.due, state.overtaken, NONE_YET)
@@ -50,7 +50,7 @@ def _with_reply(read: Read, place: int, version: int) -> Read:
 
 
 def _decided(world: World, state: State) -> State:
-    """Return, write back, or wait for more."""
+    """Return a result, write back, or wait for more replies."""
     read = state.read
     stage = world.stage(state, read.epoch)
     reached, newest, settled = stage.judge(read.replies)
@@ -71,7 +71,7 @@ def _returned(world: World, state: State, version: int) -> State:
 
 
 def _repairs(world: World, state: State) -> Iterator[tuple[Label, State]]:
-    """Anti-entropy: what a replica holds is on its way to the others, like a write-back."""
+    """Let anti-entropy send a replica's version to the others, like a write-back."""
     for place, node in enumerate(state.nodes):
         stage = world.stage(state, node.epoch)
         if node.held and stage.stable and stage.replicas >> place & 1 and not node.marks & UNKNOWN:
@@ -81,7 +81,7 @@ def _repairs(world: World, state: State) -> Iterator[tuple[Label, State]]:
 
 
 def _written_back(world: World, state: State, epoch: int, version: int) -> Iterator[tuple[Label, State]]:
-    """A write-back comes to a replica; never refused for age."""
+    """Deliver a write-back; it is never refused for age."""
     for place in places_in(world.stage(state, epoch).replicas):
         node = state.nodes[place]
         if (node.epoch != epoch and world.rules.replicas_are_fenced) or node.marks & UNKNOWN:
@@ -99,7 +99,7 @@ def _written_back(world: World, state: State, epoch: int, version: int) -> Itera
 
 
 def probe(world: World, state: State) -> str:
-    """Whether a read that begins now, and has its answers at once, would break a promise."""
+    """Return the violation, if any, of a read that begins now and gets all replies at once."""
     if not state.due:
         return ""
     nodes = state.nodes
@@ -116,7 +116,7 @@ def probe(world: World, state: State) -> str:
 
 
 def _serving(world: World, state: State, epoch: int) -> int:
-    """Who would answer a request of ``epoch``."""
+    """Return the nodes that would reply to a request of ``epoch``."""
     fenced = world.rules.replicas_are_fenced
     return sum(
         1 << place

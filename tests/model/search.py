@@ -1,4 +1,4 @@
-"""Breadth first through every state; what is found first is a shortest way to it."""
+"""Breadth-first search of all states; the first violation found has a shortest trace."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from .state import Label, State
 class Found:
     states: int
     kinds: frozenset[str]
-    """Every kind of step that was taken."""
+    """Kinds of steps that were taken."""
     fault: str = ""
-    """The first promise seen broken; empty when none was."""
+    """The first violation; empty if there is none."""
     trace: tuple[Label, ...] = field(default=())
-    """The steps that lead to it."""
+    """The steps that lead to the violation."""
 
 
-def explore(model: Model, most_states: int = 5_000_000) -> Found:
-    """Visit every state, until one is wrong. Raises RuntimeError beyond ``most_states``."""
+def explore(model: Model, max_states: int = 5_000_000) -> Found:
+    """Visit every state until one is a violation. Raise RuntimeError beyond ``max_states``."""
     normal = Normal(model.world)
     start = normal(model.start())
     parents: dict[State, State | None] = {start: None}
@@ -44,8 +44,8 @@ def explore(model: Model, most_states: int = 5_000_000) -> Found:
                     fault, trace = _retraced(model, normal, parents, after)
                     return Found(len(parents), frozenset(kinds), fault, trace)
                 following.append(after)
-        if len(parents) > most_states:
-            raise RuntimeError(f"{model.bounds.name}: more than {most_states} states")
+        if len(parents) > max_states:
+            raise RuntimeError(f"{model.bounds.name}: more than {max_states} states")
         frontier = following
     return Found(len(parents), frozenset(kinds))
 
@@ -53,7 +53,7 @@ def explore(model: Model, most_states: int = 5_000_000) -> Found:
 def _retraced(
     model: Model, normal: Normal, parents: dict[State, State | None], last: State
 ) -> tuple[str, tuple[Label, ...]]:
-    """Go the way again, so that each node has one name from its beginning to its end."""
+    """Return the violation and its trace, in which each node keeps one name throughout."""
     way: list[State] = []
     state: State | None = last
     while state is not None:

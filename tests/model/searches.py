@@ -1,4 +1,4 @@
-"""Which searches are run: small ones with every test run, large ones by themselves, and one for each broken rule."""
+"""The searches: small for every test run, large for ``tox -e model``, and one for each broken rule."""
 
 from __future__ import annotations
 
@@ -171,4 +171,4 @@ BREAKS = {
     "corrupt_is_unknown": CORRUPT,
     "healing_needs_newer_epoch": CORRUPT,
 }
-"""By rule: the bounds within which its absence is found."""
+"""By flag, the bounds within which its absence leads to a violation."""

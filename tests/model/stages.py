@@ -1,7 +1,7 @@
-"""What a record asks of the nodes, as the product's own code says: its lists, quorums, pulls and finish.
+"""Stages: a record's lists, quorums, pulls and finish condition, computed by the product's own code.
 
-Answers are kept, since a search asks the same again and again; a stage stands for one record under one set of
-rules. Sets of nodes are bit masks here: node 0 is ``a``.
+A stage is one record under one set of rules. Its results are cached, since a search asks for them again and again. Sets
+of nodes are bit masks; node 0 is ``a``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PLACE = {identity: place for place, identity in enumerate(IDENTITIES)}
 
 
 def ring_of(names: str, quorums: Quorums) -> RingSpec:
-    """One token each, clockwise from the key's in the order of the alphabet."""
+    """Return a ring with one token per node, clockwise from the key's token in alphabetical order."""
     places = (NAMES.index(name) for name in names)
     return RingSpec(
         {IDENTITIES[place]: Owner(((TOKEN + 1 + place) % TOKEN_SPACE,)) for place in places}, quorums
@@ -99,7 +99,7 @@ class Stage:
         return tally.reached
 
     def _read_tally(self, replies: tuple[int, ...]) -> ReadTally:
-        """``replies`` by place: a version, 0 for absent, -1 for none."""
+        """Return the tally of ``replies``, by node: a version, 0 for absent, -1 for no reply."""
         tally = ReadTally(self.replies_needed, self.holders_needed)
         for place, version in enumerate(replies):
             if version >= 0:
@@ -107,7 +107,7 @@ class Stage:
         return tally
 
     def _judge(self, replies: tuple[int, ...]) -> tuple[bool, int, bool]:
-        """Whether the replies are enough, the newest version, and whether it may be returned as it is."""
+        """Return whether the replies are a quorum, the newest version, and whether it needs no write-back."""
         tally = self._read_tally(replies)
         newest = tally.newest
         if newest is None:
@@ -117,7 +117,7 @@ class Stage:
         return tally.reached, newest.version.timestamp, settled
 
     def _returns(self, replies: tuple[int, ...], reachable: int) -> int:
-        """What a read that got these replies comes to return by writing back to ``reachable``; -1: nothing."""
+        """Return the version that a read returns after writing back to ``reachable``; -1 if it cannot return."""
         reached, newest, settled = self.judge(replies)
         tally = self._read_tally(replies)
         lost = dict.fromkeys(nodes_in(self.replicas & ~reachable))
@@ -126,7 +126,7 @@ class Stage:
         return -1
 
     def _smallest_read_quorums(self) -> tuple[tuple[int, ...], ...]:
-        """The places of every set of replicas that is enough for a read, and of which no part is."""
+        """Return all minimal read quorums."""
         found: list[int] = []
         asked = places_in(self.readers_ask)
         for size in range(1, len(asked) + 1):
@@ -138,7 +138,7 @@ class Stage:
         return tuple(places_in(mask) for mask in found)
 
     def _pulled_enough(self, place: int, sources: int) -> bool:
-        """Whether the node has what it needs, having pulled from ``sources``."""
+        """Return whether pulling from ``sources`` is enough for the node."""
         if place not in self.pulls:
             return True
         if not self.rules.pulls_from_enough:
@@ -156,7 +156,7 @@ class Stage:
 
 
 def _asked(parts: tuple[Requirement, ...], owners: bool, successors: bool) -> tuple[Requirement, ...]:
-    """The parts that an operation asks; in a stable epoch there is one, whatever the rules."""
+    """Return the live rings that an operation asks; in a stable epoch, the only one."""
     if owners and successors:
         return parts
     return parts[:1] if owners else parts[-1:]
@@ -173,7 +173,7 @@ def _moves_of_the_key(record: EpochRecord, rules: Rules) -> tuple[RangeMove, ...
 
 
 def _gainers(record: EpochRecord) -> int:
-    """Who drops what it holds of the key on adopting ``record``."""
+    """Return the nodes that drop their copy of the key when they adopt ``record``."""
     if record.successors is None:
         return 0
     return mask_of(
@@ -184,7 +184,7 @@ def _gainers(record: EpochRecord) -> int:
 
 
 def followed(record: EpochRecord, step: Callable[[EpochRecord], EpochRecord], expected: Step) -> EpochRecord:
-    """The record that ``step`` makes, once an acceptor's check has passed it."""
+    """Return the record that ``step`` makes, after an acceptor's check."""
     proposed = step(record)
     assert check_succession(record, proposed) is expected
     return proposed

@@ -1,4 +1,4 @@
-"""The states that the model moves between: plain tuples, so that equal ones are found again quickly."""
+"""The states of the model: plain tuples, so that equal states are found quickly."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 IDLE, RUNNING, DONE = 0, 1, 2
 
 UNKNOWN = 1
-"""A node's mark: what it held was corrupt, and it has not been merged from others yet."""
+"""Mark of a node: its copy was corrupt and has not been replaced from others yet."""
 FOUND_HERE = 8
-"""It was found to be corrupt under this very epoch."""
+"""Mark of a node: the corruption was found under its current epoch."""
 STALE = 2
-"""What it held of a range it entered is still to be dropped (a broken rule)."""
+"""Mark of a node: its old copy of a gained range is still to be dropped (a broken rule)."""
 CONDEMNED = 4
-"""A deletion was decided that is still to happen (a broken rule)."""
+"""Mark of a node: a deletion that was decided is still to be performed (a broken rule)."""
 
 Message = tuple[Any, ...]
 Label = tuple[Any, ...]
@@ -24,9 +24,9 @@ class Node(NamedTuple):
     held: int
     """The version held of the key; 0 for none."""
     synced: int
-    """What a loss of power leaves of it."""
+    """The version that a loss of power leaves."""
     pulled: int
-    """From which sources it has pulled, under this epoch."""
+    """The sources it has pulled from under this epoch, one bit each."""
     marks: int = 0
 
 
@@ -34,17 +34,17 @@ class Write(NamedTuple):
     version: int
     status: int = IDLE
     epoch: int = 0
-    """Of the coordinator, as far as this write is concerned."""
+    """The epoch of this write's coordinator."""
     acks: int = 0
     sent: int = 0
-    """Under which epochs it was ever sent, a bit each. What was sent may arrive at any time, or never."""
+    """The epochs under which it was ever sent, one bit each. A request may arrive at any time, or never."""
 
 
 class Read(NamedTuple):
     status: int = IDLE
     epoch: int = 0
     due: int = 0
-    """The version that must be returned, or a newer one: what was acknowledged or read before it began."""
+    """The lowest version that may be returned: the newest acknowledged or read before the read began."""
     overtaken: int = 0
     replies: tuple[int, ...] = ()
     """By node: the version, 0 for absent, -1 for none yet."""
@@ -53,25 +53,25 @@ class Read(NamedTuple):
 
 class State(NamedTuple):
     history: tuple[int, ...]
-    """The records chosen so far, by number, as places in the model's table of stages."""
+    """The records chosen so far, by number, as indexes into the table of stages."""
     nodes: tuple[Node, ...]
     writes: tuple[Write, ...]
     read: Read
     reads_left: int
     messages: tuple[Message, ...]
-    """Besides requests to write: write-backs, answers to pulls, and what only broken rules send. Sorted."""
+    """Messages other than writes: write-backs, replies to pulls, and those that only broken rules send. Sorted."""
     due: int
-    """The newest version that was acknowledged or returned: no read that begins now may return an older one."""
+    """The newest version acknowledged or returned: no read that begins now may return an older one."""
     overtaken: int
-    """Writes that were acknowledged or returned before a newer one was, a bit each."""
+    """Writes that were acknowledged or returned before a newer one was, one bit each."""
     confirmed: tuple[tuple[int, int], ...]
-    """Who confirmed the tombstone, by epoch."""
+    """The nodes that confirmed the tombstone, by epoch."""
     proven: int
-    """The first epoch under which everyone who had to confirm did; 0 for none."""
+    """The first epoch under which all replicas confirmed; 0 for none."""
     faults: int
-    """How many more of the faults may happen that the model counts."""
+    """The number of counted faults that may still happen."""
     wrong: str = ""
-    """The promise that the last step broke, in a sentence."""
+    """The promise that the last step broke, as a sentence."""
 
 
 def with_node(state: State, place: int, node: Node) -> State:

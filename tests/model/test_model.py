@@ -1,4 +1,4 @@
-"""Exhaustive searches: with the epoch rules nothing goes wrong, and without any one of them something does."""
+"""Exhaustive searches find no violation with all rules, and one without each of them (docs/ring-changes.md)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from .model import Model
 from .rules import BROKEN, KEPT, RULE, Rules
 from .search import explore
 from .searches import BREAKS, COLLECT, CORRUPT, MOVE, SMALL
-from .trace import SENTENCES, told
+from .trace import SENTENCES, render
 
 
 @pytest.mark.parametrize("bounds", SMALL, ids=lambda bounds: bounds.name)
 def test_no_order_of_steps_breaks_a_promise(bounds: Bounds) -> None:
     found = explore(Model(bounds))
     print(f"{bounds.name}: {found.states} states")
-    assert not found.fault, told(found)
+    assert not found.fault, render(found)
 
 
 @pytest.mark.parametrize("flag", BREAKS, ids=lambda flag: f"rule {RULE[flag]}: {BROKEN[flag]}")
 def test_each_rule_is_needed(flag: str) -> None:
     found = explore(Model(BREAKS[flag], KEPT.without(flag)))
-    print(told(found))
+    print(render(found))
     assert found.fault
 
 
@@ -33,7 +33,7 @@ def test_every_rule_is_broken_once() -> None:
 
 
 def test_the_model_takes_every_kind_of_step() -> None:
-    """A step that can never be taken would find nothing either."""
+    """A step that is never taken would find no violation either."""
     taken = frozenset[str]().union(*(explore(Model(bounds)).kinds for bounds in (MOVE, COLLECT, CORRUPT)))
     only_without_rules = {
         "check",

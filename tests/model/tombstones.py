@@ -1,4 +1,4 @@
-"""Collection of the newest tombstone: confirm under one stable epoch, purge once the floor has risen to it."""
+"""Collection of the newest tombstone: confirm under a stable epoch, raise the floor, purge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def steps(world: World, state: State) -> Iterator[tuple[Label, State]]:
 def _confirm(
     world: World, state: State, place: int, node: Node, stage: Stage
 ) -> Iterator[tuple[Label, State]]:
-    """A replica says that it holds the tombstone or a newer version."""
+    """Let a replica confirm that it holds the tombstone or a newer version."""
     if not stage.stable or not stage.replicas >> place & 1 or node.marks & UNKNOWN:
         return
     if node.held < world.tombstone:

@@ -1,4 +1,4 @@
-"""What does not change while a search runs: the bounds, the rules, and every stage met so far."""
+"""The constants of a search: the bounds, the rules, and a cache of the stages met so far."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class World:
     def extended(
         self, history: tuple[int, ...], name: str, make: Callable[[EpochRecord], EpochRecord]
     ) -> tuple[int, ...]:
-        """With the record that ``make`` makes of the last one; ``name`` tells the ways to make one apart."""
+        """Return ``history`` with the record that ``make`` makes of the last one; ``name`` identifies ``make``."""
         key = (history[-1], name)
         if key not in self._followers:
             self._followers[key] = self.place_of(make(self.stages[history[-1]].record))
         return (*history, self._followers[key])
 
     def may_choose(self, state: State, step: str) -> bool:
-        """Whether the bounds allow another record, and that it is one of this kind."""
+        """Return whether the bounds allow another record, of this kind."""
         chosen, script = len(state.history), self.bounds.script
         return chosen < self.bounds.deepest and (not script or script[chosen - 1] == step)
 
@@ -51,14 +51,14 @@ class World:
         return self.stages[state.history[epoch - 1]]
 
     def write_of(self, version: int) -> int:
-        """The number of the write that drew ``version``; a second version of it comes after all first ones."""
+        """Return the write that drew ``version``; second versions of writes follow all first versions."""
         return (version - 1) % len(self.bounds.writes)
 
     def deletes(self, version: int) -> bool:
         return version > 0 and self.bounds.writes[self.write_of(version)] == DELETE
 
     def noticed(self, state: State, version: int) -> State:
-        """``version`` was acknowledged or returned: from now on no older one may be."""
+        """Return the state after ``version`` was acknowledged or returned: no older version may be from now on."""
         if version <= state.due:
             return state
         overtaken = state.overtaken
@@ -67,7 +67,7 @@ class World:
         return state._replace(due=version, overtaken=overtaken)
 
     def objection(self, state: State, version: int, due: int, overtaken: int) -> str:
-        """Why a read that had to return ``due`` or a newer version must not return ``version``; empty: it may."""
+        """Return why a read that must return ``due`` or newer must not return ``version``; empty if it may."""
         deleted = self.deletes(due) or (state.proven and self.tombstone >= due)
         if version < due and not (version == 0 and deleted):
             found = f"version {version}" if version else "nothing"

@@ -1,4 +1,4 @@
-"""Writes: started, sent again under newer epochs, applied by replicas, acknowledged."""
+"""Writes: begun, sent again, applied, acknowledged (docs/ring-changes.md, rules 4, 11, 15 and 16)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .world import World
 
 
 class _Request(NamedTuple):
-    """A write as it was sent under ``epoch``, come to the replica at ``place``."""
+    """A write that was sent under ``epoch``, at the replica ``place``."""
 
     number: int
     write: Write
@@ -41,7 +41,7 @@ def steps(world: World, state: State) -> Iterator[tuple[Label, State]]:
 
 
 def _coordinator(world: World, state: State, number: int, write: Write) -> Iterator[tuple[Label, State]]:
-    """Begin, go on under a newer epoch, or hand a hint on."""
+    """Begin the write, send it again under a newer epoch, or deliver a hint."""
     oldest = min(node.epoch for node in state.nodes)
     for epoch in range(max(write.epoch + 1, oldest), len(state.history) + 1):
         if write.status == IDLE:
@@ -70,7 +70,7 @@ def _under(world: World, write: Write, epoch: int) -> Write:
 def _replicas(
     world: World, state: State, number: int, write: Write, epoch: int
 ) -> Iterator[tuple[Label, State]]:
-    """A request that was sent under ``epoch`` comes to a replica."""
+    """Deliver a request that was sent under ``epoch`` to a replica."""
     rules = world.rules
     stage = world.stage(state, epoch)
     for place in places_in(stage.writers_ask | (stage.replicas if _asks_all(world) else 0)):
@@ -87,7 +87,7 @@ def _replicas(
 
 
 def _asks_all(world: World) -> bool:
-    """Whether a write is sent to every replica, whoever has to acknowledge it."""
+    """Return whether writes are sent to all replicas, also those whose acknowledgement is not needed."""
     return world.rules.writes_ask_owners and world.rules.writes_ask_successors
 
 
@@ -106,7 +106,7 @@ def _apply(world: World, state: State, request: _Request) -> Iterator[tuple[Labe
 def _counted(
     world: World, before: State, after: State, request: _Request, how: str
 ) -> Iterator[tuple[Label, State]]:
-    """The replica's acknowledgement arrives, if it counts; one that ends the write may also be lost."""
+    """Count the replica's acknowledgement, if it is of this epoch; one that ends the write may also be lost."""
     number, write, epoch, place = request
     label = (how, number, place, epoch, write.version)
     counts = write.status == RUNNING and (epoch == write.epoch or not world.rules.acks_of_one_epoch)
@@ -122,7 +122,7 @@ def _counted(
 
 
 def _unfenced(world: World, state: State) -> Iterator[tuple[Label, State]]:
-    """Without rule 16, what was checked under one epoch is applied under whichever the node is in by then."""
+    """Without rule 16, a write that was checked under one epoch is applied under the node's current one."""
     for message in state.messages:
         if message[0] == "checked":
             _, epoch, number, place = message

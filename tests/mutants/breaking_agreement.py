@@ -1,4 +1,4 @@
-"""Mutations of who a node is, and of how records are chosen and adopted."""
+"""Mutations of identity, genesis, agreement and the adoption of records."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ AGREEMENT = (
         "tests/ring/test_genesis.py",
     ),
     mutation(
-        "what an acceptor accepted is ignored",
+        "a proposer ignores the values that acceptors have accepted",
         3,
         "ring/paxos.py",
         "self._bound_by, self.value, self.bound = ballot, answer.accepted, True",
@@ -89,7 +89,7 @@ AGREEMENT = (
         ),
     ),
     mutation(
-        "one vote less than a majority chooses",
+        "one vote fewer than a majority chooses a record",
         3,
         "ring/epoch.py",
         "return len(self.owners.owners) // 2 + 1",
@@ -106,7 +106,7 @@ AGREEMENT = (
         "tests/ring/test_succession.py",
     ),
     mutation(
-        "a node that is seen alive may be evicted",
+        "a node that acceptors see alive may be evicted",
         3,
         "ring/paxos.py",
         "if identity in spared:",
@@ -123,7 +123,7 @@ AGREEMENT = (
         f"{SIMULATION}16_one_step.py::test_a_record_is_on_disk_before_anything_is_served_under_it",
     ),
     mutation(
-        "a node keeps what it held of a range that it enters",
+        "a node keeps its old copy of a range that it gains",
         6,
         "node/epoch/epochs.py",
         "self._engine.drop(gained, {",
@@ -131,7 +131,7 @@ AGREEMENT = (
         f"{SIMULATION}06_adoption.py::test_a_deleted_value_does_not_come_back_with_a_node_that_regains_its_range",
     ),
     Mutation(
-        "a node drops a range that it enters when it already serves it",
+        "a node drops a range that it gains only after it has begun to serve it",
         6,
         "node/epoch/epochs.py",
         (
@@ -149,7 +149,7 @@ AGREEMENT = (
         ),
     ),
     mutation(
-        "a node goes on with a change under another number",
+        "a node resumes a change that has another epoch number",
         6,
         "node/ring_change/progress.py",
         'if data is None or data["epoch"] != epoch:',

@@ -1,4 +1,4 @@
-"""Mutations of the bounds on what clients, peers and connections take."""
+"""Mutations of the limits on the memory and connections that clients and peers use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BOUNDS = (
         "tests/node/rpc/test_operate.py",
     ),
     mutation(
-        "what a stream has in hand is bounded in operations alone",
+        "the operations in flight of a stream are bounded in number only",
         0,
         "node/rpc/sharing.py",
         "return self._bytes > 0 and self._bytes + self._request_bytes > self._of.part_bytes",
@@ -31,7 +31,7 @@ BOUNDS = (
         "tests/node/rpc/test_sharing.py",
     ),
     mutation(
-        "the operations of a huge batch begin beyond their client's part",
+        "the operations of a huge batch begin beyond their client's share",
         0,
         "node/rpc/sharing.py",
         "most = min(operations, max(of.part - self._in_hand, int(alone)))",
@@ -47,7 +47,7 @@ BOUNDS = (
         "tests/node/rpc/test_waves.py",
     ),
     mutation(
-        "a client that takes no replies keeps the room that others wait for",
+        "a client that reads no replies keeps the memory that others wait for",
         0,
         "node/rpc/streaming.py",
         "if stream.writing_since_s < since_s and (stream.of_peer or self.clients.awaited):",
@@ -55,7 +55,7 @@ BOUNDS = (
         "tests/node/rpc/test_operate.py",
     ),
     mutation(
-        "a list beyond its length is taken",
+        "a list longer than its limit is accepted",
         0,
         "node/rpc/codec/values.py",
         "expect(len(elements) <= most,",
@@ -87,7 +87,7 @@ BOUNDS = (
         "tests/node/rpc/test_descriptors.py",
     ),
     mutation(
-        "the connections that are used are closed rather than the idle ones",
+        "connections in use are closed instead of idle connections",
         0,
         "node/rpc/connections.py",
         "if one.silent_ms >= IDLE_MS), reverse=True)",

@@ -1,4 +1,4 @@
-"""Mutations of the Python library: what it has in hand, what it tries again, and what it reports."""
+"""Mutations of the Python client: its limits, its retries and its errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ AIO_TESTS = "tests/client/test_aio.py"
 
 CLIENT = (
     mutation(
-        "a client takes any number of operations in hand",
+        "a client accepts any number of operations",
         0,
         "client/admission.py",
         "            self._operations < self._limit\n",
@@ -17,7 +17,7 @@ CLIENT = (
         ADMISSION_TESTS,
     ),
     mutation(
-        "an operation that ends before it is sent keeps its place in what a client has in hand",
+        "an operation that ends before it is sent keeps its place in the client's limit",
         0,
         "client/admission.py",
         "        elif not turn.cancelled() and turn.exception() is None:\n            self.leave(size_bytes)\n",

@@ -1,4 +1,4 @@
-"""Mutations of how an identity is tied to its data."""
+"""Mutations of the checks that tie an identity to its data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DISK = (
         f"{SET_BACK}test_an_emptied_engine_is_a_new_disk",
     ),
     mutation(
-        "an engine is taken whoever's data it holds",
+        "an engine with another node's data is accepted",
         1,
         "node/disk_identity/history.py",
         "            mine = record.identity == self._home.identity\n",
@@ -32,7 +32,7 @@ DISK = (
         f"{SET_BACK}test_a_copy_of_a_node_that_had_ended_goes_on_when_all_others_know_no_more",
     ),
     mutation(
-        "what peers remember of a disk is not compared with it at its start",
+        "a start does not compare the disk with what peers remember of it",
         1,
         "node/disk_identity/check.py",
         "            if (extent := self._disk.contradicted_by(reply.remembered)) is not None:\n",
@@ -40,7 +40,7 @@ DISK = (
         f"{SET_BACK}test_what_the_folder_does_not_show_peers_tell_before_anything_is_served",
     ),
     mutation(
-        "a node that serves does not listen to what others remember of its disk",
+        "a serving node ignores what others remember of its disk",
         1,
         "node/disk_identity/check.py",
         "        if self._me.silent or (extent",
@@ -57,7 +57,7 @@ DISK = (
         f"{SET_BACK}test_a_peer_that_was_away_tells_a_node_that_serves_already",
     ),
     mutation(
-        "a disk in doubt goes on before every other owner has answered",
+        "a disk in doubt serves before every other owner has answered",
         1,
         "node/disk_identity/check.py",
         "    if missing:\n",
@@ -65,7 +65,7 @@ DISK = (
         f"{SET_BACK}test_a_copy_of_a_node_that_had_ended_goes_on_when_all_others_know_no_more",
     ),
     mutation(
-        "a disk is given up though too few others are left to take in a new one",
+        "a disk is replaced although too few owners are left to admit a new one",
         1,
         "node/disk_identity/check.py",
         "        if replaceable:\n",
@@ -73,7 +73,7 @@ DISK = (
         f"{SET_BACK}test_all_disks_that_are_put_back_together_wait_rather_than_be_given_up",
     ),
     mutation(
-        "how far the data goes counts what no flush covers",
+        "the extent counts writes that no fsync covers",
         16,
         "node/storage/engine.py",
         "        reached = self._store.extent()\n        await self._store.sync()\n",
@@ -81,7 +81,7 @@ DISK = (
         "tests/node/storage/test_extent.py::test_losing_power_takes_nothing_of_what_was_durable",
     ),
     mutation(
-        "a rewritten database counts from the beginning",
+        "a rewritten database restarts its extent at zero",
         1,
         "node/storage/rocks.py",
         "        return self._extent_before + number\n",
@@ -89,7 +89,7 @@ DISK = (
         "tests/node/storage/test_extent.py::test_a_rewritten_database_counts_on_from_the_old_one",
     ),
     mutation(
-        "a copy of a folder passes for the folder",
+        "a copied data folder is not recognised as a copy",
         1,
         "node/data_directory/witness.py",
         '        return content["place"] == place, remembered\n',

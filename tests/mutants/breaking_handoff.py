@@ -1,4 +1,4 @@
-"""Mutations of how ranges change hands."""
+"""Mutations of handoff: pulls, finish, abort and clean-up."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MODEL = "tests/model/test_model.py::test_no_order_of_steps_breaks_a_promise"
 
 HANDOFF = (
     mutation(
-        "a source serves a pull at whatever epoch it is in",
+        "a source serves pulls of any epoch",
         7,
         "node/replica/service.py",
         "    async def scan(self, request: Scan) -> ScanReply | EpochMismatch | Refusal:\n"
@@ -22,7 +22,7 @@ HANDOFF = (
         f"{SIMULATION}07_pulls.py::test_a_snapshot_from_before_the_adoption_is_not_pulled",
     ),
     mutation(
-        "a late answer to an old change's pull counts",
+        "a late reply to a pull of an old change counts",
         7,
         "node/ring_change/puller.py",
         "            await self._epochs.held(self._epoch.stamp)\n",
@@ -49,7 +49,7 @@ HANDOFF = (
         f"{SIMULATION}08_sources.py::test_one_copy_that_is_not_the_displaced_ones_is_not_enough",
     ),
     mutation(
-        "nodes that stay do not merge when lists grow shorter",
+        "nodes that stay do not merge when preference lists get shorter",
         8,
         "ring/moves.py",
         "merge_all = owners.quorums != successors.quorums or successors.n < owners.n",
@@ -83,7 +83,7 @@ HANDOFF = (
         f"{MODEL}[one of three is replaced, R = 1]",
     ),
     mutation(
-        "done is said before it is on disk",
+        "a node reports done before its pulls are on disk",
         16,
         "node/ring_change/puller.py",
         "        await self._engine.durable(always=True)\n        await self._sound()\n",
@@ -92,7 +92,7 @@ HANDOFF = (
         "tests/node/ring_change/test_puller.py",
     ),
     mutation(
-        "the place that a pull has come to is not on disk with its entries",
+        "the cursor of a pull is not stored with its entries",
         0,
         "node/ring_change/puller.py",
         "self._engine.merge(reply.entries, {META_HANDOFF: progress.encode()})",
@@ -125,7 +125,7 @@ HANDOFF = (
         f"{SIMULATION}10_cleanup.py::test_nothing_is_deleted_while_the_ring_changes_however_long",
     ),
     Mutation(
-        "a clean-up goes on in a later epoch",
+        "a clean-up continues in a later epoch",
         10,
         "node/ring_change/handoff.py",
         (
@@ -138,7 +138,7 @@ HANDOFF = (
         ),
     ),
     mutation(
-        "copies are cleaned up without a grace",
+        "copies are deleted without a grace period",
         10,
         "node/ring_change/handoff.py",
         "await asyncio.sleep(self._grace_s)",
@@ -146,7 +146,7 @@ HANDOFF = (
         f"{SIMULATION}10_cleanup.py::test_displaced_copies_stay_for_the_grace_and_then_go",
     ),
     mutation(
-        "owners that nobody has told of are not looked for",
+        "owners that gossip does not know are not looked for",
         0,
         "node/node.py",
         "        self._tasks.spawn(self._reunion.run())\n",
@@ -155,7 +155,7 @@ HANDOFF = (
         "test_two_groups_that_started_apart_and_never_heard_of_each_other_meet",
     ),
     mutation(
-        "where an unheard owner was is forgotten",
+        "the address of an owner that was not heard of is forgotten",
         0,
         "node/members/gossip_driver.py",
         "        addresses = {owner: self._saved[owner] for owner in self.unheard_of() if owner in self._saved}\n",

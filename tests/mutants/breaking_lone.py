@@ -1,4 +1,4 @@
-"""Mutations of how a seed that lost its folder finds its cluster, and of how a cluster of one is absorbed."""
+"""Mutations of how a seed that lost its data folder finds its cluster, and of absorption."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LONE: tuple[Mutation, ...] = (
         f"{LONE_SEED}::test_a_node_whose_folder_remembers_members_forms_no_cluster_while_they_do_not_answer",
     ),
     mutation(
-        "members that are down are tried once per interval by all others together",
+        "members that are down are tried once per interval by all others combined",
         0,
         "membership/gossip.py",
         "wanted = len(unreachable) * self._settings.unreachable_probes",
@@ -41,7 +41,7 @@ LONE: tuple[Mutation, ...] = (
         "tests/membership/test_gossip.py::test_all_members_together_try_one_that_is_down_several_times_per_interval",
     ),
     mutation(
-        "an address alone makes a node a member of another cluster",
+        "an address is enough to make a node a member of another cluster",
         0,
         "node/members/claims.py",
         "(meant is not None and meant.name != me.name)",
@@ -49,7 +49,7 @@ LONE: tuple[Mutation, ...] = (
         "tests/node/members/test_claims.py::test_other_calls_are_none",
     ),
     mutation(
-        "a cluster of one goes on acknowledging while it is absorbed",
+        "a cluster of one keeps acknowledging while it is absorbed",
         0,
         ABSORPTION,
         "            close(_refusal(claimant.cluster_id))\n",
@@ -57,7 +57,7 @@ LONE: tuple[Mutation, ...] = (
         f"{LONE_SEED}::test_from_the_verdict_on_nothing_is_acknowledged_and_nothing_in_doubt",
     ),
     mutation(
-        "that a cluster of one is being absorbed is forgotten when the process dies",
+        "a cluster of one forgets that it is being absorbed when its process dies",
         0,
         ABSORPTION,
         "        self._engine.put_meta({META_VERDICT: verdict.encode()})\n",
@@ -82,7 +82,7 @@ LONE: tuple[Mutation, ...] = (
         "tests/node/members/test_claims.py::test_only_a_cluster_of_several_with_a_majority_absorbs",
     ),
     mutation(
-        "deletes of a cluster of one are not brought",
+        "deletes of an absorbed cluster of one are not transferred",
         0,
         "node/absorption/transfer.py",
         "            batch += chunk.entries\n",
@@ -90,7 +90,7 @@ LONE: tuple[Mutation, ...] = (
         f"{LONE_SEED}::test_what_a_cluster_of_one_acknowledged_is_in_the_cluster_that_absorbs_it",
     ),
     mutation(
-        "what is brought from below the floor is dropped",
+        "an absorbed entry from below the floor is dropped",
         11,
         "node/absorption/reception.py",
         "        if standing.version is not None and standing.version >= entry.version:\n",
@@ -98,7 +98,7 @@ LONE: tuple[Mutation, ...] = (
         f"{LONE_SEED}::test_a_version_below_the_floor_is_taken_unless_a_newer_one_stands",
     ),
     mutation(
-        "what is brought from below the floor goes before what is newer",
+        "an absorbed entry from below the floor replaces a newer one",
         11,
         "node/absorption/reception.py",
         "        if standing.version is not None and standing.version >= entry.version:\n",

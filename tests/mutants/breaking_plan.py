@@ -1,4 +1,4 @@
-"""Mutations of who plans ring changes, when, and from what."""
+"""Mutations of planning ring changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLAN = (
         f"{STEWARD}test_only_the_steward_plans_and_once_for_what_it_plans_from",
     ),
     mutation(
-        "a plan is made anew at every news",
+        "a plan is made again at every event",
         0,
         "node/ring_change/steward.py",
         "if self._planned is None or self._planned[0] != key:",
@@ -24,7 +24,7 @@ PLAN = (
         f"{STEWARD}test_only_the_steward_plans_and_once_for_what_it_plans_from",
     ),
     mutation(
-        "a plan that no longer holds is proposed",
+        "an outdated plan is proposed",
         0,
         "node/ring_change/steward.py",
         "return self._acts(record, view) and not is_outdated(planned, view)",

@@ -1,4 +1,4 @@
-"""Mutations of what a replica accepts, keeps on disk and tells."""
+"""Mutations of replicas, storage and the collection of tombstones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SIMULATION = "tests/simulation/test_rule_"
 
 REPLICAS = (
     mutation(
-        "a replica serves whatever epoch the request names",
+        "a replica serves requests of any epoch",
         4,
         "node/epoch/epochs.py",
         "if self.stamp == asked:",
@@ -16,7 +16,7 @@ REPLICAS = (
         f"{SIMULATION}04_equal_epochs.py::test_a_request_of_an_older_epoch_is_refused_with_the_newer_record",
     ),
     mutation(
-        "records of one number count as one epoch",
+        "two records of the same number count as one epoch",
         4,
         "node/epoch/epochs.py",
         "if self.stamp == asked:",
@@ -33,7 +33,7 @@ REPLICAS = (
         f"{SIMULATION}15_hints.py::test_a_hint_at_or_below_the_floor_is_refused_and_discarded",
     ),
     mutation(
-        "a write-back is refused for age",
+        "a write-back at or below the floor is refused",
         11,
         "node/replica/service.py",
         "return operation.kind is MergeKind.WRITE and operation.entry.version.timestamp <= floor",
@@ -57,7 +57,7 @@ REPLICAS = (
         "tests/node/storage/test_engine.py::TestTombstones::test_a_purge_takes_exactly_the_tombstone_that_was_named",
     ),
     mutation(
-        "a replica has a watermark of its own beside the floor",
+        "a replica keeps a watermark besides the floor",
         13,
         "node/replica/service.py",
         "        floor = record.floor if record is not None else 0\n",
@@ -75,7 +75,7 @@ REPLICAS = (
         seed=1,
     ),
     mutation(
-        "a read tells of what is not synced",
+        "a read returns what is not synced",
         16,
         "node/replica/service.py",
         "durable = not merges and all(self._engine.is_durable(read.key) for read in reads)",
@@ -83,7 +83,7 @@ REPLICAS = (
         f"{SIMULATION}16_one_step.py::test_what_was_read_survives_a_power_failure_of_who_had_not_synced_it",
     ),
     mutation(
-        "a pull is answered with what is not synced",
+        "a pull returns what is not synced",
         16,
         "node/replica/service.py",
         "if not self._engine.is_durable_within(request.span):",
@@ -91,7 +91,7 @@ REPLICAS = (
         f"{SIMULATION}16_one_step.py::test_what_is_not_synced_is_neither_pulled_nor_listed",
     ),
     mutation(
-        "the loop turns between the epoch check and the apply",
+        "other tasks run between the epoch check and the apply",
         16,
         "node/replica/service.py",
         "            results, durable = self._apply(batch)\n",
@@ -99,7 +99,7 @@ REPLICAS = (
         f"{SIMULATION}16_one_step.py::test_a_write_of_the_old_epoch_never_lands_behind_the_drop_of_the_new_one",
     ),
     mutation(
-        "a flush covers what was written while it ran",
+        "an fsync counts as covering writes made while it ran",
         16,
         "node/storage/commit.py",
         "                covering = self._written\n                await self._flush()\n",
@@ -108,7 +108,7 @@ REPLICAS = (
         seed=1,
     ),
     mutation(
-        "a failed flush is passed over",
+        "a failed fsync is ignored",
         0,
         "node/storage/commit.py",
         "        except StorageFailed as error:\n            self.fail(error)\n",
@@ -124,7 +124,7 @@ REPLICAS = (
         "tests/node/storage/test_engine.py::TestQuarantine::test_nothing_of_it_is_read_or_merged",
     ),
     mutation(
-        "a segment in quarantine is scanned as far as it goes",
+        "a scan that reaches a segment in quarantine ends without an error",
         17,
         "node/storage/reads.py",
         "        if barred is not None:\n            self._quarantine.refuse(barred)\n",
@@ -174,7 +174,7 @@ REPLICAS = (
         "tests/node/storage/test_engine.py::TestDrop::test_the_digest_is_that_of_what_is_left",
     ),
     mutation(
-        "a tombstone is confirmed by most of its replicas",
+        "a tombstone counts as confirmed when most of its replicas have confirmed it",
         12,
         "node/tombstones/confirmed.py",
         "zip(*answers, strict=True), strict=True) if all(held)]",
@@ -183,7 +183,7 @@ REPLICAS = (
         f"{SIMULATION}12_tombstones.py::test_a_replica_that_is_back_without_the_tombstone_is_not_passed_over",
     ),
     mutation(
-        "a tombstone is dropped by its age alone",
+        "a tombstone is purged by age, without proof",
         12,
         "node/tombstones/collector.py",
         "self._confirmed.add(held_by_all(asked, answers), epoch.number)",

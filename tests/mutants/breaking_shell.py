@@ -1,4 +1,4 @@
-"""Mutations of what the command line promises."""
+"""Mutations of the command line."""
 
 from __future__ import annotations
 

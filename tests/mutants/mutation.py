@@ -1,4 +1,4 @@
-"""What a mutation is: a bug put into the product on purpose, and the tests that have to notice it."""
+"""A mutation: a deliberate bug in the product, and the tests that must catch it."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Mutation:
-    says: str
-    """The bug, in a few words."""
+    bug: str
+    """The bug in a few words; the name of the mutation."""
     rule: int
-    """The epoch rule that it breaks; 0 for what is promised elsewhere."""
+    """The rule of docs/ring-changes.md that it breaks; 0 for other promises."""
     file: str
     edits: tuple[tuple[str, str], ...]
-    """Old and new text. Each old text must stand in the file exactly once, so that no mutation goes stale."""
+    """Old and new text. The file must contain each old text exactly once, so that no mutation gets stale."""
     catchers: tuple[str, ...]
-    """Tests, by pytest's ids. At least one of them must fail."""
+    """Test ids of pytest; at least one of these tests must fail."""
     seed: int = 0
-    """The first of the simulator's seeds that catches it too; 0 where few seeds or none were tried."""
+    """The first seed of the simulator that also catches it; 0 if unknown."""
 
     def apply(self, root: Path = ROOT) -> str:
-        """The file as the mutation leaves it. Raises ValueError when it does not apply exactly once."""
+        """Return the text of the mutated file. Raise ValueError if an old text does not occur exactly once."""
         text = (root / self.file).read_text()
         for old, new in self.edits:
             if (found := text.count(old)) != 1:
-                raise ValueError(f"{self.says}: {self.file} has {found} times, not once: {old}")
+                raise ValueError(f"{self.bug}: {self.file} contains {found} times, not once: {old}")
             text = text.replace(old, new)
         return text
 
 
-def mutation(says: str, rule: int, file: str, old: str, new: str, *catchers: str, seed: int = 0) -> Mutation:
-    """The usual kind: one edit."""
-    return Mutation(says, rule, file, ((old, new),), catchers, seed)
+def mutation(bug: str, rule: int, file: str, old: str, new: str, *catchers: str, seed: int = 0) -> Mutation:
+    """Return a mutation with one edit."""
+    return Mutation(bug, rule, file, ((old, new),), catchers, seed)

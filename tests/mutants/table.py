@@ -1,4 +1,4 @@
-"""Every mutation, by the part of covey that it breaks."""
+"""All mutations, sorted by the rule that they break."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies of the source tree to break, and child processes that run tests on them."""
+"""Mutated copies of the source tree, and child processes that run tests on them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tempfile import TemporaryDirectory
 
 from .mutation import ROOT, Mutation
 
-FOLDERS = ("client", "membership", "node", "proto", "ring", "tests")
-LONGEST_TEST_S = 120
-LONGEST_RUN_S = 900.0
+FOLDERS = (*sorted(file.parent.name for file in ROOT.glob("*/__init__.py")), "tests")
+MAX_TEST_S = 120
+MAX_RUN_S = 900.0
 PASSED, FAILED, TOO_LONG = 0, 1, -1
-"""What pytest and the simulator exit with; anything else says nothing about the mutation."""
+"""Exit codes of pytest and of the simulator; any other code is no result."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +34,23 @@ class Outcome:
 
     @property
     def caught(self) -> bool:
-        """A test that only took too long, as on a busy machine, has noticed nothing."""
+        """Return True if a test failed. A test that timed out, as on a busy machine, does not count."""
         return self.exit_code == FAILED and "Failed: Timeout" not in self.output
 
     @property
     def found_violations(self) -> bool:
-        """Of the simulator: a process that ends by a defect of its own exits with the same code."""
+        """Return True if the simulator found violations; a crash of the simulator has the same exit code."""
         return self.caught and "VIOLATIONS" in self.output
 
     @property
     def ran(self) -> bool:
-        """Else it says nothing about the mutation."""
+        """Return True if the run has a result."""
         return self.passed or self.caught
 
 
 @contextmanager
 def copied(mutation: Mutation | None = None) -> Iterator[Path]:
-    """The package under a name that Python imports it by, in a folder that goes away; mutated if asked for."""
+    """Yield an importable copy of the package in a temporary folder, with ``mutation`` applied if given."""
     with TemporaryDirectory(prefix="covey-mutant-") as folder:
         package = Path(folder) / "covey"
         package.mkdir()
@@ -64,8 +64,8 @@ def copied(mutation: Mutation | None = None) -> Iterator[Path]:
 
 
 def run_tests(package: Path, tests: Sequence[str]) -> Outcome:
-    """Run tests of a copy until one fails."""
-    options = ["-x", "-q", "-p", "no:cacheprovider", "--timeout", str(LONGEST_TEST_S)]
+    """Run tests on a copy until one fails."""
+    options = ["-x", "-q", "-p", "no:cacheprovider", "--timeout", str(MAX_TEST_S)]
     return _run(package, ["pytest", *options, *tests])
 
 
@@ -84,9 +84,9 @@ def _run(package: Path, module: Sequence[str]) -> Outcome:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=LONGEST_RUN_S,
+            timeout=MAX_RUN_S,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Outcome(TOO_LONG, LONGEST_RUN_S, f"{' '.join(module)} did not end")
+        return Outcome(TOO_LONG, MAX_RUN_S, f"{' '.join(module)} did not end")
     return Outcome(done.returncode, time.monotonic() - began_s, done.stdout + done.stderr)

@@ -1,4 +1,4 @@
-"""Rules 6, 8 and 9: who pulls what, when that is complete, and when a change may finish."""
+"""Pulls: who, from whom, until when; and when a change may finish (docs/ring-changes.md, rules 6, 8 and 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One instance: no interleaving of messages, losses and restarts chooses two records."""
+"""No interleaving of messages, losses and restarts chooses two records (docs/ring-changes.md, rule 3)."""
 
 from __future__ import annotations
 

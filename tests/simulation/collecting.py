@@ -1,4 +1,4 @@
-"""What tests of rules 11 to 13 share: a deleted key, and how far its tombstone is on its way out."""
+"""A deleted key and the state of its tombstone, for tests of docs/ring-changes.md, rules 11 to 13."""
 
 from __future__ import annotations
 

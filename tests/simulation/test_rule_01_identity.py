@@ -1,4 +1,4 @@
-"""Rule 1: a wiped disk is a new node; nobody acts under an identity whose disk it does not have."""
+"""A wiped disk is a new node; no node acts under the identity of a disk it lacks (docs/ring-changes.md, rule 1)."""
 
 from __future__ import annotations
 

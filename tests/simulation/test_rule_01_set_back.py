@@ -1,4 +1,4 @@
-"""Rule 1, where the folder is there and its data is not, or is older than what was acknowledged under its identity."""
+"""An identity whose data is gone, copied or set back does not act (docs/ring-changes.md, rule 1)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rule 2: several seeds form exactly one cluster, whenever the last of them starts."""
+"""Several seeds form exactly one cluster, whenever the last of them starts (docs/ring-changes.md, rule 2)."""
 
 from __future__ import annotations
 

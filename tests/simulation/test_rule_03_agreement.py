@@ -1,4 +1,4 @@
-"""Rule 3: record k + 1 is chosen by Paxos among the owners of record k, and by nobody else."""
+"""Record k + 1 is chosen by Paxos among the owners of record k only (docs/ring-changes.md, rule 3)."""
 
 from __future__ import annotations
 

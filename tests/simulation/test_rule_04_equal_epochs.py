@@ -1,4 +1,4 @@
-"""Rule 4: a replica serves only at equal epochs, and what is counted together was answered under one epoch."""
+"""Replicas serve, and coordinators count, under equal epochs only (docs/ring-changes.md, rule 4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rule 5: a read hears every live ring, and what it returns is on a write quorum of each before it is returned."""
+"""A read returns only what a write quorum of every live ring holds (docs/ring-changes.md, rule 5)."""
 
 from __future__ import annotations
 

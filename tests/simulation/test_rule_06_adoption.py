@@ -1,4 +1,4 @@
-"""Rule 6: what a node holds of a range that it enters goes, in one durable step with the record for it."""
+"""A node drops what it holds of a gained range in one durable step with the record (docs/ring-changes.md, rule 6)."""
 
 from __future__ import annotations
 

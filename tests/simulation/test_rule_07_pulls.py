@@ -1,4 +1,4 @@
-"""Rule 7: pulls belong to one epoch. A source gives at exactly epoch k, a gainer counts nothing of another."""
+"""A pull belongs to one epoch, at its source and at its gainer (docs/ring-changes.md, rule 7)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rule 8: who pulls what from whom, so that no acknowledged write depends on a copy that nobody took."""
+"""Every gainer pulls from sources that together hold each acknowledged write (docs/ring-changes.md, rule 8)."""
 
 from __future__ import annotations
 

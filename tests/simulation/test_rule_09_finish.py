@@ -1,4 +1,4 @@
-"""Rule 9: a change is finished when all that gain are done and enough have left the old epoch, or else aborted."""
+"""A change finishes once its gainers are done and enough owners have adopted it (docs/ring-changes.md, rule 9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rule 11: what clients write at or below the floor is refused, and new versions are above it."""
+"""Clients' writes at or below the floor are refused, and new versions exceed it (docs/ring-changes.md, rule 11)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules 12 and 13: a tombstone is collected on proof, never by time alone, and what it deleted never comes back."""
+"""Tombstones are purged on proof; deleted values do not come back (docs/ring-changes.md, rules 12 and 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rule 14: versions are unique and above all that their coordinator has seen, and clocks rise, but not too far."""
+"""Versions are unique and exceed all that their coordinator has seen (docs/ring-changes.md, rule 14)."""
 
 from __future__ import annotations
 

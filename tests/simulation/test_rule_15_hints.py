@@ -1,4 +1,4 @@
-"""Rule 15: hints bring a replica that is back what it missed, and nothing above relies on them.
+"""Hints bring a returning replica what it missed, and no other rule relies on them (docs/ring-changes.md, rule 15).
 
 A hint is kept for acknowledged writes only, delivered under the then current epoch and only to who is still in the
 key's list, and it never counts. On these stages nothing else that brings data from node to node gets through.

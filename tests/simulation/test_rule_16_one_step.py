@@ -1,4 +1,4 @@
-"""Rule 16: on a replica, the epoch check and what follows it are one step, and only what is synced is reported."""
+"""Epoch check and apply are one step, and only synced data is reported (docs/ring-changes.md, rule 16)."""
 
 from __future__ import annotations
 

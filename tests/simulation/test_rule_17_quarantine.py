@@ -1,4 +1,4 @@
-"""Rule 17: what was found damaged is unknown, not absent, until it was merged from r other replicas."""
+"""Damaged data is unknown, not absent, until r other replicas have replaced it (docs/ring-changes.md, rule 17)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Healing segments in quarantine: all of it anew, from r others at the same stable epoch, or not at all (rule 17)."""
+"""A segment in quarantine is replaced by what r others hold at one stable epoch (docs/ring-changes.md, rule 17)."""
 
 from __future__ import annotations
 

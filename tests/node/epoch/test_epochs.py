@@ -1,3 +1,5 @@
+"""Adoption and voting: what is on disk before a node acts or answers (docs/ring-changes.md, rules 3, 6 and 16)."""
+
 from __future__ import annotations
 
 import asyncio

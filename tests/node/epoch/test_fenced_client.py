@@ -1,4 +1,4 @@
-"""Rule 4: nothing is done between nodes at different epochs, and the one behind is brought up."""
+"""Nodes at different epochs do nothing for each other; the one behind is updated (docs/ring-changes.md, rule 4)."""
 
 from __future__ import annotations
 
