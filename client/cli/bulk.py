@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 
 from ..errors import CoveyError
-from .dump_target import dump_target
+from .dump import dump_target
 from .exits import CommandError, ExitCode, exit_code, explanation
 from .line_source import lines_of, open_source, size_bytes
 from .load import Loader, Pacer, Tally

@@ -44,7 +44,7 @@ def status(
     async def command(client: AsyncClient) -> int:
         seen = await client.admin.status(timeout=timeout)
         if as_json:
-            from .views import status_json
+            from .json_forms import status_json
 
             print_json(status_json(seen))
         else:
@@ -64,7 +64,7 @@ def ring(
     async def command(client: AsyncClient) -> int:
         seen = await client.admin.ring(timeout=timeout)
         if as_json:
-            from .views import ring_json
+            from .json_forms import ring_json
 
             print_json(ring_json(seen))
         else:
@@ -87,7 +87,7 @@ def explain(
     async def command(client: AsyncClient) -> int:
         seen = await client.admin.explain(os.fsencode(key), timeout=timeout)
         if as_json:
-            from .views import explanation_json
+            from .json_forms import explanation_json
 
             print_json(explanation_json(seen))
         else:

@@ -10,7 +10,8 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import CoveyError
-from . import bulk, cluster, data, interactive, logs, repair, up
+from . import bulk, cluster, data, logs, repair, up
+from . import shell as interactive
 from .exits import CommandError, ExitCode, OutputError, exit_code, explanation
 from .options import ServerFlag
 from .output import complain

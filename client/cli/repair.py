@@ -35,7 +35,7 @@ def repair(
         with progress_console().status("the nodes compare their data"):
             report = await client.admin.repair(timeout=timeout)
         if as_json:
-            from .views import repair_json
+            from .json_forms import repair_json
 
             print_json(repair_json(report))
         else:

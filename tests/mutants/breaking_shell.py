@@ -5,14 +5,14 @@ from __future__ import annotations
 from .mutation import mutation
 
 UP = "tests/client/cli/test_up.py"
-BULK = "tests/client/cli/test_bulk.py"
-STREAMS = "tests/client/cli/test_standard_streams.py"
+BULK = "tests/client/cli/test_dump.py"
+STREAMS = "tests/client/cli/test_output.py"
 
 SHELL = (
     mutation(
         "a dump is written into the file that it replaces",
         0,
-        "client/cli/dump_target.py",
+        "client/cli/dump.py",
         "_written_through(file) if is_stream else _replaced(file)",
         "_written_through(file)",
         f"{BULK}::test_a_dump_that_fails_leaves_the_file_as_it_was",

@@ -9,8 +9,8 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from covey.client.cli.interactive import Line, parse
 from covey.client.cli.prompt import ShellCompleter
+from covey.client.cli.shell import Line, parse
 from covey.proto.generated import kv_pb2
 from tests.client.cli.fake_node import FakeNode
 
