@@ -206,3 +206,59 @@ def test_wait_without_a_condition_is_a_wrong_command_line_that_names_the_conditi
     result = covey("wait")
     assert result.code == 2
     assert "--nodes N, --synced, or both" in result.stderr
+
+
+# --- repair ---
+
+EQUAL = cluster_pb2.NodeRepair(name="n1", compared=4096, differing=3, received=1000, sent=2, bytes=5000)
+
+
+def test_the_repair_table_has_a_row_for_every_node_that_was_asked(covey: Covey, fake: FakeNode) -> None:
+    fake.repaired = cluster_pb2.RepairResponse(nodes=[EQUAL, cluster_pb2.NodeRepair(name="n2")])
+    result = covey("repair")
+    assert result.code == 0
+    lines = {line.split()[0]: line for line in result.text.splitlines() if line.strip()}
+    assert lines["n1"].split() == ["n1", "4,096", "3", "1,000", "2", "5.0", "kB", "equal"]
+    assert "n2" in lines
+
+
+def test_repair_json_has_the_fixed_form(covey: Covey, fake: FakeNode) -> None:
+    fake.repaired = cluster_pb2.RepairResponse(nodes=[EQUAL], down=["n3"])
+    assert json.loads(covey("repair", "--json").text) == {
+        "nodes": [
+            {
+                "name": "n1",
+                "compared": 4096,
+                "differing": 3,
+                "received": 1000,
+                "sent": 2,
+                "bytes": 5000,
+                "unfinished": [],
+                "failure": None,
+            }
+        ],
+        "down": ["n3"],
+    }
+
+
+def test_repair_names_nodes_that_are_down_and_does_not_wait_for_them(covey: Covey, fake: FakeNode) -> None:
+    fake.repaired = cluster_pb2.RepairResponse(nodes=[EQUAL], down=["n3"])
+    result = covey("repair")
+    assert result.code == 0
+    assert "n3" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (cluster_pb2.NodeRepair(name="n2", unfinished=["n1"]), "n2: not equal yet to n1"),
+        (cluster_pb2.NodeRepair(name="n2", failure="n2:1 did not answer"), "n2: n2:1 did not answer"),
+    ],
+)
+def test_an_unfinished_repair_exits_3_and_is_reported(
+    covey: Covey, fake: FakeNode, node: cluster_pb2.NodeRepair, message: str
+) -> None:
+    fake.repaired = cluster_pb2.RepairResponse(nodes=[EQUAL, node])
+    result = covey("repair")
+    assert result.code == 3
+    assert message in result.stderr

@@ -83,7 +83,7 @@ def test_a_host_of_a_flag_that_the_resolver_does_not_know_is_named_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolver_says(monkeypatch, socket.EAI_NONAME)
-    with pytest.raises(CommandError, match="no host of the name in n1:7001"):
+    with pytest.raises(CommandError, match="no such host: n1:7001"):
         choose_servers(["n1:7001"], {})
 
 
@@ -104,7 +104,7 @@ def test_a_seed_file_without_seeds_is_noted_with_the_address_that_is_asked_inste
     SEEDS.write_text('{"replication_factor": 3}')
     notes: list[str] = []
     assert choose_servers(None, {}, note=notes.append) == ("127.0.0.1:7001",)
-    assert notes == ["seeds.json lists no seeds: asking 127.0.0.1:7001"]
+    assert notes == ["seeds.json lists no seeds: using 127.0.0.1:7001"]
 
 
 @pytest.mark.parametrize(
