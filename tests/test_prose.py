@@ -52,7 +52,6 @@ ALLOWED: dict[tuple[str, str], str] = {}
 WITH_PHRASES: tuple[str, ...] = (
     "README.md",
     "client",
-    "client/cli",
     "docs/architecture.md",
     "docs/clients.md",
     "docs/configuration.md",
@@ -92,7 +91,6 @@ WITH_PHRASES: tuple[str, ...] = (
 WITHOUT_VERBS: tuple[str, ...] = (
     ".",
     "client",
-    "client/cli",
     "membership",
     "node",
     "node/admin",

@@ -30,10 +30,10 @@ NodeArgument = Annotated[str, typer.Argument(metavar="NAME", help="The node's na
 
 
 def register(app: typer.Typer) -> None:
-    for command in (status, ring, explain, wait):
-        app.command(rich_help_panel="Look")(command)
-    for command in (leave, remove, repair):
-        app.command(rich_help_panel="Change")(command)
+    for look in (status, ring, explain, wait):
+        app.command(rich_help_panel="Look")(look)
+    for change in (leave, remove, repair):
+        app.command(rich_help_panel="Change")(change)
 
 
 # --- looking ---

@@ -108,7 +108,7 @@ def _formatted(line: LogLine, coloured: bool) -> str:
 
 
 class MergedLogs:
-    """Open log files, the given ones or logs/*.log, which may grow while they are read."""
+    """Open log files, the given files or logs/*.log, which may grow while they are read."""
 
     def __init__(self, files: Sequence[Path] | None) -> None:
         self._given = files
