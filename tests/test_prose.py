@@ -115,32 +115,36 @@ WITHOUT_VERBS: tuple[str, ...] = (
 
 VERB_LIST = """
 Abort Accept Account Acknowledge Acquire Adapt Add Admit Adopt Advance Agree Align Allocate Allow Announce
-Answer Append Apply Arrange Ask Assemble Assert Assign Associate Attach Attempt Await Back Balance Become
-Begin Bind Block Bound Break Bring Broadcast Build Bump Buffer Cache Calculate Call Cancel Carry Catch Change
-Charge Check Choose Clamp Claim Classify Clean Clear Close Collect Combine Commit Compact Compare Complete
-Compose Compute Configure Confirm Connect Consider Construct Consume Continue Convert Coordinate Copy Count
-Cover Create Cut Deal Decide Declare Decode Decrease Decrement Defer Define Delay Delete Deliver Derive
-Describe Detect Determine Disable Discard Disconnect Discover Dispatch Display Distribute Divide Do Drain Draw
-Drive Drop Dump Emit Empty Enable Encode End Enforce Enqueue Enter Erase Estimate Evaluate Evict Examine
-Exchange Exclude Execute Exit Expand Expect Expire Explain Export Expose Extend Extract Fail Feed Fence Fetch
-Fill Filter Find Finish Fit Flag Flush Follow Forget Fork Form Format Forward Free Gather Generate Get Give
-Group Guard Guess Hand Handle Hash Have Hold Identify Ignore Import Include Increase Increment Infer Inform
-Initialize Insert Install Interpret Interrupt Invalidate Invoke Isolate Iterate Join Judge Keep Kill Lead
-Leave Let Limit Link List Listen Load Locate Lock Log Look Lower Make Map Mark Match Measure Merge Migrate
-Modify Monitor Move Name Narrow Negotiate Normalize Notify Number Observe Obtain Offer Open Order Overwrite
-Pace Pack Pair Parse Partition Pass Pause Perform Permit Persist Pick Ping Place Plan Point Poll Pop Postpone
-Prefer Prepare Prepend Present Preserve Prevent Print Probe Process Produce Promise Promote Propagate Propose
-Protect Prove Provide Prune Publish Pull Purge Push Put Quarantine Query Queue Quote Raise Rank Reach React
-Read Rebuild Receive Recheck Recompute Reconnect Record Recover Redirect Redraw Reduce Refill Refine Refresh
-Refuse Refute Register Reject Release Reload Remember Remove Rename Render Renew Reopen Repair Repeat Replace
-Replay Reply Report Represent Request Require Reserve Reset Resize Resolve Respond Restart Restore Restrict
-Resume Retain Retry Return Reuse Reverse Revert Rewrite Ring Rotate Round Route Run Sample Save Scan Schedule
-Score Scrub Search See Seed Select Send Separate Serialize Serve Set Share Shift Show Shuffle Shut Sign Signal
-Simulate Skip Sleep Slice Sort Spawn Split Spread Start Stop Store Stream Strip Submit Subscribe Substitute
-Subtract Sum Supply Suspect Suspend Swap Switch Sync Synchronize Take Terminate Test Throttle Time Track
-Transfer Transform Translate Trigger Trim Truncate Try Turn Unblock Undo Unlock Unpack Unregister Update
-Upgrade Use Validate Verify Visit Vote Wait Wake Walk Warn Watch Weigh Widen Withdraw Withhold Work Wrap Write
-Yield Zip
+Answer Append Apply Arm Arrange Ask Assemble Assert Assign Associate Attach Attempt Await Back Balance Become
+Begin Bind Block Bound Break Bring Broadcast Buffer Build Bump Cache Calculate Call Cancel Carry Catch Change
+Charge Check Choose Claim Clamp Classify Clean Clear Close Collect Combine Commit Compact Compare Compile
+Complete Compose Compute Concatenate Conclude Configure Confirm Connect Consider Construct Consume Contact
+Continue Convert Coordinate Copy Correct Count Cover Create Cut Deal Decide Declare Decode Decrease Decrement
+Deduce Defer Define Delay Delete Deliver Demand Deny Depart Derive Descend Describe Detect Determine Disable
+Discard Disconnect Discover Dispatch Display Distribute Divide Do Drain Draw Drive Drop Dump Ease Elect Embed
+Emit Empty Enable Encode Encrypt End Enforce Enlarge Enqueue Ensure Enter Erase Escape Estimate Evaluate Evict
+Examine Exceed Exchange Exclude Execute Exhaust Exit Expand Expect Expire Explain Export Expose Extend Extract
+Fail Fall Fan Feed Fence Fetch Fill Filter Find Finish Fit Flag Flush Follow Forget Fork Form Format Forward
+Free Freeze Gather Generate Get Give Go Gossip Grant Group Grow Guard Guess Halve Hand Handle Hash Have Heal
+Hedge Hold Identify Ignore Import Include Increase Increment Infer Inform Initialize Insert Install Interpret
+Interrupt Intersect Introduce Invalidate Invoke Isolate Iterate Join Judge Keep Kill Lead Learn Leave Lend Let
+Lift Limit Link List Listen Load Locate Lock Log Look Lower Make Map Mark Match Measure Merge Migrate Modify
+Monitor Move Name Narrow Negotiate Nest Normalize Notify Number Observe Obtain Offer Omit Open Order Overwrite
+Pace Pack Pair Park Parse Partition Pass Pause Peek Perform Permit Persist Pick Pickle Pin Ping Place Plan
+Point Poll Pop Postpone Prefer Prepare Prepend Present Preserve Prevent Print Probe Process Produce Promise
+Promote Propagate Propose Protect Prove Provide Prune Publish Pull Pump Purge Push Put Quarantine Query Queue
+Quit Quote Raise Rank Rate Reach React Read Rebalance Rebuild Recalculate Receive Recheck Reclaim Recognise
+Recognize Recompute Reconcile Reconnect Record Recover Recreate Redirect Redraw Reduce Refer Refill Refine
+Refresh Refuse Refute Register Reject Relay Release Reload Rely Remember Remove Rename Render Renew Renumber
+Reopen Repair Repeat Replace Replay Reply Report Represent Request Require Reschedule Resend Reserve Reset
+Resize Resolve Respond Restart Restore Restrict Resume Retain Retire Retry Return Reuse Reverse Revert Revoke
+Rewrite Ring Rise Roll Rotate Round Route Run Sample Save Scan Schedule Score Scrub Seal Search See Seed
+Select Send Separate Serialize Serve Set Settle Share Shift Shorten Show Shrink Shuffle Shut Sign Signal
+Simulate Size Skip Sleep Slice Snapshot Sort Spawn Spill Split Spread Stage Start Steer Stop Store Stream
+Strip Submit Subscribe Substitute Subtract Sum Supersede Supply Surrender Suspect Suspend Swap Sweep Switch
+Sync Synchronize Take Terminate Test Throttle Tick Time Tolerate Touch Track Transfer Transform Translate
+Trigger Trim Truncate Try Turn Unblock Undo Unlock Unpack Unregister Unwrap Update Upgrade Use Validate Verify
+Visit Vote Wait Wake Walk Warn Watch Weigh Widen Wind Withdraw Withhold Work Wrap Write Yield Zip
 """
 VERBS = frozenset(VERB_LIST.split())
 """A verb that is missing may be added; a word that is none may not."""

@@ -40,7 +40,7 @@ SHELL = (
         "client/cli/output.py",
         "raise OutputError(message, ExitCode.OUTPUT_FAILED) from error",
         "raise OutputError(message, ExitCode.NOT_DONE) from error",
-        f"{STREAMS}::test_a_put_whose_version_cannot_be_printed_says_that_it_is_done",
+        f"{STREAMS}::test_a_put_whose_version_cannot_be_printed_is_reported_as_done",
     ),
     mutation(
         "of lines with one key, one that came before the last is written after it",

@@ -107,7 +107,7 @@ def test_explain_json_has_the_fixed_form(covey: Covey, fake: FakeNode) -> None:
     }
 
 
-def test_the_explain_table_tells_no_answer_from_nothing(covey: Covey, fake: FakeNode) -> None:
+def test_the_explain_table_distinguishes_no_answer_from_no_value(covey: Covey, fake: FakeNode) -> None:
     fake.explanation = explanation()
     fake.explanation.replicas.append(cluster_pb2.ReplicaReport(name="n3", state="serving", answered=True))
     lines = {line.split()[0]: line for line in covey("explain", "k").text.splitlines() if line.strip()}
@@ -168,7 +168,7 @@ def test_a_refused_change_exits_4_with_the_reason(
     assert result.stderr == "covey: n2 is alive; use leave\n"
 
 
-def test_wait_ends_as_soon_as_exactly_so_many_owners_serve(covey: Covey, fake: FakeNode) -> None:
+def test_wait_ends_when_exactly_the_given_number_of_owners_serves(covey: Covey, fake: FakeNode) -> None:
     n1, n2, n3 = node_status("n1"), node_status("n2"), node_status("n3", "joining", owner=False)
     fake.later_statuses = [status_of(n1), status_of(n1, n2, n3)]
     assert covey("wait", "--nodes", "2", "--timeout", "10") == (0, b"", "")

@@ -36,7 +36,7 @@ def test_dump_writes_to_stdout_by_default(covey: Covey, fake: FakeNode) -> None:
     assert covey("dump", "--prefix", "a").stdout == b'{"key": "a", "value": "1"}\n'
 
 
-def test_a_dump_that_cannot_read_a_key_fails_and_says_that_it_is_incomplete(
+def test_a_dump_that_cannot_read_a_key_fails_and_is_reported_as_incomplete(
     covey: Covey, fake: FakeNode
 ) -> None:
     fake.contents = {b"a": b"1", b"b": b"2"}

@@ -95,7 +95,7 @@ def test_a_span_counts_back_from_now() -> None:
 
 
 @pytest.mark.usefixtures("two_logs")
-def test_follow_goes_on_with_appended_lines_and_new_files_until_ctrl_c() -> None:
+def test_follow_prints_appended_lines_and_new_files_until_ctrl_c() -> None:
     following = subprocess.Popen(
         [sys.executable, "-P", "-m", "covey", "logs", "--json", "--follow", "--event", "node.*"],
         stdout=subprocess.PIPE,

@@ -94,18 +94,18 @@ def run(size: int, display: RecordingDisplay) -> tuple[int, LocalCluster]:
     return asyncio.run(run_plan())
 
 
-def on(message: str, act: Callable[[], object]) -> Callable[[str], None]:
-    def react(said: str) -> None:
-        if message in said:
+def on(text: str, act: Callable[[], object]) -> Callable[[str], None]:
+    def react(message: str) -> None:
+        if text in message:
             act()
 
     return react
 
 
 def either(*reactions: Callable[[str], None]) -> Callable[[str], None]:
-    def react(said: str) -> None:
+    def react(message: str) -> None:
         for one in reactions:
-            one(said)
+            one(message)
 
     return react
 
@@ -199,7 +199,7 @@ def test_nodes_end_when_their_parent_is_killed() -> None:
 def test_nodes_of_an_earlier_run_are_starting_until_one_hears_from_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not down, which is alarming, and all that a node can tell of them at first."""
+    """A node reports them as down until it has received a heartbeat, which would be alarming."""
     states = "[('down', 'down'), ('serving', 'down'), ('serving', 'serving'), ('serving', 'down')]"
     later = (
         f"[status_of(*(node_status(f'n{{n}}', s) for n, s in enumerate(pair, 1)), notes=('n2 is down',))"
@@ -208,7 +208,7 @@ def test_nodes_of_an_earlier_run_are_starting_until_one_hears_from_them(
     only_n1 = "if name == 'n2':\n    while not ended: time.sleep(0.02)\n    sys.exit()"
     stand_in(monkeypatch, status=later, before=only_n1)
     monkeypatch.setattr(local_cluster, "STATUS_INTERVAL_S", 0.02)
-    display = RecordingDisplay(lambda said: None)
+    display = RecordingDisplay(lambda message: None)
     seen: list[tuple[tuple[str, ...], bool]] = []
 
     def show_status(status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
@@ -227,20 +227,22 @@ def test_nodes_of_an_earlier_run_are_starting_until_one_hears_from_them(
     ]
 
 
-def test_a_failed_start_ends_the_others_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_ends_the_other_nodes_and_is_reported_with_its_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stand_in(
         monkeypatch,
         before="if name == 'n2': sys.exit('address in use')",
         status="[status_of(node_status('n1'), node_status('n2', 'joining'))]",
     )
-    display = RecordingDisplay(lambda said: None)
+    display = RecordingDisplay(lambda message: None)
     code, cluster = run(2, display)
     assert code == 2
     assert display.messages[0] == "n2 did not start: address in use"
     assert not any(node.running for node in cluster.nodes)
 
 
-def test_a_node_that_is_killed_is_reported_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_node_is_reported_and_the_other_nodes_continue(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, before="print(f'{name} is here', flush=True)")
     victims: list[int] = []
     start = LocalNode.start.__func__  # type: ignore[attr-defined]
@@ -252,11 +254,11 @@ def test_a_node_that_is_killed_is_reported_and_the_rest_goes_on(monkeypatch: pyt
 
     monkeypatch.setattr(LocalNode, "start", classmethod(noted_start))
 
-    def react(said: str) -> None:
-        if said == "all serve":  # so n1 says, whatever n2 is up to
+    def react(message: str) -> None:
+        if message == "all serve":  # n1 reports this independently of n2
             until(lambda: Path("logs/server_n2.log").read_text(), "n2 runs")
             os.kill(victims[1], signal.SIGKILL)
-        elif said.startswith("n2"):
+        elif message.startswith("n2"):
             os.kill(os.getpid(), signal.SIGINT)
 
     display = RecordingDisplay(react)
@@ -356,7 +358,7 @@ def test_settings_that_flags_decide_are_refused_with_the_flag(covey: Covey, sett
     assert not DATA.exists()
 
 
-def test_what_a_node_would_complain_of_is_said_before_anything_is_made(
+def test_an_invalid_configuration_is_reported_before_any_file_is_created(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     Path("seeds.json").write_text('{"read_quorum": 9}')
