@@ -112,7 +112,7 @@ def wait(
     server: ServerFlag = None,
     timeout: TimeoutFlag = WAIT_TIMEOUT_S,
 ) -> int:
-    """Wait until the cluster has reached a state; exit code 3 and the reason if the time runs out.
+    """Wait for a number of owners or for a synced cluster; exit code 3 and the reason if the time runs out.
 
     Members that are down are listed but not waited for.
     """
