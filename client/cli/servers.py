@@ -46,7 +46,9 @@ def choose_servers(
     if flags:
         addresses = _listed(",".join(flags), "--server")
         if all(_is_unknown(split_address(address)[0]) for address in addresses):
-            raise CommandError(f"--server: no such host: {', '.join(addresses)}. Nothing was done.")
+            raise CommandError(
+                f"--server: there is no host of the name in {', '.join(addresses)}. Nothing was done."
+            )
         return addresses
     if servers := environment.get(ENVIRONMENT_VARIABLE, "").replace(",", " ").strip():
         return _listed(",".join(servers.split()), ENVIRONMENT_VARIABLE)

@@ -76,7 +76,7 @@ STRANGERS = [
     (silent_server, "what listens at {} does not answer"),
     (web_server, "what listens at {} is not a covey node"),
     (other_grpc_server, "{} is not a covey node"),
-    (unknown_host, "no such host: {}"),
+    (unknown_host, "there is no host of the name in {}"),
 ]
 
 
