@@ -1,12 +1,11 @@
-"""The events a node logs: their stable names, levels and typed fields, in one table.
+"""The events that a node logs: their stable names, levels and typed fields, in one table.
 
-People grep for these names and programs parse these fields, so ``EventLog.emit`` takes nothing that the table
-does not list: a misspelt or forgotten field is an error where it happens, not a gap that someone finds in a
-log a year later. docs/logs.md says what each event and field means.
+Names and fields are an interface for people and programs, so ``EventLog.emit`` accepts only what the table lists: a
+misspelt or missing field raises an error. docs/logs.md describes each event and field.
 
-Rules for the table: an event about a member names it in ``member``; an event about a key, in ``key``;
-durations end in ``_s``; a node is logged by its name; a ``reason`` is a sentence for people. What outsiders can
-make happen again and again has a ``cause`` (see ``event_limit``).
+Rules for the table: an event about a member has its name in ``member``; an event about a key has the key in ``key``;
+durations end in ``_s``; a node is logged by its name; a ``reason`` is a sentence for people. An event that clients or
+other nodes can cause repeatedly has a ``cause`` (see ``event_limit``).
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from typing import Protocol
 from .event_limit import EventLimit, bounded
 
 ENVELOPE = ("timestamp", "level", "event", "node")
-"""What every line has; no event has a field of such a name."""
+"""Fields of every line. No event has a field with one of these names."""
 
 
 class Level(StrEnum):
-    """How grave an event is, rising."""
+    """Severity of an event, ascending."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -37,15 +36,15 @@ class EventSpec:
     name: str
     level: Level
     fields: Mapping[str, type]
-    """Fields that every such event has."""
+    """Mandatory fields."""
     optional: Mapping[str, type] = field(default_factory=dict)
     cause: tuple[str, ...] | None = None
-    """The fields that distinguish causes, for each of which at most one line a second is written; None: no limit."""
+    """The fields that distinguish causes. At most one line per cause and second is written; None: no limit."""
     causes: int = 8
     """Number of causes that are distinguished within a second."""
 
     def fault(self, given: Mapping[str, object]) -> str | None:
-        """What is wrong with these fields; None when nothing is."""
+        """Return an error message if the fields do not fit the table, else None."""
         missing = [name for name in self.fields if name not in given]
         if missing:
             return f"{self.name} lacks {', '.join(missing)}"
@@ -65,11 +64,11 @@ def _is_a(value: object, expected: type) -> bool:
 
 
 MANY = 100
-"""Number of causes distinguished of events about members, which outsiders cannot cause."""
+"""Number of causes distinguished for events about members, which clients cannot trigger."""
 
 
 class Event(Enum):
-    """Every event there is."""
+    """The table of all events."""
 
     NODE_STARTED = EventSpec(
         "node.started",
@@ -251,7 +250,7 @@ class Event(Enum):
 
 
 class Logger(Protocol):
-    """The part of a structlog logger that is needed here."""
+    """The methods of a structlog logger that ``EventLog`` uses."""
 
     def log(self, level: int, event: str, **fields: object) -> object: ...
 
@@ -259,18 +258,18 @@ class Logger(Protocol):
 
 
 SEVERITY = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40, Level.CRITICAL: 50}
-"""The levels as logging libraries number them."""
+"""Numeric levels of Python's logging."""
 
 
 class EventLog:
-    """What the parts of a node report to. One per node, for several nodes may share a process."""
+    """Log of a node's events. There is one per node, since several nodes may share a process."""
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
         self._limit = EventLimit(self._write)
 
     def emit(self, event: Event, **fields: object) -> None:
-        """Log an event. Raises TypeError when its fields are not those of the table."""
+        """Log an event. Raise TypeError if its fields do not match the table."""
         spec = event.value
         if fault := spec.fault(fields):
             raise TypeError(fault)
@@ -282,11 +281,11 @@ class EventLog:
             self._limit.take(event, spec.cause, fields)
 
     def would_log(self, event: Event) -> bool:
-        """Whether the event's level is logged; asked before gathering costly fields."""
+        """Return True if the event's level is logged. Call this before computing costly fields."""
         return self._logger.is_enabled_for(SEVERITY[event.value.level])
 
     def close(self) -> None:
-        """Write the events that were counted and not written yet."""
+        """Write the events that were counted but not written yet."""
         self._limit.close()
 
     def _write(self, event: Event, fields: Mapping[str, object]) -> None:

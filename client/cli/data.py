@@ -9,34 +9,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .exits import CommandError, ExitCode, OutputError, cause
-from .options import DEFAULT_TIMEOUT_S, ServerFlag, TimeoutFlag
-from .output import complain, printable
+from .options import DEFAULT_TIMEOUT_S, KeyArgument, ServerFlag, TimeoutFlag, with_client, with_client_of
+from .output import print_error, printable
 from .servers import choose_servers
-from .session import with_client, with_client_of
 
 if TYPE_CHECKING:
     from ..aio import AsyncClient
     from ..version import Version
 
-PANEL = "Data"
 MAX_VALUE_BYTES = 16 << 20
-"""The largest ``max_value_bytes`` that a cluster can be configured with."""
-
-Key = Annotated[str, typer.Argument(metavar="KEY", help="The key.", show_default=False)]
+"""Upper bound of the setting ``max_value_bytes``."""
 
 
 def register(app: typer.Typer) -> None:
     for command in (get, put, delete, keys):
-        app.command(rich_help_panel=PANEL)(command)
+        app.command(rich_help_panel="Data")(command)
 
 
-def get(key: Key, server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIMEOUT_S) -> int:
-    """Print the value of KEY as it is; exit code 1 when there is none."""
+def get(key: KeyArgument, server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIMEOUT_S) -> int:
+    """Print the value of KEY unchanged; exit code 1 if there is no such key."""
 
     async def command(client: AsyncClient) -> int:
         value = await client.get(os.fsencode(key))
         if value is None:
-            complain(f"no such key: {printable(key)}")
+            print_error(f"no such key: {printable(key)}")
             return ExitCode.NOT_FOUND
         sys.stdout.buffer.write(value)
         if sys.stdout.isatty():
@@ -47,7 +43,7 @@ def get(key: Key, server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIME
 
 
 def put(
-    key: Key,
+    key: KeyArgument,
     value: Annotated[
         str,
         typer.Argument(
@@ -57,18 +53,18 @@ def put(
     server: ServerFlag = None,
     timeout: TimeoutFlag = DEFAULT_TIMEOUT_S,
 ) -> int:
-    """Store VALUE under KEY and print the version it got."""
+    """Store VALUE under KEY and print the version of the write."""
     addresses = choose_servers(server)
-    content = _value_of_stdin() if value == "-" else os.fsencode(value)
+    content = _read_value() if value == "-" else os.fsencode(value)
 
     async def command(client: AsyncClient) -> int:
-        return acknowledged(await client.put(os.fsencode(key), content))
+        return print_version(await client.put(os.fsencode(key), content))
 
     return with_client_of(addresses, timeout, command)
 
 
-def _value_of_stdin() -> bytes:
-    """Raises CommandError after one byte more than any cluster takes."""
+def _read_value() -> bytes:
+    """Read a value from stdin. Raise CommandError if it is longer than any cluster accepts."""
     try:
         content = sys.stdin.buffer.read(MAX_VALUE_BYTES + 1)
     except OSError as error:
@@ -80,23 +76,23 @@ def _value_of_stdin() -> bytes:
     return content
 
 
-def delete(key: Key, server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIMEOUT_S) -> int:
-    """Delete KEY, whether or not it is there, and print the version of the deletion."""
+def delete(key: KeyArgument, server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIMEOUT_S) -> int:
+    """Delete KEY, whether or not it exists, and print the version of the deletion."""
 
     async def command(client: AsyncClient) -> int:
-        return acknowledged(await client.delete(os.fsencode(key)))
+        return print_version(await client.delete(os.fsencode(key)))
 
     return with_client(server, timeout, command)
 
 
-def acknowledged(version: Version) -> ExitCode:
-    """Print the version of a write. That the write is done is said also where the version cannot be written."""
+def print_version(version: Version) -> ExitCode:
+    """Print the version of a write. Raise OutputError with the version if it cannot be printed."""
     try:
         print(version, flush=True)
     except OutputError as error:
         raise OutputError(f"acknowledged as {version}, but {error}", error.code) from error
     if version.superseded:
-        complain("acknowledged, but a newer version already stood: reads return that one")
+        print_error("acknowledged, but a newer version already exists; reads return that version")
     return ExitCode.DONE
 
 
@@ -105,7 +101,7 @@ def keys(
     server: ServerFlag = None,
     timeout: TimeoutFlag = DEFAULT_TIMEOUT_S,
 ) -> int:
-    """Print every key, one a line, in token order."""
+    """Print every key, one per line, in token order."""
 
     async def command(client: AsyncClient) -> int:
         async for key in client.keys(prefix=os.fsencode(prefix)):

@@ -1,4 +1,4 @@
-"""What a command's exit code says, and which error ends in which code: one table."""
+"""Exit codes of commands, and the code of each error."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class ExitCode(IntEnum):
     USAGE = 2
     """The command line or a configuration file is wrong; nothing was sent or stored."""
     NOT_DONE = 3
-    """Certainly not done: unavailable, overloaded, or waiting ran out."""
+    """Certainly not done: unavailable, overloaded, or the time limit of ``wait`` has passed."""
     REFUSED = 4
     MAYBE_DONE = 5
-    """No acknowledgement came, yet it may have happened."""
+    """Not acknowledged, but it may have happened."""
     OUTPUT_FAILED = 74
-    """The result cannot be written, as on a full disk; EX_IOERR of sysexits.h. Says nothing of the operation."""
+    """The result cannot be written, as on a full disk; EX_IOERR of sysexits.h. The operation may have succeeded."""
     INTERRUPTED = 130
     READER_GONE = 141
-    """The reader of stdout stopped reading, as in ``covey keys | head``; what a shell shows for SIGPIPE."""
+    """The reader of stdout has closed it, as in ``covey keys | head``; the code that a shell shows for SIGPIPE."""
 
 
 CODE_OF_ERROR: tuple[tuple[type[CoveyError], ExitCode], ...] = (
@@ -51,11 +51,11 @@ CODE_OF_ERROR: tuple[tuple[type[CoveyError], ExitCode], ...] = (
     (Refused, ExitCode.REFUSED),
     (WrongCluster, ExitCode.REFUSED),
 )
-"""For operations that certainly did not happen; after the others it is MAYBE_DONE, whatever the class."""
+"""For operations that certainly did not happen; for the others the code is MAYBE_DONE."""
 
 
 class CommandError(Exception):
-    """A command ends here: ``message`` for the person, ``code`` for the script."""
+    """The reason why a command fails, and its exit code."""
 
     def __init__(self, message: str, code: ExitCode = ExitCode.USAGE) -> None:
         super().__init__(message)
@@ -63,7 +63,7 @@ class CommandError(Exception):
 
 
 class OutputError(Exception):
-    """stdout does not take what is written to it, because of a full disk or because nothing reads it any more."""
+    """The reason why stdout cannot be written, such as a full disk or a closed reader, and the exit code."""
 
     def __init__(self, message: str, code: ExitCode) -> None:
         super().__init__(message)
@@ -71,7 +71,7 @@ class OutputError(Exception):
 
 
 def cause(error: OSError) -> str:
-    """Return the operating system's reason, or that the caller has closed the stream."""
+    """Return the operating system's reason, or that the stream is closed."""
     return "it is closed" if error.errno == errno.EBADF else str(error.strerror)
 
 
@@ -87,11 +87,11 @@ def exit_code(error: CoveyError) -> ExitCode:
 
 
 def explanation(error: CoveyError) -> str:
-    """One or two lines: what went wrong and whether it may have happened all the same."""
+    """Return one or two lines: the cause, and whether the operation may have happened."""
     first_line = str(error).strip() or type(error).__name__
     if isinstance(error, Unreachable):
         reason = first_line.partition("\n")[0]
-        return f"{reason}\nNothing was done. Give the address of any node that runs by --server."
+        return f"{reason}\nNothing was done. Give the address of a running node with --server."
     if error.maybe_applied:
-        return f"{first_line}\nNo acknowledgement came, but it may have happened: look before trying again."
+        return f"{first_line}\nIt was not acknowledged, but it may have happened: check before you try again."
     return first_line

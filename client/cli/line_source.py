@@ -1,4 +1,4 @@
-"""Lines of a file or of standard input, of bounded length, read without blocking the event loop on a slow writer."""
+"""Lines of bounded length from a file or standard input, read without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from typing import BinaryIO
 from .exits import CommandError, cause
 
 MAX_LINE_BYTES = 26 << 20
-"""Longest line that ``dump`` writes: the longest key and value that a cluster can be configured to take, as base64."""
+"""Longest line that ``dump`` writes: base64 of the longest key and value that a cluster can be configured to accept."""
 CHUNK_BYTES = 1 << 16
 
 
 @contextmanager
 def open_source(file: Path) -> Iterator[BinaryIO]:
-    """``file``, or standard input for ``-``."""
+    """Open ``file``, or standard input for ``-``. Raise CommandError if it cannot be opened."""
     if file == Path("-"):
         yield sys.stdin.buffer
         return
@@ -34,51 +34,42 @@ def open_source(file: Path) -> Iterator[BinaryIO]:
 
 
 def size_bytes(source: BinaryIO) -> int | None:
-    """None when it has no size to measure progress by, as a pipe."""
+    """Return the size of a file; None for a source of unknown size, such as a pipe."""
     status = os.fstat(source.fileno())
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 async def lines_of(source: BinaryIO, max_bytes: int = MAX_LINE_BYTES) -> AsyncIterator[bytes]:
-    """Each line with its newline; the last one may lack it. Raises CommandError for a line over ``max_bytes``.
+    """Yield each line with its newline, which the last line may lack. Raise CommandError for one over ``max_bytes``.
 
-    Other tasks get a turn at least once for each chunk that is read.
+    Other tasks run at least once for each chunk that is read.
     """
     begun: list[bytes] = []
     begun_bytes = 0
     async for chunk in _chunks(source):
-        first, *others = _split(chunk)
+        first, *others = chunk.split(b"\n")  # splitlines would also split at carriage returns
         begun.append(first)
         begun_bytes += len(first)
-        if begun_bytes > max_bytes:
+        if begun_bytes + bool(others) > max_bytes:
             raise CommandError(f"a line is longer than {max_bytes} bytes")
-        if not first.endswith(b"\n"):
+        if not others:
             continue
+        yield b"".join(begun) + b"\n"
+        *complete, rest = others
+        for line in complete:
+            yield line + b"\n"
+        begun, begun_bytes = [rest], len(rest)
+    if begun_bytes:
         yield b"".join(begun)
-        begun, begun_bytes = [], 0
-        if others and not others[-1].endswith(b"\n"):
-            begun = [others.pop()]
-            begun_bytes = len(begun[0])
-        for line in others:
-            yield line
-    if begun:
-        yield b"".join(begun)
-
-
-def _split(chunk: bytes) -> list[bytes]:
-    """The lines with their newlines; ``bytes.splitlines`` would also split at carriage returns."""
-    *whole, rest = chunk.split(b"\n")
-    lines = [line + b"\n" for line in whole]
-    return [*lines, rest] if rest else lines
 
 
 async def _chunks(source: BinaryIO) -> AsyncIterator[bytes]:
-    """Yield what can be read, until the end. Raise CommandError when reading fails."""
+    """Yield chunks until the end of the source. Raise CommandError if reading fails."""
     descriptor = source.fileno()
-    waits = _can_be_waited_for(descriptor)
+    can_poll = _can_poll(descriptor)
     while True:
-        if waits:
-            await _readable(descriptor)
+        if can_poll:
+            await _wait_readable(descriptor)
         else:
             await asyncio.sleep(0)
         try:
@@ -93,8 +84,8 @@ async def _chunks(source: BinaryIO) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _can_be_waited_for(descriptor: int) -> bool:
-    """False for files, and for devices such as /dev/null, which are always ready and which epoll refuses."""
+def _can_poll(descriptor: int) -> bool:
+    """Return False for files and for devices such as /dev/null, which are always ready and which epoll refuses."""
     with selectors.DefaultSelector() as selector:
         try:
             selector.register(descriptor, selectors.EVENT_READ)
@@ -103,8 +94,8 @@ def _can_be_waited_for(descriptor: int) -> bool:
     return True
 
 
-async def _readable(descriptor: int) -> None:
-    """Return once a read does not block. The mode of the descriptor, which others may share, stays as it is."""
+async def _wait_readable(descriptor: int) -> None:
+    """Wait until a read does not block. The mode of the descriptor, which other processes may share, is unchanged."""
     loop = asyncio.get_running_loop()
     ready = asyncio.Event()
     loop.add_reader(descriptor, ready.set)

@@ -1,4 +1,4 @@
-"""Which nodes a local cluster consists of, and where each of them listens, keeps its data and logs."""
+"""The nodes of a local cluster: addresses, data folders and log files, and what prevents them from starting."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SEEDS_WITHOUT_FILE = 3
 LOOPBACK = "127.0.0.1"
 LOG_FOLDER = Path("logs")
 FLAG_OF_SETTING = {"cluster_size": "--size N", "seeds": "a file with --config, or --base-port P"}
-"""What the cluster is made of is decided before its nodes see their settings."""
+"""Settings that the plan decides before any node reads its settings, and what to give instead."""
 NODE_LOCK = "lock"
-"""In a node's data folder: held while its process lives, with the process id in it."""
+"""File in a node's data folder, locked while its process runs, which contains the process id."""
 MAX_PID_DIGITS = 10
 
 
@@ -37,21 +37,22 @@ class NodePlan:
 class ClusterPlan:
     nodes: tuple[NodePlan, ...]
     seeds: tuple[str, ...]
-    """Addresses of the first nodes; all of them are needed to form the cluster."""
+    """Addresses of the first nodes, all of which are needed to form the cluster."""
     config: Path | None
     data: Path
     settings: tuple[str, ...] = ()
-    """KEY=VALUE, for every node."""
+    """KEY=VALUE, passed to every node."""
 
 
 def plan_cluster(
     size: int | None,
     data: Path,
-    config: Path | None,
-    base_port: int | None,
+    *,
+    config: Path | None = None,
+    base_port: int | None = None,
     settings: Sequence[str] = (),
 ) -> ClusterPlan:
-    """Nodes n1, n2 ... on the seeds' addresses, more on free ports after them. Raises CommandError."""
+    """Plan nodes n1, n2 ... on the addresses of the seeds, then on free ports above them. Raise CommandError."""
     for setting in settings:
         if setting.partition("=")[0] in FLAG_OF_SETTING:
             raise CommandError(f"--set {setting}: use {FLAG_OF_SETTING[setting.partition('=')[0]]} instead")
@@ -64,7 +65,7 @@ def plan_cluster(
     addresses = [*seeds, *_addresses_after(seeds, size - len(seeds))]
     return ClusterPlan(
         nodes=tuple(
-            NodePlan(f"n{n}", address, data / f"n{n}", LOG_FOLDER / f"server_n{n}.log")
+            NodePlan(name=f"n{n}", address=address, data=data / f"n{n}", log=LOG_FOLDER / f"server_n{n}.log")
             for n, address in enumerate(addresses, start=1)
         ),
         seeds=tuple(seeds),
@@ -79,12 +80,12 @@ def _numbered_seeds(base_port: int, size: int) -> tuple[str, ...]:
 
 
 def _addresses_after(seeds: Sequence[str], count: int) -> Iterator[str]:
-    """Free ones; the seeds' own are checked apart, since a node of an earlier run may still listen there."""
+    """Yield ``count`` free addresses. Seeds are checked later: a node of an earlier run may still listen there."""
     port = max(split_address(seed)[1] for seed in seeds)
     while count:
         port += 1
         if port > 65535:
-            raise CommandError(f"no free ports left up to 65535 on {LOOPBACK}")
+            raise CommandError(f"no free port up to 65535 on {LOOPBACK}")
         with socket.socket() as probe:
             if _bind_fault(probe, LOOPBACK, port) is None:
                 count -= 1
@@ -92,26 +93,26 @@ def _addresses_after(seeds: Sequence[str], count: int) -> Iterator[str]:
 
 
 def check_seeds(plan: ClusterPlan) -> None:
-    """Raises CommandError when one of them is no free address of this machine's loopback."""
+    """Raise CommandError unless every seed is a free address on this machine's loopback interface."""
     with ExitStack() as probes:
         for seed in plan.seeds:
             host, port = _loopback(seed)
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            # Kept until all are checked: two names of one address are in each other's way.
+            # Open until all are checked, so that two names of one address conflict.
             probe = probes.enter_context(socket.socket(family))
             fault = _bind_fault(probe, host, port)
             if fault is None:
                 probe.listen()
             elif fault.errno == errno.EADDRINUSE:
                 raise CommandError(
-                    f"{seed} is in use; end what listens there, or choose other ports with --base-port"
+                    f"{seed} is in use; end the process that listens there, or choose other ports with --base-port"
                 )
             else:
                 raise CommandError(f"{seed}: no node can listen there: {fault.strerror}")
 
 
 def _loopback(seed: str) -> tuple[str, int]:
-    """The IP address and port of a seed."""
+    """Return the IP address and port of a seed. Raise CommandError if it is not on the loopback interface."""
     host, port = split_address(seed)
     try:
         ip = str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
@@ -119,7 +120,7 @@ def _loopback(seed: str) -> tuple[str, int]:
         raise CommandError(f"{seed}: no node can listen there: {error.strerror}") from error
     if not (ip.startswith("127.") or ip == "::1"):
         raise CommandError(
-            f"{seed} is not on the loopback of this machine, where `covey up` runs all its nodes;"
+            f"{seed} is not on the loopback interface of this machine, where `covey up` runs all its nodes;"
             " choose ports there with --base-port, or start each node with `covey node`"
         )
     return ip, port
@@ -135,13 +136,13 @@ def _bind_fault(probe: socket.socket, host: str, port: int) -> OSError | None:
 
 
 def still_running(nodes: Iterable[NodePlan]) -> dict[str, int]:
-    """The process ids of those whose data folder a process holds, by node name."""
+    """Return the process ids, by node name, of the processes that have locked data folders of ``nodes``."""
     holders = ((node.name, _holder(node.data / NODE_LOCK)) for node in nodes)
     return {name: holder for name, holder in holders if holder is not None}
 
 
 def _holder(lock_file: Path) -> int | None:
-    """None when no process holds it."""
+    """Return the id of the process that has locked the file, 0 if it is unreadable, or None if no process has."""
     try:
         with lock_file.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

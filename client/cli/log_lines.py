@@ -1,7 +1,7 @@
-"""Log files of several nodes as one story: parsed, filtered, merged by time.
+"""Lines of the nodes' logs: parsed, filtered, merged by time, and formatted for people.
 
 A log line is a JSON object with at least ``timestamp`` (UTC, ISO 8601), ``event``, ``level`` and ``node``.
-Each file is in its node's own order; the merge keeps that order and interleaves the files by timestamp.
+The merge interleaves files by timestamp and keeps the order of the lines within a file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class LogLine:
 
 
 def parse_line(raw: str) -> LogLine | None:
-    """None for what is not a log line, such as a traceback or the torn last line of a killed node."""
+    """Parse a log line. Return None for anything else, such as a traceback or the torn last line of a killed node."""
     try:
         fields = json.loads(raw)
         time = datetime.fromisoformat(fields["timestamp"])
@@ -43,14 +43,14 @@ def merge(files: Iterable[Iterable[LogLine]]) -> Iterator[LogLine]:
 
 @dataclass(frozen=True)
 class LogFilter:
-    """What to show; empty criteria let everything pass."""
+    """Criteria for lines; an empty criterion admits every line."""
 
     events: tuple[str, ...] = ()
     """Shell patterns, such as ``member.*``."""
     nodes: tuple[str, ...] = ()
     key: str | None = None
     level: str | None = None
-    """The least level to show."""
+    """The lowest level to show."""
     since: datetime | None = None
     until: datetime | None = None
 
@@ -66,12 +66,12 @@ class LogFilter:
 
 
 def _severity(level: object) -> int:
-    """A level nobody knows counts as the gravest: better shown than lost."""
+    """Return a rank that rises with severity. An unknown level ranks highest, so that its lines are shown."""
     return LEVELS.index(level) if isinstance(level, str) and level in LEVELS else len(LEVELS)
 
 
-def parse_moment(text: str, now: Callable[[], datetime]) -> datetime:
-    """``90s``, ``5m``, ``2h``, ``1d`` ago, or an ISO time (UTC unless it says so); else ValueError."""
+def parse_time(text: str, now: Callable[[], datetime]) -> datetime:
+    """Parse ``90s``, ``5m``, ``2h``, ``1d`` (ago), or an ISO time (UTC by default). Raise ValueError otherwise."""
     count, unit = text[:-1], text[-1:]
     if unit in AGO_UNITS_S and count.isascii() and count.isdigit():
         return now() - timedelta(seconds=int(count) * AGO_UNITS_S[unit])
@@ -80,13 +80,13 @@ def parse_moment(text: str, now: Callable[[], datetime]) -> datetime:
 
 
 def one_line(fields: dict[str, Any]) -> str:
-    """The event and its own fields, ``key=value``, without time, level and node."""
+    """Return the event and its fields as ``key=value``, without time, level and node."""
     details = (f"{name}={_plain(value)}" for name, value in fields.items() if name not in HEAD_FIELDS)
     return " ".join((str(fields["event"]), *details))
 
 
 def _plain(value: Any) -> str:
-    """Text without spaces stands for itself; anything else is quoted, so that a line stays a line."""
+    """Return printable text without spaces unchanged, and anything else as JSON, on one line."""
     bare = isinstance(value, str) and value.isprintable() and " " not in value and value
     try:
         return value if bare else json.dumps(value, ensure_ascii=False)

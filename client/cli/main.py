@@ -10,14 +10,12 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import CoveyError
-from . import bulk, cluster, data, interactive, logs, repair, up
+from . import cluster, data, dump, load, logs, shell, up
 from .exits import CommandError, ExitCode, OutputError, exit_code, explanation
 from .options import ServerFlag
-from .output import complain
-from .standard_streams import standard_streams
-from .up import NodeCheck, no_complaint
+from .output import print_error, standard_streams
+from .up import NodeCheck
 
-THEMES = (data, interactive, bulk, cluster, repair, logs)
 VERSION_FLAG = "--version"
 HELP = (
     "An elastic key-value cluster.\n\n"
@@ -26,10 +24,10 @@ HELP = (
 )
 
 
-def build_app(node_check: NodeCheck = no_complaint) -> typer.Typer:
-    """All commands that talk to a cluster. ``covey.__main__`` adds the one that runs a node.
+def build_app(node_check: NodeCheck | None = None) -> typer.Typer:
+    """Return the app with every command but ``covey node``, which ``covey.__main__`` adds.
 
-    ``node_check`` finds what would keep a node of ``covey up`` from starting, before any is started.
+    ``node_check`` finds what would prevent a node of ``covey up`` from starting, before any node is started.
     """
     app = typer.Typer(
         name="covey",
@@ -40,13 +38,13 @@ def build_app(node_check: NodeCheck = no_complaint) -> typer.Typer:
     )
     app.callback(invoke_without_command=True, help=HELP)(covey)
     up.register(app, node_check)
-    for theme in THEMES:
-        theme.register(app)
+    for module in (data, shell, load, dump, cluster, logs):
+        module.register(app)
     return app
 
 
 class Group(TyperGroup):
-    """Shows flags without a type: typer writes ``<bool>`` behind each, as if they took a value."""
+    """Commands whose help shows flags without a type: typer would append ``<bool>`` to each."""
 
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types(super().get_params(ctx))
@@ -72,16 +70,16 @@ def covey(
         bool, typer.Option(VERSION_FLAG, help="Print the version and exit; also after any command.")
     ] = False,
 ) -> None:
-    """Show the help, or hand ``--server`` on to the command."""
+    """Show the help, or pass ``--server`` to the command."""
     if context.invoked_subcommand is None:
         print(context.get_help())
     elif server:
-        # Before the command or after it, --server means the same.
+        # --server means the same before and after the command.
         context.default_map = {context.invoked_subcommand: {"server": server}}
 
 
 def invoke(app: typer.Typer, arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit code; what went wrong is said on stderr."""
+    """Run one command line and return its exit code. Print errors to stderr."""
     with standard_streams() as stdout:
         code: int = ExitCode.DONE
         try:
@@ -89,34 +87,31 @@ def invoke(app: typer.Typer, arguments: Sequence[str]) -> int:
             stdout.flush()
         except OutputError as error:
             if error.code is not ExitCode.READER_GONE:
-                complain(str(error))
-            # What became of the operation counts more, unless it is just that all went well.
+                print_error(str(error))
+            # A failure of the operation takes precedence over a failure to print.
             return code or error.code
         return code
 
 
 def _exit_code(app: typer.Typer, arguments: Sequence[str]) -> int:
     if VERSION_FLAG in itertools.takewhile(lambda argument: argument != "--", arguments):
-        from importlib.metadata import version  # loaded late: most commands do without
+        from importlib.metadata import version  # slow to import, and no other command needs it
 
         print(f"covey {version('covey')}")
         return ExitCode.DONE
     try:
         code = app(args=list(arguments), prog_name="covey", standalone_mode=False)
     except CommandError as error:
-        complain(str(error))
+        print_error(str(error))
         return error.code
     except CoveyError as error:
-        complain(explanation(error))
+        print_error(explanation(error))
         return exit_code(error)
     except typer.TyperException as error:
-        complain(_usage_complaint(error))
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "covey"
+        print_error(f"{error.format_message()}\nTry: {path} --help")
         return ExitCode.USAGE
     except typer.Abort:
         return ExitCode.INTERRUPTED
     return code if isinstance(code, int) else ExitCode.DONE
-
-
-def _usage_complaint(error: typer.TyperException) -> str:
-    context = getattr(error, "ctx", None)
-    return f"{error.format_message()}\nTry: {context.command_path if context else 'covey'} --help"

@@ -1,6 +1,6 @@
 """The prompt of the interactive shell: history across sessions, completion of commands and known keys.
 
-Imported only when somebody sits at a terminal, because prompt-toolkit is slow to load.
+Imported only when stdin is a terminal, because prompt-toolkit is slow to load.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ HISTORY_FILE = ".covey_history"
 
 
 class ShellCompleter(Completer):
-    """``commands`` for the first word, ``keys`` for the second."""
+    """Completion from ``commands`` for the first word and from ``keys`` for the second."""
 
     def __init__(self, commands: Iterable[str], keys: Collection[str]) -> None:
         self._commands = tuple(commands)
@@ -36,7 +36,7 @@ class ShellCompleter(Completer):
 
 
 async def prompted_lines(completer: Completer) -> AsyncIterator[str]:
-    """What is typed, until Ctrl-D. Ctrl-C gives up the line, not the shell."""
+    """Yield the lines that are typed, until Ctrl-D. Ctrl-C discards a line."""
     session: PromptSession[str] = PromptSession(history=_history(), completer=completer)
     while True:
         try:
@@ -48,7 +48,7 @@ async def prompted_lines(completer: Completer) -> AsyncIterator[str]:
 
 
 def _history() -> History:
-    """On disk where the home folder can be written."""
+    """Return a history on disk, or in memory if the home folder cannot be written."""
     file = Path.home() / HISTORY_FILE
     try:
         file.touch(mode=0o600)
@@ -58,7 +58,7 @@ def _history() -> History:
 
 
 class LenientHistory(FileHistory):
-    """Keeps lines that are not UTF-8, too, with backslashes: the file could not be read back with raw bytes."""
+    """History that stores bytes that are not UTF-8 as backslash escapes, since the file must be valid UTF-8."""
 
     def store_string(self, string: str) -> None:
         with suppress(OSError):

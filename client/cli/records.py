@@ -8,7 +8,7 @@ import re
 from base64 import b64decode, b64encode
 from typing import NamedTuple
 
-from .output import shortened
+from .output import quoted
 
 
 class Record(NamedTuple):
@@ -18,7 +18,7 @@ class Record(NamedTuple):
 
 FIELDS = ("key", "key_b64", "value", "value_b64")
 TEXT_GRACE_BYTES = 60
-"""Shorter contents are text whatever escapes that takes."""
+"""Content is written as text if that takes at most 1.5 times its length and this many bytes more."""
 _STRING = json.JSONDecoder()
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -35,7 +35,7 @@ def encode_record(record: Record) -> bytes:
 
 
 def _field(name: str, content: bytes) -> bytes:
-    """Text as text, unless escapes would make it longer than base64, so that the length of a line has a bound."""
+    """Encode as text, unless escapes would make it longer than base64, so that the length of a line is bounded."""
     try:
         text = json.dumps(content.decode(), ensure_ascii=False).encode()
     except UnicodeDecodeError:
@@ -46,9 +46,9 @@ def _field(name: str, content: bytes) -> bytes:
 
 
 def decode_record(line: bytes) -> Record:
-    """Raises ValueError, saying what is wrong, for anything but a record.
+    """Decode a line. Raise ValueError with the reason if it is not a record.
 
-    Reads one flat object of texts and nothing else, so that no line makes it nest, or convert long numbers.
+    Only a flat object of strings is parsed, so that no input causes deep nesting or a conversion of long numbers.
     """
     try:
         text = line.decode()
@@ -72,9 +72,9 @@ def _flat_object(text: str) -> dict[str, str]:
             at = _after(",", text, at)
         name, at = _string(text, at, "a field's name")
         if name not in FIELDS:
-            raise ValueError(f"unknown field {shortened(name)}; known are {', '.join(FIELDS)}")
+            raise ValueError(f"unknown field {quoted(name)}; known are {', '.join(FIELDS)}")
         if name in fields:
-            raise ValueError(f"{name} is there twice")
+            raise ValueError(f"{name} occurs twice")
         fields[name], at = _string(text, _after(":", text, at), name)
         at = _after_space(text, at)
     if _after_space(text, at + 1) != len(text):
@@ -83,7 +83,7 @@ def _flat_object(text: str) -> dict[str, str]:
 
 
 def _string(text: str, at: int, name: str) -> tuple[str, int]:
-    """The string that begins there, and where it ends."""
+    """Return the string that begins at ``at``, and its end."""
     if at == len(text):
         raise json.JSONDecodeError("Unexpected end", text, at)
     if text[at] != '"':
@@ -92,7 +92,7 @@ def _string(text: str, at: int, name: str) -> tuple[str, int]:
 
 
 def _after(mark: str, text: str, at: int) -> int:
-    """Return where the next token begins."""
+    """Return the position of the token after ``mark``. Raise JSONDecodeError if ``mark`` does not follow."""
     at = _after_space(text, at)
     if not text.startswith(mark, at):
         raise json.JSONDecodeError(f"Expecting {mark!r}", text, at)

@@ -1,6 +1,6 @@
-"""Which nodes a command talks to: --server, else COVEY_SERVER, else the seeds of ./seeds.json, else loopback.
+"""The addresses that a command connects to: --server, else COVEY_SERVER, else the seeds of ./seeds.json, else loopback.
 
-Only what the client needs of seeds.json is read here; the nodes check the whole of it.
+Of seeds.json only the keys that a client needs are checked here; nodes check all of it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .exits import CommandError
-from .output import say, shortened
+from .output import print_note, quoted
 
 SEED_FILE = Path("seeds.json")
 ENVIRONMENT_VARIABLE = "COVEY_SERVER"
@@ -37,19 +37,24 @@ def choose_servers(
     flags: Sequence[str] | None,
     environment: Mapping[str, str] = os.environ,
     seed_file: Path = SEED_FILE,
-    note: Callable[[str], None] = say,
+    note: Callable[[str], None] = print_note,
 ) -> tuple[str, ...]:
-    """The addresses to try. Raises CommandError when what was given is no address.
+    """Return the addresses to try. Raise CommandError if one is malformed.
 
-    A host of ``--server`` must be known now; one of the other places may become known later.
+    At least one host of ``--server`` must be resolvable now; the hosts of the other sources may become so later.
     """
     if flags:
-        return _of_known_hosts(_listed(",".join(flags), "--server"))
+        addresses = _listed(",".join(flags), "--server")
+        if all(_is_unknown(split_address(address)[0]) for address in addresses):
+            raise CommandError(
+                f"--server: there is no host of the name in {', '.join(addresses)}. Nothing was done."
+            )
+        return addresses
     if servers := environment.get(ENVIRONMENT_VARIABLE, "").replace(",", " ").strip():
         return _listed(",".join(servers.split()), ENVIRONMENT_VARIABLE)
     content = read_seed_file(seed_file)
     if content is not None and not content.seeds:
-        note(f"{seed_file} lists no seeds: asking {DEFAULT_ADDRESS}")
+        note(f"{seed_file} lists no seeds: using {DEFAULT_ADDRESS}")
     return (content.seeds if content else ()) or (DEFAULT_ADDRESS,)
 
 
@@ -58,10 +63,10 @@ def _listed(text: str, origin: str) -> tuple[str, ...]:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host (an IPv6 one without its brackets) and port; ValueError for anything else."""
+    """Return the host (an IPv6 address without its brackets) and port. Raise ValueError for a malformed address."""
     host, _, port = address.rpartition(":")
     if not (DECIMAL_PORT.fullmatch(port) and 0 < int(port) < 65536 and _is_host(host)):
-        raise ValueError(f"{shortened(address)} is not HOST:PORT, such as {DEFAULT_ADDRESS} or [::1]:7001")
+        raise ValueError(f"{quoted(address)} is not HOST:PORT, such as {DEFAULT_ADDRESS} or [::1]:7001")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
@@ -89,17 +94,8 @@ def _checked(address: str, origin: str) -> str:
     return address
 
 
-def _of_known_hosts(addresses: tuple[str, ...]) -> tuple[str, ...]:
-    """Raises CommandError when the resolver knows the host of none of them."""
-    if all(_is_unknown(split_address(address)[0]) for address in addresses):
-        raise CommandError(
-            f"--server: there is no host of the name in {', '.join(addresses)}. Nothing was done."
-        )
-    return addresses
-
-
 def _is_unknown(host: str) -> bool:
-    """Whether the resolver says so; a resolver that is slow or in trouble does not."""
+    """Return True if the resolver answers that there is no such host; False if it is slow or fails."""
     if _is_ip(host):
         return False
     unknown: list[bool] = []
@@ -124,7 +120,7 @@ class SeedFile:
 
 
 def read_seed_file(path: Path) -> SeedFile | None:
-    """None when there is no such file. Raises CommandError when it cannot be understood."""
+    """Read a seed file. Return None if it does not exist. Raise CommandError if it is malformed."""
     try:
         with path.open("rb") as file:
             text = file.read(MAX_FILE_BYTES + 1)
@@ -155,14 +151,14 @@ def _seeds(content: dict[str, Any], path: Path) -> tuple[str, ...]:
     name = "seeds" if "seeds" in content else "servers"
     seeds = content.get(name, [])
     if not isinstance(seeds, list):
-        raise CommandError(f"{path}: {name}: {shortened(seeds)} is not a list of HOST:PORT")
+        raise CommandError(f"{path}: {name}: {quoted(seeds)} is not a list of HOST:PORT")
     if len(seeds) > MAX_SEEDS:
         raise CommandError(f"{path}: {name}: {len(seeds)} seeds, more than {MAX_SEEDS}")
     return tuple(_checked(_seed_address(seed), f"{path}: {name}") for seed in seeds)
 
 
 def _seed_address(seed: Any) -> str:
-    """A seed is ``host:port``, or in the older form an object with id, ip and port."""
+    """Return the address of a seed: ``host:port``, or in the older form an object with id, ip and port."""
     if isinstance(seed, dict):
         ip = str(seed.get("ip", ""))
         return f"{f'[{ip}]' if ':' in ip else ip}:{seed.get('port', '')}"
@@ -175,6 +171,6 @@ def _cluster_size(content: dict[str, Any], path: Path) -> int | None:
         return None
     if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= MAX_CLUSTER_SIZE:
         raise CommandError(
-            f"{path}: cluster_size: {shortened(size)} is not a whole number of nodes from 1 to {MAX_CLUSTER_SIZE}"
+            f"{path}: cluster_size: {quoted(size)} is not a whole number of nodes from 1 to {MAX_CLUSTER_SIZE}"
         )
     return size

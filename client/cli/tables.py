@@ -1,4 +1,4 @@
-"""What the cluster tells of itself, as tables for people. Imports rich, so import this late."""
+"""Answers of a cluster as tables. Imports rich, which is slow: import this module only where a table is printed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ COLOUR_OF_STATE = {
 }
 BAR_WIDTH = 10
 UNBOUNDED = 10_000
-"""Columns; wider than any table."""
+"""Columns; more than any table has."""
 TOKEN_SPACE = 1 << 64
 
 _Row = TypeVar("_Row")
@@ -49,12 +49,12 @@ class Column(Generic[_Row]):
     heading: str
     cell: Callable[[_Row], RenderableType]
     justify: Literal["left", "right"] = "left"
-    dispensable: int = 0
-    """Where not all columns fit, those with the highest number are left out first; 0: shown even if cut."""
+    drop_rank: int = 0
+    """Where not all columns fit, those with the highest rank are dropped first; 0: never dropped."""
 
 
 class FittingTable(Generic[_Row]):
-    """A table with as many of its columns as fit whole. Where the indispensable ones do not, it is too wide."""
+    """Table with as many columns as fit the width. If those of rank 0 do not fit, it is wider."""
 
     def __init__(self, columns: Iterable[Column[_Row]], rows: Iterable[_Row]) -> None:
         self._columns = tuple(columns)
@@ -65,11 +65,11 @@ class FittingTable(Generic[_Row]):
         unbounded = options.update(width=UNBOUNDED)
         while True:
             table = _table(columns, self._rows)
-            least_needed = max(columns, key=lambda column: column.dispensable)
+            last = max(columns, key=lambda column: column.drop_rank)
             width = Measurement.get(console, unbounded, table).maximum
-            if width <= options.max_width or not least_needed.dispensable:
+            if width <= options.max_width or not last.drop_rank:
                 break
-            columns.remove(least_needed)
+            columns.remove(last)
         yield from console.render(table, options.update(width=width))
 
 
@@ -83,7 +83,7 @@ def _table(shown: Sequence[Column[_Row]], rows: Iterable[_Row]) -> Table:
 
 
 def status_view(status: ClusterStatus, pids: Mapping[str, int | None] | None = None) -> RenderableType:
-    """A line on the cluster, its members, and its notes. ``pids`` adds a column of process ids."""
+    """Return a headline, the members, and the notes. ``pids`` adds a column of process ids."""
     members = FittingTable(_member_columns(status, pids), status.nodes)
     return Group(_headline(status), members, *(Text(f"• {note}", "yellow") for note in status.notes))
 
@@ -105,19 +105,19 @@ def _member_columns(
     status: ClusterStatus, pids: Mapping[str, int | None] | None
 ) -> Iterator[Column[NodeStatus]]:
     yield Column("node", lambda node: node.name)
-    yield Column("address", lambda node: node.address, dispensable=2)
+    yield Column("address", lambda node: node.address, drop_rank=2)
     if any(node.zone for node in status.nodes):
-        yield Column("zone", lambda node: node.zone, dispensable=6)
+        yield Column("zone", lambda node: node.zone, drop_rank=6)
     yield Column("state", lambda node: state_text(node.state))
-    yield Column("share", _share, "right", dispensable=4)
-    yield Column("keys", lambda node: f"{node.keys:,}", "right", dispensable=3)
-    yield Column("heartbeat", _heartbeat, "right", dispensable=5)
-    yield Column("in flight", lambda node: _while_up(node, str(node.load.in_flight)), "right", dispensable=8)
-    yield Column("cpu", lambda node: _while_up(node, f"{node.load.cpu:.0%}"), "right", dispensable=7)
+    yield Column("share", _share, "right", drop_rank=4)
+    yield Column("keys", lambda node: f"{node.keys:,}", "right", drop_rank=3)
+    yield Column("heartbeat", _heartbeat, "right", drop_rank=5)
+    yield Column("in flight", lambda node: _while_up(node, str(node.load.in_flight)), "right", drop_rank=8)
+    yield Column("cpu", lambda node: _while_up(node, f"{node.load.cpu:.0%}"), "right", drop_rank=7)
     if any(node.handoff for node in status.nodes):
-        yield Column("handoff", lambda node: _handoff(node.handoff), dispensable=1)
+        yield Column("handoff", lambda node: _handoff(node.handoff), drop_rank=1)
     if pids is not None:
-        yield Column("pid", lambda node: str(pids.get(node.name) or ""), "right", dispensable=1)
+        yield Column("pid", lambda node: str(pids.get(node.name) or ""), "right", drop_rank=1)
 
 
 def _while_up(node: NodeStatus, text: str) -> str:
@@ -129,7 +129,7 @@ def state_text(state: str) -> Text:
 
 
 def _heartbeat(node: NodeStatus) -> str:
-    """A node's first generation is 1; of an owner with none, the asked node has never heard."""
+    """Return the age of the last heartbeat. Generation 0 means that the node that answers has never received one."""
     if node.state == "starting":
         return ""
     return f"{node.heartbeat_age_s:.1f} s" if node.generation else "never"
@@ -140,7 +140,7 @@ def _share(node: NodeStatus) -> RenderableType:
 
 
 def _handoff(handoff: Handoff | None) -> RenderableType:
-    """A bar with the bytes beside it."""
+    """Return a bar with the bytes beside it."""
     if handoff is None:
         return ""
     total = max(handoff.bytes_total, 1)
@@ -156,14 +156,14 @@ def explanation_view(explanation: Explanation) -> RenderableType:
     newest = max((r.version for r in explanation.replicas if r.version is not None), default=None)
     columns: list[Column[ReplicaReport]] = [
         Column("replica", lambda replica: replica.name),
-        Column("state", lambda replica: state_text(replica.state), dispensable=1),
+        Column("state", lambda replica: state_text(replica.state), drop_rank=1),
         Column(
             "version",
             lambda replica: Text(
                 str(replica.version or ""), "green" if replica.version == newest else "yellow"
             ),
         ),
-        Column("holds", _holding, "right", dispensable=2),
+        Column("holds", _holding, "right", drop_rank=2),
     ]
     key = explanation.key.decode(errors="backslashreplace")
     return Group(
@@ -187,11 +187,11 @@ def _holding(replica: ReplicaReport) -> RenderableType:
 def repair_view(report: RepairReport) -> RenderableType:
     columns: list[Column[NodeRepair]] = [
         Column("node", lambda node: node.name),
-        Column("segments", lambda node: f"{node.compared:,}", "right", dispensable=5),
-        Column("differing", lambda node: f"{node.differing:,}", "right", dispensable=4),
-        Column("keys brought", lambda node: f"{node.received:,}", "right", dispensable=2),
-        Column("keys sent", lambda node: f"{node.sent:,}", "right", dispensable=1),
-        Column("moved", lambda node: decimal(node.bytes), "right", dispensable=3),
+        Column("segments", lambda node: f"{node.compared:,}", "right", drop_rank=5),
+        Column("differing", lambda node: f"{node.differing:,}", "right", drop_rank=4),
+        Column("keys received", lambda node: f"{node.received:,}", "right", drop_rank=2),
+        Column("keys sent", lambda node: f"{node.sent:,}", "right", drop_rank=1),
+        Column("moved", lambda node: decimal(node.bytes), "right", drop_rank=3),
         Column("outcome", _repair_outcome),
     ]
     return FittingTable(columns, report.nodes)
@@ -211,7 +211,7 @@ def ring_view(ring: RingView) -> RenderableType:
     ]
     if record.successors is not None:
         parts += [
-            Text(f"once the change is finished   {_quorums(record.successors)}"),
+            Text(f"after the change   {_quorums(record.successors)}"),
             _owners(record.successors, ring),
         ]
     return Group(*parts)
@@ -222,22 +222,22 @@ def _quorums(spec: RingSpec) -> str:
 
 
 def _owners(spec: RingSpec, ring: RingView) -> RenderableType:
-    parts = _parts_of_token_space(spec)
+    shares = _shares_of_token_space(spec)
     columns: list[Column[tuple[Identity, Owner]]] = [
-        Column("owner", lambda seat: seat[0].name),
-        Column("address", lambda seat: ring.addresses.get(seat[0], "?"), dispensable=1),
-        Column("zone", lambda seat: seat[1].zone, dispensable=2),
-        Column("weight", lambda seat: f"{seat[1].weight:g}", "right", dispensable=3),
-        Column("tokens", lambda seat: str(len(seat[1].tokens)), "right", dispensable=4),
-        Column("first for", lambda seat: f"{parts[seat[0]]:.1%}", "right"),
+        Column("owner", lambda entry: entry[0].name),
+        Column("address", lambda entry: ring.addresses.get(entry[0], "?"), drop_rank=1),
+        Column("zone", lambda entry: entry[1].zone, drop_rank=2),
+        Column("weight", lambda entry: f"{entry[1].weight:g}", "right", drop_rank=3),
+        Column("tokens", lambda entry: str(len(entry[1].tokens)), "right", drop_rank=4),
+        Column("first for", lambda entry: f"{shares[entry[0]]:.1%}", "right"),
     ]
     return FittingTable(columns, sorted(spec.owners.items()))
 
 
-def _parts_of_token_space(spec: RingSpec) -> dict[Identity, float]:
-    """How much of the token space each owner comes first for. A token's range is (previous token, token]."""
-    tokens = sorted((token, owner) for owner, seat in spec.owners.items() for token in seat.tokens)
-    parts = dict.fromkeys(sorted(spec.owners), 0.0)
-    for (previous, _), (token, owner) in zip([*tokens[-1:], *tokens[:-1]], tokens, strict=True):
-        parts[owner] += ((token - previous) % TOKEN_SPACE or TOKEN_SPACE) / TOKEN_SPACE
-    return parts
+def _shares_of_token_space(spec: RingSpec) -> dict[Identity, float]:
+    """Return the share of the token space in which each owner is first. A token's range is (previous token, token]."""
+    tokens = sorted((token, name) for name, owner in spec.owners.items() for token in owner.tokens)
+    shares = dict.fromkeys(sorted(spec.owners), 0.0)
+    for (previous, _), (token, name) in zip([*tokens[-1:], *tokens[:-1]], tokens, strict=True):
+        shares[name] += ((token - previous) % TOKEN_SPACE or TOKEN_SPACE) / TOKEN_SPACE
+    return shares

@@ -16,37 +16,32 @@ import typer
 from .exits import CommandError
 from .local_plan import ClusterPlan, NodePlan, check_seeds, plan_cluster, still_running
 from .options import path_of
-from .output import say
+from .output import print_note
 from .servers import choose_servers
 
 LOCK_FILE = "up.lock"
-EARLIER_RUN_ENDS_S = 5.0
-"""A node takes less to drain and end."""
+MAX_EARLIER_RUN_S = 5.0
+"""Longer than a node takes to drain and end."""
 EARLIER_RUN_POLL_S = 0.1
 
 NodeCheck = Callable[[NodePlan, ClusterPlan], str | None]
-"""What would keep a node from starting, in a sentence; None if nothing."""
+"""Returns a sentence on what would prevent a node from starting; None if nothing would."""
 
 
-def no_complaint(node: NodePlan, plan: ClusterPlan) -> str | None:
-    """Find nothing wrong: each node then checks itself."""
-    return None
-
-
-def register(app: typer.Typer, complaint_about: NodeCheck = no_complaint) -> None:
+def register(app: typer.Typer, node_check: NodeCheck | None) -> None:
     @app.command(rich_help_panel="Run")
     def up(
         size: Annotated[
             int | None,
-            typer.Option(min=1, max=100, metavar="N", help="How many nodes; else cluster_size, else 3."),
+            typer.Option(min=1, max=100, metavar="N", help="Number of nodes; else cluster_size, else 3."),
         ] = None,
         data: Annotated[
-            Path, typer.Option(metavar="DIR", parser=path_of, help="Holds a data folder for each node.")
+            Path, typer.Option(metavar="DIR", parser=path_of, help="Folder with a data folder for each node.")
         ] = Path(".covey"),
         config: Annotated[
             Path | None,
             typer.Option(
-                metavar="FILE", parser=path_of, help="Configuration; else ./seeds.json if there is one."
+                metavar="FILE", parser=path_of, help="Configuration; else ./seeds.json if it exists."
             ),
         ] = None,
         base_port: Annotated[
@@ -55,39 +50,43 @@ def register(app: typer.Typer, complaint_about: NodeCheck = no_complaint) -> Non
                 min=1,
                 max=65535,
                 metavar="P",
-                help="First of the ports on 127.0.0.1, whatever the file lists.",
+                help="First of the ports on 127.0.0.1; the seeds of the file are ignored.",
             ),
         ] = None,
         settings: Annotated[
             list[str] | None,
-            typer.Option("--set", metavar="KEY=VALUE", help="For every node, before any file; repeatable."),
+            typer.Option(
+                "--set",
+                metavar="KEY=VALUE",
+                help="A setting of every node; overrides environment and file; repeatable.",
+            ),
         ] = None,
     ) -> int:
         """Run a local cluster in the foreground, with a live table of its members. Ctrl-C ends it."""
-        plan = plan_cluster(size, data, config, base_port, settings or ())
-        # All that would keep a node from starting is found before any has, and before anything is made.
+        plan = plan_cluster(size, data, config=config, base_port=base_port, settings=settings or ())
+        # Everything that would prevent a node from starting is found before any file or process is created.
         for node in plan.nodes:
-            if complaint := complaint_about(node, plan):
-                raise CommandError(complaint)
-        with only_one(data):
+            if node_check is not None and (fault := node_check(node, plan)):
+                raise CommandError(fault)
+        with up_lock(data):
             await_earlier_run(plan)
             check_seeds(plan)
             return asyncio.run(_run(plan))
 
 
 def await_earlier_run(plan: ClusterPlan) -> None:
-    """Nodes whose ``covey up`` was killed are ending; others that hold the data folders are named."""
-    gives_up_at = time.monotonic() + EARLIER_RUN_ENDS_S
+    """Wait for nodes whose ``covey up`` was killed to end. Raise CommandError if nodes still use the data folders."""
+    deadline = time.monotonic() + MAX_EARLIER_RUN_S
     running = still_running(plan.nodes)
     if running:
-        say(f"waiting for {', '.join(running)} of an earlier run to end")
-    while running and time.monotonic() < gives_up_at:
+        print_note(f"waiting for {', '.join(running)} of an earlier run to end")
+    while running and time.monotonic() < deadline:
         time.sleep(EARLIER_RUN_POLL_S)
         running = still_running(plan.nodes)
     if running:
         names = ", ".join(f"{name} (process {pid})" for name, pid in running.items())
         raise CommandError(
-            f"already running on {plan.data}: {names}; end that with"
+            f"already running on {plan.data}: {names}; end them with"
             f" `kill {' '.join(str(pid) for pid in running.values())}`, or choose another folder with --data"
         )
 
@@ -101,8 +100,8 @@ async def _run(plan: ClusterPlan) -> int:
 
 
 @contextmanager
-def only_one(data: Path) -> Iterator[None]:
-    """A second ``covey up`` on the same data would only fail later and less clearly."""
+def up_lock(data: Path) -> Iterator[None]:
+    """Lock the data folder until the block ends. Raise CommandError if another ``covey up`` uses it."""
     try:
         data.mkdir(parents=True, exist_ok=True)
         lock = (data / LOCK_FILE).open("a+")
@@ -124,7 +123,7 @@ def only_one(data: Path) -> Iterator[None]:
 
 
 def _greeting(plan: ClusterPlan) -> str:
-    """How to talk to the cluster from another terminal in this folder."""
+    """Return the message that all nodes serve, with a command to try in another terminal in this folder."""
     chosen = choose_servers(None, note=lambda _: None)
     server = "" if plan.seeds[0] in chosen else f" --server {plan.seeds[0]}"
     return f"{len(plan.nodes)} nodes serve; in another terminal: covey put hello world{server}"

@@ -1,4 +1,4 @@
-"""What a person sees of a local cluster: a live table on a terminal, lines about changes anywhere else."""
+"""Display of a local cluster: a live table on a terminal, a line for each change elsewhere."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from ..admin import ClusterStatus
-    from .local_cluster import Display
-    from .local_node import LocalNode
+    from .local_cluster import Display, LocalNode
 
-MESSAGES_KEPT = 100
-"""To be shown again when the terminal's size changes."""
+MAX_MESSAGES = 100
+"""Messages that are shown again after the terminal's size has changed."""
 CLEAR_SCREEN = "\x1b[H\x1b[2J"
 CLEAR_BELOW = "\x1b[J"
 
@@ -34,27 +33,27 @@ def open_display() -> Iterator[Display]:
 
 
 class LiveTable:
-    """The table of members, drawn anew at each look, with what is said above it.
+    """Table of members, redrawn at each status, below the messages.
 
-    What is drawn is cut to the terminal, so that each line of it is one row there, and that many rows are cleared
-    before the next drawing. When the size changes, the terminal wraps lines anew and the number of rows is unknown:
-    then the whole screen is cleared, and the latest messages are written again.
+    The table is cut to the terminal, so that each of its lines is one row, and the same number of rows is erased before
+    the next drawing. After a change of size the terminal has wrapped lines and the number of rows is unknown: the
+    screen is cleared, and the latest messages are written again.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._size = console.size
-        self._messages: deque[str] = deque(maxlen=MESSAGES_KEPT)
+        self._messages: deque[str] = deque(maxlen=MAX_MESSAGES)
         self._table: RenderableType = ""
         self._rows = 0
         """Number of rows of the last drawing."""
 
-    def say(self, message: str) -> None:
+    def show_message(self, message: str) -> None:
         text = f"{_clock()}  {message}"
         self._messages.append(text)
         self._draw(f"{text}\n")
 
-    def show(self, status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
+    def show_status(self, status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
         from .tables import status_view
 
         pids = {node.plan.name: node.pid for node in nodes}
@@ -62,23 +61,23 @@ class LiveTable:
         self._table = starting if status is None else status_view(status, pids)
         self._draw()
 
-    def resized(self) -> None:
+    def resize(self) -> None:
         self._draw()
 
-    def _draw(self, news: str = "") -> None:
+    def _draw(self, added: str = "") -> None:
         if self._console.size != self._size:
             self._size = self._console.size
-            news = "".join(f"{message}\n" for message in self._messages)
+            added = "".join(f"{message}\n" for message in self._messages)
             erased = CLEAR_SCREEN
         else:
             erased = (f"\x1b[{self._rows}A\r" if self._rows else "\r") + CLEAR_BELOW
         lines = self._lines()
         self._rows = len(lines)
-        sys.stdout.write(erased + news + "".join(f"{line}\n" for line in lines))
+        sys.stdout.write(erased + added + "".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
 
     def _lines(self) -> list[str]:
-        """The table as it fits on the terminal, with a row left for the cursor and one for what was cut off."""
+        """Return the rows that fit the terminal, less one for the cursor and one that counts the rows cut off."""
         with self._console.capture() as capture:
             self._console.print(self._table)
         lines = capture.get().splitlines()
@@ -89,28 +88,28 @@ class LiveTable:
 
 
 class ChangeLines:
-    """A line for each change of a member's state."""
+    """Lines on changes of members' states."""
 
     def __init__(self) -> None:
         self._seen: dict[str, str] = {}
 
-    def say(self, message: str) -> None:
+    def show_message(self, message: str) -> None:
         print(f"{_clock()}  {message}", flush=True)
 
-    def show(self, status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
+    def show_status(self, status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
         if status is None:
             return
         now = {node.name: f"{node.state} at {node.address}" for node in status.nodes}
-        for name, standing in now.items():
-            if self._seen.get(name) != standing:
-                self.say(f"{name} is {standing}")
+        for name, state in now.items():
+            if self._seen.get(name) != state:
+                self.show_message(f"{name} is {state}")
         for name in self._seen:
             if name not in now:
-                self.say(f"{name} is gone")
+                self.show_message(f"{name} is gone")
         self._seen = now
 
-    def resized(self) -> None:
-        """Lines need no drawing."""
+    def resize(self) -> None:
+        """Do nothing: lines are not redrawn."""
 
 
 def _clock() -> str:

@@ -1,4 +1,4 @@
-"""Signals, leaving, removing, and waiting in vain."""
+"""Signals, leaving, removing, and waiting without success."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_what_cannot_be_left_removed_or_waited_for(tmp_path: Path) -> None:
         assert "no node is named n9" in told(covey("remove", "n9", *at), REFUSED)
         assert "n2 is alive; 'covey leave n2' hands its data off" in told(covey("remove", "n2", *at), REFUSED)
         said = told(covey("wait", "--nodes", "4", "--timeout", "1", *at), NOT_DONE)
-        assert "waited 1 s in vain: 3 owners serve, not 4" in said
+        assert "waited 1 s without success: 3 owners serve, not 4" in said
         n3.kill()
         until(lambda: n1.events("member.down"), "n1 notices")
         assert "n3 is down and cannot hand anything off; 'covey remove n3'" in told(

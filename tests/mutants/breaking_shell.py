@@ -5,17 +5,18 @@ from __future__ import annotations
 from .mutation import mutation
 
 UP = "tests/client/cli/test_up.py"
-BULK = "tests/client/cli/test_bulk.py"
-STREAMS = "tests/client/cli/test_standard_streams.py"
+DUMP = "tests/client/cli/test_dump.py"
+LOAD = "tests/client/cli/test_load.py"
+STREAMS = "tests/client/cli/test_output.py"
 
 SHELL = (
     mutation(
         "a dump is written into the file that it replaces",
         0,
-        "client/cli/dump_target.py",
-        "_written_through(file) if is_stream else _replaced(file)",
-        "_written_through(file)",
-        f"{BULK}::test_a_dump_that_fails_leaves_the_file_as_it_was",
+        "client/cli/dump.py",
+        'file.open("wb") if is_stream else _replaced(file)',
+        'file.open("wb")',
+        f"{DUMP}::test_a_dump_that_fails_leaves_the_file_as_it_was",
     ),
     mutation(
         "a second signal kills nodes at once that a first one lets drain",
@@ -28,7 +29,7 @@ SHELL = (
     mutation(
         "nodes outlive a `covey up` that is killed",
         0,
-        "client/cli/local_node.py",
+        "client/cli/local_cluster.py",
         "ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))\n",
         "",
         f"{UP}::test_nodes_end_when_their_parent_is_killed",
@@ -36,10 +37,10 @@ SHELL = (
     mutation(
         "a write whose version cannot be printed reads as not done",
         0,
-        "client/cli/standard_streams.py",
+        "client/cli/output.py",
         "raise OutputError(message, ExitCode.OUTPUT_FAILED) from error",
         "raise OutputError(message, ExitCode.NOT_DONE) from error",
-        f"{STREAMS}::test_a_put_whose_version_cannot_be_printed_says_that_it_is_done",
+        f"{STREAMS}::test_a_put_whose_version_cannot_be_printed_is_reported_as_done",
     ),
     mutation(
         "of lines with one key, one that came before the last is written after it",
@@ -47,7 +48,7 @@ SHELL = (
         "client/cli/load.py",
         "        self._next[key] = write\n",
         "        self._next.setdefault(key, write)\n",
-        f"{BULK}::test_lines_with_the_same_key_are_written_in_file_order",
-        f"{BULK}::test_many_lines_of_one_key_take_few_writes_and_all_count",
+        f"{LOAD}::test_lines_with_the_same_key_are_written_in_file_order",
+        f"{LOAD}::test_many_lines_of_one_key_take_few_writes_and_all_count",
     ),
 )

@@ -25,7 +25,7 @@ Covey = Callable[..., Result]
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees another's files, nor the seeds or servers of whoever runs the tests."""
+    """No test sees another's files, nor the seeds or servers in the caller's folder and environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("COVEY_SERVER", raising=False)
 

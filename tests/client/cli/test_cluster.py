@@ -107,7 +107,7 @@ def test_explain_json_has_the_fixed_form(covey: Covey, fake: FakeNode) -> None:
     }
 
 
-def test_the_explain_table_tells_no_answer_from_nothing(covey: Covey, fake: FakeNode) -> None:
+def test_the_explain_table_distinguishes_no_answer_from_no_value(covey: Covey, fake: FakeNode) -> None:
     fake.explanation = explanation()
     fake.explanation.replicas.append(cluster_pb2.ReplicaReport(name="n3", state="serving", answered=True))
     lines = {line.split()[0]: line for line in covey("explain", "k").text.splitlines() if line.strip()}
@@ -168,7 +168,7 @@ def test_a_refused_change_exits_4_with_the_reason(
     assert result.stderr == "covey: n2 is alive; use leave\n"
 
 
-def test_wait_ends_as_soon_as_exactly_so_many_owners_serve(covey: Covey, fake: FakeNode) -> None:
+def test_wait_ends_when_exactly_the_given_number_of_owners_serves(covey: Covey, fake: FakeNode) -> None:
     n1, n2, n3 = node_status("n1"), node_status("n2"), node_status("n3", "joining", owner=False)
     fake.later_statuses = [status_of(n1), status_of(n1, n2, n3)]
     assert covey("wait", "--nodes", "2", "--timeout", "10") == (0, b"", "")
@@ -206,3 +206,59 @@ def test_wait_without_a_condition_is_a_wrong_command_line_that_names_the_conditi
     result = covey("wait")
     assert result.code == 2
     assert "--nodes N, --synced, or both" in result.stderr
+
+
+# --- repair ---
+
+EQUAL = cluster_pb2.NodeRepair(name="n1", compared=4096, differing=3, received=1000, sent=2, bytes=5000)
+
+
+def test_the_repair_table_has_a_row_for_every_node_that_was_asked(covey: Covey, fake: FakeNode) -> None:
+    fake.repaired = cluster_pb2.RepairResponse(nodes=[EQUAL, cluster_pb2.NodeRepair(name="n2")])
+    result = covey("repair")
+    assert result.code == 0
+    lines = {line.split()[0]: line for line in result.text.splitlines() if line.strip()}
+    assert lines["n1"].split() == ["n1", "4,096", "3", "1,000", "2", "5.0", "kB", "equal"]
+    assert "n2" in lines
+
+
+def test_repair_json_has_the_fixed_form(covey: Covey, fake: FakeNode) -> None:
+    fake.repaired = cluster_pb2.RepairResponse(nodes=[EQUAL], down=["n3"])
+    assert json.loads(covey("repair", "--json").text) == {
+        "nodes": [
+            {
+                "name": "n1",
+                "compared": 4096,
+                "differing": 3,
+                "received": 1000,
+                "sent": 2,
+                "bytes": 5000,
+                "unfinished": [],
+                "failure": None,
+            }
+        ],
+        "down": ["n3"],
+    }
+
+
+def test_repair_names_nodes_that_are_down_and_does_not_wait_for_them(covey: Covey, fake: FakeNode) -> None:
+    fake.repaired = cluster_pb2.RepairResponse(nodes=[EQUAL], down=["n3"])
+    result = covey("repair")
+    assert result.code == 0
+    assert "n3" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (cluster_pb2.NodeRepair(name="n2", unfinished=["n1"]), "n2: not equal yet to n1"),
+        (cluster_pb2.NodeRepair(name="n2", failure="n2:1 did not answer"), "n2: n2:1 did not answer"),
+    ],
+)
+def test_an_unfinished_repair_exits_3_and_is_reported(
+    covey: Covey, fake: FakeNode, node: cluster_pb2.NodeRepair, message: str
+) -> None:
+    fake.repaired = cluster_pb2.RepairResponse(nodes=[EQUAL, node])
+    result = covey("repair")
+    assert result.code == 3
+    assert message in result.stderr

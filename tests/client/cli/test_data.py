@@ -34,11 +34,11 @@ def test_a_value_may_begin_with_a_dash_after_two_of_them(covey: Covey, fake: Fak
     assert fake.contents == {b"k": b"-5"}
 
 
-def test_put_says_when_a_newer_version_already_stood(covey: Covey, fake: FakeNode) -> None:
+def test_put_reports_a_newer_version(covey: Covey, fake: FakeNode) -> None:
     fake.superseded = True
     result = covey("put", "k", "v")
     assert result.code == 0
-    assert "newer version already stood" in result.stderr
+    assert "a newer version already exists" in result.stderr
 
 
 def test_a_key_that_is_not_utf8_reaches_the_cluster_as_it_was_typed(covey: Covey, fake: FakeNode) -> None:

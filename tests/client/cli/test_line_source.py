@@ -34,7 +34,7 @@ def lines_in(file: Path, max_bytes: int) -> list[bytes]:
         [b"a\n"] * CHUNK_BYTES,
     ],
 )
-def test_lines_keep_their_newlines_and_are_split_there_alone(lines: list[bytes]) -> None:
+def test_lines_keep_their_newlines_and_are_split_only_there(lines: list[bytes]) -> None:
     FILE.write_bytes(b"".join(lines))
     assert lines_in(FILE, 1 << 20) == lines
 

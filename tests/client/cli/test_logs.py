@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from covey.client.cli.log_lines import parse_moment
+from covey.client.cli.log_lines import parse_time
 from tests.client.cli.conftest import Covey
 
 LOGS = Path("logs")
@@ -90,12 +90,12 @@ def test_what_cannot_be_understood_exits_2(covey: Covey, flags: list[str]) -> No
 
 def test_a_span_counts_back_from_now() -> None:
     now = datetime(2025, 1, 1, tzinfo=UTC)
-    assert parse_moment("90s", lambda: now) == now - timedelta(seconds=90)
-    assert parse_moment("2h", lambda: now) == now - timedelta(hours=2)
+    assert parse_time("90s", lambda: now) == now - timedelta(seconds=90)
+    assert parse_time("2h", lambda: now) == now - timedelta(hours=2)
 
 
 @pytest.mark.usefixtures("two_logs")
-def test_follow_goes_on_with_appended_lines_and_new_files_until_ctrl_c() -> None:
+def test_follow_prints_appended_lines_and_new_files_until_ctrl_c() -> None:
     following = subprocess.Popen(
         [sys.executable, "-P", "-m", "covey", "logs", "--json", "--follow", "--event", "node.*"],
         stdout=subprocess.PIPE,

@@ -42,7 +42,7 @@ def test_what_is_not_text_becomes_base64() -> None:
             b'{"key": "k", "value": "v", "ttl": ' + b"9" * 100_000,
             "unknown field 'ttl'; known are key, key_b64",
         ),
-        (b'{"key": "k", "value": "v", "key": "l"}', "key is there twice"),
+        (b'{"key": "k", "value": "v", "key": "l"}', "key occurs twice"),
         (b'{"key": "k", "value": "v"} {}', "not JSON: Extra data at column 27"),
         (b'{"key": "k" "value": "v"}', "not JSON: Expecting ','"),
         (b'{"key": "k",', "not JSON"),

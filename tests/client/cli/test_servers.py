@@ -72,9 +72,9 @@ def test_what_is_no_address_is_named(address: str) -> None:
     assert len(str(raised.value)) < 200
 
 
-def resolver_says(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+def resolver_fails_with(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def getaddrinfo(host: str, port: None) -> None:
-        raise socket.gaierror(number, "as told")
+        raise socket.gaierror(number, "resolver error")
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
@@ -82,7 +82,7 @@ def resolver_says(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
 def test_a_host_of_a_flag_that_the_resolver_does_not_know_is_named_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    resolver_says(monkeypatch, socket.EAI_NONAME)
+    resolver_fails_with(monkeypatch, socket.EAI_NONAME)
     with pytest.raises(CommandError, match="no host of the name in n1:7001"):
         choose_servers(["n1:7001"], {})
 
@@ -90,13 +90,13 @@ def test_a_host_of_a_flag_that_the_resolver_does_not_know_is_named_at_once(
 def test_one_of_several_hosts_or_one_of_the_environment_may_be_unknown(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    resolver_says(monkeypatch, socket.EAI_NONAME)
+    resolver_fails_with(monkeypatch, socket.EAI_NONAME)
     assert choose_servers(["n1:7001,127.0.0.1:7001"], {})
     assert choose_servers(None, {"COVEY_SERVER": "n1:7001"})
 
 
-def test_a_resolver_in_trouble_says_nothing_against_a_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    resolver_says(monkeypatch, socket.EAI_AGAIN)
+def test_a_failing_resolver_refuses_no_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolver_fails_with(monkeypatch, socket.EAI_AGAIN)
     assert choose_servers(["n1:7001"], {})
 
 
@@ -104,7 +104,7 @@ def test_a_seed_file_without_seeds_is_noted_with_the_address_that_is_asked_inste
     SEEDS.write_text('{"replication_factor": 3}')
     notes: list[str] = []
     assert choose_servers(None, {}, note=notes.append) == ("127.0.0.1:7001",)
-    assert notes == ["seeds.json lists no seeds: asking 127.0.0.1:7001"]
+    assert notes == ["seeds.json lists no seeds: using 127.0.0.1:7001"]
 
 
 @pytest.mark.parametrize(

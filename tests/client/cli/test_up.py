@@ -18,10 +18,9 @@ import pytest
 
 from covey.__main__ import node_complaint
 from covey.client.admin import ClusterStatus
-from covey.client.cli import local_cluster, local_node, up
+from covey.client.cli import local_cluster, up
 from covey.client.cli.exits import CommandError, ExitCode, OutputError
-from covey.client.cli.local_cluster import LocalCluster
-from covey.client.cli.local_node import LocalNode
+from covey.client.cli.local_cluster import LocalCluster, LocalNode
 from covey.client.cli.local_plan import ClusterPlan, NodePlan, check_seeds, plan_cluster
 from covey.client.cli.main import build_app, invoke
 from tests.client.cli.conftest import Covey
@@ -53,32 +52,31 @@ def stand_in(
     before: str = "",
     status: str = "[]",
 ) -> None:
-    """Children that serve like a node, without being one."""
+    """Replace nodes by programs that answer like one."""
     program = STAND_IN.format(repository=str(REPOSITORY), on_sigterm=on_sigterm, before=before, status=status)
 
     def command_line(plan: NodePlan, cluster: ClusterPlan) -> Sequence[str]:
         size = str(len(cluster.nodes))
         return [sys.executable, "-c", program, plan.name, plan.address.rpartition(":")[2], size]
 
-    monkeypatch.setattr(local_node, "command_line", command_line)
+    monkeypatch.setattr(local_cluster, "command_line", command_line)
 
 
-class Watcher:
-    """Notes what is said, and acts on it."""
+class RecordingDisplay:
+    """Display that records messages and reacts to them."""
 
     def __init__(self, react: Callable[[str], None]) -> None:
-        self.said: list[str] = []
-        self.shown = 0
+        self.messages: list[str] = []
         self._react = react
 
-    def say(self, message: str) -> None:
-        self.said.append(message)
+    def show_message(self, message: str) -> None:
+        self.messages.append(message)
         self._react(message)
 
-    def show(self, status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
-        self.shown += 1
+    def show_status(self, status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
+        pass
 
-    def resized(self) -> None:
+    def resize(self) -> None:
         pass
 
 
@@ -88,26 +86,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def run(size: int, watcher: Watcher) -> tuple[int, LocalCluster]:
-    async def whole_life() -> tuple[int, LocalCluster]:
-        cluster = LocalCluster(plan_cluster(size, DATA, None, free_port()), watcher, "all serve")
+def run(size: int, display: RecordingDisplay) -> tuple[int, LocalCluster]:
+    async def run_plan() -> tuple[int, LocalCluster]:
+        cluster = LocalCluster(plan_cluster(size, DATA, base_port=free_port()), display, "all serve")
         return await cluster.run(), cluster
 
-    return asyncio.run(whole_life())
+    return asyncio.run(run_plan())
 
 
-def on(message: str, act: Callable[[], object]) -> Callable[[str], None]:
-    def react(said: str) -> None:
-        if message in said:
+def on(text: str, act: Callable[[], object]) -> Callable[[str], None]:
+    def react(message: str) -> None:
+        if text in message:
             act()
 
     return react
 
 
 def either(*reactions: Callable[[str], None]) -> Callable[[str], None]:
-    def react(said: str) -> None:
+    def react(message: str) -> None:
         for one in reactions:
-            one(said)
+            one(message)
 
     return react
 
@@ -125,20 +123,20 @@ def test_a_signal_ends_every_node_and_exits_0(
     monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
     stand_in(monkeypatch)
-    watcher = Watcher(on("all serve", signal_self(number)))
-    code, cluster = run(1, watcher)
+    display = RecordingDisplay(on("all serve", signal_self(number)))
+    code, cluster = run(1, display)
     assert code == 0
-    assert watcher.said == ["all serve", "ending the nodes"]
+    assert display.messages == ["all serve", "ending the nodes"]
     assert not any(node.running for node in cluster.nodes)
 
 
 def test_a_node_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_cluster, "DRAIN_TIMEOUT_S", 0.2)
     stand_in(monkeypatch, on_sigterm="signal.SIG_IGN")
-    watcher = Watcher(on("all serve", signal_self(signal.SIGINT)))
-    code, cluster = run(1, watcher)
+    display = RecordingDisplay(on("all serve", signal_self(signal.SIGINT)))
+    code, cluster = run(1, display)
     assert code == 0
-    assert "killing n1" in watcher.said[-1]
+    assert "killing n1" in display.messages[-1]
     assert not any(node.running for node in cluster.nodes)
 
 
@@ -146,20 +144,20 @@ def test_a_signal_that_comes_twice_at_once_lets_the_nodes_drain(monkeypatch: pyt
     """As ``timeout`` and make send it."""
     drained = "lambda *_: (time.sleep(0.5), open('drained', 'w').close(), ended.append(True))"
     stand_in(monkeypatch, on_sigterm=drained)
-    watcher = Watcher(either(on("all serve", sigterm_self), on("ending the nodes", sigterm_self)))
-    code, _ = run(1, watcher)
+    display = RecordingDisplay(either(on("all serve", sigterm_self), on("ending the nodes", sigterm_self)))
+    code, _ = run(1, display)
     assert code == 0
-    assert watcher.said == ["all serve", "ending the nodes"]
+    assert display.messages == ["all serve", "ending the nodes"]
     assert Path("drained").exists()
 
 
 def test_a_signal_that_comes_some_time_after_the_first_kills(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_cluster, "REPEATED_SIGNAL_S", 0.0)
     stand_in(monkeypatch, on_sigterm="signal.SIG_IGN")
-    watcher = Watcher(either(on("all serve", sigterm_self), on("ending the nodes", sigterm_self)))
+    display = RecordingDisplay(either(on("all serve", sigterm_self), on("ending the nodes", sigterm_self)))
     began_at = time.monotonic()
-    code, cluster = run(1, watcher)
-    assert watcher.said[-1] == "killing what still runs"
+    code, cluster = run(1, display)
+    assert display.messages[-1] == "killing the nodes that still run"
     assert code == 0
     assert not any(node.running for node in cluster.nodes)
     assert time.monotonic() - began_at < local_cluster.DRAIN_TIMEOUT_S
@@ -171,20 +169,20 @@ def test_output_that_cannot_be_written_ends_the_nodes_drained(monkeypatch: pytes
 
     stand_in(monkeypatch, on_sigterm="lambda *_: (open('drained', 'w').close(), ended.append(True))")
     with pytest.raises(OutputError):
-        run(1, Watcher(on("all serve", fail)))
+        run(1, RecordingDisplay(on("all serve", fail)))
     assert Path("drained").exists()
 
 
 def test_nodes_end_when_their_parent_is_killed() -> None:
     program = (
         "import asyncio, sys\nfrom pathlib import Path\n"
-        "from covey.client.cli import local_node\n"
+        "from covey.client.cli import local_cluster\n"
         "from covey.client.cli.local_plan import plan_cluster\n"
         "child = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'\n"
-        "local_node.command_line = lambda plan, cluster: [sys.executable, '-c', child]\n"
+        "local_cluster.command_line = lambda plan, cluster: [sys.executable, '-c', child]\n"
         "async def start():\n"
-        f"    plan = plan_cluster(1, Path('.covey'), None, {free_port()})\n"
-        "    node = await local_node.LocalNode.start(plan.nodes[0], plan)\n"
+        f"    plan = plan_cluster(1, Path('.covey'), base_port={free_port()})\n"
+        "    node = await local_cluster.LocalNode.start(plan.nodes[0], plan)\n"
         "    print(node.pid, flush=True)\n"
         "    await node.wait()\n"
         "asyncio.run(start())\n"
@@ -201,7 +199,7 @@ def test_nodes_end_when_their_parent_is_killed() -> None:
 def test_nodes_of_an_earlier_run_are_starting_until_one_hears_from_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not down, which is alarming, and all that a node can tell of them at first."""
+    """A node reports them as down until it has received a heartbeat, which would be alarming."""
     states = "[('down', 'down'), ('serving', 'down'), ('serving', 'serving'), ('serving', 'down')]"
     later = (
         f"[status_of(*(node_status(f'n{{n}}', s) for n, s in enumerate(pair, 1)), notes=('n2 is down',))"
@@ -209,18 +207,18 @@ def test_nodes_of_an_earlier_run_are_starting_until_one_hears_from_them(
     )
     only_n1 = "if name == 'n2':\n    while not ended: time.sleep(0.02)\n    sys.exit()"
     stand_in(monkeypatch, status=later, before=only_n1)
-    monkeypatch.setattr(local_cluster, "LOOK_INTERVAL_S", 0.02)
-    watcher = Watcher(lambda said: None)
+    monkeypatch.setattr(local_cluster, "STATUS_INTERVAL_S", 0.02)
+    display = RecordingDisplay(lambda message: None)
     seen: list[tuple[tuple[str, ...], bool]] = []
 
-    def show(status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
+    def show_status(status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
         if status is not None:
             seen.append((tuple(node.state for node in status.nodes), bool(status.notes)))
         if len(seen) == 4:
             sigterm_self()
 
-    monkeypatch.setattr(watcher, "show", show)
-    run(2, watcher)
+    monkeypatch.setattr(display, "show_status", show_status)
+    run(2, display)
     assert seen[:4] == [
         (("starting", "starting"), False),
         (("serving", "starting"), False),
@@ -229,20 +227,22 @@ def test_nodes_of_an_earlier_run_are_starting_until_one_hears_from_them(
     ]
 
 
-def test_a_failed_start_ends_the_others_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_start_ends_the_other_nodes_and_is_reported_with_its_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stand_in(
         monkeypatch,
         before="if name == 'n2': sys.exit('address in use')",
         status="[status_of(node_status('n1'), node_status('n2', 'joining'))]",
     )
-    watcher = Watcher(lambda said: None)
-    code, cluster = run(2, watcher)
+    display = RecordingDisplay(lambda message: None)
+    code, cluster = run(2, display)
     assert code == 2
-    assert watcher.said[0] == "n2 did not start: address in use"
+    assert display.messages[0] == "n2 did not start: address in use"
     assert not any(node.running for node in cluster.nodes)
 
 
-def test_a_node_that_is_killed_is_reported_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_node_is_reported_and_the_other_nodes_continue(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(monkeypatch, before="print(f'{name} is here', flush=True)")
     victims: list[int] = []
     start = LocalNode.start.__func__  # type: ignore[attr-defined]
@@ -254,17 +254,17 @@ def test_a_node_that_is_killed_is_reported_and_the_rest_goes_on(monkeypatch: pyt
 
     monkeypatch.setattr(LocalNode, "start", classmethod(noted_start))
 
-    def react(said: str) -> None:
-        if said == "all serve":  # so n1 says, whatever n2 is up to
+    def react(message: str) -> None:
+        if message == "all serve":  # n1 reports this independently of n2
             until(lambda: Path("logs/server_n2.log").read_text(), "n2 runs")
             os.kill(victims[1], signal.SIGKILL)
-        elif said.startswith("n2"):
+        elif message.startswith("n2"):
             os.kill(os.getpid(), signal.SIGINT)
 
-    watcher = Watcher(react)
-    code, _ = run(2, watcher)
+    display = RecordingDisplay(react)
+    code, _ = run(2, display)
     assert code == 0
-    assert "n2 was killed by SIGKILL; its log ends with: n2 is here" in watcher.said
+    assert "n2 was killed by SIGKILL; last line of its log: n2 is here" in display.messages
 
 
 def test_nodes_take_the_seeds_addresses_and_then_free_ports_after_them() -> None:
@@ -273,7 +273,7 @@ def test_nodes_take_the_seeds_addresses_and_then_free_ports_after_them() -> None
     with socket.socket() as taken:
         with suppress(OSError):  # another process has it, which is as good
             taken.bind(("127.0.0.1", port + 1))
-        plan = plan_cluster(None, DATA, None, None)
+        plan = plan_cluster(None, DATA)
     assert plan.seeds == (f"127.0.0.1:{port}",)
     assert plan.config == Path("seeds.json")
     assert [node.name for node in plan.nodes] == ["n1", "n2"]
@@ -285,7 +285,7 @@ def test_nodes_take_the_seeds_addresses_and_then_free_ports_after_them() -> None
 def test_a_cluster_smaller_than_the_seed_list_uses_only_its_own_seeds() -> None:
     ports = sorted({free_port() for _ in range(3)})
     Path("seeds.json").write_text(json.dumps({"seeds": [f"127.0.0.1:{port}" for port in ports]}))
-    assert plan_cluster(1, DATA, None, None).seeds == (f"127.0.0.1:{ports[0]}",)
+    assert plan_cluster(1, DATA).seeds == (f"127.0.0.1:{ports[0]}",)
 
 
 def test_a_seed_port_in_use_is_named_before_anything_starts() -> None:
@@ -294,7 +294,7 @@ def test_a_seed_port_in_use_is_named_before_anything_starts() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(CommandError, match=f"127.0.0.1:{port} is in use"):
-            check_seeds(plan_cluster(1, DATA, None, port))
+            check_seeds(plan_cluster(1, DATA, base_port=port))
 
 
 def test_a_second_up_on_the_same_data_is_refused(covey: Covey) -> None:
@@ -302,8 +302,8 @@ def test_a_second_up_on_the_same_data_is_refused(covey: Covey) -> None:
         [
             sys.executable,
             "-c",
-            "import sys\nfrom pathlib import Path\nfrom covey.client.cli.up import only_one\n"
-            "with only_one(Path('.covey')):\n    print('held', flush=True)\n    sys.stdin.read()",
+            "import sys\nfrom pathlib import Path\nfrom covey.client.cli.up import up_lock\n"
+            "with up_lock(Path('.covey')):\n    print('held', flush=True)\n    sys.stdin.read()",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -326,28 +326,28 @@ def test_a_second_up_on_the_same_data_is_refused(covey: Covey) -> None:
 def test_a_seed_where_no_node_can_listen_is_named_before_anything_starts(seed: str, complaint: str) -> None:
     Path("seeds.json").write_text(json.dumps({"seeds": [seed]}))
     with pytest.raises(CommandError, match=complaint):
-        check_seeds(plan_cluster(1, DATA, None, None))
+        check_seeds(plan_cluster(1, DATA))
 
 
 def test_two_names_of_one_address_are_no_two_seeds() -> None:
     port = free_port()
     Path("seeds.json").write_text(json.dumps({"seeds": [f"localhost:{port}", f"127.0.0.1:{port}"]}))
     with pytest.raises(CommandError, match=f"127.0.0.1:{port} is in use"):
-        check_seeds(plan_cluster(2, DATA, None, None))
+        check_seeds(plan_cluster(2, DATA))
 
 
 def test_nodes_that_still_run_are_named_with_the_command_that_ends_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(up, "EARLIER_RUN_ENDS_S", 0.2)
+    monkeypatch.setattr(up, "MAX_EARLIER_RUN_S", 0.2)
     (DATA / "n2").mkdir(parents=True)
     with (DATA / "n2" / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         lock.write("4711")
         lock.flush()
-        with pytest.raises(CommandError, match=r"n2 \(process 4711\); end that with `kill 4711`"):
-            up.await_earlier_run(plan_cluster(2, DATA, None, free_port()))
-    up.await_earlier_run(plan_cluster(2, DATA, None, free_port()))
+        with pytest.raises(CommandError, match=r"n2 \(process 4711\); end them with `kill 4711`"):
+            up.await_earlier_run(plan_cluster(2, DATA, base_port=free_port()))
+    up.await_earlier_run(plan_cluster(2, DATA, base_port=free_port()))
 
 
 @pytest.mark.parametrize("setting", ["seeds=127.0.0.1:1", "cluster_size=2"])
@@ -358,7 +358,7 @@ def test_settings_that_flags_decide_are_refused_with_the_flag(covey: Covey, sett
     assert not DATA.exists()
 
 
-def test_what_a_node_would_complain_of_is_said_before_anything_is_made(
+def test_an_invalid_configuration_is_reported_before_any_file_is_created(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     Path("seeds.json").write_text('{"read_quorum": 9}')
@@ -367,9 +367,10 @@ def test_what_a_node_would_complain_of_is_said_before_anything_is_made(
     assert [path.name for path in Path().iterdir()] == ["seeds.json"]
 
 
-def test_children_are_told_everything_on_their_command_line() -> None:
-    node = NodePlan("n2", "127.0.0.1:7002", DATA / "n2", Path("logs/server_n2.log"))
-    line = local_node.command_line(node, ClusterPlan((node,), ("127.0.0.1:7001",), Path("seeds.json"), DATA))
+def test_nodes_get_all_options_on_their_command_line() -> None:
+    node = NodePlan(name="n2", address="127.0.0.1:7002", data=DATA / "n2", log=Path("logs/server_n2.log"))
+    cluster = ClusterPlan(nodes=(node,), seeds=("127.0.0.1:7001",), config=Path("seeds.json"), data=DATA)
+    line = local_cluster.command_line(node, cluster)
     assert " ".join(line[4:]) == (
         "node --name n2 --listen 127.0.0.1:7002 --data .covey/n2 --log-file logs/server_n2.log"
         " --config seeds.json --seed 127.0.0.1:7001"

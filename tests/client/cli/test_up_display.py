@@ -81,11 +81,11 @@ def test_where_all_columns_fit_all_are_shown() -> None:
 def test_each_drawing_erases_as_many_rows_as_the_last_one_took(capsys: pytest.CaptureFixture[str]) -> None:
     """Also where not all of them fit, when as many are drawn as do."""
     table = LiveTable(Console(width=80, height=6, color_system=None))
-    table.show(status(*(f"n{number}" for number in range(20))), [])
+    table.show_status(status(*(f"n{number}" for number in range(20))), [])
     first = capsys.readouterr().out
     assert first.count("\n") <= 5
     assert "more rows" in first
-    table.say("news")
+    table.show_message("news")
     erased = ERASED.match(capsys.readouterr().out)
     assert erased is not None
     assert int(erased[1]) == first.count("\n")
@@ -94,11 +94,11 @@ def test_each_drawing_erases_as_many_rows_as_the_last_one_took(capsys: pytest.Ca
 def test_another_size_has_the_whole_screen_drawn_anew(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(width=80, height=24, color_system=None)
     table = LiveTable(console)
-    table.say("news")
-    table.show(status("n1"), [])
+    table.show_message("news")
+    table.show_status(status("n1"), [])
     capsys.readouterr()
     console.size = console.size._replace(width=60)  # type: ignore[misc]
-    table.resized()
+    table.resize()
     drawn = capsys.readouterr().out
     assert drawn.startswith(CLEAR_SCREEN)
     assert "news" in drawn

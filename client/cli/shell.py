@@ -1,24 +1,28 @@
-"""``covey shell``: get, put, delete and keys over one connection, typed or piped in."""
+"""``covey shell``: get, put, delete and keys over one connection, from a prompt or from a pipe.
+
+Commands and their outcomes are logged to logs/client.log in the nodes' log format.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
 from ..errors import CoveyError
-from .client_log import ClientLog
-from .data import acknowledged
+from .data import print_version
 from .exits import CommandError, ExitCode, exit_code, explanation
 from .line_source import lines_of
-from .options import DEFAULT_TIMEOUT_S, ServerFlag, TimeoutFlag
-from .output import complain, printable
-from .session import with_client
+from .options import DEFAULT_TIMEOUT_S, ServerFlag, TimeoutFlag, with_client
+from .output import print_error, printable
 
 if TYPE_CHECKING:
     from ..aio import AsyncClient
@@ -31,8 +35,11 @@ USAGE = {
     "help": "help",
     "exit": "exit",
 }
-KEYS_REMEMBERED = 10_000
-"""For completion."""
+MAX_KNOWN_KEYS = 10_000
+"""Keys remembered for completion."""
+LOG_FILE = Path("logs/client.log")
+LOG_NODE = "client"
+"""Value of the field ``node``, which in a node's log is the node's name."""
 
 
 def register(app: typer.Typer) -> None:
@@ -40,13 +47,13 @@ def register(app: typer.Typer) -> None:
 
 
 def shell(server: ServerFlag = None, timeout: TimeoutFlag = DEFAULT_TIMEOUT_S) -> int:
-    """Type get, put, delete and keys at a prompt, or pipe them in. Logs to logs/client.log.
+    """Read get, put, delete and keys from a prompt or a pipe. Log to logs/client.log.
 
-    Piped in, the exit code is that of the worst line.
+    For commands from a pipe, the exit code is that of the worst line.
     """
 
     async def command(client: AsyncClient) -> int:
-        with _log() as log:
+        with _open_log() as log:
             shell = Shell(client, log)
             if not sys.stdin.isatty():
                 return await shell.serve(_piped_lines())
@@ -63,12 +70,40 @@ async def _piped_lines() -> AsyncIterator[str]:
         yield os.fsdecode(line)
 
 
+class ClientLog:
+    """Log of one JSON object per line, unbuffered.
+
+    A key that is not UTF-8 is written with lone surrogates, which JSON can escape and which decode to the same bytes.
+    After the first line that cannot be written, nothing more is logged; operations are not affected.
+    """
+
+    def __init__(self) -> None:
+        LOG_FILE.parent.mkdir(parents=True, exist_ok=True)
+        self._file = LOG_FILE.open("ab", buffering=0)
+        self._failed = False
+
+    def write(self, event: str, level: str = "info", **fields: Any) -> None:
+        if self._failed:
+            return
+        timestamp = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        head = {"timestamp": timestamp, "level": level, "event": event, "node": LOG_NODE}
+        line = json.dumps(head | fields, ensure_ascii=False)
+        try:
+            self._file.write(line.encode(errors="backslashreplace") + b"\n")
+        except OSError as error:
+            self._failed = True
+            print_error(f"{LOG_FILE}: {error.strerror}; nothing more is logged")
+
+    def close(self) -> None:
+        self._file.close()
+
+
 @contextmanager
-def _log() -> Iterator[ClientLog]:
+def _open_log() -> Iterator[ClientLog]:
     try:
         log = ClientLog()
     except OSError as error:
-        raise CommandError(f"logs/client.log: {error.strerror}") from error
+        raise CommandError(f"{LOG_FILE}: {error.strerror}") from error
     log.write("shell.started")
     try:
         yield log
@@ -78,7 +113,7 @@ def _log() -> Iterator[ClientLog]:
 
 
 class Line(NamedTuple):
-    """A parsed line: the command, then the key (or prefix), then all that follows it."""
+    """A parsed line: the command, the key or prefix, and the rest."""
 
     command: str
     key: str | None = None
@@ -86,9 +121,9 @@ class Line(NamedTuple):
 
 
 def parse(text: str) -> Line:
-    """Words are separated by spaces; a key with spaces is quoted. A value is the rest of the line, as typed.
+    """Parse a line. Words are separated by spaces; a key that contains spaces is quoted.
 
-    A value wholly in quotes loses them, so that an empty one can be given.
+    A value is the rest of the line. Quotes around the entire value are removed, so that a value can be empty.
     """
     command, _, rest = text.strip().partition(" ")
     rest = rest.strip()
@@ -112,16 +147,16 @@ def _unquoted(text: str) -> str:
 
 
 class Shell:
-    """Runs lines against a client, prints what they bring, and goes on after errors."""
+    """Interpreter of lines: executes each, prints its result or error, and continues with the next."""
 
     def __init__(self, client: AsyncClient, log: ClientLog) -> None:
         self._client = client
         self._log = log
         self.known_keys: dict[str, None] = {}
-        """Keys that were typed or listed, for completion; bounded."""
+        """Keys that were typed or listed, for completion; at most ``MAX_KNOWN_KEYS``."""
 
     async def serve(self, lines: AsyncIterator[str]) -> ExitCode:
-        """Until the lines end or one says exit; the code of the worst line."""
+        """Execute lines until they end or one is ``exit``. Return the exit code of the worst line."""
         worst = ExitCode.DONE
         async for text in lines:
             if not text.strip():
@@ -129,44 +164,41 @@ class Shell:
             line = parse(text)
             if line.command in ("exit", "quit"):
                 break
-            worst = max(worst, await self._attempt(line))
+            worst = max(worst, await self._execute(line))
         return worst
 
-    async def _attempt(self, line: Line) -> ExitCode:
+    async def _execute(self, line: Line) -> ExitCode:
         began_at = time.monotonic()
         try:
             code = await self._run(line)
         except CommandError as error:
-            complain(str(error))
+            print_error(str(error))
             return error.code
         except CoveyError as error:
-            complain(explanation(error))
-            self._log_failure(line, error)
+            print_error(explanation(error))
+            self._log.write(
+                "shell.failed",
+                level="error",
+                command=line.command,
+                key=line.key,
+                error=type(error).__name__,
+                reason=str(error),
+                maybe_applied=error.maybe_applied,
+            )
             return exit_code(error)
         took_ms = round((time.monotonic() - began_at) * 1000, 3)
         self._log.write("shell.command", command=line.command, key=line.key, took_ms=took_ms)
         return code
-
-    def _log_failure(self, line: Line, error: CoveyError) -> None:
-        self._log.write(
-            "shell.failed",
-            level="error",
-            command=line.command,
-            key=line.key,
-            error=type(error).__name__,
-            reason=str(error),
-            maybe_applied=error.maybe_applied,
-        )
 
     async def _run(self, line: Line) -> ExitCode:
         match line:
             case Line("get", str(key), None):
                 return await self._get(key)
             case Line("put", str(key), str(value)):
-                acknowledged(await self._client.put(os.fsencode(key), os.fsencode(value)))
+                print_version(await self._client.put(os.fsencode(key), os.fsencode(value)))
                 self._remember(key)
             case Line("delete", str(key), None):
-                acknowledged(await self._client.delete(os.fsencode(key)))
+                print_version(await self._client.delete(os.fsencode(key)))
             case Line("keys", prefix, None):
                 await self._keys(prefix or "")
             case Line("help"):
@@ -178,7 +210,7 @@ class Shell:
     async def _get(self, key: str) -> ExitCode:
         value = await self._client.get(os.fsencode(key))
         if value is None:
-            complain(f"no such key: {printable(key)}")
+            print_error(f"no such key: {printable(key)}")
             return ExitCode.NOT_FOUND
         _print_bytes(value)
         self._remember(key)
@@ -190,7 +222,7 @@ class Shell:
             self._remember(os.fsdecode(key))
 
     def _remember(self, key: str) -> None:
-        if len(self.known_keys) < KEYS_REMEMBERED:
+        if len(self.known_keys) < MAX_KNOWN_KEYS:
             self.known_keys[key] = None
 
 

@@ -34,7 +34,7 @@ def exit_code_into_a_pipe_that_no_one_reads(fake: FakeNode, command: str) -> int
 @pytest.mark.parametrize(
     ("redirection", "cause"), [(">/dev/full", "No space left on device"), (">&-", "it is closed")]
 )
-def test_a_put_whose_version_cannot_be_printed_says_that_it_is_done(
+def test_a_put_whose_version_cannot_be_printed_is_reported_as_done(
     fake: FakeNode, redirection: str, cause: str
 ) -> None:
     assert run(fake, "put k v", redirection) == (74, f"covey: {ACKNOWLEDGED}{cause}\n")
@@ -70,7 +70,7 @@ def test_with_all_streams_closed_no_connection_takes_the_place_of_one(fake: Fake
 
 
 @pytest.mark.parametrize("command", ["put k -", "load -", "shell"])
-def test_a_command_that_needs_a_closed_stdin_says_so(fake: FakeNode, command: str) -> None:
+def test_a_command_that_needs_a_closed_stdin_reports_it(fake: FakeNode, command: str) -> None:
     code, complaints = run(fake, command, "<&-")
     assert code == 2
     assert "standard input cannot be read: it is closed" in complaints
@@ -93,7 +93,7 @@ def test_a_value_from_stdin_is_read_to_the_longest_of_any_cluster_and_no_further
     assert "standard input has more than 16777216 bytes" in complaints
 
 
-def test_a_wrong_server_is_said_before_stdin_is_waited_for(fake: FakeNode) -> None:
+def test_a_wrong_server_is_reported_before_stdin_is_read(fake: FakeNode) -> None:
     read_end, write_end = os.pipe()
     with os.fdopen(read_end), os.fdopen(write_end):
         done = subprocess.run(

@@ -9,8 +9,8 @@ import pytest
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from covey.client.cli.interactive import Line, parse
 from covey.client.cli.prompt import ShellCompleter
+from covey.client.cli.shell import Line, parse
 from covey.proto.generated import kv_pb2
 from tests.client.cli.fake_node import FakeNode
 
@@ -56,7 +56,7 @@ def test_commands_from_a_pipe_run_in_order_until_exit(fake: FakeNode) -> None:
     assert (done.returncode, done.stderr, fake.contents) == (0, "", {})
 
 
-def test_after_an_error_the_shell_goes_on_and_exits_with_the_worst_code(fake: FakeNode) -> None:
+def test_after_an_error_the_shell_continues_and_exits_with_the_worst_code(fake: FakeNode) -> None:
     fake.failures = {b"bad": kv_pb2.OperationFailure(code=kv_pb2.ERROR_CODE_REFUSED, message="not now")}
     done = piped(fake, "get absent\nput bad v\nput k v\nget k\nnonsense\n")
     assert done.stdout.splitlines()[-1] == "v"

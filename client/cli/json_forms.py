@@ -1,4 +1,4 @@
-"""The JSON forms of what the cluster tells of itself. Programs read them: names and meanings are fixed."""
+"""Answers of a cluster as JSON. Programs parse them: names and meanings are fixed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .records import text_or_base64
 
 if TYPE_CHECKING:
     from ...ring.epoch import RingSpec
-    from ..admin import ClusterStatus, Explanation, NodeStatus, RepairReport, ReplicaReport, RingView
+    from ..admin import ClusterStatus, Explanation, RepairReport, RingView
 
 
 def status_json(status: ClusterStatus) -> dict[str, Any]:
@@ -18,50 +18,46 @@ def status_json(status: ClusterStatus) -> dict[str, Any]:
         "epoch": status.epoch,
         "changing": status.changing,
         "synced": status.synced,
-        "nodes": [_node_json(node) for node in status.nodes],
-    }
-
-
-def _node_json(node: NodeStatus) -> dict[str, Any]:
-    handoff = node.handoff
-    return {
-        "name": node.name,
-        "address": node.address,
-        "zone": node.zone,
-        "state": node.state,
-        "owner": node.owner,
-        "generation": node.generation,
-        "heartbeat_age_s": node.heartbeat_age_s,
-        "ownership": node.ownership,
-        "keys": node.keys,
-        "load": asdict(node.load),
-        "condition": asdict(node.condition),
-        "handoff": None
-        if handoff is None
-        else {"bytes_done": handoff.bytes_done, "bytes_total": handoff.bytes_total},
+        "nodes": [
+            {
+                "name": node.name,
+                "address": node.address,
+                "zone": node.zone,
+                "state": node.state,
+                "owner": node.owner,
+                "generation": node.generation,
+                "heartbeat_age_s": node.heartbeat_age_s,
+                "ownership": node.ownership,
+                "keys": node.keys,
+                "load": asdict(node.load),
+                "condition": asdict(node.condition),
+                "handoff": node.handoff
+                and {"bytes_done": node.handoff.bytes_done, "bytes_total": node.handoff.bytes_total},
+            }
+            for node in status.nodes
+        ],
     }
 
 
 def explanation_json(explanation: Explanation) -> dict[str, Any]:
-    """Tokens are decimal strings, because many JSON readers cannot hold 64 bits."""
+    """Return the form of an explanation. Tokens are decimal strings, since many JSON parsers cannot hold 64 bits."""
     return {
         **text_or_base64("key", explanation.key),
         "token": str(explanation.token),
         "epoch": explanation.epoch,
-        "replicas": [_replica_json(replica) for replica in explanation.replicas],
+        "replicas": [
+            {
+                "name": replica.name,
+                "state": replica.state,
+                "version": None if replica.version is None else str(replica.version),
+                "tombstone": replica.tombstone,
+                "bytes": replica.bytes,
+            }
+            for replica in explanation.replicas
+        ],
         "reachable": explanation.reachable,
         "read_quorum": explanation.read_quorum,
         "write_quorum": explanation.write_quorum,
-    }
-
-
-def _replica_json(replica: ReplicaReport) -> dict[str, Any]:
-    return {
-        "name": replica.name,
-        "state": replica.state,
-        "version": None if replica.version is None else str(replica.version),
-        "tombstone": replica.tombstone,
-        "bytes": replica.bytes,
     }
 
 
@@ -94,7 +90,7 @@ def _owners_json(spec: RingSpec, ring: RingView) -> list[dict[str, Any]]:
 
 
 def repair_json(report: RepairReport) -> dict[str, Any]:
-    """``failure`` is null for a node that answered."""
+    """Return the form of a repair. ``failure`` is null for a node that answered."""
     return {
         "nodes": [{**asdict(node), "failure": node.failure or None} for node in report.nodes],
         "down": list(report.down),
