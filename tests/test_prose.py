@@ -51,10 +51,7 @@ ALLOWED: dict[tuple[str, str], str] = {}
 
 WITH_PHRASES: tuple[str, ...] = (
     "client",
-    "docs/architecture.md",
     "docs/configuration.md",
-    "docs/mutants.md",
-    "docs/promises.md",
     "membership",
     "node",
     "node/absorption",
