@@ -21,6 +21,7 @@ from .admin.administration import ClusterAdmin
 from .admin.cluster_repair import ClusterRepair
 from .admin.status import ClusterView
 from .config.config import Config
+from .coordinator.context import CoordinatorContext
 from .coordinator.coordinator import Coordinator, Limits
 from .coordinator.listing import KeyListing
 from .coordinator.preconditions import Preconditions
@@ -321,7 +322,7 @@ class Node:
                 ports.rng,
                 self._tasks,
                 self._log,
-                self._hybrid.furthest,
+                self._hybrid.latest_followed,
             )
         )
 
@@ -336,17 +337,21 @@ class Node:
             self._ports.clock,
         )
         return Coordinator(
-            self.me,
-            self.epochs,
-            replicas,
-            KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
-            VersionSource(self.me, self.epochs, self._hybrid, self._ports.engine.latest_timestamp),
-            self._skew_guard,
-            self._load,
-            Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
-            self._ports.rng,
-            self._log,
-            self._failed,
+            context=CoordinatorContext(
+                me=self.me,
+                epochs=self.epochs,
+                replicas=replicas,
+                versions=VersionSource(
+                    self.me, self.epochs, self._hybrid, self._ports.engine.latest_timestamp
+                ),
+                load=self._load,
+                rng=self._ports.rng,
+                log=self._log,
+            ),
+            listing=KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
+            skew_guard=self._skew_guard,
+            limits=Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
+            tasks=Tasks(self._failed, config.max_in_flight),
         )
 
     def _make_handoff(self) -> Handoff:

@@ -8,9 +8,10 @@ newest version decides whether it is live, and a new epoch starts the page again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 
 from ...identity import Identity
+from ...quorum.counter import Requirement, satisfied
 from ...ring.hashing import TOKEN_SPACE, token_of
 from ...ring.span import TokenRange
 from ..epoch.epochs import Epoch, Epochs
@@ -125,12 +126,11 @@ class KeyListing:
         return reply
 
 
-def _covers(epoch: Epoch, owners: Sequence[Identity]) -> bool:
-    """Whether r replicas of every range of every live ring are among ``owners``."""
+def _covers(epoch: Epoch, owners: Collection[Identity]) -> bool:
+    """Return True if r replicas of every range of every live ring are among ``owners``."""
     return all(
-        sum(owner in owners for owner in found.preference_list) >= ring.r
+        satisfied([Requirement(found.preference_list, ring.r) for found in ring.ranges()], owners)
         for ring in epoch.rings
-        for found in ring.ranges()
     )
 
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.errors import ClockSkew
-from covey.quorum.hybrid_clock import HybridClock
+from covey.quorum.hybrid_clock import ClockSkew, HybridClock
 from covey.quorum.version import COUNTER_BITS
 from tests.support.clocks import ManualClock
 

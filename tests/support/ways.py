@@ -7,23 +7,14 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from covey.node.coordinator.batch import Batch, BatchContext
-from covey.node.coordinator.exposure import Exposure
+from covey.node.coordinator.batch import Batch
+from covey.node.coordinator.context import CoordinatorContext
 from covey.node.coordinator.slow_read import SlowRead
-from covey.node.coordinator.slow_write import SlowWrite
+from covey.node.coordinator.slow_write import Exposure, SlowWrite
 from covey.node.messages.data import Merge
-from covey.node.operations import (
-    UNBOUNDED,
-    Consistency,
-    Delete,
-    Get,
-    OperationResult,
-    Put,
-    TimeBounds,
-    WriteResult,
-)
+from covey.node.operations import UNBOUNDED, Delete, Get, OperationResult, Put, TimeBounds, WriteResult
 from covey.node.storage.interface import Entry
-from covey.quorum.plan import Plans
+from covey.quorum.consistency import Consistency
 from covey.quorum.version import Version
 from tests.support.stations import Station
 
@@ -42,10 +33,22 @@ class GivenVersions:
         drawn, self._left = self._left[: len(keys)], self._left[len(keys) :]
         return drawn
 
-    def see_all(self, timestamps: Sequence[int]) -> None: ...
+    def observe_all(self, timestamps: Sequence[int]) -> None: ...
 
     def is_ahead(self, version: Version) -> bool:
         return False
+
+
+def context_of(station: Station, *versions: Version) -> CoordinatorContext:
+    return CoordinatorContext(
+        me=station.peers.me,
+        epochs=station.epochs,
+        replicas=station.replicas,
+        versions=GivenVersions(*versions),  # type: ignore[arg-type]
+        load=station.load,
+        rng=random.Random(1),
+        log=station.log,
+    )
 
 
 async def write(
@@ -53,16 +56,8 @@ async def write(
 ) -> WriteResult:
     if way == "alone":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        flow = SlowWrite(
-            station.epochs,
-            station.replicas,
-            random.Random(1),
-            consistency,
-            deadline_s,
-            Exposure(),
-            lambda version: False,
-        )
-        return await flow.run(Merge(key, entry))
+        slow = SlowWrite(context_of(station), consistency, deadline_s, Exposure())
+        return await slow.run(Merge(key, entry))
     operation = (
         Delete(key, timeout_s, consistency)
         if entry.value is None
@@ -78,8 +73,7 @@ async def read(
 ) -> Entry | None:
     if way == "alone":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        flow = SlowRead(station.epochs, station.replicas, random.Random(1), consistency, deadline_s)
-        return await flow.run(key)
+        return await SlowRead(context_of(station), consistency, deadline_s).run(key)
     (result,) = await together(station, [Get(key, timeout_s, consistency)])
     return None if result.version is None else Entry(result.version, result.value)
 
@@ -106,18 +100,9 @@ async def together(
         tasks.append(loop.create_task(work))
         return True
 
-    means: Any = BatchContext(
-        station.peers.me,
-        station.epochs,
-        station.replicas,
-        GivenVersions(*versions),  # type: ignore[arg-type]
-        station.load,
-        random.Random(1),
-        station.log,
-        spawn,
-    )
     assert station.epochs.current is not None
-    Batch(means, operations, on_results).begin(range(len(operations)), Plans(station.epochs.current))
+    batch = Batch(context_of(station, *versions), spawn, operations, on_results)
+    batch.begin(range(len(operations)), station.epochs.current)
     try:
         return [await outcome for outcome in outcomes]
     finally:

@@ -44,7 +44,7 @@ async def test_it_ends_when_a_newer_record_is_adopted() -> None:
     with Attempt(epochs, _now() + 1) as attempt:
         await epochs.adopt(following(FIRST))
         assert not attempt.running
-        assert await attempt.ended() is Ended.MOVED_ON
+        assert await attempt.ended() is Ended.EPOCH_CHANGED
 
 
 @in_virtual_time
@@ -53,7 +53,7 @@ async def test_the_first_end_stands() -> None:
     with Attempt(epochs, _now() + 1) as attempt:
         await epochs.adopt(following(FIRST))
         attempt.decide()
-        assert await attempt.ended() is Ended.MOVED_ON
+        assert await attempt.ended() is Ended.EPOCH_CHANGED
 
 
 @in_virtual_time
@@ -90,5 +90,5 @@ async def test_a_cancelled_operation_stops_watching_the_epochs() -> None:
     await asyncio.gather(task, return_exceptions=True)
     with attempts[1]:
         await epochs.adopt(following(FIRST))
-        assert await attempts[1].ended() is Ended.MOVED_ON
+        assert await attempts[1].ended() is Ended.EPOCH_CHANGED
     assert not attempts[0].running

@@ -6,15 +6,12 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from covey.node.errors import OperationTimeout, ReplyFull
 from covey.node.messages.data import DataBatch, Reply, Request
-from covey.node.operations import Consistency, Get, GetResult, Level, Put, WriteResult
+from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.node.replica import service as replica_module
-from covey.quorum.counter import AllRingsCounter, OneRingCounter
-from covey.quorum.tally import Requirement, replicas_of, satisfied
+from covey.quorum.consistency import Consistency, Level
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import identities, record, ring
@@ -125,30 +122,6 @@ async def test_a_write_that_the_node_stops_in_the_middle_of_may_have_happened() 
     with pytest.raises(OperationTimeout) as caught:
         await writing
     assert caught.value.maybe_applied
-
-
-PARTS = [(Requirement(WHO[:3], 2),), (Requirement(WHO[:3], 2), Requirement(WHO[1:4], 2))]
-
-
-@pytest.mark.parametrize("parts", PARTS)
-@settings(deadline=None)
-@given(votes=st.permutations(WHO[:4]), ayes=st.lists(st.booleans(), min_size=4, max_size=4))
-def test_votes_reach_and_lose_their_quorum_when_the_tally_says_so(
-    parts: tuple[Requirement, ...], votes: list, ayes: list[bool]
-) -> None:
-    everyone = replicas_of(parts)
-    counted = OneRingCounter([parts]) if len(parts) == 1 else AllRingsCounter([parts])
-    said_yes, said_no = set(), set()
-    for replica, aye in zip(votes, ayes, strict=True):
-        if replica not in everyone:
-            continue
-        before = satisfied(parts, said_yes)
-        (said_yes if aye else said_no).add(replica)
-        lost = any(sum(r not in said_no for r in part.replicas) < part.needed for part in parts)
-        if aye:
-            assert counted.yes(replica, [0]) == ([0] if satisfied(parts, said_yes) and not before else [])
-        else:
-            assert counted.no(replica, 0) == (lost and not before)
 
 
 def hold_everywhere(stations: Stations) -> None:

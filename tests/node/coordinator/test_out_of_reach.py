@@ -7,7 +7,7 @@ import asyncio
 from covey.identity import Identity
 from covey.node.messages.data import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
-from covey.quorum.ranking import LONGEST_SHUNNING_S
+from covey.quorum.ranking import MAX_BACKOFF_S
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import identities, record, ring
@@ -105,7 +105,7 @@ async def test_it_gets_writes_again_soon_after_it_is_back() -> None:
         await put_all(stations)
     assert closed.turned_back < 10
     closed.open()
-    await asyncio.sleep(LONGEST_SHUNNING_S)
+    await asyncio.sleep(MAX_BACKOFF_S)
     stations[ME].hints.kept.clear()
     await put_all(stations)
     assert all(stations[C].engine.get(key) is not None for key in KEYS)

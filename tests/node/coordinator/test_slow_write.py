@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from covey.node.coordinator.context import live_rings
 from covey.node.epoch.epochs import Epoch
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch
-from covey.node.operations import QUORUM, Consistency, Level, WriteResult
-from covey.quorum.plan import plan_write
+from covey.node.operations import WriteResult
+from covey.quorum.consistency import QUORUM, Consistency, Level, plan_write
 from covey.ring import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
@@ -219,7 +220,7 @@ async def test_when_the_epoch_moves_on_it_counts_from_zero_with_the_same_version
     await stations.adopt(CHANGING)
     held.release()
     assert await task == WriteResult(version(1))
-    plan = plan_write(Epoch(CHANGING), KEY, QUORUM)
+    plan = plan_write(live_rings(Epoch(CHANGING), KEY), QUORUM)
     for part in plan.acknowledgements:
         assert sum(replica.name in holders(stations) for replica in part.replicas) >= part.needed
 
@@ -387,7 +388,7 @@ def test_certainly_not_done_is_never_said_of_what_some_replica_holds(
                 stations.network.refuse(data_to(name))
             elif fault == "stopping":
                 stations[next(i for i in WHO if i.name == name)].dispatcher.stopping = True
-        plan = plan_write(stations[CLIENT_AT].epochs.current, KEY, QUORUM)  # type: ignore[arg-type]
+        plan = plan_write(live_rings(stations[CLIENT_AT].epochs.current, KEY), QUORUM)  # type: ignore[arg-type]
         claimed = await _claim(stations)
         if claimed == "done":
             for part in plan.acknowledgements:

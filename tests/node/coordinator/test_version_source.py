@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.coordinator.ahead import KEYS_REMEMBERED
-from covey.node.coordinator.version_source import LANE_STEP, VersionSource
+from covey.node.coordinator.version_source import MAX_KEYS_AHEAD, TIMESTAMP_STEP, VersionSource
 from covey.node.errors import Unavailable
 from covey.node.operations import time_bounds
 from covey.node.peer.client import LocalIdentity
@@ -86,16 +85,16 @@ def test_a_version_above_another_moves_no_clock() -> None:
 
 def test_a_key_that_was_met_is_drawn_above_what_stands_at_once() -> None:
     stage = Stage()
-    stage.source.note_ahead(KEY, ahead())
+    stage.source.remember_ahead(KEY, ahead())
     mine, other = stage.draw(KEY, b"other")
     assert mine > ahead() and other.wall_ms == WALL_MS
 
 
 def test_only_so_many_keys_are_remembered() -> None:
     stage = Stage()
-    for number in range(KEYS_REMEMBERED + 1):
-        stage.source.note_ahead(b"%d" % number, ahead())
-    first, last = stage.draw(b"0", b"%d" % KEYS_REMEMBERED)
+    for number in range(MAX_KEYS_AHEAD + 1):
+        stage.source.remember_ahead(b"%d" % number, ahead())
+    first, last = stage.draw(b"0", b"%d" % MAX_KEYS_AHEAD)
     assert first.wall_ms == WALL_MS and last > ahead()
 
 
@@ -160,7 +159,7 @@ def test_a_time_that_comes_again_after_a_clock_was_set_back_gives_other_versions
 
 def test_a_clock_that_is_set_back_too_often_is_a_clear_refusal() -> None:
     stage = Stage()
-    for _ in range(LANE_STEP // 2 - 1):
+    for _ in range(TIMESTAMP_STEP // 2 - 1):
         stage.clock.wall += HOUR_MS
         stage.draw(KEY)
         stage.clock.wall -= HOUR_MS
