@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from covey.client.penalties import FIRST_PENALTY_S
-from covey.client.routing import RANK_EVERY_S, Router, Topology
-from covey.client.standing import FILL, FIRST_FILL, KEPT_FOR_S
+from covey.client.routing import MIN_BACKOFF_S, RANK_EVERY_S, Router, Topology
 from covey.identity import Identity
+from covey.quorum.ranking import FILL, FIRST_FILL, KEPT_FOR_S
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 
 NAMES = ("a", "b", "c", "d")
@@ -52,7 +51,7 @@ class Client:
 
     def hear(self, address: str, round_trip_s: float, others: int = 0, times: int = 1) -> None:
         for _ in range(times):
-            self.router.heard(address, self.now, round_trip_s, 1, others)
+            self.router.replied(address, self.now, round_trip_s, 1, others)
             self.router.served(address, self.now)
         self.now += RANK_EVERY_S
 
@@ -175,11 +174,11 @@ def test_a_node_that_failed_is_trusted_with_little_when_it_is_back() -> None:
     client.trust_all()
     first, second, *_ = client.order()
     client.router.failed(first, client.now)
-    client.now += FIRST_PENALTY_S
+    client.now += MIN_BACKOFF_S
     assert client.begin(FIRST_FILL + 1) == {first: FIRST_FILL, second: 1}
 
 
-def test_a_node_in_the_penalty_box_comes_last() -> None:
+def test_a_node_that_is_backed_off_comes_last() -> None:
     client = Client()
     first, second, *_ = client.order()
     client.router.failed(first, client.now)
@@ -188,19 +187,19 @@ def test_a_node_in_the_penalty_box_comes_last() -> None:
     assert tried[-1] == first
 
 
-def test_with_all_nodes_in_the_box_the_one_that_gets_out_soonest_comes_first() -> None:
+def test_with_all_nodes_backed_off_the_one_whose_backoff_ends_first_comes_first() -> None:
     client = Client(learned=False)
-    client.router.failed("y:1", now=0.0)
-    client.router.failed("x:1", now=0.1)
+    client.router.failed("y:1", now_s=0.0)
+    client.router.failed("x:1", now_s=0.1)
     client.now = 0.2
     assert client.order() == ["y:1", "x:1"]
 
 
 def test_given_addresses_stay_first_for_administrative_calls() -> None:
     router = Client().router
-    assert router.choose_given([], now=0.0) == "x:1"
-    assert router.choose_given(["x:1"], now=0.0) == "y:1"
-    assert router.choose_given(["x:1", "y:1"], now=0.0) is None
+    assert router.choose_given([], now_s=0.0) == "x:1"
+    assert router.choose_given(["x:1"], now_s=0.0) == "y:1"
+    assert router.choose_given(["x:1", "y:1"], now_s=0.0) is None
 
 
 def test_an_older_ring_is_not_followed() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.coordinator import replica_queue as pipes
+from covey.node.coordinator import replica_queue
 from covey.node.coordinator.replica_queue import (
     MAX_BATCH_BYTES,
     MAX_BATCH_OPERATIONS,
@@ -296,7 +296,7 @@ async def test_an_operation_that_goes_elsewhere_while_all_is_closed_is_refused()
     to_all.to(identity(2))
     await asyncio.sleep(1)
     await to_all.close()
-    assert heard == [Undelivered(False, pipes.STOPPING)]
+    assert heard == [Undelivered(False, replica_queue.STOPPING)]
 
 
 class PipesThatTake(ReplicaQueues):
@@ -340,7 +340,7 @@ async def test_what_waits_for_its_turn_is_not_impatient_for_that() -> None:
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipes, "MAX_WAITING", 2)
+    monkeypatch.setattr(replica_queue, "MAX_WAITING_OPERATIONS", 2)
 
     async def overflows() -> None:
         peer, heard = Peer(), Heard()
@@ -410,7 +410,7 @@ def put(number: int, value_bytes: int) -> Merge:
 async def test_what_waits_for_a_replica_that_does_not_keep_up_is_bounded_in_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipes, "MAX_WAITING_BYTES", 1000)
+    monkeypatch.setattr(replica_queue, "MAX_WAITING_BYTES", 1000)
     peer, heard = Peer(), Heard()
     pipe = pipe_to(peer)
     submit(pipe, heard, 0)
@@ -426,7 +426,7 @@ async def test_what_waits_for_a_replica_that_does_not_keep_up_is_bounded_in_byte
 async def test_a_value_larger_than_all_that_may_wait_is_taken_when_nothing_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipes, "MAX_WAITING_BYTES", 1000)
+    monkeypatch.setattr(replica_queue, "MAX_WAITING_BYTES", 1000)
     peer, heard = Peer(), Heard()
     pipe_to(peer).submit(FIRST, [put(1, 2000)], heard.of(1))
     await settle()
