@@ -15,6 +15,7 @@ that returns, gets ``FIRST_FILL`` operations at a time, and twice as many after 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -87,11 +88,11 @@ class ReplicaRanking:
     """A coordinator's ranking of the other nodes."""
 
     def __init__(self) -> None:
-        self._replicas: dict[Identity, _Replica] = {}
+        self._replicas: defaultdict[Identity, _Replica] = defaultdict(_Replica)
         self._backoff: NodeBackoff[Identity] = NodeBackoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
 
     def sent(self, replica: Identity, operations: int) -> None:
-        self._of(replica).outstanding += operations
+        self._replicas[replica].outstanding += operations
 
     def replied(
         self,
@@ -103,7 +104,7 @@ class ReplicaRanking:
         now_s: float,
     ) -> None:
         """Record the reply to a batch."""
-        known, took_ms = self._of(replica), took_s * 1000
+        known, took_ms = self._replicas[replica], took_s * 1000
         known.outstanding -= operations
         self._backoff.succeeded(replica)
         first = known.replied_s == -math.inf
@@ -121,11 +122,11 @@ class ReplicaRanking:
 
     def failed(self, replica: Identity, operations: int) -> None:
         """Record a batch without an answer, which shows nothing about how long an answer takes."""
-        self._of(replica).outstanding -= operations
+        self._replicas[replica].outstanding -= operations
 
     def unreachable(self, replica: Identity, operations: int, now_s: float) -> None:
         """Record a batch that certainly did not arrive; gossip takes longer to notice that a member is down."""
-        self._of(replica).outstanding -= operations
+        self._replicas[replica].outstanding -= operations
         self._backoff.failed(replica, now_s)
 
     def is_backed_off(self, replica: Identity, now_s: float) -> bool:
@@ -149,7 +150,7 @@ class ReplicaRanking:
 
     def returned(self, replica: Identity, now_s: float) -> None:
         """Forget how a replica answered before it was away: now its caches are cold, and it has much to catch up."""
-        outstanding = self._replicas[replica].outstanding if replica in self._replicas else 0
+        outstanding = self._replicas[replica].outstanding
         self._replicas[replica] = _Replica(outstanding=outstanding, returned_s=now_s)
         self._backoff.succeeded(replica)
 
@@ -157,15 +158,9 @@ class ReplicaRanking:
         """Return how long the replicas that were asked may take before others are asked too."""
         quantiles = [known.quantile_ms for known in self._replicas.values() if known.quantile_ms > 0]
         max_ms = MAX_QUANTILE_RATIO * min(quantiles, default=math.inf)
-        asked_ms = [min(self._of(replica).quantile_ms or max_ms, max_ms) for replica in replicas]
+        asked_ms = [min(self._replicas[replica].quantile_ms or max_ms, max_ms) for replica in replicas]
         patience_s = max(asked_ms, default=math.inf) / 1000
         return min(MAX_PATIENCE_S, max(MIN_PATIENCE_S, patience_s))
-
-    def _of(self, replica: Identity) -> _Replica:
-        known = self._replicas.get(replica)
-        if known is None:
-            known = self._replicas[replica] = _Replica()
-        return known
 
 
 def smallest_quorum(requirements: Requirements, ranked: Sequence[Identity]) -> list[Identity]:

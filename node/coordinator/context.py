@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...quorum.consistency import (
     Consistency,
@@ -52,16 +52,14 @@ class Plans:
         self._epoch: Epoch | None = None
         self._reads: dict[tuple[object, Consistency], ReadPlan] = {}
         self._writes: dict[tuple[object, Consistency], WritePlan] = {}
-        self._equal_reads: dict[ReadPlan, ReadPlan] = {}
-        self._equal_writes: dict[WritePlan, WritePlan] = {}
+        self._equal: dict[Any, Any] = {}
 
     def read(self, epoch: Epoch, key: bytes, consistency: Consistency) -> ReadPlan:
         """Raise InvalidRequest if ``consistency`` requires more replicas than a key has."""
         place = self._place(epoch, key), consistency
         plan = self._reads.get(place)
         if plan is None:
-            plan = _plan(plan_read, epoch, key, consistency)
-            plan = self._reads[place] = self._equal_reads.setdefault(plan, plan)
+            plan = self._reads[place] = self._make(plan_read, epoch, key, consistency)
         return plan
 
     def write(self, epoch: Epoch, key: bytes, consistency: Consistency) -> WritePlan:
@@ -69,27 +67,29 @@ class Plans:
         place = self._place(epoch, key), consistency
         plan = self._writes.get(place)
         if plan is None:
-            plan = _plan(plan_write, epoch, key, consistency)
-            plan = self._writes[place] = self._equal_writes.setdefault(plan, plan)
+            plan = self._writes[place] = self._make(plan_write, epoch, key, consistency)
         return plan
 
     def _place(self, epoch: Epoch, key: bytes) -> object:
         """Return the range, or the ranges in both live rings, that the key lies in."""
         if epoch is not self._epoch:
-            for plans in (self._reads, self._writes, self._equal_reads, self._equal_writes):
-                plans.clear()
-            self._epoch = epoch
+            self._reads, self._writes, self._equal, self._epoch = {}, {}, {}, epoch
         token, rings = token_of(key), epoch.rings
         return rings[0].place_of(token) if len(rings) == 1 else tuple([r.place_of(token) for r in rings])
 
-
-def _plan(
-    make: Callable[[Sequence[LiveRing], Consistency], P], epoch: Epoch, key: bytes, consistency: Consistency
-) -> P:
-    try:
-        return make(live_rings(epoch, key), consistency)
-    except TooManyReplicas as error:
-        raise InvalidRequest(str(error)) from None
+    def _make(
+        self,
+        make: Callable[[Sequence[LiveRing], Consistency], P],
+        epoch: Epoch,
+        key: bytes,
+        consistency: Consistency,
+    ) -> P:
+        try:
+            plan = make(live_rings(epoch, key), consistency)
+        except TooManyReplicas as error:
+            raise InvalidRequest(str(error)) from None
+        shared: P = self._equal.setdefault(plan, plan)
+        return shared
 
 
 @dataclass(frozen=True)

@@ -49,27 +49,27 @@ class SlowRead:
             plan = context.plans.read(epoch, key, self._consistency)
             if (short := context.replicas.short_of(plan.replies)) is not None:
                 raise Unavailable(f"the read was not done: {short}")
-            with Attempt(context.epochs, self._deadline_s) as attempt:
-                reading = _ReadAttempt(context, epoch, key, plan, attempt)
-                ended = await reading.run()
-            if reading.answer is not None:
-                return reading.answer.entry
+            attempt = _ReadAttempt(context, self._deadline_s, epoch, key, plan)
+            with attempt:
+                ended = await attempt.run()
+            if attempt.answer is not None:
+                return attempt.answer.entry
             if ended is Ended.DECIDED:
                 await asyncio.sleep(RETRY_PAUSE_S * (0.5 + context.rng.random()))
         raise OperationTimeout("too few replicas answered the read in time", maybe_applied=False)
 
 
-class _ReadAttempt:
+class _ReadAttempt(Attempt):
     """One attempt: which replicas were asked and answered, and what is being written back."""
 
     def __init__(
-        self, context: CoordinatorContext, epoch: Epoch, key: bytes, plan: ReadPlan, attempt: Attempt
+        self, context: CoordinatorContext, deadline_s: float, epoch: Epoch, key: bytes, plan: ReadPlan
     ) -> None:
+        super().__init__(context.epochs, deadline_s)
         self._replicas = context.replicas
         self._epoch = epoch
         self._key = key
         self._plan = plan
-        self._attempt = attempt
         self._counter = quorum_counter([plan.replies], len(epoch.rings))
         self._replies: ReadReplies[Entry] = ReadReplies(plan.holders)
         self._asked: set[Identity] = set()
@@ -80,10 +80,10 @@ class _ReadAttempt:
     async def run(self) -> Ended:
         ranked = self._replicas.ranked(replicas_of(self._plan.replies))
         self._ask(smallest_quorum(self._plan.replies, ranked))
-        ended = await self._attempt.ended_within(MAX_PATIENCE_S)
+        ended = await self.ended_within(MAX_PATIENCE_S)
         if ended is None:
             self._ask(ranked)
-            ended = await self._attempt.ended()
+            ended = await self.ended()
         return ended
 
     def _ask(self, replicas: Sequence[Identity]) -> None:
@@ -93,7 +93,7 @@ class _ReadAttempt:
                 self._replicas.submit(replica, self._epoch.stamp, Read(self._key), self._on_reply)
 
     def _on_reply(self, replica: Identity, outcome: Outcome) -> None:
-        if not self._attempt.running:
+        if not self.running:
             if self.answer is not None and isinstance(outcome, ReadResult):
                 self._repair(replica, self.answer.entry, outcome.entry)
             return
@@ -110,11 +110,11 @@ class _ReadAttempt:
             if self._replies.settled(self._writing_back):
                 self._answer(self._writing_back)
             elif not self._replies.can_settle(self._writing_back, self._not_written):
-                self._attempt.decide()
+                self.decide()
             return
         if not self._counter.reached(0):
             if self._counter.lost(0):
-                self._attempt.decide()
+                self.decide()
             return
         newest = self._replies.newest
         if newest is None or self._replies.settled(newest):
@@ -126,7 +126,7 @@ class _ReadAttempt:
 
     def _answer(self, entry: Entry | None) -> None:
         self.answer = _Answer(entry)
-        self._attempt.decide()
+        self.decide()
 
     def _repair(self, replica: Identity, answered: Entry | None, held: Entry | None) -> None:
         if answered is not None and self._plan.holders:
@@ -144,7 +144,7 @@ class _ReadAttempt:
         self._decide()
 
     def _on_written_back(self, replica: Identity, outcome: Outcome) -> None:
-        if not self._attempt.running or self._writing_back is None:
+        if not self.running or self._writing_back is None:
             return
         if isinstance(outcome, MergeResult):
             self._replies.entries[replica] = self._writing_back

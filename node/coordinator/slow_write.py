@@ -128,17 +128,17 @@ class SlowWrite:
             plan = self._context.plans.write(epoch, merge.key, self._consistency)
             if (short := self._context.replicas.short_of(plan.acknowledgements)) is not None:
                 raise self.failure(short)
-            with Attempt(self._context.epochs, self._deadline_s) as attempt:
-                writing = _WriteAttempt(self._context, epoch, plan, merge, attempt, self._exposure)
-                ended = await writing.run()
-            if ended is Ended.DECIDED and writing.reached:
-                return writing.newest
+            attempt = _WriteAttempt(self._context, self._deadline_s, epoch, plan, merge, self._exposure)
+            with attempt:
+                ended = await attempt.run()
+            if ended is Ended.DECIDED and attempt.reached:
+                return attempt.newest
             if ended is Ended.EXPIRED:
-                raise self.failure(f"{writing.acks} replicas acknowledged in time; {writing.trouble}")
+                raise self.failure(f"{attempt.acks} replicas acknowledged in time; {attempt.trouble}")
             if ended is Ended.DECIDED:
-                await self._back_off(tries, writing.trouble)
-                if writing.below_floor:
-                    raise self.failure(writing.trouble)
+                await self._back_off(tries, attempt.trouble)
+                if attempt.below_floor:
+                    raise self.failure(attempt.trouble)
                 tries += 1
 
     def failure(self, why: str) -> OperationError:
@@ -187,23 +187,23 @@ class SlowWrite:
             timer.cancel()
 
 
-class _WriteAttempt:
+class _WriteAttempt(Attempt):
     """One attempt at one version; also records answers that arrive after its end."""
 
     def __init__(
         self,
         context: CoordinatorContext,
+        deadline_s: float,
         epoch: Epoch,
         plan: WritePlan,
         merge: Merge,
-        attempt: Attempt,
         exposure: Exposure,
     ) -> None:
+        super().__init__(context.epochs, deadline_s)
         self._context = context
         self._epoch = epoch
         self._plan = plan
         self._merge = merge
-        self._attempt = attempt
         self._exposure = exposure
         self._counter = quorum_counter([plan.acknowledgements], len(epoch.rings))
         self._troubles: dict[str, None] = {}
@@ -223,7 +223,7 @@ class _WriteAttempt:
             else:
                 self._counter.nack(replica, 0)
                 self._miss(replica)
-        ended = await self._attempt.ended()
+        ended = await self.ended()
         ahead = self.newest > self._merge.entry.version and self._context.versions.is_ahead(self.newest)
         if self.reached and ended is Ended.DECIDED and not ahead:
             self._leaves_hints = True
@@ -257,7 +257,7 @@ class _WriteAttempt:
                 self._miss(replica)
             self._troubles[_reason(outcome)] = None
         if self.reached or self._counter.lost(0):
-            self._attempt.decide()
+            self.decide()
 
     def _miss(self, replica: Identity) -> None:
         if self._leaves_hints:

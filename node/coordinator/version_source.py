@@ -66,8 +66,11 @@ class VersionSource:
         self._epochs = epochs
         self._clock = clock
         self._latest_on_disk = latest_on_disk
-        self._ahead = _KeysAhead(clock)
         self._low_bits = 0
+        self._drawn_above: dict[int, int] = {}
+        """Highest timestamp drawn for keys ahead of all clocks, by a hash of the key."""
+        self._ahead: dict[bytes, int] = {}
+        """Keys ahead of all clocks, with the highest timestamp that each is known to hold or that was drawn for it."""
         clock.begin(latest_on_disk())
 
     def follow_client(self, seen_timestamp: int) -> None:
@@ -108,18 +111,18 @@ class VersionSource:
         record = self._epochs.record
         floor = record.floor if record is not None else 0
         if not self._clock.follows(floor) and not self._is_only_owner():
-            return [self._above(key, max(floor, self._ahead.held(key) or 0)) for key in keys]
+            return [self._draw_above(key, max(floor, self._held_ahead(key) or 0)) for key in keys]
         versions = self._draw_by_clock(len(keys), floor, seen_timestamp, bounds)
-        if self._ahead.empty:
+        if not self._ahead:
             return versions
         return [
-            version if held is None else self._above(key, held)
-            for key, version, held in zip(keys, versions, map(self._ahead.held, keys), strict=True)
+            version if held is None else self._draw_above(key, held)
+            for key, version, held in zip(keys, versions, map(self._held_ahead, keys), strict=True)
         ]
 
     def draw_above(self, key: bytes, held: Version) -> Version:
         """Draw a version for ``key`` only, above one from ahead of all clocks. Raise Unavailable if none is left."""
-        return self._above(key, held.timestamp)
+        return self._draw_above(key, held.timestamp)
 
     def is_ahead(self, version: Version) -> bool:
         """Return True if a write that met ``version``, a newer one, has to be drawn above it.
@@ -131,8 +134,14 @@ class VersionSource:
         return drawn_above or not self._clock.follows(version.timestamp)
 
     def remember_ahead(self, key: bytes, version: Version) -> None:
-        """Remember that ``key`` holds ``version``, which is ahead of all clocks."""
-        self._ahead.remember(key, version.timestamp)
+        """Remember that ``key`` holds ``version``, which is ahead of all clocks.
+
+        Forget the key that was met longest ago if there are many.
+        """
+        timestamp = max(version.timestamp, self._ahead.pop(key, 0))
+        if len(self._ahead) >= MAX_KEYS_AHEAD:
+            del self._ahead[next(iter(self._ahead))]
+        self._ahead[key] = timestamp
 
     def observe_all(self, timestamps: Sequence[int]) -> None:
         """Draw above these from now on. Replicas keep versions over restarts, and clocks do not."""
@@ -143,9 +152,27 @@ class VersionSource:
                 with suppress(ClockSkew):  # it is returned to readers all the same
                     self._clock.observe(timestamp)
 
-    def _above(self, key: bytes, timestamp: int) -> Version:
-        drawn = self._ahead.draw(key, timestamp)
-        return Version(drawn, self._me.identity.disk_id, self._me.generation)
+    def _held_ahead(self, key: bytes) -> int | None:
+        """Return the timestamp ahead of all clocks that ``key`` is known to hold; None if there is none."""
+        timestamp = self._ahead.get(key)
+        if timestamp is not None and self._clock.follows(timestamp):
+            del self._ahead[key]
+            return None
+        return timestamp
+
+    def _draw_above(self, key: bytes, held: int) -> Version:
+        slot = crc32(key) & _HASHES
+        step = self._clock.wall_ms() >> _TIME_STEP_BITS & _TIME_STEPS
+        timestamp = max(held, self._drawn_above.get(slot, 0)) + 1 + step | 1
+        if timestamp > MAX_TIMESTAMP:
+            raise Unavailable(
+                "the write was not done: the key holds a version so far ahead of all clocks that there is none after "
+                "it; use another key, and remove this one with its cluster"
+            )
+        self._drawn_above[slot] = timestamp
+        version = Version(timestamp, self._me.identity.disk_id, self._me.generation)
+        self.remember_ahead(key, version)
+        return version
 
     def _draw_by_clock(
         self, count: int, floor: int, seen_timestamp: int, bounds: TimeBounds
@@ -185,47 +212,3 @@ class VersionSource:
         return (
             record is not None and not record.changing and list(record.owners.owners) == [self._me.identity]
         )
-
-
-class _KeysAhead:
-    """Keys ahead of all clocks, and the timestamps drawn for them."""
-
-    def __init__(self, clock: HybridClock) -> None:
-        self._clock = clock
-        self._drawn: dict[int, int] = {}
-        """Highest timestamp drawn here, by a hash of the key."""
-        self._held: dict[bytes, int] = {}
-        """Highest known timestamp of each remembered key: the one it held, or the one drawn above that."""
-
-    @property
-    def empty(self) -> bool:
-        return not self._held
-
-    def remember(self, key: bytes, timestamp: int) -> None:
-        """Remember that ``key`` holds ``timestamp``, and forget the key that was met longest ago if there are many."""
-        timestamp = max(timestamp, self._held.pop(key, 0))
-        if len(self._held) >= MAX_KEYS_AHEAD:
-            del self._held[next(iter(self._held))]
-        self._held[key] = timestamp
-
-    def held(self, key: bytes) -> int | None:
-        """Return the timestamp ahead of all clocks that ``key`` is known to hold; None if there is none."""
-        timestamp = self._held.get(key)
-        if timestamp is not None and self._clock.follows(timestamp):
-            del self._held[key]
-            return None
-        return timestamp
-
-    def draw(self, key: bytes, held: int) -> int:
-        """Draw a new timestamp for ``key`` only, above ``held``. Raise Unavailable if none is left."""
-        slot = crc32(key) & _HASHES
-        step = self._clock.wall_ms() >> _TIME_STEP_BITS & _TIME_STEPS
-        timestamp = max(held, self._drawn.get(slot, 0)) + 1 + step | 1
-        if timestamp > MAX_TIMESTAMP:
-            raise Unavailable(
-                "the write was not done: the key holds a version so far ahead of all clocks that there is none after "
-                "it; use another key, and remove this one with its cluster"
-            )
-        self._drawn[slot] = timestamp
-        self.remember(key, timestamp)
-        return timestamp

@@ -12,7 +12,7 @@ FUTURE: tuple[Mutation, ...] = (
         "a coordinator draws the same version above a standing one twice",
         14,
         "node/coordinator/version_source.py",
-        "max(held, self._drawn.get(slot, 0)) + 1",
+        "max(held, self._drawn_above.get(slot, 0)) + 1",
         "held + 1",
         f"{SOURCE}::test_no_version_is_drawn_twice_for_one_key",
     ),
