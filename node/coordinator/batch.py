@@ -106,17 +106,14 @@ class Batch:
             )
             self._answer([positions[number] for number in numbers], list(map(_get_result, found)))
 
-        def on_fallback(number: int) -> None:
-            self._read_slowly(positions[number])
-
-        def on_reply_full(number: int) -> None:
-            if len(self._operations) == 1:
-                self._read_slowly(positions[number])
-            else:
+        def on_fallback(number: int, reply_full: bool) -> None:
+            if reply_full and len(self._operations) > 1:
                 error = ReplyFull("the read was not done: the reply of a replica was full")
                 self._fail(positions[number], error)
+            else:
+                self._read_slowly(positions[number])
 
-        FastReads(self._context, epoch, keys, plans, on_read, on_fallback, on_reply_full).begin(
+        FastReads(self._context, epoch, keys, plans, on_read, on_fallback).begin(
             self._earliest_deadline(positions)
         )
 

@@ -26,9 +26,8 @@ from .replica_queue import Outcome
 
 OnRead = Callable[[Sequence[int], Mapping[int, Entry]], None]
 """Takes the answered reads, and the entries that were found."""
-OnFallback = Callable[[int], None]
-OnReplyFull = Callable[[int], None]
-"""Takes a read that has to begin again with fewer others."""
+OnFallback = Callable[[int, bool], None]
+"""Takes a read, and whether it falls back because a reply was full: then it would succeed with fewer others."""
 
 
 class FastReads(BatchAttempt):
@@ -40,7 +39,6 @@ class FastReads(BatchAttempt):
         plans: Sequence[ReadPlan],
         on_read: OnRead,
         on_fallback: OnFallback,
-        on_reply_full: OnReplyFull,
     ) -> None:
         """All ``plans`` are such that agreement suffices."""
         super().__init__(context.epochs, len(keys))
@@ -50,7 +48,6 @@ class FastReads(BatchAttempt):
         self._plans = plans
         self._on_read = on_read
         self._on_fallback = on_fallback
-        self._on_reply_full = on_reply_full
         self._counter = quorum_counter([plan.replies for plan in plans], len(epoch.rings))
         self._asked: dict[Identity, set[int]] = {}
         self._versions: dict[int, Version | None] = {}
@@ -129,11 +126,7 @@ class FastReads(BatchAttempt):
                 entry, version = None, outcome.version
             else:
                 if self._is_open(position):
-                    if outcome == REPLY_FULL:
-                        self._drop(position)
-                        self._on_reply_full(position)
-                    else:
-                        self._fall_back(position)
+                    self._fall_back(position, reply_full=outcome == REPLY_FULL)
                 continue
             if versions.setdefault(position, version) == version:
                 agreeing.append(position)
@@ -159,10 +152,7 @@ class FastReads(BatchAttempt):
             self._hedging.cancel()
             self._hedging = None
 
-    def _fall_back(self, position: int) -> None:
-        self._drop(position)
-        self._on_fallback(position)
-
-    def _drop(self, position: int) -> None:
+    def _fall_back(self, position: int, reply_full: bool = False) -> None:
         self._close([position])
         self._entries.pop(position, None)
+        self._on_fallback(position, reply_full)

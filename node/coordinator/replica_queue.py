@@ -156,19 +156,24 @@ class ReplicaQueue:
 
     async def _deliver(self, batch: DataBatch, since_s: float) -> Sequence[Outcome]:
         count = len(batch.operations)
-        reply: DataReply | EpochMismatch | None = None
-        arrived = True
         try:
             reply = await self._send(batch)
-        except (PeerUnreachable, PeerRefused) as error:
-            arrived = isinstance(error, PeerRefused)
+        except PeerUnreachable as error:
+            self._ranking.unreachable(self._to, count, self._clock.monotonic())
             return [Undelivered(False, str(error))] * count
         except NodeError as error:
-            return [Undelivered(True, str(error))] * count
-        finally:
-            self._note(reply, count, since_s, arrived)
+            self._ranking.failed(self._to, count)
+            return [Undelivered(not isinstance(error, PeerRefused), str(error))] * count
+        except BaseException:
+            self._ranking.failed(self._to, count)
+            raise
         if isinstance(reply, EpochMismatch):
+            self._ranking.failed(self._to, count)
             return [Undelivered(False, f"{self._to.name} is at another epoch")] * count
+        now_s = self._clock.monotonic()
+        self._ranking.replied(
+            self._to, count, now_s - since_s, reply.queue_depth, reply.service_time_ms, now_s
+        )
         if len(reply.results) != count or reply.epoch != batch.epoch:
             return [Undelivered(True, f"{self._to.name} sent a reply that does not fit")] * count
         self._adapt(reply.results)
@@ -180,20 +185,6 @@ class ReplicaQueue:
             self._max_reads = max(1, sum(type(result) is ReadResult for result in results))
         elif self._max_reads < MAX_BATCH_OPERATIONS:
             self._max_reads = min(MAX_BATCH_OPERATIONS, self._max_reads + 1 + self._max_reads // 4)
-
-    def _note(
-        self, reply: DataReply | EpochMismatch | None, count: int, since_s: float, arrived: bool
-    ) -> None:
-        if not arrived:
-            self._ranking.unreachable(self._to, count, self._clock.monotonic())
-            return
-        if not isinstance(reply, DataReply):
-            self._ranking.failed(self._to, count)
-            return
-        now_s = self._clock.monotonic()
-        self._ranking.replied(
-            self._to, count, now_s - since_s, reply.queue_depth, reply.service_time_ms, now_s
-        )
 
 
 def _reads(waiting: _Waiting) -> int:
@@ -243,15 +234,12 @@ class ReplicaQueues:
             await queue.close()
 
     def _sender(self, replica: Identity) -> Send:
-        if replica == self._peers.me:
-            return self._serve_after_sending
+        async def serve(batch: DataBatch) -> DataReply | EpochMismatch:
+            # Messages to others leave first, so that they work on theirs while this node does its own part.
+            await asyncio.sleep(0)
+            return await self._replica.serve(batch)
 
         async def send(batch: DataBatch) -> DataReply | EpochMismatch:
             return await self._peers.call(replica, batch, DataReply, self._rpc_timeout_s)
 
-        return send
-
-    async def _serve_after_sending(self, batch: DataBatch) -> DataReply | EpochMismatch:
-        """Let messages to others leave first, so that they work on theirs while this node does its own part."""
-        await asyncio.sleep(0)
-        return await self._replica.serve(batch)
+        return serve if replica == self._peers.me else send

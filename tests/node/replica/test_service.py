@@ -169,7 +169,7 @@ async def test_what_is_read_for_one_reply_is_bounded_also_where_only_versions_ar
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(replica_module, "MAX_READ_BYTES", 10)
-    monkeypatch.setattr(replica_module, "READ_AT_ONCE", 1)
+    monkeypatch.setattr(replica_module, "READ_BATCH", 1)
     station = await station_at()
     for key in (b"a", b"b", b"c"):
         station.hold((key, entry(1, b"v" * 6)))
@@ -194,7 +194,7 @@ async def test_few_large_values_are_read_at_a_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(station.engine, "get_many", counted)
     for _ in range(10):
         await serve(station, *(Read(key) for key in keys))
-    assert asked[0] == replica_module.READ_AT_ONCE
+    assert asked[0] == replica_module.READ_BATCH
     assert max(asked[5:]) <= 4
 
 
