@@ -114,7 +114,7 @@ class Node:
         self._steward = self._make_steward()
         self._replica = ReplicaService(ports.engine, self.epochs, self._load)
         self._ranking = ReplicaRanking()
-        self._pipes = ReplicaQueues(
+        self._queues = ReplicaQueues(
             self._fenced, self._replica, self._ranking, ports.clock, config.rpc_timeout
         )
         self._care = self._make_care()
@@ -188,7 +188,7 @@ class Node:
             await self.gossiping.farewell()
         await self._tasks.close()
         await self.coordinator.close()
-        await self._pipes.close()
+        await self._queues.close()
         self._care.hints.keeping.write()
         await self.epochs.close()
         if not self.me.silent:
@@ -330,7 +330,7 @@ class Node:
         config = self._config
         replicas = ReplicaSelector(
             self.me.identity,
-            self._pipes,
+            self._queues,
             self.gossiping,
             self._care.hints.keeping,
             self._ranking,

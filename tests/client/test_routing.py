@@ -85,7 +85,7 @@ def test_few_operations_all_go_to_one_node() -> None:
     assert list(client.begin(FILL).values()) == [FILL]
 
 
-def test_when_that_one_is_full_the_next_takes_what_comes() -> None:
+def test_when_that_node_is_full_the_next_takes_further_operations() -> None:
     client = Client()
     client.trust_all()
     first, second, *_ = client.order()
@@ -103,18 +103,18 @@ def test_clients_choose_different_nodes() -> None:
     assert len({Client(seed=seed).choose() for seed in range(50)}) == len(OWNERS)
 
 
-def test_the_choice_stays_when_the_ring_is_learned_anew() -> None:
+def test_the_choice_stays_when_the_ring_is_learned_again() -> None:
     client = Client()
     before = client.order()
     client.router.learn(topology(2))
     assert client.order() == before
 
 
-def test_a_node_that_is_not_known_is_trusted_with_little() -> None:
+def test_an_unknown_node_gets_few_operations() -> None:
     assert set(Client().begin(len(OWNERS) * FIRST_FILL).values()) == {FIRST_FILL}
 
 
-def test_trust_doubles_with_each_good_reply() -> None:
+def test_the_operations_a_node_gets_double_with_each_good_reply() -> None:
     client = Client()
     first, *_ = client.order()
     client.hear(first, FAST_S)
@@ -136,7 +136,7 @@ def test_small_differences_move_nothing() -> None:
     assert client.choose() == first
 
 
-def test_nodes_that_are_all_as_slow_are_as_good_as_each_other() -> None:
+def test_equally_slow_nodes_are_equally_good() -> None:
     client = Client()
     first, *_ = client.order()
     for address in OWNERS:
@@ -161,7 +161,7 @@ def test_a_node_that_falls_silent_is_moved_away_from_before_it_answers() -> None
     assert client.choose() == second
 
 
-def test_slowness_is_forgotten_and_trust_begins_anew() -> None:
+def test_slowness_is_forgotten_and_the_slow_start_begins_again() -> None:
     client = Client()
     first, second, *_ = client.order()
     client.hear(first, SLOW_S, times=10)
@@ -169,7 +169,7 @@ def test_slowness_is_forgotten_and_trust_begins_anew() -> None:
     assert client.begin(FIRST_FILL + 1) == {first: FIRST_FILL, second: 1}
 
 
-def test_a_node_that_failed_is_trusted_with_little_when_it_is_back() -> None:
+def test_a_node_that_failed_gets_few_operations_when_it_returns() -> None:
     client = Client()
     client.trust_all()
     first, second, *_ = client.order()

@@ -22,7 +22,7 @@ FUTURE: tuple[Mutation, ...] = (
         "node/coordinator/version_source.py",
         "            self._low_bits += 2\n",
         "            self._low_bits += 0\n",
-        f"{SOURCE}::test_a_time_that_comes_again_after_a_clock_was_set_back_gives_other_versions",
+        f"{SOURCE}::test_timestamps_that_repeat_after_a_clock_was_set_back_differ_in_their_low_bits",
     ),
     mutation(
         "a write is drawn above what stands although a replica has taken it below",

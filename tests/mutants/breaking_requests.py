@@ -53,7 +53,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
-        "a write that goes on alone forgets where it may have been applied",
+        "a write that falls back forgets where it may have been applied",
         0,
         "node/coordinator/fast_write.py",
         "unanswered + self._in_doubt.get(position, 0), self._counter.acks(position), ahead=ahead",
@@ -61,7 +61,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
-        "operations that are under way together need their quorum in one ring only",
+        "operations on the fast path need their quorum in one ring only",
         4,
         "quorum/counter.py",
         "return OneRingCounter(requirements) if rings == 1 else QuorumCounter(requirements)",
@@ -70,7 +70,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
-        "operations that are under way together go on counting in the next epoch",
+        "operations on the fast path continue counting in the next epoch",
         4,
         "node/coordinator/attempt.py",
         "        self._epochs.watch(self._fall_back_all)\n",
@@ -96,7 +96,7 @@ REQUESTS = (
         "tests/node/coordinator/test_fast_path.py",
     ),
     mutation(
-        "a read that takes unusually long is asked of nobody else",
+        "a read that takes unusually long is not hedged",
         0,
         "node/coordinator/fast_read.py",
         "open_positions[: self._replicas.hedges.spend(len(open_positions))]",

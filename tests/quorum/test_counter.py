@@ -121,7 +121,7 @@ def test_one_replica_counts_in_every_ring_that_it_is_in() -> None:
 def test_with_strict_quorums_every_reached_read_meets_every_reached_write_in_every_ring(
     epoch: Epoch, key: bytes, data: st.DataObject
 ) -> None:
-    """R + W > N, which is what lets a read see what was acknowledged."""
+    """R + W > N, so that a read sees what was acknowledged."""
     writing = plan_write(live_rings(epoch, key), QUORUM).acknowledgements
     reading = plan_read(live_rings(epoch, key), QUORUM).replies
     for wrote, read in zip(writing, reading, strict=True):

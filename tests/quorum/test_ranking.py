@@ -29,7 +29,7 @@ SECOND_S = 1.0
 
 
 def ranking_after(**response_ms: float) -> ReplicaRanking:
-    """Of replicas that have answered a while in so many milliseconds each."""
+    """Return a ranking of replicas that have answered for a while in these milliseconds."""
     ranking = ReplicaRanking()
     for name, took_ms in response_ms.items():
         for _ in range(50):
@@ -58,7 +58,7 @@ def test_a_replica_that_answers_nothing_falls_behind_as_work_gathers_there() -> 
     assert ranking.expected_ms(B, None, 0.0) > 10 * ranking.expected_ms(A, None, 0.0)
 
 
-def test_what_is_not_answered_does_not_stay_under_way_once_it_is_given_up() -> None:
+def test_operations_that_failed_do_not_stay_outstanding() -> None:
     ranking = ranking_after(a=1.0, b=1.0)
     before = ranking.expected_ms(B, None, 0.0)
     ranking.sent(B, 2000)
@@ -71,12 +71,12 @@ def test_a_replica_never_asked_is_judged_by_the_load_it_gossips() -> None:
     assert ReplicaRanking().expected_ms(A, load, 0.0) == expected_wait_ms(load)
 
 
-def test_what_was_told_long_ago_gives_way_to_gossip() -> None:
+def test_old_replies_give_way_to_gossiped_load() -> None:
     ranking = ranking_after(b=1000.0)
     assert ranking.expected_ms(B, None, 60.0) == pytest.approx(expected_wait_ms(None), rel=0.01)
 
 
-def test_one_that_is_back_is_asked_less_for_a_while() -> None:
+def test_a_replica_that_returned_is_asked_less_for_a_while() -> None:
     ranking = ranking_after(a=1.0, b=1.0)
     ranking.returned(B, 0.0)
     reply(ranking, B, 1.0)
@@ -90,7 +90,7 @@ def test_patience_follows_what_is_usual() -> None:
     assert 0.005 < ranking_after(a=10.0, b=10.0).patience_s([A, B]) < 0.03
 
 
-def test_a_replica_that_hangs_does_not_teach_patience() -> None:
+def test_a_replica_that_hangs_does_not_lengthen_the_patience() -> None:
     ranking = ranking_after(a=10.0, b=2000.0)
     assert ranking.patience_s([B]) < 0.05
 
@@ -115,7 +115,7 @@ def test_no_more_than_a_twentieth_of_all_reads_is_hedged(wanted: list[int]) -> N
     assert hedged <= 10 + reads * 0.05
 
 
-def test_reads_that_travel_together_are_hedged_together_or_not_yet() -> None:
+def test_reads_of_one_batch_are_hedged_all_or_not_yet() -> None:
     budget = HedgeBudget(burst=10)
     assert budget.spend(7) == 7
     assert budget.spend(7) == 0
@@ -168,7 +168,7 @@ def unreachable(ranking: ReplicaRanking, replica: Identity, at_s: float) -> None
     ranking.unreachable(replica, 10, at_s)
 
 
-def test_one_out_of_reach_comes_last_for_a_moment() -> None:
+def test_an_unreachable_replica_comes_last_for_a_moment() -> None:
     ranking = ranking_after(a=1000.0, b=1.0)
     unreachable(ranking, B, 0.0)
     assert ranking.is_backed_off(B, 0.0) and not ranking.is_backed_off(A, 0.0)
@@ -177,7 +177,7 @@ def test_one_out_of_reach_comes_last_for_a_moment() -> None:
     assert ranking.expected_ms(B, None, MIN_BACKOFF_S) < ranking.expected_ms(A, None, 0.0)
 
 
-def test_the_moments_become_longer_up_to_a_bound() -> None:
+def test_the_backoff_doubles_up_to_a_bound() -> None:
     ranking, now_s, moments_s = ReplicaRanking(), 0.0, []
     for _ in range(8):
         unreachable(ranking, A, now_s)
@@ -190,7 +190,7 @@ def test_the_moments_become_longer_up_to_a_bound() -> None:
     assert moments_s[-1] == pytest.approx(MAX_BACKOFF_S, abs=0.02)
 
 
-def test_an_answer_ends_it() -> None:
+def test_a_reply_ends_the_backoff() -> None:
     ranking = ReplicaRanking()
     for _ in range(5):
         unreachable(ranking, A, 0.0)

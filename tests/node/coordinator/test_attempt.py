@@ -48,7 +48,7 @@ async def test_it_ends_when_a_newer_record_is_adopted() -> None:
 
 
 @in_virtual_time
-async def test_the_first_end_stands() -> None:
+async def test_the_first_end_counts() -> None:
     epochs = await _epochs()
     with Attempt(epochs, _now() + 1) as attempt:
         await epochs.adopt(following(FIRST))
@@ -57,7 +57,7 @@ async def test_the_first_end_stands() -> None:
 
 
 @in_virtual_time
-async def test_patience_may_run_out_before_the_end_and_the_end_still_comes() -> None:
+async def test_an_attempt_that_outlasts_the_patience_still_ends() -> None:
     with Attempt(await _epochs(), _now() + 1) as attempt:
         assert await attempt.ended_within(0.1) is None
         attempt.decide()
@@ -65,7 +65,7 @@ async def test_patience_may_run_out_before_the_end_and_the_end_still_comes() -> 
 
 
 @in_virtual_time
-async def test_what_comes_after_it_was_left_changes_nothing() -> None:
+async def test_an_end_after_the_attempt_was_left_changes_nothing() -> None:
     epochs = await _epochs()
     with Attempt(epochs, _now() + 1) as attempt:
         pass

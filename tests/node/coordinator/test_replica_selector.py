@@ -60,7 +60,7 @@ async def test_a_replica_that_is_down_gets_no_repair() -> None:
 
 
 @in_virtual_time
-async def test_what_is_sent_goes_to_the_quickest_first_and_to_this_node_last() -> None:
+async def test_the_quickest_replica_is_sent_to_first_and_this_node_last() -> None:
     quick, slow = identities(3)[1:]
     stations = Stations(ME, quick, slow)
     replicas_of_me = stations[ME].replicas

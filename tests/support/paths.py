@@ -1,4 +1,4 @@
-"""The two ways on which a coordinator carries out an operation, for tests of what must hold on both."""
+"""The fast and the slow path of a coordinator, for tests of what must hold on both."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from covey.quorum.consistency import Consistency
 from covey.quorum.version import Version
 from tests.support.stations import Station
 
-WAYS = ["alone", "together"]
+PATHS = ["slow", "fast"]
 
 
 class GivenVersions:
-    """Draws what it was given. No version is ahead of its clock."""
+    """Draws the given versions. None is ahead of its clock."""
 
     def __init__(self, *versions: Version) -> None:
         self._left = list(versions)
@@ -52,9 +52,9 @@ def context_of(station: Station, *versions: Version) -> CoordinatorContext:
 
 
 async def write(
-    way: str, station: Station, key: bytes, entry: Entry, consistency: Consistency, timeout_s: float
+    path: str, station: Station, key: bytes, entry: Entry, consistency: Consistency, timeout_s: float
 ) -> WriteResult:
-    if way == "alone":
+    if path == "slow":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         slow = SlowWrite(context_of(station), consistency, deadline_s, Exposure())
         return await slow.run(Merge(key, entry))
@@ -63,31 +63,31 @@ async def write(
         if entry.value is None
         else Put(key, entry.value, timeout_s, consistency)
     )
-    (result,) = await together(station, [operation], entry.version)
+    (result,) = await on_fast_path(station, [operation], entry.version)
     assert isinstance(result, WriteResult)
     return result
 
 
 async def read(
-    way: str, station: Station, key: bytes, consistency: Consistency, timeout_s: float
+    path: str, station: Station, key: bytes, consistency: Consistency, timeout_s: float
 ) -> Entry | None:
-    if way == "alone":
+    if path == "slow":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         return await SlowRead(context_of(station), consistency, deadline_s).run(key)
-    (result,) = await together(station, [Get(key, timeout_s, consistency)])
+    (result,) = await on_fast_path(station, [Get(key, timeout_s, consistency)])
     return None if result.version is None else Entry(result.version, result.value)
 
 
-async def together(
+async def on_fast_path(
     station: Station,
     operations: Sequence[Get | Put | Delete],
     *versions: Version,
-    alone: list[asyncio.Task[None]] | None = None,
+    fallbacks: list[asyncio.Task[None]] | None = None,
 ) -> list[Any]:
-    """What each came to, in order; raises the first that failed. ``alone`` takes the tasks of those that leave."""
+    """Return the results in order, or raise the first error. ``fallbacks`` takes the tasks of the slow path."""
     loop = asyncio.get_running_loop()
     outcomes: list[asyncio.Future[OperationResult]] = [loop.create_future() for _ in operations]
-    tasks = [] if alone is None else alone
+    tasks = [] if fallbacks is None else fallbacks
 
     def on_results(places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
         for place, result in zip(places, results, strict=True):
