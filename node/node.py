@@ -89,7 +89,11 @@ class Node:
         )
         """The conditions for clients' requests."""
         self._skew_guard = SkewGuard(
-            ports.clock, config.max_clock_skew, config.heartbeat_interval, self._alive, log
+            clock=ports.clock,
+            max_skew_s=config.max_clock_skew,
+            heartbeat_interval_s=config.heartbeat_interval,
+            alive=self._alive,
+            log=log,
         )
         self._load = LoadMeter(ports.clock)
         self.epochs = Epochs(self.me.identity, ports.engine, ports.compute)
@@ -115,7 +119,11 @@ class Node:
         self._replica = ReplicaService(ports.engine, self.epochs, self._load)
         self._ranking = ReplicaRanking()
         self._queues = ReplicaQueues(
-            self._fenced, self._replica, self._ranking, ports.clock, config.rpc_timeout
+            peers=self._fenced,
+            replica=self._replica,
+            ranking=self._ranking,
+            clock=ports.clock,
+            rpc_timeout_s=config.rpc_timeout,
         )
         self._care = self._make_care()
         self.coordinator = self._make_coordinator()
@@ -329,12 +337,12 @@ class Node:
     def _make_coordinator(self) -> Coordinator:
         config = self._config
         replicas = ReplicaSelector(
-            self.me.identity,
-            self._queues,
-            self.gossiping,
-            self._care.hints.keeping,
-            self._ranking,
-            self._ports.clock,
+            me=self.me.identity,
+            queues=self._queues,
+            view=self.gossiping,
+            hints=self._care.hints.keeping,
+            ranking=self._ranking,
+            clock=self._ports.clock,
         )
         return Coordinator(
             context=CoordinatorContext(
@@ -342,13 +350,22 @@ class Node:
                 epochs=self.epochs,
                 replicas=replicas,
                 versions=VersionSource(
-                    self.me, self.epochs, self._hybrid, self._ports.engine.latest_timestamp
+                    me=self.me,
+                    epochs=self.epochs,
+                    clock=self._hybrid,
+                    latest_on_disk=self._ports.engine.latest_timestamp,
                 ),
                 load=self._load,
                 rng=self._ports.rng,
                 log=self._log,
             ),
-            listing=KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
+            listing=KeyListing(
+                epochs=self.epochs,
+                peers=self._fenced,
+                replicas=replicas,
+                replica=self._replica,
+                max_key_bytes=config.max_key_bytes,
+            ),
             skew_guard=self._skew_guard,
             limits=Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
             tasks=Tasks(self._failed, config.max_in_flight),

@@ -113,7 +113,7 @@ class Batch:
             else:
                 self._read_slowly(positions[number])
 
-        FastReads(self._context, epoch, keys, plans, on_read, on_fallback).begin(
+        FastReads(self._context, epoch, keys, plans=plans, on_read=on_read, on_fallback=on_fallback).begin(
             self._earliest_deadline(positions)
         )
 
@@ -158,13 +158,13 @@ class Batch:
         def on_fallback(number: int, exposure: Exposure) -> None:
             self._write_slowly(positions[number], merges[number], exposure)
 
-        FastWrites(self._context, epoch, merges, plans, on_written, on_fallback).begin(
-            self._earliest_deadline(positions)
-        )
+        FastWrites(
+            self._context, epoch, merges, plans=plans, on_written=on_written, on_fallback=on_fallback
+        ).begin(self._earliest_deadline(positions))
 
     def _write_slowly(self, position: int, merge: Merge, exposure: Exposure) -> None:
         consistency, deadline_s = self._operations[position].consistency, self._deadline(position)
-        slow = SlowWrite(self._context, consistency, deadline_s, exposure)
+        slow = SlowWrite(self._context, consistency, deadline_s, exposure=exposure)
         self._continue(position, slow.run(merge), lambda: slow.failure(STOPPING))
 
     def _write_result(self, version: Version, newer: Version | None) -> WriteResult:

@@ -92,14 +92,16 @@ class Coordinator:
         if (refusal := self._refusal()) is not None:
             raise refusal
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        newest = await SlowWrite(self._context, QUORUM, deadline_s, Exposure()).run_version(Merge(key, entry))
+        newest = await SlowWrite(self._context, QUORUM, deadline_s, exposure=Exposure()).run_version(
+            Merge(key, entry)
+        )
         return WriteResult(entry.version, superseded=newest > entry.version)
 
     def execute_all(
         self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds = UNBOUNDED
     ) -> None:
         """See Operations.execute_all."""
-        batch = Batch(self._context, self._tasks.spawn, operations, on_results, bounds)
+        batch = Batch(self._context, self._tasks.spawn, operations, on_results=on_results, bounds=bounds)
         refusal = self._refusal() or self._not_followed(operations)
         late_ms = self._late_ms(bounds)
         room = self._limits.max_in_flight - self._context.load.in_flight

@@ -222,7 +222,7 @@ class ReplicaQueues:
         if queue is None:
             # How fast this node itself is matters to no choice between others.
             ranking = ReplicaRanking() if replica == self._peers.me else self._ranking
-            queue = ReplicaQueue(replica, self._sender(replica), ranking, self._clock)
+            queue = ReplicaQueue(replica, self._sender(replica), ranking, clock=self._clock)
             queue.closed = self._closed
             self._queues[replica] = queue
         return queue

@@ -49,7 +49,7 @@ class SlowRead:
             plan = context.plans.read(epoch, key, self._consistency)
             if (short := context.replicas.short_of(plan.replies)) is not None:
                 raise Unavailable(f"the read was not done: {short}")
-            attempt = _ReadAttempt(context, self._deadline_s, epoch, key, plan)
+            attempt = _ReadAttempt(context, self._deadline_s, epoch, key=key, plan=plan)
             with attempt:
                 ended = await attempt.run()
             if attempt.answer is not None:

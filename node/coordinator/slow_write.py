@@ -128,7 +128,9 @@ class SlowWrite:
             plan = self._context.plans.write(epoch, merge.key, self._consistency)
             if (short := self._context.replicas.short_of(plan.acknowledgements)) is not None:
                 raise self.failure(short)
-            attempt = _WriteAttempt(self._context, self._deadline_s, epoch, plan, merge, self._exposure)
+            attempt = _WriteAttempt(
+                self._context, self._deadline_s, epoch, plan=plan, merge=merge, exposure=self._exposure
+            )
             with attempt:
                 ended = await attempt.run()
             if ended is Ended.DECIDED and attempt.reached:
@@ -170,7 +172,7 @@ class SlowWrite:
                 "write again"
             )
         version = versions.draw_above(first.key, held)
-        self._second = SlowWrite(self._context, self._consistency, self._deadline_s, Exposure())
+        self._second = SlowWrite(self._context, self._consistency, self._deadline_s, exposure=Exposure())
         newest = await self._second.run_version(first._replace(entry=Entry(version, first.entry.value)))
         return WriteResult(version, superseded=newest > version)
 

@@ -32,7 +32,10 @@ class Client:
         self.outstanding: Counter[str] = Counter()
         self.silent_since: dict[str, float] = {}
         self.router = Router(
-            ["x:1", "y:1"], self.outstanding.__getitem__, self.silent_since.get, random.Random(seed)
+            given=["x:1", "y:1"],
+            outstanding=self.outstanding.__getitem__,
+            silent_since=self.silent_since.get,
+            rng=random.Random(seed),
         )
         if learned:
             self.router.learn(topology())

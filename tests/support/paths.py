@@ -56,7 +56,7 @@ async def write(
 ) -> WriteResult:
     if path == "slow":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        slow = SlowWrite(context_of(station), consistency, deadline_s, Exposure())
+        slow = SlowWrite(context_of(station), consistency, deadline_s, exposure=Exposure())
         return await slow.run(Merge(key, entry))
     operation = (
         Delete(key, timeout_s, consistency)
@@ -101,7 +101,7 @@ async def on_fast_path(
         return True
 
     assert station.epochs.current is not None
-    batch = Batch(context_of(station, *versions), spawn, operations, on_results)
+    batch = Batch(context_of(station, *versions), spawn, operations, on_results=on_results)
     batch.begin(range(len(operations)), station.epochs.current)
     try:
         return [await outcome for outcome in outcomes]

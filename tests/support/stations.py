@@ -95,9 +95,22 @@ class Station:
         self.load = LoadMeter(self.clock)
         self.replica = ReplicaService(self.engine, self.epochs, self.load)
         self.ranking = ReplicaRanking()
-        self.queues = ReplicaQueues(self.fenced, self.replica, self.ranking, SimulatedClock(), RPC_TIMEOUT_S)
+        self.queues = ReplicaQueues(
+            peers=self.fenced,
+            replica=self.replica,
+            ranking=self.ranking,
+            clock=SimulatedClock(),
+            rpc_timeout_s=RPC_TIMEOUT_S,
+        )
         self.hints = KeptHints()
-        self.replicas = ReplicaSelector(me, self.queues, stations, self.hints, self.ranking, SimulatedClock())
+        self.replicas = ReplicaSelector(
+            me=me,
+            queues=self.queues,
+            view=stations,
+            hints=self.hints,
+            ranking=self.ranking,
+            clock=SimulatedClock(),
+        )
         self.digests = Digests(me, self.epochs, self.engine)
         self.anti_entropy = AntiEntropyResponder(
             me, self.epochs, self.digests, self._compare, SimulatedClock(), self.log

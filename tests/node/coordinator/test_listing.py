@@ -34,7 +34,13 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lister(stations: Stations) -> KeyListing:
     station = stations[WHO[0]]
-    return KeyListing(station.epochs, station.fenced, station.replicas, station.replica, 100)
+    return KeyListing(
+        epochs=station.epochs,
+        peers=station.fenced,
+        replicas=station.replicas,
+        replica=station.replica,
+        max_key_bytes=100,
+    )
 
 
 async def listed(

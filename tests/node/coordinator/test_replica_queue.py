@@ -92,7 +92,7 @@ def submit(pipe: ReplicaQueue, heard: Heard, *numbers: int, epoch: EpochStamp = 
 
 
 def pipe_to(peer: Peer) -> ReplicaQueue:
-    return ReplicaQueue(TO, peer.send, ReplicaRanking(), ManualClock())
+    return ReplicaQueue(to=TO, send=peer.send, ranking=ReplicaRanking(), clock=ManualClock())
 
 
 async def settle() -> None:

@@ -36,7 +36,7 @@ class Stage:
             floor=floor, changing=False, owners=SimpleNamespace(owners=dict.fromkeys(owners))
         )
         epochs: Any = SimpleNamespace(record=record)
-        self.source = VersionSource(ME, epochs, self.hybrid, lambda: latest)
+        self.source = VersionSource(me=ME, epochs=epochs, clock=self.hybrid, latest_on_disk=lambda: latest)
 
     def draw(self, *keys: bytes, seen: int = 0) -> list[Version]:
         self.source.follow_client(seen)

@@ -222,7 +222,13 @@ async def test_another_node_has_its_part_while_this_one_does_its_own(transport: 
         return (await transport.call(address, request, timeout_s=timeout_s)).body
 
     peers, replica = SimpleNamespace(me=A, call=call), SimpleNamespace(serve=serve)
-    queues = ReplicaQueues(cast(Any, peers), cast(Any, replica), ReplicaRanking(), RealClock(), 5.0)
+    queues = ReplicaQueues(
+        peers=cast(Any, peers),
+        replica=cast(Any, replica),
+        ranking=ReplicaRanking(),
+        clock=RealClock(),
+        rpc_timeout_s=5.0,
+    )
     with served_elsewhere(handled) as address:
         await answered(queues, B)  # the stream is open from then on
         handled.clear()
