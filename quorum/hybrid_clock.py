@@ -48,16 +48,9 @@ class BeyondBound(Exception):
 class HybridClock:
     def __init__(self, machine: MachineClock, max_skew_s: float) -> None:
         self.machine = machine
+        self.max_skew_s = max_skew_s
         self._max_skew_ms = int(max_skew_s * 1000)
         self._last = 0
-
-    @property
-    def max_skew_s(self) -> float:
-        return self._max_skew_ms / 1000
-
-    def wall_ms(self) -> int:
-        """Return this machine's wall clock."""
-        return self.machine.wall_ms()
 
     def current(self) -> int:
         """Return the timestamp to put on a message, no later than others follow."""
@@ -87,7 +80,7 @@ class HybridClock:
         last = first + count - 1
         ahead_ms = self._ahead_ms(last)
         if bounded and ahead_ms > 2 * self._max_skew_ms:
-            raise ClockSkew(ahead_ms / 1000, 2 * self._max_skew_ms / 1000)
+            raise ClockSkew(ahead_ms / 1000, 2 * self.max_skew_s)
         if latest and last > latest:
             raise BeyondBound(f"the next timestamp is {last - latest} beyond the latest allowed")
         self._last = last
@@ -99,7 +92,7 @@ class HybridClock:
             return
         ahead_ms = self._ahead_ms(timestamp)
         if ahead_ms > self._max_skew_ms:
-            raise ClockSkew(ahead_ms / 1000, self._max_skew_ms / 1000)
+            raise ClockSkew(ahead_ms / 1000, self.max_skew_s)
         self._last = timestamp
 
     def was_set_back(self) -> bool:

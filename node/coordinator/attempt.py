@@ -51,10 +51,9 @@ class Attempt:
     async def ended(self) -> Ended:
         return await self._ended
 
-    async def ended_within(self, patience_s: float) -> Ended | None:
-        """Return as ``ended`` does, or None after ``patience_s``."""
-        done, _ = await asyncio.wait([self._ended], timeout=patience_s)
-        return self._ended.result() if done else None
+    async def ends_within(self, patience_s: float) -> bool:
+        """Return True once the attempt has ended, False after ``patience_s``."""
+        return bool((await asyncio.wait([self._ended], timeout=patience_s))[0])
 
     def _on_epoch(self) -> None:
         self._end(Ended.EPOCH_CHANGED)

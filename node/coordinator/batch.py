@@ -61,9 +61,17 @@ class Batch:
         self._bounds = bounds
         self._began_s = asyncio.get_running_loop().time()
 
-    def refuse(self, position: int, error: OperationError) -> None:
-        """Answer an operation that is not begun."""
-        self._log_failure(position, error)
+    def refuse(self, position: int, error: BaseException) -> None:
+        """Answer an operation that is not in flight with an error."""
+        if isinstance(error, OperationError) and not isinstance(error, InvalidRequest | ReplyFull):
+            operation = self._operations[position]
+            self._context.log.emit(
+                Event.QUORUM_FAILED,
+                operation=type(operation).__name__.lower(),
+                key=shown_key(operation.key),
+                reason=str(error),
+                maybe_applied=error.maybe_applied,
+            )
         self._on_results([position], [error])
 
     def begin(self, positions: Sequence[int], epoch: Epoch) -> None:
@@ -214,20 +222,7 @@ class Batch:
 
     def _fail(self, position: int, error: BaseException) -> None:
         self._context.load.ended(1)
-        self._log_failure(position, error)
-        self._on_results([position], [error])
-
-    def _log_failure(self, position: int, error: BaseException) -> None:
-        if not isinstance(error, OperationError) or isinstance(error, InvalidRequest | ReplyFull):
-            return
-        operation = self._operations[position]
-        self._context.log.emit(
-            Event.QUORUM_FAILED,
-            operation=type(operation).__name__.lower(),
-            key=shown_key(operation.key),
-            reason=str(error),
-            maybe_applied=error.maybe_applied,
-        )
+        self.refuse(position, error)
 
     def _deadline(self, position: int) -> float:
         return self._began_s + self._operations[position].timeout_s

@@ -125,7 +125,7 @@ class Coordinator:
 
     def furthest_seen(self) -> int:
         """See Operations.furthest_seen."""
-        return self._context.versions.furthest_seen()
+        return self._context.versions.clock.latest_followed()
 
     def in_flight(self) -> int:
         """See Operations.in_flight."""
@@ -172,5 +172,5 @@ class Coordinator:
         """Return this node's clock, in ms, if it is too late for some of the operations; else 0."""
         if not bounds.sent_ms:
             return 0
-        now_ms = self._context.versions.now_ms()
+        now_ms = self._context.versions.clock.current_ms()
         return now_ms if now_ms > bounds.sent_ms + bounds.shortest_s * 1000 else 0

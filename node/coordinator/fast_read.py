@@ -91,7 +91,8 @@ class FastReads(BatchAttempt):
         keys = self._keys
         reads = [as_named(Read, (keys[position], False)) for position in positions[:values]]
         reads += [as_named(Read, (keys[position], True)) for position in positions[values:]]
-        self._replicas.submit_all(replica, self._epoch.stamp, reads, partial(self._on_outcomes, positions))
+        on_outcomes = partial(self._on_outcomes, positions)
+        self._replicas.queues.to(replica).submit(self._epoch.stamp, reads, on_outcomes)
 
     def _hedge(self, waited_s: float) -> None:
         """Ask the other replicas too, if the budget has room: the first ones take longer than they usually do."""

@@ -74,7 +74,7 @@ class FastWrites(BatchAttempt):
         if positions:
             self._sent[replica] = positions
             merges = [self._merges[position] for position in positions]
-            self._replicas.submit_all(replica, self._stamp, merges, self._on_outcomes)
+            self._replicas.queues.to(replica).submit(self._stamp, merges, self._on_outcomes)
 
     def _on_outcomes(self, replica: Identity, outcomes: Sequence[Outcome]) -> None:
         self._answered.add(replica)

@@ -79,6 +79,7 @@ class ReplicaQueue:
         self.closed = False
 
     def submit(self, epoch: EpochStamp, operations: Sequence[Read | Merge], on_outcomes: OnOutcomes) -> None:
+        """Submit operations, which stay in one message; ``on_outcomes`` is called once, also if they are refused."""
         count = len(operations)
         size_bytes = sum(map(_size_bytes, operations))
         if self.closed or self._is_full(count, size_bytes):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from ..epoch.epochs import Epoch
 from ..messages.data import Merge, MergeKind, Read
 from ..ports import Clock
 from ..storage.interface import Entry
-from .replica_queue import OnOutcomes, Outcome, ReplicaQueues
+from .replica_queue import Outcome, ReplicaQueues
 
 MAX_REPAIRS = 1000
 """Background repairs in flight; further ones are left to anti-entropy."""
@@ -55,7 +55,7 @@ class ReplicaSelector:
         self.ranking = ranking
         self.hedges = HedgeBudget()
         self._clock = clock
-        self._queues = queues
+        self.queues = queues
         self._view = view
         self._repairs = self._repair_bytes = 0
 
@@ -102,17 +102,7 @@ class ReplicaSelector:
         self, replica: Identity, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome
     ) -> None:
         """Submit an operation; ``on_outcome`` is called exactly once, also if it cannot be sent."""
-        self.submit_all(replica, epoch, [operation], lambda to, outcomes: on_outcome(to, outcomes[0]))
-
-    def submit_all(
-        self,
-        replica: Identity,
-        epoch: EpochStamp,
-        operations: Sequence[Read | Merge],
-        on_outcomes: OnOutcomes,
-    ) -> None:
-        """Submit operations that travel in one message and are answered at once."""
-        self._queues.to(replica).submit(epoch, operations, on_outcomes)
+        self.queues.to(replica).submit(epoch, [operation], lambda to, outcomes: on_outcome(to, outcomes[0]))
 
     def repair(
         self, replica: Identity, epoch: Epoch, key: bytes, answered: Entry, held: Version | None

@@ -80,11 +80,9 @@ class _ReadAttempt(Attempt):
     async def run(self) -> Ended:
         ranked = self._replicas.ranked(replicas_of(self._plan.replies))
         self._ask(smallest_quorum(self._plan.replies, ranked))
-        ended = await self.ended_within(MAX_PATIENCE_S)
-        if ended is None:
+        if not await self.ends_within(MAX_PATIENCE_S):
             self._ask(ranked)
-            ended = await self.ended()
-        return ended
+        return await self.ended()
 
     def _ask(self, replicas: Sequence[Identity]) -> None:
         for replica in replicas:

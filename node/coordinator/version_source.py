@@ -64,7 +64,7 @@ class VersionSource:
     ) -> None:
         self._me = me
         self._epochs = epochs
-        self._clock = clock
+        self.clock = clock
         self._latest_on_disk = latest_on_disk
         self._low_bits = 0
         self._drawn_above: dict[int, int] = {}
@@ -79,27 +79,19 @@ class VersionSource:
         Raise Unavailable if it is too far ahead now, but will not be in a moment.
         """
         if self._is_only_owner():
-            self._clock.follow_disk(self._latest_on_disk())
-        elif self._clock.was_set_back() and self._low_bits + 2 < TIMESTAMP_STEP:
+            self.clock.follow_disk(self._latest_on_disk())
+        elif self.clock.was_set_back() and self._low_bits + 2 < TIMESTAMP_STEP:
             self._low_bits += 2
-            self._clock.return_to_wall()
-        if self._clock.follows(seen_timestamp):
-            self._clock.observe(seen_timestamp)
+            self.clock.return_to_wall()
+        if self.clock.follows(seen_timestamp):
+            self.clock.observe(seen_timestamp)
             return
-        ahead_s = self._clock.ahead_s(seen_timestamp)
-        if ahead_s <= 2 * self._clock.max_skew_s + NEAR_FUTURE_S:
+        ahead_s = self.clock.ahead_s(seen_timestamp)
+        if ahead_s <= 2 * self.clock.max_skew_s + NEAR_FUTURE_S:
             raise Unavailable(
                 f"the operation was not done: the client has seen a version {ahead_s:.1f} s ahead of this node's "
                 "clock; ask another node, or in a moment"
             )
-
-    def furthest_seen(self) -> int:
-        """Return the last timestamp that a client may count as seen: every node follows it."""
-        return self._clock.latest_followed()
-
-    def now_ms(self) -> int:
-        """Return the hybrid clock, by which time bounds are measured."""
-        return self._clock.current_ms()
 
     def draw(
         self, keys: Sequence[bytes], seen_timestamp: int, bounds: TimeBounds = UNBOUNDED
@@ -110,7 +102,7 @@ class VersionSource:
         """
         record = self._epochs.record
         floor = record.floor if record is not None else 0
-        if not self._clock.follows(floor) and not self._is_only_owner():
+        if not self.clock.follows(floor) and not self._is_only_owner():
             return [self._draw_above(key, max(floor, self._held_ahead(key) or 0)) for key in keys]
         versions = self._draw_by_clock(len(keys), floor, seen_timestamp, bounds)
         if not self._ahead:
@@ -131,7 +123,7 @@ class VersionSource:
         must be above it also when clocks have come so near that they would follow.
         """
         drawn_above = version.timestamp & 1 == 1
-        return drawn_above or not self._clock.follows(version.timestamp)
+        return drawn_above or not self.clock.follows(version.timestamp)
 
     def remember_ahead(self, key: bytes, version: Version) -> None:
         """Remember that ``key`` holds ``version``, which is ahead of all clocks.
@@ -146,23 +138,23 @@ class VersionSource:
     def observe_all(self, timestamps: Sequence[int]) -> None:
         """Draw above these from now on. Replicas keep versions over restarts, and clocks do not."""
         try:
-            self._clock.observe(max(timestamps, default=0))
+            self.clock.observe(max(timestamps, default=0))
         except ClockSkew:
             for timestamp in timestamps:
                 with suppress(ClockSkew):  # it is returned to readers all the same
-                    self._clock.observe(timestamp)
+                    self.clock.observe(timestamp)
 
     def _held_ahead(self, key: bytes) -> int | None:
         """Return the timestamp ahead of all clocks that ``key`` is known to hold; None if there is none."""
         timestamp = self._ahead.get(key)
-        if timestamp is not None and self._clock.follows(timestamp):
+        if timestamp is not None and self.clock.follows(timestamp):
             del self._ahead[key]
             return None
         return timestamp
 
     def _draw_above(self, key: bytes, held: int) -> Version:
         slot = crc32(key) & _HASHES
-        step = self._clock.wall_ms() >> _TIME_STEP_BITS & _TIME_STEPS
+        step = self.clock.machine.wall_ms() >> _TIME_STEP_BITS & _TIME_STEPS
         timestamp = max(held, self._drawn_above.get(slot, 0)) + 1 + step | 1
         if timestamp > MAX_TIMESTAMP:
             raise Unavailable(
@@ -177,18 +169,18 @@ class VersionSource:
     def _draw_by_clock(
         self, count: int, floor: int, seen_timestamp: int, bounds: TimeBounds
     ) -> list[Version]:
-        if not self._clock.follows(seen_timestamp):
+        if not self.clock.follows(seen_timestamp):
             seen_timestamp = 0
         above = max(floor, seen_timestamp)
         only_owner = self._is_only_owner()
         # The one clock of an only owner orders all versions; if it has to stay ahead, no version meets the bound.
-        latest = 0 if only_owner and self._clock.is_ahead() else bounds.latest_timestamp
+        latest = 0 if only_owner and self.clock.is_ahead() else bounds.latest_timestamp
         try:
-            first = self._clock.draw(
+            first = self.clock.draw(
                 above, TIMESTAMP_STEP * (count + 1), bounded=not only_owner, latest=latest
             )
         except BeyondBound:
-            raise Expired.met_at(self.now_ms(), bounds.sent_ms) from None
+            raise Expired.met_at(self.clock.current_ms(), bounds.sent_ms) from None
         except ClockSkew as skew:
             raise Unavailable(
                 f"the operation was not done: this node has drawn versions {skew.ahead_s:.1f} s ahead of its clock, "

@@ -59,9 +59,10 @@ async def test_the_first_end_counts() -> None:
 @in_virtual_time
 async def test_an_attempt_that_outlasts_the_patience_still_ends() -> None:
     with Attempt(await _epochs(), _now() + 1) as attempt:
-        assert await attempt.ended_within(0.1) is None
+        assert not await attempt.ends_within(0.1)
         attempt.decide()
-        assert await attempt.ended_within(0.1) is Ended.DECIDED
+        assert await attempt.ends_within(0.1)
+        assert await attempt.ended() is Ended.DECIDED
 
 
 @in_virtual_time
