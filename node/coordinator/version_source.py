@@ -1,4 +1,4 @@
-"""Source of a coordinator's versions (rule 14 of the epoch rules); decides which timestamps it does not follow.
+"""Source of a coordinator's versions (docs/ring-changes.md, rule 14); decides which timestamps it does not follow.
 
 Rules:
 - A version is above the floor, all that this process has drawn or observed, and what the client has seen.

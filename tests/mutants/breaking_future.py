@@ -1,4 +1,4 @@
-"""Keys that stand ahead of all clocks; logs and files that are bounded."""
+"""Mutations of keys ahead of all clocks, and of the limits on logs and files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SOURCE = "tests/node/coordinator/test_version_source.py"
 
 FUTURE: tuple[Mutation, ...] = (
     mutation(
-        "a coordinator draws the same version above a standing one twice",
+        "two writes of a key that is ahead of all clocks get the same version",
         14,
         "node/coordinator/version_source.py",
         "max(held, self._drawn_above.get(slot, 0)) + 1",
@@ -17,7 +17,7 @@ FUTURE: tuple[Mutation, ...] = (
         f"{SOURCE}::test_no_version_is_drawn_twice_for_one_key",
     ),
     mutation(
-        "versions drawn after a clock was set back are those drawn before",
+        "a clock that was set back makes a node draw the same versions again",
         14,
         "node/coordinator/version_source.py",
         "            self._low_bits += 2\n",
@@ -25,7 +25,7 @@ FUTURE: tuple[Mutation, ...] = (
         f"{SOURCE}::test_timestamps_that_repeat_after_a_clock_was_set_back_differ_in_their_low_bits",
     ),
     mutation(
-        "a write is drawn above what stands although a replica has taken it below",
+        "a write gets a second version although a replica has applied the first",
         14,
         "node/coordinator/slow_write.py",
         "        await self._all_answered()\n        if self._exposure.maybe_read:\n",
@@ -41,7 +41,7 @@ FUTURE: tuple[Mutation, ...] = (
         f"{AHEAD}::test_a_write_that_goes_on_alone_is_written_above_too_and_leaves_hints_of_that_alone",
     ),
     mutation(
-        "a version that no other node follows is told as seen",
+        "a reply reports a version that no other node follows as seen",
         14,
         "node/rpc/codec/operate.py",
         "    if seen > furthest_seen:\n",
@@ -67,7 +67,7 @@ FUTURE: tuple[Mutation, ...] = (
         f"{AHEAD}::test_a_clients_order_is_kept_while_time_catches_up_with_a_key",
     ),
     mutation(
-        "a floor that was raised while clocks were ahead stops all writes",
+        "a floor that was raised while clocks were ahead blocks all writes",
         11,
         "node/coordinator/version_source.py",
         "        if not self.clock.follows(floor) and not self._is_only_owner():\n",
@@ -75,7 +75,7 @@ FUTURE: tuple[Mutation, ...] = (
         f"{AHEAD}::test_a_floor_that_was_raised_while_clocks_were_ahead_stops_no_writes",
     ),
     mutation(
-        "every repetition of an event is a line of its own",
+        "every repetition of an event is logged",
         0,
         "node/event_limit.py",
         "        if repeats is not None:\n",

@@ -1,4 +1,4 @@
-"""Mutations of how coordinators read and write, and of how versions are drawn."""
+"""Mutations of reads, writes, hints and versions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ MODEL = "tests/model/test_model.py::test_no_order_of_steps_breaks_a_promise"
 
 REQUESTS = (
     mutation(
-        "acknowledgements under the epoch that the coordinator has left count",
+        "acknowledgements count after their epoch has ended",
         4,
         "node/coordinator/attempt.py",
         "self._end(Ended.EPOCH_CHANGED)",
@@ -34,7 +34,7 @@ REQUESTS = (
         (f"{MODEL}[one of three replicas is replaced]",),
     ),
     mutation(
-        "a write is tried again under a new version",
+        "a retried write draws a new version",
         4,
         "node/coordinator/slow_write.py",
         "                tries += 1\n",
@@ -45,7 +45,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
-        "a write that may have happened is said not to have",
+        "a write that may have happened is reported as not done",
         0,
         "node/coordinator/slow_write.py",
         "return self.unanswered > 0 or self.applied > 0",
@@ -53,7 +53,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
-        "a write that falls back forgets where it may have been applied",
+        "a write on the slow path forgets where it may have been applied",
         0,
         "node/coordinator/fast_write.py",
         "unanswered + self._in_doubt.get(position, 0), self._counter.acks(position), ahead=ahead",
@@ -61,7 +61,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
-        "operations on the fast path need their quorum in one ring only",
+        "the fast path needs a quorum in one live ring only",
         4,
         "quorum/counter.py",
         "return OneRingCounter(requirements) if rings == 1 else QuorumCounter(requirements)",
@@ -70,7 +70,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_write.py",
     ),
     mutation(
-        "operations on the fast path continue counting in the next epoch",
+        "the fast path keeps counting in the next epoch",
         4,
         "node/coordinator/attempt.py",
         "        self._epochs.watch(self._fall_back_all)\n",
@@ -79,7 +79,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_read.py",
     ),
     mutation(
-        "a version that one replica has is returned although another has an older one",
+        "a version is returned although one of the replies has an older one",
         5,
         "node/coordinator/fast_read.py",
         "if versions.setdefault(position, version) == version:",
@@ -88,7 +88,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_read.py",
     ),
     mutation(
-        "a read is answered before the replica that was asked for the value",
+        "a read is answered before its value has arrived",
         5,
         "node/coordinator/fast_read.py",
         "        unknown = [p for p in positions if self._versions[p] is not None and p not in self._entries]\n",
@@ -96,7 +96,7 @@ REQUESTS = (
         "tests/node/coordinator/test_fast_path.py",
     ),
     mutation(
-        "a read that takes unusually long is not hedged",
+        "an unusually slow read is not hedged",
         0,
         "node/coordinator/fast_read.py",
         "open_positions[: self._replicas.hedges.spend(len(open_positions))]",
@@ -130,7 +130,7 @@ REQUESTS = (
         f"{SIMULATION}05_reads.py::test_one_reply_that_cannot_be_written_back_is_no_answer",
     ),
     mutation(
-        "a read counts one copy less than a write needs",
+        "a read returns a version that fewer than w replicas are known to hold",
         5,
         "quorum/read_replies.py",
         "return satisfied(self._holders, known)",
@@ -187,7 +187,7 @@ REQUESTS = (
         "test_a_node_that_starts_with_a_clock_ahead_keeps_nothing_of_the_future",
     ),
     mutation(
-        "versions are told apart by the wall clock alone",
+        "versions are compared by their wall-clock time only",
         14,
         "node/storage/engine.py",
         "if before is not None and rank_in(before) >= rank_in(after):",
@@ -197,7 +197,7 @@ REQUESTS = (
         seed=1,
     ),
     mutation(
-        "a clock that is far ahead is followed",
+        "a node follows a clock from beyond the allowed skew",
         14,
         "quorum/hybrid_clock.py",
         "if ahead_ms > self._max_skew_ms:",
@@ -205,7 +205,7 @@ REQUESTS = (
         "tests/node/peer/test_server.py::test_data_from_beyond_the_clock_skew_is_refused_and_its_clock_not_followed",
     ),
     Mutation(
-        "a coordinator heeds neither the versions on its disk nor those it reads",
+        "a coordinator ignores the versions on its disk and those it reads",
         14,
         "node/coordinator/version_source.py",
         (
@@ -216,7 +216,7 @@ REQUESTS = (
         (f"{SIMULATION}14_versions.py::test_a_coordinator_writes_above_what_it_has_read",),
     ),
     mutation(
-        "a node draws the versions of its last run again",
+        "a restarted node draws the versions of its last run again",
         14,
         "node/data_directory/directory.py",
         "return self._under(self.generation + 1)",
@@ -268,7 +268,7 @@ REQUESTS = (
         "tests/node/coordinator/test_slow_write.py::test_a_write_that_fails_leaves_no_hint",
     ),
     mutation(
-        "a hint goes to who is no longer in the key's list",
+        "a hint is delivered to a node that is no longer in the key's list",
         15,
         "node/hints/dispatcher.py",
         "return any(hint.to in ring.preference_list(token) for ring in epoch.rings)",
@@ -276,7 +276,7 @@ REQUESTS = (
         f"{SIMULATION}15_hints.py::test_a_hint_for_who_is_no_longer_in_the_keys_list_is_discarded",
     ),
     mutation(
-        "a hint that was not taken is forgotten",
+        "a hint that was not delivered is deleted",
         15,
         "node/hints/dispatcher.py",
         "            return []  # kept, and tried again",
@@ -284,7 +284,7 @@ REQUESTS = (
         "tests/node/hints/test_dispatcher.py",
     ),
     mutation(
-        "an older hint takes the place of a newer one",
+        "an older hint replaces a newer one",
         0,
         "node/hints/store.py",
         "if older is not None and older.version >= hint.entry.version:",

@@ -1,4 +1,4 @@
-"""Mutations of whom requests are for, and of when they may begin."""
+"""Mutations of the checks of a request's cluster and expiry."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ WIRE = (
         LATE,
     ),
     mutation(
-        "what a write that a client lost track of may yet get does not count as seen",
+        "a client does not count the last version that a write of unknown outcome may get as seen",
         14,
         "client/batching.py",
         "self._seen.observe(self.latest_timestamp)",
@@ -80,7 +80,7 @@ WIRE = (
         "tests/client/test_operating.py",
     ),
     mutation(
-        "a peer's request that is waited for no more is begun",
+        "a peer's request that has expired is begun",
         0,
         "node/peer/server.py",
         "if late_ms <= 0:",
@@ -97,7 +97,7 @@ WIRE = (
         "tests/node/peer/test_client.py",
     ),
     mutation(
-        "a change is begun that its caller waits for no more",
+        "an operator's request that has expired is begun",
         0,
         "node/coordinator/preconditions.py",
         "if sent_ms and self.clock_ms() > sent_ms + timeout_s * 1000:",
