@@ -1,6 +1,6 @@
 """A batch of clients' operations: planned, sent on the fast path, each answered exactly once as it ends.
 
-What falls back from the fast path continues in a task of its own, which the coordinator owns.
+An operation that falls back from the fast path continues in a separate task, which the coordinator owns.
 """
 
 from __future__ import annotations

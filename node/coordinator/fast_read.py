@@ -70,7 +70,7 @@ class FastReads(BatchAttempt):
             self._hedging = asyncio.get_running_loop().call_later(patience_s, self._hedge, patience_s)
 
     def _choose(self) -> tuple[dict[Identity, list[int]], dict[Identity, list[int]]]:
-        """Return which replicas to ask for values and which for versions: the best ones, as few as suffice."""
+        """Return which replicas to ask for values and which for versions: the best, as few as suffice."""
         values: dict[Identity, list[int]] = {}
         versions: dict[Identity, list[int]] = {}
         for positions in by_plan(self._plans):
@@ -95,14 +95,14 @@ class FastReads(BatchAttempt):
         self._replicas.queues.to(replica).submit(self._epoch.stamp, reads, on_outcomes)
 
     def _hedge(self, waited_s: float) -> None:
-        """Ask the other replicas too, if the budget has room: the first ones take longer than they usually do."""
+        """Ask the other replicas too, if the budget has room: the first replicas take longer than usual."""
         open_positions = self._open_positions()
         self._ask_the_rest(open_positions[: self._replicas.hedges.spend(len(open_positions))])
         left_s = MAX_PATIENCE_S - waited_s
         self._hedging = asyncio.get_running_loop().call_later(left_s, self._hedge_all)
 
     def _hedge_all(self) -> None:
-        """Ask the other replicas whatever it costs: the first ones may be dead."""
+        """Ask the other replicas whatever it costs: the first replicas may be dead."""
         self._hedging = None
         self._ask_the_rest(self._open_positions())
 

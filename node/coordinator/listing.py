@@ -76,7 +76,7 @@ class KeyListing:
                 await self._turns.acquire()
         except TimeoutError:
             raise OperationTimeout(
-                f"the listing was not gone on with in time: {MAX_PAGES} others had their turn",
+                f"the listing did not proceed in time: {MAX_PAGES} others are being read",
                 maybe_applied=False,
             ) from None
         try:

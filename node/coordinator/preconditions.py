@@ -47,7 +47,7 @@ class Preconditions:
             )
 
     def check_time(self, sent_ms: int, timeout_s: float) -> None:
-        """Raise Expired if a request was sent so long ago that its caller has stopped waiting."""
+        """Raise Expired if a request's caller has stopped waiting for it."""
         if sent_ms and self.clock_ms() > sent_ms + timeout_s * 1000:
             raise Expired.met_at(self.clock_ms(), sent_ms)
 

@@ -99,7 +99,7 @@ class ReplicaQueue:
         return bool(self._waiting) and self._waiting_bytes + size_bytes > MAX_WAITING_BYTES
 
     async def close(self) -> None:
-        """End the operations that are in flight or wait, and refuse further ones."""
+        """End the operations that are in flight or wait, and refuse all others."""
         self.closed = True
         if self._draining is not None:
             self._draining.cancel()

@@ -19,7 +19,7 @@ from ..storage.interface import Entry
 from .replica_queue import Outcome, ReplicaQueues
 
 MAX_REPAIRS = 1000
-"""Background repairs in flight; further ones are left to anti-entropy."""
+"""Background repairs in flight; any beyond this are left to anti-entropy."""
 MAX_REPAIR_BYTES = 8 << 20
 """Size of their values."""
 
@@ -70,7 +70,7 @@ class ReplicaSelector:
         return self.usable(replica) and not self.ranking.is_backed_off(replica, self._clock.monotonic())
 
     def ranked(self, replicas: Iterable[Identity]) -> list[Identity]:
-        """Return the usable replicas, best first: this node, which needs no message, then the fastest ones."""
+        """Return the usable replicas, best first: this node, which needs no message, then the fastest."""
         now_s, me, load_of = self._clock.monotonic(), self.me, self._view.load_of
         ranking = self.ranking
         return sorted(
