@@ -102,7 +102,7 @@ class Dispatcher:
         """A reply to operations came."""
         self._reached_any = True
         if heard.round_trip_s is not None:
-            self._router.heard(heard.address, heard.now, heard.round_trip_s, heard.operations, heard.others)
+            self._router.replied(heard.address, heard.now, heard.round_trip_s, heard.operations, heard.others)
         if heard.well:
             self._router.served(heard.address, heard.now)
             self._on_attempt(True)

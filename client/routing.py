@@ -1,11 +1,10 @@
-"""Which node to send an operation to: any node coordinates any key, and few large messages beat many small ones.
+"""Routing of operations: any node coordinates any key, and few large messages cost less than many small ones.
 
-So operations go to one node as long as it keeps up, and spread when there are many. Owners of the ring stand in
-an order: by how their scores (``standing.py``) compare to the best, roughly, and among equals in a random order
-of this client's own, so that clients do not all take the same. The first that has room takes the operation; when
-none has, the one that is filled least. Nodes that failed lately are in the penalty box and come last, those that
-get out soonest first. Nothing here is needed for correctness: without a ring, the addresses the client was given
-do, in their order.
+Operations go to one node as long as it keeps up, and are spread when there are many. Owners of the ring are ordered by
+their scores (``quorum.ranking``), roughly, relative to the best; equals are in a random order, so that clients do not
+all choose the same node. The first owner that has room takes the operation; if none has, the one that is filled least.
+Nodes that failed are backed off and come last, in the order in which their backoff ends. Correctness needs none of
+this: without a ring, the addresses that the client was given are tried in their order.
 """
 
 from __future__ import annotations
@@ -15,19 +14,22 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from math import log
 from typing import TYPE_CHECKING, NamedTuple
 
-from .penalties import NodeBackoff
-from .standing import FAST_S, NodeScore
+from ..quorum.node_backoff import NodeBackoff
+from ..quorum.ranking import FAST_S, NodeScore
 
 if TYPE_CHECKING:
     from ..ring.epoch import EpochRecord
 
-WORSE = 4.0
-"""A node stands a rank behind the best for each time that its score is so many times as high."""
+RANK_BASE = 4.0
+"""A node is one rank behind the best for each time that its score is this many times as high."""
 RANK_EVERY_S = 0.1
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.5, 15.0
+FORGIVEN_AFTER_S = 30.0
+"""A node that has not failed for this long starts again with the shortest backoff."""
 
 
 class Topology:
-    """The newest ring the client has learned, and where its owners listen."""
+    """The newest ring that the client has learned, and its owners' addresses."""
 
     def __init__(self, record: EpochRecord, addresses: Mapping[str, str]) -> None:
         self.record = record
@@ -35,27 +37,27 @@ class Topology:
 
     @classmethod
     def decode(cls, encoded: bytes, addresses: Mapping[str, str]) -> Topology:
-        """Read a node's answer; raises ValueError when it holds no usable record."""
-        from ..ring.epoch import EpochRecord  # loaded late: a lone command never gets here
+        """Decode a node's answer. Raise ValueError if it holds no usable record."""
+        from ..ring.epoch import EpochRecord  # imported late: a single command never gets here
 
         return cls(EpochRecord.decode(encoded), addresses)
 
     def outdated_by(self, other: Topology) -> bool:
-        """Whether ``other`` is to be followed instead; at equal epochs it knows newer addresses."""
+        """Return True if ``other`` replaces this one; at equal epochs it has newer addresses."""
         same_cluster = other.record.cluster_id == self.record.cluster_id
         return same_cluster and other.record.number >= self.record.number
 
 
-class _Place(NamedTuple):
+class _Choice(NamedTuple):
     """An owner in the order of choice."""
 
     address: str
     room: int
-    """As many operations it is given before the next owner's turn."""
+    """Operations that it is given before the next owner's turn."""
 
 
 class Router:
-    """Chooses the node for each attempt."""
+    """Chooses the node for each attempt at an operation."""
 
     def __init__(
         self,
@@ -65,103 +67,107 @@ class Router:
         rng: random.Random,
         foreign: Collection[str] = (),
     ) -> None:
-        """Take ``foreign``, a collection of the addresses that belong to another cluster at the time."""
+        """``foreign`` has the addresses that belong to another cluster at the time."""
         self._foreign = foreign
         self.given = tuple(given)
-        self.penalties = NodeBackoff()
+        self.backoff: NodeBackoff[str] = NodeBackoff(
+            MIN_BACKOFF_S, MAX_BACKOFF_S, forgiven_after_s=FORGIVEN_AFTER_S, merge_concurrent=True
+        )
         self._outstanding = outstanding
         self._silent_since = silent_since
         self._rng = rng
         self._topology: Topology | None = None
-        self._standings: dict[str, NodeScore] = {}
-        self._ranked: list[_Place] = []
+        self._scores: dict[str, NodeScore] = {}
+        self._ranked: list[_Choice] = []
         """Owners, the best first."""
-        self._ranked_until = 0.0
+        self._ranked_until_s = 0.0
 
     @property
     def addresses(self) -> list[str]:
-        """Every address there is to try: those of the ring's owners, then those given."""
+        """All addresses to try: those of the ring's owners, then those given."""
         learned = self._topology.addresses if self._topology is not None else []
         return list(dict.fromkeys([*learned, *self.given]))
 
     def learn(self, topology: Topology) -> None:
         if self._topology is None or self._topology.outdated_by(topology):
             self._topology = topology
-            self._standings = {address: self._standing(address) for address in self.addresses}
-            self._ranked_until = 0.0
+            self._scores = {address: self._score_of(address) for address in self.addresses}
+            self._ranked_until_s = 0.0
 
-    def heard(self, address: str, now: float, round_trip_s: float, operations: int, others: int) -> None:
-        """The first answer to a batch of so many ``operations`` came; ``others`` are under way there."""
-        self._standing(address).heard(now, round_trip_s, operations, others)
+    def replied(self, address: str, now_s: float, round_trip_s: float, operations: int, others: int) -> None:
+        """Record the first answer to a batch; ``others`` is what other clients have outstanding there."""
+        self._score_of(address).replied(now_s, round_trip_s, operations, others)
 
-    def served(self, address: str, now: float) -> None:
-        """The node did what it was asked."""
-        self.penalties.succeeded(address)
-        self._standing(address).served(now)
+    def served(self, address: str, now_s: float) -> None:
+        """Record a completed operation."""
+        self.backoff.succeeded(address)
+        self._score_of(address).served(now_s)
 
-    def served_since(self, address: str, moment: float) -> bool:
-        return self._standing(address).well_at >= moment
+    def served_since(self, address: str, instant_s: float) -> bool:
+        return self._score_of(address).served_s >= instant_s
 
-    def failed(self, address: str, now: float, at_least_s: float = 0.0) -> None:
-        """It could not. For ``at_least_s`` it wants to be left alone."""
-        self.penalties.failed(address, now, at_least_s)
-        self._standing(address).failed()
-        self._ranked_until = 0.0
+    def failed(self, address: str, now_s: float, at_least_s: float = 0.0) -> None:
+        """Record a failure; the node asked not to be used for ``at_least_s``."""
+        self.backoff.failed(address, now_s, at_least_s)
+        self._score_of(address).failed()
+        self._ranked_until_s = 0.0
 
-    def choose(self, tried: Collection[str], now: float) -> str | None:
-        """The best address not in ``tried``; None when all are."""
+    def choose(self, tried: Collection[str], now_s: float) -> str | None:
+        """Return the best address not in ``tried``; None if all are."""
         if self._topology is None:
-            return self.choose_given(tried, now)
-        if now >= self._ranked_until:
-            self._rank(now)
+            return self.choose_given(tried, now_s)
+        if now_s >= self._ranked_until_s:
+            self._rank(now_s)
         for address, room in self._ranked:
-            if self._outstanding(address) < room and self._is_free(address, tried, now):
+            if self._outstanding(address) < room and self._is_free(address, tried, now_s):
                 return address
-        free = [place for place in self._ranked if self._is_free(place.address, tried, now)]
+        free = [choice for choice in self._ranked if self._is_free(choice.address, tried, now_s)]
         if free:
-            return min(free, key=lambda place: self._outstanding(place.address) / place.room).address
-        return self._least_penalised(self.addresses, tried, now)
+            return min(free, key=lambda choice: self._outstanding(choice.address) / choice.room).address
+        return self._least_backed_off(self.addresses, tried, now_s)
 
-    def choose_given(self, tried: Collection[str], now: float) -> str | None:
-        """The first of the given addresses not in ``tried``: whoever names a node wants its own view."""
-        return self._least_penalised(self.given, tried, now)
+    def choose_given(self, tried: Collection[str], now_s: float) -> str | None:
+        """Return the first of the given addresses not in ``tried``, for callers that want that node's own view."""
+        return self._least_backed_off(self.given, tried, now_s)
 
-    def _is_free(self, address: str, tried: Collection[str], now: float) -> bool:
+    def _is_free(self, address: str, tried: Collection[str], now_s: float) -> bool:
         return (
-            address not in tried and address not in self._foreign and not self.penalties.until(address, now)
+            address not in tried
+            and address not in self._foreign
+            and not self.backoff.is_backed_off(address, now_s)
         )
 
-    def _least_penalised(self, addresses: Sequence[str], tried: Collection[str], now: float) -> str | None:
+    def _least_backed_off(self, addresses: Sequence[str], tried: Collection[str], now_s: float) -> str | None:
         for address in addresses:
-            if self._is_free(address, tried, now):
+            if self._is_free(address, tried, now_s):
                 return address
         untried = [address for address in addresses if address not in tried]
         return min(
             untried,
-            key=lambda address: (address in self._foreign, self.penalties.until(address, now)),
+            key=lambda address: (address in self._foreign, self.backoff.until_s(address, now_s)),
             default=None,
         )
 
-    def _standing(self, address: str) -> NodeScore:
-        standing = self._standings.get(address)
-        if standing is None:
-            standing = self._standings[address] = NodeScore(self._rng.random())
-        return standing
+    def _score_of(self, address: str) -> NodeScore:
+        score = self._scores.get(address)
+        if score is None:
+            score = self._scores[address] = NodeScore(self._rng.random())
+        return score
 
-    def _rank(self, now: float) -> None:
-        self._ranked_until = now + RANK_EVERY_S
+    def _rank(self, now_s: float) -> None:
+        self._ranked_until_s = now_s + RANK_EVERY_S
         owners = self._topology.addresses if self._topology is not None else []
-        scores = {address: self._score(address, now) for address in owners}
+        scores = {address: self._current_score(address, now_s) for address in owners}
         best = min(scores.values(), default=FAST_S)
-        ranks = {address: int(log(score / best, WORSE)) for address, score in scores.items()}
-        owners = sorted(owners, key=lambda address: (ranks[address], self._standings[address].place))
+        ranks = {address: int(log(score / best, RANK_BASE)) for address, score in scores.items()}
+        owners = sorted(owners, key=lambda address: (ranks[address], self._scores[address].tie_break))
         self._ranked = [
-            _Place(address, max(1, int(self._standings[address].fill / WORSE ** ranks[address])))
+            _Choice(address, max(1, int(self._scores[address].fill / RANK_BASE ** ranks[address])))
             for address in owners
         ]
 
-    def _score(self, address: str, now: float) -> float:
-        silent_since = self._silent_since(address)
-        silent_s = 0.0 if silent_since is None else now - silent_since
-        score = self._standings[address].score(now, silent_s)
+    def _current_score(self, address: str, now_s: float) -> float:
+        silent_since_s = self._silent_since(address)
+        silent_s = 0.0 if silent_since_s is None else now_s - silent_since_s
+        score = self._scores[address].score(now_s, silent_s)
         return FAST_S if score is None else score

@@ -1,17 +1,18 @@
-"""The version of a key's value, as the cluster's answers tell it."""
+"""Versions as applications see them, and what a client remembers of them."""
 
 from __future__ import annotations
 
 from functools import total_ordering
 
-_COUNTER_BITS = 16
+from ..quorum.version import Version as DrawnVersion
 
 
 @total_ordering
 class Version:
-    """A hybrid-clock timestamp with the identity of the coordinator that drew it; totally ordered.
+    """Version of a key's value, with whether it was superseded; totally ordered and immutable.
 
-    Written out, since a client makes one for every write and a dataclass that is frozen takes three times as long.
+    It is ordered, hashed and printed as the version that the coordinator drew, but is no tuple. A client makes one for
+    every write, so it does not hold a tuple either.
     """
 
     __slots__ = ("_disk_id", "_generation", "_superseded", "_timestamp")
@@ -29,55 +30,52 @@ class Version:
 
     @property
     def disk_id(self) -> int:
+        """Identity of the coordinator that drew it."""
         return self._disk_id
 
     @property
     def generation(self) -> int:
+        """Number of the coordinator's start that drew it."""
         return self._generation
 
     @property
     def superseded(self) -> bool:
-        """A newer version of the key already stood when this one was acknowledged; no part of the order."""
+        """True if the key held a newer version when this one was acknowledged; no part of the order."""
         return self._superseded
 
     @property
     def wall_ms(self) -> int:
         """When the coordinator drew it, in milliseconds since the Unix epoch."""
-        return self._timestamp >> _COUNTER_BITS
+        return self._drawn.wall_ms
 
     @property
-    def _order(self) -> tuple[int, int, int]:
-        return (self._timestamp, self._disk_id, self._generation)
+    def _drawn(self) -> DrawnVersion:
+        return DrawnVersion(self._timestamp, self._disk_id, self._generation)
 
     def __reduce__(self) -> tuple[type[Version], tuple[int, int, int, bool]]:
-        return Version, (self._timestamp, self._disk_id, self._generation, self._superseded)
+        return Version, (*self._drawn, self._superseded)
 
     def __eq__(self, other: object) -> bool:
-        return self._order == other._order if isinstance(other, Version) else NotImplemented
+        return self._drawn == other._drawn if isinstance(other, Version) else NotImplemented
 
     def __lt__(self, other: object) -> bool:
-        return self._order < other._order if isinstance(other, Version) else NotImplemented
+        return self._drawn < other._drawn if isinstance(other, Version) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self._order)
+        return hash(self._drawn)
 
     def __str__(self) -> str:
-        counter = self._timestamp & ((1 << _COUNTER_BITS) - 1)
-        return f"{self.wall_ms}.{counter}-{self._disk_id:016x}-{self._generation}"
+        return str(self._drawn)
 
     def __repr__(self) -> str:
-        return (
-            f"Version(timestamp={self._timestamp}, disk_id={self._disk_id}, "
-            f"generation={self._generation}, superseded={self._superseded})"
-        )
+        return f"{repr(self._drawn)[:-1]}, superseded={self._superseded})"
 
 
 class HighestSeen:
-    """The highest version timestamp a client has seen. Sent along, it keeps the client's own order of
-    writes when they go through different coordinators.
+    """The highest version timestamp that a client has seen, which it sends along with its operations.
 
-    A write whose outcome is not known may have, or get, any version up to the latest that its batch allows; so that
-    counts as seen too.
+    It keeps the client's own order of writes when they go through different coordinators. A write whose outcome is
+    unknown may have, or get, any version up to the latest that its batch allows; so that counts as seen too.
     """
 
     def __init__(self) -> None:
@@ -85,11 +83,11 @@ class HighestSeen:
         self._allowed = 0
 
     def allow(self, latest_timestamp: int) -> None:
-        """Note a write that is sent now and may get any version up to this one."""
+        """Record a write that is sent now and may get any version up to this one."""
         self._allowed = max(self._allowed, latest_timestamp)
 
     def assume_allowed(self) -> None:
-        """Note that the outcome of some write sent so far will never be known."""
+        """Record that the outcome of some write sent until now will never be known."""
         self.observe(self._allowed)
 
     def observe(self, timestamp: int) -> None:

@@ -60,21 +60,6 @@ class DiskFull(NodeError):
     """The disk has less free space than is kept in reserve. Nothing was applied, and nothing is broken."""
 
 
-class ClockSkew(NodeError):
-    """A timestamp from further ahead than the allowed skew; it is not followed."""
-
-    def __init__(self, ahead_s: float, allowed_s: float) -> None:
-        super().__init__(
-            f"a clock is {ahead_s:.3f} s ahead of this node's; at most {allowed_s:.3f} s are followed"
-        )
-        self.ahead_s = ahead_s
-        self.allowed_s = allowed_s
-
-
-class BeyondBound(NodeError):
-    """The next timestamp would lie beyond the limit that the caller set; none was drawn."""
-
-
 class PeerError(NodeError):
     """A call to a peer brought no usable reply."""
 

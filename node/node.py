@@ -21,6 +21,7 @@ from .admin.administration import ClusterAdmin
 from .admin.cluster_repair import ClusterRepair
 from .admin.status import ClusterView
 from .config.config import Config
+from .coordinator.context import CoordinatorContext
 from .coordinator.coordinator import Coordinator, Limits
 from .coordinator.listing import KeyListing
 from .coordinator.preconditions import Preconditions
@@ -88,7 +89,11 @@ class Node:
         )
         """The conditions for clients' requests."""
         self._skew_guard = SkewGuard(
-            ports.clock, config.max_clock_skew, config.heartbeat_interval, self._alive, log
+            clock=ports.clock,
+            max_skew_s=config.max_clock_skew,
+            heartbeat_interval_s=config.heartbeat_interval,
+            alive=self._alive,
+            log=log,
         )
         self._load = LoadMeter(ports.clock)
         self.epochs = Epochs(self.me.identity, ports.engine, ports.compute)
@@ -113,8 +118,12 @@ class Node:
         self._steward = self._make_steward()
         self._replica = ReplicaService(ports.engine, self.epochs, self._load)
         self._ranking = ReplicaRanking()
-        self._pipes = ReplicaQueues(
-            self._fenced, self._replica, self._ranking, ports.clock, config.rpc_timeout
+        self._queues = ReplicaQueues(
+            peers=self._fenced,
+            replica=self._replica,
+            ranking=self._ranking,
+            clock=ports.clock,
+            rpc_timeout_s=config.rpc_timeout,
         )
         self._care = self._make_care()
         self.coordinator = self._make_coordinator()
@@ -187,7 +196,7 @@ class Node:
             await self.gossiping.farewell()
         await self._tasks.close()
         await self.coordinator.close()
-        await self._pipes.close()
+        await self._queues.close()
         self._care.hints.keeping.write()
         await self.epochs.close()
         if not self.me.silent:
@@ -321,32 +330,45 @@ class Node:
                 ports.rng,
                 self._tasks,
                 self._log,
-                self._hybrid.furthest,
+                self._hybrid.latest_followed,
             )
         )
 
     def _make_coordinator(self) -> Coordinator:
         config = self._config
         replicas = ReplicaSelector(
-            self.me.identity,
-            self._pipes,
-            self.gossiping,
-            self._care.hints.keeping,
-            self._ranking,
-            self._ports.clock,
+            me=self.me.identity,
+            queues=self._queues,
+            view=self.gossiping,
+            hints=self._care.hints.keeping,
+            ranking=self._ranking,
+            clock=self._ports.clock,
         )
         return Coordinator(
-            self.me,
-            self.epochs,
-            replicas,
-            KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
-            VersionSource(self.me, self.epochs, self._hybrid, self._ports.engine.latest_timestamp),
-            self._skew_guard,
-            self._load,
-            Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
-            self._ports.rng,
-            self._log,
-            self._failed,
+            context=CoordinatorContext(
+                me=self.me,
+                epochs=self.epochs,
+                replicas=replicas,
+                versions=VersionSource(
+                    me=self.me,
+                    epochs=self.epochs,
+                    clock=self._hybrid,
+                    latest_on_disk=self._ports.engine.latest_timestamp,
+                ),
+                load=self._load,
+                rng=self._ports.rng,
+                log=self._log,
+            ),
+            listing=KeyListing(
+                epochs=self.epochs,
+                peers=self._fenced,
+                replicas=replicas,
+                replica=self._replica,
+                max_key_bytes=config.max_key_bytes,
+            ),
+            skew_guard=self._skew_guard,
+            limits=Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
+            tasks=Tasks(self._failed, config.max_in_flight),
         )
 
     def _make_handoff(self) -> Handoff:

@@ -13,27 +13,9 @@ from typing import NamedTuple, Protocol
 
 from ..identity import Identity
 from ..membership.record import Condition, HandoffProgress, LoadReport
+from ..quorum.consistency import QUORUM, Consistency
 from ..quorum.version import COUNTER_BITS, Version
 from ..ring.epoch import EpochRecord
-
-
-class Level(StrEnum):
-    """How many replicas must answer, relative to the ring's settings."""
-
-    ONE = "one"
-    QUORUM = "quorum"
-    ALL = "all"
-
-
-class Consistency(NamedTuple):
-    """How many replicas must answer: ``replicas`` of them when above 0, else as ``level`` says."""
-
-    level: Level = Level.QUORUM
-    replicas: int = 0
-    """An explicit r for a read, w for a write."""
-
-
-QUORUM = Consistency()
 
 
 class Get(NamedTuple):

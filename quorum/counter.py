@@ -1,83 +1,111 @@
-"""Counting what replicas say of operations that are under way together. Pure.
+"""Counting of replicas' answers until operations have a quorum in every live ring. Pure.
 
-While the cluster has one ring, all of an operation's replicas count for the one requirement there is, and counting is
-to subtract one. While it has two, each replica counts in the rings that it is a replica in.
+All answers that one counter counts belong to one epoch. A coordinator that adopts a newer record begins again with a
+new counter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from ..identity import Identity
-from .tally import Requirement, satisfied
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One live ring's part in an operation on one key."""
+
+    replicas: tuple[Identity, ...]
+    needed: int
+    """Number of replies or acknowledgements that must come from ``replicas``."""
+
 
 Requirements = Sequence[Requirement]
-"""Of one operation: its quorum in every live ring."""
+"""Requirements of one operation, one for each ring."""
 
 
-class QuorumCounter(Protocol):
-    """Operations are named by their places. Each replica votes at most once on each of them."""
+def replicas_of(requirements: Requirements) -> tuple[Identity, ...]:
+    """Return every replica of every ring, each once, in list order."""
+    return tuple(dict.fromkeys(replica for part in requirements for replica in part.replicas))
 
-    def yes(self, replica: Identity, places: Sequence[int]) -> list[int]:
-        """Count ``replica`` for these; returns those of them that have their quorum by it."""
 
-    def no(self, replica: Identity, place: int) -> bool:
-        """Count ``replica`` out for one; says whether that leaves it without hope of its quorum."""
+def satisfied(requirements: Requirements, acks: Collection[Identity]) -> bool:
+    """Return True if the replicas ``acks`` are a quorum in every ring."""
+    return all(sum(r in acks for r in part.replicas) >= part.needed for part in requirements)
 
-    def ayes(self, place: int) -> int:
-        """How many replicas were counted for it."""
+
+def satisfiable_without(requirements: Requirements, nacks: Collection[Identity]) -> bool:
+    """Return True if the replicas other than ``nacks`` are a quorum in every ring."""
+    return all(sum(r not in nacks for r in part.replicas) >= part.needed for part in requirements)
+
+
+class QuorumCounter:
+    """Counts for a batch of operations, which are named by their positions.
+
+    Each replica answers each operation at most once.
+    """
+
+    def __init__(self, requirements: Sequence[Requirements]) -> None:
+        self._requirements = requirements
+        self._acks: list[set[Identity]] = [set() for _ in requirements]
+        self._nacks: list[set[Identity]] = [set() for _ in requirements]
+
+    def ack(self, replica: Identity, operations: Sequence[int]) -> list[int]:
+        """Count ``replica`` for these operations; return those that have their quorum from now on."""
+        pending = [operation for operation in operations if not self.reached(operation)]
+        for operation in operations:
+            self._acks[operation].add(replica)
+        return [operation for operation in pending if self.reached(operation)]
+
+    def nack(self, replica: Identity, operation: int) -> bool:
+        """Count ``replica`` out; return True if the quorum is no longer reachable."""
+        self._nacks[operation].add(replica)
+        return not self.reached(operation) and self.lost(operation)
+
+    def acks(self, operation: int) -> int:
+        """Return the number of replicas that were counted for it."""
+        return len(self._acks[operation])
+
+    def reached(self, operation: int) -> bool:
+        return satisfied(self._requirements[operation], self._acks[operation])
+
+    def lost(self, operation: int) -> bool:
+        """Return True if too many replicas were counted out for a quorum."""
+        return not satisfiable_without(self._requirements[operation], self._nacks[operation])
+
+
+class OneRingCounter(QuorumCounter):
+    """Counts while the cluster has one ring: every replica that answers is in it, so a count is a subtraction."""
+
+    def __init__(self, requirements: Sequence[Requirements]) -> None:
+        self._needed = [part.needed for (part,) in requirements]
+        self._missing = self._needed.copy()
+        self._spare = [len(part.replicas) - part.needed for (part,) in requirements]
+
+    def ack(self, replica: Identity, operations: Sequence[int]) -> list[int]:
+        missing = self._missing
+        reached = []
+        for operation in operations:
+            left = missing[operation] = missing[operation] - 1
+            if left == 0:
+                reached.append(operation)
+        return reached
+
+    def nack(self, replica: Identity, operation: int) -> bool:
+        self._spare[operation] -= 1
+        return self._spare[operation] < 0 < self._missing[operation]
+
+    def acks(self, operation: int) -> int:
+        return self._needed[operation] - self._missing[operation]
+
+    def reached(self, operation: int) -> bool:
+        return self._missing[operation] <= 0
+
+    def lost(self, operation: int) -> bool:
+        return self._spare[operation] < 0
 
 
 def quorum_counter(requirements: Sequence[Requirements], rings: int) -> QuorumCounter:
-    return OneRingCounter(requirements) if rings == 1 else AllRingsCounter(requirements)
-
-
-class OneRingCounter:
-    def __init__(self, requirements: Sequence[Requirements]) -> None:
-        self._needed = [parts[0].needed for parts in requirements]
-        self._lacking = self._needed.copy()
-        self._spare = [len(parts[0].replicas) - parts[0].needed for parts in requirements]
-
-    def yes(self, replica: Identity, places: Sequence[int]) -> list[int]:
-        lacking = self._lacking
-        complete = []
-        for place in places:
-            left = lacking[place] = lacking[place] - 1
-            if left == 0:
-                complete.append(place)
-        return complete
-
-    def no(self, replica: Identity, place: int) -> bool:
-        self._spare[place] -= 1
-        return self._spare[place] < 0 < self._lacking[place]
-
-    def ayes(self, place: int) -> int:
-        return self._needed[place] - self._lacking[place]
-
-
-class AllRingsCounter:
-    def __init__(self, requirements: Sequence[Requirements]) -> None:
-        self._requirements = requirements
-        self._for: list[set[Identity]] = [set() for _ in requirements]
-        self._against: list[set[Identity]] = [set() for _ in requirements]
-
-    def yes(self, replica: Identity, places: Sequence[int]) -> list[int]:
-        return [place for place in places if self._completes(replica, place)]
-
-    def _completes(self, replica: Identity, place: int) -> bool:
-        parts, ayes = self._requirements[place], self._for[place]
-        before = satisfied(parts, ayes)
-        ayes.add(replica)
-        return not before and satisfied(parts, ayes)
-
-    def no(self, replica: Identity, place: int) -> bool:
-        against = self._against[place]
-        against.add(replica)
-        return not satisfied(self._requirements[place], self._for[place]) and any(
-            sum(member not in against for member in part.replicas) < part.needed
-            for part in self._requirements[place]
-        )
-
-    def ayes(self, place: int) -> int:
-        return len(self._for[place])
+    """Return a counter for a cluster with this number of live rings."""
+    return OneRingCounter(requirements) if rings == 1 else QuorumCounter(requirements)

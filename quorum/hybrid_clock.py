@@ -1,119 +1,126 @@
-"""The hybrid logical clock that versions are drawn from.
+"""Hybrid logical clock, from which versions are drawn. Pure.
 
 Rules:
-- A timestamp drawn is greater than every timestamp drawn or observed before. So the clock never goes back, also
-  when the wall clock does.
-- The clock rises with every message and reply, but one from further ahead than the allowed skew is refused, never
-  followed, so that one machine with a broken clock cannot move the others into the future.
-- Only what is drawn and what is observed raises it. A wall clock that was wrong for a while has raised nothing that it
-  would take as long to come down from, as long as nothing was drawn meanwhile. What was drawn then is given up by
-  ``return_to_wall``, after which timestamps may come again; the caller distinguishes them.
-- A message carries no time that its receiver would refuse. So a node whose hybrid clock is further ahead of its wall
-  clock than that still reads, answers and hands off.
+- A timestamp drawn is greater than every timestamp drawn or observed before, even if the wall clock goes back.
+- The clock rises with every message and reply. A timestamp from further ahead than the allowed skew is refused, so that
+  one machine with a broken clock cannot move the others into the future.
+- Only timestamps that are drawn or observed raise the clock. A wall clock that was wrong for a while has no lasting
+  effect unless something was drawn meanwhile. ``return_to_wall`` gives up what was drawn then; timestamps may repeat
+  afterwards, and the caller distinguishes them.
+- A message carries no timestamp that its receiver would refuse. A node whose hybrid clock is further ahead of its wall
+  clock than the skew allows still reads, answers and hands off.
 
 After Kulkarni et al., "Logical Physical Clocks" (2014).
 """
 
 from __future__ import annotations
 
-from ..node.errors import BeyondBound, ClockSkew
-from ..node.ports import Clock
+from typing import Protocol
+
 from .version import COUNTER_BITS
 
 
+class MachineClock(Protocol):
+    """The clocks of one machine."""
+
+    def monotonic(self) -> float:
+        """Return seconds since some fixed instant; never goes back."""
+
+    def wall_ms(self) -> int:
+        """Return milliseconds since the Unix epoch, as this machine believes; may jump either way."""
+
+
+class ClockSkew(Exception):
+    """A timestamp is further ahead than the allowed skew; the clock does not follow it."""
+
+    def __init__(self, ahead_s: float, allowed_s: float) -> None:
+        super().__init__(
+            f"a clock is {ahead_s:.3f} s ahead of this node's; at most {allowed_s:.3f} s are followed"
+        )
+        self.ahead_s = ahead_s
+        self.allowed_s = allowed_s
+
+
+class BeyondBound(Exception):
+    """The next timestamp would be later than the caller allows; none was drawn."""
+
+
 class HybridClock:
-    def __init__(self, clock: Clock, max_skew_s: float) -> None:
-        self._clock = clock
+    def __init__(self, machine: MachineClock, max_skew_s: float) -> None:
+        self.machine = machine
+        self.max_skew_s = max_skew_s
         self._max_skew_ms = int(max_skew_s * 1000)
         self._last = 0
 
-    @property
-    def machine(self) -> Clock:
-        """The clocks of this machine, which it is drawn from."""
-        return self._clock
-
-    @property
-    def max_skew_s(self) -> float:
-        return self._max_skew_ms / 1000
-
-    def wall_ms(self) -> int:
-        """Return what this machine's wall clock shows."""
-        return self._clock.wall_ms()
-
     def current(self) -> int:
-        """The timestamp to put on a message: nothing this node has seen, and others follow, is later."""
-        return min(max(self._last, self._wall()), self._furthest())
-
-    def begin(self, timestamp: int) -> None:
-        """Start no lower than an earlier process has got, as far as that may be followed."""
-        self._last = max(self._last, min(timestamp, self._furthest()))
-
-    def follow_disk(self, timestamp: int) -> None:
-        """Rise to what this node's own disk has, however far ahead."""
-        self._last = max(self._last, timestamp)
+        """Return the timestamp to put on a message, no later than others follow."""
+        return min(max(self._last, self._wall()), self.latest_followed())
 
     def current_ms(self) -> int:
-        """The milliseconds of ``current``."""
+        """Return the milliseconds of ``current``."""
         return self.current() >> COUNTER_BITS
 
+    def begin(self, timestamp: int) -> None:
+        """Rise to what an earlier process has drawn or observed, as far as that may be followed."""
+        self._last = max(self._last, min(timestamp, self.latest_followed()))
+
+    def follow_disk(self, timestamp: int) -> None:
+        """Rise to what this node's own disk holds, however far ahead."""
+        self._last = max(self._last, timestamp)
+
     def draw(self, above: int = 0, count: int = 1, *, bounded: bool = True, latest: int = 0) -> int:
-        """The first of ``count`` new timestamps in a row, greater than all before and than ``above``.
+        """Draw ``count`` consecutive timestamps above all before and above ``above``; return the first.
 
-        Raises BeyondBound when the last of them would be greater than ``latest``, unless that is 0.
+        Raise BeyondBound if the last of them would be greater than ``latest``, unless that is 0.
 
-        Raises ClockSkew, if ``bounded``, when it would lie further ahead of the wall clock than following others
-        could have brought it, this wall clock having been set back as far as the allowed skew.
+        Raise ClockSkew, if ``bounded``, when the last of them would be more than twice the allowed skew ahead of the
+        wall clock: following others accounts for one, and a wall clock that was set back for the other.
         """
-        timestamp = max(self._last, self._wall(), above) + 1
-        ahead_ms = self._ahead_ms(timestamp + count - 1)
+        first = max(self._last, self._wall(), above) + 1
+        last = first + count - 1
+        ahead_ms = self._ahead_ms(last)
         if bounded and ahead_ms > 2 * self._max_skew_ms:
-            raise ClockSkew(ahead_ms / 1000, 2 * self._max_skew_ms / 1000)
-        if latest and timestamp + count - 1 > latest:
-            raise BeyondBound(
-                f"the next timestamp is {timestamp + count - 1 - latest} beyond the latest allowed"
-            )
-        self._last = timestamp + count - 1
-        return timestamp
+            raise ClockSkew(ahead_ms / 1000, 2 * self.max_skew_s)
+        if latest and last > latest:
+            raise BeyondBound(f"the next timestamp is {last - latest} beyond the latest allowed")
+        self._last = last
+        return first
 
     def observe(self, timestamp: int) -> None:
-        """Rise to ``timestamp``; raises ClockSkew when it lies too far ahead of this machine's wall clock."""
+        """Rise to ``timestamp``. Raise ClockSkew if it is too far ahead of this machine's wall clock."""
         if timestamp <= self._last:
             return
         ahead_ms = self._ahead_ms(timestamp)
         if ahead_ms > self._max_skew_ms:
-            raise ClockSkew(ahead_ms / 1000, self._max_skew_ms / 1000)
+            raise ClockSkew(ahead_ms / 1000, self.max_skew_s)
         self._last = timestamp
 
     def was_set_back(self) -> bool:
-        """Whether this machine's wall clock was set back so far that nothing more can be drawn."""
+        """Return True if this machine's wall clock was set back so far that nothing more can be drawn."""
         return self._ahead_ms(self._last) > 2 * self._max_skew_ms
 
     def return_to_wall(self) -> None:
-        """Go back to what the wall clock shows."""
+        """Go back to this machine's wall clock."""
         self._last = self._wall()
 
     def follows(self, timestamp: int) -> bool:
-        """Return True unless ``timestamp`` lies too far ahead of this machine's wall clock; changes nothing."""
-        return timestamp <= self._last or timestamp <= self._furthest()
+        """Return True unless ``timestamp`` is too far ahead of this machine's wall clock; change nothing."""
+        return timestamp <= self._last or timestamp <= self.latest_followed()
 
     def ahead_s(self, timestamp: int) -> float:
-        """Return how far ``timestamp`` lies ahead of this machine's wall clock, in seconds."""
+        """Return how far ``timestamp`` is ahead of this machine's wall clock, in seconds."""
         return self._ahead_ms(timestamp) / 1000
 
     def is_ahead(self) -> bool:
         """Return True if this clock is further ahead of its machine's wall clock than others would follow."""
         return self._ahead_ms(self._last) > self._max_skew_ms
 
-    def furthest(self) -> int:
-        """Return the last timestamp that other nodes whose clocks are right follow."""
-        return self._furthest()
+    def latest_followed(self) -> int:
+        """Return the last timestamp that a machine whose wall clock shows the same as this one's follows."""
+        return ((self.machine.wall_ms() + self._max_skew_ms + 1) << COUNTER_BITS) - 1
 
     def _wall(self) -> int:
-        return self._clock.wall_ms() << COUNTER_BITS
+        return self.machine.wall_ms() << COUNTER_BITS
 
     def _ahead_ms(self, timestamp: int) -> int:
-        return (timestamp >> COUNTER_BITS) - self._clock.wall_ms()
-
-    def _furthest(self) -> int:
-        """The last timestamp that a machine whose wall clock shows the same follows."""
-        return ((self._clock.wall_ms() + self._max_skew_ms + 1) << COUNTER_BITS) - 1
+        return (timestamp >> COUNTER_BITS) - self.machine.wall_ms()

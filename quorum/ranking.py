@@ -1,66 +1,98 @@
-"""Which replicas to ask first, and how long to wait before another one is asked too. Pure: told the time in seconds.
+"""Ranking of nodes by how soon they answer: of replicas by a coordinator, of coordinators by a client. Pure.
 
-The score of a replica is C3's (Suresh et al., "C3: Cutting Tail Latency in Cloud Data Stores via Adaptive Replica
-Selection", NSDI'15): its queue cubed times its service time, plus what it lately took beyond that. The queue is what
-this node has under way there and what the replica said of itself in its last reply. A replica that has long not replied
-is judged more and more by the load that it gossips.
+Both follow C3 (Suresh et al., "C3: Cutting Tail Latency in Cloud Data Stores via Adaptive Replica Selection", NSDI'15):
+a node's score is its service time, times the cube of its queue, plus what its replies take beyond that. Queues are
+measured in messages of usual size. Times are monotonic; callers pass them in.
+
+A coordinator's queue is what it has outstanding at a replica and what the replica reported in its last reply. The
+longer a replica has not replied, the more its gossiped load counts instead.
+
+A client's queue is what *others* have outstanding at a node, since its own operations are what it has to place. What it
+learned more than ``KEPT_FOR_S`` ago is forgotten, so that a slow node gets another chance. A node that is not known, or
+that returns, gets ``FIRST_FILL`` operations at a time, and twice as many after each good reply.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from ..identity import Identity
-from ..membership.record import LoadReport
-from .tally import Requirement
+from .counter import Requirements
+from .node_backoff import NodeBackoff
 
 EWMA_WEIGHT = 0.2
 MEMORY_S = 3.0
-"""What is known from replies fades to a third in this time."""
+"""Time in which the weight of a replica's replies falls to 1/e."""
 QUANTILE = 0.95
 QUANTILE_STEP = 0.1
-"""The largest part by which one reply moves the estimate of the quantile."""
-SHORTEST_PATIENCE_S, LONGEST_PATIENCE_S = 0.002, 0.1
-"""How long those that were asked may take before the others are asked too."""
-ODD_ONE_OUT = 3.0
-"""A replica's own quantile counts up to this many times that of the best: one that hangs is not waited for as usual."""
-MESSAGE = 64
-"""Operations by which queues are measured: about what travels together."""
-SMALLEST_SERVICE_MS = 0.001
+"""Largest relative change of the estimated quantile by one reply."""
+MIN_PATIENCE_S, MAX_PATIENCE_S = 0.002, 0.1
+"""Bounds of the time after which the other replicas are asked too."""
+MAX_QUANTILE_RATIO = 3.0
+"""A replica's quantile counts up to this multiple of the best: a replica that hangs is not waited for as usual."""
+MESSAGE_OPERATIONS = 64
+"""Operations in a usual message between nodes."""
+MIN_SERVICE_MS = 0.001
 SLOW_START_S = 5.0
-"""How long a replica that is back is asked less than it could be."""
+"""Time for which a replica that returned is asked less."""
 SLOW_START_FACTOR = 10.0
-SHORTEST_SHUNNING_S, LONGEST_SHUNNING_S = 0.05, 0.5
-"""How long a replica that could not be reached is asked nothing that others can answer; doubles each time."""
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.05, 0.5
+"""Backoff of a replica that could not be reached."""
+
+
+def c3_score(service: float, queue: float, beyond: float = 0.0) -> float:
+    """Return the expected time to an answer, with a long queue counted for more; ``beyond`` is spent elsewhere."""
+    return beyond + queue**3 * service
+
+
+class Load(Protocol):
+    """A node's load as it measures it."""
+
+    @property
+    def in_flight(self) -> int: ...
+
+    @property
+    def queue_depth(self) -> int: ...
+
+    @property
+    def service_time_ms(self) -> float: ...
+
+
+def expected_wait_ms(load: Load | None) -> float:
+    """Return a rough time to an answer from gossiped load: the operations waiting, at the usual time for each."""
+    if load is None:
+        return 1.0
+    return (1 + load.queue_depth + load.in_flight / 8) * max(load.service_time_ms, 0.05)
+
+
+# --- replicas, ranked by a coordinator ---
 
 
 @dataclass(slots=True)
-class _Known:
-    """Of one replica, from its replies."""
-
+class _Replica:
     response_ms: float = 0.0
     quantile_ms: float = 0.0
     service_ms: float = 0.0
     queue_depth: int = 0
-    under_way: int = 0
+    outstanding: int = 0
     """Operations that this node has sent and that are not answered."""
     replied_s: float = -math.inf
-    back_s: float = -math.inf
-    unreachable_times: int = 0
-    """In a row."""
-    shunned_until_s: float = -math.inf
+    returned_s: float = -math.inf
 
 
 class ReplicaRanking:
-    """What a coordinator knows of how quickly other nodes answer."""
+    """A coordinator's ranking of the other nodes."""
 
     def __init__(self) -> None:
-        self._known: dict[Identity, _Known] = {}
+        self._replicas: defaultdict[Identity, _Replica] = defaultdict(_Replica)
+        self._backoff: NodeBackoff[Identity] = NodeBackoff(MIN_BACKOFF_S, MAX_BACKOFF_S)
 
     def sent(self, replica: Identity, operations: int) -> None:
-        self._of(replica).under_way += operations
+        self._replicas[replica].outstanding += operations
 
     def replied(
         self,
@@ -71,10 +103,10 @@ class ReplicaRanking:
         service_time_ms: float,
         now_s: float,
     ) -> None:
-        """A batch was answered."""
-        known, took_ms = self._of(replica), took_s * 1000
-        known.under_way -= operations
-        known.unreachable_times, known.shunned_until_s = 0, -math.inf
+        """Record the reply to a batch."""
+        known, took_ms = self._replicas[replica], took_s * 1000
+        known.outstanding -= operations
+        self._backoff.succeeded(replica)
         first = known.replied_s == -math.inf
         weight = 1.0 if first else EWMA_WEIGHT
         known.response_ms += weight * (took_ms - known.response_ms)
@@ -89,66 +121,50 @@ class ReplicaRanking:
             known.quantile_ms *= 1 - QUANTILE_STEP * (1 - QUANTILE)
 
     def failed(self, replica: Identity, operations: int) -> None:
-        """A batch was not answered; that says nothing of how long an answer takes."""
-        self._of(replica).under_way -= operations
+        """Record a batch without an answer, which shows nothing about how long an answer takes."""
+        self._replicas[replica].outstanding -= operations
 
     def unreachable(self, replica: Identity, operations: int, now_s: float) -> None:
-        """A batch certainly did not get there. Whether the member is down is for gossip to say, which takes longer."""
-        known = self._of(replica)
-        known.under_way -= operations
-        shunned_s = SHORTEST_SHUNNING_S * 2.0 ** min(known.unreachable_times, 10)
-        known.unreachable_times += 1
-        known.shunned_until_s = now_s + min(LONGEST_SHUNNING_S, shunned_s)
+        """Record a batch that certainly did not arrive; gossip takes longer to notice that a member is down."""
+        self._replicas[replica].outstanding -= operations
+        self._backoff.failed(replica, now_s)
 
-    def shuns(self, replica: Identity, now_s: float) -> bool:
-        """Whether it could not be reached just now, so that asking it would most likely be in vain."""
-        known = self._known.get(replica)
-        return known is not None and now_s < known.shunned_until_s
+    def is_backed_off(self, replica: Identity, now_s: float) -> bool:
+        """Return True if the replica could not be reached a moment ago, so that asking it would most likely fail."""
+        return self._backoff.is_backed_off(replica, now_s)
 
-    def expected_ms(self, replica: Identity, load: LoadReport | None, now_s: float) -> float:
-        """The replica's score: about how long an answer takes, with a long queue counted for more."""
+    def expected_ms(self, replica: Identity, load: Load | None, now_s: float) -> float:
+        """Return the replica's score."""
         gossiped_ms = expected_wait_ms(load)
-        known = self._known.get(replica)
+        known = self._replicas.get(replica)
         if known is None:
             return gossiped_ms
-        if now_s < known.shunned_until_s:
+        if self._backoff.is_backed_off(replica, now_s):
             return math.inf
-        service_ms = max(known.service_ms, SMALLEST_SERVICE_MS) * MESSAGE
-        queue = 1 + (known.under_way + known.queue_depth) / MESSAGE
-        told_ms = max(0.0, known.response_ms - service_ms) + queue**3 * service_ms
+        service_ms = max(known.service_ms, MIN_SERVICE_MS) * MESSAGE_OPERATIONS
+        queue = 1 + (known.outstanding + known.queue_depth) / MESSAGE_OPERATIONS
+        measured_ms = c3_score(service_ms, queue, max(0.0, known.response_ms - service_ms))
         trust = math.exp((known.replied_s - now_s) / MEMORY_S)
-        start = max(0.0, 1 - (now_s - known.back_s) / SLOW_START_S)
-        return (trust * told_ms + (1 - trust) * gossiped_ms) * (1 + SLOW_START_FACTOR * start)
+        start = max(0.0, 1 - (now_s - known.returned_s) / SLOW_START_S)
+        return (trust * measured_ms + (1 - trust) * gossiped_ms) * (1 + SLOW_START_FACTOR * start)
 
     def returned(self, replica: Identity, now_s: float) -> None:
-        """It was away: what was known says little of now, when caches are cold and there is much to catch up."""
-        under_way = self._known[replica].under_way if replica in self._known else 0
-        self._known[replica] = _Known(under_way=under_way, back_s=now_s)
+        """Forget how a replica answered before it was away: now its caches are cold, and it has much to catch up."""
+        outstanding = self._replicas[replica].outstanding
+        self._replicas[replica] = _Replica(outstanding=outstanding, returned_s=now_s)
+        self._backoff.succeeded(replica)
 
     def patience_s(self, replicas: Iterable[Identity]) -> float:
-        """How long those that were asked may take before others are asked too."""
-        quantiles = [known.quantile_ms for known in self._known.values() if known.quantile_ms > 0]
-        most_ms = ODD_ONE_OUT * min(quantiles, default=math.inf)
-        asked_ms = [min(self._of(replica).quantile_ms or most_ms, most_ms) for replica in replicas]
+        """Return how long the replicas that were asked may take before others are asked too."""
+        quantiles = [known.quantile_ms for known in self._replicas.values() if known.quantile_ms > 0]
+        max_ms = MAX_QUANTILE_RATIO * min(quantiles, default=math.inf)
+        asked_ms = [min(self._replicas[replica].quantile_ms or max_ms, max_ms) for replica in replicas]
         patience_s = max(asked_ms, default=math.inf) / 1000
-        return min(LONGEST_PATIENCE_S, max(SHORTEST_PATIENCE_S, patience_s))
-
-    def _of(self, replica: Identity) -> _Known:
-        known = self._known.get(replica)
-        if known is None:
-            known = self._known[replica] = _Known()
-        return known
+        return min(MAX_PATIENCE_S, max(MIN_PATIENCE_S, patience_s))
 
 
-def expected_wait_ms(load: LoadReport | None) -> float:
-    """A rough time to an answer from gossiped load: work waiting ahead, at the usual time a piece."""
-    if load is None:
-        return 1.0
-    return (1 + load.queue_depth + load.in_flight / 8) * max(load.service_time_ms, 0.05)
-
-
-def fewest_for(requirements: Sequence[Requirement], ranked: Sequence[Identity]) -> list[Identity]:
-    """The shortest prefix-greedy choice of ``ranked`` that can satisfy every requirement (or all that help)."""
+def smallest_quorum(requirements: Requirements, ranked: Sequence[Identity]) -> list[Identity]:
+    """Choose greedily from the best of ``ranked`` on until every requirement is satisfied, or all that help."""
     missing = [part.needed for part in requirements]
     chosen = []
     for replica in ranked:
@@ -161,24 +177,80 @@ def fewest_for(requirements: Sequence[Requirement], ranked: Sequence[Identity]) 
 
 
 class HedgeBudget:
-    """How many reads may be asked of more replicas than they need: a part of all reads, and a few at once."""
+    """Bounds the reads that are sent to more replicas than they need: a part of all reads, and a burst."""
 
-    def __init__(self, part: float = 0.05, at_once: int = 100) -> None:
+    def __init__(self, part: float = 0.05, burst: int = 100) -> None:
         self._part = part
-        self._at_once = at_once
-        self._left = float(at_once)
+        self._burst = burst
+        self._left = float(burst)
 
-    def reads(self, count: int) -> None:
-        """So many more were begun."""
-        self._left = min(self._at_once, self._left + count * self._part)
+    def earn(self, reads: int) -> None:
+        """Add what this number of new reads allows."""
+        self._left = min(self._burst, self._left + reads * self._part)
 
     def spend(self, wanted: int) -> int:
-        """How many of ``wanted`` reads, which travel together, may be hedged now: all, or none to save for later.
+        """Return how many of the ``wanted`` reads of one batch may be hedged now: all, or 0 to save for later.
 
-        A message for a few of them costs nearly as much, and the others would go on waiting.
+        A message for a few of them costs nearly as much, and the others would still wait.
         """
-        granted = min(wanted, self._at_once)
+        granted = min(wanted, self._burst)
         if granted > self._left:
             return 0
         self._left -= granted
         return granted
+
+
+# --- coordinators, ranked by a client ---
+
+FILL = 128
+"""Operations of one client that one node carries best; more are spread over several nodes."""
+FIRST_FILL = 4
+KEPT_FOR_S = 10.0
+CLIENT_EWMA_WEIGHT = 0.25
+FAST_S = 0.005
+"""Service time below which differences mean nothing; also that of an unknown node."""
+
+
+class NodeScore:
+    """A client's record of one node: its service time, how busy others keep it, and how much it is given."""
+
+    __slots__ = ("_others", "_replied_s", "_service_s", "fill", "served_s", "tie_break")
+
+    def __init__(self, tie_break: float) -> None:
+        self.tie_break = tie_break
+        """Order among equally good nodes, which differs from client to client."""
+        self.fill = FIRST_FILL
+        """Operations that it is given at a time."""
+        self.served_s = -math.inf
+        """When it last completed an operation."""
+        self._replied_s = -math.inf
+        self._service_s = 0.0
+        self._others = 0.0
+
+    def replied(self, now_s: float, round_trip_s: float, operations: int, others: int) -> None:
+        """Record the first answer to a batch; ``others`` is what other clients have outstanding there."""
+        service_s = round_trip_s / (1 + operations / FILL)
+        if now_s - self._replied_s > KEPT_FOR_S:
+            self._service_s, self._others = service_s, others
+        else:
+            self._service_s += CLIENT_EWMA_WEIGHT * (service_s - self._service_s)
+            self._others += CLIENT_EWMA_WEIGHT * (others - self._others)
+        self._replied_s = now_s
+
+    def served(self, now_s: float) -> None:
+        """Record a completed operation."""
+        self.served_s = now_s
+        self.fill = min(FILL, self.fill * 2)
+
+    def failed(self) -> None:
+        self.fill = FIRST_FILL
+
+    def score(self, now_s: float, silent_s: float) -> float | None:
+        """Return the score, lower for better nodes; None if nothing is known.
+
+        ``silent_s`` is how long the node has not answered its oldest batch.
+        """
+        if now_s - self._replied_s > KEPT_FOR_S:
+            self.fill = FIRST_FILL
+            return silent_s if silent_s > FAST_S else None
+        return c3_score(max(self._service_s, silent_s, FAST_S), 1 + self._others / FILL)

@@ -1,4 +1,4 @@
-"""Versions: which of two writes to one key is newer."""
+"""Versions, which decide which of two writes to one key is newer. Pure."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ MAX_TIMESTAMP = (1 << 64) - 1
 
 
 def timestamp_at(wall_ms: int) -> int:
-    """The lowest timestamp of a moment; 0 for one before the Unix epoch."""
+    """Return the lowest timestamp of an instant; 0 for one before the Unix epoch."""
     return max(0, wall_ms) << COUNTER_BITS
 
 
 class Version(NamedTuple):
-    """A hybrid-clock timestamp with the identity of the coordinator that drew it; totally ordered.
+    """Hybrid-clock timestamp with the identity of the coordinator that drew it; totally ordered.
 
-    The disk id stands for the coordinator's identity (it is 64 random bits of its own), and the generation
-    keeps versions unique across restarts.
+    The disk id, 64 random bits, represents the coordinator's identity. The generation keeps versions unique across
+    restarts.
     """
 
     timestamp: int
-    """Hybrid-clock timestamp: wall milliseconds << 16 | counter."""
+    """Wall milliseconds << 16 | counter."""
     disk_id: int
     generation: int
 

@@ -68,14 +68,12 @@ WITH_PHRASES: tuple[str, ...] = (
     "node/messages",
     "node/peer",
     "node/process",
-    "node/replica",
     "node/ring_change",
     "node/rpc",
     "node/rpc/codec",
     "node/storage",
     "node/tombstones",
     "proto/covey/v1",
-    "quorum",
     "ring",
 )
 """Folders and pages in which phrases are still to be replaced."""
@@ -98,7 +96,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/messages",
     "node/peer",
     "node/process",
-    "node/replica",
     "node/ring_change",
     "node/rpc",
     "node/rpc/codec",

@@ -6,7 +6,6 @@ import asyncio
 
 from ...identity import Identity
 from ...membership.view import Member
-from ...quorum.tally import Requirement, replicas_of
 from ...ring.epoch import EpochRecord
 from ...ring.hashing import token_of
 from ..epoch.epochs import Epoch, Epochs
@@ -75,8 +74,7 @@ class ClusterAdmin:
             raise InvalidRequest(f"a key has 1 to {self._max_key_bytes} bytes, not {len(key)}")
         epoch = self._require_epoch()
         token = token_of(key)
-        lists = [Requirement(ring.preference_list(token), ring.n) for ring in epoch.rings]
-        replicas = replicas_of(lists)
+        replicas = dict.fromkeys(r for ring in epoch.rings for r in ring.preference_list(token))
         reports = await asyncio.gather(*(self._report(epoch, replica, key) for replica in replicas))
         return Explanation(
             key=key,

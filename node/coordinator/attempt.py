@@ -1,8 +1,13 @@
-"""One try of an operation under one epoch, ended by a decision, a newer epoch, or the deadline."""
+"""Attempts at operations under one epoch.
+
+An attempt ends by a decision, when a newer record is adopted, or at its deadline. Replies that arrive later count for
+nothing: what was counted under one epoch says nothing about the quorums of the next.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from types import TracebackType
 
@@ -11,13 +16,12 @@ from ..epoch.epochs import Epochs
 
 class Ended(Enum):
     DECIDED = auto()
-    MOVED_ON = auto()
-    """A newer record was adopted: what was counted counts no more."""
+    EPOCH_CHANGED = auto()
     EXPIRED = auto()
 
 
 class Attempt:
-    """Enter it before the first request goes out; replies that come after its end change nothing."""
+    """An attempt at one operation, on the slow path. Enter it before the first request is sent."""
 
     def __init__(self, epochs: Epochs, deadline_s: float) -> None:
         self._epochs = epochs
@@ -26,14 +30,14 @@ class Attempt:
         self._deadline_s = deadline_s
 
     def __enter__(self) -> Attempt:
-        self._epochs.watch(self._moved_on)
+        self._epochs.watch(self._on_epoch)
         self._timer = self._loop.call_at(self._deadline_s, self._end, Ended.EXPIRED)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._epochs.unwatch(self._moved_on)
+        self._epochs.unwatch(self._on_epoch)
         self._timer.cancel()
         self._ended.cancel()
 
@@ -47,14 +51,70 @@ class Attempt:
     async def ended(self) -> Ended:
         return await self._ended
 
-    async def ended_within(self, patience_s: float) -> Ended | None:
-        """Like ``ended``, or None when ``patience_s`` went by first."""
-        done, _ = await asyncio.wait([self._ended], timeout=patience_s)
-        return self._ended.result() if done else None
+    async def ends_within(self, patience_s: float) -> bool:
+        """Return True once the attempt has ended, False after ``patience_s``."""
+        return bool((await asyncio.wait([self._ended], timeout=patience_s))[0])
 
-    def _moved_on(self) -> None:
-        self._end(Ended.MOVED_ON)
+    def _on_epoch(self) -> None:
+        self._end(Ended.EPOCH_CHANGED)
 
     def _end(self, how: Ended) -> None:
         if not self._ended.done():
             self._ended.set_result(how)
+
+
+class BatchAttempt:
+    """The fast path, which nearly all operations take: one message to each replica, one counter for the batch.
+
+    An operation ends when enough replicas have answered well. One that meets a complication (a replica refuses, fails
+    or disagrees, the epoch changes, the time is up) falls back to the slow path, without the rest of the batch.
+    Operations are named by their positions.
+    """
+
+    def __init__(self, epochs: Epochs, count: int) -> None:
+        self._epochs = epochs
+        self._open = bytearray(b"\1") * count
+        self._open_count = count
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _begin(self, deadline_s: float) -> None:
+        self._epochs.watch(self._fall_back_all)
+        self._timer = asyncio.get_running_loop().call_at(deadline_s, self._fall_back_all)
+
+    def _is_open(self, position: int) -> bool:
+        return self._open[position] == 1
+
+    def _open_positions(self) -> list[int]:
+        return [position for position, is_open in enumerate(self._open) if is_open]
+
+    def _close(self, positions: Sequence[int]) -> list[int]:
+        """Close those of ``positions`` that are open; return them."""
+        opened = self._open
+        closed = [position for position in positions if opened[position]]
+        for position in closed:
+            opened[position] = 0
+        self._open_count -= len(closed)
+        if self._open_count == 0 and self._timer is not None:
+            self._epochs.unwatch(self._fall_back_all)
+            self._timer.cancel()
+            self._timer = None
+            self._on_all_closed()
+        return closed
+
+    def _on_all_closed(self) -> None:
+        """Release what only open operations need."""
+
+    def _fall_back(self, position: int) -> None:
+        raise NotImplementedError
+
+    def _fall_back_all(self) -> None:
+        for position in self._open_positions():
+            self._fall_back(position)
+
+
+def by_plan(plans: Sequence[object]) -> Iterable[list[int]]:
+    """Group the positions of operations that share a plan."""
+    positions: dict[int, list[int]] = {}
+    for position, plan in enumerate(plans):
+        positions.setdefault(id(plan), []).append(position)
+    return positions.values()

@@ -1,22 +1,20 @@
-"""Operations of clients that came together: planned, sent on the short way together, answered as they end.
+"""A batch of clients' operations: planned, sent on the fast path, each answered exactly once as it ends.
 
-Each is answered exactly once. What the short way hands over goes on alone, in a task that the coordinator owns.
+An operation that falls back from the fast path continues in a separate task, which the coordinator owns.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from ...quorum.plan import Plans, ReadPlan, WritePlan
+from ...quorum.consistency import ReadPlan, WritePlan
 from ...quorum.version import Version
-from ..epoch.epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch
 from ..errors import InvalidRequest, OperationError, OperationTimeout, ReplyFull, Unavailable
 from ..event_limit import shown_key
-from ..events import Event, EventLog
+from ..events import Event
 from ..messages.data import Merge, MergeKind
 from ..named import as_named, named_from
 from ..operations import (
@@ -30,138 +28,127 @@ from ..operations import (
     TimeBounds,
     WriteResult,
 )
-from ..peer.client import LocalIdentity
-from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
-from .exposure import Exposure
+from .context import CoordinatorContext
 from .fast_read import FastReads
 from .fast_write import FastWrites
-from .replica_selector import ReplicaSelector
 from .slow_read import SlowRead
-from .slow_write import SlowWrite
-from .version_source import VersionSource
-from .write_above import WriteAbove
+from .slow_write import Exposure, SlowWrite
 
 STOPPING = "this node is stopping"
 NOTHING_FOUND = GetResult(None, None)
 _ENTRY_OF = named_from(Entry)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], bool]
-"""Owns a task; False, and it is not begun, once the node stops."""
-
-
-@dataclass(frozen=True)
-class BatchContext:
-    """What every batch of a coordinator works with."""
-
-    me: LocalIdentity
-    epochs: Epochs
-    replicas: ReplicaSelector
-    versions: VersionSource
-    load: LoadMeter
-    rng: random.Random
-    log: EventLog
-    spawn: Spawn
+"""Begins a task that it owns; returns False, and does not begin it, once the node stops."""
 
 
 class Batch:
+    """Operations are named by their positions in the batch."""
+
     def __init__(
         self,
-        means: BatchContext,
+        context: CoordinatorContext,
+        spawn: Spawn,
         operations: Sequence[Operation],
         on_results: OnResults,
         bounds: TimeBounds = UNBOUNDED,
     ) -> None:
-        self._means = means
+        self._context = context
+        self._spawn = spawn
         self._operations = operations
         self._on_results = on_results
         self._bounds = bounds
         self._began_s = asyncio.get_running_loop().time()
 
-    def refuse(self, place: int, error: OperationError) -> None:
-        """Answer an operation that is not begun."""
-        self._log_failure(place, error)
-        self._on_results([place], [error])
+    def refuse(self, position: int, error: BaseException) -> None:
+        """Answer an operation that is not in flight with an error."""
+        if isinstance(error, OperationError) and not isinstance(error, InvalidRequest | ReplyFull):
+            operation = self._operations[position]
+            self._context.log.emit(
+                Event.QUORUM_FAILED,
+                operation=type(operation).__name__.lower(),
+                key=shown_key(operation.key),
+                reason=str(error),
+                maybe_applied=error.maybe_applied,
+            )
+        self._on_results([position], [error])
 
-    def begin(self, places: Sequence[int], plans: Plans) -> None:
-        """Begin the operations at these places; the others were refused."""
-        self._means.load.began(len(places))
+    def begin(self, positions: Sequence[int], epoch: Epoch) -> None:
+        """Begin the operations at these positions; the others were refused."""
+        self._context.load.began(len(positions))
+        plans = self._context.plans
         reads: list[int] = []
         read_plans: list[ReadPlan] = []
         writes: list[int] = []
         write_plans: list[WritePlan] = []
-        for place in places:
-            operation = self._operations[place]
+        for position in positions:
+            operation = self._operations[position]
             try:
                 if isinstance(operation, Get):
-                    read_plan = plans.read(operation.key, operation.consistency)
+                    read_plan = plans.read(epoch, operation.key, operation.consistency)
                     if not read_plan.agreement_suffices:
-                        self._read_alone(place)
+                        self._read_slowly(position)
                         continue
                     read_plans.append(read_plan)
-                    reads.append(place)
+                    reads.append(position)
                 else:
-                    write_plans.append(plans.write(operation.key, operation.consistency))
-                    writes.append(place)
+                    write_plans.append(plans.write(epoch, operation.key, operation.consistency))
+                    writes.append(position)
             except InvalidRequest as error:
-                self._fail(place, error)
+                self._fail(position, error)
         if writes:
-            self._write_together(plans.epoch, writes, write_plans)
+            self._write_fast(epoch, writes, write_plans)
         if reads:
-            self._read_together(plans.epoch, reads, read_plans)
+            self._read_fast(epoch, reads, read_plans)
 
     # --- reads ---
 
-    def _read_together(self, epoch: Epoch, places: Sequence[int], plans: Sequence[ReadPlan]) -> None:
-        keys = [self._operations[place].key for place in places]
+    def _read_fast(self, epoch: Epoch, positions: Sequence[int], plans: Sequence[ReadPlan]) -> None:
+        keys = [self._operations[position].key for position in positions]
 
         def on_read(numbers: Sequence[int], entries: Mapping[int, Entry]) -> None:
             found = [entries.get(number) for number in numbers]
-            self._means.versions.see_all([entry.version.timestamp for entry in found if entry is not None])
-            self._answer([places[number] for number in numbers], list(map(_get_result, found)))
+            self._context.versions.observe_all(
+                [entry.version.timestamp for entry in found if entry is not None]
+            )
+            self._answer([positions[number] for number in numbers], list(map(_get_result, found)))
 
-        FastReads(
-            self._means.epochs,
-            epoch,
-            self._means.replicas,
-            keys,
-            plans,
-            on_read,
-            lambda number: self._read_alone(places[number]),
-            lambda number: self._put_off(places[number]),
-        ).begin(self._earliest_deadline(places))
+        def on_fallback(number: int, reply_full: bool) -> None:
+            if reply_full and len(self._operations) > 1:
+                error = ReplyFull("the read was not done: the reply of a replica was full")
+                self._fail(positions[number], error)
+            else:
+                self._read_slowly(positions[number])
 
-    def _put_off(self, place: int) -> None:
-        """Let who asked begin the read again with fewer others; one that came alone goes on alone."""
-        if len(self._operations) == 1:
-            self._read_alone(place)
-        else:
-            self._fail(place, ReplyFull("the read was not done: the reply of a replica was full"))
+        FastReads(self._context, epoch, keys, plans=plans, on_read=on_read, on_fallback=on_fallback).begin(
+            self._earliest_deadline(positions)
+        )
 
-    def _read_alone(self, place: int) -> None:
-        get, means = self._operations[place], self._means
-        flow = SlowRead(means.epochs, means.replicas, means.rng, get.consistency, self._deadline(place))
+    def _read_slowly(self, position: int) -> None:
+        get = self._operations[position]
+        slow = SlowRead(self._context, get.consistency, self._deadline(position))
 
         async def read() -> OperationResult:
-            entry = await flow.run(get.key)
+            entry = await slow.run(get.key)
             if entry is not None:
-                means.versions.see_all([entry.version.timestamp])
+                self._context.versions.observe_all([entry.version.timestamp])
             return _get_result(entry)
 
-        self._go_alone(place, read(), lambda: Unavailable(f"the read was not done: {STOPPING}"))
+        self._continue(position, read(), lambda: Unavailable(f"the read was not done: {STOPPING}"))
 
     # --- writes ---
 
-    def _write_together(self, epoch: Epoch, places: Sequence[int], plans: Sequence[WritePlan]) -> None:
-        operations = [self._operations[place] for place in places]
+    def _write_fast(self, epoch: Epoch, positions: Sequence[int], plans: Sequence[WritePlan]) -> None:
+        operations = [self._operations[position] for position in positions]
         above = max(operation.seen_timestamp for operation in operations)
         try:
-            versions = self._means.versions.draw(
+            versions = self._context.versions.draw(
                 [operation.key for operation in operations], above, self._bounds
             )
         except Unavailable as error:
-            for place in places:
-                self._fail(place, error)
+            for position in positions:
+                self._fail(position, error)
             return
         kind = MergeKind.WRITE
         values = [operation.value if isinstance(operation, Put) else None for operation in operations]
@@ -173,116 +160,75 @@ class Batch:
         ]
 
         def on_written(numbers: Sequence[int], newer: Mapping[int, Version]) -> None:
-            results = [self._written(merges[number].entry.version, newer.get(number)) for number in numbers]
-            self._answer([places[number] for number in numbers], results)
+            results = [self._write_result(merges[n].entry.version, newer.get(n)) for n in numbers]
+            self._answer([positions[number] for number in numbers], results)
+
+        def on_fallback(number: int, exposure: Exposure) -> None:
+            self._write_slowly(positions[number], merges[number], exposure)
 
         FastWrites(
-            self._means.epochs,
-            epoch,
-            self._means.replicas,
-            merges,
-            plans,
-            on_written,
-            lambda number, exposure: self._write_alone(places[number], merges[number], exposure),
-            self._means.versions.is_ahead,
-        ).begin(self._earliest_deadline(places))
+            self._context, epoch, merges, plans=plans, on_written=on_written, on_fallback=on_fallback
+        ).begin(self._earliest_deadline(positions))
 
-    def _write_alone(self, place: int, merge: Merge, exposure: Exposure) -> None:
-        versions = self._means.versions
-        flow = self._write_flow(place, exposure)
-        above = WriteAbove(versions, exposure, self._write_flow(place, Exposure()), self._deadline(place))
+    def _write_slowly(self, position: int, merge: Merge, exposure: Exposure) -> None:
+        consistency, deadline_s = self._operations[position].consistency, self._deadline(position)
+        slow = SlowWrite(self._context, consistency, deadline_s, exposure=exposure)
+        self._continue(position, slow.run(merge), lambda: slow.failure(STOPPING))
 
-        async def write() -> OperationResult:
-            stands = exposure.ahead
-            if stands is None:
-                result = await flow.run(merge)
-                stands = flow.stands if result.superseded else None
-                if stands is None or not versions.is_ahead(stands):
-                    return self._written(result.version, stands)
-                exposure.ahead = stands
-            return await above.run(merge, stands)
-
-        self._go_alone(place, write(), lambda: (flow if exposure.ahead is None else above).failure(STOPPING))
-
-    def _write_flow(self, place: int, exposure: Exposure) -> SlowWrite:
-        means = self._means
-        return SlowWrite(
-            means.epochs,
-            means.replicas,
-            means.rng,
-            self._operations[place].consistency,
-            self._deadline(place),
-            exposure,
-            means.versions.is_ahead,
-        )
-
-    def _written(self, version: Version, newer: Version | None) -> WriteResult:
+    def _write_result(self, version: Version, newer: Version | None) -> WriteResult:
         if newer is None or newer < version:
             return as_named(WriteResult, (version, False))
-        self._means.versions.see_all([newer.timestamp])
+        self._context.versions.observe_all([newer.timestamp])
         return WriteResult(version, superseded=True)
 
-    # --- ends ---
+    # --- answers ---
 
-    def _go_alone(
+    def _continue(
         self,
-        place: int,
+        position: int,
         work: Coroutine[Any, Any, OperationResult],
         if_stopped: Callable[[], OperationError],
     ) -> None:
-        async def alone() -> None:
+        async def run() -> None:
             try:
                 result = await work
             except asyncio.CancelledError:
-                self._fail(place, if_stopped())
+                self._fail(position, if_stopped())
                 raise
-            except Exception as error:  # noqa: BLE001 - told to who asked, whatever it is
-                self._fail(place, error)
+            except Exception as error:  # noqa: BLE001 - passed to the caller, whatever it is
+                self._fail(position, error)
             else:
-                self._answer([place], [result])
+                self._answer([position], [result])
 
-        if not self._means.spawn(alone()):
+        if not self._spawn(run()):
             work.close()
-            self._fail(place, if_stopped())
+            self._fail(position, if_stopped())
 
-    def _answer(self, places: Sequence[int], results: Sequence[OperationResult]) -> None:
-        if not places:
+    def _answer(self, positions: Sequence[int], results: Sequence[OperationResult]) -> None:
+        if not positions:
             return
-        if lost := self._means.me.silent:
-            for place in places:
-                self._fail(place, self._unacknowledged(place, lost))
+        if silent := self._context.me.silent:
+            for position in positions:
+                self._fail(position, self._not_acknowledged(position, silent))
             return
-        self._means.load.ended(len(places))
-        self._on_results(places, results)
+        self._context.load.ended(len(positions))
+        self._on_results(positions, results)
 
-    def _unacknowledged(self, place: int, lost: str) -> OperationError:
-        """What was begun under an identity that is another process's by now is not acknowledged either."""
-        if isinstance(self._operations[place], Get):
-            return Unavailable(f"the operation was not done: {lost}")
-        return OperationTimeout(f"the write may have happened: {lost}", maybe_applied=True)
+    def _not_acknowledged(self, position: int, silent: str) -> OperationError:
+        """Return the error of an operation that began before this process lost its identity."""
+        if isinstance(self._operations[position], Get):
+            return Unavailable(f"the operation was not done: {silent}")
+        return OperationTimeout(f"the write may have happened: {silent}", maybe_applied=True)
 
-    def _fail(self, place: int, error: BaseException) -> None:
-        self._means.load.ended(1)
-        self._log_failure(place, error)
-        self._on_results([place], [error])
+    def _fail(self, position: int, error: BaseException) -> None:
+        self._context.load.ended(1)
+        self.refuse(position, error)
 
-    def _log_failure(self, place: int, error: BaseException) -> None:
-        if not isinstance(error, OperationError) or isinstance(error, InvalidRequest | ReplyFull):
-            return
-        operation = self._operations[place]
-        self._means.log.emit(
-            Event.QUORUM_FAILED,
-            operation=type(operation).__name__.lower(),
-            key=shown_key(operation.key),
-            reason=str(error),
-            maybe_applied=error.maybe_applied,
-        )
+    def _deadline(self, position: int) -> float:
+        return self._began_s + self._operations[position].timeout_s
 
-    def _deadline(self, place: int) -> float:
-        return self._began_s + self._operations[place].timeout_s
-
-    def _earliest_deadline(self, places: Sequence[int]) -> float:
-        return self._began_s + min(self._operations[place].timeout_s for place in places)
+    def _earliest_deadline(self, positions: Sequence[int]) -> float:
+        return self._began_s + min(self._operations[position].timeout_s for position in positions)
 
 
 def _get_result(entry: Entry | None) -> GetResult:

@@ -1,20 +1,16 @@
-"""The coordinator: serves clients' operations on any key, by quorum over every live ring."""
+"""Coordinator of clients' operations on any key, by quorum over every live ring."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from ...quorum.plan import Plans
-from ..epoch.epochs import Epochs
+from ...quorum.consistency import QUORUM
 from ..errors import Expired, InvalidRequest, OperationError, Overloaded, Unavailable
-from ..events import EventLog
 from ..messages.data import Merge
 from ..operations import (
-    QUORUM,
     UNBOUNDED,
     OnResults,
     Operation,
@@ -23,17 +19,13 @@ from ..operations import (
     TimeBounds,
     WriteResult,
 )
-from ..peer.client import LocalIdentity
 from ..peer.skew_guard import SkewGuard
-from ..replica.load_meter import LoadMeter
 from ..storage.interface import Entry
 from ..tasks import Tasks
-from .batch import STOPPING, Batch, BatchContext
-from .exposure import Exposure
+from .batch import STOPPING, Batch
+from .context import CoordinatorContext
 from .listing import KeyListing
-from .replica_selector import ReplicaSelector
-from .slow_write import SlowWrite
-from .version_source import VersionSource
+from .slow_write import Exposure, SlowWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,43 +38,36 @@ class Limits:
 class Coordinator:
     def __init__(
         self,
-        me: LocalIdentity,
-        epochs: Epochs,
-        replicas: ReplicaSelector,
+        context: CoordinatorContext,
         listing: KeyListing,
-        versions: VersionSource,
         skew_guard: SkewGuard,
-        load: LoadMeter,
         limits: Limits,
-        rng: random.Random,
-        log: EventLog,
-        failed: Callable[[BaseException], None],
+        tasks: Tasks,
     ) -> None:
-        self._epochs = epochs
+        """``tasks`` owns the operations on the slow path; the coordinator closes it."""
+        self._context = context
         self._listing = listing
         self._skew_guard = skew_guard
         self._limits = limits
-        self._tasks = Tasks(failed, limits.max_in_flight)
-        self._means = BatchContext(me, epochs, replicas, versions, load, rng, log, self._tasks.spawn)
-        self._planned: Plans | None = None
+        self._tasks = tasks
         self._refused = ""
 
     def refuse_new(self, reason: str = STOPPING) -> None:
-        """Refuse further operations with this reason; those under way go on."""
+        """Refuse further operations for this reason; those in flight continue."""
         self._refused = reason
 
     async def drained(self, timeout_s: float) -> None:
-        """Return when no operation is under way, or at the timeout."""
+        """Return when no operation is in flight, or at the timeout."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._means.load.idle.wait()
+                await self.idle()
 
     async def idle(self) -> None:
-        """Wait until no operation is under way."""
-        await self._means.load.idle.wait()
+        """Wait until no operation is in flight."""
+        await self._context.load.idle.wait()
 
     async def close(self) -> None:
-        """End what goes on still, and begin no more; whoever waits for it is told so."""
+        """End the operations that are still in flight with an error, and begin no more."""
         self._refused = self._refused or STOPPING
         await self._tasks.close()
 
@@ -92,7 +77,7 @@ class Coordinator:
 
         def on_results(_: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
             if outcome.done():
-                return  # whoever asked has given up
+                return  # the caller has given up
             (result,) = results
             if isinstance(result, BaseException):
                 outcome.set_exception(result)
@@ -103,53 +88,48 @@ class Coordinator:
         return await outcome
 
     async def store(self, key: bytes, entry: Entry, timeout_s: float) -> WriteResult:
-        """Write an entry with the version that it has already. Raises OperationError."""
+        """Write an entry under the version that it has already. Raise OperationError."""
         if (refusal := self._refusal()) is not None:
             raise refusal
-        means = self._means
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        flow = SlowWrite(
-            means.epochs,
-            means.replicas,
-            means.rng,
-            QUORUM,
-            deadline_s,
-            Exposure(),
-            means.versions.is_ahead,
+        newest = await SlowWrite(self._context, QUORUM, deadline_s, exposure=Exposure()).run_version(
+            Merge(key, entry)
         )
-        return await flow.run(Merge(key, entry))
+        return WriteResult(entry.version, superseded=newest > entry.version)
 
     def execute_all(
         self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds = UNBOUNDED
     ) -> None:
         """See Operations.execute_all."""
-        batch = Batch(self._means, operations, on_results, bounds)
+        batch = Batch(self._context, self._tasks.spawn, operations, on_results=on_results, bounds=bounds)
         refusal = self._refusal() or self._not_followed(operations)
-        met_ms = self._late(bounds)
-        room = self._limits.max_in_flight - self._means.load.in_flight
+        late_ms = self._late_ms(bounds)
+        room = self._limits.max_in_flight - self._context.load.in_flight
         admitted: list[int] = []
-        for place, operation in enumerate(operations):
-            error = self._unfit(operation) or refusal
-            if met_ms and error is None and bounds.passed(operation, met_ms):
-                error = Expired.met_at(met_ms, bounds.sent_ms)
+        for position, operation in enumerate(operations):
+            error = self._invalid(operation) or refusal
+            if late_ms and error is None and bounds.passed(operation, late_ms):
+                error = Expired.met_at(late_ms, bounds.sent_ms)
             if error is None and len(admitted) >= room:
                 error = Overloaded(
                     f"the operation was not done: {self._limits.max_in_flight} are under way already"
                 )
             if error is None:
-                admitted.append(place)
+                admitted.append(position)
             else:
-                batch.refuse(place, error)
+                batch.refuse(position, error)
         if admitted:
-            batch.begin(admitted, self._plans())
+            epoch = self._context.epochs.current
+            assert epoch is not None, "nothing is admitted before the first epoch"
+            batch.begin(admitted, epoch)
 
     def furthest_seen(self) -> int:
-        """Return the timestamp that Operations.furthest_seen describes."""
-        return self._means.versions.furthest_seen()
+        """See Operations.furthest_seen."""
+        return self._context.versions.clock.latest_followed()
 
     def in_flight(self) -> int:
         """See Operations.in_flight."""
-        return self._means.load.in_flight
+        return self._context.load.in_flight
 
     def keys(
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
@@ -159,14 +139,7 @@ class Coordinator:
             raise refusal
         return self._listing.keys(prefix, after_key, timeout_s)
 
-    def _plans(self) -> Plans:
-        epoch = self._epochs.current
-        assert epoch is not None, "what comes before the first epoch is not admitted"
-        if self._planned is None or self._planned.epoch is not epoch:
-            self._planned = Plans(epoch)
-        return self._planned
-
-    def _unfit(self, operation: Operation) -> OperationError | None:
+    def _invalid(self, operation: Operation) -> OperationError | None:
         limits = self._limits
         if not 0 < len(operation.key) <= limits.max_key_bytes:
             return InvalidRequest(f"a key has 1 to {limits.max_key_bytes} bytes, not {len(operation.key)}")
@@ -177,32 +150,27 @@ class Coordinator:
         return None
 
     def _refusal(self) -> Unavailable | None:
-        """Why this node begins nothing; None while it does."""
-        if reason := self._means.me.silent:
-            return Unavailable(f"the operation was not done: {reason}")
-        if self._refused:
-            return Unavailable(f"the operation was not done: {self._refused}")
-        if self._epochs.current is None:
+        """Return why this node begins nothing; None if it does.
+
+        While its clock is wrong, others would refuse its versions or misorder them.
+        """
+        if self._context.epochs.current is None and not (self._context.me.silent or self._refused):
             return Unavailable("this node belongs to no cluster yet")
-        return self._skewed()
+        reason = self._context.me.silent or self._refused or self._skew_guard.refusal()
+        return Unavailable(f"the operation was not done: {reason}") if reason else None
 
     def _not_followed(self, operations: Sequence[Operation]) -> Unavailable | None:
-        """Return why nothing is begun for a client that has seen the near future; None when the clock follows it."""
+        """Return why nothing is begun for a client that has seen the near future; None if the clock follows it."""
         seen = max([operation.seen_timestamp for operation in operations], default=0)
         try:
-            self._means.versions.follow_client(seen)
+            self._context.versions.follow_client(seen)
         except Unavailable as error:
             return error
         return None
 
-    def _late(self, bounds: TimeBounds) -> int:
-        """Return this node's clock, in ms, when it is too late for some of the operations; else 0."""
+    def _late_ms(self, bounds: TimeBounds) -> int:
+        """Return this node's clock, in ms, if it is too late for some of the operations; else 0."""
         if not bounds.sent_ms:
             return 0
-        now_ms = self._means.versions.now_ms()
+        now_ms = self._context.versions.clock.current_ms()
         return now_ms if now_ms > bounds.sent_ms + bounds.shortest_s * 1000 else 0
-
-    def _skewed(self) -> Unavailable | None:
-        """Return a refusal while this node's clock is wrong: others would refuse its versions or misorder them."""
-        refusal = self._skew_guard.refusal()
-        return None if refusal is None else Unavailable(f"the operation was not done: {refusal}")

@@ -1,16 +1,17 @@
-"""Listing keys: a merge, in token order, of what the replicas of each range hold.
+"""Listing of keys: a merge, in token order, of what the replicas of each range hold.
 
-A page of every usable owner's keys is read side by side; up to the shortest page's end the merge is complete,
-provided that r replicas of every range are among those read. A key counts only from nodes in its own lists, the
-newest version decides whether it is live, and a new epoch starts the page again after the last key given out.
+A page of every usable owner's keys is read concurrently. Up to the end of the shortest page the merge is complete,
+provided that r replicas of every range are among those read. A key counts only from nodes in its own lists, and its
+newest version decides whether it is live. A new epoch begins the page again after the last key that was returned.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection
 
 from ...identity import Identity
+from ...quorum.counter import Requirement, satisfied
 from ...ring.hashing import TOKEN_SPACE, token_of
 from ...ring.span import TokenRange
 from ..epoch.epochs import Epoch, Epochs
@@ -22,11 +23,11 @@ from ..storage.interface import Cursor, Entry
 from .replica_selector import ReplicaSelector
 
 FROM_TOKEN_ZERO = TokenRange(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
-"""The whole ring, scanned in token order."""
+"""Range of the whole ring, which is scanned in token order."""
 PAGE_ENTRIES = 2000
 PAGE_BYTES = 128 << 10
 MAX_PAGES = 4
-"""Maximum number of pages that are read and merged at a time, over all listings; others wait for their turn."""
+"""Pages that are read and merged at a time, over all listings; others wait."""
 MAX_TRIES = 20
 RETRY_PAUSE_S = 0.1
 
@@ -52,9 +53,9 @@ class KeyListing:
     async def keys(
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
     ) -> AsyncGenerator[list[bytes], None]:
-        """Batches of live keys in token order, an empty one now and then as a sign of life.
+        """Yield batches of live keys in token order; an empty one shows that the listing proceeds.
 
-        Raises OperationError when a range has too few replicas.
+        Raise OperationError if a range has too few replicas.
         """
         for given in (prefix, after_key or b""):
             if len(given) > self._max_key_bytes:
@@ -69,18 +70,19 @@ class KeyListing:
     async def _live(
         self, prefix: bytes, after: Cursor | None, timeout_s: float
     ) -> tuple[list[bytes], Cursor | None]:
-        """The live keys of the next page, and where it ends; None at the end of the ring."""
+        """Return the live keys of the next page, and where it ends: None at the end of the ring."""
         try:
             async with asyncio.timeout(timeout_s):
                 await self._turns.acquire()
         except TimeoutError:
             raise OperationTimeout(
-                f"the listing was not gone on with in time: {MAX_PAGES} others had their turn",
+                f"the listing did not proceed in time: {MAX_PAGES} others are being read",
                 maybe_applied=False,
             ) from None
         try:
             epoch, page = await self._page(prefix, after, timeout_s)
-            end = _complete_up_to(page)
+            # The shortest page; None when no page has more to come.
+            end = min((reply.next for reply in page.values() if reply.next is not None), default=None)
             return [key for key, entry in _merged(epoch, page, end) if not entry.tombstone], end
         finally:
             self._turns.release()
@@ -99,7 +101,8 @@ class KeyListing:
             scan = Scan(
                 epoch.stamp, ScanPurpose.KEYS, FROM_TOKEN_ZERO, after, PAGE_ENTRIES, PAGE_BYTES, prefix
             )
-            page = await self._ask(owners, scan, timeout_s)
+            replies = await asyncio.gather(*(self._scan(owner, scan, timeout_s) for owner in owners))
+            page = {o: reply for o, reply in zip(owners, replies, strict=True) if reply is not None}
             if self._epochs.stamp == epoch.stamp and _covers(epoch, list(page)):
                 return epoch, page
             if asyncio.get_running_loop().time() > deadline_s:
@@ -107,12 +110,8 @@ class KeyListing:
             await asyncio.sleep(RETRY_PAUSE_S)
         raise OperationTimeout("too few replicas answered the listing in time", maybe_applied=False)
 
-    async def _ask(self, owners: Sequence[Identity], scan: Scan, timeout_s: float) -> Page:
-        replies = await asyncio.gather(*(self._scan(owner, scan, timeout_s) for owner in owners))
-        return {o: reply for o, reply in zip(owners, replies, strict=True) if reply is not None}
-
     async def _scan(self, owner: Identity, scan: Scan, timeout_s: float) -> ScanReply | None:
-        """None when nothing usable came: the page is tried again unless the others cover every range."""
+        """Return None without a usable reply: the page is tried again unless the others cover every range."""
         try:
             if owner == self._replicas.me:
                 reply: ScanReply | EpochMismatch | Refusal = await self._replica.scan(scan)
@@ -125,22 +124,16 @@ class KeyListing:
         return reply
 
 
-def _covers(epoch: Epoch, owners: Sequence[Identity]) -> bool:
-    """Whether r replicas of every range of every live ring are among ``owners``."""
+def _covers(epoch: Epoch, owners: Collection[Identity]) -> bool:
+    """Return True if r replicas of every range of every live ring are among ``owners``."""
     return all(
-        sum(owner in owners for owner in found.preference_list) >= ring.r
+        satisfied([Requirement(found.preference_list, ring.r) for found in ring.ranges()], owners)
         for ring in epoch.rings
-        for found in ring.ranges()
     )
 
 
-def _complete_up_to(page: Page) -> Cursor | None:
-    """Where the shortest page ends; None when no page has more to come."""
-    return min((reply.next for reply in page.values() if reply.next is not None), default=None)
-
-
 def _merged(epoch: Epoch, page: Page, end: Cursor | None) -> list[tuple[bytes, Entry]]:
-    """The newest entry of each key up to ``end``, in token order, from the replicas of that key alone."""
+    """Return the newest entry of each key up to ``end``, in token order, from the replicas of that key only."""
     newest: dict[Cursor, Entry] = {}
     for owner, reply in page.items():
         for key, entry in reply.entries:

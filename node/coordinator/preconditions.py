@@ -1,4 +1,4 @@
-"""Checks a client's request before any of it is begun: the right cluster, and time left.
+"""Preconditions of a client's request, checked before any of it begins: the right cluster, and time left.
 
 A node sends its cluster and clock when a stream opens (``greeting``), so that a client's first operation can name both.
 """
@@ -13,14 +13,14 @@ from ..errors import Expired, WrongCluster
 CLUSTER_ID: Final = "covey-cluster-id"
 CLOCK_MS: Final = "covey-clock-ms"
 MAX_SKEW_MS: Final = "covey-max-skew-ms"
-"""Keys of the initial metadata of streams; proto/covey/v1/kv.proto says what they have."""
+"""Keys of the initial metadata of streams, described in proto/covey/v1/kv.proto."""
 
-SHOWN_CHARACTERS: Final = 64
-"""Longest cluster id of a client that a message repeats."""
+MAX_SHOWN_CHARACTERS: Final = 64
+"""Maximum length of a client's cluster id that an error text repeats."""
 
 
 class Preconditions:
-    """``clock_ms`` is the node's hybrid clock, ``cluster_id`` empty while it belongs to no cluster."""
+    """``clock_ms`` returns the node's hybrid clock, ``cluster_id`` an empty text while it belongs to no cluster."""
 
     def __init__(
         self, cluster_id: Callable[[], str], clock_ms: Callable[[], int], max_skew_ms: int = 0
@@ -30,7 +30,7 @@ class Preconditions:
         self._max_skew_ms: Final = max_skew_ms
 
     def greeting(self) -> tuple[tuple[str, str], ...]:
-        """Initial metadata of a stream."""
+        """Return the initial metadata of a stream."""
         return (
             (CLUSTER_ID, self.cluster_id()),
             (CLOCK_MS, str(self.clock_ms())),
@@ -38,19 +38,19 @@ class Preconditions:
         )
 
     def check_cluster(self, wanted: str) -> None:
-        """Raise WrongCluster for what names another cluster than this node's."""
+        """Raise WrongCluster if a request names another cluster than this node's."""
         if wanted and wanted != (mine := self.cluster_id()) and mine:
             raise WrongCluster(
                 "the operation was not done: it is for cluster "
-                f"{wanted[:SHOWN_CHARACTERS]!r}, and this node belongs to cluster {mine!r}",
+                f"{wanted[:MAX_SHOWN_CHARACTERS]!r}, and this node belongs to cluster {mine!r}",
                 mine,
             )
 
     def check_time(self, sent_ms: int, timeout_s: float) -> None:
-        """Raise Expired for what was sent so long ago that its caller has stopped waiting."""
+        """Raise Expired if a request's caller has stopped waiting for it."""
         if sent_ms and self.clock_ms() > sent_ms + timeout_s * 1000:
             raise Expired.met_at(self.clock_ms(), sent_ms)
 
 
 ANY: Final = Preconditions(lambda: "", lambda: 0)
-"""The conditions of a server that belongs to no cluster and has no clock."""
+"""Preconditions of a server that belongs to no cluster and has no clock."""

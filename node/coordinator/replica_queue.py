@@ -1,7 +1,8 @@
-"""Pipes to replicas: what is submitted rides in batches.
+"""Queues to replicas, which send operations in batches.
 
-While one batch to a replica is in flight, what comes meanwhile rides in the next. What was submitted together stays
-together: its callback is called exactly once, with a result for each operation in order, or ``Undelivered``.
+While one batch to a replica is in flight, further operations wait for the next. Operations that were submitted in one
+call stay in one batch: their callback is called exactly once, with a result for each of them in order, or
+``Undelivered``.
 """
 
 from __future__ import annotations
@@ -33,11 +34,10 @@ from ..replica.service import ReplicaService
 
 MAX_BATCH_OPERATIONS = 512
 MAX_BATCH_BYTES = 4 << 20
-"""Of keys and values. What was submitted together is never divided, however much it is."""
-MAX_WAITING = 20_000
-"""Operations."""
+"""Size of keys and values. Operations submitted in one call are never divided, whatever their size."""
+MAX_WAITING_OPERATIONS = 20_000
 MAX_WAITING_BYTES = 32 << 20
-"""Maximum size of the keys and values that wait for one replica; it misses what comes beyond."""
+"""Size of the keys and values that wait for one replica; it misses further operations."""
 
 STOPPING = "the node is stopping"
 
@@ -64,27 +64,26 @@ class _Waiting(NamedTuple):
 
 
 class ReplicaQueue:
-    """The way to one replica."""
+    """The queue to one replica."""
 
-    def __init__(
-        self, to: Identity, send: Send, ranking: ReplicaRanking, clock: Clock, *, closed: bool = False
-    ) -> None:
+    def __init__(self, to: Identity, send: Send, ranking: ReplicaRanking, clock: Clock) -> None:
         self._to = to
         self._send = send
         self._ranking = ranking
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
         self._waiting_operations = self._waiting_bytes = 0
-        self._most_reads = MAX_BATCH_OPERATIONS
+        self._max_reads = MAX_BATCH_OPERATIONS
         """Approximate maximum of reads in one batch; fewer while replies are full of large values."""
         self._draining: asyncio.Task[None] | None = None
-        self._closed = closed
+        self.closed = False
 
     def submit(self, epoch: EpochStamp, operations: Sequence[Read | Merge], on_outcomes: OnOutcomes) -> None:
+        """Submit operations, which stay in one message; ``on_outcomes`` is called once, also if they are refused."""
         count = len(operations)
-        size_bytes = sum(map(_weight, operations))
-        if self._closed or self._is_full(count, size_bytes):
-            reason = STOPPING if self._closed else f"too much waits for {self._to.name}"
+        size_bytes = sum(map(_size_bytes, operations))
+        if self.closed or self._is_full(count, size_bytes):
+            reason = STOPPING if self.closed else f"too much waits for {self._to.name}"
             on_outcomes(self._to, [Undelivered(False, reason)] * count)
             return
         self._waiting.append(_Waiting(self._clock.monotonic(), epoch, operations, on_outcomes, size_bytes))
@@ -95,13 +94,13 @@ class ReplicaQueue:
             self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     def _is_full(self, operations: int, size_bytes: int) -> bool:
-        if self._waiting_operations + operations > MAX_WAITING:
+        if self._waiting_operations + operations > MAX_WAITING_OPERATIONS:
             return True
         return bool(self._waiting) and self._waiting_bytes + size_bytes > MAX_WAITING_BYTES
 
     async def close(self) -> None:
-        """End what is in flight or waits, and refuse what comes later."""
-        self._closed = True
+        """End the operations that are in flight or wait, and refuse all others."""
+        self.closed = True
         if self._draining is not None:
             self._draining.cancel()
             await asyncio.gather(self._draining, return_exceptions=True)
@@ -113,18 +112,18 @@ class ReplicaQueue:
     async def _drain(self) -> None:
         try:
             while self._waiting:
-                batch = self._take()
+                batch = self._take_batch()
                 operations = [operation for waiting in batch for operation in waiting.operations]
                 outcomes: Sequence[Outcome] = [Undelivered(True, STOPPING)] * len(operations)
                 try:
                     outcomes = await self._deliver(DataBatch(batch[0].epoch, operations), batch[0].since_s)
                 finally:
-                    self._hand_out(batch, outcomes)
+                    self._distribute(batch, outcomes)
         finally:
             self._draining = None
 
-    def _take(self) -> list[_Waiting]:
-        """The next that share an epoch, within the bounds of a batch."""
+    def _take_batch(self) -> list[_Waiting]:
+        """Take the next operations that share an epoch, within the bounds of a batch."""
         batch = [self._next()]
         operations, size_bytes = len(batch[0].operations), batch[0].size_bytes
         reads = _reads(batch[0])
@@ -136,7 +135,7 @@ class ReplicaQueue:
             if (
                 following.epoch != batch[0].epoch
                 or operations > MAX_BATCH_OPERATIONS
-                or reads > self._most_reads
+                or reads > self._max_reads
                 or size_bytes > MAX_BATCH_BYTES
             ):
                 break
@@ -149,7 +148,7 @@ class ReplicaQueue:
         self._waiting_bytes -= waiting.size_bytes
         return waiting
 
-    def _hand_out(self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
+    def _distribute(self, batch: Sequence[_Waiting], outcomes: Sequence[Outcome]) -> None:
         begin = 0
         for waiting in batch:
             end = begin + len(waiting.operations)
@@ -158,19 +157,24 @@ class ReplicaQueue:
 
     async def _deliver(self, batch: DataBatch, since_s: float) -> Sequence[Outcome]:
         count = len(batch.operations)
-        reply: DataReply | EpochMismatch | None = None
-        arrived = True
         try:
             reply = await self._send(batch)
-        except (PeerUnreachable, PeerRefused) as error:
-            arrived = isinstance(error, PeerRefused)
+        except PeerUnreachable as error:
+            self._ranking.unreachable(self._to, count, self._clock.monotonic())
             return [Undelivered(False, str(error))] * count
         except NodeError as error:
-            return [Undelivered(True, str(error))] * count
-        finally:
-            self._note(reply, count, since_s, arrived)
+            self._ranking.failed(self._to, count)
+            return [Undelivered(not isinstance(error, PeerRefused), str(error))] * count
+        except BaseException:
+            self._ranking.failed(self._to, count)
+            raise
         if isinstance(reply, EpochMismatch):
+            self._ranking.failed(self._to, count)
             return [Undelivered(False, f"{self._to.name} is at another epoch")] * count
+        now_s = self._clock.monotonic()
+        self._ranking.replied(
+            self._to, count, now_s - since_s, reply.queue_depth, reply.service_time_ms, now_s
+        )
         if len(reply.results) != count or reply.epoch != batch.epoch:
             return [Undelivered(True, f"{self._to.name} sent a reply that does not fit")] * count
         self._adapt(reply.results)
@@ -179,38 +183,24 @@ class ReplicaQueue:
     def _adapt(self, results: Sequence[Result]) -> None:
         """Lower the number of reads in a batch when a reply had no room for all values; else raise it gradually."""
         if FailedResult in map(type, results) and REPLY_FULL in results:
-            self._most_reads = max(1, sum(type(result) is ReadResult for result in results))
-        elif self._most_reads < MAX_BATCH_OPERATIONS:
-            self._most_reads = min(MAX_BATCH_OPERATIONS, self._most_reads + 1 + self._most_reads // 4)
-
-    def _note(
-        self, reply: DataReply | EpochMismatch | None, count: int, since_s: float, arrived: bool
-    ) -> None:
-        if not arrived:
-            self._ranking.unreachable(self._to, count, self._clock.monotonic())
-            return
-        if not isinstance(reply, DataReply):
-            self._ranking.failed(self._to, count)
-            return
-        now_s = self._clock.monotonic()
-        self._ranking.replied(
-            self._to, count, now_s - since_s, reply.queue_depth, reply.service_time_ms, now_s
-        )
+            self._max_reads = max(1, sum(type(result) is ReadResult for result in results))
+        elif self._max_reads < MAX_BATCH_OPERATIONS:
+            self._max_reads = min(MAX_BATCH_OPERATIONS, self._max_reads + 1 + self._max_reads // 4)
 
 
 def _reads(waiting: _Waiting) -> int:
-    """Return how many of its operations are reads: all or none, since operations submitted together are of one kind."""
+    """Return its number of reads: all or none, since the operations of one call are of one kind."""
     return len(waiting.operations) if type(waiting.operations[0]) is Read else 0
 
 
-def _weight(operation: Read | Merge) -> int:
+def _size_bytes(operation: Read | Merge) -> int:
     if isinstance(operation, Merge) and operation.entry.value is not None:
         return len(operation.key) + len(operation.entry.value)
     return len(operation.key)
 
 
 class ReplicaQueues:
-    """A pipe to every replica; the one to this node itself has no network in it."""
+    """A queue to every replica; this node's own has no network in it."""
 
     def __init__(
         self,
@@ -225,35 +215,32 @@ class ReplicaQueues:
         self._peers = peers
         self._replica = replica
         self._rpc_timeout_s = rpc_timeout_s
-        self._pipes: dict[Identity, ReplicaQueue] = {}
+        self._queues: dict[Identity, ReplicaQueue] = {}
         self._closed = False
 
     def to(self, replica: Identity) -> ReplicaQueue:
-        pipe = self._pipes.get(replica)
-        if pipe is None:
-            # What this node itself takes says nothing of the others, and is in no ranking.
+        queue = self._queues.get(replica)
+        if queue is None:
+            # How fast this node itself is matters to no choice between others.
             ranking = ReplicaRanking() if replica == self._peers.me else self._ranking
-            pipe = self._pipes[replica] = ReplicaQueue(
-                replica, self._sender(replica), ranking, self._clock, closed=self._closed
-            )
-        return pipe
+            queue = ReplicaQueue(replica, self._sender(replica), ranking, clock=self._clock)
+            queue.closed = self._closed
+            self._queues[replica] = queue
+        return queue
 
     async def close(self) -> None:
-        # Operations go on until they hear of it, and may want a pipe that is not there yet.
+        # Operations that have not ended yet may still ask for a queue that does not exist.
         self._closed = True
-        for pipe in list(self._pipes.values()):
-            await pipe.close()
+        for queue in list(self._queues.values()):
+            await queue.close()
 
     def _sender(self, replica: Identity) -> Send:
-        if replica == self._peers.me:
-            return self._serve_after_sending
+        async def serve(batch: DataBatch) -> DataReply | EpochMismatch:
+            # Messages to others leave first, so that they work on theirs while this node does its own part.
+            await asyncio.sleep(0)
+            return await self._replica.serve(batch)
 
         async def send(batch: DataBatch) -> DataReply | EpochMismatch:
             return await self._peers.call(replica, batch, DataReply, self._rpc_timeout_s)
 
-        return send
-
-    async def _serve_after_sending(self, batch: DataBatch) -> DataReply | EpochMismatch:
-        """What goes to others leaves at the loop's next turn, and they work on it while this node does."""
-        await asyncio.sleep(0)
-        return await self._replica.serve(batch)
+        return serve if replica == self._peers.me else send

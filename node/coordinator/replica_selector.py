@@ -1,37 +1,41 @@
-"""The replicas as a coordinator sees them: who is worth asking, in which order, the pipes to them, and the hints
-kept for those that missed something.
-"""
+"""Selection of the replicas that a coordinator asks, and the ways to reach them: queues, background repair, hints."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
 from ...identity import Identity
 from ...membership.record import LoadReport
+from ...quorum.counter import Requirements
 from ...quorum.ranking import HedgeBudget, ReplicaRanking
-from ...quorum.tally import Requirement
+from ...quorum.version import Version
 from ...ring.epoch import EpochStamp
-from ..messages.data import Merge, Read
+from ..epoch.epochs import Epoch
+from ..messages.data import Merge, MergeKind, Read
 from ..ports import Clock
-from .missed import HintSink
-from .replica_queue import OnOutcomes, Outcome, ReplicaQueues
+from ..storage.interface import Entry
+from .replica_queue import Outcome, ReplicaQueues
 
-MAX_ASIDE = 1000
-"""Repairs under way that nobody waits for; what comes beyond that is left to anti-entropy."""
-MAX_ASIDE_BYTES = 8 << 20
-"""Bytes of their values."""
-
+MAX_REPAIRS = 1000
+"""Background repairs in flight; any beyond this are left to anti-entropy."""
+MAX_REPAIR_BYTES = 8 << 20
+"""Size of their values."""
 
 OnOutcome = Callable[[Identity, Outcome], None]
+
+
+class HintSink(Protocol):
+    def keep(self, to: Identity, key: bytes, entry: Entry) -> None:
+        """Keep an acknowledged write for a replica that missed it. Never fail, and never wait."""
 
 
 class LiveView(Protocol):
     """What gossip knows of members."""
 
     def is_down(self, member: Identity) -> bool:
-        """Whether the member is thought down (or was never heard of). Members under suspicion are not down."""
+        """Return True if the member is considered down, or is unknown. Suspected members are not down."""
 
     def load_of(self, member: Identity) -> LoadReport | None: ...
 
@@ -40,7 +44,7 @@ class ReplicaSelector:
     def __init__(
         self,
         me: Identity,
-        pipes: ReplicaQueues,
+        queues: ReplicaQueues,
         view: LiveView,
         hints: HintSink,
         ranking: ReplicaRanking,
@@ -51,22 +55,22 @@ class ReplicaSelector:
         self.ranking = ranking
         self.hedges = HedgeBudget()
         self._clock = clock
-        self._pipes = pipes
+        self.queues = queues
         self._view = view
-        self._aside = self._aside_bytes = 0
+        self._repairs = self._repair_bytes = 0
 
     def usable(self, replica: Identity) -> bool:
         return replica == self.me or not self._view.is_down(replica)
 
     def worth_asking(self, replica: Identity) -> bool:
-        """Whether an answer can be expected: not of one that gossip thinks is up, but was out of reach just now.
+        """Return True if an answer is likely: the replica is up and was not unreachable a moment ago.
 
-        What cannot do without such a replica asks it all the same.
+        An operation that cannot do without such a replica asks it all the same.
         """
-        return self.usable(replica) and not self.ranking.shuns(replica, self._clock.monotonic())
+        return self.usable(replica) and not self.ranking.is_backed_off(replica, self._clock.monotonic())
 
     def ranked(self, replicas: Iterable[Identity]) -> list[Identity]:
-        """The usable ones, best first: this node itself, to which no message goes, then those that answer soonest."""
+        """Return the usable replicas, best first: this node, which needs no message, then the fastest."""
         now_s, me, load_of = self._clock.monotonic(), self.me, self._view.load_of
         ranking = self.ranking
         return sorted(
@@ -75,49 +79,47 @@ class ReplicaSelector:
         )
 
     def others_first(self, replicas: Iterable[Identity]) -> list[Identity]:
-        """The usable ones in the order to send to: those that answer soonest, and this node last.
+        """Return the usable replicas in the order to send to: fastest first, and this node last.
 
-        Others work while this node does its own part; and who is to answer first is to begin first.
+        The others then work while this node does its own part.
         """
         ranked = self.ranked(replicas)
         return [*ranked[1:], ranked[0]] if ranked and ranked[0] == self.me else ranked
 
-    def short_of(self, requirements: Sequence[Requirement]) -> str | None:
-        """Why the requirements cannot be met by who is up, in words; None when they can."""
+    def short_of(self, requirements: Requirements) -> str | None:
+        """Return why the replicas that are up cannot satisfy the requirements; None if they can."""
         for part in requirements:
             down = [replica.name for replica in part.replicas if not self.usable(replica)]
-            if len(part.replicas) - len(down) < part.needed:
+            up = len(part.replicas) - len(down)
+            if up < part.needed:
                 return (
                     f"{part.needed} of {len(part.replicas)} replicas are needed and "
-                    f"{len(part.replicas) - len(down)} are up ({', '.join(down)} down)"
+                    f"{up} are up ({', '.join(down)} down)"
                 )
         return None
 
     def submit(
         self, replica: Identity, epoch: EpochStamp, operation: Read | Merge, on_outcome: OnOutcome
     ) -> None:
-        """``on_outcome`` is called exactly once, also for an operation that cannot be sent."""
-        self.submit_all(replica, epoch, [operation], lambda to, outcomes: on_outcome(to, outcomes[0]))
+        """Submit an operation; ``on_outcome`` is called exactly once, also if it cannot be sent."""
+        self.queues.to(replica).submit(epoch, [operation], lambda to, outcomes: on_outcome(to, outcomes[0]))
 
-    def submit_all(
-        self,
-        replica: Identity,
-        epoch: EpochStamp,
-        operations: Sequence[Read | Merge],
-        on_outcomes: OnOutcomes,
+    def repair(
+        self, replica: Identity, epoch: Epoch, key: bytes, answered: Entry, held: Version | None
     ) -> None:
-        """The same for operations that belong together: in one message, and answered at once."""
-        self._pipes.to(replica).submit(epoch, operations, on_outcomes)
+        """Bring a replica that holds less than what a read answered up to it, in the background, if there is room."""
+        if held is not None and held >= answered.version:
+            return
+        if answered.tombstone and answered.version.timestamp <= epoch.record.floor:
+            return  # a replica that holds nothing may have purged this tombstone already
+        size_bytes = len(answered.value or b"")
+        full = self._repairs >= MAX_REPAIRS or self._repair_bytes + size_bytes > MAX_REPAIR_BYTES
+        if not (self._repairs and full) and self.usable(replica):
+            self._repairs += 1
+            self._repair_bytes += size_bytes
+            merge = Merge(key, answered, MergeKind.REPAIR)
+            self.submit(replica, epoch.stamp, merge, partial(self._on_repaired, size_bytes))
 
-    def submit_aside(self, replica: Identity, epoch: EpochStamp, repair: Merge) -> None:
-        """Submit what nobody waits for; left undone when too much of it is under way already."""
-        size_bytes = len(repair.entry.value or b"")
-        full = self._aside >= MAX_ASIDE or self._aside_bytes + size_bytes > MAX_ASIDE_BYTES
-        if not (self._aside and full) and self.usable(replica):
-            self._aside += 1
-            self._aside_bytes += size_bytes
-            self.submit(replica, epoch, repair, partial(self._done_aside, size_bytes))
-
-    def _done_aside(self, size_bytes: int, replica: Identity, outcome: Outcome) -> None:
-        self._aside -= 1
-        self._aside_bytes -= size_bytes
+    def _on_repaired(self, size_bytes: int, replica: Identity, outcome: Outcome) -> None:
+        self._repairs -= 1
+        self._repair_bytes -= size_bytes

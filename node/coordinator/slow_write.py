@@ -1,149 +1,274 @@
-"""The path of a write.
+"""Slow path of a write: attempts, each under one epoch, until each live ring has its w acknowledgements.
 
-It goes to every replica of every live ring at once and is acknowledged when each live ring has its w
-acknowledgements under one epoch. Whatever is tried again is the same version: a second version would order one
-write twice. Once any replica may have applied it, a failure says so. Replicas that missed a write which was
-acknowledged get a hint, which never counts. A write whose quorum holds a version from ahead of all clocks leaves no
-hint: its result says what stands, and ``write_above`` goes on from there.
+Every attempt sends the same version to every replica of every live ring; a second version would order one write twice.
+Once any replica may have applied it, the error of a failed write says so. Replicas that missed an acknowledged write
+get a hint, which never counts. A write that was not acknowledged leaves none: what is reported as not done must not
+happen later.
+
+Keys ahead of all clocks. A key that was written while clocks were wrong may hold a version that no clock reaches. A
+write of it meets that version on a quorum, and gets a second version right above it, for this key only; no clock
+follows. This orders no write twice, because the second version is drawn only when every replica that was sent the first
+one has answered, and each of them held something newer when it arrived. Then the first version was never stored
+anywhere: no read can have returned it, nothing was ordered after it, no replica can pass it on, and there is no hint of
+it.
+
+If a replica has stored the first version, or has not answered, a read may have returned it, and another client's write
+may have followed it. Repeated above that write, the first one would undo it. So such a write ends as one that may have
+happened. The coordinator remembers the key and draws the next write of it above the held version at once.
+
+Acknowledged writes of such a key are ordered as any others: each is on a quorum, so the next write meets it, whichever
+node coordinates it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ...identity import Identity
-from ...quorum.plan import plan_write
-from ...quorum.tally import WriteTally, replicas_of
+from ...quorum.consistency import Consistency, WritePlan
+from ...quorum.counter import quorum_counter
 from ...quorum.version import Version
-from ..epoch.epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch
 from ..errors import OperationError, OperationTimeout, Unavailable
 from ..messages.data import FailedResult, Merge, MergeResult
-from ..operations import Consistency, WriteResult
+from ..operations import WriteResult
+from ..storage.interface import Entry
 from .attempt import Attempt, Ended
-from .exposure import Exposure, applied
-from .missed import Missed
+from .context import CoordinatorContext
 from .replica_queue import Outcome, Undelivered
-from .replica_selector import ReplicaSelector
 
-RETRY_BACKOFF_S = (0.02, 0.5)
-"""First and longest pause before the same version is sent again."""
+MIN_BACKOFF_S, MAX_BACKOFF_S = 0.02, 0.5
+"""Pause before the same version is sent again."""
+
+
+def applied(outcome: Outcome) -> bool:
+    """Return True if the replica holds the write now, or a newer one."""
+    return isinstance(outcome, MergeResult) and not outcome.below_floor
+
+
+def remains_open(outcome: Outcome) -> bool:
+    """Return True if the replica may have applied the write although it did not confirm it."""
+    return isinstance(outcome, Undelivered) and outcome.maybe_applied
+
+
+@dataclass
+class Exposure:
+    """Where one write may have been applied, over all its attempts: decides the error of a failed write."""
+
+    unanswered: int = 0
+    applied: int = 0
+    """Replicas that hold the write, or a newer one."""
+    taken: int = 0
+    """Those of them that held nothing newer when the write arrived, so that a read may have returned it."""
+    ahead: Version | None = None
+    """Version from ahead of all clocks that a quorum holds instead."""
+    on_answered: Callable[[], None] | None = None
+    """Called when no answer is missing any more."""
+
+    @property
+    def maybe_applied(self) -> bool:
+        return self.unanswered > 0 or self.applied > 0
+
+    @property
+    def maybe_read(self) -> bool:
+        """Return True if a read may have returned the write, or may do so later."""
+        return self.unanswered > 0 or self.taken > 0
+
+    def record(self, outcome: Outcome) -> None:
+        """Record the outcome of a request that was unanswered."""
+        if isinstance(outcome, MergeResult) and applied(outcome):
+            self.unanswered -= 1
+            self.applied += 1
+            self.taken += outcome.stands is None
+        elif not remains_open(outcome):
+            self.unanswered -= 1
+        if not self.unanswered and self.on_answered is not None:
+            self.on_answered()
 
 
 class SlowWrite:
-    """One write, from its version to its acknowledgement."""
-
     def __init__(
-        self,
-        epochs: Epochs,
-        replicas: ReplicaSelector,
-        rng: random.Random,
-        consistency: Consistency,
-        deadline_s: float,
-        exposure: Exposure,
-        is_ahead: Callable[[Version], bool],
+        self, context: CoordinatorContext, consistency: Consistency, deadline_s: float, exposure: Exposure
     ) -> None:
-        """``exposure``: where the write may have been applied already; it is kept up to date by who made it."""
-        self._epochs = epochs
-        self._replicas = replicas
-        self._rng = rng
+        """``exposure`` is that of the fast path, which keeps recording late answers in it."""
+        self._context = context
         self._consistency = consistency
         self._deadline_s = deadline_s
         self._exposure = exposure
-        self._is_ahead = is_ahead
-        self._below_floor = False
-        """Whether a replica refused the version as settled: no replica takes it at this or any later epoch."""
-        self.stands: Version | None = None
-        """The newest version that an acknowledging replica holds, once the write is acknowledged."""
+        self._second: SlowWrite | None = None
+        """Carries the second version, once it is drawn."""
 
     async def run(self, merge: Merge) -> WriteResult:
-        """Raises Unavailable when certainly not done, else OperationTimeout that says it may have been."""
+        """Complete the write, under a second version if the key is ahead of all clocks.
+
+        Raise Unavailable if it certainly did not happen, OperationTimeout if it may have.
+        """
+        versions = self._context.versions
+        if self._exposure.ahead is None:
+            newest = await self.run_version(merge)
+            if newest <= merge.entry.version:
+                return WriteResult(merge.entry.version)
+            if not versions.is_ahead(newest):
+                versions.observe_all([newest.timestamp])
+                return WriteResult(merge.entry.version, superseded=True)
+            self._exposure.ahead = newest
+        return await self._run_above(merge, self._exposure.ahead)
+
+    async def run_version(self, merge: Merge) -> Version:
+        """Write this version; return the newest one that an acknowledging replica holds. Raise as ``run`` does."""
         tries = 0
         while True:
-            epoch = self._epochs.current
+            epoch = self._context.epochs.current
             if epoch is None:
                 raise Unavailable("this node belongs to no cluster yet")
             if asyncio.get_running_loop().time() >= self._deadline_s:
                 raise self.failure("too few replicas acknowledged in time")
-            tally, ended, trouble = await self._attempt(epoch, merge)
-            if tally.reached and ended is Ended.DECIDED:
-                self.stands = tally.newest
-                return WriteResult(merge.entry.version, superseded=_newer(tally.newest, merge.entry.version))
+            plan = self._context.plans.write(epoch, merge.key, self._consistency)
+            if (short := self._context.replicas.short_of(plan.acknowledgements)) is not None:
+                raise self.failure(short)
+            attempt = _WriteAttempt(
+                self._context, self._deadline_s, epoch, plan=plan, merge=merge, exposure=self._exposure
+            )
+            with attempt:
+                ended = await attempt.run()
+            if ended is Ended.DECIDED and attempt.reached:
+                return attempt.newest
             if ended is Ended.EXPIRED:
-                raise self.failure(f"{len(tally.acknowledged)} replicas acknowledged in time; {trouble}")
+                raise self.failure(f"{attempt.acks} replicas acknowledged in time; {attempt.trouble}")
             if ended is Ended.DECIDED:
-                await self._pause(tries, trouble)
-                if self._below_floor:
-                    raise self.failure(trouble)
+                await self._back_off(tries, attempt.trouble)
+                if attempt.below_floor:
+                    raise self.failure(attempt.trouble)
                 tries += 1
 
-    async def _attempt(self, epoch: Epoch, merge: Merge) -> tuple[WriteTally, Ended, str]:
-        plan = plan_write(epoch, merge.key, self._consistency)
-        if (short := self._replicas.short_of(plan.acknowledgements)) is not None:
-            raise self.failure(short)
-        tally = WriteTally(plan.acknowledgements)
-        missed = Missed(self._replicas.hints, merge.key, merge.entry)
-        troubles: list[str] = []
-        with Attempt(self._epochs, self._deadline_s) as attempt:
-
-            def on_outcome(replica: Identity, outcome: Outcome) -> None:
-                self._count(tally, merge.entry.version, replica, outcome, troubles)
-                if not isinstance(outcome, MergeResult):
-                    missed.by(replica)
-                if tally.reached or tally.hopeless:
-                    attempt.decide()
-
-            for replica in replicas_of(plan.everyone):
-                if self._replicas.usable(replica):
-                    self._exposure.unanswered += 1
-                    self._replicas.submit(replica, epoch.stamp, merge, on_outcome)
-                else:
-                    tally.fail(replica)
-                    missed.by(replica)
-            ended = await attempt.ended()
-        if tally.reached and self._is_outrun(tally.newest, merge):
-            return tally, ended, "the key holds a version ahead of all clocks"
-        if tally.reached and ended is Ended.DECIDED:
-            missed.acknowledged()
-        return tally, ended, "; ".join(dict.fromkeys(troubles)) or "the others did not answer"
-
-    def _is_outrun(self, newest: Version | None, merge: Merge) -> bool:
-        return newest is not None and newest > merge.entry.version and self._is_ahead(newest)
-
-    def _count(
-        self, tally: WriteTally, written: Version, replica: Identity, outcome: Outcome, troubles: list[str]
-    ) -> None:
-        self._exposure.note(outcome)
-        if isinstance(outcome, MergeResult) and applied(outcome):
-            tally.acknowledge(replica, outcome.stands or written)
-            return
-        if isinstance(outcome, MergeResult):
-            self._below_floor = True
-        tally.fail(replica)
-        troubles.append(_reason(outcome))
-
-    async def _pause(self, tries: int, trouble: str) -> None:
-        shortest_s, longest_s = RETRY_BACKOFF_S
-        pause_s = min(longest_s, shortest_s * 2 ** min(tries, 10)) * (0.5 + self._rng.random())
-        left_s = self._deadline_s - asyncio.get_running_loop().time()
-        # Also before giving up: answers on their way may say that certainly nothing was done.
-        await asyncio.sleep(min(pause_s, left_s))
-        if pause_s >= left_s:
-            raise self.failure(trouble)
-
     def failure(self, why: str) -> OperationError:
-        """What the write ends with when it ends now."""
-        if self._exposure.maybe_applied:
+        """Return the error with which the write fails if it ends now."""
+        if self._second is not None:
+            return self._second.failure(why)
+        # Repeated above a held version, the first one can only have happened where a read may return it.
+        ahead = self._exposure.ahead is not None
+        if self._exposure.maybe_read if ahead else self._exposure.maybe_applied:
             return OperationTimeout(f"the write may have happened: {why}", maybe_applied=True)
         return Unavailable(f"the write was not done: {why}")
+
+    async def _back_off(self, tries: int, trouble: str) -> None:
+        backoff_s = min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2 ** min(tries, 10))
+        backoff_s *= 0.5 + self._context.rng.random()
+        left_s = self._deadline_s - asyncio.get_running_loop().time()
+        # Also before giving up: answers on their way may show that certainly nothing was done.
+        await asyncio.sleep(min(backoff_s, left_s))
+        if backoff_s >= left_s:
+            raise self.failure(trouble)
+
+    async def _run_above(self, first: Merge, held: Version) -> WriteResult:
+        versions = self._context.versions
+        versions.remember_ahead(first.key, held)
+        await self._all_answered()
+        if self._exposure.maybe_read:
+            raise self.failure(
+                "the key holds a version ahead of all clocks, which a replica lacks or does not answer about; "
+                "write again"
+            )
+        version = versions.draw_above(first.key, held)
+        self._second = SlowWrite(self._context, self._consistency, self._deadline_s, exposure=Exposure())
+        newest = await self._second.run_version(first._replace(entry=Entry(version, first.entry.value)))
+        return WriteResult(version, superseded=newest > version)
+
+    async def _all_answered(self) -> None:
+        """Wait until all replicas that were sent the first version have answered, or the time is up."""
+        if not self._exposure.unanswered:
+            return
+        answered = asyncio.Event()
+        self._exposure.on_answered = answered.set
+        timer = asyncio.get_running_loop().call_at(self._deadline_s, answered.set)
+        try:
+            await answered.wait()
+        finally:
+            timer.cancel()
+
+
+class _WriteAttempt(Attempt):
+    """One attempt at one version; also records answers that arrive after its end."""
+
+    def __init__(
+        self,
+        context: CoordinatorContext,
+        deadline_s: float,
+        epoch: Epoch,
+        plan: WritePlan,
+        merge: Merge,
+        exposure: Exposure,
+    ) -> None:
+        super().__init__(context.epochs, deadline_s)
+        self._context = context
+        self._epoch = epoch
+        self._plan = plan
+        self._merge = merge
+        self._exposure = exposure
+        self._counter = quorum_counter([plan.acknowledgements], len(epoch.rings))
+        self._troubles: dict[str, None] = {}
+        self._missed: list[Identity] = []
+        self._leaves_hints = False
+        """Set once the write is acknowledged."""
+        self.newest = merge.entry.version
+        self.below_floor = False
+        """A replica refused the version as settled: no replica takes it at this or any later epoch."""
+
+    async def run(self) -> Ended:
+        replicas = self._context.replicas
+        for replica in self._plan.receivers:
+            if replicas.usable(replica):
+                self._exposure.unanswered += 1
+                replicas.submit(replica, self._epoch.stamp, self._merge, self._on_outcome)
+            else:
+                self._counter.nack(replica, 0)
+                self._miss(replica)
+        ended = await self.ended()
+        ahead = self.newest > self._merge.entry.version and self._context.versions.is_ahead(self.newest)
+        if self.reached and ended is Ended.DECIDED and not ahead:
+            self._leaves_hints = True
+            for replica in self._missed:
+                self._miss(replica)
+        return ended
+
+    @property
+    def reached(self) -> bool:
+        return self._counter.reached(0)
+
+    @property
+    def acks(self) -> int:
+        return self._counter.acks(0)
+
+    @property
+    def trouble(self) -> str:
+        return "; ".join(self._troubles) or "the others did not answer"
+
+    def _on_outcome(self, replica: Identity, outcome: Outcome) -> None:
+        self._exposure.record(outcome)
+        if isinstance(outcome, MergeResult) and applied(outcome):
+            self._counter.ack(replica, (0,))
+            if outcome.stands is not None:
+                self.newest = max(self.newest, outcome.stands)
+        else:
+            self._counter.nack(replica, 0)
+            if isinstance(outcome, MergeResult):
+                self.below_floor = True
+            else:
+                self._miss(replica)
+            self._troubles[_reason(outcome)] = None
+        if self.reached or self._counter.lost(0):
+            self.decide()
+
+    def _miss(self, replica: Identity) -> None:
+        if self._leaves_hints:
+            self._context.replicas.hints.keep(replica, self._merge.key, self._merge.entry)
+        else:
+            self._missed.append(replica)
 
 
 def _reason(outcome: Outcome) -> str:
     if isinstance(outcome, Undelivered | FailedResult):
         return outcome.reason
     return "the version is not above the settled floor"
-
-
-def _newer(stands: Version | None, written: Version) -> bool:
-    return stands is not None and stands > written

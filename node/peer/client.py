@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
-from ...quorum.hybrid_clock import HybridClock
+from ...quorum.hybrid_clock import ClockSkew, HybridClock
 from ...quorum.version import COUNTER_BITS
-from ..errors import ClockSkew, ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
+from ..errors import ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
 from ..messages.data import (
     Acknowledged,
     DataReply,

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, get_args
 
 from ...identity import Identity
-from ...quorum.hybrid_clock import HybridClock
+from ...quorum.hybrid_clock import ClockSkew, HybridClock
 from ...ring.paxos import DivergedRecord
-from ..errors import ClockSkew
 from ..events import Event, EventLog
 from ..messages.absorption import Contribution
 from ..messages.anti_entropy import RequestRepair

@@ -1,11 +1,11 @@
-"""Keeps a node from coordinating while its wall clock is off (see ``skew``), and says so.
+"""Guard that keeps a node from coordinating while its wall clock is off (``quorum.skew``).
 
-A node that starts again with data does not know yet. What it wrote meanwhile by a clock that is ahead would stay in
-its own copy, and nobody else would take it over: so it first compares its clock with a majority of the owners, itself
-included. Where that many do not answer, it goes on after a while, since the others of them may need it.
+A node that starts again with data does not know yet whether it is. What it wrote by a clock that is ahead would stay in
+its own copy, and no other node would take it. So it first compares its clock with a majority of the owners, itself
+included. If too few answer, it proceeds after a while, since the others may need it.
 
-It goes on gossiping, so that it sees when its clock is right, and goes on as a replica: what its coordinators'
-clocks say is checked message by message (see ``clock``).
+It still gossips, so that it notices when its clock is right again, and still serves as a replica: the clocks of its
+coordinators are checked message by message (``quorum.hybrid_clock``).
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from ...quorum.skew import ClockReadings
 from ..events import Event, EventLog
 from ..ports import Clock
 
-LATELY_ROUNDS = 60
-"""A member's clock counts for so many heartbeat intervals after it was read."""
+READING_ROUNDS = 60
+"""Heartbeat intervals for which a reading of a member's clock counts."""
 COMPARE_ROUNDS = 10
-"""How many heartbeat intervals a node that starts waits at most for others to compare its clock with."""
+"""Maximum number of heartbeat intervals that a node which starts waits for other clocks to compare with."""
 STEP_MS = 20
-"""A wall clock that moved so far against the monotonic one was set; what was judged before is worth nothing."""
+"""A wall clock that moved this far against the monotonic clock was set, which invalidates the last judgement."""
 
 
 class SkewGuard:
@@ -39,12 +39,12 @@ class SkewGuard:
         self._interval_s = heartbeat_interval_s
         self._alive = alive
         self._log = log
-        self._readings = ClockReadings(max_skew_s, LATELY_ROUNDS * heartbeat_interval_s)
+        self._readings = ClockReadings(max_skew_s, READING_ROUNDS * heartbeat_interval_s)
         self._off_ms = 0
         self._judged_at_s = clock.monotonic()
         self._judged_lead_ms = self._lead_ms()
         self._to_compare: frozenset[Identity] = frozenset()
-        """The other owners, until enough of them have told their clocks."""
+        """The other owners, until enough of their clocks are known."""
         self._compare_until_s = 0.0
 
     def compare_first(self, others: Collection[Identity]) -> None:
@@ -53,20 +53,20 @@ class SkewGuard:
         self._compare_until_s = self._clock.monotonic() + COMPARE_ROUNDS * self._interval_s
 
     def note(self, member: Identity, wall_ms: int, sent_s: float, heard_s: float) -> None:
-        """``member`` told its wall clock somewhen between these monotonic times; ``wall_ms`` is 0 if it did not."""
+        """Record the wall clock that ``member`` sent between these times; ``wall_ms`` is 0 if it sent none."""
         if wall_ms:
             self._readings.note(member, wall_ms, sent_s, heard_s)
             self._judge()
 
     def off_ms(self) -> int:
-        """How far the wall clock is ahead of what a majority reports, negative when behind; 0 when not off."""
+        """Return how far the wall clock is ahead of what a majority reports, negative if behind; 0 if not off."""
         stale = self._clock.monotonic() - self._judged_at_s >= self._interval_s
         if stale or abs(self._lead_ms() - self._judged_lead_ms) > STEP_MS:
             self._judge()
         return self._off_ms
 
     def refusal(self) -> str | None:
-        """Why this node coordinates nothing, and what to do; None while it does."""
+        """Return why this node coordinates nothing, and what to do; None if it does."""
         off_ms = self.off_ms()
         if not off_ms:
             return self._not_compared()
@@ -101,5 +101,5 @@ class SkewGuard:
 
 
 def describe_skew(off_ms: int) -> str:
-    """For a sentence that goes on with what the clock is compared with."""
+    """Return the distance as text, to be followed by what the clock is compared with."""
     return f"{abs(off_ms) / 1000:.1f} s {'ahead of' if off_ms > 0 else 'behind'}"

@@ -1,4 +1,4 @@
-"""How loaded this node is: measured here, gossiped, and put on every reply."""
+"""Measurement of this node's load, which is gossiped and part of every reply."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EWMA_WEIGHT = 0.1
 
 
 class LoadMeter:
-    """Counts work in hand and averages how long an operation takes on this replica."""
+    """Counts operations in flight, and averages how long one takes on this replica."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -23,10 +23,10 @@ class LoadMeter:
         self.in_flight = 0
         """Client operations being coordinated."""
         self.idle = asyncio.Event()
-        """Set while there are none."""
+        """Set while no client operation is being coordinated."""
         self.idle.set()
         self.service_time_ms = 0.0
-        """Moving average of a batch's time on this replica, a share for each of its operations."""
+        """Moving average of a batch's time on this replica, divided by its operations."""
         self._cpu_share = 0.0
         self._cpu_at = (clock.monotonic(), clock.process_cpu_s())
 
@@ -42,7 +42,7 @@ class LoadMeter:
             self.service_time_ms += EWMA_WEIGHT * (took_ms - self.service_time_ms)
 
     def began(self, operations: int) -> None:
-        """So many more are being coordinated."""
+        """Record that this number of operations begin to be coordinated."""
         self.in_flight += operations
         if self.in_flight:
             self.idle.clear()
@@ -53,7 +53,7 @@ class LoadMeter:
             self.idle.set()
 
     def report(self, usage: Usage) -> LoadReport:
-        """The report to gossip; CPU is averaged since the report before."""
+        """Return the report to gossip; CPU is averaged since the previous report."""
         then, cpu_then = self._cpu_at
         now, cpu_now = self._clock.monotonic(), self._clock.process_cpu_s()
         if now > then:

@@ -1,7 +1,7 @@
-"""This node as a replica: applies and reads what coordinators ask, under the epoch they name.
+"""Service of this node as a replica: merges and reads for coordinators, under the epoch that they name.
 
-The epoch check and the step that follows it are one uninterrupted piece of code (no await between them), and
-nothing is answered before an fsync covers it, a read of another's fresh write included.
+There is no await between the epoch check and the step that follows it. Nothing is answered before an fsync covers it,
+including a read of a write that is not durable yet.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ from ..storage.interface import Engine
 from .load_meter import LoadMeter
 
 MAX_REPLY_BYTES = 4 << 20
-"""What the values of one reply add up to, the last of them apart; well below what the border lets through."""
+"""Size of the values in one reply, apart from the last; well below the maximum message size."""
 MAX_READ_BYTES = 16 << 20
-"""The same of what is read for one reply, also of the values of which only the version is asked."""
+"""Size of the values that are read for one reply, also of those of which only the version is asked."""
 MAX_SCAN_ENTRIES = 4096
-SIZED_AT_ONCE = 64
-"""Ranges that are read before other tasks have a turn."""
-READ_AT_ONCE = 32
-"""Entries that are read together, whatever their size; fewer where those read before were large."""
-FOLLOWED = 0.5
+SIZE_BATCH = 64
+"""Ranges whose size is computed before other tasks have a turn."""
+READ_BATCH = 32
+"""Entries that are read at a time; fewer if those read before were large."""
+SIZE_WEIGHT = 0.5
 """Weight of the latest read in the average size."""
 
 
@@ -58,7 +58,7 @@ class ReplicaService:
         self._epochs = epochs
         self._load = load
         self._value_bytes = 0.0
-        """Average size of an entry, of those read lately."""
+        """Moving average of the size of a read entry."""
 
     async def serve(self, batch: DataBatch) -> DataReply | EpochMismatch:
         with self._load.serving(len(batch.operations)):
@@ -94,20 +94,20 @@ class ReplicaService:
         if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
             return mismatch
         sizes: list[int] = []
-        for begin in range(0, len(request.spans), SIZED_AT_ONCE):
-            sizes += [self._engine.size(span) for span in request.spans[begin : begin + SIZED_AT_ONCE]]
+        for begin in range(0, len(request.spans), SIZE_BATCH):
+            sizes += [self._engine.size(span) for span in request.spans[begin : begin + SIZE_BATCH]]
             await asyncio.sleep(0)
         return SizeReply(tuple(sizes))
 
     def _apply(self, batch: DataBatch) -> tuple[list[Result], bool]:
-        """Results in the order of the operations, and whether all they tell of is on disk already."""
+        """Return results in the order of the operations, and whether everything in them is on disk already."""
         operations = batch.operations
         reads = [operation for operation in operations if type(operation) is Read]
         merges = [operation for operation in operations if type(operation) is Merge]
         record = self._epochs.record
         floor = record.floor if record is not None else 0
         merged = self._merge_above(floor, merges)
-        read = self._read(reads)  # after the merges, so that who reads what it writes is shown it
+        read = self._read(reads)  # after the merges, so that a batch reads its own writes
         durable = not merges and all(self._engine.is_durable(read.key) for read in reads)
         if not merges or not reads:
             return merged or read, durable
@@ -115,14 +115,14 @@ class ReplicaService:
         return [next_read() if type(op) is Read else next_merged() for op in operations], durable
 
     def _merge_above(self, floor: int, merges: list[Merge]) -> list[Result]:
-        """Clients' writes at or below the floor are refused."""
+        """Merge all but clients' writes at or below the floor, which are refused."""
         if not floor or not any(_below(merge, floor) for merge in merges):
             return self._merge(merges)
         merged = iter(self._merge([merge for merge in merges if not _below(merge, floor)]))
         return [BELOW_FLOOR if _below(merge, floor) else next(merged) for merge in merges]
 
     def _merge(self, merges: list[Merge]) -> list[Result]:
-        """All at once; one by one when a key's entry is corrupt, so that the others do not suffer for it."""
+        """Merge in one step, or one by one if an entry is corrupt, so that the others succeed."""
         if not merges:
             return []
         try:
@@ -148,7 +148,7 @@ class ReplicaService:
             if room_bytes <= 0 or readable_bytes <= 0:
                 results += [REPLY_FULL] * (len(reads) - begin)
                 break
-            at_once = min(READ_AT_ONCE, 1 + int(room_bytes / (self._value_bytes + 1)))
+            at_once = min(READ_BATCH, 1 + int(room_bytes / (self._value_bytes + 1)))
             asked = reads[begin : begin + at_once]
             begin += len(asked)
             read_bytes = 0
@@ -168,7 +168,7 @@ class ReplicaService:
                     else:
                         results.append(REPLY_FULL)
             readable_bytes -= read_bytes
-            self._value_bytes += (read_bytes / len(asked) - self._value_bytes) * FOLLOWED
+            self._value_bytes += (read_bytes / len(asked) - self._value_bytes) * SIZE_WEIGHT
         return results
 
 

@@ -484,10 +484,10 @@ async def test_a_node_that_does_the_rest_of_a_batch_is_not_blamed_for_what_fails
     )
     async with AsyncClient([node.address]) as kv:
         await asyncio.gather(kv.put("good", b""), kv.put("bad", b""), return_exceptions=True)
-        assert not kv.admin._dispatcher._router.penalties._offences
+        assert not kv.admin._dispatcher._router.backoff._failures
         with pytest.raises(Timeout):
             await kv.put("bad", b"")
-        assert kv.admin._dispatcher._router.penalties._offences
+        assert kv.admin._dispatcher._router.backoff._failures
 
 
 async def test_an_overloaded_node_is_left_alone_for_as_long_as_it_asks(cluster: FakeCluster) -> None:
@@ -682,7 +682,7 @@ async def test_closing_ends_a_pause_between_attempts(cluster: FakeCluster) -> No
     kv = AsyncClient([node.address], timeout=60)
     writing = asyncio.create_task(kv.put("k", b"v"))
     await eventually(lambda: node.batches)
-    await eventually(lambda: len(kv.admin._dispatcher._router.penalties._offences) == 1)
+    await eventually(lambda: len(kv.admin._dispatcher._router.backoff._failures) == 1)
     await kv.close()
     with pytest.raises(Overloaded):
         await asyncio.wait_for(writing, 1)

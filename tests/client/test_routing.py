@@ -5,10 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from covey.client.penalties import FIRST_PENALTY_S
-from covey.client.routing import RANK_EVERY_S, Router, Topology
-from covey.client.standing import FILL, FIRST_FILL, KEPT_FOR_S
+from covey.client.routing import MIN_BACKOFF_S, RANK_EVERY_S, Router, Topology
 from covey.identity import Identity
+from covey.quorum.ranking import FILL, FIRST_FILL, KEPT_FOR_S
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 
 NAMES = ("a", "b", "c", "d")
@@ -33,7 +32,10 @@ class Client:
         self.outstanding: Counter[str] = Counter()
         self.silent_since: dict[str, float] = {}
         self.router = Router(
-            ["x:1", "y:1"], self.outstanding.__getitem__, self.silent_since.get, random.Random(seed)
+            given=["x:1", "y:1"],
+            outstanding=self.outstanding.__getitem__,
+            silent_since=self.silent_since.get,
+            rng=random.Random(seed),
         )
         if learned:
             self.router.learn(topology())
@@ -52,7 +54,7 @@ class Client:
 
     def hear(self, address: str, round_trip_s: float, others: int = 0, times: int = 1) -> None:
         for _ in range(times):
-            self.router.heard(address, self.now, round_trip_s, 1, others)
+            self.router.replied(address, self.now, round_trip_s, 1, others)
             self.router.served(address, self.now)
         self.now += RANK_EVERY_S
 
@@ -86,7 +88,7 @@ def test_few_operations_all_go_to_one_node() -> None:
     assert list(client.begin(FILL).values()) == [FILL]
 
 
-def test_when_that_one_is_full_the_next_takes_what_comes() -> None:
+def test_when_that_node_is_full_the_next_takes_further_operations() -> None:
     client = Client()
     client.trust_all()
     first, second, *_ = client.order()
@@ -104,18 +106,18 @@ def test_clients_choose_different_nodes() -> None:
     assert len({Client(seed=seed).choose() for seed in range(50)}) == len(OWNERS)
 
 
-def test_the_choice_stays_when_the_ring_is_learned_anew() -> None:
+def test_the_choice_stays_when_the_ring_is_learned_again() -> None:
     client = Client()
     before = client.order()
     client.router.learn(topology(2))
     assert client.order() == before
 
 
-def test_a_node_that_is_not_known_is_trusted_with_little() -> None:
+def test_an_unknown_node_gets_few_operations() -> None:
     assert set(Client().begin(len(OWNERS) * FIRST_FILL).values()) == {FIRST_FILL}
 
 
-def test_trust_doubles_with_each_good_reply() -> None:
+def test_the_operations_a_node_gets_double_with_each_good_reply() -> None:
     client = Client()
     first, *_ = client.order()
     client.hear(first, FAST_S)
@@ -137,7 +139,7 @@ def test_small_differences_move_nothing() -> None:
     assert client.choose() == first
 
 
-def test_nodes_that_are_all_as_slow_are_as_good_as_each_other() -> None:
+def test_equally_slow_nodes_are_equally_good() -> None:
     client = Client()
     first, *_ = client.order()
     for address in OWNERS:
@@ -162,7 +164,7 @@ def test_a_node_that_falls_silent_is_moved_away_from_before_it_answers() -> None
     assert client.choose() == second
 
 
-def test_slowness_is_forgotten_and_trust_begins_anew() -> None:
+def test_slowness_is_forgotten_and_the_slow_start_begins_again() -> None:
     client = Client()
     first, second, *_ = client.order()
     client.hear(first, SLOW_S, times=10)
@@ -170,16 +172,16 @@ def test_slowness_is_forgotten_and_trust_begins_anew() -> None:
     assert client.begin(FIRST_FILL + 1) == {first: FIRST_FILL, second: 1}
 
 
-def test_a_node_that_failed_is_trusted_with_little_when_it_is_back() -> None:
+def test_a_node_that_failed_gets_few_operations_when_it_returns() -> None:
     client = Client()
     client.trust_all()
     first, second, *_ = client.order()
     client.router.failed(first, client.now)
-    client.now += FIRST_PENALTY_S
+    client.now += MIN_BACKOFF_S
     assert client.begin(FIRST_FILL + 1) == {first: FIRST_FILL, second: 1}
 
 
-def test_a_node_in_the_penalty_box_comes_last() -> None:
+def test_a_node_that_is_backed_off_comes_last() -> None:
     client = Client()
     first, second, *_ = client.order()
     client.router.failed(first, client.now)
@@ -188,19 +190,19 @@ def test_a_node_in_the_penalty_box_comes_last() -> None:
     assert tried[-1] == first
 
 
-def test_with_all_nodes_in_the_box_the_one_that_gets_out_soonest_comes_first() -> None:
+def test_with_all_nodes_backed_off_the_one_whose_backoff_ends_first_comes_first() -> None:
     client = Client(learned=False)
-    client.router.failed("y:1", now=0.0)
-    client.router.failed("x:1", now=0.1)
+    client.router.failed("y:1", now_s=0.0)
+    client.router.failed("x:1", now_s=0.1)
     client.now = 0.2
     assert client.order() == ["y:1", "x:1"]
 
 
 def test_given_addresses_stay_first_for_administrative_calls() -> None:
     router = Client().router
-    assert router.choose_given([], now=0.0) == "x:1"
-    assert router.choose_given(["x:1"], now=0.0) == "y:1"
-    assert router.choose_given(["x:1", "y:1"], now=0.0) is None
+    assert router.choose_given([], now_s=0.0) == "x:1"
+    assert router.choose_given(["x:1"], now_s=0.0) == "y:1"
+    assert router.choose_given(["x:1", "y:1"], now_s=0.0) is None
 
 
 def test_an_older_ring_is_not_followed() -> None:

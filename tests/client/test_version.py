@@ -35,7 +35,7 @@ def test_equal_versions_are_one_in_a_set() -> None:
     assert len({Version(1, 2, 3), Version(1, 2, 3, superseded=True)}) == 1
 
 
-def test_what_is_no_version_is_not_equal_and_has_no_order() -> None:
+def test_another_type_is_not_equal_and_has_no_order() -> None:
     assert Version(1, 2, 3) != (1, 2, 3)
     with pytest.raises(TypeError):
         sorted([Version(1, 2, 3), (1, 2, 3)])  # type: ignore[type-var]
@@ -46,6 +46,6 @@ def test_a_version_shows_all_its_parts() -> None:
     assert repr(Version(1, 2, 3, superseded=True)) == shown
 
 
-def test_a_version_outlives_being_copied_and_pickled() -> None:
+def test_a_version_can_be_copied_and_pickled() -> None:
     version = Version(1, 2, 3, superseded=True)
     assert repr(pickle.loads(pickle.dumps(version))) == repr(copy.deepcopy(version)) == repr(version)

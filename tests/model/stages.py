@@ -12,11 +12,12 @@ from functools import cache
 from itertools import combinations
 
 from covey.identity import Identity
+from covey.node.coordinator.context import live_rings
 from covey.node.epoch.epochs import Epoch
-from covey.node.operations import QUORUM
 from covey.node.storage.interface import Entry
-from covey.quorum.plan import plan_read, plan_write
-from covey.quorum.tally import ReadTally, Requirement, WriteTally, replicas_of
+from covey.quorum.consistency import QUORUM, plan_read, plan_write
+from covey.quorum.counter import Requirement, replicas_of, satisfied
+from covey.quorum.read_replies import ReadReplies
 from covey.quorum.version import Version
 from covey.ring.epoch import ALLOW_WEAK_QUORUMS, EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import TOKEN_SPACE, token_of
@@ -67,8 +68,9 @@ class Stage:
 
     def __init__(self, record: EpochRecord, rules: Rules) -> None:
         epoch = Epoch(record)
-        asked = plan_read(epoch, KEY, QUORUM)
-        written = plan_write(epoch, KEY, QUORUM)
+        rings = live_rings(epoch, KEY)
+        asked = plan_read(rings, QUORUM)
+        written = plan_write(rings, QUORUM)
         self.record = record
         self.rules = rules
         self.stable = not record.changing
@@ -80,8 +82,8 @@ class Stage:
         self.holders_needed = _asked(asked.holders, rules.reads_ask_owners, rules.reads_ask_successors)
         self.writers_ask = mask_of(replicas_of(self.acks_needed))
         self.readers_ask = mask_of(replicas_of(self.replies_needed))
-        self.lists = tuple(mask_of(part.replicas) for part in written.everyone)
-        self.replicas = mask_of(replicas_of(written.everyone))
+        self.lists = tuple(mask_of(ring.replicas) for ring in rings)
+        self.replicas = mask_of(written.receivers)
         self.moves = _moves_of_the_key(record, rules)
         self.pulls = {PLACE[pull.gainer]: pull for move in self.moves for pull in move.pulls}
         self.gainers = _gainers(record)
@@ -93,35 +95,33 @@ class Stage:
         self.smallest_read_quorums = self._smallest_read_quorums()
 
     def _write_reached(self, acks: int) -> bool:
-        tally = WriteTally(self.acks_needed)
-        for node in nodes_in(acks):
-            tally.acknowledge(node, entry_of(1).version)
-        return tally.reached
+        return satisfied(self.acks_needed, nodes_in(acks))
 
-    def _read_tally(self, replies: tuple[int, ...]) -> ReadTally:
-        """Return the tally of ``replies``, by node: a version, 0 for absent, -1 for no reply."""
-        tally = ReadTally(self.replies_needed, self.holders_needed)
+    def _read_replies(self, replies: tuple[int, ...]) -> ReadReplies[Entry]:
+        """Return the replies, by node: a version, 0 for absent, -1 for no reply."""
+        read: ReadReplies[Entry] = ReadReplies(self.holders_needed)
         for place, version in enumerate(replies):
             if version >= 0:
-                tally.reply(IDENTITIES[place], entry_of(version) if version else None)
-        return tally
+                read.entries[IDENTITIES[place]] = entry_of(version) if version else None
+        return read
 
     def _judge(self, replies: tuple[int, ...]) -> tuple[bool, int, bool]:
         """Return whether the replies are a quorum, the newest version, and whether it needs no write-back."""
-        tally = self._read_tally(replies)
-        newest = tally.newest
+        read = self._read_replies(replies)
+        reached = satisfied(self.replies_needed, read.entries)
+        newest = read.newest
         if newest is None:
-            return tally.reached, 0, True
+            return reached, 0, True
         agreed = not self.rules.read_knows_w_holders and len({v for v in replies if v >= 0}) == 1
-        settled = tally.settled(newest) or agreed or not self.rules.read_waits_for_write_back
-        return tally.reached, newest.version.timestamp, settled
+        settled = read.settled(newest) or agreed or not self.rules.read_waits_for_write_back
+        return reached, newest.version.timestamp, settled
 
     def _returns(self, replies: tuple[int, ...], reachable: int) -> int:
         """Return the version that a read returns after writing back to ``reachable``; -1 if it cannot return."""
         reached, newest, settled = self.judge(replies)
-        tally = self._read_tally(replies)
-        lost = dict.fromkeys(nodes_in(self.replicas & ~reachable))
-        if reached and (settled or tally.can_settle(entry_of(newest), lost)):
+        read = self._read_replies(replies)
+        lost = nodes_in(self.replicas & ~reachable)
+        if reached and (settled or read.can_settle(entry_of(newest), lost)):
             return newest
         return -1
 

@@ -51,8 +51,8 @@ WIRE = (
         "a write gets a version beyond what its client allows",
         14,
         "quorum/hybrid_clock.py",
-        "if latest and timestamp + count - 1 > latest:",
-        "if latest and timestamp + count - 1 < latest - timestamp:",
+        "if latest and last > latest:",
+        "if latest and last < 0:",
         LATE,
     ),
     mutation(

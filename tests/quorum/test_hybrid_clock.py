@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.node.errors import ClockSkew
-from covey.quorum.hybrid_clock import HybridClock
+from covey.quorum.hybrid_clock import ClockSkew, HybridClock
 from covey.quorum.version import COUNTER_BITS
 from tests.support.clocks import ManualClock
 
@@ -86,7 +85,7 @@ def test_what_was_followed_once_is_not_refused_when_the_wall_clock_has_gone_back
     hybrid.observe(drawn)
 
 
-def test_a_wall_clock_that_was_wrong_for_a_while_leaves_no_mark_when_nothing_was_drawn() -> None:
+def test_a_wall_clock_that_was_wrong_for_a_while_has_no_effect_if_nothing_was_drawn() -> None:
     clock = ManualClock(WALL_MS)
     hybrid = HybridClock(clock, SKEW_S)
     clock.wall += 3_600_000
@@ -96,7 +95,7 @@ def test_a_wall_clock_that_was_wrong_for_a_while_leaves_no_mark_when_nothing_was
     assert hybrid.draw() == _at(WALL_MS, 1)
 
 
-def test_no_message_tells_a_time_that_others_would_refuse() -> None:
+def test_no_message_carries_a_timestamp_that_others_would_refuse() -> None:
     """A node that once drew by a clock far ahead is still heard."""
     clock = ManualClock(WALL_MS)
     ahead = HybridClock(clock, SKEW_S)
@@ -106,7 +105,7 @@ def test_no_message_tells_a_time_that_others_would_refuse() -> None:
     assert other.draw() == _at(WALL_MS + 501)
 
 
-def test_what_lies_too_far_ahead_is_not_drawn() -> None:
+def test_a_timestamp_too_far_ahead_is_not_drawn() -> None:
     """Twice the skew: it was followed as far as allowed, and then the wall clock was set back as far."""
     clock = ManualClock(WALL_MS)
     hybrid = HybridClock(clock, SKEW_S)
@@ -128,7 +127,7 @@ def test_an_earlier_process_is_followed_as_far_as_others_are() -> None:
     assert far.draw() == _at(WALL_MS + 501)
 
 
-def test_ones_own_disk_is_followed_however_far_ahead_it_is_when_there_is_nobody_else() -> None:
+def test_an_only_owner_follows_its_own_disk_however_far_ahead() -> None:
     hybrid = HybridClock(ManualClock(WALL_MS), SKEW_S)
     hybrid.follow_disk(_at(WALL_MS + 3_600_000))
     hybrid.observe(_at(WALL_MS + 3_600_000))

@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.membership.record import LoadReport
+from covey.node.coordinator.context import live_rings
 from covey.node.epoch.epochs import Epoch
-from covey.node.operations import QUORUM
-from covey.quorum.plan import plan_read
+from covey.quorum.consistency import QUORUM, plan_read
+from covey.quorum.counter import Requirement, replicas_of, satisfied
 from covey.quorum.ranking import (
-    LONGEST_SHUNNING_S,
-    SHORTEST_SHUNNING_S,
+    MAX_BACKOFF_S,
+    MIN_BACKOFF_S,
     HedgeBudget,
     ReplicaRanking,
     expected_wait_ms,
-    fewest_for,
+    smallest_quorum,
 )
-from covey.quorum.tally import Requirement, replicas_of, satisfied
 from tests.support.rings import epochs, identities, identity
 
 ME, A, B, C = identities(4)
@@ -29,7 +29,7 @@ SECOND_S = 1.0
 
 
 def ranking_after(**response_ms: float) -> ReplicaRanking:
-    """Of replicas that have answered a while in so many milliseconds each."""
+    """Return a ranking of replicas that have answered for a while in these milliseconds."""
     ranking = ReplicaRanking()
     for name, took_ms in response_ms.items():
         for _ in range(50):
@@ -58,7 +58,7 @@ def test_a_replica_that_answers_nothing_falls_behind_as_work_gathers_there() -> 
     assert ranking.expected_ms(B, None, 0.0) > 10 * ranking.expected_ms(A, None, 0.0)
 
 
-def test_what_is_not_answered_does_not_stay_under_way_once_it_is_given_up() -> None:
+def test_operations_that_failed_do_not_stay_outstanding() -> None:
     ranking = ranking_after(a=1.0, b=1.0)
     before = ranking.expected_ms(B, None, 0.0)
     ranking.sent(B, 2000)
@@ -71,12 +71,12 @@ def test_a_replica_never_asked_is_judged_by_the_load_it_gossips() -> None:
     assert ReplicaRanking().expected_ms(A, load, 0.0) == expected_wait_ms(load)
 
 
-def test_what_was_told_long_ago_gives_way_to_gossip() -> None:
+def test_old_replies_give_way_to_gossiped_load() -> None:
     ranking = ranking_after(b=1000.0)
     assert ranking.expected_ms(B, None, 60.0) == pytest.approx(expected_wait_ms(None), rel=0.01)
 
 
-def test_one_that_is_back_is_asked_less_for_a_while() -> None:
+def test_a_replica_that_returned_is_asked_less_for_a_while() -> None:
     ranking = ranking_after(a=1.0, b=1.0)
     ranking.returned(B, 0.0)
     reply(ranking, B, 1.0)
@@ -90,7 +90,7 @@ def test_patience_follows_what_is_usual() -> None:
     assert 0.005 < ranking_after(a=10.0, b=10.0).patience_s([A, B]) < 0.03
 
 
-def test_a_replica_that_hangs_does_not_teach_patience() -> None:
+def test_a_replica_that_hangs_does_not_lengthen_the_patience() -> None:
     ranking = ranking_after(a=10.0, b=2000.0)
     assert ranking.patience_s([B]) < 0.05
 
@@ -107,24 +107,24 @@ def test_about_one_reply_in_twenty_takes_longer_than_the_patience() -> None:
 
 @given(st.lists(st.integers(0, 50), max_size=50))
 def test_no_more_than_a_twentieth_of_all_reads_is_hedged(wanted: list[int]) -> None:
-    budget, reads, hedged = HedgeBudget(at_once=10), 0, 0
+    budget, reads, hedged = HedgeBudget(burst=10), 0, 0
     for count in wanted:
-        budget.reads(count)
+        budget.earn(count)
         reads += count
         hedged += budget.spend(count)
     assert hedged <= 10 + reads * 0.05
 
 
-def test_reads_that_travel_together_are_hedged_together_or_not_yet() -> None:
-    budget = HedgeBudget(at_once=10)
+def test_reads_of_one_batch_are_hedged_all_or_not_yet() -> None:
+    budget = HedgeBudget(burst=10)
     assert budget.spend(7) == 7
     assert budget.spend(7) == 0
-    budget.reads(100)
+    budget.earn(100)
     assert budget.spend(7) == 7
 
 
 def test_more_reads_than_are_ever_saved_for_are_hedged_in_part() -> None:
-    assert HedgeBudget(at_once=10).spend(25) == 10
+    assert HedgeBudget(burst=10).spend(25) == 10
 
 
 @settings(deadline=None)
@@ -142,10 +142,10 @@ def test_more_work_ahead_never_means_a_shorter_wait(
 def test_the_chosen_satisfy_every_ring_if_the_ranked_can_and_each_of_them_helps(
     epoch: Epoch, key: bytes, down: set[int], shuffler: object
 ) -> None:
-    requirements = plan_read(epoch, key, QUORUM).replies
+    requirements = plan_read(live_rings(epoch, key), QUORUM).replies
     ranked = [r for r in replicas_of(requirements) if r.disk_id not in down]
     shuffler.shuffle(ranked)  # type: ignore[attr-defined]
-    chosen = fewest_for(requirements, ranked)
+    chosen = smallest_quorum(requirements, ranked)
     assert chosen == [r for r in ranked if r in chosen], "in the order of the ranking, each once"
     assert satisfied(requirements, set(chosen)) == satisfied(requirements, set(ranked))
     for index, replica in enumerate(chosen):
@@ -159,8 +159,8 @@ def _short(part: Requirement, answered: set[Identity]) -> bool:
 
 def test_one_that_serves_both_rings_is_asked_once() -> None:
     both = [Requirement((A, B), 1), Requirement((B, C), 1)]
-    assert fewest_for(both, [B, A, C]) == [B]
-    assert fewest_for(both, [identity(9), A, B, C]) == [A, B]
+    assert smallest_quorum(both, [B, A, C]) == [B]
+    assert smallest_quorum(both, [identity(9), A, B, C]) == [A, B]
 
 
 def unreachable(ranking: ReplicaRanking, replica: Identity, at_s: float) -> None:
@@ -168,33 +168,33 @@ def unreachable(ranking: ReplicaRanking, replica: Identity, at_s: float) -> None
     ranking.unreachable(replica, 10, at_s)
 
 
-def test_one_out_of_reach_comes_last_for_a_moment() -> None:
+def test_an_unreachable_replica_comes_last_for_a_moment() -> None:
     ranking = ranking_after(a=1000.0, b=1.0)
     unreachable(ranking, B, 0.0)
-    assert ranking.shuns(B, 0.0) and not ranking.shuns(A, 0.0)
+    assert ranking.is_backed_off(B, 0.0) and not ranking.is_backed_off(A, 0.0)
     assert ranking.expected_ms(B, None, 0.0) > ranking.expected_ms(A, None, 0.0)
-    assert not ranking.shuns(B, SHORTEST_SHUNNING_S)
-    assert ranking.expected_ms(B, None, SHORTEST_SHUNNING_S) < ranking.expected_ms(A, None, 0.0)
+    assert not ranking.is_backed_off(B, MIN_BACKOFF_S)
+    assert ranking.expected_ms(B, None, MIN_BACKOFF_S) < ranking.expected_ms(A, None, 0.0)
 
 
-def test_the_moments_become_longer_up_to_a_bound() -> None:
+def test_the_backoff_doubles_up_to_a_bound() -> None:
     ranking, now_s, moments_s = ReplicaRanking(), 0.0, []
     for _ in range(8):
         unreachable(ranking, A, now_s)
         began_s = now_s
-        while ranking.shuns(A, now_s):
+        while ranking.is_backed_off(A, now_s):
             now_s += 0.01
         moments_s.append(round(now_s - began_s, 3))
     assert moments_s == sorted(moments_s)
-    assert moments_s[0] == pytest.approx(SHORTEST_SHUNNING_S, abs=0.02)
-    assert moments_s[-1] == pytest.approx(LONGEST_SHUNNING_S, abs=0.02)
+    assert moments_s[0] == pytest.approx(MIN_BACKOFF_S, abs=0.02)
+    assert moments_s[-1] == pytest.approx(MAX_BACKOFF_S, abs=0.02)
 
 
-def test_an_answer_ends_it() -> None:
+def test_a_reply_ends_the_backoff() -> None:
     ranking = ReplicaRanking()
     for _ in range(5):
         unreachable(ranking, A, 0.0)
     reply(ranking, A, 1.0)
-    assert not ranking.shuns(A, 0.0)
+    assert not ranking.is_backed_off(A, 0.0)
     unreachable(ranking, A, 0.0)
-    assert not ranking.shuns(A, SHORTEST_SHUNNING_S)
+    assert not ranking.is_backed_off(A, MIN_BACKOFF_S)

@@ -46,7 +46,7 @@ def test_half_of_the_clocks_are_no_majority() -> None:
     assert off_ms(readings(HOUR_MS, HOUR_MS, 0)) == 0
 
 
-def test_clocks_that_lie_apart_in_both_directions_accuse_nobody() -> None:
+def test_clocks_that_differ_in_both_directions_prove_nothing() -> None:
     assert off_ms(readings(HOUR_MS, -HOUR_MS)) == 0
 
 
@@ -55,31 +55,31 @@ def test_a_clock_at_the_bound_is_not_off() -> None:
     assert off_ms(readings(502, 502)) == -502
 
 
-def test_what_a_round_trip_may_hide_accuses_nobody() -> None:
-    """The clocks may be 100 ms nearer than the middle of such a round trip says."""
+def test_a_difference_within_the_error_of_a_round_trip_proves_nothing() -> None:
+    """The clocks may be 100 ms nearer than the middle of such a round trip suggests."""
     assert off_ms(readings(590, 590, round_trip_s=0.2)) == 0
     assert off_ms(readings(610, 610, round_trip_s=0.2)) == -610
 
 
-def test_too_long_a_round_trip_tells_nothing() -> None:
+def test_too_long_a_round_trip_gives_no_reading() -> None:
     assert off_ms(readings(HOUR_MS, HOUR_MS, round_trip_s=0.6)) == 0
 
 
-def test_a_long_round_trip_does_not_replace_what_a_short_one_told() -> None:
+def test_a_long_round_trip_does_not_replace_the_reading_of_a_short_one() -> None:
     found = readings(0, 0)
     for member in OTHERS[:2]:
         found.note(member, WALL_MS + HOUR_MS, 9.0, 11.0)
     assert off_ms(found) == 0
 
 
-def test_a_clock_that_is_set_is_judged_anew_by_what_was_read_before() -> None:
+def test_a_clock_that_is_set_is_judged_again_by_earlier_readings() -> None:
     found = readings(0, 0)
     assert off_ms(found, now_s=15.0) == 0
     assert off_ms(found, now_s=15.0, set_by_ms=HOUR_MS) == HOUR_MS
     assert off_ms(found, now_s=16.0) == 0
 
 
-def test_what_was_read_long_ago_does_not_count() -> None:
+def test_old_readings_do_not_count() -> None:
     found = readings(HOUR_MS, HOUR_MS)
     assert off_ms(found, now_s=10 + LATELY_S) == -HOUR_MS
     assert off_ms(found, now_s=11 + LATELY_S) == 0
@@ -95,12 +95,12 @@ def test_a_clock_that_was_off_has_to_come_well_within_what_is_allowed() -> None:
     assert off_ms(readings(370, 370), was_off=True) == 0
 
 
-def test_a_clock_that_was_off_is_not_right_because_others_went_out_of_reach() -> None:
+def test_a_clock_that_was_off_is_not_right_because_others_are_unreachable() -> None:
     assert off_ms(readings(HOUR_MS), was_off=True) == -HOUR_MS
     assert off_ms(readings(), was_off=True) == 0, "whoever is alone has nobody to differ from"
 
 
-def test_off_is_what_the_median_of_the_clocks_says_too() -> None:
+def test_off_agrees_with_the_median_of_the_clocks() -> None:
     """Against another way to put it, on random clocks: an odd number of them, known to the millisecond."""
     rng = random.Random(1)
     for _ in range(2000):

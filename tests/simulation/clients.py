@@ -15,9 +15,10 @@ from covey.client.node_clock import NodeClock, Stamp
 from covey.client.version import HighestSeen
 from covey.node.errors import NodeError, OperationError
 from covey.node.node import Node
-from covey.node.operations import GetResult, Level, OperationResult
+from covey.node.operations import GetResult, OperationResult
 from covey.node.rpc.codec.operate import DELETE, GET, PUT, decode_bounds, decode_operations
 from covey.proto.generated import kv_pb2
+from covey.quorum.consistency import Level
 from tests.support.history import History, Kind, Operation, Outcome, Version
 
 from .cluster import SimulatedCluster, SimulatedNode

@@ -17,9 +17,10 @@ from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog
 from covey.node.messages.data import Envelope, Request, RequestBody
 from covey.node.node import Node
-from covey.node.operations import QUORUM, Consistency, Delete, Get, GetResult, Put, WriteResult
+from covey.node.operations import Delete, Get, GetResult, Put, WriteResult
 from covey.node.place import NodeSpec, Ports
 from covey.node.storage.memory import MemoryEngine
+from covey.quorum.consistency import QUORUM, Consistency
 from covey.ring.epoch import EpochRecord
 
 from .network import Network, SimulatedTransport

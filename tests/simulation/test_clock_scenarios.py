@@ -8,8 +8,9 @@ import pytest
 
 from covey.node.errors import OperationError, Unavailable
 from covey.node.messages.data import GossipSyn, Hello
-from covey.node.operations import Consistency, Level, NodeStatus
+from covey.node.operations import NodeStatus
 from covey.node.peer.skew_guard import COMPARE_ROUNDS
+from covey.quorum.consistency import Consistency, Level
 
 from .cluster import SimulatedCluster
 from .staging import carrying, held

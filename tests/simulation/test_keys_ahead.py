@@ -10,8 +10,9 @@ import pytest
 
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch, Merge
-from covey.node.operations import Consistency, Get, GetResult, Level, Put
+from covey.node.operations import Get, GetResult, Put
 from covey.node.storage.interface import Entry
+from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from covey.ring.span import TokenRange
 from covey.ring.succession import raise_floor
@@ -204,7 +205,7 @@ async def test_of_two_coordinators_that_met_the_same_version_the_later_one_write
     """The first write has reached one replica only, which the second one does not; still the second one stands."""
     for first, second in (("n1", "n2"), ("n2", "n1")):
         async with ahead_at("n1", "n2", "n3") as (cluster, version):
-            cluster.nodes[first].running.coordinator._means.versions.note_ahead(KEY, version)
+            cluster.nodes[first].running.coordinator._context.versions.remember_ahead(KEY, version)
             end = cluster.network.lose(lambda message, first=first: message.source == first)
             with pytest.raises(OperationError):
                 await cluster.put(first, KEY, b"first", timeout_s=1.0)
@@ -212,7 +213,7 @@ async def test_of_two_coordinators_that_met_the_same_version_the_later_one_write
             kept = held(cluster, first)
             assert kept is not None and kept.value == b"first"
             cluster.network.lose(lambda message, first=first: message.target == first)
-            cluster.nodes[second].running.coordinator._means.versions.note_ahead(KEY, version)
+            cluster.nodes[second].running.coordinator._context.versions.remember_ahead(KEY, version)
             later = await cluster.put(second, KEY, b"second", timeout_s=3.0)
             assert later.version > kept.version
 

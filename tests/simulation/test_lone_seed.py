@@ -12,9 +12,9 @@ from covey.identity import Identity
 from covey.node.errors import Unavailable
 from covey.node.messages.absorption import Contribution, MembershipQuery
 from covey.node.messages.data import GenesisConfirmed, Hello, RefusalCode
-from covey.node.operations import Consistency, Level
 from covey.node.storage.interface import Entry
 from covey.node.storage.segments import segment_of
+from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.hashing import token_of
 from covey.ring.succession import raise_floor

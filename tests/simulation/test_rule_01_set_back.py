@@ -8,7 +8,7 @@ import pytest
 
 from covey.node.errors import OperationError
 from covey.node.messages.data import DataBatch, Prepare, Read, Refusal
-from covey.node.operations import Consistency, Level
+from covey.quorum.consistency import Consistency, Level
 from covey.ring.paxos import Ballot
 
 from .cluster import SimulatedCluster

@@ -8,8 +8,8 @@ import pytest
 
 from covey.node.errors import OperationTimeout
 from covey.node.messages.data import DataBatch, EpochMismatch, FetchRecord, Hello, Merge, Read
-from covey.node.operations import Consistency, Level
 from covey.node.storage.interface import Entry
+from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochStamp
 from covey.ring.succession import finish

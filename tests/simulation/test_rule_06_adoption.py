@@ -10,11 +10,11 @@ import pytest
 from covey.identity import Identity
 from covey.node.epoch.epochs import META_HANDOFF, Epochs
 from covey.node.messages.data import DataBatch, EpochMismatch, Merge, PushRecord, Read, Scan
-from covey.node.operations import Consistency, Level
 from covey.node.ring_change.progress import PullProgress
 from covey.node.ring_change.puller import assignments_of
 from covey.node.storage.interface import Cursor, Entry
 from covey.node.storage.memory import MemoryEngine
+from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import token_of

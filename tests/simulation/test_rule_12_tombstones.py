@@ -8,8 +8,8 @@ import pytest
 
 from covey.node.messages.anti_entropy import Confirm, Purge, TreeQuery
 from covey.node.messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
-from covey.node.operations import Consistency, Level
 from covey.node.storage.interface import Entry
+from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord
 from covey.ring.succession import begin, finish

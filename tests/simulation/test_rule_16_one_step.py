@@ -17,8 +17,8 @@ from covey.node.messages.data import (
     Scan,
     ScanPurpose,
 )
-from covey.node.operations import Consistency, Level
 from covey.node.storage.interface import Entry
+from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochStamp
 from covey.ring.hashing import token_of

@@ -12,7 +12,8 @@ import pytest
 from covey.membership.record import MemberRecord
 from covey.node.errors import JoinRefused, NodeError, OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch, Hello, Read
-from covey.node.operations import Consistency, Level, WriteResult
+from covey.node.operations import WriteResult
+from covey.quorum.consistency import Consistency, Level
 
 from .cluster import SimulatedCluster, SimulatedNode
 from .network import Message

@@ -1,7 +1,6 @@
 """Stations: the data path and the vote of a node (engine, epochs, replica, peers), without gossip or steward.
 
-They are joined by the simulator's network, which encodes and decodes every message. Who is down is told, not
-found out.
+They are connected by the simulator's network, which encodes and decodes every message. A test sets which are down.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class Lines(EventLog):
 
 
 class KeptHints:
-    """Where a coordinator leaves its hints."""
+    """A sink that keeps a coordinator's hints."""
 
     def __init__(self) -> None:
         self.kept: list[Hint] = []
@@ -96,9 +95,22 @@ class Station:
         self.load = LoadMeter(self.clock)
         self.replica = ReplicaService(self.engine, self.epochs, self.load)
         self.ranking = ReplicaRanking()
-        self.pipes = ReplicaQueues(self.fenced, self.replica, self.ranking, SimulatedClock(), RPC_TIMEOUT_S)
+        self.queues = ReplicaQueues(
+            peers=self.fenced,
+            replica=self.replica,
+            ranking=self.ranking,
+            clock=SimulatedClock(),
+            rpc_timeout_s=RPC_TIMEOUT_S,
+        )
         self.hints = KeptHints()
-        self.replicas = ReplicaSelector(me, self.pipes, stations, self.hints, self.ranking, SimulatedClock())
+        self.replicas = ReplicaSelector(
+            me=me,
+            queues=self.queues,
+            view=stations,
+            hints=self.hints,
+            ranking=self.ranking,
+            clock=SimulatedClock(),
+        )
         self.digests = Digests(me, self.epochs, self.engine)
         self.anti_entropy = AntiEntropyResponder(
             me, self.epochs, self.digests, self._compare, SimulatedClock(), self.log
@@ -161,7 +173,7 @@ class Stations:
         self.network = Network(random.Random(1))
         self.down: set[Identity] = set()
         self.unheard: set[Identity] = set()
-        """Whom gossip has not told of yet."""
+        """Members that gossip has not spread yet."""
         self._by_identity: dict[Identity, Station] = {}
         for identity in who:
             self._by_identity[identity] = Station(self, identity)
@@ -184,7 +196,7 @@ class Stations:
 
     async def close(self) -> None:
         for station in self.all():
-            await station.pipes.close()
+            await station.queues.close()
             await station.epochs.close()
             await station.engine.close()
 

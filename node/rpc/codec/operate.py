@@ -6,20 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from ....proto.generated import kv_pb2
+from ....quorum.consistency import QUORUM
 from ....quorum.version import Version
 from ...errors import InvalidRequest
 from ...named import as_named
-from ...operations import (
-    QUORUM,
-    Delete,
-    Get,
-    GetResult,
-    Operation,
-    OperationResult,
-    Put,
-    TimeBounds,
-    time_bounds,
-)
+from ...operations import Delete, Get, GetResult, Operation, OperationResult, Put, TimeBounds, time_bounds
 from ..status import Outcome
 from .operations import decode_consistency, encode_failure
 

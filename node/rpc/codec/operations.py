@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ....proto.generated import kv_pb2
+from ....quorum.consistency import QUORUM, Consistency, Level
 from ...errors import InvalidRequest
-from ...operations import QUORUM, Consistency, Delete, Get, GetResult, Level, Operation, Put, WriteResult
+from ...operations import Delete, Get, GetResult, Operation, Put, WriteResult
 from ..status import Outcome
 from .values import encode_optional, encode_version
 

@@ -44,28 +44,29 @@ async def test_it_ends_when_a_newer_record_is_adopted() -> None:
     with Attempt(epochs, _now() + 1) as attempt:
         await epochs.adopt(following(FIRST))
         assert not attempt.running
-        assert await attempt.ended() is Ended.MOVED_ON
+        assert await attempt.ended() is Ended.EPOCH_CHANGED
 
 
 @in_virtual_time
-async def test_the_first_end_stands() -> None:
+async def test_the_first_end_counts() -> None:
     epochs = await _epochs()
     with Attempt(epochs, _now() + 1) as attempt:
         await epochs.adopt(following(FIRST))
         attempt.decide()
-        assert await attempt.ended() is Ended.MOVED_ON
+        assert await attempt.ended() is Ended.EPOCH_CHANGED
 
 
 @in_virtual_time
-async def test_patience_may_run_out_before_the_end_and_the_end_still_comes() -> None:
+async def test_an_attempt_that_outlasts_the_patience_still_ends() -> None:
     with Attempt(await _epochs(), _now() + 1) as attempt:
-        assert await attempt.ended_within(0.1) is None
+        assert not await attempt.ends_within(0.1)
         attempt.decide()
-        assert await attempt.ended_within(0.1) is Ended.DECIDED
+        assert await attempt.ends_within(0.1)
+        assert await attempt.ended() is Ended.DECIDED
 
 
 @in_virtual_time
-async def test_what_comes_after_it_was_left_changes_nothing() -> None:
+async def test_an_end_after_the_attempt_was_left_changes_nothing() -> None:
     epochs = await _epochs()
     with Attempt(epochs, _now() + 1) as attempt:
         pass
@@ -90,5 +91,5 @@ async def test_a_cancelled_operation_stops_watching_the_epochs() -> None:
     await asyncio.gather(task, return_exceptions=True)
     with attempts[1]:
         await epochs.adopt(following(FIRST))
-        assert await attempts[1].ended() is Ended.MOVED_ON
+        assert await attempts[1].ended() is Ended.EPOCH_CHANGED
     assert not attempts[0].running

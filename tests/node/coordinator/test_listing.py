@@ -34,7 +34,13 @@ def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def lister(stations: Stations) -> KeyListing:
     station = stations[WHO[0]]
-    return KeyListing(station.epochs, station.fenced, station.replicas, station.replica, 100)
+    return KeyListing(
+        epochs=station.epochs,
+        peers=station.fenced,
+        replicas=station.replicas,
+        replica=station.replica,
+        max_key_bytes=100,
+    )
 
 
 async def listed(
@@ -128,8 +134,8 @@ async def test_the_epoch_may_change_between_pages() -> None:
 
 
 @in_virtual_time
-async def test_the_epoch_may_change_while_a_page_is_on_its_way() -> None:
-    """The page under way is thrown away, for what it misses may be where the new epoch says to look."""
+async def test_the_epoch_may_change_while_a_page_is_in_flight() -> None:
+    """The page in flight is discarded, since what it lacks may be where the new epoch looks for it."""
     first, *keys = sorted((b"k%d" % i for i in range(7)), key=token_of)
     stations = await stations_at(STABLE, on_all(*keys))
     hold = stations.network.hold_replies(lambda message: message.source == "n1")
@@ -152,7 +158,7 @@ async def test_one_replica_down_leaves_r_of_every_range() -> None:
 
 
 @in_virtual_time
-async def test_a_replica_that_dies_unnoticed_is_done_without() -> None:
+async def test_a_listing_needs_no_replica_that_died_unnoticed() -> None:
     keys = [b"k%d" % i for i in range(9)]
     stations = await stations_at(STABLE, on_all(*keys))
     stations.kill(WHO[2], noticed=False)
@@ -160,7 +166,7 @@ async def test_a_replica_that_dies_unnoticed_is_done_without() -> None:
 
 
 @in_virtual_time
-async def test_too_few_replicas_up_is_said_at_once() -> None:
+async def test_too_few_replicas_up_is_an_error_at_once() -> None:
     stations = await stations_at(STABLE)
     stations.kill(WHO[1])
     stations.kill(WHO[2])
@@ -169,7 +175,7 @@ async def test_too_few_replicas_up_is_said_at_once() -> None:
 
 
 @in_virtual_time
-async def test_too_few_replicas_answering_ends_in_a_timeout_after_which_nothing_is_done() -> None:
+async def test_too_few_replicas_answering_ends_in_a_timeout() -> None:
     stations = await stations_at(STABLE)
     stations.kill(WHO[1], noticed=False)
     stations.kill(WHO[2], noticed=False)
@@ -179,7 +185,7 @@ async def test_too_few_replicas_answering_ends_in_a_timeout_after_which_nothing_
 
 
 @in_virtual_time
-async def test_a_replica_that_cannot_read_its_disk_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_listing_needs_no_replica_that_cannot_read_its_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     def corrupt(*_: object, **__: object) -> Chunk:
         raise Corruption("a checksum does not match")
 
@@ -190,7 +196,7 @@ async def test_a_replica_that_cannot_read_its_disk_is_done_without(monkeypatch: 
 
 
 @in_virtual_time
-async def test_a_page_that_was_damaged_on_its_way_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_page_that_was_damaged_in_transit_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     stations = await stations_at(STABLE, on_all(b"a"))
     of_key = Epoch(STABLE).rings[0].preference_list(token_of(b"a"))
     replica = stations[next(who for who in of_key if who != WHO[0])].replica
@@ -220,7 +226,7 @@ async def test_a_node_without_a_cluster_lists_nothing() -> None:
 
 
 @in_virtual_time
-async def test_so_many_pages_are_read_at_a_time_and_the_other_listings_wait(
+async def test_pages_read_at_a_time_are_bounded_and_other_listings_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(listing, "MAX_PAGES", 2)

@@ -1,4 +1,4 @@
-"""A replica that could not be reached just now, though gossip does not think it down: others are asked instead."""
+"""A replica that was unreachable a moment ago, although gossip considers it up: others are asked instead."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import asyncio
 from covey.identity import Identity
 from covey.node.messages.data import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
-from covey.quorum.ranking import LONGEST_SHUNNING_S
+from covey.quorum.ranking import MAX_BACKOFF_S
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
+from tests.support.paths import on_fast_path
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Stations, entry, version
-from tests.support.ways import together
 
 WHO = identities(4)
 ME, B, C, OUTSIDER = WHO
@@ -24,7 +24,7 @@ PUTS = [Put(key, b"v", 1.0) for key in KEYS]
 
 
 class Closed:
-    """Ports that turn requests back, and how many they have."""
+    """Ports that refuse requests, and the number of requests refused."""
 
     def __init__(self, stations: Stations, *replicas: Identity) -> None:
         self.turned_back = 0
@@ -44,13 +44,13 @@ async def stations_at() -> Stations:
 
 
 async def put_all(stations: Stations, coordinator: Identity = ME) -> list[WriteResult]:
-    results = await together(stations[coordinator], PUTS, *VERSIONS)
+    results = await on_fast_path(stations[coordinator], PUTS, *VERSIONS)
     await asyncio.sleep(0.01)  # until the last replica has answered
     return results
 
 
 @in_virtual_time
-async def test_writes_are_not_sent_there_again_at_once_and_are_kept_for_it() -> None:
+async def test_writes_are_not_sent_to_it_again_at_once_and_leave_hints() -> None:
     stations = await stations_at()
     closed = Closed(stations, C)
     await put_all(stations)
@@ -62,28 +62,28 @@ async def test_writes_are_not_sent_there_again_at_once_and_are_kept_for_it() -> 
 
 
 @in_virtual_time
-async def test_reads_ask_others_and_stay_together() -> None:
+async def test_reads_ask_others_and_stay_on_the_fast_path() -> None:
     stations = await stations_at()
     for station in stations.all():
         station.hold(*[(key, entry(1)) for key in KEYS])
     closed = Closed(stations, C)
     await put_all(stations)
-    alone: list[asyncio.Task[None]] = []
-    results = await together(stations[ME], GETS, alone=alone)
+    fallbacks: list[asyncio.Task[None]] = []
+    results = await on_fast_path(stations[ME], GETS, fallbacks=fallbacks)
     assert results == [GetResult(b"v", v) for v in VERSIONS]
-    assert closed.turned_back == 1 and not alone
+    assert closed.turned_back == 1 and not fallbacks
 
 
 @in_virtual_time
-async def test_reads_that_take_long_are_not_brought_to_it_either() -> None:
-    """Its refusal would take them off the short way, although those that were asked are about to answer."""
+async def test_reads_that_take_long_are_not_hedged_to_it() -> None:
+    """Its refusal would take them off the fast path, although the replicas that were asked are about to answer."""
     stations = await stations_at()
     Closed(stations, C)
     await put_all(stations)
     stations.network.latency_s = (0.02, 0.02)
-    alone: list[asyncio.Task[None]] = []
-    await together(stations[ME], GETS, alone=alone)
-    assert not alone
+    fallbacks: list[asyncio.Task[None]] = []
+    await on_fast_path(stations[ME], GETS, fallbacks=fallbacks)
+    assert not fallbacks
 
 
 @in_virtual_time
@@ -98,14 +98,14 @@ async def test_it_is_asked_all_the_same_when_others_are_not_enough() -> None:
 
 
 @in_virtual_time
-async def test_it_gets_writes_again_soon_after_it_is_back() -> None:
+async def test_it_gets_writes_again_soon_after_it_returns() -> None:
     stations = await stations_at()
     closed = Closed(stations, C)
     for _ in range(100):
         await put_all(stations)
     assert closed.turned_back < 10
     closed.open()
-    await asyncio.sleep(LONGEST_SHUNNING_S)
+    await asyncio.sleep(MAX_BACKOFF_S)
     stations[ME].hints.kept.clear()
     await put_all(stations)
     assert all(stations[C].engine.get(key) is not None for key in KEYS)

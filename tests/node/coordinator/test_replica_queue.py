@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.coordinator import replica_queue as pipes
+from covey.node.coordinator import replica_queue
 from covey.node.coordinator.replica_queue import (
     MAX_BATCH_BYTES,
     MAX_BATCH_OPERATIONS,
@@ -92,7 +92,7 @@ def submit(pipe: ReplicaQueue, heard: Heard, *numbers: int, epoch: EpochStamp = 
 
 
 def pipe_to(peer: Peer) -> ReplicaQueue:
-    return ReplicaQueue(TO, peer.send, ReplicaRanking(), ManualClock())
+    return ReplicaQueue(to=TO, send=peer.send, ranking=ReplicaRanking(), clock=ManualClock())
 
 
 async def settle() -> None:
@@ -100,7 +100,7 @@ async def settle() -> None:
 
 
 @in_virtual_time
-async def test_what_comes_while_a_batch_is_in_flight_rides_in_the_next() -> None:
+async def test_operations_submitted_while_a_batch_is_in_flight_share_the_next() -> None:
     peer, heard = Peer(), Heard()
     pipe = pipe_to(peer)
     submit(pipe, heard, 0)
@@ -115,7 +115,7 @@ async def test_what_comes_while_a_batch_is_in_flight_rides_in_the_next() -> None
 
 
 @in_virtual_time
-async def test_results_go_to_the_operations_they_are_of() -> None:
+async def test_each_operation_gets_its_own_result() -> None:
     peer, heard = Peer(), Heard()
     peer.open.set()
     peer.answer = lambda batch: DataReply(
@@ -165,7 +165,7 @@ async def test_a_batch_is_bounded_in_bytes() -> None:
 
 
 @in_virtual_time
-async def test_what_is_larger_than_a_batch_goes_alone() -> None:
+async def test_a_call_larger_than_a_batch_is_a_batch() -> None:
     peer = Peer()
     peer.open.set()
     pipe = pipe_to(peer)
@@ -184,7 +184,7 @@ async def test_what_is_larger_than_a_batch_goes_alone() -> None:
         (StorageFailed("disk"), True),
     ],
 )
-def test_a_failure_tells_whether_the_replica_may_have_applied_it(
+def test_a_failure_includes_whether_the_replica_may_have_applied_it(
     error: NodeError, maybe_applied: bool
 ) -> None:
     async def fails() -> None:
@@ -199,7 +199,7 @@ def test_a_failure_tells_whether_the_replica_may_have_applied_it(
 
 
 @in_virtual_time
-async def test_after_a_failure_the_pipe_carries_what_comes_next() -> None:
+async def test_after_a_failure_the_queue_sends_the_next_batch() -> None:
     peer, heard = Peer(), Heard()
     peer.open.set()
     peer.answer = failing(PeerTimeout("late"))
@@ -238,9 +238,7 @@ def test_a_reply_that_does_not_fit_its_batch_does_not_count(reply: DataReply) ->
 
 
 @in_virtual_time
-async def test_closing_says_of_what_was_sent_that_it_may_be_applied_and_of_what_waits_that_it_is_not() -> (
-    None
-):
+async def test_at_close_operations_in_flight_may_be_applied_and_waiting_ones_are_not() -> None:
     peer, heard = Peer(), Heard()
     pipe = pipe_to(peer)
     submit(pipe, heard, 0)
@@ -251,7 +249,7 @@ async def test_closing_says_of_what_was_sent_that_it_may_be_applied_and_of_what_
 
 
 @in_virtual_time
-async def test_closing_before_the_first_batch_left_leaves_nobody_waiting() -> None:
+async def test_closing_before_the_first_batch_left_answers_every_operation() -> None:
     peer, heard = Peer(), Heard()
     pipe = pipe_to(peer)
     submit(pipe, heard, 0)
@@ -261,7 +259,7 @@ async def test_closing_before_the_first_batch_left_leaves_nobody_waiting() -> No
 
 
 @in_virtual_time
-async def test_a_closed_pipe_refuses_at_once_and_starts_nothing() -> None:
+async def test_a_closed_queue_refuses_at_once_and_starts_nothing() -> None:
     peer, heard = Peer(), Heard()
     pipe = pipe_to(peer)
     await pipe.close()
@@ -284,8 +282,8 @@ class PipesToOne(ReplicaQueues):
 
 
 @in_virtual_time
-async def test_an_operation_that_goes_elsewhere_while_all_is_closed_is_refused() -> None:
-    """Coordinating goes on until the end, and a failure makes it ask another replica: one without a pipe yet."""
+async def test_an_operation_for_a_new_replica_during_the_close_is_refused() -> None:
+    """A failure makes a coordinator ask another replica until the end: one that has no queue yet."""
     to_all = PipesToOne(Peer())
     heard: list[Outcome] = []
 
@@ -296,11 +294,11 @@ async def test_an_operation_that_goes_elsewhere_while_all_is_closed_is_refused()
     to_all.to(identity(2))
     await asyncio.sleep(1)
     await to_all.close()
-    assert heard == [Undelivered(False, pipes.STOPPING)]
+    assert heard == [Undelivered(False, replica_queue.STOPPING)]
 
 
 class PipesThatTake(ReplicaQueues):
-    """So many seconds to each replica; the first is this node itself."""
+    """Seconds that each replica takes; the first is this node itself."""
 
     def __init__(self, ranking: ReplicaRanking, took_s: dict[Identity, float]) -> None:
         peers = SimpleNamespace(me=next(iter(took_s)))
@@ -316,7 +314,7 @@ class PipesThatTake(ReplicaQueues):
 
 
 @in_virtual_time
-async def test_a_node_s_own_disk_does_not_make_it_impatient_with_the_others() -> None:
+async def test_a_node_s_own_disk_does_not_shorten_its_patience_with_others() -> None:
     me, other, ranking = identity(1), identity(2), ReplicaRanking()
     to_each = PipesThatTake(ranking, {me: 0.001, other: 0.05})
     for _ in range(100):
@@ -327,8 +325,8 @@ async def test_a_node_s_own_disk_does_not_make_it_impatient_with_the_others() ->
 
 
 @in_virtual_time
-async def test_what_waits_for_its_turn_is_not_impatient_for_that() -> None:
-    """A batch that leaves when the one before it is back takes twice as long for whoever asked."""
+async def test_the_wait_for_a_batch_in_flight_counts_in_the_patience() -> None:
+    """A batch that leaves when the one before it has returned takes twice as long for its callers."""
     me, other, ranking = identity(1), identity(2), ReplicaRanking()
     to_each = PipesThatTake(ranking, {me: 0.001, other: 0.01})
     for _ in range(300):
@@ -339,8 +337,8 @@ async def test_what_waits_for_its_turn_is_not_impatient_for_that() -> None:
     assert ranking.patience_s([other]) > 0.012
 
 
-def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipes, "MAX_WAITING", 2)
+def test_waiting_operations_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_queue, "MAX_WAITING_OPERATIONS", 2)
 
     async def overflows() -> None:
         peer, heard = Peer(), Heard()
@@ -367,7 +365,7 @@ steps = st.lists(
 
 @settings(deadline=None)
 @given(steps, st.booleans())
-def test_every_operation_hears_exactly_once_whatever_happens(
+def test_every_operation_is_answered_exactly_once_whatever_happens(
     drawn: list[tuple[str, object]], closes: bool
 ) -> None:
     answers: dict[object, Callable[[DataBatch], DataReply | EpochMismatch]] = {
@@ -407,10 +405,10 @@ def put(number: int, value_bytes: int) -> Merge:
 
 
 @in_virtual_time
-async def test_what_waits_for_a_replica_that_does_not_keep_up_is_bounded_in_bytes(
+async def test_operations_waiting_for_a_slow_replica_are_bounded_in_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipes, "MAX_WAITING_BYTES", 1000)
+    monkeypatch.setattr(replica_queue, "MAX_WAITING_BYTES", 1000)
     peer, heard = Peer(), Heard()
     pipe = pipe_to(peer)
     submit(pipe, heard, 0)
@@ -423,10 +421,10 @@ async def test_what_waits_for_a_replica_that_does_not_keep_up_is_bounded_in_byte
 
 
 @in_virtual_time
-async def test_a_value_larger_than_all_that_may_wait_is_taken_when_nothing_does(
+async def test_a_value_larger_than_the_bound_is_taken_by_an_empty_queue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pipes, "MAX_WAITING_BYTES", 1000)
+    monkeypatch.setattr(replica_queue, "MAX_WAITING_BYTES", 1000)
     peer, heard = Peer(), Heard()
     pipe_to(peer).submit(FIRST, [put(1, 2000)], heard.of(1))
     await settle()
@@ -434,7 +432,7 @@ async def test_a_value_larger_than_all_that_may_wait_is_taken_when_nothing_does(
 
 
 @in_virtual_time
-async def test_fewer_reads_ride_together_after_a_reply_had_no_room_for_all() -> None:
+async def test_fewer_reads_share_a_batch_after_a_reply_had_no_room_for_all() -> None:
     peer, heard = Peer(), Heard()
     peer.answer = lambda batch: DataReply(
         batch.epoch, [FOUND if n < 3 else REPLY_FULL for n in range(len(batch.operations))], 0, 0.0

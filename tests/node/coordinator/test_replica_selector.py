@@ -5,7 +5,8 @@ import asyncio
 import pytest
 
 from covey.node.coordinator import replica_selector as replicas
-from covey.node.messages.data import DataBatch, Merge, MergeKind
+from covey.node.epoch.epochs import Epoch
+from covey.node.messages.data import DataBatch
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Stations, entry
@@ -18,8 +19,7 @@ STABLE = record(ring(1, 2))
 async def with_repairs(stations: Stations, *keys: bytes) -> None:
     await stations.adopt(STABLE)
     for key in keys:
-        repair = Merge(key, entry(1), MergeKind.REPAIR)
-        stations[ME].replicas.submit_aside(OTHER, STABLE.stamp, repair)
+        stations[ME].replicas.repair(OTHER, Epoch(STABLE), key, entry(1), None)
 
 
 def taken(stations: Stations) -> list[bytes]:
@@ -27,8 +27,8 @@ def taken(stations: Stations) -> list[bytes]:
 
 
 @in_virtual_time
-async def test_so_many_repairs_are_under_way_aside_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicas, "MAX_ASIDE", 2)
+async def test_background_repairs_in_flight_are_bounded_in_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicas, "MAX_REPAIRS", 2)
     stations = Stations(*WHO)
     await with_repairs(stations, b"a", b"b", b"c")
     await asyncio.sleep(0.1)
@@ -39,19 +39,18 @@ async def test_so_many_repairs_are_under_way_aside_and_no_more(monkeypatch: pyte
 
 
 @in_virtual_time
-async def test_repairs_aside_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicas, "MAX_ASIDE_BYTES", 10)
+async def test_background_repairs_are_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicas, "MAX_REPAIR_BYTES", 10)
     stations = Stations(*WHO)
     await stations.adopt(STABLE)
     for key in (b"a", b"b", b"c"):
-        repair = Merge(key, entry(1, bytes(5)), MergeKind.REPAIR)
-        stations[ME].replicas.submit_aside(OTHER, STABLE.stamp, repair)
+        stations[ME].replicas.repair(OTHER, Epoch(STABLE), key, entry(1, bytes(5)), None)
     await asyncio.sleep(0.1)
     assert taken(stations) == [b"a", b"b"]
 
 
 @in_virtual_time
-async def test_a_replica_that_is_down_is_left_alone() -> None:
+async def test_a_replica_that_is_down_gets_no_repair() -> None:
     stations = Stations(*WHO)
     stations.down.add(OTHER)
     sent = stations.network.hold(lambda message: isinstance(message.request.body, DataBatch))
@@ -61,7 +60,7 @@ async def test_a_replica_that_is_down_is_left_alone() -> None:
 
 
 @in_virtual_time
-async def test_what_is_sent_goes_to_the_quickest_first_and_to_this_node_last() -> None:
+async def test_the_quickest_replica_is_sent_to_first_and_this_node_last() -> None:
     quick, slow = identities(3)[1:]
     stations = Stations(ME, quick, slow)
     replicas_of_me = stations[ME].replicas

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch, Merge
-from covey.node.operations import QUORUM, Consistency, Level
 from covey.node.storage.interface import Entry
+from covey.quorum.consistency import QUORUM, Consistency, Level
 from covey.ring import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
-from tests.support import ways
+from tests.support import paths
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry
 
@@ -24,15 +24,15 @@ STABLE = record(ring(1, 2, 3))
 KEY = b"key"
 
 
-class way:
-    """On which the reads of this test go."""
+class Path:
+    """The path that the reads of this test take."""
 
-    current = "alone"
+    current = "slow"
 
 
-@pytest.fixture(autouse=True, params=ways.WAYS)
-def on_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(way, "current", request.param)
+@pytest.fixture(autouse=True, params=paths.PATHS)
+def on_both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "current", request.param)
 
 
 async def stations_at(record: EpochRecord = STABLE, **held: Entry) -> Stations:
@@ -45,7 +45,7 @@ async def stations_at(record: EpochRecord = STABLE, **held: Entry) -> Stations:
 
 
 async def read(stations: Stations, consistency: Consistency = QUORUM, timeout_s: float = 1.0) -> Entry | None:
-    return await ways.read(way.current, stations[READER], KEY, consistency, timeout_s)
+    return await paths.read(Path.current, stations[READER], KEY, consistency, timeout_s)
 
 
 def held(stations: Stations) -> list[Entry | None]:
@@ -73,7 +73,7 @@ def merges_to(*names: str) -> Callable[[Message], bool]:
 
 
 @in_virtual_time
-async def test_what_nobody_holds_is_absent_and_answered_at_once() -> None:
+async def test_a_key_that_no_replica_holds_is_absent_at_once() -> None:
     stations = await stations_at()
     assert await read(stations) is None
     assert now() < 0.02
@@ -121,7 +121,7 @@ async def test_a_write_back_that_failed_for_a_while_is_tried_again_long_before_t
 
 
 @in_virtual_time
-async def test_and_so_it_is_when_the_third_replica_is_down() -> None:
+async def test_a_write_back_that_failed_is_tried_again_with_the_third_replica_down() -> None:
     stations = await stations_at(n1=entry(1))
     stations.kill(C)
     closed = stations.network.refuse(merges_to("n2"))
@@ -164,7 +164,7 @@ async def test_a_replica_that_refuses_is_replaced_by_another_at_once() -> None:
 
 
 @in_virtual_time
-async def test_too_few_replicas_up_is_said_at_once() -> None:
+async def test_too_few_replicas_up_is_an_error_at_once() -> None:
     stations = await stations_at()
     stations.kill(B)
     stations.kill(C)
@@ -182,8 +182,8 @@ async def test_it_fails_no_later_than_its_deadline() -> None:
 
 
 @in_virtual_time
-async def test_when_the_epoch_moves_on_what_was_read_is_discarded() -> None:
-    """The second ring's quorum lies elsewhere, and there stands a newer version."""
+async def test_when_the_epoch_changes_the_replies_are_discarded() -> None:
+    """The second ring's quorum consists of other replicas, which hold a newer version."""
     stations = await stations_at(n1=entry(1), n4=entry(2), n5=entry(2))
     slow = stations.network.hold(data_to("n2", "n3"))
     task = asyncio.get_running_loop().create_task(read(stations))
@@ -204,7 +204,7 @@ ALL_THREE = record(ring(1, 2, 3, quorums=Quorums(3, 2, 3)))
 
 @pytest.mark.parametrize("behind", [entry(1), None])
 @in_virtual_time
-async def test_a_replica_that_replied_with_less_is_given_the_answer(behind: Entry | None) -> None:
+async def test_a_replica_that_is_behind_gets_the_answer(behind: Entry | None) -> None:
     stations = await stations_at(ALL_THREE, n1=entry(2), n2=entry(2), **({"n3": behind} if behind else {}))
     assert await read(stations) == entry(2)
     await asyncio.sleep(0.05)
@@ -212,7 +212,7 @@ async def test_a_replica_that_replied_with_less_is_given_the_answer(behind: Entr
 
 
 @in_virtual_time
-async def test_nobody_waits_for_that() -> None:
+async def test_the_read_does_not_wait_for_that_repair() -> None:
     stations = await stations_at(ALL_THREE, n1=entry(2), n2=entry(2), n3=entry(1))
     stations.network.lose(merges_to("n3"))
     assert await read(stations) == entry(2)
@@ -220,7 +220,7 @@ async def test_nobody_waits_for_that() -> None:
 
 
 @in_virtual_time
-async def test_one_that_replies_after_the_answer_is_given_it_too() -> None:
+async def test_a_replica_that_replies_after_the_answer_gets_it_too() -> None:
     stations = await stations_at(n1=entry(2), n2=entry(2), n3=entry(1))
     slower, slow = stations.network.hold_replies(data_to("n3")), stations.network.hold_replies(data_to("n2"))
     task = asyncio.get_running_loop().create_task(read(stations))
@@ -233,7 +233,7 @@ async def test_one_that_replies_after_the_answer_is_given_it_too() -> None:
 
 
 @in_virtual_time
-async def test_a_weak_read_gives_nobody_anything() -> None:
+async def test_a_weak_read_repairs_no_replica() -> None:
     five = record(ring(1, 2, 3, 4, 5, quorums=Quorums(5, 3, 3)))
     stations = await stations_at(five, n1=entry(2))
     assert await read(stations, Consistency(replicas=2)) == entry(2)
@@ -242,7 +242,7 @@ async def test_a_weak_read_gives_nobody_anything() -> None:
 
 
 @in_virtual_time
-async def test_only_under_the_epoch_of_the_read() -> None:
+async def test_a_repair_is_sent_only_under_the_epoch_of_the_read() -> None:
     stations = await stations_at(ALL_THREE, n1=entry(2), n2=entry(2), n3=entry(1))
     on_its_way = stations.network.hold(merges_to("n3"))
     assert await read(stations) == entry(2)
@@ -253,7 +253,7 @@ async def test_only_under_the_epoch_of_the_read() -> None:
 
 
 @in_virtual_time
-async def test_a_settled_tombstone_is_not_given_to_who_may_have_purged_it() -> None:
+async def test_a_settled_tombstone_is_not_sent_to_a_replica_that_may_have_purged_it() -> None:
     settled = record(ring(1, 2, 3, quorums=Quorums(3, 2, 3)), floor=2)
     stations = await stations_at(settled, n1=entry(2, None), n2=entry(2, None))
     assert await read(stations) == entry(2, None)

@@ -1,4 +1,4 @@
-"""The write path: when it is acknowledged, and what a failure says of whether it happened."""
+"""Writes: when they are acknowledged, and whether a failed one may have happened."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from covey.node.coordinator.context import live_rings
 from covey.node.epoch.epochs import Epoch
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch
-from covey.node.operations import QUORUM, Consistency, Level, WriteResult
-from covey.quorum.plan import plan_write
+from covey.node.operations import WriteResult
+from covey.quorum.consistency import QUORUM, Consistency, Level, plan_write
 from covey.ring import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
-from tests.support import ways
+from tests.support import paths
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry, version
 
@@ -29,15 +30,15 @@ CHANGING = record(ring(1, 2, 3), ring(3, 4, 5), number=2)
 KEY = b"key"
 
 
-class way:
-    """On which the writes of this test go."""
+class Path:
+    """The path that the writes of this test take."""
 
-    current = "alone"
+    current = "slow"
 
 
-@pytest.fixture(autouse=True, params=ways.WAYS)
-def on_both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(way, "current", request.param)
+@pytest.fixture(autouse=True, params=paths.PATHS)
+def on_both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "current", request.param)
 
 
 async def stations_at(record: EpochRecord = STABLE) -> Stations:
@@ -49,7 +50,7 @@ async def stations_at(record: EpochRecord = STABLE) -> Stations:
 async def write(
     stations: Stations, consistency: Consistency = QUORUM, timeout_s: float = 1.0, number: int = 1
 ) -> WriteResult:
-    return await ways.write(way.current, stations[CLIENT_AT], KEY, entry(number), consistency, timeout_s)
+    return await paths.write(Path.current, stations[CLIENT_AT], KEY, entry(number), consistency, timeout_s)
 
 
 async def failure(stations: Stations, timeout_s: float = 1.0) -> OperationError:
@@ -76,7 +77,7 @@ async def test_it_goes_to_every_replica_and_is_acknowledged_by_w() -> None:
 
 
 @in_virtual_time
-async def test_an_acknowledgement_tells_of_a_newer_version_that_stood_already() -> None:
+async def test_an_acknowledgement_includes_a_newer_version_that_was_held_already() -> None:
     stations = await stations_at()
     stations[B].hold((KEY, entry(5)))
     stations[C].hold((KEY, entry(5)))
@@ -84,7 +85,7 @@ async def test_an_acknowledgement_tells_of_a_newer_version_that_stood_already() 
 
 
 @in_virtual_time
-async def test_while_the_ring_changes_the_old_ring_alone_is_not_enough() -> None:
+async def test_while_the_ring_changes_a_quorum_of_the_old_ring_is_not_enough() -> None:
     stations = await stations_at(CHANGING)
     stations.network.lose(data_to("n4", "n5"))
     error = await failure(stations)
@@ -93,7 +94,7 @@ async def test_while_the_ring_changes_the_old_ring_alone_is_not_enough() -> None
 
 
 @in_virtual_time
-async def test_nor_is_the_new_ring_alone() -> None:
+async def test_nor_is_a_quorum_of_the_new_ring() -> None:
     stations = await stations_at(CHANGING)
     stations.network.lose(data_to("n2", "n3"))
     assert (await failure(stations)).maybe_applied
@@ -158,7 +159,7 @@ async def test_below_the_floor_it_is_not_tried_until_the_deadline() -> None:
 
 
 @in_virtual_time
-async def test_a_floor_that_rises_over_a_write_under_way_leaves_it_open_whether_it_happened() -> None:
+async def test_a_write_in_flight_below_a_rising_floor_may_have_happened() -> None:
     """One replica has it already; the others refuse it from now on, and so does that one."""
     stations = await stations_at()
     stations.network.refuse(data_to("n2", "n3"))
@@ -182,7 +183,7 @@ async def test_it_fails_no_later_than_its_deadline() -> None:
 
 
 @in_virtual_time
-async def test_what_failed_for_a_while_is_tried_again_under_the_same_version() -> None:
+async def test_a_write_that_failed_for_a_while_is_tried_again_under_the_same_version() -> None:
     stations = await stations_at()
     closed = stations.network.refuse(data_to("n2", "n3"))
     task = asyncio.get_running_loop().create_task(write(stations))
@@ -211,7 +212,7 @@ async def test_acknowledgements_of_two_epochs_are_never_added_up() -> None:
 
 
 @in_virtual_time
-async def test_when_the_epoch_moves_on_it_counts_from_zero_with_the_same_version() -> None:
+async def test_when_the_epoch_changes_it_counts_from_zero_with_the_same_version() -> None:
     stations = await stations_at()
     held = stations.network.hold(data_to("n2", "n3"))
     task = asyncio.get_running_loop().create_task(write(stations))
@@ -219,7 +220,7 @@ async def test_when_the_epoch_moves_on_it_counts_from_zero_with_the_same_version
     await stations.adopt(CHANGING)
     held.release()
     assert await task == WriteResult(version(1))
-    plan = plan_write(Epoch(CHANGING), KEY, QUORUM)
+    plan = plan_write(live_rings(Epoch(CHANGING), KEY), QUORUM)
     for part in plan.acknowledgements:
         assert sum(replica.name in holders(stations) for replica in part.replicas) >= part.needed
 
@@ -235,7 +236,7 @@ async def test_a_weak_write_is_sent_to_all_and_waits_for_one() -> None:
 
 
 @in_virtual_time
-async def test_a_disk_that_fails_under_the_write_may_have_kept_it() -> None:
+async def test_a_disk_that_fails_during_the_write_may_have_stored_it() -> None:
     stations = await stations_at(record(ring(1)))
     station = stations[CLIENT_AT]
     station.flushes.clear()
@@ -265,7 +266,7 @@ async def test_a_replica_that_is_down_gets_a_hint() -> None:
 
 
 @in_virtual_time
-async def test_so_does_one_that_fails_at_once_or_long_after_the_acknowledgement() -> None:
+async def test_a_replica_that_fails_before_or_after_the_acknowledgement_gets_a_hint() -> None:
     stations = await stations_at(record(ring(1, 2, 3, 4, quorums=Quorums(4, 2, 3))))
     stations.kill(B, noticed=False)
     stations.network.lose(data_to("n3"))
@@ -287,7 +288,7 @@ async def test_one_whose_disk_cannot_apply_it_gets_a_hint() -> None:
 
 
 @in_virtual_time
-async def test_while_the_ring_changes_replicas_of_either_ring_do() -> None:
+async def test_while_the_ring_changes_replicas_of_either_ring_get_hints() -> None:
     stations = await stations_at(CHANGING)
     stations.kill(B)
     stations.kill(WHO[3])
@@ -296,7 +297,7 @@ async def test_while_the_ring_changes_replicas_of_either_ring_do() -> None:
 
 
 @in_virtual_time
-async def test_replicas_that_took_it_get_none_however_late_they_answer() -> None:
+async def test_replicas_that_took_it_get_no_hint_however_late_they_answer() -> None:
     stations = await stations_at()
     slow = stations.network.hold(data_to("n3"))
     await write(stations)
@@ -306,7 +307,7 @@ async def test_replicas_that_took_it_get_none_however_late_they_answer() -> None
 
 
 @in_virtual_time
-async def test_a_write_that_is_not_acknowledged_leaves_none() -> None:
+async def test_a_write_that_is_not_acknowledged_leaves_no_hint() -> None:
     stations = await stations_at(CHANGING)
     stations.network.lose(data_to("n4", "n5"))
     stations.kill(B)
@@ -325,7 +326,7 @@ async def test_a_hint_does_not_count_towards_w() -> None:
 
 
 @in_virtual_time
-async def test_not_even_beside_enough_replicas_that_are_up() -> None:
+async def test_a_hint_does_not_count_beside_enough_replicas_that_are_up() -> None:
     """n3 is down and would get a hint; n2 seems up and is silent. One copy and a hint are no two copies."""
     stations = await stations_at()
     stations.kill(C)
@@ -387,7 +388,7 @@ def test_certainly_not_done_is_never_said_of_what_some_replica_holds(
                 stations.network.refuse(data_to(name))
             elif fault == "stopping":
                 stations[next(i for i in WHO if i.name == name)].dispatcher.stopping = True
-        plan = plan_write(stations[CLIENT_AT].epochs.current, KEY, QUORUM)  # type: ignore[arg-type]
+        plan = plan_write(live_rings(stations[CLIENT_AT].epochs.current, KEY), QUORUM)  # type: ignore[arg-type]
         claimed = await _claim(stations)
         if claimed == "done":
             for part in plan.acknowledgements:

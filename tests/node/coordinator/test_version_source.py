@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.coordinator.ahead import KEYS_REMEMBERED
-from covey.node.coordinator.version_source import LANE_STEP, VersionSource
+from covey.node.coordinator.version_source import MAX_KEYS_AHEAD, TIMESTAMP_STEP, VersionSource
 from covey.node.errors import Unavailable
 from covey.node.operations import time_bounds
 from covey.node.peer.client import LocalIdentity
@@ -27,17 +26,17 @@ KEY = b"k"
 
 
 class Stage:
-    """A source beside other owners, or alone."""
+    """A source of one owner among others, or of the only owner."""
 
-    def __init__(self, *, floor: int = 0, alone: bool = False, latest: int = 0) -> None:
+    def __init__(self, *, floor: int = 0, only_owner: bool = False, latest: int = 0) -> None:
         self.clock = ManualClock(WALL_MS)
         self.hybrid = HybridClock(self.clock, 0.5)
-        owners = [ME.identity] if alone else [ME.identity, Identity("n2", 6)]
+        owners = [ME.identity] if only_owner else [ME.identity, Identity("n2", 6)]
         record = SimpleNamespace(
             floor=floor, changing=False, owners=SimpleNamespace(owners=dict.fromkeys(owners))
         )
         epochs: Any = SimpleNamespace(record=record)
-        self.source = VersionSource(ME, epochs, self.hybrid, lambda: latest)
+        self.source = VersionSource(me=ME, epochs=epochs, clock=self.hybrid, latest_on_disk=lambda: latest)
 
     def draw(self, *keys: bytes, seen: int = 0) -> list[Version]:
         self.source.follow_client(seen)
@@ -84,18 +83,18 @@ def test_a_version_above_another_moves_no_clock() -> None:
     assert other.wall_ms == WALL_MS
 
 
-def test_a_key_that_was_met_is_drawn_above_what_stands_at_once() -> None:
+def test_a_remembered_key_is_drawn_above_its_held_version_at_once() -> None:
     stage = Stage()
-    stage.source.note_ahead(KEY, ahead())
+    stage.source.remember_ahead(KEY, ahead())
     mine, other = stage.draw(KEY, b"other")
     assert mine > ahead() and other.wall_ms == WALL_MS
 
 
 def test_only_so_many_keys_are_remembered() -> None:
     stage = Stage()
-    for number in range(KEYS_REMEMBERED + 1):
-        stage.source.note_ahead(b"%d" % number, ahead())
-    first, last = stage.draw(b"0", b"%d" % KEYS_REMEMBERED)
+    for number in range(MAX_KEYS_AHEAD + 1):
+        stage.source.remember_ahead(b"%d" % number, ahead())
+    first, last = stage.draw(b"0", b"%d" % MAX_KEYS_AHEAD)
     assert first.wall_ms == WALL_MS and last > ahead()
 
 
@@ -132,13 +131,13 @@ def test_what_a_client_has_seen_just_beyond_the_bound_is_refused_until_it_is_fol
     assert version > ahead(by_ms)
 
 
-def test_what_a_client_has_seen_within_the_bound_is_risen_above() -> None:
+def test_versions_are_above_what_a_client_has_seen_within_the_bound() -> None:
     stage = Stage()
     (version,) = stage.draw(KEY, seen=ahead(400).timestamp)
     assert version > ahead(400)
 
 
-def test_a_clock_that_is_set_back_is_gone_back_with() -> None:
+def test_versions_go_back_with_a_clock_that_is_set_back() -> None:
     stage = Stage()
     stage.clock.wall += HOUR_MS
     stage.draw(KEY)
@@ -147,7 +146,7 @@ def test_a_clock_that_is_set_back_is_gone_back_with() -> None:
     assert version.wall_ms == WALL_MS
 
 
-def test_a_time_that_comes_again_after_a_clock_was_set_back_gives_other_versions() -> None:
+def test_timestamps_that_repeat_after_a_clock_was_set_back_differ_in_their_low_bits() -> None:
     stage = Stage()
     drawn = []
     for _ in range(3):
@@ -160,7 +159,7 @@ def test_a_time_that_comes_again_after_a_clock_was_set_back_gives_other_versions
 
 def test_a_clock_that_is_set_back_too_often_is_a_clear_refusal() -> None:
     stage = Stage()
-    for _ in range(LANE_STEP // 2 - 1):
+    for _ in range(TIMESTAMP_STEP // 2 - 1):
         stage.clock.wall += HOUR_MS
         stage.draw(KEY)
         stage.clock.wall -= HOUR_MS
@@ -185,14 +184,14 @@ def test_after_the_last_timestamp_there_is_none(above: int) -> None:
         Stage().source.draw_above(KEY, Version(above, 9, 1))
 
 
-def test_a_lone_node_whose_disk_has_the_last_timestamp_refuses() -> None:
+def test_an_only_owner_whose_disk_has_the_last_timestamp_refuses() -> None:
     with pytest.raises(Unavailable, match="empty data folder"):
-        Stage(alone=True, latest=MAX_TIMESTAMP - 1).draw(KEY)
+        Stage(only_owner=True, latest=MAX_TIMESTAMP - 1).draw(KEY)
 
 
-def test_a_lone_node_that_has_to_stay_ahead_draws_beyond_what_a_client_allows() -> None:
-    """Its clock alone orders all versions there, and no client that goes by wall clocks could allow one."""
-    stage = Stage(alone=True, latest=ahead().timestamp)
+def test_an_only_owner_that_has_to_stay_ahead_draws_beyond_what_a_client_allows() -> None:
+    """Only its clock orders versions, and no client that goes by wall clocks could allow one."""
+    stage = Stage(only_owner=True, latest=ahead().timestamp)
     stage.source.follow_client(0)
     [version] = stage.source.draw([KEY], 0, time_bounds(WALL_MS, 400, (5.0,)))
     assert version > ahead()

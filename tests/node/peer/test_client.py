@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from covey.node.errors import ClockSkew, PeerError, PeerRefused, PeerTimeout, PeerUnreachable
+from covey.node.errors import PeerError, PeerRefused, PeerTimeout, PeerUnreachable
 from covey.node.messages.data import (
     Acknowledged,
     DataBatch,
@@ -18,7 +18,7 @@ from covey.node.messages.data import (
     Request,
 )
 from covey.node.peer.client import LocalIdentity, PeerClient
-from covey.quorum.hybrid_clock import HybridClock
+from covey.quorum.hybrid_clock import ClockSkew, HybridClock
 from covey.quorum.version import COUNTER_BITS
 from covey.ring import EpochStamp
 from tests.support.clocks import ManualClock

@@ -11,7 +11,7 @@ from tests.support.clocks import ManualClock
 NOTHING = Usage(0, 0)
 
 
-def test_work_counts_while_it_is_in_hand_and_not_after() -> None:
+def test_operations_count_while_they_are_in_flight_and_not_after() -> None:
     meter = LoadMeter(ManualClock())
     meter.began(4)
     with meter.serving(3), meter.serving(2):
@@ -21,7 +21,7 @@ def test_work_counts_while_it_is_in_hand_and_not_after() -> None:
     assert (meter.queue_depth, meter.in_flight) == (0, 0)
 
 
-def test_work_that_fails_is_no_longer_in_hand() -> None:
+def test_operations_that_fail_are_no_longer_in_flight() -> None:
     meter = LoadMeter(ManualClock())
     with pytest.raises(ValueError, match="on purpose"), meter.serving(3):
         raise ValueError("on purpose")
@@ -48,7 +48,7 @@ def test_service_time_stays_within_what_was_measured(times_s: list[float]) -> No
     assert -1e-9 <= meter.service_time_ms <= max(times_s) * 1000 + 1e-6
 
 
-def test_cpu_is_averaged_since_the_report_before() -> None:
+def test_cpu_is_averaged_since_the_previous_report() -> None:
     clock = ManualClock()
     meter = LoadMeter(clock)
     clock.now_s, clock.cpu_s = 2.0, 1.0
@@ -57,14 +57,14 @@ def test_cpu_is_averaged_since_the_report_before() -> None:
     assert meter.report(NOTHING).cpu == 0.25
 
 
-def test_two_reports_at_one_instant_say_the_same() -> None:
+def test_two_reports_at_one_instant_are_equal() -> None:
     clock = ManualClock()
     meter = LoadMeter(clock)
     clock.now_s, clock.cpu_s = 2.0, 1.0
     assert meter.report(NOTHING) == meter.report(NOTHING)
 
 
-def test_a_report_carries_what_the_node_holds_and_has_in_hand() -> None:
+def test_a_report_includes_what_the_node_holds_and_has_in_flight() -> None:
     meter = LoadMeter(ManualClock())
     meter.began(1)
     with meter.serving(4):

@@ -57,7 +57,7 @@ def scan_of(purpose: ScanPurpose, stamp: EpochStamp = FIRST.stamp) -> Scan:
 
 
 @in_virtual_time
-async def test_results_stand_in_the_order_of_the_operations() -> None:
+async def test_results_are_in_the_order_of_the_operations() -> None:
     station = await station_at()
     station.hold((b"old", entry(5)))
     reply = await serve(
@@ -73,7 +73,7 @@ async def test_results_stand_in_the_order_of_the_operations() -> None:
 
 
 @pytest.mark.parametrize("ahead", [True, False])
-def test_at_another_epoch_nothing_is_done_and_only_a_newer_record_is_told(ahead: bool) -> None:
+def test_at_another_epoch_nothing_is_done_and_only_a_newer_record_is_sent(ahead: bool) -> None:
     @in_virtual_time
     async def mismatches() -> None:
         second = following(FIRST)
@@ -153,7 +153,7 @@ async def test_a_range_that_cannot_be_read_serves_no_pulls(monkeypatch: pytest.M
 
 
 @in_virtual_time
-async def test_a_reply_is_bounded_in_bytes_and_always_brings_something(
+async def test_a_reply_is_bounded_in_bytes_and_never_empty(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(replica_module, "MAX_REPLY_BYTES", 10)
@@ -169,7 +169,7 @@ async def test_what_is_read_for_one_reply_is_bounded_also_where_only_versions_ar
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(replica_module, "MAX_READ_BYTES", 10)
-    monkeypatch.setattr(replica_module, "READ_AT_ONCE", 1)
+    monkeypatch.setattr(replica_module, "READ_BATCH", 1)
     station = await station_at()
     for key in (b"a", b"b", b"c"):
         station.hold((key, entry(1, b"v" * 6)))
@@ -194,12 +194,12 @@ async def test_few_large_values_are_read_at_a_time(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(station.engine, "get_many", counted)
     for _ in range(10):
         await serve(station, *(Read(key) for key in keys))
-    assert asked[0] == replica_module.READ_AT_ONCE
+    assert asked[0] == replica_module.READ_BATCH
     assert max(asked[5:]) <= 4
 
 
 @in_virtual_time
-async def test_a_scan_brings_no_more_than_the_replica_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_scan_returns_no_more_than_the_replica_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replica_module, "MAX_SCAN_ENTRIES", 2)
     station = await station_at()
     station.hold(*((b"%d" % number, entry(1)) for number in range(5)))
@@ -209,7 +209,7 @@ async def test_a_scan_brings_no_more_than_the_replica_allows(monkeypatch: pytest
 
 
 @in_virtual_time
-async def test_a_listing_is_sent_no_values_but_knows_tombstones() -> None:
+async def test_a_scan_for_a_listing_has_no_values_but_tombstones() -> None:
     station = await station_at()
     station.hold((b"live", entry(1, b"value")), (b"dead", entry(1, None)))
     listed = await station.replica.scan(scan_of(ScanPurpose.KEYS))
@@ -222,7 +222,7 @@ async def test_a_listing_is_sent_no_values_but_knows_tombstones() -> None:
 
 
 @in_virtual_time
-async def test_sizes_are_told_a_range_each() -> None:
+async def test_each_range_has_its_own_size() -> None:
     station = await station_at()
     station.hold((KEY, entry(1, b"v" * 50)))
     reply = await station.replica.size(SizeQuery(FIRST.stamp, (WHOLE_RING, WHOLE_RING)))

@@ -222,20 +222,26 @@ async def test_another_node_has_its_part_while_this_one_does_its_own(transport: 
         return (await transport.call(address, request, timeout_s=timeout_s)).body
 
     peers, replica = SimpleNamespace(me=A, call=call), SimpleNamespace(serve=serve)
-    pipes = ReplicaQueues(cast(Any, peers), cast(Any, replica), ReplicaRanking(), RealClock(), 5.0)
+    queues = ReplicaQueues(
+        peers=cast(Any, peers),
+        replica=cast(Any, replica),
+        ranking=ReplicaRanking(),
+        clock=RealClock(),
+        rpc_timeout_s=5.0,
+    )
     with served_elsewhere(handled) as address:
-        await answered(pipes, B)  # the stream is open from then on
+        await answered(queues, B)  # the stream is open from then on
         handled.clear()
-        await answered(pipes, B, A)
-        await pipes.close()
+        await answered(queues, B, A)
+        await queues.close()
     assert in_time == [True]
 
 
-async def answered(pipes: ReplicaQueues, *replicas: Identity) -> None:
+async def answered(queues: ReplicaQueues, *replicas: Identity) -> None:
     """Ask each of them, in this order and at once."""
     answers = {replica: asyncio.Event() for replica in replicas}
     for replica in replicas:
-        pipes.to(replica).submit(STAMP, [Read(b"k")], lambda replica, _: answers[replica].set())
+        queues.to(replica).submit(STAMP, [Read(b"k")], lambda replica, _: answers[replica].set())
     async with asyncio.timeout(10):
         for answer in answers.values():
             await answer.wait()

@@ -12,10 +12,11 @@ import pytest
 from grpc import StatusCode
 
 from covey.node.errors import InvalidRequest, OperationTimeout, Overloaded, StorageFailed, Unavailable
-from covey.node.operations import Consistency, Delete, Get, GetResult, Level, Put, WriteResult
+from covey.node.operations import Delete, Get, GetResult, Put, WriteResult
 from covey.node.rpc import kv, unary
 from covey.node.rpc.server import DEFAULT_TIMEOUT_S
 from covey.proto.generated import kv_pb2, kv_pb2_grpc, types_pb2
+from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 
 VERSION = Version(2**63, 2**64 - 1, 7)

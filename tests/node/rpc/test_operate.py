@@ -11,9 +11,10 @@ import grpc
 import pytest
 
 from covey.node.errors import Overloaded, Unavailable
-from covey.node.operations import Consistency, Delete, Get, GetResult, Level, Put, WriteResult
+from covey.node.operations import Delete, Get, GetResult, Put, WriteResult
 from covey.node.rpc import streaming
 from covey.proto.generated import kv_pb2, kv_pb2_grpc
+from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 
 GET, PUT, DELETE = 0, 1, 2

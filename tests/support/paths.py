@@ -1,4 +1,4 @@
-"""The two ways on which a coordinator carries out an operation, for tests of what must hold on both."""
+"""The fast and the slow path of a coordinator, for tests of what must hold on both."""
 
 from __future__ import annotations
 
@@ -7,31 +7,22 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from covey.node.coordinator.batch import Batch, BatchContext
-from covey.node.coordinator.exposure import Exposure
+from covey.node.coordinator.batch import Batch
+from covey.node.coordinator.context import CoordinatorContext
 from covey.node.coordinator.slow_read import SlowRead
-from covey.node.coordinator.slow_write import SlowWrite
+from covey.node.coordinator.slow_write import Exposure, SlowWrite
 from covey.node.messages.data import Merge
-from covey.node.operations import (
-    UNBOUNDED,
-    Consistency,
-    Delete,
-    Get,
-    OperationResult,
-    Put,
-    TimeBounds,
-    WriteResult,
-)
+from covey.node.operations import UNBOUNDED, Delete, Get, OperationResult, Put, TimeBounds, WriteResult
 from covey.node.storage.interface import Entry
-from covey.quorum.plan import Plans
+from covey.quorum.consistency import Consistency
 from covey.quorum.version import Version
 from tests.support.stations import Station
 
-WAYS = ["alone", "together"]
+PATHS = ["slow", "fast"]
 
 
 class GivenVersions:
-    """Draws what it was given. No version is ahead of its clock."""
+    """Draws the given versions. None is ahead of its clock."""
 
     def __init__(self, *versions: Version) -> None:
         self._left = list(versions)
@@ -42,58 +33,61 @@ class GivenVersions:
         drawn, self._left = self._left[: len(keys)], self._left[len(keys) :]
         return drawn
 
-    def see_all(self, timestamps: Sequence[int]) -> None: ...
+    def observe_all(self, timestamps: Sequence[int]) -> None: ...
 
     def is_ahead(self, version: Version) -> bool:
         return False
 
 
+def context_of(station: Station, *versions: Version) -> CoordinatorContext:
+    return CoordinatorContext(
+        me=station.peers.me,
+        epochs=station.epochs,
+        replicas=station.replicas,
+        versions=GivenVersions(*versions),  # type: ignore[arg-type]
+        load=station.load,
+        rng=random.Random(1),
+        log=station.log,
+    )
+
+
 async def write(
-    way: str, station: Station, key: bytes, entry: Entry, consistency: Consistency, timeout_s: float
+    path: str, station: Station, key: bytes, entry: Entry, consistency: Consistency, timeout_s: float
 ) -> WriteResult:
-    if way == "alone":
+    if path == "slow":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        flow = SlowWrite(
-            station.epochs,
-            station.replicas,
-            random.Random(1),
-            consistency,
-            deadline_s,
-            Exposure(),
-            lambda version: False,
-        )
-        return await flow.run(Merge(key, entry))
+        slow = SlowWrite(context_of(station), consistency, deadline_s, exposure=Exposure())
+        return await slow.run(Merge(key, entry))
     operation = (
         Delete(key, timeout_s, consistency)
         if entry.value is None
         else Put(key, entry.value, timeout_s, consistency)
     )
-    (result,) = await together(station, [operation], entry.version)
+    (result,) = await on_fast_path(station, [operation], entry.version)
     assert isinstance(result, WriteResult)
     return result
 
 
 async def read(
-    way: str, station: Station, key: bytes, consistency: Consistency, timeout_s: float
+    path: str, station: Station, key: bytes, consistency: Consistency, timeout_s: float
 ) -> Entry | None:
-    if way == "alone":
+    if path == "slow":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        flow = SlowRead(station.epochs, station.replicas, random.Random(1), consistency, deadline_s)
-        return await flow.run(key)
-    (result,) = await together(station, [Get(key, timeout_s, consistency)])
+        return await SlowRead(context_of(station), consistency, deadline_s).run(key)
+    (result,) = await on_fast_path(station, [Get(key, timeout_s, consistency)])
     return None if result.version is None else Entry(result.version, result.value)
 
 
-async def together(
+async def on_fast_path(
     station: Station,
     operations: Sequence[Get | Put | Delete],
     *versions: Version,
-    alone: list[asyncio.Task[None]] | None = None,
+    fallbacks: list[asyncio.Task[None]] | None = None,
 ) -> list[Any]:
-    """What each came to, in order; raises the first that failed. ``alone`` takes the tasks of those that leave."""
+    """Return the results in order, or raise the first error. ``fallbacks`` takes the tasks of the slow path."""
     loop = asyncio.get_running_loop()
     outcomes: list[asyncio.Future[OperationResult]] = [loop.create_future() for _ in operations]
-    tasks = [] if alone is None else alone
+    tasks = [] if fallbacks is None else fallbacks
 
     def on_results(places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
         for place, result in zip(places, results, strict=True):
@@ -106,18 +100,9 @@ async def together(
         tasks.append(loop.create_task(work))
         return True
 
-    means: Any = BatchContext(
-        station.peers.me,
-        station.epochs,
-        station.replicas,
-        GivenVersions(*versions),  # type: ignore[arg-type]
-        station.load,
-        random.Random(1),
-        station.log,
-        spawn,
-    )
     assert station.epochs.current is not None
-    Batch(means, operations, on_results).begin(range(len(operations)), Plans(station.epochs.current))
+    batch = Batch(context_of(station, *versions), spawn, operations, on_results=on_results)
+    batch.begin(range(len(operations)), station.epochs.current)
     try:
         return [await outcome for outcome in outcomes]
     finally:
