@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..api.failure import decode_failure
+from ..api.operations import ABSENT, FAILED, FOUND, GET, PUT, SUPERSEDED, WRITTEN, Consistency
 from ..proto.generated import kv_pb2
 from .batching import InFlightBatch, Pending
 from .errors import InternalError
 from .node_clock import Stamp
-from .requests import GET, PUT, Consistency
 from .statuses import error_from_failure
 from .version import Version
+
+Request = kv_pb2.OperateRequest
+Reply = kv_pb2.OperateReply
 
 _ANSWER_MARGIN = 0.05
 _MAX_ANSWER_MARGIN_S = 0.1
@@ -21,17 +25,13 @@ _MAX_ANSWER_MARGIN_S = 0.1
 
 _DEFAULT = Consistency()
 UNSTAMPED = Stamp()
-_ABSENT, _VALUE, _DONE, _SUPERSEDED, _FAILED = range(5)
-"""Kinds of results, as ``OperateReply`` has them."""
 
 
-def request_of(
-    flight: InFlightBatch, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED
-) -> kv_pb2.OperateRequest:
+def request_of(flight: InFlightBatch, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED) -> Request:
     """The message that carries a batch which leaves now."""
     batch = flight.left
     operations = [pending.operation for pending in batch]
-    return kv_pb2.OperateRequest(
+    return Request(
         id=flight.number,
         kinds=bytes([operation.kind for operation in operations]),
         keys=[operation.key for operation in operations],
@@ -69,7 +69,7 @@ def _consistencies(wanted: Sequence[Consistency | None]) -> list[Consistency]:
     return [] if first is None else [first]
 
 
-def deliver(reply: kv_pb2.OperateReply, flight: InFlightBatch) -> int:
+def deliver(reply: Reply, flight: InFlightBatch) -> int:
     """Give those that the reply is for their answers; returns how many they are.
 
     Raises ValueError for a reply that does not fit the flight; what it gave before that is right.
@@ -85,12 +85,12 @@ def deliver(reply: kv_pb2.OperateReply, flight: InFlightBatch) -> int:
     return len(kinds)
 
 
-def is_well(reply: kv_pb2.OperateReply) -> bool:
+def is_well(reply: Reply) -> bool:
     """Whether the node did anything of what it was asked."""
-    return reply.kinds.count(_FAILED) < len(reply.kinds)
+    return reply.kinds.count(FAILED) < len(reply.kinds)
 
 
-def _deliver(reply: kv_pb2.OperateReply, places: Sequence[int], kinds: bytes, flight: InFlightBatch) -> None:
+def _deliver(reply: Reply, places: Sequence[int], kinds: bytes, flight: InFlightBatch) -> None:
     batch = flight.batch
     values, timestamps, failures = iter(reply.values), iter(reply.timestamps), iter(reply.failures)
     disk_id, generation = reply.disk_id, reply.generation
@@ -101,15 +101,15 @@ def _deliver(reply: kv_pb2.OperateReply, places: Sequence[int], kinds: bytes, fl
         result: bytes | Version | None = None
         error: Exception | None = None
         reads = pending.operation.kind == GET
-        if kind == _VALUE:
+        if kind == FOUND:
             result = next(values)
-        elif kind in (_DONE, _SUPERSEDED):
-            result = Version(next(timestamps), disk_id, generation, kind == _SUPERSEDED)
-        elif kind == _FAILED:
-            error = error_from_failure(next(failures))
-        elif kind != _ABSENT:
+        elif kind in (WRITTEN, SUPERSEDED):
+            result = Version(next(timestamps), disk_id, generation, kind == SUPERSEDED)
+        elif kind == FAILED:
+            error = error_from_failure(decode_failure(next(failures)))
+        elif kind != ABSENT:
             raise IndexError(kind)
-        if kind != _FAILED and reads != (kind < _DONE):
+        if kind != FAILED and reads != (kind < WRITTEN):
             error = InternalError("the node answered something else than was asked", maybe_applied=not reads)
         batch[place] = None
         if error is not None:

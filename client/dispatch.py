@@ -35,8 +35,7 @@ from .errors import (
     Unreachable,
     WrongCluster,
 )
-from .link import NodeLink
-from .links import Links
+from .links import Links, NodeLink
 from .operating import Heard
 from .requests import Operation
 from .routing import Router

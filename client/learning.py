@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 
-from ..proto.generated import cluster_pb2
 from .cluster_identity import ClusterIdentity
 from .errors import CoveyError
 from .links import Links
@@ -97,8 +96,7 @@ class TopologyLearner:
     async def _ask(self, address: str) -> Topology | None:
         """The ring as the node at ``address`` knows it; None when it cannot tell."""
         try:
-            link = self._links.to(address)
-            response = await link.call(link.cluster.Ring, cluster_pb2.RingRequest(), REFRESH_TIMEOUT_S)
+            response = await self._links.to(address).call("Ring", REFRESH_TIMEOUT_S)
             topology = Topology.decode(response.record, response.addresses)
             return topology if topology.record.cluster_id == self._cluster.cluster_id else None
         except (CoveyError, ValueError):

@@ -9,12 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from ..proto.generated import kv_pb2
 from .dispatch import Dispatcher
 from .errors import CoveyError, Timeout
-from .link import NodeLink
+from .links import NodeLink
 
-STREAM_LIFE_S = 300.0
+MAX_STREAM_S = 300.0
 
 
 class Listing:
@@ -52,8 +51,9 @@ class Listing:
         return await self._dispatcher.ask_any(self._open, self._timeout_s)
 
     async def _open(self, link: NodeLink, deadline: float) -> Sequence[bytes] | None:
-        request = kv_pb2.KeysRequest(prefix=self._prefix, timeout=self._timeout_s, after_key=self._last_key)
-        stream = link.keys(request, STREAM_LIFE_S)
+        stream = link.keys(
+            MAX_STREAM_S, prefix=self._prefix, after_key=self._last_key, chunk_timeout_s=self._timeout_s
+        )
         chunk = await self._read(stream, deadline)
         self._stream = stream
         return chunk

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-COUNTER_BITS = 16
-"""Number of bits of a version's timestamp below its milliseconds."""
+from ..api.operations import latest_timestamp
+from ..quorum.version import COUNTER_BITS
 
 DEFAULT_SKEW_MS = 500
 FOLLOWED_SHARE = 0.8
@@ -50,7 +50,7 @@ class Stamp(NamedTuple):
     @property
     def latest_timestamp(self) -> int:
         """No write of the batch gets a version beyond it; 0 when that is not known."""
-        return (self.sent_ms + self.within_ms + 1 << COUNTER_BITS) - 1 if self.sent_ms else 0
+        return latest_timestamp(self.sent_ms, self.within_ms) if self.sent_ms else 0
 
 
 class NodeClock:

@@ -10,18 +10,20 @@ import asyncio
 from collections.abc import Callable, Iterable
 from copy import copy
 from math import inf
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..proto.generated import kv_pb2, kv_pb2_grpc
+from ..api.metadata import Greeting
 from .batching import Answer, InFlightBatch, Lane, Pending
 from .cluster_identity import ClusterIdentity
-from .columns import deliver, is_well, request_of
+from .columns import Reply, Request, deliver, is_well, request_of
 from .errors import CoveyError, InternalError, InvalidRequest, Timeout, Unavailable
 from .node_clock import NodeClock
 from .requests import Operation
-from .statuses import Greeting
 from .stream import OperateStream
 from .version import HighestSeen
+
+if TYPE_CHECKING:
+    from .stream import KVAsyncStub
 
 SWEEP_EVERY_S = 0.01
 """Operations whose time is up are looked for so often at most, and end late by as much."""
@@ -48,7 +50,7 @@ class Operator:
     def __init__(
         self,
         address: str,
-        stub: kv_pb2_grpc.KVAsyncStub,
+        stub: KVAsyncStub,
         seen: HighestSeen,
         on_reply: Callable[[Heard], None],
         cluster: ClusterIdentity | None = None,
@@ -121,7 +123,7 @@ class Operator:
                 if flight is not None:
                     await stream.send(self._request(flight, now))
 
-    def _request(self, flight: InFlightBatch, now: float) -> kv_pb2.OperateRequest:
+    def _request(self, flight: InFlightBatch, now: float) -> Request:
         seen = self._seen.timestamp
         stamp = self.clock.stamp(self._cluster.cluster_id, seen)
         flight.latest_timestamp = stamp.latest_timestamp
@@ -163,7 +165,7 @@ class Operator:
 
     # --- reading ---
 
-    def _hear(self, reply: kv_pb2.OperateReply) -> None:
+    def _hear(self, reply: Reply) -> None:
         self._seen.observe(reply.seen_timestamp)
         self.clock.read(reply.clock_ms)
         flight = self.lane.flight(reply.id)
@@ -183,7 +185,7 @@ class Operator:
         self._on_reply(Heard(self._address, now, round_trip_s, len(flight.batch), others, well))
         self._go_on()  # after the answers were given: who asks again at once rides along
 
-    def _deliver(self, reply: kv_pb2.OperateReply, flight: InFlightBatch) -> None:
+    def _deliver(self, reply: Reply, flight: InFlightBatch) -> None:
         try:
             self.lane.answered(flight, deliver(reply, flight))
         except ValueError as fault:

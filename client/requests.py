@@ -4,32 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Literal, get_args
 
-from ..proto.generated import kv_pb2, types_pb2
+from ..api.channel import MAX_MESSAGE_BYTES
+from ..api.operations import DELETE, GET, LEVELS, PUT, Consistency
 from .arguments import checked_replicas, shown, wrong_type
 from .errors import InvalidRequest
-from .version import Version
 
 Key = str | bytes
 Level = Literal["one", "quorum", "all"]
 
-MAX_MESSAGE_BYTES = 64 << 20
 _MAX_OPERATION_BYTES = MAX_MESSAGE_BYTES - (64 << 10)
 """Leaves room for what a batch adds around an operation."""
-
-_LEVELS = {
-    "one": kv_pb2.LEVEL_ONE,
-    "quorum": kv_pb2.LEVEL_QUORUM,
-    "all": kv_pb2.LEVEL_ALL,
-}
-
-Consistency = kv_pb2.Consistency
-
-GET: Final = 0
-PUT: Final = 1
-DELETE: Final = 2
-"""Kinds of operations, as ``OperateRequest`` has them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -104,10 +90,6 @@ def consistency_of(level: Level | None, replicas: int | None, name: str) -> Cons
         raise InvalidRequest(f"give either consistency or {name}, not both")
     if replicas is not None:
         return Consistency(replicas=checked_replicas(replicas, name))
-    if not isinstance(level, str) or level not in _LEVELS:
+    if not isinstance(level, str) or level not in LEVELS:
         raise InvalidRequest(f"consistency is one of {', '.join(get_args(Level))}, not {shown(level)}")
-    return Consistency(level=_LEVELS[level])
-
-
-def version_from(message: types_pb2.Version) -> Version:
-    return Version(message.timestamp, message.disk_id, message.generation)
+    return Consistency(level=LEVELS[level])

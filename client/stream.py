@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import grpc
 
-from ..proto.generated import kv_pb2, kv_pb2_grpc
+from ..api.metadata import Greeting, read_greeting, read_last_begun
+from .columns import Reply, Request
 from .errors import CoveyError, Timeout, Unreachable
-from .statuses import Greeting, error_from_status, greeting_from, last_begun
+from .statuses import error_from_status
+
+if TYPE_CHECKING:
+    from ..proto.generated.kv_pb2_grpc import KVAsyncStub as KVAsyncStub
 
 GREETING_TIMEOUT_S = 2.0
 """Time that a connected node has to open the stream."""
@@ -27,9 +32,9 @@ class OperateStream:
 
     def __init__(
         self,
-        stub: kv_pb2_grpc.KVAsyncStub,
+        stub: KVAsyncStub,
         address: str,
-        hear: Callable[[kv_pb2.OperateReply], None],
+        hear: Callable[[Reply], None],
         ended: Ended,
         greet: Callable[[Greeting, float], CoveyError | None],
     ) -> None:
@@ -43,7 +48,7 @@ class OperateStream:
         self.used = False
         """Something was sent over it, or may have been."""
         self.last_begun: int | None = None
-        """See ``statuses.last_begun``; known when it has ended in good order."""
+        """See ``read_last_begun``; known when it has ended in good order."""
         self._reader = asyncio.create_task(self._read())
         self._reader.add_done_callback(self._finish)
 
@@ -68,7 +73,7 @@ class OperateStream:
         began_s = loop.time()
         try:
             async with asyncio.timeout(GREETING_TIMEOUT_S):
-                greeting = greeting_from(await self._call.initial_metadata())
+                greeting = read_greeting(await self._call.initial_metadata())
                 if greeting is None:
                     await asyncio.wait([self._reader])  # what is no node ends the call, and says why
                     return
@@ -85,7 +90,7 @@ class OperateStream:
         self._call.cancel()
         self._ended(self, error)
 
-    async def send(self, request: kv_pb2.OperateRequest) -> None:
+    async def send(self, request: Request) -> None:
         """Returns when there is room for more. What stands in the way is told by the end of the stream."""
         self.used = True
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
@@ -99,9 +104,9 @@ class OperateStream:
 
     async def _read(self) -> CoveyError:
         try:
-            while isinstance(reply := await self._call.read(), kv_pb2.OperateReply):
+            while isinstance(reply := await self._call.read(), Reply):
                 self._hear(reply)
-            self.last_begun = last_begun(await self._call.trailing_metadata())
+            self.last_begun = read_last_begun(await self._call.trailing_metadata())
             return Timeout(f"{self._address} stopped before it answered", maybe_applied=True)
         except grpc.aio.AioRpcError as error:
             return error_from_status(error, self._address)

@@ -16,7 +16,8 @@ from .aio import DEFAULT_TIMEOUT_S, AsyncClient
 from .loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from .admin import Administration, ClusterStatus, Explanation, RingView
+    from ..api.cluster import ClusterStatus, Explanation, RingView
+    from .admin import Administration
     from .requests import Key, Level
     from .version import Version
 

@@ -79,10 +79,6 @@ class PeerError(NodeError):
     """A call to a peer brought no usable reply."""
 
 
-class MalformedMessage(PeerError):
-    """Bytes from a peer that are not a message of this protocol version; nothing was done with them."""
-
-
 class PeerUnreachable(PeerError):
     """The request was certainly not handled."""
 

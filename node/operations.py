@@ -6,15 +6,13 @@ knows nothing of gRPC. Whatever is refused is an ``OperationError`` (``errors``)
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Callable, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from ..identity import Identity
-from ..membership.record import Condition, HandoffProgress, LoadReport
-from ..quorum.version import COUNTER_BITS, Version
-from ..ring.epoch import EpochRecord
+from ..api.cluster import ClusterStatus, Explanation, RepairReport, RingView
+from ..api.operations import latest_timestamp
+from ..quorum.version import Version
 
 
 class Level(StrEnum):
@@ -93,8 +91,8 @@ def time_bounds(sent_ms: int, within_ms: int, timeouts_s: Sequence[float]) -> Ti
     """Return bounds for operations with these timeouts whose writes may begin ``within_ms`` (0: their timeouts)."""
     if not sent_ms:
         return UNBOUNDED
-    latest_ms = sent_ms + (within_ms or int(max(timeouts_s, default=0.0) * 1000))
-    return TimeBounds(sent_ms, min(timeouts_s, default=0.0), (latest_ms + 1 << COUNTER_BITS) - 1)
+    within_ms = within_ms or int(max(timeouts_s, default=0.0) * 1000)
+    return TimeBounds(sent_ms, min(timeouts_s, default=0.0), latest_timestamp(sent_ms, within_ms))
 
 
 class GetResult(NamedTuple):
@@ -159,118 +157,14 @@ class Operations(Protocol):
 # --- administration -----------------------------------------------------------------------------------------
 
 
-class NodeState(StrEnum):
-    """A member as the asked node sees it: what it says of itself, unless it seems not to be there."""
-
-    JOINING = "joining"
-    SERVING = "serving"
-    LEAVING = "leaving"
-    SUSPECT = "suspect"
-    DOWN = "down"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStatus:
-    identity: Identity
-    address: str
-    zone: str
-    weight: float
-    state: NodeState
-    owner: bool
-    generation: int
-    heartbeat_age_s: float
-    ownership: float
-    """Share of all copies; sums to 1 over owners."""
-    keys: int
-    epoch: int
-    """Number of the newest epoch record the node is known to have adopted."""
-    load: LoadReport = field(default_factory=LoadReport)
-    condition: Condition = field(default_factory=Condition)
-    handoff: HandoffProgress | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterStatus:
-    """The cluster in the view of the node ``answered_by``."""
-
-    cluster_id: str
-    epoch: int
-    changing: bool
-    synced: bool
-    nodes: tuple[NodeStatus, ...]
-    answered_by: str
-    replication_factor: int
-    write_quorum: int
-    read_quorum: int
-    notes: tuple[str, ...] = ()
-    """Why the cluster is not synced, and anything else a person should know, one sentence each."""
-
-
-@dataclass(frozen=True, slots=True)
-class RingView:
-    """The newest record a node has, and where each owner listens as far as it knows."""
-
-    record: EpochRecord | None
-    addresses: Mapping[Identity, str]
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaReport:
-    """What one replica holds of a key."""
-
-    name: str
-    state: NodeState
-    answered: bool
-    version: Version | None = None
-    """None when the replica holds nothing, or did not answer."""
-    tombstone: bool = False
-    bytes: int = 0
-    """Of the value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    key: bytes
-    token: int
-    epoch: int
-    replicas: tuple[ReplicaReport, ...]
-    reachable: int
-    read_quorum: int
-    write_quorum: int
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRepair:
-    """What came of one node's comparing with all its peers."""
-
-    name: str
-    compared: int = 0
-    """Segments, or parts of segments."""
-    differing: int = 0
-    received: int = 0
-    """Keys that were newer at a peer and were brought."""
-    sent: int = 0
-    """Keys that were newer here and were sent."""
-    bytes: int = 0
-    unfinished: tuple[str, ...] = ()
-    """Names of peers that it could not be made equal to."""
-    failure: str = ""
-    """Why nothing is known of it; empty when it answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class RepairReport:
-    nodes: tuple[NodeRepair, ...]
-    down: tuple[str, ...]
-    """Names of owners that were not asked."""
-
-
 class Administration(Protocol):
-    """Looking at the cluster and changing it."""
+    """Shows and changes the cluster; ``api.cluster`` has the answers."""
 
     def status(self) -> ClusterStatus: ...
 
-    def ring(self) -> RingView: ...
+    def ring(self) -> RingView | None:
+        """Return the ring, None while the node belongs to no cluster."""
+        ...
 
     async def explain(self, key: bytes) -> Explanation:
         """Asks every replica of the key, now. Raises OperationError."""

@@ -20,7 +20,7 @@ from .local_node import LocalNode
 from .local_plan import ClusterPlan
 
 if TYPE_CHECKING:
-    from ..admin import ClusterStatus
+    from ...api.cluster import ClusterStatus
     from ..aio import AsyncClient
 
 LOOK_INTERVAL_S = 1.0

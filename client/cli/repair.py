@@ -12,7 +12,7 @@ from .output import complain, print_json, print_table, progress_console, say
 from .session import with_client
 
 if TYPE_CHECKING:
-    from ..admin import RepairReport
+    from ...api.cluster import RepairReport
     from ..aio import AsyncClient
 
 REPAIR_TIMEOUT_S = 600.0

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from ..errors import Overloaded, Timeout, Unavailable
 
 if TYPE_CHECKING:
-    from ..admin import Administration, ClusterStatus
+    from ...api.cluster import ClusterStatus
+    from ..admin import Administration
 
 POLL_INTERVAL_S = 0.25
 ANSWER_TIMEOUT_S = 2.0

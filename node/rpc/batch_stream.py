@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import grpc
 
-from ..errors import MalformedMessage, PeerError, PeerTimeout
+from ...api.codec import MalformedMessage
+from ..errors import PeerError, PeerTimeout
 from ..messages.data import Reply, Request
 from .codec.peer import DATA
 from .peer import BATCHES_PATH

@@ -9,13 +9,14 @@ from typing import Any, Final
 
 import grpc
 
+from ...api.metadata import LAST_BEGUN
 from ...proto.generated import kv_pb2, kv_pb2_grpc
 from ..coordinator.preconditions import ANY, Preconditions
 from ..errors import InvalidRequest, OperationError, Overloaded
 from ..operations import UNBOUNDED, Operation, OperationResult, Operations, TimeBounds, time_bounds
-from .codec.operations import OPERATIONS, encode_failure
+from .codec.operations import OPERATIONS
 from .operate import MOST_OPERATIONS, BatchUnderWay
-from .status import LAST_BEGUN, Answering, ReportDefect, explained
+from .status import Answering, ReportDefect, explained
 from .streaming import ServedStream, Streams
 from .unary import BatchCall, call_share
 
@@ -181,7 +182,7 @@ class KvService(kv_pb2_grpc.KVServicer):
         if name is None or isinstance(outcome, BaseException):
             assert isinstance(outcome, BaseException), "what is no operation has no result"
             failure = explained("Batch", outcome, self._report_defect)
-            return kv_pb2.OperationResult(failure=encode_failure(failure))
+            return kv_pb2.OperationResult(failure=failure.encode())
         fields = {name: OPERATIONS[name].encode_result(outcome)}
         return kv_pb2.OperationResult(**fields)
 

@@ -14,36 +14,25 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from grpc import ChannelConnectivity
 
+from ...api.channel import channel_options
 from ..errors import PeerUnreachable
 from ..messages.data import Reply, Request
 from .batch_stream import BatchStream
 from .codec.peer import Lane
 from .peer import method_path
 
-MAX_MESSAGE_BYTES: Final = 64 * 1024 * 1024
 BATCHES: Final = "Batches"
-"""What the connection for them is called; the others are called as their lanes."""
+"""The name of the connection for them; the others have the names of their lanes."""
 
-CHANNEL_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.use_local_subchannel_pool", 1),  # or both lanes would share one connection
-    ("grpc.enable_retries", 0),
-    ("grpc.enable_http_proxy", 0),
+CHANNEL_OPTIONS: Final = (
+    *channel_options(max_reconnect_backoff_ms=500),
     ("grpc.service_config_disable_resolution", 1),
-    # The least that gRPC allows to begin with, and in sum well under a second.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 500),
-    ("grpc.min_reconnect_backoff_ms", 1_000),  # in fact the time limit of one attempt
     ("grpc.dns_min_time_between_resolutions_ms", 1_000),
-    # Finds a machine that vanished without closing its connections.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
 )
 

@@ -9,12 +9,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from ...api.failure import Failure
 from ...proto.generated import kv_pb2
 from ..coordinator.preconditions import Preconditions
 from ..errors import InvalidRequest, OperationError, WrongCluster
 from ..operations import GetResult, OperationResult, Operations
-from .codec.operate import decode_bounds, decode_operations, encode_results
-from .status import Outcome, ReportDefect, explained
+from .codec.operations import decode_bounds, decode_operations, encode_results
+from .status import ReportDefect, explained
 from .streaming import ServedStream
 from .waves import Waves
 
@@ -50,7 +51,7 @@ class BatchUnderWay:
         self._count = self._left = len(request.kinds)
         self._places: list[int] = []
         """Of the results that wait to be sent."""
-        self._results: list[OperationResult | Outcome] = []
+        self._results: list[OperationResult | Failure] = []
         self._bytes = 0
         """Bytes of their values; in hand of the stream until they are written."""
         self._timer: asyncio.TimerHandle | None = None
@@ -131,9 +132,9 @@ class BatchUnderWay:
 
 
 def _in_order(
-    places: Sequence[int], results: Sequence[OperationResult | Outcome]
-) -> list[OperationResult | Outcome]:
-    ordered: list[OperationResult | Outcome | None] = [None] * len(places)
+    places: Sequence[int], results: Sequence[OperationResult | Failure]
+) -> list[OperationResult | Failure]:
+    ordered: list[OperationResult | Failure | None] = [None] * len(places)
     for place, result in zip(places, results, strict=True):
         ordered[place] = result
     return [result for result in ordered if result is not None]

@@ -10,6 +10,7 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from ...api.channel import MAX_MESSAGE_BYTES
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from ..config.address import Address, parse_address
 from ..coordinator.preconditions import ANY, Preconditions
@@ -20,7 +21,6 @@ from . import peer
 from .cluster import ClusterService
 from .connections import ConnectionGuard
 from .kv import KvService, kv_handlers
-from .links import MAX_MESSAGE_BYTES
 from .reflection import add_reflection
 from .status import ReportDefect
 from .streaming import Streams

@@ -7,7 +7,8 @@ from typing import Final
 
 import grpc
 
-from ..errors import MalformedMessage, PeerTimeout, PeerUnreachable
+from ...api.codec import MalformedMessage
+from ..errors import PeerTimeout, PeerUnreachable
 from ..messages.data import DataBatch, Reply, Request
 from ..ports import Clock
 from .codec.peer import lane_of

@@ -57,7 +57,7 @@ BOUNDS = (
     mutation(
         "a list beyond its length is taken",
         0,
-        "node/rpc/codec/values.py",
+        "api/codec.py",
         "expect(len(elements) <= most,",
         "expect(True,",
         "tests/node/rpc/test_list_bounds.py",

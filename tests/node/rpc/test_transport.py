@@ -86,7 +86,7 @@ async def test_each_lane_carries_requests_and_replies_unchanged(serve: Any, tran
 async def test_a_dead_peer_is_unreachable_at_once_and_the_error_says_why(transport: GrpcTransport) -> None:
     begun_s = time.monotonic()
     for _ in range(3):
-        with pytest.raises(PeerUnreachable, match=r"nobody listens at 127\.0\.0\.1:9"):
+        with pytest.raises(PeerUnreachable, match=r"nothing listens at 127\.0\.0\.1:9"):
             await transport.call("127.0.0.1:9", PING, timeout_s=5)
     assert time.monotonic() - begun_s < 1
 
