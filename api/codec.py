@@ -104,21 +104,23 @@ class Codecs:
         has those fields of the type which ``message_type`` itself lacks.
         """
         of_message = set(message_type.DESCRIPTOR.fields_by_name)
-        hints = get_type_hints(kind)
         parts = [
             _Field(name, fields.get(name) or self._of(hint), _is_optional(hint))
-            for name, hint in hints.items()
+            for name, hint in get_type_hints(kind).items()
         ]
-        outer = [part for part in parts if part.name in of_message]
         inner = [part for part in parts if part.name not in of_message]
         if inner and not nested:
             raise TypeError(f"{message_type.DESCRIPTOR.name} has no field {inner[0].name}")
-        readers = [part.reader(part.name if part in outer else f"{nested}.{part.name}") for part in parts]
+        readers = [part.reader(f"{nested}.{part.name}" if part in inner else part.name) for part in parts]
+        names = tuple(part.name for part in parts)
+        translated = [(part.name, part.write) for part in parts if part.write is not _same]
 
         def encode(value: V) -> Any:
-            encoded = {part.name: part.write(getattr(value, part.name)) for part in outer}
+            encoded = {name: getattr(value, name) for name in names}
+            for name, write in translated:
+                encoded[name] = write(encoded[name])
             if nested:
-                encoded[nested] = {part.name: part.write(getattr(value, part.name)) for part in inner}
+                encoded[nested] = {part.name: encoded.pop(part.name) for part in inner}
             return message_type(**encoded)
 
         def decode(message: Any) -> V:
