@@ -13,6 +13,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from ...api.backoff import backoff_s
 from ...identity import Identity
 from ...quorum.plan import plan_write
 from ...quorum.tally import WriteTally, replicas_of
@@ -124,8 +125,7 @@ class SlowWrite:
         troubles.append(_reason(outcome))
 
     async def _pause(self, tries: int, trouble: str) -> None:
-        shortest_s, longest_s = RETRY_BACKOFF_S
-        pause_s = min(longest_s, shortest_s * 2 ** min(tries, 10)) * (0.5 + self._rng.random())
+        pause_s = backoff_s(tries, RETRY_BACKOFF_S, self._rng)
         left_s = self._deadline_s - asyncio.get_running_loop().time()
         # Also before giving up: answers on their way may say that certainly nothing was done.
         await asyncio.sleep(min(pause_s, left_s))
