@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
-from ..errors import ConfigurationError
-from .json_file import cut
-
 MAX_PORT = 65535
-IP4_LIKE = re.compile(r"[0-9.]+")
+MAX_HOST_LENGTH = 255
+MAX_SHOWN = 80
+"""Maximum number of characters of a text that an error repeats."""
+_LIKE_IPV4 = re.compile(r"[0-9.]+")
 """Matches what is meant as an IPv4 address: the last label of a name has a letter."""
+
+
+class NotAnAddress(ValueError):
+    """A text that is not an address; the message repeats it and says what is allowed."""
 
 
 class Address(NamedTuple):
@@ -21,49 +26,68 @@ class Address(NamedTuple):
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this machine can reach what listens there; of names, only localhost counts."""
+        if self.host.rstrip(".").lower() == "localhost":
+            return True
+        ip = self._ip
+        return ip is not None and ip.is_loopback
+
+    @property
+    def is_unspecified(self) -> bool:
+        """True if the host is a wildcard for listening, to which nothing can connect: 0.0.0.0 and ``::``."""
+        ip = self._ip
+        return ip is not None and ip.is_unspecified
+
+    @property
+    def _ip(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+        """The IP address, as IPv4 if it is IPv4 mapped into IPv6; None for a name."""
+        try:
+            ip = ipaddress.ip_address(self.host)
+        except ValueError:
+            return None
+        mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+        return mapped or ip
+
 
 def parse_address(text: str, *, any_port: bool = False) -> Address:
-    """Read ``host:port``. Port 0 is taken only with ``any_port``: one can listen there, but not be reached.
-
-    Raises ConfigurationError for anything else.
-    """
+    """Parse ``host:port``; raise NotAnAddress. Port 0 is allowed only with ``any_port``: for listening."""
     host, separator, port = text.strip().rpartition(":")
     if not host or not separator:
-        raise ConfigurationError(
-            f"{cut(text)!r} is not an address: expected host:port, such as 127.0.0.1:7001"
-        )
+        raise NotAnAddress(f"{_cut(text)!r} is not an address: expected host:port, such as 127.0.0.1:7001")
     return Address(_parse_host(host, text), _parse_port(port, text, 0 if any_port else 1))
 
 
 def _parse_host(host: str, text: str) -> str:
     if host.startswith("[") and host.endswith("]"):
         if not _is_ipv6(host[1:-1]):
-            raise ConfigurationError(
-                f"{cut(text)!r} is not an address: {cut(host[1:-1])!r} is not an IPv6 address"
+            raise NotAnAddress(
+                f"{_cut(text)!r} is not an address: {_cut(host[1:-1])!r} is not an IPv6 address"
             )
         return host[1:-1]
     if _is_ipv6(host) or _is_ipv6(text):
-        raise ConfigurationError(
-            f"{cut(text)!r} is ambiguous: write an IPv6 address in brackets, such as [::1]:7001"
+        raise NotAnAddress(
+            f"{_cut(text)!r} is ambiguous: write an IPv6 address in brackets, such as [::1]:7001"
         )
-    if IP4_LIKE.fullmatch(host) and not _is_ipv4(host):
-        raise ConfigurationError(f"{text!r} is not an address: {host!r} is not an IPv4 address")
-    if not host.isprintable() or any(character in host for character in " []/:@"):
-        raise ConfigurationError(f"{cut(text)!r} is not an address: {cut(host)!r} is not a host name")
+    if _LIKE_IPV4.fullmatch(host) and not _is_ip(ipaddress.IPv4Address, host):
+        raise NotAnAddress(f"{_cut(text)!r} is not an address: {_cut(host)!r} is not an IPv4 address")
+    if (
+        len(host) > MAX_HOST_LENGTH
+        or not host.isprintable()
+        or any(character in host for character in " []/:@")
+    ):
+        raise NotAnAddress(f"{_cut(text)!r} is not an address: {_cut(host)!r} is not a host name")
     return host
 
 
 def _is_ipv6(text: str) -> bool:
-    try:
-        ipaddress.IPv6Address(text)
-    except ValueError:
-        return False
-    return True
+    return _is_ip(ipaddress.IPv6Address, text)
 
 
-def _is_ipv4(text: str) -> bool:
+def _is_ip(kind: Callable[[str], object], text: str) -> bool:
     try:
-        ipaddress.IPv4Address(text)
+        kind(text)
     except ValueError:
         return False
     return True
@@ -71,31 +95,9 @@ def _is_ipv4(text: str) -> bool:
 
 def _parse_port(port: str, text: str, lowest: int) -> int:
     if not (port.isascii() and port.isdigit() and len(port) <= 5 and lowest <= int(port) <= MAX_PORT):
-        raise ConfigurationError(
-            f"{cut(text)!r} is not an address: its port must be from {lowest} to {MAX_PORT}"
-        )
+        raise NotAnAddress(f"{_cut(text)!r} is not an address: its port must be from {lowest} to {MAX_PORT}")
     return int(port)
 
 
-def is_loopback(address: Address) -> bool:
-    """Whether only this machine can reach what listens there; of names, localhost alone counts."""
-    if address.host.rstrip(".").lower() == "localhost":
-        return True
-    ip = _ip(address)
-    return ip is not None and ip.is_loopback
-
-
-def is_unspecified(address: Address) -> bool:
-    """Return whether the host is a wildcard for listening, to which nothing can connect: 0.0.0.0 and ``::``."""
-    ip = _ip(address)
-    return ip is not None and ip.is_unspecified
-
-
-def _ip(address: Address) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """None for a name; an IPv4 address that is written as an IPv6 one as what it is."""
-    try:
-        ip = ipaddress.ip_address(address.host)
-    except ValueError:
-        return None
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return mapped or ip
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."

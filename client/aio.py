@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 from . import forking
-from .addresses import checked_addresses
-from .arguments import checked_timeout
+from .arguments import checked_addresses, checked_timeout
 from .cluster_identity import ClusterIdentity
 from .errors import InvalidRequest, Unavailable
 

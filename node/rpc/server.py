@@ -10,9 +10,9 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from ...api.address import Address, NotAnAddress, parse_address
 from ...api.channel import MAX_MESSAGE_BYTES
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
-from ..config.address import Address, parse_address
 from ..coordinator.preconditions import ANY, Preconditions
 from ..errors import AddressInUse, ConfigurationError
 from ..operations import Administration, Operations
@@ -89,7 +89,10 @@ class RpcServer:
 
         Raises AddressInUse when somebody else listens there, ConfigurationError when nobody could.
         """
-        address = parse_address(listen, any_port=True)
+        try:
+            address = parse_address(listen, any_port=True)
+        except NotAnAddress as error:
+            raise ConfigurationError(str(error)) from None
         await _check_bindable(address)
         server = grpc.aio.server(options=(*SERVER_OPTIONS, *self._bounds))
         try:
