@@ -36,7 +36,7 @@ from .errors import (
     WrongCluster,
 )
 from .links import Links, NodeLink
-from .operating import Heard
+from .sender import Heard
 from .requests import Operation
 from .routing import Router
 from .version import HighestSeen

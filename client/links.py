@@ -15,7 +15,7 @@ from ..api.metadata import read_greeting
 from ..proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from .cluster_identity import ClusterIdentity
 from .errors import CoveyError, NotSent, Timeout, Unavailable, Unreachable, WrongCluster
-from .operating import Heard, Operator
+from .sender import Heard, Operator
 from .statuses import error_from_status
 from .version import HighestSeen
 

@@ -14,7 +14,7 @@ from .learning import TopologyLearner
 from .links import Links
 from .listing import Listing
 from .many import perform_all
-from .operating import Heard
+from .sender import Heard
 from .requests import (
     Key,
     Level,

@@ -12,7 +12,7 @@ from grpc.aio import EOF, AioRpcError, Metadata
 from covey.client import batching
 from covey.client.cluster_identity import ClusterIdentity
 from covey.client.errors import InvalidRequest, Timeout, Unavailable, Unreachable, WrongCluster
-from covey.client.operating import SWEEP_EVERY_S, Heard, Operator
+from covey.client.sender import SWEEP_EVERY_S, Heard, Operator
 from covey.client.requests import Operation, get_operation, put_operation
 from covey.client.version import HighestSeen
 from covey.proto.generated import kv_pb2
