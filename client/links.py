@@ -15,7 +15,7 @@ from ..api.metadata import read_greeting
 from ..proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from .cluster_identity import ClusterIdentity
 from .errors import CoveyError, NotSent, Timeout, Unavailable, Unreachable, WrongCluster
-from .sender import Heard, Operator
+from .sender import OperationSender, ReplyReport
 from .statuses import error_from_status
 from .version import HighestSeen
 
@@ -38,7 +38,7 @@ class NodeLink:
         self,
         address: str,
         seen: HighestSeen,
-        on_reply: Callable[[Heard], None],
+        on_reply: Callable[[ReplyReport], None],
         cluster: ClusterIdentity | None = None,
     ) -> None:
         self.address = address
@@ -49,8 +49,8 @@ class NodeLink:
         self._kv: kv_pb2_grpc.KVAsyncStub = kv_pb2_grpc.KVStub(self._channel)
         self._administration: cluster_pb2_grpc.ClusterAsyncStub = cluster_pb2_grpc.ClusterStub(self._channel)
         self._closed_because = ""
-        self.operator = Operator(address, self._kv, seen, on_reply, self._cluster)
-        """Carries operations."""
+        self.sender = OperationSender(address, self._kv, seen, on_reply, self._cluster)
+        """Sends operations to the node."""
 
     async def call(self, method: str, timeout_s: float, **fields: Any) -> Any:
         """Call a method with one request and one response, outside of the stream. Raise CoveyError."""
@@ -61,14 +61,14 @@ class NodeLink:
                 response = await getattr(stub, method)(request, timeout=timeout_s)
         except WrongCluster as error:
             raise self._cluster.met(self.address, error.cluster_id) or error from error
-        self.operator.clock.read(getattr(response, "clock_ms", 0))
+        self.sender.clock.read(getattr(response, "clock_ms", 0))
         if (foreign := self._cluster.met(self.address, getattr(response, "cluster_id", ""))) is not None:
             raise foreign  # it was asked before this client belonged to a cluster
         return response
 
     async def change(self, method: str, timeout_s: float, **fields: Any) -> Any:
         """Call a method that changes something; a node refuses it when this client has stopped waiting."""
-        clock = self.operator.clock
+        clock = self.sender.clock
         began_s = clock.elapsed_s()
         if not clock.known:
             await self._read_clock(min(timeout_s / 2, CLOCK_TIMEOUT_S))
@@ -110,7 +110,7 @@ class NodeLink:
     async def close(self, why: str) -> None:
         """End all calls with errors that give the reason. Free the channel, even before the link is collected."""
         self._closed_because = why
-        await self.operator.close(why)
+        await self.sender.close(why)
         await self._channel.close(None)
         del self._channel, self._kv, self._administration
 
@@ -131,7 +131,7 @@ class Links:
     def __init__(
         self,
         seen: HighestSeen,
-        on_reply: Callable[[Heard], None],
+        on_reply: Callable[[ReplyReport], None],
         cluster: ClusterIdentity | None = None,
     ) -> None:
         self._cluster = cluster or ClusterIdentity()
@@ -154,12 +154,12 @@ class Links:
 
     def outstanding(self, address: str) -> int:
         link = self._links.get(address)
-        return 0 if link is None else link.operator.lane.outstanding
+        return 0 if link is None else link.sender.queue.outstanding
 
     def silent_since(self, address: str) -> float | None:
-        """See ``Lane.silent_since``."""
+        """Return when the oldest unanswered batch to the address was sent; None when there is none."""
         link = self._links.get(address)
-        return None if link is None else link.operator.lane.silent_since()
+        return None if link is None else link.sender.queue.silent_since()
 
     async def close_unused(self, wanted: Collection[str]) -> None:
         """Close idle connections to nodes that are no longer part of the cluster."""

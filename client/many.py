@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, TypeVar
 
-from .dispatch import Begun, Dispatcher
+from .dispatch import Dispatcher, FirstAttempt
 from .errors import CoveyError, InvalidRequest, PartialFailure, Unavailable
 from .requests import Operation
 
@@ -169,7 +169,7 @@ class _Run(Generic[_Key]):
         self._under_way += 1
         self._bytes_under_way += part.operation.size_bytes
         try:
-            part.begun = self._dispatcher.begin(part.operation, self._timeout_s, part)
+            part.first = self._dispatcher.begin(part.operation, self._timeout_s, part)
         except CoveyError as error:
             self._fail(part, error)
 
@@ -179,9 +179,9 @@ class _Run(Generic[_Key]):
             self.break_off(defect)
 
     async def _go_on(self, part: _Part[_Key]) -> None:
-        assert part.begun is not None and part.error is not None
+        assert part.first is not None and part.error is not None
         try:
-            self.end(part, await self._dispatcher.go_on(part.operation, part.begun, part.error))
+            self.end(part, await self._dispatcher.retry(part.operation, part.first, part.error))
         except CoveyError as error:
             self._fail(part, error)
 
@@ -195,12 +195,12 @@ class _Run(Generic[_Key]):
 class _Part(Generic[_Key]):
     """One of the operations: the ``Answer`` of its first attempt."""
 
-    __slots__ = ("_run", "begun", "error", "key", "operation", "settled")
+    __slots__ = ("_run", "error", "first", "key", "operation", "settled")
 
     def __init__(self, run: _Run[_Key], key: _Key, operation: Operation) -> None:
         self.key = key
         self.operation = operation
-        self.begun: Begun | None = None
+        self.first: FirstAttempt | None = None
         self.error: CoveyError | None = None
         self.settled = False
         self._run = run

@@ -14,7 +14,6 @@ from .learning import TopologyLearner
 from .links import Links
 from .listing import Listing
 from .many import perform_all
-from .sender import Heard
 from .requests import (
     Key,
     Level,
@@ -26,6 +25,7 @@ from .requests import (
     refuse_twins,
 )
 from .routing import Router
+from .sender import ReplyReport
 from .version import HighestSeen, Version
 
 _K = TypeVar("_K", bound=Key)
@@ -43,7 +43,7 @@ class Session:
     ) -> None:
         self.seen = HighestSeen()
         self.seen.observe(seen_timestamp)
-        self._links = Links(self.seen, self._hear, cluster)
+        self._links = Links(self.seen, self._on_reply, cluster)
         self._router = Router(
             addresses, self._links.outstanding, self._links.silent_since, rng, cluster.foreign
         )
@@ -111,5 +111,5 @@ class Session:
         await self._learner.close()
         await self._links.close()
 
-    def _hear(self, heard: Heard) -> None:
-        self._dispatcher.heard(heard)
+    def _on_reply(self, reply: ReplyReport) -> None:
+        self._dispatcher.on_reply(reply)  # which is made after the links

@@ -265,7 +265,7 @@ async def test_a_refusal_is_told_rather_than_that_a_later_attempt_was_not_sent(c
     nodes[1].every_time = never
     async with AsyncClient([node.address for node in nodes], timeout=0.5) as kv:
         link = kv.admin._dispatcher._links.to(nodes[1].address)
-        link.operator.lane.departure = lambda: None  # type: ignore[method-assign]  # as while nothing connects
+        link.sender.queue.departure = lambda: None  # type: ignore[method-assign]  # as while nothing connects
         with pytest.raises(Unavailable, match="as told") as caught:
             await kv.put("k", b"")
     assert not caught.value.maybe_applied
@@ -702,7 +702,7 @@ async def test_no_task_is_left_behind(cluster: FakeCluster) -> None:
     assert not [
         name
         for name in names
-        if name.startswith(("Operator.", "OperateStream.", "TopologyLearner.", "_Run."))
+        if name.startswith(("OperationSender.", "OperateStream.", "TopologyLearner.", "_Run."))
     ]
 
 
