@@ -174,7 +174,7 @@ class OperationQueue:
         if not taken:
             return None
         self._last_number += 1
-        batch = InFlightBatch(self._last_number, taken, stream, now, self._seen)
+        batch = InFlightBatch(self._last_number, taken, stream, now=now, seen=self._seen)
         for pending in taken:
             pending.batch = batch
         self._batches[batch.number] = self._latest = batch

@@ -104,7 +104,7 @@ def _deliver(reply: Reply, places: Sequence[int], kinds: bytes, batch: InFlightB
         if kind == FOUND:
             result = next(values)
         elif kind in (WRITTEN, SUPERSEDED):
-            result = Version(next(timestamps), disk_id, generation, kind == SUPERSEDED)
+            result = Version(next(timestamps), disk_id, generation, superseded=kind == SUPERSEDED)
         elif kind == FAILED:
             error = error_from_failure(decode_failure(next(failures)))
         elif kind != ABSENT:

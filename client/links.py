@@ -49,7 +49,7 @@ class NodeLink:
         self._kv: kv_pb2_grpc.KVAsyncStub = kv_pb2_grpc.KVStub(self._channel)
         self._administration: cluster_pb2_grpc.ClusterAsyncStub = cluster_pb2_grpc.ClusterStub(self._channel)
         self._closed_because = ""
-        self.sender = OperationSender(address, self._kv, seen, on_reply, self._cluster)
+        self.sender = OperationSender(address, self._kv, seen=seen, on_reply=on_reply, cluster=self._cluster)
         """Sends operations to the node."""
 
     async def call(self, method: str, timeout_s: float, **fields: Any) -> Any:
@@ -149,7 +149,7 @@ class Links:
                 raise Unavailable("the client is closed")
             if self._paused:
                 raise NotSent("it was not sent before the process forked")
-            link = self._links[address] = NodeLink(address, self._seen, self._on_reply, self._cluster)
+            link = self._links[address] = NodeLink(address, self._seen, self._on_reply, cluster=self._cluster)
         return link
 
     def outstanding(self, address: str) -> int:

@@ -31,7 +31,7 @@ async def perform_all(
     Raises PartialFailure when any failed, and what ``make`` raises but for CoveyError as it is.
     """
     ordered = list(dict.fromkeys(keys))
-    run = _Run(dispatcher, ordered, make, timeout_s)
+    run = _Run(dispatcher, ordered, make=make, timeout_s=timeout_s)
     try:
         while run.begin_more():
             await run.change()

@@ -147,7 +147,11 @@ class OperationSender:
         if self._stream is not None and self._stream.open:
             return self._stream
         stream = OperateStream(
-            self._stub, self._address, self._receive, self._on_stream_end, self._on_greeting
+            self._stub,
+            self._address,
+            on_reply=self._receive,
+            on_end=self._on_stream_end,
+            on_greeting=self._on_greeting,
         )
         self._stream = stream
         self._streams.add(stream)

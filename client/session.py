@@ -45,10 +45,21 @@ class Session:
         self.seen.observe(seen_timestamp)
         self._links = Links(self.seen, self._on_reply, cluster)
         self._router = Router(
-            addresses, self._links.outstanding, self._links.silent_since, rng, cluster.foreign
+            given=addresses,
+            outstanding=self._links.outstanding,
+            silent_since=self._links.silent_since,
+            rng=rng,
+            foreign=cluster.foreign,
         )
-        self._learner = TopologyLearner(self._router, self._links, rng, cluster)
-        self._dispatcher = Dispatcher(self._router, self._links, rng, self._learner.note, self.seen, cluster)
+        self._learner = TopologyLearner(self._router, self._links, rng=rng, cluster=cluster)
+        self._dispatcher = Dispatcher(
+            router=self._router,
+            links=self._links,
+            rng=rng,
+            on_attempt=self._learner.note,
+            seen=self.seen,
+            cluster=cluster,
+        )
         self.admin = Administration(self._dispatcher)
 
     def get(

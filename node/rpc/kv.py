@@ -127,16 +127,14 @@ class KvService(kv_pb2_grpc.KVServicer):
         def begin(stream: ServedStream, request: kv_pb2.OperateRequest) -> None:
             nonlocal last_begun
             last_begun = request.id
-            operations = self._operations
             batch = BatchUnderWay(
                 request,
                 stream,
-                self._report_defect,
-                operations.in_flight,
-                operations.furthest_seen,
-                self._preconditions,
+                operations=self._operations,
+                preconditions=self._preconditions,
+                report_defect=self._report_defect,
             )
-            batch.begin(request, operations, self._default_timeout_s)
+            batch.begin(request, self._default_timeout_s)
 
         async with self._answering("Operate", context):
             await context.send_initial_metadata(self._preconditions.greeting())

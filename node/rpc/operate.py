@@ -6,7 +6,7 @@ What a stream has no room for begins later (``waves``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from ...api.failure import Failure
@@ -36,18 +36,17 @@ class BatchUnderWay:
         self,
         request: kv_pb2.OperateRequest,
         stream: ServedStream,
-        report_defect: ReportDefect,
-        in_flight: Callable[[], int],
-        furthest_seen: Callable[[], int],
+        *,
+        operations: Operations,
         preconditions: Preconditions,
+        report_defect: ReportDefect,
     ) -> None:
         self._id = request.id
         self._preconditions = preconditions
         self._cluster_id = request.cluster_id
         self._stream = stream
         self._report_defect = report_defect
-        self._in_flight = in_flight
-        self._furthest_seen = furthest_seen
+        self._operations = operations
         self._count = self._left = len(request.kinds)
         self._places: list[int] = []
         """Of the results that wait to be sent."""
@@ -57,7 +56,7 @@ class BatchUnderWay:
         self._timer: asyncio.TimerHandle | None = None
         self._waves: Waves | None = None
 
-    def begin(self, request: kv_pb2.OperateRequest, operations: Operations, default_timeout_s: float) -> None:
+    def begin(self, request: kv_pb2.OperateRequest, default_timeout_s: float) -> None:
         """Raises InvalidRequest for what is no batch."""
         if not 0 < self._count <= MOST_OPERATIONS:
             raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MOST_OPERATIONS}")
@@ -71,10 +70,10 @@ class BatchUnderWay:
         self._waves = Waves(
             begun,
             stream.share,
-            operations.execute_all,
-            self._on_results,
-            stream.begin_later,
-            decode_bounds(request, default_timeout_s),
+            execute_all=self._operations.execute_all,
+            on_results=self._on_results,
+            on_put_off=stream.begin_later,
+            bounds=decode_bounds(request, default_timeout_s),
         )
         stream.begin_now(self._waves)
 
@@ -111,15 +110,15 @@ class BatchUnderWay:
         if len(places) == self._count:
             results, places = _in_order(places, results), []
         preconditions = self._preconditions
-        mine, clock_ms = preconditions.cluster_id(), preconditions.clock_ms()
+        mine = preconditions.cluster_id()
         reply = encode_results(
             self._id,
             places,
             results,
-            self._in_flight(),
-            self._furthest_seen(),
-            clock_ms,
-            "" if self._cluster_id == mine else mine,
+            in_flight=self._operations.in_flight(),
+            furthest_seen=self._operations.furthest_seen(),
+            clock_ms=preconditions.clock_ms(),
+            cluster_id="" if self._cluster_id == mine else mine,
         )
         size_bytes = RESULT_BYTES * len(results)
         self._stream.share.hold(size_bytes)

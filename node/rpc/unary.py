@@ -112,10 +112,10 @@ class BatchCall:
         waves = Waves(
             self._operations,
             self._call.share,
-            operations.execute_all,
-            self._on_results,
-            lambda _: changed.set(),
-            self._bounds,
+            execute_all=operations.execute_all,
+            on_results=self._on_results,
+            on_put_off=lambda _: changed.set(),
+            bounds=self._bounds,
         )
         try:
             while self._left:

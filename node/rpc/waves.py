@@ -147,7 +147,7 @@ class Waves:
         each_bytes: int,
         bounds: TimeBounds,
     ) -> None:
-        wave = _Wave(self, self._share, len(operations), places, each_bytes)
+        wave = _Wave(self, self._share, len(operations), places=places, each_bytes=each_bytes)
         self._execute_all(operations, wave.on_results, bounds)
 
     def _fail(self, places: Sequence[int]) -> None:
@@ -186,7 +186,7 @@ class _Wave:
     __slots__ = ("_counted", "_each_bytes", "_left", "_places", "_share", "_timer", "_waves")
 
     def __init__(
-        self, waves: Waves, share: Share, count: int, places: Sequence[int] | None, each_bytes: int
+        self, waves: Waves, share: Share, count: int, *, places: Sequence[int] | None, each_bytes: int
     ) -> None:
         """``places``: theirs in the request; None when they are all of it."""
         self._waves = waves

@@ -134,9 +134,19 @@ def _parsed(message_type: type[Any], encoded: bytes) -> Any:
 _ENVELOPE: Final = PEER.flat(Envelope, peer_pb2.Envelope)
 
 CONTROL: Final = Lane(
-    "Control", peer_pb2.ControlRequest, control.REQUESTS, peer_pb2.ControlReply, control.REPLIES
+    "Control",
+    request_type=peer_pb2.ControlRequest,
+    requests=control.REQUESTS,
+    reply_type=peer_pb2.ControlReply,
+    replies=control.REPLIES,
 )
-DATA: Final = Lane("Data", peer_pb2.DataRequest, data.REQUESTS, peer_pb2.DataReply, data.REPLIES)
+DATA: Final = Lane(
+    "Data",
+    request_type=peer_pb2.DataRequest,
+    requests=data.REQUESTS,
+    reply_type=peer_pb2.DataReply,
+    replies=data.REPLIES,
+)
 LANES: Final = (CONTROL, DATA)
 
 
