@@ -10,7 +10,6 @@ from .admin import Administration
 from .arguments import checked_items, checked_keys
 from .cluster_identity import ClusterIdentity
 from .dispatch import Dispatcher
-from .learning import TopologyLearner
 from .links import Links
 from .listing import Listing
 from .many import perform_all
@@ -26,6 +25,7 @@ from .requests import (
 )
 from .routing import Router
 from .sender import ReplyReport
+from .topology_learner import TopologyLearner
 from .version import HighestSeen, Version
 
 _K = TypeVar("_K", bound=Key)

@@ -17,7 +17,7 @@ from ..operations import UNBOUNDED, Operation, OperationResult, Operations, Time
 from .codec.operations import OPERATIONS
 from .operate import MOST_OPERATIONS, BatchUnderWay
 from .status import Answering, ReportDefect, explained
-from .streaming import ServedStream, Streams
+from .streams import ServedStream, Streams
 from .unary import BatchCall, call_share
 
 Context = grpc.aio.ServicerContext[Any, Any]

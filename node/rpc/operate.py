@@ -16,7 +16,7 @@ from ..errors import InvalidRequest, OperationError, WrongCluster
 from ..operations import GetResult, OperationResult, Operations
 from .codec.operations import decode_bounds, decode_operations, encode_results
 from .status import ReportDefect, explained
-from .streaming import ServedStream
+from .streams import ServedStream
 from .waves import Waves
 
 MOST_OPERATIONS: Final = 10_000

@@ -14,7 +14,7 @@ from ...proto.generated import peer_pb2
 from ..ports import Handler
 from .codec.peer import DATA, LANES, Lane
 from .status import Answering, ReportDefect
-from .streaming import ServedStream, Streams
+from .streams import ServedStream, Streams
 
 SERVICE: Final = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
 

@@ -23,7 +23,7 @@ from .connections import ConnectionGuard
 from .kv import KvService, kv_handlers
 from .reflection import add_reflection
 from .status import ReportDefect
-from .streaming import Streams
+from .streams import Streams
 
 KV: Final = kv_pb2.DESCRIPTOR.services_by_name["KV"].full_name
 CLUSTER: Final = cluster_pb2.DESCRIPTOR.services_by_name["Cluster"].full_name

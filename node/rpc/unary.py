@@ -15,8 +15,8 @@ import grpc
 
 from ..errors import OperationError, Overloaded
 from ..operations import Get, GetResult, Operation, OperationResult, Operations, TimeBounds
-from .sharing import Share
-from .streaming import Streams
+from .budget import Share
+from .streams import Streams
 from .waves import WAVE_OPERATIONS, Waves
 
 MOST_REPLY_BYTES: Final = 4 << 20

@@ -16,7 +16,7 @@ from typing import Final
 
 from ..errors import OperationError, OperationTimeout, ReplyFull
 from ..operations import UNBOUNDED, Get, OnResults, Operation, OperationResult, Put, TimeBounds
-from .sharing import Share
+from .budget import Share
 
 WAVE_OPERATIONS: Final = 512
 WAVE_BYTES: Final = 4 << 20

@@ -18,7 +18,8 @@ from covey import (
     Unavailable,
     WrongCluster,
 )
-from covey.client import dispatch, learning, many
+from covey.client import dispatch, many
+from covey.client import topology_learner as learning
 from covey.proto.generated import kv_pb2
 from covey.ring.hashing import token_of
 

@@ -8,7 +8,7 @@ BOUNDS = (
     mutation(
         "a stream is read although its outbox is full",
         0,
-        "node/rpc/streaming.py",
+        "node/rpc/streams.py",
         "            while self._full:\n",
         "            while False:\n",
         "tests/node/rpc/test_operate.py",
@@ -25,18 +25,18 @@ BOUNDS = (
     mutation(
         "what a stream has in hand is bounded in operations alone",
         0,
-        "node/rpc/sharing.py",
+        "node/rpc/budget.py",
         "return self._bytes > 0 and self._bytes + self._request_bytes > self._of.part_bytes",
         "return False",
-        "tests/node/rpc/test_sharing.py",
+        "tests/node/rpc/test_budget.py",
     ),
     mutation(
         "the operations of a huge batch begin beyond their client's part",
         0,
-        "node/rpc/sharing.py",
+        "node/rpc/budget.py",
         "most = min(operations, max(of.part - self._in_hand, int(alone)))",
         "most = operations",
-        "tests/node/rpc/test_sharing.py",
+        "tests/node/rpc/test_budget.py",
     ),
     mutation(
         "a read whose reply was full counts as answered",
@@ -49,7 +49,7 @@ BOUNDS = (
     mutation(
         "a client that takes no replies keeps the room that others wait for",
         0,
-        "node/rpc/streaming.py",
+        "node/rpc/streams.py",
         "if stream.writing_since_s < since_s and (stream.of_peer or self.clients.awaited):",
         "if False:",
         "tests/node/rpc/test_operate.py",

@@ -12,7 +12,7 @@ import pytest
 
 from covey.node.errors import Overloaded, Unavailable
 from covey.node.operations import Consistency, Delete, Get, GetResult, Level, Put, WriteResult
-from covey.node.rpc import streaming
+from covey.node.rpc import streams as streaming
 from covey.proto.generated import kv_pb2, kv_pb2_grpc
 from covey.quorum.version import Version
 

@@ -19,7 +19,7 @@ from covey.node.operations import (
     TimeBounds,
     WriteResult,
 )
-from covey.node.rpc.sharing import Sharing
+from covey.node.rpc.budget import Sharing
 from covey.node.rpc.waves import WAVE_BYTES, WAVE_OPERATIONS, Waves
 from covey.quorum.version import Version
 from tests.simulation.virtual_time import in_virtual_time

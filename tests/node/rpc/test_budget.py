@@ -11,7 +11,7 @@ import pytest
 
 from covey.node.operations import GetResult
 from covey.node.rpc import waves
-from covey.node.rpc.sharing import LEAST_PART, MOST_IN_HAND, Sharing
+from covey.node.rpc.budget import LEAST_PART, MOST_IN_HAND, Sharing
 from covey.proto.generated import kv_pb2, kv_pb2_grpc
 from covey.quorum.version import Version
 

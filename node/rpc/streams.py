@@ -18,7 +18,7 @@ from typing import Any, Final
 import grpc
 
 from ..errors import Overloaded
-from .sharing import STALLED_S, Sharing
+from .budget import STALLED_S, Sharing
 from .waves import Waves
 
 Context = grpc.aio.ServicerContext[Any, Any]
