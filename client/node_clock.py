@@ -22,12 +22,12 @@ from ..quorum.version import COUNTER_BITS
 DEFAULT_SKEW_MS = 500
 FOLLOWED_SHARE = 0.8
 """Share of the skew that nodes allow within which writes may begin, so that nodes follow their instants."""
-SHORTEST_WITHIN_MS, LONGEST_WITHIN_MS = 200, 2000
+MIN_WITHIN_MS, MAX_WITHIN_MS = 200, 2000
 ROUND_TRIPS = 3
 """Minimum number of round trips that a write may take to begin."""
 ABOVE_SEEN_MS = 50
 """Minimum distance of the latest instant above what the client has seen: it leaves room for versions."""
-MOST_WITHIN_MS = 2**32 - 1
+MAX_WIRE_WITHIN_MS = 2**32 - 1
 WEIGHT_OF_LESS = 0.125
 """Weight of a reading that is behind the estimate; one that is ahead replaces the estimate."""
 
@@ -71,7 +71,7 @@ class NodeClock:
         """Note how far ahead of its clock the node follows others."""
         if skew_ms > 0:
             within_ms = int(skew_ms * FOLLOWED_SHARE)
-            self._least_ms = max(SHORTEST_WITHIN_MS, min(within_ms, LONGEST_WITHIN_MS // 2))
+            self._least_ms = max(MIN_WITHIN_MS, min(within_ms, MAX_WITHIN_MS // 2))
             self._within_ms = max(self._within_ms, self._least_ms)
 
     def read(self, clock_ms: int) -> None:
@@ -87,7 +87,7 @@ class NodeClock:
     def took(self, round_trip_s: float) -> None:
         """Note the time that the node took to begin an operation and answer."""
         within_ms = int(round_trip_s * 1000 * ROUND_TRIPS)
-        self._within_ms = max(self._least_ms, min(within_ms, LONGEST_WITHIN_MS))
+        self._within_ms = max(self._least_ms, min(within_ms, MAX_WITHIN_MS))
 
     def now_ms(self) -> int:
         """Return the node's clock; 0 when it is not known."""
@@ -99,4 +99,4 @@ class NodeClock:
         if not sent_ms:
             return Stamp(cluster_id)
         above_seen_ms = (seen_timestamp >> COUNTER_BITS) + ABOVE_SEEN_MS - sent_ms
-        return Stamp(cluster_id, sent_ms, min(MOST_WITHIN_MS, max(self._within_ms, above_seen_ms)))
+        return Stamp(cluster_id, sent_ms, min(MAX_WIRE_WITHIN_MS, max(self._within_ms, above_seen_ms)))

@@ -18,9 +18,9 @@ REFRESH_EVERY_S = 30.0
 REFRESH_TIMEOUT_S = 2.0
 LOOK_AGAIN_EVERY_S = 5.0
 """Time between two checks of an address that belongs to another cluster."""
-MOST_DOUBTFUL = 16
+MAX_DOUBTFUL = 16
 """Addresses checked at a time."""
-SHORTEST_INTERVAL_S = 0.5
+MIN_INTERVAL_S = 0.5
 
 
 class TopologyLearner:
@@ -64,7 +64,7 @@ class TopologyLearner:
             self._wanted.clear()
             await self._look()
             await self._look_again()
-            await asyncio.sleep(SHORTEST_INTERVAL_S * self._rng.uniform(0.8, 1.2))
+            await asyncio.sleep(MIN_INTERVAL_S * self._rng.uniform(0.8, 1.2))
             longest_s = LOOK_AGAIN_EVERY_S if self._cluster.foreign else REFRESH_EVERY_S
             await self._wait_until_wanted(longest_s * self._rng.uniform(0.8, 1.2))
 
@@ -90,7 +90,7 @@ class TopologyLearner:
 
     async def _look_again(self) -> None:
         """Ask at addresses where another cluster or no node has answered; ``link.call`` notes which cluster answers."""
-        doubtful = self._cluster.doubtful[:MOST_DOUBTFUL]
+        doubtful = self._cluster.doubtful[:MAX_DOUBTFUL]
         await asyncio.gather(*(self._ask(address) for address in doubtful))
 
     async def _ask(self, address: str) -> Topology | None:

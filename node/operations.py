@@ -1,7 +1,7 @@
-"""What a node does for clients and for people, as the rpc border sees it: plain values and two protocols.
+"""What a node does for clients and operators, as the rpc border sees it: plain values and two protocols.
 
-The border translates messages to these values and back; who implements ``Operations`` and ``Administration``
-knows nothing of gRPC. Whatever is refused is an ``OperationError`` (``errors``); anything else is a defect.
+The border translates messages to these values and back; the implementations of ``Operations`` and ``Administration``
+are independent of gRPC. A refusal is an ``OperationError`` (``errors``); any other error is a defect.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Level(StrEnum):
 
 
 class Consistency(NamedTuple):
-    """How many replicas must answer: ``replicas`` of them when above 0, else as ``level`` says."""
+    """How many replicas must answer: ``replicas`` when above 0, else as of ``level``."""
 
     level: Level = Level.QUORUM
     replicas: int = 0
@@ -61,7 +61,7 @@ Operation = Get | Put | Delete
 
 
 class TimeBounds(NamedTuple):
-    """The instants by which operations that came together may begin: set by their client, in this node's time."""
+    """The instants by which the operations of a request may begin: set by their client, in this node's time."""
 
     sent_ms: int = 0
     """When they were sent, by this node's clock as the client estimates it; 0: there are no bounds."""
@@ -104,29 +104,29 @@ class GetResult(NamedTuple):
 class WriteResult(NamedTuple):
     version: Version
     superseded: bool = False
-    """A newer version already stood."""
+    """True if the key already had a newer version."""
 
 
 OperationResult = GetResult | WriteResult
 
 OnResults = Callable[[Sequence[int], Sequence[OperationResult | BaseException]], None]
-"""Told what came of some operations, by their places among those that were begun together."""
+"""Called with the results of some operations, and their places in the request."""
 
 
 class Operations(Protocol):
     """The coordinator: any node serves any key."""
 
     async def execute(self, operation: Operation, bounds: TimeBounds = UNBOUNDED) -> OperationResult:
-        """GetResult for a Get, WriteResult for a Put or a Delete, within the operation's ``timeout_s``.
+        """Return a GetResult for a Get, a WriteResult for a Put or a Delete, within the operation's ``timeout_s``.
 
-        Raises OperationError; Expired, which is certain, for what it meets outside of its ``bounds``.
+        Raise OperationError; Expired, which is certain, for an operation outside of its ``bounds``.
         """
         ...
 
     def execute_all(
         self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds = UNBOUNDED
     ) -> None:
-        """Begin operations that came together, each independent of the others; ``bounds`` as of ``execute``.
+        """Begin the operations of a request, each independent of the others; ``bounds`` as of ``execute``.
 
         ``on_results`` is called with each operation exactly once: its result, or its error.
         """
@@ -141,15 +141,15 @@ class Operations(Protocol):
         ...
 
     def in_flight(self) -> int:
-        """Operations under way."""
+        """Return the number of operations under way."""
         ...
 
     def keys(
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
     ) -> AsyncGenerator[list[bytes], None]:
-        """Live keys in token order, each once, from the one after ``after_key`` on.
+        """Yield live keys in token order, each once, beginning after ``after_key``.
 
-        ``timeout_s`` bounds each internal step, not the listing. Raises OperationError.
+        ``timeout_s`` bounds each internal step, not the listing. Raise OperationError.
         """
         ...
 
@@ -167,20 +167,20 @@ class Administration(Protocol):
         ...
 
     async def explain(self, key: bytes) -> Explanation:
-        """Asks every replica of the key, now. Raises OperationError."""
+        """Ask every replica of the key, now. Raise OperationError."""
         ...
 
     async def leave(self, name: str, timeout_s: float) -> None:
-        """Returns when the node has handed everything off and left the ring. Raises OperationError."""
+        """Return when the node has handed everything off and left the ring. Raise OperationError."""
         ...
 
     async def remove(self, name: str, timeout_s: float) -> None:
-        """Returns when the ring no longer has the node, which must be down. Raises OperationError."""
+        """Return when the ring no longer has the node, which must be down. Raise OperationError."""
         ...
 
     async def repair(self, timeout_s: float) -> RepairReport:
-        """Has every owner that is up compare with all its peers; returns within about ``timeout_s``.
+        """Have every owner that is up compare with all its peers; return within about ``timeout_s``.
 
-        Raises OperationError when that cannot begin.
+        Raise OperationError when that cannot begin.
         """
         ...

@@ -1,4 +1,4 @@
-"""Bounds what clients have in hand, in operations and in bytes, and divides it among those who ask.
+"""Bounds the work in hand for callers, in operations and in bytes, and divides it among their streams.
 
 In hand are the values of requests that are not finished, the values that reads under way are expected to bring, and the
 replies that the transport has not taken yet. A stream that has its part is not read any further: what is left waits at
@@ -9,9 +9,9 @@ another.
 Rules:
 - The size of a value is not known before it is read, so a read reserves the recent average and is corrected by what it
   brings (``Share.expect``).
-- When all that is in hand reaches ``MOST_BYTES``, reads begin only where little is expected of them: clients of small
+- When all that is in hand reaches ``MAX_BYTES``, reads begin only where little is expected of them: clients of small
   values go on beside those of large ones. The others wait, in the order in which they asked.
-- A stream whose client takes no reply for ``STALLED_S`` while others wait for room is ended (``Sharing.stalled``).
+- A stream whose client takes no reply for ``STALLED_S`` while others wait for room is ended (``Budget.stalled``).
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-MOST_IN_HAND: Final = 512
+MAX_IN_HAND: Final = 512
 """Approximate maximum of operations of all streams: more would wait for each other and be done no sooner."""
-LEAST_PART: Final = 32
+MIN_PART: Final = 32
 """Minimum number of operations of a stream, for any number of streams."""
-MOST_BYTES: Final = 16 << 20
+MAX_BYTES: Final = 16 << 20
 """Maximum number of bytes of all streams."""
-LEAST_BYTES: Final = 64 << 10
+MIN_BYTES: Final = 64 << 10
 """Minimum number of bytes of a stream, for any number of streams."""
 STALLED_S: Final = 5.0
-LEAST_EXPECTED_BYTES: Final = 64
+MIN_EXPECTED_BYTES: Final = 64
 """Minimum number of bytes expected of one read."""
 SLOWLY: Final = 0.1
 """Weight of the latest value in an average."""
 
 
-class Sharing:
+class Budget:
     def __init__(
         self,
-        most: int = MOST_IN_HAND,
-        least: int = LEAST_PART,
-        most_bytes: int = MOST_BYTES,
-        least_bytes: int = LEAST_BYTES,
+        most: int = MAX_IN_HAND,
+        least: int = MIN_PART,
+        most_bytes: int = MAX_BYTES,
+        least_bytes: int = MIN_BYTES,
     ) -> None:
         self._most: Final = most
         self._least: Final = least
@@ -51,7 +51,7 @@ class Sharing:
         """Shares that wait for room, the longest waiting first."""
         self.bytes = 0
         """Bytes in hand of all streams."""
-        self.expected_bytes: float = LEAST_EXPECTED_BYTES
+        self.expected_bytes: float = MIN_EXPECTED_BYTES
         """Bytes expected of a read of a client that has not read before."""
 
     @property
@@ -97,7 +97,7 @@ class Sharing:
 class Share:
     """Counts what one stream has in hand."""
 
-    def __init__(self, of: Sharing, busy: set[Share], on_change: Callable[[], None]) -> None:
+    def __init__(self, of: Budget, busy: set[Share], on_change: Callable[[], None]) -> None:
         self._of = of
         self._busy = busy
         self.changed = on_change
@@ -119,7 +119,7 @@ class Share:
     @property
     def expected_bytes(self) -> int:
         """Return the bytes that a read is expected to bring."""
-        return max(LEAST_EXPECTED_BYTES, int(self._expected_bytes or self._of.expected_bytes))
+        return max(MIN_EXPECTED_BYTES, int(self._expected_bytes or self._of.expected_bytes))
 
     def expect(self, found: int, found_bytes: int) -> None:
         """Update the average from reads that have brought this number of values and bytes."""
@@ -180,7 +180,7 @@ class Share:
             self._of.call_next()
 
     def close(self) -> None:
-        """The stream is over; what is still given back is of no interest."""
+        """End the share: the stream is over, and later releases have no effect."""
         self._busy.discard(self)
         self._of.leave(self)
         self._of.bytes -= self._bytes

@@ -12,7 +12,7 @@ from ...proto.generated import cluster_pb2, cluster_pb2_grpc
 from ..coordinator.preconditions import ANY, Preconditions
 from ..operations import Administration
 from .kv import allowed_s
-from .status import Answering, ReportDefect
+from .status import ErrorMapper, ReportDefect
 
 CHANGE_TIMEOUT_S: Final = 600.0
 """How long a leave, a removal or a repair may take when the caller does not say: moving data takes its time."""
@@ -96,5 +96,5 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
         self._preconditions.check_time(change.sent_ms, timeout_s)
         return timeout_s
 
-    def _answering(self, method: str, context: Context) -> Answering:
-        return Answering(method, context, self._report_defect)
+    def _answering(self, method: str, context: Context) -> ErrorMapper:
+        return ErrorMapper(method, context, self._report_defect)

@@ -1,10 +1,10 @@
 """Connections to peers: made when needed, bounded in number, closed when idle.
 
-There is one to each address for control, one for batches and one for all other data, such as whole ranges: what is
-large would hold up what shares a connection with it.
+Each address has one for control, one for batches and one for all other data, such as whole ranges: a large message
+would delay the others on its connection.
 
 A link must notice within a second that a peer is back, and must know of a failed call whether it was sent.
-So a call first waits until the connection stands or was refused; what is lost before that was never sent.
+So a call first waits until the connection is made or refused; a call that fails before that was never sent.
 gRPC itself reconnects with a short backoff; it neither retries calls nor shares connections between lanes.
 """
 
@@ -50,7 +50,7 @@ class Link:
     async def call_batch(self, request: Request, timeout_s: float) -> Reply:
         """Send a request of the data lane over its stream.
 
-        Raises PeerUnreachable when it was certainly not handled, PeerTimeout when it may have been.
+        Raise PeerUnreachable when it was certainly not handled, PeerTimeout when it may have been.
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
@@ -64,7 +64,7 @@ class Link:
     async def call(self, lane: Lane, encoded: bytes, timeout_s: float) -> bytes:
         """Send one request and return the reply's bytes.
 
-        Raises PeerUnreachable when no connection came about in time, AioRpcError when the call failed.
+        Raise PeerUnreachable when there was no connection in time, AioRpcError when the call failed.
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + timeout_s
@@ -82,7 +82,7 @@ class Link:
         return channel
 
     async def _settled(self, channel: grpc.aio.Channel, timeout_s: float) -> None:
-        """Wait until the connection stands or was refused; a call after a refusal fails with the reason."""
+        """Wait until the connection is made or refused; a call after a refusal fails with the reason."""
         state = channel.get_state(try_to_connect=True)
         if state is ChannelConnectivity.READY:
             return
@@ -105,8 +105,8 @@ class Link:
 class Links:
     """The links in use, the least recently used first."""
 
-    def __init__(self, *, most: int, idle_s: float) -> None:
-        self._most: Final = most
+    def __init__(self, *, max_links: int, idle_s: float) -> None:
+        self._max_links: Final = max_links
         self._idle_s: Final = idle_s
         self._links: Final[OrderedDict[str, Link]] = OrderedDict()
 
@@ -116,7 +116,7 @@ class Links:
 
     @contextmanager
     def using(self, address: str, now_s: float) -> Iterator[Link]:
-        """The link to ``address``, kept open at least until the block ends."""
+        """Yield the link to ``address``, kept open until the block ends."""
         link = self._links.setdefault(address, Link(address))
         self._links.move_to_end(address)
         link.used_at_s = now_s
@@ -127,21 +127,21 @@ class Links:
             link.in_flight -= 1
 
     async def make_room(self, address: str, now_s: float) -> None:
-        """Close what has been idle for long, and the least recently used when ``address`` needs its place.
+        """Close links that are idle for too long, and the least recently used one when ``address`` needs its place.
 
-        Raises PeerUnreachable when every link is busy and there is no place for another.
+        Raise PeerUnreachable when all links are busy and no more are allowed.
         """
         while (link := self._expendable(address, now_s)) is not None:
             del self._links[link.address]
             await link.close()
-        if address not in self._links and len(self._links) >= self._most:
-            raise PeerUnreachable(f"{address}: not called, {self._most} other peers are being called")
+        if address not in self._links and len(self._links) >= self._max_links:
+            raise PeerUnreachable(f"{address}: not called, {self._max_links} other peers are being called")
 
     def _expendable(self, address: str, now_s: float) -> Link | None:
-        full = address not in self._links and len(self._links) >= self._most
+        full = address not in self._links and len(self._links) >= self._max_links
         for link in self._links.values():
             if not full and now_s - link.used_at_s < self._idle_s:
-                return None  # and so are all that follow
+                return None  # and neither are all that follow
             if link.in_flight == 0 and link.address != address:
                 return link
         return None

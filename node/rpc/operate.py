@@ -1,6 +1,6 @@
-"""Serves batches of operations that come on a stream: begun at once, answered together, stragglers apart.
+"""Serves batches of operations that arrive on a stream: begun at once, answered in one reply, stragglers separately.
 
-What a stream has no room for begins later (``waves``).
+Operations that there is no room for begin later (``waves``).
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from ..coordinator.preconditions import Preconditions
 from ..errors import InvalidRequest, OperationError, WrongCluster
 from ..operations import GetResult, OperationResult, Operations
 from .codec.operations import decode_bounds, decode_operations, encode_results
-from .status import ReportDefect, explained
+from .status import ReportDefect, failure_or_defect
 from .streams import ServedStream
 from .waves import Waves
 
-MOST_OPERATIONS: Final = 10_000
-"""In one batch."""
+MAX_OPERATIONS: Final = 10_000
+"""Maximum number of operations of one batch."""
 STRAGGLING_S: Final = 0.005
-"""How long results wait for those of the same batch that are not there yet."""
+"""Time that results wait for the other results of their batch."""
 FULL_BYTES: Final = 1 << 20
-"""Of values: results that have as many do not wait."""
+"""Size of values at which results do not wait."""
 RESULT_BYTES: Final = 32
 """Approximate bytes of a result beside its value."""
 
 
-class BatchUnderWay:
+class ServedBatch:
     """One batch of one caller, from its message to its last reply."""
 
     def __init__(
@@ -49,17 +49,17 @@ class BatchUnderWay:
         self._operations = operations
         self._count = self._left = len(request.kinds)
         self._places: list[int] = []
-        """Of the results that wait to be sent."""
+        """The places of the results that wait to be sent."""
         self._results: list[OperationResult | Failure] = []
         self._bytes = 0
-        """Bytes of their values; in hand of the stream until they are written."""
+        """Size of their values, part of the stream's share until they are written."""
         self._timer: asyncio.TimerHandle | None = None
         self._waves: Waves | None = None
 
     def begin(self, request: kv_pb2.OperateRequest, default_timeout_s: float) -> None:
-        """Raises InvalidRequest for what is no batch."""
-        if not 0 < self._count <= MOST_OPERATIONS:
-            raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MOST_OPERATIONS}")
+        """Begin the operations. Raise InvalidRequest for columns that are not a batch."""
+        if not 0 < self._count <= MAX_OPERATIONS:
+            raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MAX_OPERATIONS}")
         begun = decode_operations(request, default_timeout_s)
         try:
             self._preconditions.check_cluster(request.cluster_id)
@@ -78,7 +78,7 @@ class BatchUnderWay:
         stream.begin_now(self._waves)
 
     def _refuse(self, error: OperationError) -> None:
-        """Answer all of the batch without beginning any of it."""
+        """Answer all operations of the batch without beginning any."""
         self._on_results(range(self._count), [error] * self._count)
 
     def _on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
@@ -86,7 +86,7 @@ class BatchUnderWay:
         found = found_bytes = 0
         for result in results:
             if isinstance(result, BaseException):
-                self._results.append(explained("Operate", result, self._report_defect))
+                self._results.append(failure_or_defect("Operate", result, self._report_defect))
                 continue
             self._results.append(result)
             if isinstance(result, GetResult) and result.value is not None:

@@ -62,7 +62,7 @@ def failure_of(error: BaseException) -> Failure | None:
     return None
 
 
-def explained(method: str, error: BaseException, report_defect: ReportDefect) -> Failure:
+def failure_or_defect(method: str, error: BaseException, report_defect: ReportDefect) -> Failure:
     """Return what the caller of ``method`` gets for the error; report a defect."""
     known = failure_of(error)
     if known is None:
@@ -71,7 +71,7 @@ def explained(method: str, error: BaseException, report_defect: ReportDefect) ->
     return known
 
 
-class Answering:
+class ErrorMapper:
     """Ends an RPC with the status of what leaves the block; a defect is reported, but not to the caller."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Answering:
     ) -> None:
         if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
             return  # done, cancelled, or the status is set already
-        ended = explained(self._method, error, self._report_defect)
+        ended = failure_or_defect(self._method, error, self._report_defect)
         await self._context.abort(ended.status, ended.message, ended.trailing_metadata)
 
 

@@ -12,7 +12,7 @@ from ..errors import PeerTimeout, PeerUnreachable
 from ..messages.data import DataBatch, Reply, Request
 from ..ports import Clock
 from .codec.peer import lane_of
-from .descriptors import MOST_LINKS
+from .descriptors import MAX_LINKS
 from .links import Link, Links
 from .status import peer_error
 
@@ -22,9 +22,9 @@ IDLE_S: Final = 120.0
 class GrpcTransport:
     """Every failure of a call is PeerUnreachable, or PeerTimeout where the request may have been handled."""
 
-    def __init__(self, clock: Clock, *, most_links: int = MOST_LINKS, idle_s: float = IDLE_S) -> None:
+    def __init__(self, clock: Clock, *, max_links: int = MAX_LINKS, idle_s: float = IDLE_S) -> None:
         self._clock: Final = clock
-        self._links: Final = Links(most=most_links, idle_s=idle_s)
+        self._links: Final = Links(max_links=max_links, idle_s=idle_s)
         self._closed = False
 
     async def call(self, address: str, request: Request, *, timeout_s: float) -> Reply:

@@ -1,6 +1,6 @@
 """The bodies of the data lane.
 
-Batches and chunks are the hot path, so they are sent by column (proto/covey/v1/peer.proto says how): encoding is one
+Batches and chunks are the hot path, so they are sent by column (see proto/covey/v1/peer.proto): encoding is one
 pass that appends to plain lists, decoding first checks that the columns fit each other and then cannot fail.
 """
 

@@ -83,13 +83,13 @@ OPERATIONS: Final = {
 """By their names in the oneofs of Operation and OperationResult."""
 
 
-# --- by column (proto/covey/v1/kv.proto says how) -----------------------------------------------------------
+# --- by column: see proto/covey/v1/kv.proto -----------------------------------------------------------------
 
 NO_VERSION: Final = Version(0, 0, 0)
 
 
 def decode_operations(message: kv_pb2.OperateRequest, default_timeout_s: float) -> list[Operation]:
-    """Raises InvalidRequest for columns that do not fit together."""
+    """Decode the columns. Raise InvalidRequest for columns that do not fit each other."""
     kinds, keys = message.kinds, message.keys
     _expect(max(kinds, default=0) <= DELETE, "an operation that is neither get, put nor delete")
     _expect(len(keys) == len(kinds), "more or fewer keys than operations")
