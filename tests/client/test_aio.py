@@ -18,8 +18,7 @@ from covey import (
     Unavailable,
     WrongCluster,
 )
-from covey.client import dispatch, many
-from covey.client import topology_learner as learning
+from covey.client import dispatch, many, topology_learner
 from covey.proto.generated import kv_pb2
 from covey.ring.hashing import token_of
 
@@ -231,7 +230,7 @@ async def test_few_operations_go_to_one_owner_and_many_to_all(cluster: FakeClust
 async def test_a_new_epoch_is_learned_after_a_failure(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "SHORTEST_INTERVAL_S", 0.01)
+    monkeypatch.setattr(topology_learner, "MIN_INTERVAL_S", 0.01)
     nodes = await cluster.start(3)
     async with AsyncClient([node.address for node in nodes[:2]]) as kv:
         await learned(kv)
@@ -756,7 +755,7 @@ async def test_cancelled_reads_leave_what_a_client_has_seen_alone(cluster: FakeC
 async def test_an_address_that_another_cluster_has_taken_is_left_out_until_it_is_back(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "LOOK_AGAIN_EVERY_S", 0.1)
+    monkeypatch.setattr(topology_learner, "LOOK_AGAIN_EVERY_S", 0.1)
     nodes = await cluster.start(2)
     async with AsyncClient([node.address for node in nodes]) as kv:
         await learned(kv)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from covey.node.errors import PeerUnreachable
-from covey.node.rpc.links import Links
+from covey.node.rpc.transport import Links
 
 
 async def used(links: Links, address: str, now_s: float) -> None:

@@ -25,7 +25,7 @@ from covey.node.messages.data import (
     Reply,
     Request,
 )
-from covey.node.rpc import links
+from covey.node.rpc import transport as transport_module
 from covey.node.rpc.codec import peer as codec
 from covey.node.rpc.server import SERVER_OPTIONS
 from covey.node.rpc.transport import GrpcTransport
@@ -261,8 +261,8 @@ async def test_a_handler_that_fails_is_reported_and_may_have_handled_the_request
 async def test_a_message_too_large_to_send_is_certainly_not_handled(
     served: Any, transport: GrpcTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = [("grpc.max_send_message_length", 100), *links.CHANNEL_OPTIONS]
-    monkeypatch.setattr(links, "CHANNEL_OPTIONS", options)
+    options = [("grpc.max_send_message_length", 100), *transport_module.CHANNEL_OPTIONS]
+    monkeypatch.setattr(transport_module, "CHANNEL_OPTIONS", options)
     big = Request(ENVELOPE, DataBatch(STAMP, (Read(bytes(1000)),)))
     with pytest.raises(PeerUnreachable, match="larger than max"):
         await transport.call(served.address, big, timeout_s=5)
