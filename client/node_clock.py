@@ -1,8 +1,8 @@
 """Estimates the clock of one node, and sets the instants by which that node may begin operations.
 
 Rules
-- The estimate is the node's latest reading plus the time that has passed here since, by a clock that goes on while this
-  machine is suspended. It errs to the early side, by the time that the reading took to arrive.
+- The estimate is the node's latest reading plus the time that has passed here since, by a clock that keeps running
+  while this machine is suspended. It errs to the early side, by the time that the reading took to arrive.
 - A batch carries the estimate of the instant at which it is sent. The node begins no operation after that instant and
   the operation's timeout, and gives no write a version beyond a second, nearer instant: the batch's latest.
 - A write whose outcome is not known raises what the client has seen to the latest of its batch. So whatever the client
@@ -54,7 +54,7 @@ class Stamp(NamedTuple):
 
 
 class NodeClock:
-    """Estimates one node's clock. ``elapsed_s`` never goes back, and goes on while the machine is suspended."""
+    """Estimates one node's clock. ``elapsed_s`` never goes back, and keeps running while the machine is suspended."""
 
     def __init__(self, elapsed_s: Callable[[], float] = elapsed_s) -> None:
         self.elapsed_s = elapsed_s

@@ -1,4 +1,4 @@
-"""The parts of a running client, put together. Loading this module loads gRPC."""
+"""The parts of a running client. Loading this module loads gRPC."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Session:
         self._links.pause()
 
     async def disconnect(self, drain_s: float) -> None:
-        """Close all connections; what is in hand is given some time to end, and nothing else enters."""
+        """Close all connections; operations in hand get ``drain_s`` seconds to end, and no other enters."""
         self._dispatcher.admission.pause()
         await self._dispatcher.admission.drained(drain_s)
         await self._learner.pause()

@@ -1,6 +1,6 @@
-"""Keeps the client's picture of the ring fresh: soon after the first answer, each half minute, on failures.
+"""Keeps the client's copy of the ring current: soon after the first answer, each half minute, and after failures.
 
-A lone command is over before the first look, so it costs one call and no more.
+A single command ends before the first look, so it costs one call.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class TopologyLearner:
         self._closed = False
 
     def note(self, answered: bool) -> None:
-        """An attempt ended: the first starts the learning, each failure asks for another look."""
+        """Note the end of an attempt: the first one starts the task, each failure asks for another look."""
         if self._closed:
             return
         if self._task is None:
@@ -76,7 +76,7 @@ class TopologyLearner:
             return  # time for the regular look
 
     async def _look(self) -> None:
-        """Ask one node after the other until one tells its ring; failing is no harm, the next look comes."""
+        """Ask one node after the other until one answers with its ring; if none does, the next look may find one."""
         loop = asyncio.get_running_loop()
         tried: dict[str, None] = {}
         while (address := self._router.choose(tried, loop.time())) is not None:
@@ -94,7 +94,7 @@ class TopologyLearner:
         await asyncio.gather(*(self._ask(address) for address in doubtful))
 
     async def _ask(self, address: str) -> Topology | None:
-        """The ring as the node at ``address`` knows it; None when it cannot tell."""
+        """Return the ring of the node at ``address``; None when it has none, or does not answer."""
         try:
             response = await self._links.to(address).call("Ring", REFRESH_TIMEOUT_S)
             topology = Topology.decode(response.record, response.addresses)
