@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
-from .admin import Administration
+from . import forking
 from .arguments import checked_items, checked_keys
 from .cluster_identity import ClusterIdentity
 from .dispatch import Dispatcher
@@ -27,6 +28,9 @@ from .routing import Router
 from .sender import ReplyReport
 from .topology_learner import TopologyLearner
 from .version import HighestSeen, Version
+
+if TYPE_CHECKING:
+    from .admin import Administration
 
 _K = TypeVar("_K", bound=Key)
 
@@ -60,7 +64,13 @@ class Session:
             seen=self.seen,
             cluster=cluster,
         )
-        self.admin = Administration(self._dispatcher)
+
+    @cached_property
+    def admin(self) -> Administration:
+        with forking.loading():
+            from .admin import Administration  # loaded late: operations do without
+
+        return Administration(self._dispatcher)
 
     def get(
         self, key: Key, consistency: Level | None, r: int | None, timeout_s: float
