@@ -8,9 +8,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 MAX_PORT = 65535
-MAX_HOST_LENGTH = 255
+MAX_HOST_LENGTH = 253
 MAX_SHOWN = 80
 """Maximum number of characters of a text that an error repeats."""
+_HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
 _LIKE_IPV4 = re.compile(r"[0-9.]+")
 """Matches what is meant as an IPv4 address: the last label of a name has a letter."""
 
@@ -72,11 +73,7 @@ def _parse_host(host: str, text: str) -> str:
         )
     if _LIKE_IPV4.fullmatch(host) and not _is_ip(ipaddress.IPv4Address, host):
         raise NotAnAddress(f"{_cut(text)!r} is not an address: {_cut(host)!r} is not an IPv4 address")
-    if (
-        len(host) > MAX_HOST_LENGTH
-        or not host.isprintable()
-        or any(character in host for character in " []/:@")
-    ):
+    if len(host) > MAX_HOST_LENGTH or not _HOST_NAME.fullmatch(host):
         raise NotAnAddress(f"{_cut(text)!r} is not an address: {_cut(host)!r} is not a host name")
     return host
 
