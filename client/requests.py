@@ -20,12 +20,12 @@ _MAX_OPERATION_BYTES = MAX_MESSAGE_BYTES - (64 << 10)
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """One get, put or delete. It may be sent several times, to several nodes; nothing changes it."""
+    """One get, put or delete. Never changed; may be sent several times, to several nodes."""
 
     kind: int
     key: bytes
     value: bytes
-    """Of a put."""
+    """The value of a put; empty for others."""
     consistency: Consistency | None
     """None for the default."""
     size_bytes: int
@@ -36,7 +36,7 @@ class Operation:
 
 
 def encoded(text: Key, what: str) -> bytes:
-    """The bytes of a key or value: str is UTF-8."""
+    """Return the bytes of a key or value: str is encoded as UTF-8."""
     if isinstance(text, bytes):
         return text
     if isinstance(text, str):
@@ -47,8 +47,8 @@ def encoded(text: Key, what: str) -> bytes:
     raise wrong_type(what, type(text))
 
 
-def refuse_twins(keys: Iterable[Key]) -> None:
-    """``"a"`` and ``b"a"`` are one key: two values for it in one call have no order."""
+def refuse_duplicates(keys: Iterable[Key]) -> None:
+    """Refuse ``"a"`` and ``b"a"`` in one call: they are one key, and its two values would have no order."""
     given = set(keys)
     kinds = set(map(type, given))
     if len(kinds) < 2:
@@ -83,7 +83,7 @@ def _checked(size_bytes: int) -> int:
 
 
 def consistency_of(level: Level | None, replicas: int | None, name: str) -> Consistency | None:
-    """What a caller asks for by ``consistency`` or by ``r`` or ``w``; None for the default."""
+    """Return the consistency that ``consistency``, or ``r`` or ``w``, asks for; None for the default."""
     if level is None and replicas is None:
         return None
     if level is not None and replicas is not None:

@@ -22,7 +22,7 @@ from .requests import (
     encoded,
     get_operation,
     put_operation,
-    refuse_twins,
+    refuse_duplicates,
 )
 from .routing import Router
 from .sender import ReplyReport
@@ -101,7 +101,7 @@ class Session:
         self, items: Mapping[_K, Key], consistency: Level | None, w: int | None, timeout_s: float
     ) -> dict[_K, Version]:
         checked_items(items)
-        refuse_twins(items)
+        refuse_duplicates(items)
         chosen = consistency_of(consistency, w, "w")
         return await perform_all(
             self._dispatcher, items, lambda key: put_operation(key, items[key], chosen), timeout_s

@@ -47,7 +47,7 @@ class Streams:
         self.disconnect: Final = disconnect
         self._open: Final[set[ServedStream]] = set()
         self.clients: Final = Budget()
-        self._peers: Final = Budget(most_bytes=MAX_PEER_BYTES, least_bytes=MIN_PEER_BYTES)
+        self._peers: Final = Budget(max_bytes=MAX_PEER_BYTES, min_bytes=MIN_PEER_BYTES)
         self._looking: asyncio.TimerHandle | None = None
         self._ending = False
 
@@ -92,13 +92,13 @@ class Streams:
 
 
 class ServedStream:
-    def __init__(self, context: Context, sharing: Budget, *, of_peer: bool) -> None:
+    def __init__(self, context: Context, budget: Budget, *, of_peer: bool) -> None:
         self.of_peer: Final = of_peer
         self.peer: Final[str] = context.peer()
         self._context = context
         self._in_hand = 0
         self._has_room = asyncio.Event()
-        self.share = sharing.share(self._on_room)
+        self.share = budget.share(self._on_room)
         """Of the operations of clients, for those who bring any."""
         self._unbegun: dict[Waves, None] = {}
         """Requests with operations that wait for room, in their order."""

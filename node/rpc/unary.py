@@ -40,7 +40,7 @@ class CallShare:
 
     def __init__(self, streams: Streams) -> None:
         self._disconnect: Final = streams.disconnect
-        self._sharing: Final = streams.clients
+        self._budget: Final = streams.clients
         self.changed: Final = asyncio.Event()
         self.share: Final[Share] = streams.clients.share(self.changed.set)
 
@@ -59,7 +59,7 @@ class CallShare:
 
     def room_for_a_write(self, value_bytes: int) -> None:
         """Count a received value. Raise Overloaded when there is no room for it."""
-        if value_bytes > self._sharing.least_bytes and value_bytes > self._sharing.room_bytes:
+        if value_bytes > self._budget.min_bytes and value_bytes > self._budget.room_bytes:
             raise Overloaded(NO_ROOM, RETRY_AFTER_S)
         self.share.take(1)
         self.share.hold(value_bytes)

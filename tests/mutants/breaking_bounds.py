@@ -34,7 +34,7 @@ BOUNDS = (
         "the operations of a huge batch begin beyond their client's part",
         0,
         "node/rpc/budget.py",
-        "most = min(operations, max(of.part - self._in_hand, int(alone)))",
+        "most = min(operations, max(of.part - self._in_hand, int(idle)))",
         "most = operations",
         "tests/node/rpc/test_budget.py",
     ),
