@@ -137,7 +137,7 @@ class Admission:
             self._watch()
 
     def pause(self) -> None:
-        """Let nothing enter until ``resume``; what is in hand goes on."""
+        """Let nothing enter until ``resume``; operations in hand continue."""
         self._paused = True
         self._watch()
 

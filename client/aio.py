@@ -12,8 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
 
 from . import forking
-from .addresses import checked_addresses
-from .arguments import checked_timeout
+from .arguments import checked_addresses, checked_timeout
 from .cluster_identity import ClusterIdentity
 from .errors import InvalidRequest, Unavailable
 
@@ -39,7 +38,7 @@ class AsyncClient:
 
     Keys and values are bytes, or str as UTF-8. ``timeout`` is in seconds and bounds an operation with all
     its retries. ``consistency`` is "one", "quorum" (default) or "all"; instead, ``r`` or ``w`` gives the
-    number of replicas that must answer. What goes wrong is a ``CoveyError``; look at its ``maybe_applied``.
+    number of replicas that must answer. Errors are ``CoveyError``; look at their ``maybe_applied``.
 
     A client belongs to the event loop on which it is first used; close it there, or use it in ``async with``. After a
     fork the child uses it as if it were new; see docs/clients.md.
@@ -66,7 +65,7 @@ class AsyncClient:
         r: int | None = None,
         timeout: float | None = None,
     ) -> bytes | None:
-        """The key's value, or None when there is none."""
+        """Return the key's value, or None when there is none."""
         return await self._open().get(key, consistency, r, self._limit(timeout))
 
     async def put(
@@ -78,7 +77,7 @@ class AsyncClient:
         w: int | None = None,
         timeout: float | None = None,
     ) -> Version:
-        """Store a value; returns the version it got."""
+        """Store a value; return its version."""
         return await self._open().put(key, value, consistency, w, self._limit(timeout))
 
     async def delete(
@@ -89,7 +88,7 @@ class AsyncClient:
         w: int | None = None,
         timeout: float | None = None,
     ) -> Version:
-        """Delete a key, whether or not it is there; returns the version of the deletion."""
+        """Delete a key, whether or not it exists; return the version of the deletion."""
         return await self._open().delete(key, consistency, w, self._limit(timeout))
 
     async def put_many(
@@ -100,10 +99,9 @@ class AsyncClient:
         w: int | None = None,
         timeout: float | None = None,
     ) -> dict[_K, Version]:
-        """Store many values, independently of each other; returns their versions by key.
+        """Store many values, independently of each other; return their versions by key.
 
-        ``timeout`` holds for each. Raises ``PartialFailure``, which tells what became of each key, when any
-        of them failed.
+        ``timeout`` holds for each. Raise ``PartialFailure``, which has the result of each key, when any failed.
         """
         return await self._open().put_all(items, consistency, w, self._limit(timeout))
 
@@ -115,11 +113,11 @@ class AsyncClient:
         r: int | None = None,
         timeout: float | None = None,
     ) -> dict[_K, bytes | None]:
-        """The values of many keys, by key; None where there is none. Fails as ``put_many`` does."""
+        """Return the values of many keys, by key; None where there is none. Fails as ``put_many`` does."""
         return await self._open().get_all(keys, consistency, r, self._limit(timeout))
 
     async def keys(self, prefix: Key = b"", *, timeout: float | None = None) -> AsyncGenerator[bytes, None]:
-        """All keys that begin with ``prefix``, each once, in token order, read as they are asked for.
+        """Yield all keys that begin with ``prefix``, each once, in token order, read as they are asked for.
 
         ``timeout`` holds for each step, not for the whole listing. Keys written or deleted meanwhile may or
         may not be among them.
@@ -132,7 +130,7 @@ class AsyncClient:
     async def key_chunks(
         self, prefix: Key = b"", *, timeout: float | None = None
     ) -> AsyncGenerator[Sequence[bytes], None]:
-        """The same as ``keys``, in chunks as they arrive; none is empty."""
+        """Yield the keys of ``keys`` in chunks as they arrive; none is empty."""
         listing = self._open().list_keys(prefix, self._limit(timeout))
         try:
             while chunk := await listing.next_chunk():
@@ -156,7 +154,7 @@ class AsyncClient:
         return self._loop
 
     async def close(self) -> None:
-        """End what is under way and close the connections. Closing twice is no harm."""
+        """End all operations and close the connections. Closing twice has no effect."""
         session, loop = self._session, self._loop
         if session is not None and loop is not asyncio.get_running_loop() and not (loop and loop.is_closed()):
             raise InvalidRequest(_ANOTHER_LOOP)
@@ -175,7 +173,7 @@ class AsyncClient:
             await self._session.disconnect(drain_s)
 
     def reconnect(self) -> None:
-        """Go on after a fork; connections are opened when they are needed."""
+        """Continue after a fork; connections are opened when they are needed."""
         if self._session is not None:
             self._session.reconnect()
 

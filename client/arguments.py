@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Mapping
 from typing import TypeVar
 
+from ..api.address import NotAnAddress, parse_address
 from .errors import InvalidRequest
 
 MAX_TIMEOUT_S = 86_400.0
@@ -18,7 +19,30 @@ MAX_NAME_BYTES = 255
 MAX_SHOWN_CHARACTERS = 80
 """Maximum number of characters of a refused argument that a message repeats."""
 
+MAX_ADDRESSES = 1000
+
 _Key = TypeVar("_Key", bound=Hashable)
+
+
+def checked_addresses(given: object) -> tuple[str, ...]:
+    """Return the addresses as host:port, each once, in the given order. Commas separate addresses in a text."""
+    if isinstance(given, str):
+        given = [given]
+    if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
+        raise InvalidRequest(f"addresses are text (host:port) or a list of such, not {shown(given)}")
+    addresses: dict[str, None] = {}
+    for text in given:
+        if not isinstance(text, str):
+            raise InvalidRequest(f"an address is text (host:port), not {shown(text)}")
+        try:
+            addresses.update((str(parse_address(part)), None) for part in text.split(","))
+        except NotAnAddress as error:
+            raise InvalidRequest(str(error)) from None
+        if len(addresses) > MAX_ADDRESSES:
+            raise InvalidRequest(f"a client takes at most {MAX_ADDRESSES} addresses")
+    if not addresses:
+        raise InvalidRequest("a client needs the address of at least one node, as host:port")
+    return tuple(addresses)
 
 
 def checked_timeout(timeout_s: object) -> float:

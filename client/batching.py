@@ -1,13 +1,13 @@
-"""Natural batching: while a batch is in flight to a node, what comes meanwhile rides in the next.
+"""Natural batching: the operations that arrive while a batch is in flight to a node form the next batch.
 
-A lone operation leaves at once; under load batches grow by themselves. The next batch leaves as soon as
-anything of the one before is answered, or when that one is out for longer than ``STRAGGLER_S``: an operation
-never waits for a straggler (a key that waits for a slow replica). Up to ``MAX_FLIGHTS`` are out at a time.
+An operation leaves at once when nothing is in flight; under load, batches grow by themselves. The next batch leaves as
+soon as any operation of the one before is answered, or when that one has been in flight for ``STRAGGLER_S``: no
+operation waits for a straggler, such as a key with a slow replica. Up to ``MAX_IN_FLIGHT_BATCHES`` are in flight.
 
-Operations have their own deadlines. One that is still waiting when its time is up was certainly not sent,
-and its error says so; one that is in flight may have been carried out.
+Each operation has a deadline. One that still waits at its deadline was certainly not sent, and its error says so; one
+that is in flight may have been carried out.
 
-Knows no clock and no network: ``link.py`` tells it the time and carries its batches.
+No clock and no network here: ``sender`` passes in the time and carries the batches.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from .version import HighestSeen
 
 MAX_BATCH_OPERATIONS = 512
 MAX_BATCH_BYTES = 1 << 20
-"""Of keys and values; a single larger operation flies alone."""
+"""Maximum size of keys and values; a larger operation has a batch to itself."""
 MAX_WAITING_OPERATIONS = 8192
 MAX_WAITING_BYTES = 64 << 20
-MAX_FLIGHTS = 16
+MAX_IN_FLIGHT_BATCHES = 16
 STRAGGLER_S = 0.05
 
 _EARLY_S = 0.001
-"""Timers may run so much early; what is due by then is due."""
+"""Maximum time by which a timer may fire early; what is due by then is due."""
 
 
-class Answer(Protocol):
-    """What waits for the outcome of an operation: a future, or less. Settled once, unless ``done`` before."""
+class Completion(Protocol):
+    """Receives the result of an operation: a future, or less. Completed once, unless ``done`` before."""
 
     def done(self) -> bool: ...
 
@@ -45,104 +45,106 @@ class Answer(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """An operation that waits for its answer."""
+    """An operation without a result."""
 
     operation: Operation
     deadline: float
     """On the loop's clock."""
-    answer: Answer
-    flight: InFlightBatch | None = None
-    """The batch in which the operation was sent."""
-
-    @property
-    def sent(self) -> bool:
-        return self.flight is not None
+    completion: Completion
+    batch: InFlightBatch | None = None
+    """The batch in which the operation was sent; None while it waits."""
 
     def fail(self, error: BaseException) -> None:
-        """Give the error, unless the caller has given up or time ran out before."""
-        if self.flight is not None and self.operation.writes and may_have_happened(error):
-            self.flight.lose_track()
-        if not self.answer.done():
-            self.answer.set_exception(error)
+        """Complete with the error, unless the caller has given up or time ran out before."""
+        if self.batch is not None and self.operation.writes and may_have_happened(error):
+            self.batch.assume_written()
+        if not self.completion.done():
+            self.completion.set_exception(error)
 
     def expire(self) -> None:
-        if self.sent:
+        if self.batch is not None:
             self.fail(Unanswered("no answer came in time", maybe_applied=self.operation.writes))
         else:
             self.fail(NotSent("it was not sent in time"))
 
 
 def may_have_happened(error: BaseException) -> bool:
-    """Return whether a write that was sent and failed with this error may have happened; True after a defect."""
+    """Return True if a write that was sent and failed with this error may have happened; also after a defect."""
     return not isinstance(error, CoveyError) or error.maybe_applied
 
 
 class InFlightBatch:
-    """A batch on its way, or waiting for the rest of its answers."""
+    """A batch that was sent and is not fully answered."""
 
     __slots__ = (
         "_seen",
-        "batch",
-        "carrier",
-        "departed_at",
-        "heard",
+        "answered",
         "latest_timestamp",
         "number",
+        "operations",
+        "sent_at",
+        "stream",
         "unanswered",
     )
 
     def __init__(
-        self, number: int, batch: list[Pending], carrier: object, now: float, seen: HighestSeen | None = None
+        self,
+        number: int,
+        operations: list[Pending],
+        stream: object,
+        now: float,
+        seen: HighestSeen | None = None,
     ) -> None:
         self._seen = seen or HighestSeen()
         self.latest_timestamp = 0
-        """No write of the batch gets a version beyond it; 0 when that is not known."""
+        """The highest version that a write of the batch can get; 0 when that is not known."""
         self.number = number
-        self.batch: list[Pending | None] = [*batch]
+        self.operations: list[Pending | None] = [*operations]
         """None in the place of each that was answered."""
-        self.unanswered = len(batch)
-        self.carrier = carrier
-        """The stream it was sent over."""
-        self.departed_at = now
-        self.heard = False
-        """Something of it was answered."""
+        self.unanswered = len(operations)
+        self.stream = stream
+        """The stream that it was sent over."""
+        self.sent_at = now
+        self.answered = False
+        """True once any of its operations is answered."""
 
     @property
     def writes(self) -> bool:
-        """Whether anything of it that is not answered is a write."""
-        return any(pending is not None and pending.operation.writes for pending in self.batch)
+        """True if any unanswered operation is a write."""
+        return any(pending is not None and pending.operation.writes for pending in self.operations)
 
     @property
-    def left(self) -> list[Pending]:
-        """What is not answered."""
-        return [pending for pending in self.batch if pending is not None]
+    def pending(self) -> list[Pending]:
+        """The unanswered operations."""
+        return [pending for pending in self.operations if pending is not None]
 
-    def lose_track(self) -> None:
-        """A write of the batch may have happened, or may happen yet: what comes later must be newer."""
+    def assume_written(self) -> None:
+        """Note that a write of the batch may have happened, or may happen yet: later writes must be newer."""
         self._seen.observe(self.latest_timestamp)
 
 
-class Lane:
-    """Operations on their way to one node."""
+class OperationQueue:
+    """The operations for one node that wait or are in flight."""
 
     def __init__(self, seen: HighestSeen | None = None) -> None:
         self._seen = seen or HighestSeen()
         self.outstanding = 0
-        """Operations that wait or are in flight."""
+        """Number of operations that wait or are in flight."""
         self._waiting: deque[Pending] = deque()
         self._waiting_bytes = 0
-        self._flights: dict[int, InFlightBatch] = {}
-        """In the order in which they left."""
+        self._batches: dict[int, InFlightBatch] = {}
+        """The batches in flight, in the order in which they were sent."""
         self._latest: InFlightBatch | None = None
-        """The flight that what comes now waits for."""
+        """The batch that operations arriving now wait for."""
         self._last_number = 0
 
     @property
     def in_flight(self) -> int:
+        """Number of operations in flight."""
         return self.outstanding - len(self._waiting)
 
     def add(self, pending: Pending) -> None:
-        """Queue an operation. Raises Overloaded when too much waits already."""
+        """Queue an operation. Raise Overloaded when too many wait already."""
         size_bytes = pending.operation.size_bytes
         waiting = self._waiting
         full = len(waiting) >= MAX_WAITING_OPERATIONS
@@ -153,79 +155,79 @@ class Lane:
         self.outstanding += 1
 
     def departure(self) -> float | None:
-        """When the next batch may leave, were nothing answered until then; None while nothing can."""
-        if not self._waiting or len(self._flights) >= MAX_FLIGHTS:
+        """Return when the next batch may leave if nothing is answered until then; None while none can."""
+        if not self._waiting or len(self._batches) >= MAX_IN_FLIGHT_BATCHES:
             return None
-        return 0.0 if self._latest is None else self._latest.departed_at + STRAGGLER_S
+        return 0.0 if self._latest is None else self._latest.sent_at + STRAGGLER_S
 
-    def board(self, carrier: object, now: float) -> InFlightBatch | None:
-        """The next batch, which counts as sent from now on; None when everybody waiting has given up."""
-        batch: list[Pending] = []
+    def take_batch(self, stream: object, now: float) -> InFlightBatch | None:
+        """Return the next batch, which counts as sent; None when the callers of all that waited have given up."""
+        taken: list[Pending] = []
         size_bytes = 0
-        while self._waiting and len(batch) < MAX_BATCH_OPERATIONS:
+        while self._waiting and len(taken) < MAX_BATCH_OPERATIONS:
             size_bytes += self._waiting[0].operation.size_bytes
-            if batch and size_bytes > MAX_BATCH_BYTES:
+            if taken and size_bytes > MAX_BATCH_BYTES:
                 break
             pending = self._dequeue()
-            if not pending.answer.done():
-                batch.append(pending)
-        if not batch:
+            if not pending.completion.done():
+                taken.append(pending)
+        if not taken:
             return None
         self._last_number += 1
-        flight = InFlightBatch(self._last_number, batch, carrier, now, self._seen)
-        for pending in batch:
-            pending.flight = flight
-        self._flights[flight.number] = self._latest = flight
-        self.outstanding += flight.unanswered
-        return flight
+        batch = InFlightBatch(self._last_number, taken, stream, now=now, seen=self._seen)
+        for pending in taken:
+            pending.batch = batch
+        self._batches[batch.number] = self._latest = batch
+        self.outstanding += batch.unanswered
+        return batch
 
-    def flight(self, number: int) -> InFlightBatch | None:
-        """The flight of that number; None when nobody waits for it any more."""
-        return self._flights.get(number)
+    def batch(self, number: int) -> InFlightBatch | None:
+        """Return the batch in flight of that number; None when it is complete."""
+        return self._batches.get(number)
 
-    def answered(self, flight: InFlightBatch, count: int) -> None:
-        """So many of the flight's operations have their answers now."""
-        flight.heard = True
-        flight.unanswered -= count
+    def record_answers(self, batch: InFlightBatch, count: int) -> None:
+        """Note that ``count`` more operations of the batch are answered."""
+        batch.answered = True
+        batch.unanswered -= count
         self.outstanding -= count
-        if flight is self._latest:
+        if batch is self._latest:
             self._latest = None
-        if not flight.unanswered:
-            del self._flights[flight.number]
+        if not batch.unanswered:
+            del self._batches[batch.number]
 
-    def carried_by(self, carrier: object) -> int:
-        """How many flights are under way over one stream."""
-        return sum(flight.carrier is carrier for flight in self._flights.values())
+    def batches_on(self, stream: object) -> int:
+        """Return the number of batches in flight over one stream."""
+        return sum(batch.stream is stream for batch in self._batches.values())
 
-    def land(self, flight: InFlightBatch) -> list[Pending]:
-        """Expect no more answers to the flight; returns those that have none."""
-        self.answered(flight, flight.unanswered)
-        return flight.left
+    def complete(self, batch: InFlightBatch) -> list[Pending]:
+        """Expect no more answers to the batch; return the operations that have none."""
+        self.record_answers(batch, batch.unanswered)
+        return batch.pending
 
-    def land_all(self, carrier: object, after: int = 0) -> list[Pending]:
-        """The same for all flights of one stream whose numbers are above ``after``."""
-        flights = [f for f in self._flights.values() if f.carrier is carrier and f.number > after]
-        return [pending for flight in flights for pending in self.land(flight)]
+    def complete_all(self, stream: object, after: int = 0) -> list[Pending]:
+        """Complete all batches of one stream whose numbers are above ``after``."""
+        batches = [b for b in self._batches.values() if b.stream is stream and b.number > after]
+        return [pending for batch in batches for pending in self.complete(batch)]
 
-    def turn_away(self) -> list[Pending]:
-        """All that wait, which do so no longer."""
+    def reject(self) -> list[Pending]:
+        """Remove and return all operations that wait."""
         return [self._dequeue() for _ in range(len(self._waiting))]
 
     def expire(self, now: float) -> float | None:
-        """End what is due; returns the earliest deadline of what is left."""
+        """Fail the operations that are due; return the earliest deadline of the others."""
         due = now + _EARLY_S
         earliest = _expire(self._waiting, due)
-        for flight in list(self._flights.values()):
-            deadline = _expire(flight.left, due)
-            if deadline is None:  # nobody waits for the rest
-                self.land(flight)
+        for batch in list(self._batches.values()):
+            deadline = _expire(batch.pending, due)
+            if deadline is None:  # all callers have given up
+                self.complete(batch)
             elif earliest is None or deadline < earliest:
                 earliest = deadline
         return earliest
 
     def silent_since(self) -> float | None:
-        """When the oldest batch left of which nothing has been heard."""
-        return next((flight.departed_at for flight in self._flights.values() if not flight.heard), None)
+        """Return when the oldest batch was sent of which no operation is answered."""
+        return next((batch.sent_at for batch in self._batches.values() if not batch.answered), None)
 
     def _dequeue(self) -> Pending:
         pending = self._waiting.popleft()
@@ -237,7 +239,7 @@ class Lane:
 def _expire(pendings: Iterable[Pending], due: float) -> float | None:
     earliest = None
     for pending in pendings:
-        if pending.answer.done():
+        if pending.completion.done():
             continue
         if pending.deadline <= due:
             pending.expire()

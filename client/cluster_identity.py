@@ -2,7 +2,7 @@
 
 Rules
 - A client belongs to the cluster of the first node that sends it a cluster id. Every request names that cluster from
-  then on, and rings are learned from it alone.
+  then on, and rings are learned only from it.
 - An address whose node belongs to another cluster is foreign: it is left out until its node is found to belong to the
   client's own cluster again. A dead node's address may have been given to another cluster.
 - A given address that never belonged to the client's cluster is a mistake of the caller, so every operation fails and
@@ -35,7 +35,7 @@ class ClusterIdentity:
 
     @property
     def doubtful(self) -> list[str]:
-        """Return the addresses to check again: foreign ones, and given ones at which no node has answered."""
+        """Return the addresses to check again: foreign addresses, and given addresses at which no node has answered."""
         return list(dict.fromkeys([*self._foreign, *sorted(self._unverified)]))
 
     def met(self, address: str, cluster_id: str) -> WrongCluster | None:
@@ -54,7 +54,7 @@ class ClusterIdentity:
         return self._error(address)
 
     def listed(self, addresses: Collection[str]) -> None:
-        """Note the addresses in the cluster's own ring. Of the others, only given ones are kept."""
+        """Note the addresses in the cluster's own ring. Of the others, only given addresses are kept."""
         kept = {*addresses, *self._given}
         for address in [address for address in self._foreign if address not in kept]:
             del self._foreign[address]

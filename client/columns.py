@@ -1,42 +1,42 @@
-"""Batches between Python values and messages, which have them by column.
+"""The columns of batches and their results, between messages and operations.
 
-Made for many operations: no message and no object for each, but what the caller gets.
+The hot path: no message and no object per operation, except what the caller gets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..api.failure import decode_failure
+from ..api.operations import ABSENT, FAILED, FOUND, GET, PUT, SUPERSEDED, WRITTEN, Consistency
 from ..proto.generated import kv_pb2
 from .batching import InFlightBatch, Pending
 from .errors import InternalError
 from .node_clock import Stamp
-from .requests import GET, PUT, Consistency
 from .statuses import error_from_failure
 from .version import Version
 
+Request = kv_pb2.OperateRequest
+Reply = kv_pb2.OperateReply
+
 _ANSWER_MARGIN = 0.05
 _MAX_ANSWER_MARGIN_S = 0.1
-"""The node is given a little less time than the caller has, so that its own, better error arrives."""
+"""The node gets slightly less time than the caller has, so that its own, better error arrives."""
 
 _DEFAULT = Consistency()
 UNSTAMPED = Stamp()
-_ABSENT, _VALUE, _DONE, _SUPERSEDED, _FAILED = range(5)
-"""Kinds of results, as ``OperateReply`` has them."""
 
 
-def request_of(
-    flight: InFlightBatch, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED
-) -> kv_pb2.OperateRequest:
-    """The message that carries a batch which leaves now."""
-    batch = flight.left
-    operations = [pending.operation for pending in batch]
-    return kv_pb2.OperateRequest(
-        id=flight.number,
+def request_of(batch: InFlightBatch, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED) -> Request:
+    """Return the message that carries a batch which is sent now."""
+    pendings = batch.pending
+    operations = [pending.operation for pending in pendings]
+    return Request(
+        id=batch.number,
         kinds=bytes([operation.kind for operation in operations]),
         keys=[operation.key for operation in operations],
         values=[operation.value for operation in operations if operation.kind == PUT],
-        timeouts_ms=_timeouts_ms(batch, now),
+        timeouts_ms=_timeouts_ms(pendings, now),
         consistencies=_consistencies([operation.consistency for operation in operations]),
         seen_timestamp=seen_timestamp,
         cluster_id=stamp.cluster_id,
@@ -45,9 +45,9 @@ def request_of(
     )
 
 
-def _timeouts_ms(batch: Sequence[Pending], now: float) -> list[int]:
-    """One number for all when their deadlines are so close together that the margin covers it."""
-    deadlines = [pending.deadline for pending in batch]
+def _timeouts_ms(pendings: Sequence[Pending], now: float) -> list[int]:
+    """Return one number for all operations when the margin covers the difference of their deadlines."""
+    deadlines = [pending.deadline for pending in pendings]
     first, last = min(deadlines), max(deadlines)
     if last - first <= _margin_s(first - now):
         return [_for_the_node_ms(first - now)]
@@ -69,50 +69,50 @@ def _consistencies(wanted: Sequence[Consistency | None]) -> list[Consistency]:
     return [] if first is None else [first]
 
 
-def deliver(reply: kv_pb2.OperateReply, flight: InFlightBatch) -> int:
-    """Give those that the reply is for their answers; returns how many they are.
+def deliver(reply: Reply, batch: InFlightBatch) -> int:
+    """Complete the operations that the reply answers; return their number.
 
-    Raises ValueError for a reply that does not fit the flight; what it gave before that is right.
+    Raise ValueError for a reply that does not fit the batch; the operations completed before that are right.
     """
     kinds = reply.kinds
-    places: Sequence[int] = reply.places or range(len(flight.batch))
+    places: Sequence[int] = reply.places or range(len(batch.operations))
     if len(places) != len(kinds):
         raise ValueError(f"{len(places)} operations are answered with {len(kinds)} results")
     try:
-        _deliver(reply, places, kinds, flight)
+        _deliver(reply, places, kinds, batch)
     except (IndexError, StopIteration) as error:
         raise ValueError("the places or columns of an answer do not fit") from error
     return len(kinds)
 
 
-def is_well(reply: kv_pb2.OperateReply) -> bool:
-    """Whether the node did anything of what it was asked."""
-    return reply.kinds.count(_FAILED) < len(reply.kinds)
+def is_served(reply: Reply) -> bool:
+    """Return True if the node did any of the operations."""
+    return reply.kinds.count(FAILED) < len(reply.kinds)
 
 
-def _deliver(reply: kv_pb2.OperateReply, places: Sequence[int], kinds: bytes, flight: InFlightBatch) -> None:
-    batch = flight.batch
+def _deliver(reply: Reply, places: Sequence[int], kinds: bytes, batch: InFlightBatch) -> None:
+    operations = batch.operations
     values, timestamps, failures = iter(reply.values), iter(reply.timestamps), iter(reply.failures)
     disk_id, generation = reply.disk_id, reply.generation
     for place, kind in zip(places, kinds, strict=True):
-        pending = batch[place]
+        pending = operations[place]
         if pending is None:
             raise IndexError(place)
         result: bytes | Version | None = None
         error: Exception | None = None
         reads = pending.operation.kind == GET
-        if kind == _VALUE:
+        if kind == FOUND:
             result = next(values)
-        elif kind in (_DONE, _SUPERSEDED):
-            result = Version(next(timestamps), disk_id, generation, kind == _SUPERSEDED)
-        elif kind == _FAILED:
-            error = error_from_failure(next(failures))
-        elif kind != _ABSENT:
+        elif kind in (WRITTEN, SUPERSEDED):
+            result = Version(next(timestamps), disk_id, generation, superseded=kind == SUPERSEDED)
+        elif kind == FAILED:
+            error = error_from_failure(decode_failure(next(failures)))
+        elif kind != ABSENT:
             raise IndexError(kind)
-        if kind != _FAILED and reads != (kind < _DONE):
-            error = InternalError("the node answered something else than was asked", maybe_applied=not reads)
-        batch[place] = None
+        if kind != FAILED and reads != (kind < WRITTEN):
+            error = InternalError("the node's answer does not fit the operation", maybe_applied=not reads)
+        operations[place] = None
         if error is not None:
             pending.fail(error)
-        elif not pending.answer.done():
-            pending.answer.set_result(result)
+        elif not pending.completion.done():
+            pending.completion.set_result(result)

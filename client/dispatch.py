@@ -1,16 +1,16 @@
-"""Takes an operation to a node, and to others as long as that is safe and there is time.
+"""Runs an operation on a node, and on others as long as that is safe and there is time.
 
 Rules
-- A read changes nothing: after any failure that another node may not have, it is tried elsewhere.
-- A write is tried again only when it certainly was not done. One whose connection broke before the answer
-  came may have happened; it ends as a Timeout that says so.
-- Untried nodes are tried at once, one after the other. When all were tried, a jittered pause comes before the
-  next round, longer each time; the operation's deadline ends it all. A node that refused for load is not
-  followed by the next at once: its wish for a pause is kept.
+- A read changes nothing: after any failure that another node may not have, it is tried there.
+- A write is tried again only if it certainly was not done. One whose connection broke before the answer came may have
+  happened; it ends as a Timeout that says so.
+- Untried nodes are tried at once, one after the other. When all were tried, a jittered pause precedes the next round,
+  longer each time, until the operation's deadline. After a node that refused for load, the pause that it asks for
+  precedes the next node.
 - A node that answers other operations well is not at fault for the one that fails, unless it refuses for load.
-- A client that never reached any node does not wait: one round over all addresses, and it says so.
-- An operation that no node has done ends with the most informative of its errors: a node that answered and refused
-  knows more than one that could not be reached, or that a deadline that passed before anything was sent.
+- A client that never reached any node does not wait: it makes one round over all addresses, and its error says so.
+- An operation that no node has done ends with the most informative of its errors: that of a node that answered and
+  refused before that of one that could not be reached, or of a deadline that passed before anything was sent.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from contextlib import suppress
 from copy import copy
 from typing import Any, NamedTuple, TypeVar
 
+from ..api.backoff import backoff_s, doubled_s, jittered_s
 from .admission import Admission
-from .batching import Answer
+from .batching import Completion
 from .cluster_identity import ClusterIdentity
 from .errors import (
     CoveyError,
@@ -36,39 +37,35 @@ from .errors import (
     Unreachable,
     WrongCluster,
 )
-from .link import NodeLink
-from .links import Links
-from .operating import Heard
+from .links import Links, NodeLink
 from .requests import Operation
 from .routing import Router
+from .sender import ReplyReport
 from .version import HighestSeen
 
-FIRST_PAUSE_S = 0.05
-MAX_PAUSE_S = 1.0
-MAX_DOUBLINGS = 10
-"""Maximum number of times that a pause doubles; it has reached its maximum by then."""
+BACKOFF_S = (0.05, 1.0)
 MIN_READ_ATTEMPT_S = 0.25
 MIN_RETRY_S = 0.1
 """With less time left, another attempt would only turn "certainly not done" into "may have happened"."""
 MAX_ADDRESSES_SHOWN = 5
 
 _ELSEWHERE = (Unavailable, Timeout, Overloaded, InternalError, WrongCluster)
-"""What may go better on another node."""
+"""Errors that another node may not have."""
 
-_Answer = TypeVar("_Answer")
-Attempt = Callable[[NodeLink, float], Awaitable[_Answer]]
+_Result = TypeVar("_Result")
+Attempt = Callable[[NodeLink, float], Awaitable[_Result]]
 """Asks one node, until a deadline on the loop's clock; raises CoveyError."""
 Choose = Callable[[Collection[str], float], str | None]
-"""Given what was tried and the loop's time: the address to try next."""
+"""Given the addresses that were tried and the loop's time: the address to try next."""
 
 
-class Begun(NamedTuple):
-    """The first attempt at an operation."""
+class FirstAttempt(NamedTuple):
+    """Where and when an operation was first sent."""
 
     address: str
     at: float
     deadline: float
-    """Of the operation; this and ``at`` on the loop's clock."""
+    """The deadline of the operation; this and ``at`` on the loop's clock."""
 
 
 class Dispatcher:
@@ -81,46 +78,46 @@ class Dispatcher:
         seen: HighestSeen,
         cluster: ClusterIdentity,
     ) -> None:
+        """Take ``on_attempt``, which is called after each attempt with whether the node answered."""
         self._seen = seen
         self._cluster = cluster
         self._router = router
         self._links = links
         self._rng = rng
         self._on_attempt = on_attempt
-        """Told after each attempt whether the node answered."""
         self._reached_any = False
         self._closed = asyncio.Event()
         self.admission = Admission()
         """The operations that the client has in hand; an operation enters before ``begin``."""
 
     def close(self) -> None:
-        """What pauses before another attempt ends with the error it has."""
+        """End the pauses before further attempts: their operations end with the errors that they have."""
         self._closed.set()
         self.admission.close()
 
-    def heard(self, heard: Heard) -> None:
-        """A reply to operations came."""
+    def on_reply(self, reply: ReplyReport) -> None:
+        """Note a reply to operations."""
         self._reached_any = True
-        if heard.round_trip_s is not None:
-            self._router.replied(heard.address, heard.now, heard.round_trip_s, heard.operations, heard.others)
-        if heard.well:
-            self._router.served(heard.address, heard.now)
+        if reply.round_trip_s is not None:
+            self._router.replied(reply.address, reply.now, reply.round_trip_s, reply.operations, reply.others)
+        if reply.served:
+            self._router.served(reply.address, reply.now)
             self._on_attempt(True)
 
     async def perform(self, operation: Operation, timeout_s: float) -> Any:
-        """Carry out one operation: a value or None for a get, else a Version. Raises CoveyError."""
+        """Carry out one operation; return a value or None for a get, else a Version. Raise CoveyError."""
         loop, admission = asyncio.get_running_loop(), self.admission
         if not admission.try_enter(operation.size_bytes):
             deadline = loop.time() + timeout_s
             await admission.enter(operation.size_bytes, deadline)
             timeout_s = deadline - loop.time()
         try:
-            answer = loop.create_future()
-            begun = self.begin(operation, timeout_s, answer)
+            result = loop.create_future()
+            first = self.begin(operation, timeout_s, result)
             try:
-                return await answer
+                return await result
             except CoveyError as error:
-                return await self.go_on(operation, begun, error)
+                return await self.retry(operation, first, error)
             except asyncio.CancelledError:
                 if operation.writes:
                     self.abandon()
@@ -132,35 +129,35 @@ class Dispatcher:
         """Stop waiting for writes under way; later writes are ordered after them all the same."""
         self._seen.assume_allowed()
 
-    def begin(self, operation: Operation, timeout_s: float, answer: Answer) -> Begun:
-        """Send the operation to the first node. An error in the answer may not be the end: see ``go_on``.
+    def begin(self, operation: Operation, timeout_s: float, completion: Completion) -> FirstAttempt:
+        """Send the operation to the first node. After an error, ``retry`` may still bring a result.
 
         Raise WrongCluster when this client's addresses are of two clusters.
         """
         self._refuse_conflict()
         now = asyncio.get_running_loop().time()
         address = self._router.choose((), now) or self._router.given[0]
-        begun = Begun(address, now, now + timeout_s)
+        first = FirstAttempt(address, now, now + timeout_s)
         try:
-            attempt_deadline = _attempt_deadline(begun.deadline, timeout_s, writes=operation.writes)
-            self._links.to(address).operator.submit(operation, attempt_deadline, answer)
+            attempt_deadline = _attempt_deadline(first.deadline, timeout_s, writes=operation.writes)
+            self._links.to(address).sender.submit(operation, attempt_deadline, completion)
         except CoveyError as error:
-            answer.set_exception(error)
-        return begun
+            completion.set_exception(error)
+        return first
 
-    async def go_on(self, operation: Operation, begun: Begun, error: CoveyError) -> Any:
-        """Carry on after the first node failed with ``error``. Results and errors as of ``perform``."""
+    async def retry(self, operation: Operation, first: FirstAttempt, error: CoveyError) -> Any:
+        """Try other nodes after the first one failed with ``error``. Results and errors as of ``perform``."""
 
         def attempt(link: NodeLink, deadline: float) -> Awaitable[Any]:
-            answer = asyncio.get_running_loop().create_future()
-            link.operator.submit(operation, deadline, answer)
-            return answer
+            result = asyncio.get_running_loop().create_future()
+            link.sender.submit(operation, deadline, result)
+            return result
 
-        journey = self._journey(self._router.choose, begun.deadline, writes=operation.writes)
-        self._note_failure(begun.address, begun.at, error)
-        await journey.go_on_after(begun.address, error)
+        loop = self._retry_loop(self._router.choose, first.deadline, writes=operation.writes)
+        self._note_failure(first.address, first.at, error)
+        await loop.after_failure(first.address, error)
         try:
-            return await self._travel(journey, attempt)
+            return await self._run(loop, attempt)
         except asyncio.CancelledError:
             if operation.writes:
                 self.abandon()
@@ -170,41 +167,37 @@ class Dispatcher:
         if self._cluster.conflict is not None:
             raise copy(self._cluster.conflict)
 
-    async def ask_any(self, attempt: Attempt[_Answer], timeout_s: float) -> _Answer:
-        """Bring an answer, which changes nothing, from any node. Raises CoveyError."""
+    async def ask_any(self, attempt: Attempt[_Result], timeout_s: float) -> _Result:
+        """Return the answer of any node to a request that changes nothing. Raise CoveyError."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-        return await self._travel(self._journey(self._router.choose, deadline, writes=False), attempt)
+        return await self._run(self._retry_loop(self._router.choose, deadline, writes=False), attempt)
 
-    async def ask_given(self, attempt: Attempt[_Answer], timeout_s: float, *, writes: bool) -> _Answer:
-        """Bring an answer from the first of the given addresses that answers. Raises CoveyError."""
+    async def ask_given(self, attempt: Attempt[_Result], timeout_s: float, *, writes: bool) -> _Result:
+        """Return the answer of the first of the given addresses that answers. Raise CoveyError."""
         deadline = asyncio.get_running_loop().time() + timeout_s
-        return await self._travel(self._journey(self._router.choose_given, deadline, writes=writes), attempt)
+        return await self._run(self._retry_loop(self._router.choose_given, deadline, writes=writes), attempt)
 
-    def _journey(self, choose: Choose, deadline: float, *, writes: bool) -> _RetryLoop:
-        return _RetryLoop(choose, self._rng, self._closed, deadline, writes)
+    def _retry_loop(self, choose: Choose, deadline: float, *, writes: bool) -> _RetryLoop:
+        return _RetryLoop(choose, self._rng, self._closed, deadline=deadline, writes=writes)
 
-    async def _travel(self, journey: _RetryLoop, attempt: Attempt[_Answer]) -> _Answer:
+    async def _run(self, loop: _RetryLoop, attempt: Attempt[_Result]) -> _Result:
         while True:
-            address = await self._next_stop(journey)
+            self._refuse_conflict()
+            while (address := loop.choose()) is None:
+                if not self._reached_any or loop.all_foreign:
+                    raise loop.final_error()
+                await loop.back_off()
             begun_at = asyncio.get_running_loop().time()
             try:
-                answer = await attempt(self._links.to(address), journey.attempt_deadline())
+                result = await attempt(self._links.to(address), loop.attempt_deadline())
             except CoveyError as error:
                 self._note_failure(address, begun_at, error)
-                await journey.go_on_after(address, error)
+                await loop.after_failure(address, error)
             else:
                 self._reached_any = True
                 self._router.served(address, asyncio.get_running_loop().time())
                 self._on_attempt(True)
-                return answer
-
-    async def _next_stop(self, journey: _RetryLoop) -> str:
-        self._refuse_conflict()
-        while (address := journey.choose()) is None:
-            if not self._reached_any or journey.all_foreign:
-                raise journey.ended_by()
-            await journey.rest()
-        return address
+                return result
 
     def _note_failure(self, address: str, begun_at: float, error: CoveyError) -> None:
         self._reached_any = self._reached_any or not isinstance(error, Unreachable)
@@ -225,10 +218,10 @@ def _attempt_deadline(deadline: float, remaining_s: float, *, writes: bool) -> f
 
 
 class _RetryLoop:
-    """One operation's way from node to node."""
+    """The attempts at one operation, from node to node."""
 
     def __init__(
-        self, choose: Choose, rng: random.Random, closed: asyncio.Event, deadline: float, writes: bool
+        self, choose: Choose, rng: random.Random, closed: asyncio.Event, *, deadline: float, writes: bool
     ) -> None:
         self._choose = choose
         self._rng = rng
@@ -236,31 +229,32 @@ class _RetryLoop:
         self._deadline = deadline
         self._writes = writes
         self._tried: dict[str, CoveyError] = {}
-        """In this round."""
+        """The errors of this round, by address."""
         self._rounds = 0
         self._refusals = 0
-        """For load."""
+        """Number of refusals for load."""
         self._reason: CoveyError | None = None
         """The most informative error so far, the latest of its kind."""
         self._unreachable: dict[str, str] = {}
-        """Why, by address."""
+        """Why nodes were not reached, by address."""
 
     @property
     def _remaining_s(self) -> float:
         return self._deadline - asyncio.get_running_loop().time()
 
     def choose(self) -> str | None:
+        """Return the next address of this round; None when all were tried."""
         return self._choose(self._tried, asyncio.get_running_loop().time())
 
     @property
     def all_foreign(self) -> bool:
-        """Whether everything that was tried in this round belongs to another cluster."""
+        """True if every node that was tried in this round belongs to another cluster."""
         return bool(self._tried) and all(isinstance(e, WrongCluster) for e in self._tried.values())
 
     def attempt_deadline(self) -> float:
         return _attempt_deadline(self._deadline, self._remaining_s, writes=self._writes)
 
-    async def go_on_after(self, address: str, error: CoveyError) -> None:
+    async def after_failure(self, address: str, error: CoveyError) -> None:
         """Prepare the next attempt, or raise what ends the operation."""
         if not self._writes:
             error.maybe_applied = False
@@ -272,29 +266,29 @@ class _RetryLoop:
         if isinstance(error, Unreachable):
             self._unreachable[address] = str(error)
         if isinstance(error, Overloaded):
-            longest_s = max(error.retry_after, min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**self._refusals))
-            self._refusals = min(self._refusals + 1, MAX_DOUBLINGS)
-            await self._pause(longest_s * self._rng.uniform(0.5, 1.5))
+            pause_s = max(error.retry_after, doubled_s(self._refusals, BACKOFF_S))
+            self._refusals += 1
+            await self._pause(jittered_s(pause_s, self._rng))
         elif self._remaining_s < MIN_RETRY_S:
-            raise self.ended_by()
+            raise self.final_error()
 
-    async def rest(self) -> None:
-        """Every node was tried: wait before the next round, or raise when there is no time for one."""
-        longest_s = min(MAX_PAUSE_S, FIRST_PAUSE_S * 2**self._rounds)
-        self._rounds = min(self._rounds + 1, MAX_DOUBLINGS)
+    async def back_off(self) -> None:
+        """Wait before the next round over all nodes, or raise when there is no time for one."""
+        pause_s = backoff_s(self._rounds, BACKOFF_S, self._rng)
+        self._rounds += 1
         self._tried.clear()
-        await self._pause(longest_s * self._rng.uniform(0.5, 1.0))
+        await self._pause(pause_s)
 
     async def _pause(self, pause_s: float) -> None:
         if self._remaining_s - pause_s < MIN_RETRY_S:
-            raise self.ended_by()
+            raise self.final_error()
         with suppress(TimeoutError):
             async with asyncio.timeout(pause_s):
                 await self._closed.wait()
-                raise self.ended_by()
+                raise self.final_error()
 
-    def ended_by(self) -> CoveyError:
-        """The error that a journey without an answer ends with."""
+    def final_error(self) -> CoveyError:
+        """Return the error of an operation that no node has done."""
         if self._reason is None:
             return Timeout("the time was over before anything was sent")
         if not isinstance(self._reason, Unreachable):
@@ -313,7 +307,7 @@ def _informativeness(error: CoveyError) -> int:
     if isinstance(error, Unreachable):
         return 0
     if isinstance(error, WrongCluster):
-        return 1  # the nodes of one's own cluster have more to say
+        return 1  # a node of the client's own cluster knows more
     if isinstance(error, NotSent):
         return 2
     if isinstance(error, Unanswered):

@@ -1,7 +1,7 @@
 """What can go wrong with an operation, named after whose fault it is.
 
-Every error says by ``maybe_applied`` whether the operation may have happened all the same. False is a
-promise: it certainly did not. A read changes nothing, so its errors always say False.
+``maybe_applied`` of every error is whether the operation may have happened all the same. False is a promise: it
+certainly did not. A read changes nothing, so it is False for the errors of reads.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Unanswered(Timeout):
 
 
 class Overloaded(CoveyError):
-    """Refused early, certainly not done; worth a retry after ``retry_after`` seconds."""
+    """Refused early, certainly not done; may be retried after ``retry_after`` seconds."""
 
     def __init__(self, message: str, *, retry_after: float = 0.1, maybe_applied: bool = False) -> None:
         super().__init__(message, maybe_applied=maybe_applied)
@@ -50,7 +50,7 @@ class Overloaded(CoveyError):
 
 
 class InvalidRequest(CoveyError):
-    """The caller's: an empty or over-long key, an over-long value, an impossible r or w."""
+    """A mistake of the caller: an empty or over-long key, an over-long value, an impossible r or w."""
 
 
 class Unauthenticated(CoveyError):
@@ -62,7 +62,7 @@ class PermissionDenied(CoveyError):
 
 
 class Refused(CoveyError):
-    """An administrative call that would be unsafe now; the text says why and what to do instead."""
+    """An administrative call that would be unsafe now; the text gives the reason and what to do instead."""
 
 
 class WrongCluster(CoveyError):
@@ -79,7 +79,7 @@ class NotFound(CoveyError):
 
 
 class Unreachable(Unavailable):
-    """There is no connection to the node, or it is no covey node; so nothing was done."""
+    """There is no connection to the node, or it is not a covey node. Certainly not done."""
 
 
 class MessageTooLarge(InvalidRequest):
@@ -93,7 +93,7 @@ class InternalError(CoveyError):
 class PartialFailure(CoveyError):
     """Some operations of ``put_many`` or ``get_many`` failed; keys are the caller's own.
 
-    ``maybe_applied`` is True when it is for any of the failed ones; ask each of them for its own.
+    ``maybe_applied`` is True when it is for any of the failed operations; each of their errors has its own.
     """
 
     def __init__(self, done: Mapping[Any, Any], failed: Mapping[Any, CoveyError]) -> None:

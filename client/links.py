@@ -1,22 +1,137 @@
-"""The connections of one client, by address; opened when first needed."""
+"""The connections of one client to nodes, by address, opened when first needed: where gRPC is spoken."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
+import grpc
+from google.protobuf.message_factory import GetMessageClass
+
+from ..api.channel import channel_options
+from ..api.metadata import read_greeting
+from ..proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from .cluster_identity import ClusterIdentity
-from .errors import NotSent, Unavailable
-from .link import NodeLink
-from .operating import Heard
+from .errors import CoveyError, NotSent, Unanswered, Unavailable, Unreachable, WrongCluster
+from .sender import OperationSender, ReplyReport
+from .statuses import error_from_status
 from .version import HighestSeen
+
+MAX_RECONNECT_BACKOFF_MS = 2000
+CLOCK_TIMEOUT_S = 2.0
+"""Time that a node has to send its clock before it gets an administrative change."""
+
+_REQUESTS: dict[str, Any] = {
+    method.name: GetMessageClass(method.input_type)
+    for file, service in ((kv_pb2, "KV"), (cluster_pb2, "Cluster"))
+    for method in file.DESCRIPTOR.services_by_name[service].methods
+}
+"""The type of request that each method takes."""
+
+
+class NodeLink:
+    """One node at one address: one channel, with a stream for operations and calls for the rest."""
+
+    def __init__(
+        self,
+        address: str,
+        seen: HighestSeen,
+        on_reply: Callable[[ReplyReport], None],
+        cluster: ClusterIdentity | None = None,
+    ) -> None:
+        self.address = address
+        self._cluster = cluster or ClusterIdentity()
+        self._channel = grpc.aio.insecure_channel(
+            address, options=channel_options(max_reconnect_backoff_ms=MAX_RECONNECT_BACKOFF_MS)
+        )
+        self._kv: kv_pb2_grpc.KVAsyncStub = kv_pb2_grpc.KVStub(self._channel)
+        self._administration: cluster_pb2_grpc.ClusterAsyncStub = cluster_pb2_grpc.ClusterStub(self._channel)
+        self._closed_because = ""
+        self.sender = OperationSender(address, self._kv, seen=seen, on_reply=on_reply, cluster=self._cluster)
+        """Sends operations to the node."""
+
+    async def call(self, method: str, timeout_s: float, **fields: Any) -> Any:
+        """Call a method with one request and one response, outside of the stream. Raise CoveyError."""
+        request = _REQUESTS[method](cluster_id=self._cluster.cluster_id, **fields)
+        stub = self._administration if hasattr(self._administration, method) else self._kv
+        try:
+            with self._errors_mapped():
+                response = await getattr(stub, method)(request, timeout=timeout_s)
+        except WrongCluster as error:
+            raise self._cluster.met(self.address, error.cluster_id) or error from error
+        self.sender.clock.read(getattr(response, "clock_ms", 0))
+        if (foreign := self._cluster.met(self.address, getattr(response, "cluster_id", ""))) is not None:
+            raise foreign  # it was asked before this client belonged to a cluster
+        return response
+
+    async def change(self, method: str, timeout_s: float, **fields: Any) -> Any:
+        """Call a method that changes something; a node refuses it when this client has stopped waiting."""
+        clock = self.sender.clock
+        began_s = clock.elapsed_s()
+        if not clock.known:
+            await self._read_clock(min(timeout_s / 2, CLOCK_TIMEOUT_S))
+        left_s = timeout_s - (clock.elapsed_s() - began_s)
+        return await self.call(method, max(0.001, left_s), sent_ms=clock.now_ms(), **fields)
+
+    async def _read_clock(self, timeout_s: float) -> None:
+        try:
+            await self.call("Ring", timeout_s)
+        except Unreachable:
+            return  # the change will find the same
+        except CoveyError as error:
+            error.maybe_applied = False
+            raise
+
+    async def keys(
+        self, timeout_s: float, *, prefix: bytes, after_key: bytes, chunk_timeout_s: float
+    ) -> AsyncGenerator[Sequence[bytes], None]:
+        """Yield chunks of keys; raise CoveyError. Close it when it is not read to its end."""
+        request = kv_pb2.KeysRequest(
+            prefix=prefix,
+            after_key=after_key,
+            timeout=chunk_timeout_s,
+            cluster_id=self._cluster.cluster_id,
+        )
+        stream = self._kv.Keys(request, timeout=timeout_s)
+        try:
+            with self._errors_mapped():
+                greeting = read_greeting(await stream.initial_metadata())
+                if greeting and (foreign := self._cluster.met(self.address, greeting.cluster_id)) is not None:
+                    raise foreign
+                async for chunk in stream:
+                    yield chunk.keys
+        except WrongCluster as error:
+            raise self._cluster.met(self.address, error.cluster_id) or error from error
+        finally:
+            stream.cancel()
+
+    async def close(self, why: str) -> None:
+        """End all calls with errors that give the reason. Free the channel, even before the link is collected."""
+        self._closed_because = why
+        await self.sender.close(why)
+        await self._channel.close(None)
+        del self._channel, self._kv, self._administration
+
+    @contextmanager
+    def _errors_mapped(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.aio.AioRpcError as error:
+            raise error_from_status(error, self.address) from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._closed_because or (task is not None and task.cancelling()):
+                raise
+            raise Unanswered(self._closed_because, maybe_applied=True) from None  # which cancels its calls
 
 
 class Links:
     def __init__(
         self,
         seen: HighestSeen,
-        on_reply: Callable[[Heard], None],
+        on_reply: Callable[[ReplyReport], None],
         cluster: ClusterIdentity | None = None,
     ) -> None:
         self._cluster = cluster or ClusterIdentity()
@@ -34,17 +149,17 @@ class Links:
                 raise Unavailable("the client is closed")
             if self._paused:
                 raise NotSent("it was not sent before the process forked")
-            link = self._links[address] = NodeLink(address, self._seen, self._on_reply, self._cluster)
+            link = self._links[address] = NodeLink(address, self._seen, self._on_reply, cluster=self._cluster)
         return link
 
     def outstanding(self, address: str) -> int:
         link = self._links.get(address)
-        return 0 if link is None else link.operator.lane.outstanding
+        return 0 if link is None else link.sender.queue.outstanding
 
     def silent_since(self, address: str) -> float | None:
-        """See ``Lane.silent_since``."""
+        """Return when the oldest unanswered batch to the address was sent; None when there is none."""
         link = self._links.get(address)
-        return None if link is None else link.operator.lane.silent_since()
+        return None if link is None else link.sender.queue.silent_since()
 
     async def close_unused(self, wanted: Collection[str]) -> None:
         """Close idle connections to nodes that are no longer part of the cluster."""

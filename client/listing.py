@@ -1,7 +1,7 @@
-"""Listing keys: a stream that goes on at another node when its own breaks off.
+"""Lists keys by a stream, which continues at another node when a node fails.
 
-Keys come in token order, so the last one received says where to continue, and each comes once. One stream
-lives for a bounded time; a listing that takes longer continues with a new one in the same way.
+Keys arrive in token order, each once, so the listing continues after the last one received. A stream has a time
+limit; a listing that takes longer continues with a new stream in the same way.
 """
 
 from __future__ import annotations
@@ -9,16 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
-from ..proto.generated import kv_pb2
 from .dispatch import Dispatcher
 from .errors import CoveyError, Timeout
-from .link import NodeLink
+from .links import NodeLink
 
-STREAM_LIFE_S = 300.0
+MAX_STREAM_S = 300.0
 
 
 class Listing:
-    """All live keys that begin with ``prefix``, a chunk at a time. Close it when not read to the end."""
+    """All live keys that begin with ``prefix``, in chunks. Close it when it is not read to its end."""
 
     def __init__(self, dispatcher: Dispatcher, prefix: bytes, timeout_s: float) -> None:
         self._dispatcher = dispatcher
@@ -28,13 +27,13 @@ class Listing:
         self._stream: AsyncGenerator[Sequence[bytes], None] | None = None
 
     async def next_chunk(self) -> Sequence[bytes]:
-        """The next keys; empty at the end. Each chunk must come within the timeout. Raises CoveyError."""
+        """Return the next keys; empty at the end. Raise CoveyError, also when no chunk arrives within the timeout."""
         while True:
             chunk = await self._next_or_reopened()
             if chunk is None:
                 await self.close()
                 return ()
-            if chunk:  # an empty one says that the node is still looking
+            if chunk:  # an empty one is sent while the node is still looking
                 self._last_key = chunk[-1]
                 return chunk
 
@@ -48,19 +47,20 @@ class Listing:
             try:
                 return await self._read(self._stream, asyncio.get_running_loop().time() + self._timeout_s)
             except CoveyError:
-                await self.close()  # any failure: go on where it broke off, where the dispatcher finds a node
+                await self.close()  # continue on another node
         return await self._dispatcher.ask_any(self._open, self._timeout_s)
 
     async def _open(self, link: NodeLink, deadline: float) -> Sequence[bytes] | None:
-        request = kv_pb2.KeysRequest(prefix=self._prefix, timeout=self._timeout_s, after_key=self._last_key)
-        stream = link.keys(request, STREAM_LIFE_S)
+        stream = link.keys(
+            MAX_STREAM_S, prefix=self._prefix, after_key=self._last_key, chunk_timeout_s=self._timeout_s
+        )
         chunk = await self._read(stream, deadline)
         self._stream = stream
         return chunk
 
     @staticmethod
     async def _read(stream: AsyncGenerator[Sequence[bytes], None], deadline: float) -> Sequence[bytes] | None:
-        """The next chunk, None at the end; the stream is over when this raises."""
+        """Return the next chunk, None at the end; the stream is over when this raises."""
         try:
             async with asyncio.timeout_at(deadline):
                 async for chunk in stream:

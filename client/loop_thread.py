@@ -30,17 +30,17 @@ class _Call(Generic[_Result]):
         self._under_way.acquire()
 
     def wait(self) -> None:
-        """Return at the end. An interrupt comes through."""
+        """Wait until the work ends. An interrupt is passed on."""
         self._under_way.acquire()
 
-    def outcome(self) -> _Result:
-        """After the end; raises what the work raised."""
+    def result(self) -> _Result:
+        """Return the result of the work, or raise its error; call it after ``wait``."""
         if self._task is None or self._task.cancelled():
             raise CancelledError
         return self._task.result()
 
     def begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """On the loop."""
+        """Begin the work, on the loop."""
         if self._given_up:
             self._work.close()
             return
@@ -48,7 +48,7 @@ class _Call(Generic[_Result]):
         self._task.add_done_callback(self._end)
 
     def give_up(self) -> None:
-        """On the loop: nobody waits for it any more."""
+        """Cancel the work, on the loop, since its caller has stopped waiting."""
         self._given_up = True
         if self._task is not None:
             self._task.cancel()
@@ -71,11 +71,11 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._handed_over: list[_Call[Any]] = []
-        """What the loop has been woken for, and not begun."""
+        """Calls that the loop has been woken for and has not begun."""
         forking.watch_thread(self)
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
-        """Have ``work`` done on the loop and wait for it; raises what it raises. An interrupt ends it."""
+        """Run ``work`` on the loop and return its result, or raise its error. An interrupt cancels it."""
         call = _Call(work)
         try:
             self._hand_over(call)
@@ -87,10 +87,10 @@ class LoopThread:
         except BaseException:
             self._give_up(call)
             raise
-        return call.outcome()
+        return call.result()
 
     def stop(self) -> None:
-        """Close the client and end the thread; what is under way ends with its errors."""
+        """Close the client and end the thread; operations under way end with errors."""
         if os.getpid() != self._process:
             return  # a copy in a child: the thread is not in this process
         with self._guard:
@@ -123,7 +123,7 @@ class LoopThread:
                 raise Unavailable("the client is closed")
             loop = self._loop or self._start()
             self._handed_over.append(call)
-            if len(self._handed_over) == 1:  # who comes before the loop is there needs not wake it again
+            if len(self._handed_over) == 1:  # a call added before the loop runs need not wake it again
                 loop.call_soon_threadsafe(self._begin, loop)
 
     def _start(self) -> asyncio.AbstractEventLoop:

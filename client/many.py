@@ -1,7 +1,7 @@
 """Many operations in one call: a bounded number under way at a time, and a result for each.
 
-They have no task of their own. The call's own begins as many as there is room for, and again when some have ended;
-only one that fails at its first node gets a task, which goes on with it.
+The task of the call begins as many as there is room for, and more when some have ended. An operation gets a task only
+when it fails at its first node.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ import asyncio
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Generic, TypeVar
 
-from .dispatch import Begun, Dispatcher
+from .dispatch import Dispatcher, FirstAttempt
 from .errors import CoveyError, InvalidRequest, PartialFailure, Unavailable
 from .requests import Operation
 
 WINDOW = 512
 WINDOW_BYTES = 32 << 20
-"""Of keys and values sent; well below what a lane refuses."""
+"""Maximum size of keys and values; well below what the queue of one node refuses."""
 MAX_FAILURES_IN_A_ROW = WINDOW
-"""After so many failures with no success between them the cluster is taken for gone; the rest is not sent."""
+"""After this number of failures without a success between them, the other operations are not sent."""
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -26,12 +26,12 @@ _Key = TypeVar("_Key", bound=Hashable)
 async def perform_all(
     dispatcher: Dispatcher, keys: Iterable[_Key], make: Callable[[_Key], Operation], timeout_s: float
 ) -> dict[_Key, Any]:
-    """Carry out an operation for each key, once; results in the order of the keys.
+    """Carry out an operation for each key, once; return the results in the order of the keys.
 
-    Raises PartialFailure when any failed, and what ``make`` raises but for CoveyError as it is.
+    Raise PartialFailure when any failed. An error of ``make`` other than CoveyError is passed on.
     """
     ordered = list(dict.fromkeys(keys))
-    run = _Run(dispatcher, ordered, make, timeout_s)
+    run = _Run(dispatcher, ordered, make=make, timeout_s=timeout_s)
     try:
         while run.begin_more():
             await run.change()
@@ -44,7 +44,7 @@ async def perform_all(
 
 
 class _Run(Generic[_Key]):
-    """What is under way, what has ended, and what is still to begin."""
+    """The operations of one call: those under way, those that have ended, and those still to begin."""
 
     def __init__(
         self,
@@ -63,22 +63,22 @@ class _Run(Generic[_Key]):
         self._under_way = 0
         self._bytes_under_way = 0
         self._failures_in_a_row = 0
-        self._set_back: list[_Part[_Key]] = []
-        """Those that failed at their first node."""
+        self._to_retry: list[_Item[_Key]] = []
+        """Operations that failed at their first node."""
         self._defect: BaseException | None = None
         self._retries: set[asyncio.Task[None]] = set()
         self._changed: asyncio.Future[None] | None = None
-        self._next: _Part[_Key] | None = None
-        """The operation that waits for room, if one does."""
+        self._next: _Item[_Key] | None = None
+        """The operation that waits for room; None when none does."""
         self._turn: asyncio.Future[None] | None = None
 
     def begin_more(self) -> bool:
-        """Begin what there is room for; False when all has ended. Raises what should not happen."""
-        for part in self._set_back:
-            retry = asyncio.create_task(self._go_on(part))
+        """Begin operations while there is room; return False when all have ended. Raise defects."""
+        for item in self._to_retry:
+            retry = asyncio.create_task(self._retry(item))
             self._retries.add(retry)
             retry.add_done_callback(self._retried)
-        self._set_back.clear()
+        self._to_retry.clear()
         if self._defect is not None:
             raise self._defect
         if self._turn is not None and self._turn.done():
@@ -91,13 +91,13 @@ class _Run(Generic[_Key]):
         return self._under_way > 0 or self._next is not None
 
     async def change(self) -> None:
-        """Return once something has ended or failed since ``begin_more``, or has its turn."""
-        if not self._set_back and not (self._turn is not None and self._turn.done()):
+        """Return once an operation has ended, failed or got room since ``begin_more``."""
+        if not self._to_retry and not (self._turn is not None and self._turn.done()):
             self._changed = asyncio.get_running_loop().create_future()
             await self._changed
 
     async def stop(self) -> None:
-        """Give up what is under way."""
+        """Give up the operations under way."""
         self.stopped = True
         if self._turn is not None and self._next is not None:
             self._dispatcher.admission.give_up(self._turn, self._next.operation.size_bytes)
@@ -109,23 +109,23 @@ class _Run(Generic[_Key]):
             retry.cancel()
         await asyncio.gather(*self._retries, return_exceptions=True)
 
-    def end(self, part: _Part[_Key], outcome: Any) -> None:
-        self._note_end(part)
+    def end(self, item: _Item[_Key], outcome: Any) -> None:
+        self._note_end(item)
         self._failures_in_a_row = 0
-        self.done[part.key] = outcome
+        self.done[item.key] = outcome
 
-    def set_back(self, part: _Part[_Key]) -> None:
-        self._set_back.append(part)
+    def retry_later(self, item: _Item[_Key]) -> None:
+        self._to_retry.append(item)
         self._note_change()
 
-    def break_off(self, defect: BaseException) -> None:
+    def abort(self, defect: BaseException) -> None:
         self._defect = defect
         self._note_change()
 
-    def _note_end(self, part: _Part[_Key]) -> None:
+    def _note_end(self, item: _Item[_Key]) -> None:
         self._under_way -= 1
-        self._bytes_under_way -= part.operation.size_bytes
-        self._dispatcher.admission.leave(part.operation.size_bytes)
+        self._bytes_under_way -= item.operation.size_bytes
+        self._dispatcher.admission.leave(item.operation.size_bytes)
         self._note_change()
 
     def _note_change(self) -> None:
@@ -145,62 +145,62 @@ class _Run(Generic[_Key]):
         except CoveyError as error:
             self.failed[key] = error
             return
-        part = _Part(self, key, operation)
+        item = _Item(self, key, operation)
         admission = self._dispatcher.admission
         if admission.try_enter(operation.size_bytes):
-            self._send(part)
+            self._send(item)
         else:
-            self._next = part
+            self._next = item
             self._turn = admission.queue(operation.size_bytes)
             self._turn.add_done_callback(lambda _: self._note_change())
 
     def _take_turn(self, turn: asyncio.Future[None]) -> None:
-        """Go on: there is room for the operation that waits, or there will be none."""
-        part, self._next, self._turn = self._next, None, None
-        assert part is not None
+        """Send the operation that waited, or note why it gets no room."""
+        item, self._next, self._turn = self._next, None, None
+        assert item is not None
         error = turn.exception()
         if error is None:
-            self._send(part)
+            self._send(item)
         elif isinstance(error, CoveyError):
-            self.failed[part.key] = error
+            self.failed[item.key] = error
             self._failures_in_a_row += 1
 
-    def _send(self, part: _Part[_Key]) -> None:
+    def _send(self, item: _Item[_Key]) -> None:
         self._under_way += 1
-        self._bytes_under_way += part.operation.size_bytes
+        self._bytes_under_way += item.operation.size_bytes
         try:
-            part.begun = self._dispatcher.begin(part.operation, self._timeout_s, part)
+            item.first = self._dispatcher.begin(item.operation, self._timeout_s, item)
         except CoveyError as error:
-            self._fail(part, error)
+            self._fail(item, error)
 
     def _retried(self, retry: asyncio.Task[None]) -> None:
         self._retries.discard(retry)
         if not retry.cancelled() and (defect := retry.exception()) is not None:
-            self.break_off(defect)
+            self.abort(defect)
 
-    async def _go_on(self, part: _Part[_Key]) -> None:
-        assert part.begun is not None and part.error is not None
+    async def _retry(self, item: _Item[_Key]) -> None:
+        assert item.first is not None and item.error is not None
         try:
-            self.end(part, await self._dispatcher.go_on(part.operation, part.begun, part.error))
+            self.end(item, await self._dispatcher.retry(item.operation, item.first, item.error))
         except CoveyError as error:
-            self._fail(part, error)
+            self._fail(item, error)
 
-    def _fail(self, part: _Part[_Key], error: CoveyError) -> None:
-        self._note_end(part)
-        self.failed[part.key] = error
-        if not isinstance(error, InvalidRequest):  # which says nothing about the cluster
+    def _fail(self, item: _Item[_Key], error: CoveyError) -> None:
+        self._note_end(item)
+        self.failed[item.key] = error
+        if not isinstance(error, InvalidRequest):  # which is no sign of a failing cluster
             self._failures_in_a_row += 1
 
 
-class _Part(Generic[_Key]):
-    """One of the operations: the ``Answer`` of its first attempt."""
+class _Item(Generic[_Key]):
+    """One of the operations, and the ``Completion`` of its first attempt."""
 
-    __slots__ = ("_run", "begun", "error", "key", "operation", "settled")
+    __slots__ = ("_run", "error", "first", "key", "operation", "settled")
 
     def __init__(self, run: _Run[_Key], key: _Key, operation: Operation) -> None:
         self.key = key
         self.operation = operation
-        self.begun: Begun | None = None
+        self.first: FirstAttempt | None = None
         self.error: CoveyError | None = None
         self.settled = False
         self._run = run
@@ -216,6 +216,6 @@ class _Part(Generic[_Key]):
         self.settled = True
         if isinstance(error, CoveyError):
             self.error = error
-            self._run.set_back(self)
+            self._run.retry_later(self)
         else:
-            self._run.break_off(error)
+            self._run.abort(error)

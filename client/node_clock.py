@@ -1,8 +1,8 @@
 """Estimates the clock of one node, and sets the instants by which that node may begin operations.
 
 Rules
-- The estimate is the node's latest reading plus the time that has passed here since, by a clock that goes on while this
-  machine is suspended. It errs to the early side, by the time that the reading took to arrive.
+- The estimate is the node's latest reading plus the time that has passed here since, by a clock that keeps running
+  while this machine is suspended. It errs to the early side, by the time that the reading took to arrive.
 - A batch carries the estimate of the instant at which it is sent. The node begins no operation after that instant and
   the operation's timeout, and gives no write a version beyond a second, nearer instant: the batch's latest.
 - A write whose outcome is not known raises what the client has seen to the latest of its batch. So whatever the client
@@ -16,18 +16,18 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-COUNTER_BITS = 16
-"""Number of bits of a version's timestamp below its milliseconds."""
+from ..api.operations import latest_timestamp
+from ..quorum.version import COUNTER_BITS
 
 DEFAULT_SKEW_MS = 500
 FOLLOWED_SHARE = 0.8
 """Share of the skew that nodes allow within which writes may begin, so that nodes follow their instants."""
-SHORTEST_WITHIN_MS, LONGEST_WITHIN_MS = 200, 2000
+MIN_WITHIN_MS, MAX_WITHIN_MS = 200, 2000
 ROUND_TRIPS = 3
 """Minimum number of round trips that a write may take to begin."""
 ABOVE_SEEN_MS = 50
 """Minimum distance of the latest instant above what the client has seen: it leaves room for versions."""
-MOST_WITHIN_MS = 2**32 - 1
+MAX_WIRE_WITHIN_MS = 2**32 - 1
 WEIGHT_OF_LESS = 0.125
 """Weight of a reading that is behind the estimate; one that is ahead replaces the estimate."""
 
@@ -50,11 +50,11 @@ class Stamp(NamedTuple):
     @property
     def latest_timestamp(self) -> int:
         """No write of the batch gets a version beyond it; 0 when that is not known."""
-        return (self.sent_ms + self.within_ms + 1 << COUNTER_BITS) - 1 if self.sent_ms else 0
+        return latest_timestamp(self.sent_ms, self.within_ms) if self.sent_ms else 0
 
 
 class NodeClock:
-    """Estimates one node's clock. ``elapsed_s`` never goes back, and goes on while the machine is suspended."""
+    """Estimates one node's clock. ``elapsed_s`` never goes back, and keeps running while the machine is suspended."""
 
     def __init__(self, elapsed_s: Callable[[], float] = elapsed_s) -> None:
         self.elapsed_s = elapsed_s
@@ -71,7 +71,7 @@ class NodeClock:
         """Note how far ahead of its clock the node follows others."""
         if skew_ms > 0:
             within_ms = int(skew_ms * FOLLOWED_SHARE)
-            self._least_ms = max(SHORTEST_WITHIN_MS, min(within_ms, LONGEST_WITHIN_MS // 2))
+            self._least_ms = max(MIN_WITHIN_MS, min(within_ms, MAX_WITHIN_MS // 2))
             self._within_ms = max(self._within_ms, self._least_ms)
 
     def read(self, clock_ms: int) -> None:
@@ -87,7 +87,7 @@ class NodeClock:
     def took(self, round_trip_s: float) -> None:
         """Note the time that the node took to begin an operation and answer."""
         within_ms = int(round_trip_s * 1000 * ROUND_TRIPS)
-        self._within_ms = max(self._least_ms, min(within_ms, LONGEST_WITHIN_MS))
+        self._within_ms = max(self._least_ms, min(within_ms, MAX_WITHIN_MS))
 
     def now_ms(self) -> int:
         """Return the node's clock; 0 when it is not known."""
@@ -99,4 +99,4 @@ class NodeClock:
         if not sent_ms:
             return Stamp(cluster_id)
         above_seen_ms = (seen_timestamp >> COUNTER_BITS) + ABOVE_SEEN_MS - sent_ms
-        return Stamp(cluster_id, sent_ms, min(MOST_WITHIN_MS, max(self._within_ms, above_seen_ms)))
+        return Stamp(cluster_id, sent_ms, min(MAX_WIRE_WITHIN_MS, max(self._within_ms, above_seen_ms)))

@@ -4,42 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Literal, get_args
 
-from ..proto.generated import kv_pb2, types_pb2
+from ..api.channel import MAX_MESSAGE_BYTES
+from ..api.operations import DELETE, GET, LEVELS, PUT, Consistency
 from .arguments import checked_replicas, shown, wrong_type
 from .errors import InvalidRequest
-from .version import Version
 
 Key = str | bytes
 Level = Literal["one", "quorum", "all"]
 
-MAX_MESSAGE_BYTES = 64 << 20
 _MAX_OPERATION_BYTES = MAX_MESSAGE_BYTES - (64 << 10)
 """Leaves room for what a batch adds around an operation."""
-
-_LEVELS = {
-    "one": kv_pb2.LEVEL_ONE,
-    "quorum": kv_pb2.LEVEL_QUORUM,
-    "all": kv_pb2.LEVEL_ALL,
-}
-
-Consistency = kv_pb2.Consistency
-
-GET: Final = 0
-PUT: Final = 1
-DELETE: Final = 2
-"""Kinds of operations, as ``OperateRequest`` has them."""
 
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """One get, put or delete. It may be sent several times, to several nodes; nothing changes it."""
+    """One get, put or delete. Never changed; may be sent several times, to several nodes."""
 
     kind: int
     key: bytes
     value: bytes
-    """Of a put."""
+    """The value of a put; empty for others."""
     consistency: Consistency | None
     """None for the default."""
     size_bytes: int
@@ -50,7 +36,7 @@ class Operation:
 
 
 def encoded(text: Key, what: str) -> bytes:
-    """The bytes of a key or value: str is UTF-8."""
+    """Return the bytes of a key or value: str is encoded as UTF-8."""
     if isinstance(text, bytes):
         return text
     if isinstance(text, str):
@@ -61,8 +47,8 @@ def encoded(text: Key, what: str) -> bytes:
     raise wrong_type(what, type(text))
 
 
-def refuse_twins(keys: Iterable[Key]) -> None:
-    """``"a"`` and ``b"a"`` are one key: two values for it in one call have no order."""
+def refuse_duplicates(keys: Iterable[Key]) -> None:
+    """Refuse ``"a"`` and ``b"a"`` in one call: they are one key, and its two values would have no order."""
     given = set(keys)
     kinds = set(map(type, given))
     if len(kinds) < 2:
@@ -97,17 +83,13 @@ def _checked(size_bytes: int) -> int:
 
 
 def consistency_of(level: Level | None, replicas: int | None, name: str) -> Consistency | None:
-    """What a caller asks for by ``consistency`` or by ``r`` or ``w``; None for the default."""
+    """Return the consistency that ``consistency``, or ``r`` or ``w``, asks for; None for the default."""
     if level is None and replicas is None:
         return None
     if level is not None and replicas is not None:
         raise InvalidRequest(f"give either consistency or {name}, not both")
     if replicas is not None:
         return Consistency(replicas=checked_replicas(replicas, name))
-    if not isinstance(level, str) or level not in _LEVELS:
+    if not isinstance(level, str) or level not in LEVELS:
         raise InvalidRequest(f"consistency is one of {', '.join(get_args(Level))}, not {shown(level)}")
-    return Consistency(level=_LEVELS[level])
-
-
-def version_from(message: types_pb2.Version) -> Version:
-    return Version(message.timestamp, message.disk_id, message.generation)
+    return Consistency(level=LEVELS[level])

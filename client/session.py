@@ -1,20 +1,19 @@
-"""The parts of a running client, put together. Loading this module loads gRPC."""
+"""The parts of a running client. Loading this module loads gRPC."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from typing import TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
-from .admin import Administration
+from . import forking
 from .arguments import checked_items, checked_keys
 from .cluster_identity import ClusterIdentity
 from .dispatch import Dispatcher
-from .learning import TopologyLearner
 from .links import Links
 from .listing import Listing
 from .many import perform_all
-from .operating import Heard
 from .requests import (
     Key,
     Level,
@@ -23,10 +22,15 @@ from .requests import (
     encoded,
     get_operation,
     put_operation,
-    refuse_twins,
+    refuse_duplicates,
 )
 from .routing import Router
+from .sender import ReplyReport
+from .topology_learner import TopologyLearner
 from .version import HighestSeen, Version
+
+if TYPE_CHECKING:
+    from .admin import Administration
 
 _K = TypeVar("_K", bound=Key)
 
@@ -43,7 +47,7 @@ class Session:
     ) -> None:
         self.seen = HighestSeen()
         self.seen.observe(seen_timestamp)
-        self._links = Links(self.seen, self._hear, cluster)
+        self._links = Links(self.seen, self._on_reply, cluster)
         self._router = Router(
             given=addresses,
             outstanding=self._links.outstanding,
@@ -51,9 +55,22 @@ class Session:
             rng=rng,
             foreign=cluster.foreign,
         )
-        self._learner = TopologyLearner(self._router, self._links, rng, cluster)
-        self._dispatcher = Dispatcher(self._router, self._links, rng, self._learner.note, self.seen, cluster)
-        self.admin = Administration(self._dispatcher)
+        self._learner = TopologyLearner(self._router, self._links, rng=rng, cluster=cluster)
+        self._dispatcher = Dispatcher(
+            router=self._router,
+            links=self._links,
+            rng=rng,
+            on_attempt=self._learner.note,
+            seen=self.seen,
+            cluster=cluster,
+        )
+
+    @cached_property
+    def admin(self) -> Administration:
+        with forking.loading():
+            from .admin import Administration  # loaded late: operations do without
+
+        return Administration(self._dispatcher)
 
     def get(
         self, key: Key, consistency: Level | None, r: int | None, timeout_s: float
@@ -84,7 +101,7 @@ class Session:
         self, items: Mapping[_K, Key], consistency: Level | None, w: int | None, timeout_s: float
     ) -> dict[_K, Version]:
         checked_items(items)
-        refuse_twins(items)
+        refuse_duplicates(items)
         chosen = consistency_of(consistency, w, "w")
         return await perform_all(
             self._dispatcher, items, lambda key: put_operation(key, items[key], chosen), timeout_s
@@ -99,7 +116,7 @@ class Session:
         self._links.pause()
 
     async def disconnect(self, drain_s: float) -> None:
-        """Close all connections; what is in hand is given some time to end, and nothing else enters."""
+        """Close all connections; operations in hand get ``drain_s`` seconds to end, and no other enters."""
         self._dispatcher.admission.pause()
         await self._dispatcher.admission.drained(drain_s)
         await self._learner.pause()
@@ -115,5 +132,5 @@ class Session:
         await self._learner.close()
         await self._links.close()
 
-    def _hear(self, heard: Heard) -> None:
-        self._dispatcher.heard(heard)
+    def _on_reply(self, reply: ReplyReport) -> None:
+        self._dispatcher.on_reply(reply)  # which is made after the links

@@ -1,7 +1,7 @@
-"""One call of ``KV.Operate``: batches out, replies in, for as long as the node and the connection last.
+"""One call of ``KV.Operate``: batches out, replies in, until the node or the connection ends it.
 
-It has one reader, its own, and may have one writer at a time. However it ends, that is told once, with what
-it means for what was sent and not answered.
+A stream has one reader, its own, and one writer at a time. Its end is reported once, with the error of the operations
+that were sent and not answered.
 """
 
 from __future__ import annotations
@@ -9,51 +9,56 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import grpc
 
-from ..proto.generated import kv_pb2, kv_pb2_grpc
+from ..api.metadata import Greeting, read_greeting, read_last_begun
+from .columns import Reply, Request
 from .errors import CoveyError, Unanswered, Unreachable
-from .statuses import Greeting, error_from_status, greeting_from, last_begun
+from .statuses import error_from_status
+
+if TYPE_CHECKING:
+    from ..proto.generated.kv_pb2_grpc import KVAsyncStub as KVAsyncStub
 
 GREETING_TIMEOUT_S = 2.0
 """Time that a connected node has to open the stream."""
 
-Ended = Callable[["OperateStream", BaseException], None]
+OnEnd = Callable[["OperateStream", BaseException], None]
 
 
 class OperateStream:
-    """Opens at once. ``hear`` gets each reply, ``ended`` the error that the stream ended with."""
+    """Opens at once. ``on_reply`` gets each reply, ``on_end`` the error that the stream ended with."""
 
     def __init__(
         self,
-        stub: kv_pb2_grpc.KVAsyncStub,
+        stub: KVAsyncStub,
         address: str,
-        hear: Callable[[kv_pb2.OperateReply], None],
-        ended: Ended,
-        greet: Callable[[Greeting, float], CoveyError | None],
+        on_reply: Callable[[Reply], None],
+        on_end: OnEnd,
+        on_greeting: Callable[[Greeting, float], CoveyError | None],
     ) -> None:
-        """Take ``greet``, which gets the greeting and how long it took; an error that it returns ends the stream."""
-        self._greet = greet
+        """Call ``on_greeting`` with the greeting and the time it took; an error that it returns ends the stream."""
+        self._on_greeting = on_greeting
         self._greeted = False
         self._call = stub.Operate()  # type: ignore[call-arg]  # the stubs do not know that it can be written to
         self._address = address
-        self._hear = hear
-        self._ended = ended
+        self._on_reply = on_reply
+        self._on_end = on_end
         self.used = False
-        """Something was sent over it, or may have been."""
+        """True once a batch was sent, or may have been."""
         self.last_begun: int | None = None
-        """See ``statuses.last_begun``; known when it has ended in good order."""
+        """The id of the last batch that the node began; known when it has ended the stream in good order."""
         self._reader = asyncio.create_task(self._read())
         self._reader.add_done_callback(self._finish)
 
     @property
     def open(self) -> bool:
-        """False as soon as it is known that nothing can be sent any more."""
+        """False once nothing can be sent any more."""
         return not self._call.done()
 
     async def connected(self) -> bool:
-        """Wait until the node has opened the stream; return False when it does not, after calling ``ended``."""
+        """Wait until the node has opened the stream; return False when it does not, after calling ``on_end``."""
         with suppress(grpc.aio.AioRpcError):
             await self._call.wait_for_connection()
         if self.open and not self._greeted:
@@ -63,45 +68,47 @@ class OperateStream:
         return self.open
 
     async def _greeting(self) -> None:
-        """Wait for the greeting, before which nothing is sent: so the first operation names the cluster and a time."""
+        """Wait for the greeting. Nothing is sent before it: the first operation names the cluster and a time."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
             async with asyncio.timeout(GREETING_TIMEOUT_S):
-                greeting = greeting_from(await self._call.initial_metadata())
+                greeting = read_greeting(await self._call.initial_metadata())
                 if greeting is None:
-                    await asyncio.wait([self._reader])  # what is no node ends the call, and says why
+                    await asyncio.wait(
+                        [self._reader]
+                    )  # something else than a node ends the call with a reason
                     return
         except TimeoutError:
             self._give_up(Unreachable(f"what listens at {self._address} does not answer"))
             return
         self._greeted = True
-        if self.open and (error := self._greet(greeting, loop.time() - began_s)) is not None:
+        if self.open and (error := self._on_greeting(greeting, loop.time() - began_s)) is not None:
             self._give_up(error)
 
     def _give_up(self, error: CoveyError) -> None:
         self._reader.remove_done_callback(self._finish)
         self._reader.cancel()
         self._call.cancel()
-        self._ended(self, error)
+        self._on_end(self, error)
 
-    async def send(self, request: kv_pb2.OperateRequest) -> None:
-        """Returns when there is room for more. What stands in the way is told by the end of the stream."""
+    async def send(self, request: Request) -> None:
+        """Send a batch; return when there is room for more. A failure ends the stream, which reports it."""
         self.used = True
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await self._call.write(request)
 
     async def close(self) -> None:
-        """End it from this side; ``ended`` is not called for that."""
+        """End the stream from this side, without calling ``on_end``."""
         self._reader.cancel()
         await asyncio.gather(self._reader, return_exceptions=True)
         self._call.cancel()
 
     async def _read(self) -> CoveyError:
         try:
-            while isinstance(reply := await self._call.read(), kv_pb2.OperateReply):
-                self._hear(reply)
-            self.last_begun = last_begun(await self._call.trailing_metadata())
+            while isinstance(reply := await self._call.read(), Reply):
+                self._on_reply(reply)
+            self.last_begun = read_last_begun(await self._call.trailing_metadata())
             return Unanswered(f"{self._address} stopped before it answered", maybe_applied=True)
         except grpc.aio.AioRpcError as error:
             return error_from_status(error, self._address)
@@ -111,4 +118,4 @@ class OperateStream:
             return
         defect = reader.exception()
         self._call.cancel()
-        self._ended(self, defect or reader.result())
+        self._on_end(self, defect or reader.result())

@@ -1,7 +1,7 @@
 """The client for ordinary, threaded programs.
 
-A background thread runs an event loop with an ``AsyncClient`` on it; calls are handed over to it. So threads
-share one client, and what they ask at the same time travels together.
+A background thread runs an event loop with an ``AsyncClient`` on it; calls are passed to it. So threads
+share one client, and their simultaneous operations are sent in one batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from .aio import DEFAULT_TIMEOUT_S, AsyncClient
 from .loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from .admin import Administration, ClusterStatus, Explanation, RingView
+    from ..api.cluster import ClusterStatus, Explanation, RingView
+    from .admin import Administration
     from .requests import Key, Level
     from .version import Version
 
@@ -25,30 +26,30 @@ _Result = TypeVar("_Result")
 
 
 class SyncAdministration:
-    """What ``Administration`` does, for a ``Client``."""
+    """``Administration`` for a ``Client``."""
 
     def __init__(self, client: AsyncClient, thread: LoopThread) -> None:
         self._client = client
         self._thread = thread
 
     def status(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> ClusterStatus:
-        """The cluster as the first of the given nodes that answers sees it."""
+        """Return the cluster in the view of the first given node that answers."""
         return self._run(lambda admin: admin.status(timeout=timeout))
 
     def ring(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> RingView:
-        """The newest epoch record that node knows."""
+        """Return the newest epoch record of that node."""
         return self._run(lambda admin: admin.ring(timeout=timeout))
 
     def explain(self, key: Key, *, timeout: float = DEFAULT_TIMEOUT_S) -> Explanation:
-        """Where a key lives and what each of its replicas holds."""
+        """Return where a key lives and what each of its replicas holds."""
         return self._run(lambda admin: admin.explain(key, timeout=timeout))
 
     def leave(self, name: str, *, timeout: float) -> None:
-        """Have a node hand everything off and leave the ring; returns when that is done."""
+        """Have a node hand everything off and leave the ring; return when that is done."""
         self._run(lambda admin: admin.leave(name, timeout=timeout))
 
     def remove(self, name: str, *, timeout: float) -> None:
-        """Remove a node that is down; returns when the ring no longer has it."""
+        """Remove a node that is down; return when the ring no longer has it."""
         self._run(lambda admin: admin.remove(name, timeout=timeout))
 
     def _run(self, call: Callable[[Administration], Awaitable[_Result]]) -> _Result:
@@ -82,7 +83,7 @@ class Client:
         r: int | None = None,
         timeout: float | None = None,
     ) -> bytes | None:
-        """The key's value, or None when there is none."""
+        """Return the key's value, or None when there is none."""
         return self._thread.run(self._client.get(key, consistency=consistency, r=r, timeout=timeout))
 
     def put(
@@ -94,7 +95,7 @@ class Client:
         w: int | None = None,
         timeout: float | None = None,
     ) -> Version:
-        """Store a value; returns the version it got."""
+        """Store a value; return its version."""
         return self._thread.run(self._client.put(key, value, consistency=consistency, w=w, timeout=timeout))
 
     def delete(
@@ -105,7 +106,7 @@ class Client:
         w: int | None = None,
         timeout: float | None = None,
     ) -> Version:
-        """Delete a key, whether or not it is there; returns the version of the deletion."""
+        """Delete a key, whether or not it exists; return the version of the deletion."""
         return self._thread.run(self._client.delete(key, consistency=consistency, w=w, timeout=timeout))
 
     def put_many(
@@ -116,7 +117,7 @@ class Client:
         w: int | None = None,
         timeout: float | None = None,
     ) -> dict[_K, Version]:
-        """Store many values; versions by key. Raises ``PartialFailure`` as ``AsyncClient.put_many`` does."""
+        """Store many values; return versions by key. Raise ``PartialFailure`` as ``AsyncClient.put_many`` does."""
         return self._thread.run(self._client.put_many(items, consistency=consistency, w=w, timeout=timeout))
 
     def get_many(
@@ -127,11 +128,11 @@ class Client:
         r: int | None = None,
         timeout: float | None = None,
     ) -> dict[_K, bytes | None]:
-        """The values of many keys, by key; None where there is none."""
+        """Return the values of many keys, by key; None where there is none."""
         return self._thread.run(self._client.get_many(keys, consistency=consistency, r=r, timeout=timeout))
 
     def keys(self, prefix: Key = b"", *, timeout: float | None = None) -> Iterator[bytes]:
-        """All keys that begin with ``prefix``, each once, in token order, read as they are asked for."""
+        """Yield all keys that begin with ``prefix``, each once, in token order, read as they are asked for."""
         chunks = self._client.key_chunks(prefix, timeout=timeout)
         try:
             while chunk := self._thread.run(_next_of(chunks)):
@@ -146,7 +147,7 @@ class Client:
         return self._client.seen_timestamp
 
     def close(self) -> None:
-        """End what is under way, close the connections and the thread. Closing twice is no harm."""
+        """End all operations, close the connections and the thread. Closing twice has no effect."""
         self._stop()
 
     def __enter__(self) -> Self:
@@ -173,7 +174,7 @@ class Client:
 
 
 async def _next_of(chunks: AsyncGenerator[Sequence[bytes], None]) -> Sequence[bytes]:
-    """The next chunk; an empty one at the end."""
+    """Return the next chunk; an empty one at the end."""
     async for chunk in chunks:
         return chunk
     return ()

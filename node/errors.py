@@ -1,6 +1,7 @@
 """The errors of a node, named after whose fault they are.
 
-An ``OperationError`` ends a client's operation and says whether it may have happened all the same.
+An ``OperationError`` ends a client's operation; ``maybe_applied`` is whether the operation may have happened all the
+same.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ class NodeError(Exception):
 
 
 class ConfigurationError(NodeError):
-    """The operator's: a setting, flag or file that cannot be worked with. The text says what is allowed."""
+    """A setting, flag or file of the operator that cannot be used. The text states what is allowed."""
 
 
 class DataDirectoryError(NodeError):
@@ -21,23 +22,23 @@ class DataDirectoryError(NodeError):
 
 
 class DiskDoubted(NodeError):
-    """What others remember contradicts the disk while the node runs: it starts again, and checks the disk first."""
+    """Other nodes' records contradict the disk while the node runs: it restarts, and checks the disk first."""
 
 
 class DiskReplaced(NodeError):
-    """The disk has no right to the folder's identity: the node goes on as a new one, on an empty engine."""
+    """The disk may not act under the folder's identity: the node continues as a new one, on an empty engine."""
 
 
 class AddressInUse(NodeError):
-    """Somebody else listens at the address."""
+    """Another process listens at the address."""
 
 
 class JoinRefused(NodeError):
-    """The cluster does not take this node; the text says why."""
+    """The cluster does not admit this node; the text gives the reason."""
 
 
 def twin_alive(identity: Identity, address: str) -> str:
-    """Why a node is not taken whose identity is in use."""
+    """Return why a node is not admitted whose identity is in use."""
     return f"{identity} is alive at {address}; stop it first (is this a copy of its data folder?)"
 
 
@@ -62,10 +63,6 @@ class DiskFull(NodeError):
 
 class PeerError(NodeError):
     """A call to a peer brought no usable reply."""
-
-
-class MalformedMessage(PeerError):
-    """Bytes from a peer that are not a message of this protocol version; nothing was done with them."""
 
 
 class PeerUnreachable(PeerError):
@@ -103,7 +100,7 @@ class Unavailable(OperationError):
 
 
 class Overloaded(OperationError):
-    """Refused early, certainly not done; worth a retry after ``retry_after_s``."""
+    """Refused early, certainly not done; may be retried after ``retry_after_s``."""
 
     def __init__(self, message: str, retry_after_s: float = 0.1) -> None:
         super().__init__(message)
@@ -111,11 +108,11 @@ class Overloaded(OperationError):
 
 
 class ReplyFull(Overloaded):
-    """A read whose value did not fit the reply of its replica any more; worth another try, with fewer others."""
+    """A read whose value did not fit the reply of its replica; may be retried with fewer others."""
 
 
 class Expired(Unavailable):
-    """The operation arrived later than its client lets it begin. Certainly not done."""
+    """The operation arrived later than its client allows it to begin. Certainly not done."""
 
     @classmethod
     def met_at(cls, now_ms: int, sent_ms: int) -> Expired:
@@ -144,8 +141,8 @@ class OperationTimeout(OperationError):
 
 
 class UnknownNode(OperationError):
-    """An administrative request names a node that no one here knows."""
+    """An administrative request names an unknown node."""
 
 
 class Refused(OperationError):
-    """An administrative request that would be unsafe; the text says why and what to do instead."""
+    """An administrative request that would be unsafe; the text gives the reason and what to do instead."""

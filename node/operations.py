@@ -1,21 +1,18 @@
-"""What a node does for clients and for people, as the rpc border sees it: plain values and two protocols.
+"""What a node does for clients and operators, as the rpc border sees it: plain values and two protocols.
 
-The border translates messages to these values and back; who implements ``Operations`` and ``Administration``
-knows nothing of gRPC. Whatever is refused is an ``OperationError`` (``errors``); anything else is a defect.
+The border translates messages to these values and back; the implementations of ``Operations`` and ``Administration``
+are independent of gRPC. A refusal is an ``OperationError`` (``errors``); any other error is a defect.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from ..identity import Identity
-from ..membership.record import Condition, HandoffProgress, LoadReport
+from ..api.cluster import ClusterStatus, Explanation, RepairReport, RingView
+from ..api.operations import latest_timestamp
 from ..quorum.consistency import QUORUM, Consistency
-from ..quorum.version import COUNTER_BITS, Version
-from ..ring.epoch import EpochRecord
+from ..quorum.version import Version
 
 
 class Get(NamedTuple):
@@ -45,7 +42,7 @@ Operation = Get | Put | Delete
 
 
 class TimeBounds(NamedTuple):
-    """The instants by which operations that came together may begin: set by their client, in this node's time."""
+    """The instants by which the operations of a request may begin: set by their client, in this node's time."""
 
     sent_ms: int = 0
     """When they were sent, by this node's clock as the client estimates it; 0: there are no bounds."""
@@ -75,8 +72,8 @@ def time_bounds(sent_ms: int, within_ms: int, timeouts_s: Sequence[float]) -> Ti
     """Return bounds for operations with these timeouts whose writes may begin ``within_ms`` (0: their timeouts)."""
     if not sent_ms:
         return UNBOUNDED
-    latest_ms = sent_ms + (within_ms or int(max(timeouts_s, default=0.0) * 1000))
-    return TimeBounds(sent_ms, min(timeouts_s, default=0.0), (latest_ms + 1 << COUNTER_BITS) - 1)
+    within_ms = within_ms or int(max(timeouts_s, default=0.0) * 1000)
+    return TimeBounds(sent_ms, min(timeouts_s, default=0.0), latest_timestamp(sent_ms, within_ms))
 
 
 class GetResult(NamedTuple):
@@ -88,29 +85,29 @@ class GetResult(NamedTuple):
 class WriteResult(NamedTuple):
     version: Version
     superseded: bool = False
-    """A newer version already stood."""
+    """True if the key already had a newer version."""
 
 
 OperationResult = GetResult | WriteResult
 
 OnResults = Callable[[Sequence[int], Sequence[OperationResult | BaseException]], None]
-"""Told what came of some operations, by their places among those that were begun together."""
+"""Called with the results of some operations, and their places in the request."""
 
 
 class Operations(Protocol):
     """The coordinator: any node serves any key."""
 
     async def execute(self, operation: Operation, bounds: TimeBounds = UNBOUNDED) -> OperationResult:
-        """GetResult for a Get, WriteResult for a Put or a Delete, within the operation's ``timeout_s``.
+        """Return a GetResult for a Get, a WriteResult for a Put or a Delete, within the operation's ``timeout_s``.
 
-        Raises OperationError; Expired, which is certain, for what it meets outside of its ``bounds``.
+        Raise OperationError; Expired, which is certain, for an operation outside of its ``bounds``.
         """
         ...
 
     def execute_all(
         self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds = UNBOUNDED
     ) -> None:
-        """Begin operations that came together, each independent of the others; ``bounds`` as of ``execute``.
+        """Begin the operations of a request, each independent of the others; ``bounds`` as of ``execute``.
 
         ``on_results`` is called with each operation exactly once: its result, or its error.
         """
@@ -125,15 +122,15 @@ class Operations(Protocol):
         ...
 
     def in_flight(self) -> int:
-        """Operations under way."""
+        """Return the number of operations under way."""
         ...
 
     def keys(
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
     ) -> AsyncGenerator[list[bytes], None]:
-        """Live keys in token order, each once, from the one after ``after_key`` on.
+        """Yield live keys in token order, each once, beginning after ``after_key``.
 
-        ``timeout_s`` bounds each internal step, not the listing. Raises OperationError.
+        ``timeout_s`` bounds each internal step, not the listing. Raise OperationError.
         """
         ...
 
@@ -141,134 +138,30 @@ class Operations(Protocol):
 # --- administration -----------------------------------------------------------------------------------------
 
 
-class NodeState(StrEnum):
-    """A member as the asked node sees it: what it says of itself, unless it seems not to be there."""
-
-    JOINING = "joining"
-    SERVING = "serving"
-    LEAVING = "leaving"
-    SUSPECT = "suspect"
-    DOWN = "down"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeStatus:
-    identity: Identity
-    address: str
-    zone: str
-    weight: float
-    state: NodeState
-    owner: bool
-    generation: int
-    heartbeat_age_s: float
-    ownership: float
-    """Share of all copies; sums to 1 over owners."""
-    keys: int
-    epoch: int
-    """Number of the newest epoch record the node is known to have adopted."""
-    load: LoadReport = field(default_factory=LoadReport)
-    condition: Condition = field(default_factory=Condition)
-    handoff: HandoffProgress | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterStatus:
-    """The cluster in the view of the node ``answered_by``."""
-
-    cluster_id: str
-    epoch: int
-    changing: bool
-    synced: bool
-    nodes: tuple[NodeStatus, ...]
-    answered_by: str
-    replication_factor: int
-    write_quorum: int
-    read_quorum: int
-    notes: tuple[str, ...] = ()
-    """Why the cluster is not synced, and anything else a person should know, one sentence each."""
-
-
-@dataclass(frozen=True, slots=True)
-class RingView:
-    """The newest record a node has, and where each owner listens as far as it knows."""
-
-    record: EpochRecord | None
-    addresses: Mapping[Identity, str]
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaReport:
-    """What one replica holds of a key."""
-
-    name: str
-    state: NodeState
-    answered: bool
-    version: Version | None = None
-    """None when the replica holds nothing, or did not answer."""
-    tombstone: bool = False
-    bytes: int = 0
-    """Of the value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    key: bytes
-    token: int
-    epoch: int
-    replicas: tuple[ReplicaReport, ...]
-    reachable: int
-    read_quorum: int
-    write_quorum: int
-
-
-@dataclass(frozen=True, slots=True)
-class NodeRepair:
-    """What came of one node's comparing with all its peers."""
-
-    name: str
-    compared: int = 0
-    """Segments, or parts of segments."""
-    differing: int = 0
-    received: int = 0
-    """Keys that were newer at a peer and were brought."""
-    sent: int = 0
-    """Keys that were newer here and were sent."""
-    bytes: int = 0
-    unfinished: tuple[str, ...] = ()
-    """Names of peers that it could not be made equal to."""
-    failure: str = ""
-    """Why nothing is known of it; empty when it answered."""
-
-
-@dataclass(frozen=True, slots=True)
-class RepairReport:
-    nodes: tuple[NodeRepair, ...]
-    down: tuple[str, ...]
-    """Names of owners that were not asked."""
-
-
 class Administration(Protocol):
-    """Looking at the cluster and changing it."""
+    """Shows and changes the cluster; ``api.cluster`` has the answers."""
 
     def status(self) -> ClusterStatus: ...
 
-    def ring(self) -> RingView: ...
+    def ring(self) -> RingView | None:
+        """Return the ring, None while the node belongs to no cluster."""
+        ...
 
     async def explain(self, key: bytes) -> Explanation:
-        """Asks every replica of the key, now. Raises OperationError."""
+        """Ask every replica of the key, now. Raise OperationError."""
         ...
 
     async def leave(self, name: str, timeout_s: float) -> None:
-        """Returns when the node has handed everything off and left the ring. Raises OperationError."""
+        """Return when the node has handed everything off and left the ring. Raise OperationError."""
         ...
 
     async def remove(self, name: str, timeout_s: float) -> None:
-        """Returns when the ring no longer has the node, which must be down. Raises OperationError."""
+        """Return when the ring no longer has the node, which must be down. Raise OperationError."""
         ...
 
     async def repair(self, timeout_s: float) -> RepairReport:
-        """Has every owner that is up compare with all its peers; returns within about ``timeout_s``.
+        """Have every owner that is up compare with all its peers; return within about ``timeout_s``.
 
-        Raises OperationError when that cannot begin.
+        Raise OperationError when that cannot begin.
         """
         ...

@@ -16,7 +16,8 @@ from .options import DEFAULT_TIMEOUT_S, JsonFlag, KeyArgument, ServerFlag, Timeo
 from .output import print_error, print_json, print_note, print_table, progress_console
 
 if TYPE_CHECKING:
-    from ..admin import Administration, ClusterStatus, RepairReport
+    from ...api.cluster import ClusterStatus, RepairReport
+    from ..admin import Administration
     from ..aio import AsyncClient
 
 CHANGE_TIMEOUT_S = 600.0

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from .records import text_or_base64
 
 if TYPE_CHECKING:
+    from ...api.cluster import ClusterStatus, Explanation, RepairReport, RingView
     from ...ring.epoch import RingSpec
-    from ..admin import ClusterStatus, Explanation, RepairReport, RingView
 
 
 def status_json(status: ClusterStatus) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from .local_plan import ClusterPlan, NodePlan
 from .log_lines import one_line, parse_line
 
 if TYPE_CHECKING:
-    from ..admin import ClusterStatus
+    from ...api.cluster import ClusterStatus
     from ..aio import AsyncClient
 
 STATUS_INTERVAL_S = 1.0

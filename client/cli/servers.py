@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-import re
 import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...api.address import NotAnAddress, parse_address
 from .exits import CommandError
 from .output import print_note, quoted
 
@@ -27,10 +27,6 @@ MAX_FILE_BYTES = 1 << 20
 MAX_SEEDS = 1000
 MAX_DIGITS = 20
 MAX_CLUSTER_SIZE = 100
-MAX_HOST = 253
-DECIMAL_PORT = re.compile("[0-9]{1,5}")
-HOST_NAME = re.compile(r"[\w-]+(\.[\w-]+)*\.?")
-IP4_LIKE = re.compile(r"[0-9.]+")
 
 
 def choose_servers(
@@ -64,18 +60,12 @@ def _listed(text: str, origin: str) -> tuple[str, ...]:
 
 def split_address(address: str) -> tuple[str, int]:
     """Return the host (an IPv6 address without its brackets) and port. Raise ValueError for a malformed address."""
-    host, _, port = address.rpartition(":")
-    if not (DECIMAL_PORT.fullmatch(port) and 0 < int(port) < 65536 and _is_host(host)):
-        raise ValueError(f"{quoted(address)} is not HOST:PORT, such as {DEFAULT_ADDRESS} or [::1]:7001")
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
-def _is_host(host: str) -> bool:
-    if host.startswith("[") and host.endswith("]"):
-        return _is_ip(host[1:-1]) and ":" in host
-    if IP4_LIKE.fullmatch(host):
-        return _is_ip(host)
-    return len(host) <= MAX_HOST and HOST_NAME.fullmatch(host) is not None
+    try:
+        return parse_address(address)
+    except NotAnAddress:
+        raise ValueError(
+            f"{quoted(address)} is not HOST:PORT, such as {DEFAULT_ADDRESS} or [::1]:7001"
+        ) from None
 
 
 def _is_ip(text: str) -> bool:

@@ -15,18 +15,18 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from ...identity import Identity
-    from ...ring.epoch import Owner, RingSpec
-    from ..admin import (
+    from ...api.cluster import (
         ClusterStatus,
         Explanation,
-        Handoff,
+        HandoffProgress,
         NodeRepair,
         NodeStatus,
         RepairReport,
         ReplicaReport,
         RingView,
     )
+    from ...identity import Identity
+    from ...ring.epoch import Owner, RingSpec
 
 COLOUR_OF_STATE = {
     "serving": "green",
@@ -139,7 +139,7 @@ def _share(node: NodeStatus) -> RenderableType:
     return f"{node.ownership:.1%}" if node.owner else Text("no owner", "dim")
 
 
-def _handoff(handoff: Handoff | None) -> RenderableType:
+def _handoff(handoff: HandoffProgress | None) -> RenderableType:
     """Return a bar with the bytes beside it."""
     if handoff is None:
         return ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from ..admin import ClusterStatus
+    from ...api.cluster import ClusterStatus
     from .local_cluster import Display, LocalNode
 
 MAX_MESSAGES = 100

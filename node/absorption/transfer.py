@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 
+from ...api.backoff import backoff_s
 from ...identity import Identity
 from ..data_directory.verdict import Verdict
 from ..errors import Corruption, PeerError
@@ -94,9 +95,7 @@ class Transfer:
                 self._log.emit(Event.ABSORPTION_WAITING, cluster_id=verdict.cluster_id, reason=trouble)
             self.trouble = trouble
             tries += 1
-            shortest_s, longest_s = RETRY_BACKOFF_S
-            pause_s = min(longest_s, shortest_s * 2 ** min(tries, 10))
-            await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
+            await asyncio.sleep(backoff_s(tries, RETRY_BACKOFF_S, self._rng))
             if (found := await self._claims.claimant(verdict.cluster_id)) is not None:
                 verdict = replace(verdict, members=found.members or verdict.members)
         self.trouble = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ...api.cluster import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
 from ...identity import Identity
 from ...membership.view import Member
 from ...ring.epoch import EpochRecord
@@ -21,7 +22,6 @@ from ..errors import (
 )
 from ..members.gossip_driver import GossipDriver
 from ..messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
-from ..operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
 from ..peer.client import PeerClient
 from ..replica.service import ReplicaService
 from ..ring_change.steward import Steward
@@ -61,11 +61,12 @@ class ClusterAdmin:
     def status(self) -> ClusterStatus:
         return self._view.status()
 
-    def ring(self) -> RingView:
-        return RingView(
-            self._epochs.record,
-            {m.identity: m.record.address for m in self._gossiping.members() if not m.left},
-        )
+    def ring(self) -> RingView | None:
+        record = self._epochs.record
+        if record is None:
+            return None
+        members = self._gossiping.members()
+        return RingView(record, {m.identity: m.record.address for m in members if not m.left})
 
     # --- explain ---
 

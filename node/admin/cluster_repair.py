@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from ...api.cluster import NodeRepair, RepairReport
 from ...identity import Identity
 from ..anti_entropy.service import AntiEntropyService
 from ..epoch.epochs import Epochs
 from ..errors import PeerError, Unavailable
 from ..messages.anti_entropy import RepairSummary, RequestRepair
-from ..operations import NodeRepair, RepairReport
 from ..peer.client import PeerClient
 
 ANSWER_GRACE_S = 1.0

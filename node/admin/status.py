@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from ...api.cluster import ClusterStatus, NodeState, NodeStatus
 from ...identity import Identity
 from ...membership.record import Condition, LoadReport, Status
 from ...membership.view import Liveness, Member
 from ...ring.epoch import EpochRecord
 from ..epoch.epochs import Epoch, Epochs
 from ..members.gossip_driver import GossipDriver
-from ..operations import ClusterStatus, NodeState, NodeStatus
 from ..peer.skew_guard import describe_skew
 from ..ports import Clock
 from ..ring_change.steward import Steward

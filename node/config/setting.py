@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar, get_type_hints
 
+from ...api.address import NotAnAddress, parse_address
 from ..errors import ConfigurationError
-from .address import parse_address
 
 T = TypeVar("T")
 METADATA_KEY = "setting"
@@ -84,7 +84,10 @@ class Setting:
             raise ConfigurationError(f"must be {self.allowed()}")
         if len(value) > MAX_ADDRESSES:
             raise ConfigurationError(f"must be {self.allowed()}, at most {MAX_ADDRESSES}, not {len(value)}")
-        return tuple(dict.fromkeys(str(parse_address(part)) for part in value))
+        try:
+            return tuple(dict.fromkeys(str(parse_address(part)) for part in value))
+        except NotAnAddress as error:
+            raise ConfigurationError(str(error)) from None
 
     def _is_number(self, value: Any) -> bool:
         if isinstance(value, bool):

@@ -8,12 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from ...api.metadata import Greeting
 from ..errors import Expired, WrongCluster
-
-CLUSTER_ID: Final = "covey-cluster-id"
-CLOCK_MS: Final = "covey-clock-ms"
-MAX_SKEW_MS: Final = "covey-max-skew-ms"
-"""Keys of the initial metadata of streams, described in proto/covey/v1/kv.proto."""
 
 MAX_SHOWN_CHARACTERS: Final = 64
 """Maximum length of a client's cluster id that an error text repeats."""
@@ -31,11 +27,7 @@ class Preconditions:
 
     def greeting(self) -> tuple[tuple[str, str], ...]:
         """Return the initial metadata of a stream."""
-        return (
-            (CLUSTER_ID, self.cluster_id()),
-            (CLOCK_MS, str(self.clock_ms())),
-            (MAX_SKEW_MS, str(self._max_skew_ms)),
-        )
+        return Greeting(self.cluster_id(), self.clock_ms(), self._max_skew_ms).metadata
 
     def check_cluster(self, wanted: str) -> None:
         """Raise WrongCluster if a request names another cluster than this node's."""

@@ -26,6 +26,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from ...api.backoff import backoff_s
 from ...identity import Identity
 from ...membership.extent import MAX_IDENTITIES, Extent
 from ...ring.epoch import EpochRecord
@@ -192,8 +193,7 @@ class DiskCheck:
                 self._log.emit(Event.DISK_ACCEPTED, reason=found.reason)
                 return
             self._say(found)
-            shortest_s, longest_s = RETRY_BACKOFF_S
-            await asyncio.sleep(min(longest_s, shortest_s * 2 ** min(tries, 10)) * (0.5 + self._rng.random()))
+            await asyncio.sleep(backoff_s(tries, RETRY_BACKOFF_S, self._rng))
             tries += 1
 
     def _say(self, found: Verdict) -> None:

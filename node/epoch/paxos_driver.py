@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from ...api.backoff import backoff_s
 from ...identity import Identity
 from ...ring.epoch import EpochRecord
 from ...ring.paxos import Answer, Ballot, Phase, Proposer, next_ballot
@@ -142,8 +143,7 @@ class PaxosDriver:
             return None  # an acceptor that does not answer has not voted
 
     async def _back_off(self, tries: int) -> None:
-        shortest_s, longest_s = DUEL_BACKOFF_S
-        await asyncio.sleep(min(longest_s, shortest_s * 2**tries) * (0.5 + self._rng.random()))
+        await asyncio.sleep(backoff_s(tries, DUEL_BACKOFF_S, self._rng))
 
     # --- spreading ---
 

@@ -16,6 +16,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...api.backoff import backoff_s
 from ...identity import Identity
 from ...ring.hashing import token_of
 from ..epoch.epochs import Epoch, Epochs
@@ -81,7 +82,7 @@ class HintDispatcher:
         while self._store.kept(to).hints and not self._is_down(to):
             failures = 0 if await self._pass(to, brought) else failures + 1
             if failures:
-                await asyncio.sleep(self._pause_s(failures))
+                await asyncio.sleep(backoff_s(failures - 1, BACKOFF_S, self._rng))
         if brought.keys and not self._store.kept(to).hints:
             self._log.replayed(to, brought.keys, brought.bytes, self._clock.monotonic() - began_s)
 
@@ -124,11 +125,6 @@ class HintDispatcher:
         return [
             hint for hint, result in zip(hints, reply.results, strict=True) if isinstance(result, MergeResult)
         ]
-
-    def _pause_s(self, failures: int) -> float:
-        shortest_s, longest_s = BACKOFF_S
-        pause_s: float = min(longest_s, shortest_s * 2 ** min(failures - 1, 10))
-        return pause_s * (0.5 + self._rng.random())
 
 
 def is_replica(epoch: Epoch, hint: Hint) -> bool:

@@ -16,6 +16,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ...api.backoff import backoff_s
 from ...ring.epoch import EpochRecord
 from ...ring.genesis import GenesisSeat, GenesisTerms, Seat, first_record, missing_seeds, seat_conflicts
 from ...ring.paxos import DivergedRecord
@@ -84,8 +85,7 @@ class JoinProcedure:
             self._listening.begin(alone=bool(self.lone()))
         tries = 0
         while not await self._round():
-            shortest_s, longest_s = RETRY_BACKOFF_S
-            await asyncio.sleep(min(longest_s, shortest_s * 2 ** min(tries, 10)) * (0.5 + self._rng.random()))
+            await asyncio.sleep(backoff_s(tries, RETRY_BACKOFF_S, self._rng))
             tries += 1
 
     async def meet(self, addresses: Sequence[str]) -> None:

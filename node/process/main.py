@@ -210,7 +210,7 @@ class NodeProcess:
             reserve_bytes=self._config.disk_reserve,
             open_tables=self._descriptors.tables,
         )
-        transport = GrpcTransport(self._clock, most_links=self._descriptors.links)
+        transport = GrpcTransport(self._clock, max_links=self._descriptors.links)
         compute = ThreadCompute()
         watch = LoopWatch(self._log) if self._log.would_log(Event.LOOP_HELD) else None
         server = RpcServer(

@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ...api.address import Address, NotAnAddress, parse_address
 from ...ring.allocation import MAX_TOKENS
-from ..config.address import Address, is_loopback, is_unspecified, parse_address
 from ..config.config import Config
 from ..errors import ConfigurationError, DataDirectoryError, NodeError
 
@@ -46,17 +46,17 @@ def checked_config(options: NodeOptions) -> Config:
             "and begins with a letter or digit"
         )
     listen = _address("--listen", options.listen, any_port=True)
-    if not is_loopback(listen) and not options.insecure:
+    if not listen.is_loopback and not options.insecure:
         raise ConfigurationError(
             f"--listen {options.listen}: beyond this machine anyone could read and write everything; "
             "say --insecure if that is meant"
         )
     if options.advertise is not None:
-        if is_unspecified(_address("--advertise", options.advertise)):
+        if _address("--advertise", options.advertise).is_unspecified:
             raise ConfigurationError(
                 f"--advertise {options.advertise}: others cannot connect to it; give an address of this machine"
             )
-    elif is_unspecified(listen):
+    elif listen.is_unspecified:
         raise ConfigurationError(
             f"--listen {options.listen}: say by --advertise at which address others reach it"
         )
@@ -73,7 +73,7 @@ def checked_config(options: NodeOptions) -> Config:
 def _address(flag: str, text: str, *, any_port: bool = False) -> Address:
     try:
         return parse_address(text, any_port=any_port)
-    except ConfigurationError as error:
+    except NotAnAddress as error:
         raise ConfigurationError(f"{flag}: {error}") from None
 
 

@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...api.backoff import backoff_s
 from ...identity import Identity
 from ...membership.record import HandoffProgress
 from ...ring.moves import Pull
@@ -179,9 +180,7 @@ class Puller:
                 except (PeerError, DiskFull, Quarantined):
                     failures += 1  # another source may do; later there may be space, or the damage be gone
             if not self._complete(assignment):
-                shortest_s, longest_s = RETRY_BACKOFF_S
-                pause_s = min(longest_s, shortest_s * 2 ** min(failures, 6))
-                await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
+                await asyncio.sleep(backoff_s(failures, RETRY_BACKOFF_S, self._rng))
 
     async def _sound(self) -> None:
         """Return once nothing of what was pulled is in quarantine: that is not there, though it was received."""

@@ -1,9 +1,9 @@
-"""The calling end of a peer's stream of batches: requests go out one after the other, replies come as they are ready.
+"""The calling end of a peer's stream of batches: requests go out in order, replies arrive as they are ready.
 
-A request that is not answered in time ends the stream, and with it whatever the peer still does about it. A stream that
-has ended is not used again; its link opens another one. What was under way when it ended may have been handled, and so
-may a request that the peer, about to end the stream, has not read. A stream that ends because of one request does not
-say which one it was: only of a request that was alone on it is it certain, then, that it was not handled.
+A request that is not answered in time ends the stream, and with it the work of the peer on its requests. A stream that
+has ended is not used again; its link opens another one. Requests under way when it ended may have been handled; so may
+a request that the peer did not read because it was about to end the stream. A stream that ends because of one request
+does not name it: only if no other request was under way is it certain that the request was not handled.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from typing import Any, Final
 
 import grpc
 
-from ..errors import MalformedMessage, PeerError, PeerTimeout
+from ...api.codec import MalformedMessage
+from ..errors import PeerError, PeerTimeout
 from ..messages.data import Reply, Request
 from .codec.peer import DATA
 from .peer import BATCHES_PATH
 from .status import peer_error
 
 BY_ONE_REQUEST: Final = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
-"""How a stream ends for what one request is: too large, or no request at all."""
+"""Statuses of a stream that ends because of one request: too large, or malformed."""
 
 
 class BatchStream:
@@ -31,14 +32,14 @@ class BatchStream:
         self._waiting: Final[dict[int, asyncio.Future[Reply]]] = {}
         self._calls = 0
         self._unanswered: Final[set[int]] = set()
-        """Also those that nobody waits for any more."""
+        """Includes calls whose callers have stopped waiting."""
         self._outbox: Final[deque[bytes]] = deque()
         self._writing: asyncio.Task[None] | None = None
         self._reading: Final = asyncio.get_running_loop().create_task(self._read())
         self.ended = False
 
     async def call(self, request: Request, timeout_s: float) -> Reply:
-        """Raises PeerUnreachable when the request was certainly not handled, PeerTimeout when it may have been."""
+        """Return the reply. Raise PeerUnreachable when the request was certainly not handled, else PeerTimeout."""
         loop = asyncio.get_running_loop()
         self._calls = call = self._calls + 1
         answer: asyncio.Future[Reply] = loop.create_future()
@@ -46,7 +47,7 @@ class BatchStream:
         self._unanswered.add(call)
         timer = loop.call_later(timeout_s, self._expire, answer)
         self._outbox.append(DATA.encode_request(request, call))
-        if self._writing is None:  # not by who calls: one that is cancelled would take the stream with it
+        if self._writing is None:  # in a task: a cancelled caller would end the stream
             self._writing = loop.create_task(self._write())
         try:
             return await answer
@@ -65,7 +66,7 @@ class BatchStream:
             while self._outbox:
                 await self._stream.write(self._outbox.popleft())
         except (grpc.aio.BaseError, grpc.RpcError, asyncio.InvalidStateError):
-            self._outbox.clear()  # the stream has ended; how, its reader tells
+            self._outbox.clear()  # the stream has ended; its reader reports how
         finally:
             self._writing = None
 

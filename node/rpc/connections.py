@@ -1,4 +1,4 @@
-"""Keeps room among the connections that a server takes: idle ones make way for those that are used.
+"""Keeps room among the connections that a server takes: idle connections are closed in favour of used ones.
 
 gRPC refuses connections beyond a number, from any peer, and does not list those that it has. So while most of that
 number is taken, those on which nothing was received for the longest time are closed until a quarter is free. A client
@@ -56,7 +56,7 @@ class ConnectionGuard:
                     if closed:
                         on_closed(closed, left)
 
-    def close_of(self, peer: str) -> int:
+    def close_connections_of(self, peer: str) -> int:
         """Close the connections of a caller, by gRPC's name for it; return how many there were."""
         try:
             return sum(self._close(one) for one in self._taken() if _same(one.peer, peer))

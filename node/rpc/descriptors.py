@@ -12,14 +12,14 @@ from typing import Final
 
 from ..errors import ConfigurationError
 
-LEAST_DESCRIPTORS: Final = 256
+MIN_DESCRIPTORS: Final = 256
 """Minimum number of descriptors with which a node starts."""
 OWN: Final = 64
 """Logs, locks, the loop, gRPC's polling, and files that are open for a moment."""
 STORAGE_BESIDE_TABLES: Final = 32
-MOST_TABLES: Final = 128
-LEAST_TABLES: Final = 32
-MOST_LINKS: Final = 1024
+MAX_TABLES: Final = 128
+MIN_TABLES: Final = 32
+MAX_LINKS: Final = 1024
 CONNECTIONS_PER_LINK: Final = 3
 CALLS: Final = 4
 """Divisor of the descriptors that gives those for connections to peers."""
@@ -37,13 +37,13 @@ class DescriptorBudget:
 
 def budget_of(limit: int, max_connections: int) -> DescriptorBudget:
     """Divide this many descriptors. Raise ConfigurationError when they are too few to serve."""
-    if limit < LEAST_DESCRIPTORS:
+    if limit < MIN_DESCRIPTORS:
         raise ConfigurationError(
             f"this process may have {limit} files and connections open; a node needs at least "
-            f"{LEAST_DESCRIPTORS}: raise the limit (ulimit -n, or LimitNOFILE in a systemd unit)"
+            f"{MIN_DESCRIPTORS}: raise the limit (ulimit -n, or LimitNOFILE in a systemd unit)"
         )
-    tables = min(MOST_TABLES, max(LEAST_TABLES, limit // 8))
-    links = min(MOST_LINKS, limit // (CALLS * CONNECTIONS_PER_LINK))
+    tables = min(MAX_TABLES, max(MIN_TABLES, limit // 8))
+    links = min(MAX_LINKS, limit // (CALLS * CONNECTIONS_PER_LINK))
     left = limit - OWN - STORAGE_BESIDE_TABLES - tables - CONNECTIONS_PER_LINK * links
     return DescriptorBudget(tables, links, min(max_connections, left))
 
@@ -55,8 +55,8 @@ def raise_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (ValueError, OSError):  # such as an unlimited hard limit beyond what the system has
         return soft
-    return hard if hard != resource.RLIM_INFINITY else MOST_OPEN
+    return hard if hard != resource.RLIM_INFINITY else MAX_OPEN
 
 
-MOST_OPEN: Final = 1 << 20
+MAX_OPEN: Final = 1 << 20
 """The number that represents an unlimited value."""

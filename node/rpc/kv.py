@@ -9,14 +9,15 @@ from typing import Any, Final
 
 import grpc
 
+from ...api.metadata import LAST_BEGUN
 from ...proto.generated import kv_pb2, kv_pb2_grpc
 from ..coordinator.preconditions import ANY, Preconditions
 from ..errors import InvalidRequest, OperationError, Overloaded
 from ..operations import UNBOUNDED, Operation, OperationResult, Operations, TimeBounds, time_bounds
-from .codec.operations import OPERATIONS, encode_failure
-from .operate import MOST_OPERATIONS, BatchUnderWay
-from .status import LAST_BEGUN, Answering, ReportDefect, explained
-from .streaming import ServedStream, Streams
+from .codec.operations import OPERATIONS
+from .operate import MAX_OPERATIONS, ServedBatch
+from .status import ErrorMapper, ReportDefect, failure_or_defect
+from .streams import ServedStream, Streams
 from .unary import BatchCall, call_share
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -24,11 +25,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 # --- time: what the caller asked for, within what its deadline leaves ---------------------------------------
 
 ANSWER_MARGIN_S: Final = 0.02
-"""Kept back from the caller's deadline, so that our own answer, which says more, arrives before gRPC's."""
+"""Subtracted from the caller's deadline, so that this node's error, which carries more, arrives before gRPC's."""
 
 
 def allowed_s(requested_s: float, context: Context, default_s: float) -> float:
-    """Seconds that serving may take; raises InvalidRequest for what is no duration."""
+    """Return the seconds that serving may take. Raise InvalidRequest for a timeout that is not a duration."""
     if not 0 <= requested_s < math.inf:
         raise InvalidRequest(f"timeout is {requested_s}; it is a number of seconds, 0 for the default")
     left_s: float | None = context.time_remaining()
@@ -41,7 +42,7 @@ def allowed_s(requested_s: float, context: Context, default_s: float) -> float:
 # --- the service --------------------------------------------------------------------------------------------
 
 
-MOST_LISTINGS: Final = 256
+MAX_LISTINGS: Final = 256
 """Maximum number of Keys streams that are open at a time."""
 
 
@@ -61,7 +62,7 @@ def kv_handlers(service: KvService) -> dict[str, Any]:
 
 
 class KvService(kv_pb2_grpc.KVServicer):
-    """Every error ends its RPC, or its part of a batch, with what ``status`` makes of it."""
+    """Every error ends its RPC, or its operation of a batch, as a failure (``status``)."""
 
     def __init__(
         self,
@@ -105,9 +106,9 @@ class KvService(kv_pb2_grpc.KVServicer):
     ) -> None:
         async with self._answering("Batch", context), call_share(self._streams) as call:
             self._preconditions.check_cluster(request.cluster_id)
-            if len(request.operations) > MOST_OPERATIONS:
+            if len(request.operations) > MAX_OPERATIONS:
                 raise InvalidRequest(
-                    f"{len(request.operations)} operations; at most {MOST_OPERATIONS} in a batch"
+                    f"{len(request.operations)} operations; at most {MAX_OPERATIONS} in a batch"
                 )
             operations = [self._decoded(operation, context) for operation in request.operations]
             batch = BatchCall(call, operations, _bounds_of(request, operations))
@@ -126,16 +127,14 @@ class KvService(kv_pb2_grpc.KVServicer):
         def begin(stream: ServedStream, request: kv_pb2.OperateRequest) -> None:
             nonlocal last_begun
             last_begun = request.id
-            operations = self._operations
-            batch = BatchUnderWay(
+            batch = ServedBatch(
                 request,
                 stream,
-                self._report_defect,
-                operations.in_flight,
-                operations.furthest_seen,
-                self._preconditions,
+                operations=self._operations,
+                preconditions=self._preconditions,
+                report_defect=self._report_defect,
             )
-            batch.begin(request, operations, self._default_timeout_s)
+            batch.begin(request, self._default_timeout_s)
 
         async with self._answering("Operate", context):
             await context.send_initial_metadata(self._preconditions.greeting())
@@ -180,24 +179,24 @@ class KvService(kv_pb2_grpc.KVServicer):
     def _result(self, name: str | None, outcome: OperationResult | BaseException) -> kv_pb2.OperationResult:
         if name is None or isinstance(outcome, BaseException):
             assert isinstance(outcome, BaseException), "what is no operation has no result"
-            failure = explained("Batch", outcome, self._report_defect)
-            return kv_pb2.OperationResult(failure=encode_failure(failure))
+            failure = failure_or_defect("Batch", outcome, self._report_defect)
+            return kv_pb2.OperationResult(failure=failure.encode())
         fields = {name: OPERATIONS[name].encode_result(outcome)}
         return kv_pb2.OperationResult(**fields)
 
     @contextlib.asynccontextmanager
     async def _one_of_few_listings(self) -> AsyncIterator[None]:
-        """Each has a page in memory, also while it is not read."""
-        if self._listings >= MOST_LISTINGS:
-            raise Overloaded(f"this node lists keys for {MOST_LISTINGS} callers already", 1.0)
+        """Count a listing, since each has a page in memory, also while it is not read."""
+        if self._listings >= MAX_LISTINGS:
+            raise Overloaded(f"this node lists keys for {MAX_LISTINGS} callers already", 1.0)
         self._listings += 1
         try:
             yield
         finally:
             self._listings -= 1
 
-    def _answering(self, method: str, context: Context) -> Answering:
-        return Answering(method, context, self._report_defect)
+    def _answering(self, method: str, context: Context) -> ErrorMapper:
+        return ErrorMapper(method, context, self._report_defect)
 
 
 def _bounds_of(request: kv_pb2.BatchRequest, operations: Sequence[Operation | OperationError]) -> TimeBounds:

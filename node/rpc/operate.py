@@ -1,65 +1,65 @@
-"""Serves batches of operations that come on a stream: begun at once, answered together, stragglers apart.
+"""Serves batches of operations that arrive on a stream: begun at once, answered in one reply, stragglers separately.
 
-What a stream has no room for begins later (``waves``).
+Operations that there is no room for begin later (``waves``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+from ...api.failure import Failure
 from ...proto.generated import kv_pb2
 from ..coordinator.preconditions import Preconditions
 from ..errors import InvalidRequest, OperationError, WrongCluster
 from ..operations import GetResult, OperationResult, Operations
-from .codec.operate import decode_bounds, decode_operations, encode_results
-from .status import Outcome, ReportDefect, explained
-from .streaming import ServedStream
+from .codec.operations import decode_bounds, decode_operations, encode_results
+from .status import ReportDefect, failure_or_defect
+from .streams import ServedStream
 from .waves import Waves
 
-MOST_OPERATIONS: Final = 10_000
-"""In one batch."""
+MAX_OPERATIONS: Final = 10_000
+"""Maximum number of operations of one batch."""
 STRAGGLING_S: Final = 0.005
-"""How long results wait for those of the same batch that are not there yet."""
+"""Time that results wait for the other results of their batch."""
 FULL_BYTES: Final = 1 << 20
-"""Of values: results that have as many do not wait."""
+"""Size of values at which results do not wait."""
 RESULT_BYTES: Final = 32
 """Approximate bytes of a result beside its value."""
 
 
-class BatchUnderWay:
+class ServedBatch:
     """One batch of one caller, from its message to its last reply."""
 
     def __init__(
         self,
         request: kv_pb2.OperateRequest,
         stream: ServedStream,
-        report_defect: ReportDefect,
-        in_flight: Callable[[], int],
-        furthest_seen: Callable[[], int],
+        *,
+        operations: Operations,
         preconditions: Preconditions,
+        report_defect: ReportDefect,
     ) -> None:
         self._id = request.id
         self._preconditions = preconditions
         self._cluster_id = request.cluster_id
         self._stream = stream
         self._report_defect = report_defect
-        self._in_flight = in_flight
-        self._furthest_seen = furthest_seen
+        self._operations = operations
         self._count = self._left = len(request.kinds)
         self._places: list[int] = []
-        """Of the results that wait to be sent."""
-        self._results: list[OperationResult | Outcome] = []
+        """The places of the results that wait to be sent."""
+        self._results: list[OperationResult | Failure] = []
         self._bytes = 0
-        """Bytes of their values; in hand of the stream until they are written."""
+        """Size of their values, part of the stream's share until they are written."""
         self._timer: asyncio.TimerHandle | None = None
         self._waves: Waves | None = None
 
-    def begin(self, request: kv_pb2.OperateRequest, operations: Operations, default_timeout_s: float) -> None:
-        """Raises InvalidRequest for what is no batch."""
-        if not 0 < self._count <= MOST_OPERATIONS:
-            raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MOST_OPERATIONS}")
+    def begin(self, request: kv_pb2.OperateRequest, default_timeout_s: float) -> None:
+        """Begin the operations. Raise InvalidRequest for columns that are not a batch."""
+        if not 0 < self._count <= MAX_OPERATIONS:
+            raise InvalidRequest(f"{self._count} operations; a batch has 1 to {MAX_OPERATIONS}")
         begun = decode_operations(request, default_timeout_s)
         try:
             self._preconditions.check_cluster(request.cluster_id)
@@ -70,15 +70,15 @@ class BatchUnderWay:
         self._waves = Waves(
             begun,
             stream.share,
-            operations.execute_all,
-            self._on_results,
-            stream.begin_later,
-            decode_bounds(request, default_timeout_s),
+            execute_all=self._operations.execute_all,
+            on_results=self._on_results,
+            on_put_off=stream.begin_later,
+            bounds=decode_bounds(request, default_timeout_s),
         )
         stream.begin_now(self._waves)
 
     def _refuse(self, error: OperationError) -> None:
-        """Answer all of the batch without beginning any of it."""
+        """Answer all operations of the batch without beginning any."""
         self._on_results(range(self._count), [error] * self._count)
 
     def _on_results(self, places: Sequence[int], results: Sequence[OperationResult | BaseException]) -> None:
@@ -86,7 +86,7 @@ class BatchUnderWay:
         found = found_bytes = 0
         for result in results:
             if isinstance(result, BaseException):
-                self._results.append(explained("Operate", result, self._report_defect))
+                self._results.append(failure_or_defect("Operate", result, self._report_defect))
                 continue
             self._results.append(result)
             if isinstance(result, GetResult) and result.value is not None:
@@ -110,15 +110,15 @@ class BatchUnderWay:
         if len(places) == self._count:
             results, places = _in_order(places, results), []
         preconditions = self._preconditions
-        mine, clock_ms = preconditions.cluster_id(), preconditions.clock_ms()
+        mine = preconditions.cluster_id()
         reply = encode_results(
             self._id,
             places,
             results,
-            self._in_flight(),
-            self._furthest_seen(),
-            clock_ms,
-            "" if self._cluster_id == mine else mine,
+            in_flight=self._operations.in_flight(),
+            furthest_seen=self._operations.furthest_seen(),
+            clock_ms=preconditions.clock_ms(),
+            cluster_id="" if self._cluster_id == mine else mine,
         )
         size_bytes = RESULT_BYTES * len(results)
         self._stream.share.hold(size_bytes)
@@ -131,9 +131,9 @@ class BatchUnderWay:
 
 
 def _in_order(
-    places: Sequence[int], results: Sequence[OperationResult | Outcome]
-) -> list[OperationResult | Outcome]:
-    ordered: list[OperationResult | Outcome | None] = [None] * len(places)
+    places: Sequence[int], results: Sequence[OperationResult | Failure]
+) -> list[OperationResult | Failure]:
+    ordered: list[OperationResult | Failure | None] = [None] * len(places)
     for place, result in zip(places, results, strict=True):
         ordered[place] = result
     return [result for result in ordered if result is not None]

@@ -1,6 +1,6 @@
 """Serves the calls of peers: bytes in, the node's handler, bytes out.
 
-Messages are parsed here rather than by gRPC, so that bytes which are no message end in a typed refusal.
+Messages are parsed here and not by gRPC, so that malformed bytes end in a typed refusal.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import grpc
 from ...proto.generated import peer_pb2
 from ..ports import Handler
 from .codec.peer import DATA, LANES, Lane
-from .status import Answering, ReportDefect
-from .streaming import ServedStream, Streams
+from .status import ErrorMapper, ReportDefect
+from .streams import ServedStream, Streams
 
 SERVICE: Final = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name
 
@@ -45,7 +45,7 @@ def _answer(
     lane: Lane, handler: Handler, report_defect: ReportDefect
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
     async def answer(encoded: bytes, context: Context) -> bytes:
-        async with Answering(method_path(lane), context, report_defect):
+        async with ErrorMapper(method_path(lane), context, report_defect):
             return lane.encode_reply(await handler(lane.decode_request(encoded)))
 
     return answer
@@ -62,7 +62,7 @@ def _serve(
         stream.answered()
 
     async def serve(_: Any, context: Context) -> None:
-        async with Answering(BATCHES_PATH, context, report_defect):
+        async with ErrorMapper(BATCHES_PATH, context, report_defect):
             await streams.serve(
                 context, lambda stream, encoded: stream.work(answer(stream, encoded)), of_peer=True
             )

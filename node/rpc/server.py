@@ -1,4 +1,4 @@
-"""One listening address for everybody: peers, clients, people, health checks and reflection."""
+"""One listening address for peers, clients, operators, health checks and reflection."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from typing import Any, Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from ...api.address import Address, NotAnAddress, parse_address
+from ...api.channel import MAX_MESSAGE_BYTES
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
-from ..config.address import Address, parse_address
 from ..coordinator.preconditions import ANY, Preconditions
 from ..errors import AddressInUse, ConfigurationError
 from ..operations import Administration, Operations
@@ -20,25 +21,24 @@ from . import peer
 from .cluster import ClusterService
 from .connections import ConnectionGuard
 from .kv import KvService, kv_handlers
-from .links import MAX_MESSAGE_BYTES
 from .reflection import add_reflection
 from .status import ReportDefect
-from .streaming import Streams
+from .streams import Streams
 
 KV: Final = kv_pb2.DESCRIPTOR.services_by_name["KV"].full_name
 CLUSTER: Final = cluster_pb2.DESCRIPTOR.services_by_name["Cluster"].full_name
 
-LEAST_RECEIVED_BYTES: Final = 8 << 20
+MIN_RECEIVED_BYTES: Final = 8 << 20
 """Smallest limit of one message, even where values are small: messages between nodes take less beside values."""
 BATCHED_BYTES: Final = 5 << 20
 """Room in one message beside a value of the maximum length: the rest of a batch is smaller (``waves``, ``pipes``)."""
-MOST_CALLS: Final = 256
-"""Calls and streams of one connection; what comes beyond waits at its sender. Each may have a message on its way in."""
+MAX_CALLS: Final = 256
+"""Maximum number of calls and streams of one connection; the rest waits at its sender."""
 
 SERVER_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.so_reuseport", 0),  # or a second node would share the port instead of being refused
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_concurrent_streams", MOST_CALLS),
+    ("grpc.max_concurrent_streams", MAX_CALLS),
     ("grpc.http2.max_ping_strikes", 0),  # peers ping while they wait for a slow answer
     # Or windows grow with the bandwidth, up to megabytes that wait on each stream that is not read.
     ("grpc.http2.bdp_probe", 0),
@@ -47,7 +47,7 @@ SERVER_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 
 def received_bytes(max_value_bytes: int) -> int:
     """Return the length of the longest message that a server takes when values have up to ``max_value_bytes``."""
-    return max(LEAST_RECEIVED_BYTES, BATCHED_BYTES + max_value_bytes)
+    return max(MIN_RECEIVED_BYTES, BATCHED_BYTES + max_value_bytes)
 
 
 DEFAULT_TIMEOUT_S: Final = 5.0
@@ -56,10 +56,10 @@ DEFAULT_CONNECTIONS: Final = 1 << 16
 
 
 class RpcServer:
-    """Bound first, so that the node can be told its address, then serving until ``stop``.
+    """Bound first, so that the node knows its address, then serving until ``stop``.
 
     Health: "" and the services of peers and people are SERVING while the server runs, so that an orchestrator
-    leaves a node alone that is still joining; the service of clients is once ``set_serving`` said so.
+    does not restart a node that is still joining; the service of clients is SERVING after ``set_serving(True)``.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class RpcServer:
         self._default_timeout_s: Final = default_timeout_s
         self._health: Final = health.aio.HealthServicer()  # type: ignore[attr-defined]
         self._server: grpc.aio.Server | None = None
-        self._streams: Final = Streams(self._hang_up)
+        self._streams: Final = Streams(self._disconnect)
         self._max_connections: Final = max_connections
         self.connections: ConnectionGuard | None = None
         """The guard of its connections, once it is bound."""
@@ -87,9 +87,12 @@ class RpcServer:
     async def bind(self, listen: str) -> str:
         """Take host:port (port 0: any free one) and return the bound host:port; nothing is answered yet.
 
-        Raises AddressInUse when somebody else listens there, ConfigurationError when nobody could.
+        Raise AddressInUse when another process listens there, ConfigurationError when no process could.
         """
-        address = parse_address(listen, any_port=True)
+        try:
+            address = parse_address(listen, any_port=True)
+        except NotAnAddress as error:
+            raise ConfigurationError(str(error)) from None
         await _check_bindable(address)
         server = grpc.aio.server(options=(*SERVER_OPTIONS, *self._bounds))
         try:
@@ -107,7 +110,7 @@ class RpcServer:
         administration: Administration,
         preconditions: Preconditions = ANY,
     ) -> None:
-        """Begin to answer: peers by ``handler``, clients by ``operations``, people by ``administration``."""
+        """Begin to answer: peers by ``handler``, clients by ``operations``, operators by ``administration``."""
         server = self._server
         if server is None:
             raise RuntimeError("bind first")
@@ -130,9 +133,9 @@ class RpcServer:
         await server.start()
         self._started = True
 
-    def _hang_up(self, peer: str) -> None:
+    def _disconnect(self, peer: str) -> None:
         if self.connections is not None:
-            self.connections.close_of(peer)
+            self.connections.close_connections_of(peer)
 
     async def _announce(self) -> None:
         for service in (peer.SERVICE, CLUSTER):
@@ -140,28 +143,28 @@ class RpcServer:
         await self.set_serving(False)
 
     async def set_serving(self, serving: bool) -> None:
-        """Say by the health check whether this node takes the operations of clients."""
+        """Report by the health check whether this node takes the operations of clients."""
         status = health_pb2.HealthCheckResponse
         await self._health.set(KV, status.SERVING if serving else status.NOT_SERVING)
 
     async def stop(self, grace_s: float) -> None:
-        """Take no more calls, give those under way ``grace_s`` to end, then cancel them."""
+        """Take no more calls, give those under way ``grace_s`` seconds to end, then cancel them."""
         server, self._server = self._server, None
         if server is None:
             return
         if not self._started:
-            await server.start()  # gRPC lets go of its port only when it stops what was started
+            await server.start()  # gRPC releases its port only when it stops a server that was started
         await self._health.enter_graceful_shutdown()
         self._streams.end()
         await server.stop(grace_s)
 
 
 def _in_use(address: Address) -> str:
-    return f"cannot listen at {address}: somebody else does; stop that, or choose another port"
+    return f"cannot listen at {address}: another process does; stop that, or choose another port"
 
 
 async def _check_bindable(address: Address) -> None:
-    """Find out why an address cannot be listened at; gRPC would only say that it cannot."""
+    """Raise the reason why an address cannot be listened at, which gRPC does not report."""
     try:
         candidates = await asyncio.get_running_loop().getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -176,7 +179,8 @@ async def _check_bindable(address: Address) -> None:
         raise AddressInUse(_in_use(address))
     if failures and failures[0] is not None and all(failures):
         raise ConfigurationError(
-            f"cannot listen at {address}: {failures[0].strerror}; what others call it is for --advertise"
+            f"cannot listen at {address}: {failures[0].strerror}; "
+            "set the address at which others reach it by --advertise"
         )
 
 

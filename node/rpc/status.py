@@ -1,23 +1,19 @@
-"""The errors of a node as gRPC statuses, and the statuses of peers as errors: the only place that maps them.
-
-What clients get is documented in proto/covey/v1/kv.proto. A status that a covey node chose always carries the trailing
-metadata ``covey-maybe-applied``, "0" or "1"; one without it was made by gRPC on the way.
-"""
+"""The errors of a node as failures on the wire (``api.failure``), and the statuses of peers as errors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import grpc
 from grpc import StatusCode
 
-from ...proto.generated import kv_pb2
+from ...api import failure
+from ...api.codec import MalformedMessage
+from ...api.failure import Failure
 from ..errors import (
     InvalidRequest,
-    MalformedMessage,
-    NodeError,
     OperationError,
     OperationTimeout,
     Overloaded,
@@ -31,71 +27,30 @@ from ..errors import (
     WrongCluster,
 )
 
-MAYBE_APPLIED: Final = "covey-maybe-applied"
-RETRY_AFTER: Final = "covey-retry-after"
-ERROR_CODE: Final = "covey-error-code"
-"""With a status that stands for several errors: the number of the ErrorCode."""
-LAST_BEGUN: Final = "covey-last-begun"
-"""At the end of a stream of batches: the id of the last one that was begun, 0 for none."""
-
-CLUSTER_ID: Final = "covey-cluster-id"
-
 ReportDefect = Callable[[str, BaseException], None]
-"""Told the method and the error when something was raised that nobody meant to raise."""
+"""Called with the method and the error that ended it when the error was not raised on purpose."""
 
-# --- from errors to statuses, for clients -------------------------------------------------------------------
-
-
-class Outcome(NamedTuple):
-    """How an error ends an RPC, or one operation of a batch."""
-
-    status: StatusCode
-    code: kv_pb2.ErrorCode
-    message: str
-    maybe_applied: bool
-    retry_after_s: float = 0.0
-    cluster_id: str = ""
-    """The node's, when the error is that the request names another."""
-
-    @property
-    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
-        maybe_applied = (MAYBE_APPLIED, "1" if self.maybe_applied else "0")
-        if self.status is StatusCode.FAILED_PRECONDITION:
-            code = (ERROR_CODE, str(int(self.code)))
-            return (maybe_applied, code, *(((CLUSTER_ID, self.cluster_id),) if self.cluster_id else ()))
-        if self.retry_after_s == 0:
-            return (maybe_applied,)
-        return (maybe_applied, (RETRY_AFTER, f"{self.retry_after_s:.3f}"))
-
-
-_CODES: Final[dict[type[NodeError], tuple[StatusCode, kv_pb2.ErrorCode]]] = {
-    InvalidRequest: (StatusCode.INVALID_ARGUMENT, kv_pb2.ERROR_CODE_INVALID_REQUEST),
-    MalformedMessage: (StatusCode.INVALID_ARGUMENT, kv_pb2.ERROR_CODE_INVALID_REQUEST),
-    Unavailable: (StatusCode.UNAVAILABLE, kv_pb2.ERROR_CODE_UNAVAILABLE),
-    Overloaded: (StatusCode.RESOURCE_EXHAUSTED, kv_pb2.ERROR_CODE_OVERLOADED),
-    OperationTimeout: (StatusCode.DEADLINE_EXCEEDED, kv_pb2.ERROR_CODE_TIMEOUT),
-    UnknownNode: (StatusCode.NOT_FOUND, kv_pb2.ERROR_CODE_UNKNOWN_NODE),
-    Refused: (StatusCode.FAILED_PRECONDITION, kv_pb2.ERROR_CODE_REFUSED),
-    WrongCluster: (StatusCode.FAILED_PRECONDITION, kv_pb2.ERROR_CODE_WRONG_CLUSTER),
+_CODES: Final[dict[type[Exception], failure.Code]] = {
+    InvalidRequest: failure.INVALID_REQUEST,
+    MalformedMessage: failure.INVALID_REQUEST,
+    Unavailable: failure.UNAVAILABLE,
+    Overloaded: failure.OVERLOADED,
+    OperationTimeout: failure.TIMEOUT,
+    UnknownNode: failure.UNKNOWN_NODE,
+    Refused: failure.REFUSED,
+    WrongCluster: failure.WRONG_CLUSTER,
 }
 
-_DEFECT: Final = Outcome(
-    StatusCode.INTERNAL,
-    kv_pb2.ERROR_CODE_INTERNAL,
-    "the node failed in a way it did not foresee; its log says how",
-    maybe_applied=True,
+_DEFECT: Final = Failure(
+    failure.INTERNAL, "the node failed in a way it did not foresee; its log says how", maybe_applied=True
 )
-
-_DISK_FAILED: Final = Outcome(
-    StatusCode.INTERNAL,
-    kv_pb2.ERROR_CODE_INTERNAL,
-    "the node's disk failed; its log says how",
-    maybe_applied=True,
+_DISK_FAILED: Final = Failure(
+    failure.INTERNAL, "the node's disk failed; its log says how", maybe_applied=True
 )
 
 
-def outcome_of(error: BaseException) -> Outcome | None:
-    """How the error is told to a client; None for a defect. (A disk that failed ends the node, which says why.)"""
+def failure_of(error: BaseException) -> Failure | None:
+    """Return what a client gets for the error; None for a defect. (A disk that failed ends the node, with a reason.)"""
     if isinstance(error, StorageFailed):
         return _DISK_FAILED
     for kind in type(error).__mro__:
@@ -103,11 +58,20 @@ def outcome_of(error: BaseException) -> Outcome | None:
             maybe_applied = isinstance(error, OperationError) and error.maybe_applied
             retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else 0.0
             cluster_id = error.cluster_id if isinstance(error, WrongCluster) else ""
-            return Outcome(*_CODES[kind], str(error), maybe_applied, retry_after_s, cluster_id)
+            return Failure(_CODES[kind], str(error), maybe_applied, retry_after_s, cluster_id)
     return None
 
 
-class Answering:
+def failure_or_defect(method: str, error: BaseException, report_defect: ReportDefect) -> Failure:
+    """Return what the caller of ``method`` gets for the error; report a defect."""
+    known = failure_of(error)
+    if known is None:
+        report_defect(method, error)
+        return _DEFECT
+    return known
+
+
+class ErrorMapper:
     """Ends an RPC with the status of what leaves the block; a defect is reported, but not to the caller."""
 
     def __init__(
@@ -125,63 +89,26 @@ class Answering:
     ) -> None:
         if not isinstance(error, Exception) or isinstance(error, grpc.aio.AbortError):
             return  # done, cancelled, or the status is set already
-        outcome = explained(self._method, error, self._report_defect)
-        await self._context.abort(outcome.status, outcome.message, outcome.trailing_metadata)
+        ended = failure_or_defect(self._method, error, self._report_defect)
+        await self._context.abort(ended.status, ended.message, ended.trailing_metadata)
 
 
-def explained(method: str, error: BaseException, report_defect: ReportDefect) -> Outcome:
-    """What the caller of ``method`` is told of the error; a defect is reported on the way."""
-    outcome = outcome_of(error)
-    if outcome is None:
-        report_defect(method, error)
-        return _DEFECT
-    return outcome
-
-
-# --- from a peer's statuses to errors -----------------------------------------------------------------------
-
-_NEVER_SENT: Final = {
-    StatusCode.UNAVAILABLE: (
-        "failed to connect to all addresses",
-        "errors resolving",
-        "DNS resolution failed",
-    ),
-    StatusCode.RESOURCE_EXHAUSTED: ("CLIENT: Sent message larger", "SERVER: Received message larger"),
+_NEVER_HANDLED: Final = {
+    StatusCode.RESOURCE_EXHAUSTED: (failure.SENT_TOO_LARGE, failure.RECEIVED_TOO_LARGE),
     StatusCode.INVALID_ARGUMENT: ("",),
-    StatusCode.UNIMPLEMENTED: ("",),
 }
-"""Beginnings of the details with which a status says that no handler has seen the request.
-
-UNAVAILABLE alone does not say so: a connection lost while waiting for the reply ends in it too.
-"""
+"""The beginnings of details with which a status implies that no handler has seen the request."""
 
 
 def peer_error(error: grpc.aio.AioRpcError, address: str) -> PeerError:
-    """PeerUnreachable when the request was certainly not handled, else PeerTimeout."""
+    """Return PeerUnreachable when the request was certainly not handled, else PeerTimeout."""
     code, details = error.code(), error.details() or ""
     if code is StatusCode.UNIMPLEMENTED:
         return PeerUnreachable(f"{address} is not a covey node: it does not know the service of peers")
-    if details.startswith(_NEVER_SENT.get(code, ())):
-        return PeerUnreachable(_why_never_sent(code, details, address))
+    if failure.never_connected(code, details):
+        return PeerUnreachable(failure.why_not_connected(details, address))
+    if details.startswith(_NEVER_HANDLED.get(code, ())):
+        return PeerUnreachable(f"{address}: {code.name}: {details}")
     if code is StatusCode.DEADLINE_EXCEEDED:
         return PeerTimeout(f"{address} gave no answer in time")
     return PeerTimeout(f"{address}: {code.name}: {details}")
-
-
-_NO_CONNECTION: Final = {
-    "Connection refused": "nobody listens at {}",
-    "before receiving SETTINGS": "what listens at {} does not answer",
-    "SETTINGS frame": "what listens at {} is not a covey node",
-    "errors resolving": "there is no host of the name in {}",
-    "DNS resolution failed": "there is no host of the name in {}",
-}
-"""What gRPC's text of a connection that never came about says, in words for people."""
-
-
-def _why_never_sent(code: StatusCode, details: str, address: str) -> str:
-    for sign, told in _NO_CONNECTION.items():
-        if sign in details:
-            return told.format(address)
-    if code is StatusCode.UNAVAILABLE:
-        return f"there is no connection to {address}: {details.rpartition(': ')[2]}"
-    return f"{address}: {code.name}: {details}"

@@ -1,7 +1,7 @@
-"""Serves operations that come by unary calls: their part of what is in hand, and batches of them.
+"""Serves operations of unary calls: their part of the budget, and batches of them.
 
-What a call has in hand counts like that of a stream (``sharing``). A call that there is no room for is refused as
-Overloaded: unlike a stream it cannot be left unread.
+A call has a share of the budget like a stream (``budget``). A call that there is no room for is refused as Overloaded:
+unlike a stream it cannot be left unread.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import grpc
 
 from ..errors import OperationError, Overloaded
 from ..operations import Get, GetResult, Operation, OperationResult, Operations, TimeBounds
-from .sharing import Share
-from .streaming import Streams
+from .budget import Share
+from .streams import Streams
 from .waves import WAVE_OPERATIONS, Waves
 
-MOST_REPLY_BYTES: Final = 4 << 20
+MAX_REPLY_BYTES: Final = 4 << 20
 """Maximum size of the values in the reply to a batch; the last one may exceed it."""
 FIRST_WAVE: Final = 16
 """Operations of a batch that begin before the size of its reads is known."""
-MOST_WAITING_S: Final = 0.5
+MAX_WAITING_S: Final = 0.5
 """Time that a call waits for room."""
 RETRY_AFTER_S: Final = 0.2
 NOT_READ_S: Final = 30.0
@@ -39,16 +39,16 @@ class CallShare:
     """The bytes that one call has in hand."""
 
     def __init__(self, streams: Streams) -> None:
-        self._hang_up: Final = streams.hang_up
-        self._sharing: Final = streams.clients
+        self._disconnect: Final = streams.disconnect
+        self._budget: Final = streams.clients
         self.changed: Final = asyncio.Event()
         self.share: Final[Share] = streams.clients.share(self.changed.set)
 
     async def room_for_a_read(self) -> None:
-        """Reserve what a read is expected to bring. Raises Overloaded when there is no room for that in time."""
+        """Reserve what a read is expected to return. Raise Overloaded when there is no room for that in time."""
         each_bytes = self.share.expected_bytes
         try:
-            async with asyncio.timeout(MOST_WAITING_S):
+            async with asyncio.timeout(MAX_WAITING_S):
                 while not self.share.room(1, each_bytes):
                     self.changed.clear()
                     await self.changed.wait()
@@ -58,14 +58,14 @@ class CallShare:
         self.share.hold(each_bytes)
 
     def room_for_a_write(self, value_bytes: int) -> None:
-        """Count a value that has come. Raises Overloaded when there is no room for it."""
-        if value_bytes > self._sharing.least_bytes and value_bytes > self._sharing.room_bytes:
+        """Count a received value. Raise Overloaded when there is no room for it."""
+        if value_bytes > self._budget.min_bytes and value_bytes > self._budget.room_bytes:
             raise Overloaded(NO_ROOM, RETRY_AFTER_S)
         self.share.take(1)
         self.share.hold(value_bytes)
 
     def found(self, value_bytes: int) -> None:
-        """Count a value that a read has brought."""
+        """Count a value that a read has returned."""
         self.share.hold(value_bytes)
         self.share.expect(1, value_bytes)
 
@@ -75,7 +75,7 @@ class CallShare:
             async with asyncio.timeout(NOT_READ_S):
                 await context.write(response)
         except TimeoutError:
-            self._hang_up(context.peer())
+            self._disconnect(context.peer())
             raise Overloaded(f"the reply was not read within {NOT_READ_S:g} s", RETRY_AFTER_S) from None
 
 
@@ -112,15 +112,15 @@ class BatchCall:
         waves = Waves(
             self._operations,
             self._call.share,
-            operations.execute_all,
-            self._on_results,
-            lambda _: changed.set(),
-            self._bounds,
+            execute_all=operations.execute_all,
+            on_results=self._on_results,
+            on_put_off=lambda _: changed.set(),
+            bounds=self._bounds,
         )
         try:
             while self._left:
                 changed.clear()
-                if self.value_bytes >= MOST_REPLY_BYTES:
+                if self.value_bytes >= MAX_REPLY_BYTES:
                     waves.refuse(Get, self._reply_full)
                 if (
                     waves.waiting == self._left
@@ -136,7 +136,7 @@ class BatchCall:
         if not self.value_bytes:
             begun = self._left < len(self._operations)
             return WAVE_OPERATIONS if begun or not self._reads else FIRST_WAVE
-        return max(1, (MOST_REPLY_BYTES - self.value_bytes) // self._call.share.expected_bytes)
+        return max(1, (MAX_REPLY_BYTES - self.value_bytes) // self._call.share.expected_bytes)
 
     def outcomes(self) -> list[OperationResult | BaseException]:
         """Return the outcomes in the order of the operations, once they have run."""

@@ -1,8 +1,8 @@
-"""Begins the operations of one request in waves, as many at a time as there is room for.
+"""Begins the operations of one request in waves, each as large as there is room for.
 
-A request may ask for more than a node should have in hand at once: values that together fill its memory, or so many
-operations that other tasks have no turn meanwhile. A wave has at most ``WAVE_OPERATIONS``, and reads reserve room for
-what they are expected to bring (``sharing``). The loop has a turn between two waves. A read whose value did not fit the
+A request may ask for more than a node should work on at once: values that in sum fill its memory, or operations whose
+number would keep other tasks from running. A wave has at most ``WAVE_OPERATIONS``, and reads reserve room for
+what they are expected to return (``budget``). The loop has a turn between two waves. A read whose value did not fit the
 reply of its replica is begun again with a later wave. What has not begun when its time is up certainly did not happen.
 """
 
@@ -16,15 +16,15 @@ from typing import Final
 
 from ..errors import OperationError, OperationTimeout, ReplyFull
 from ..operations import UNBOUNDED, Get, OnResults, Operation, OperationResult, Put, TimeBounds
-from .sharing import Share
+from .budget import Share
 
 WAVE_OPERATIONS: Final = 512
 WAVE_BYTES: Final = 4 << 20
 """Maximum size of the values of puts in a wave, as in one message to a replica; the last one may exceed it."""
 AT_ONCE_S: Final = 0.01
-"""What has waited no longer than this keeps its timeouts as they came."""
+"""Operations that waited no longer than this keep their timeouts unchanged."""
 COUNTED_S: Final = 1.0
-"""Time for which operations count as in hand: longer ones wait for something else than their turn."""
+"""Time for which operations count as in hand: longer ones wait for something other than their turn."""
 
 ExecuteAll = Callable[[Sequence[Operation], OnResults, TimeBounds], None]
 
@@ -49,7 +49,7 @@ class Waves:
         self._on_put_off = on_put_off
         self._bounds = bounds
         self._next = 0
-        """The first place that was never begun."""
+        """The first place that has not begun once."""
         self._again: deque[int] = deque()
         self._value_bytes = sum([len(operation.value) for operation in operations if type(operation) is Put])
         self._reads = any(type(operation) is Get for operation in operations)
@@ -92,7 +92,7 @@ class Waves:
         self._value_bytes = 0
 
     def refuse(self, kind: type[Operation], error: Callable[[], OperationError]) -> None:
-        """Begin none of this kind any more: those that wait end with the error."""
+        """Begin no more operations of this kind: those that wait end with the error."""
         waiting = self._all_waiting()
         refused = [place for place in waiting if type(self._operations[place]) is kind]
         self._again = deque([place for place in waiting if type(self._operations[place]) is not kind])
@@ -127,7 +127,7 @@ class Waves:
         return places
 
     def _begin_places(self, places: list[int], each_bytes: int) -> None:
-        """Begin these with what is left of their time."""
+        """Begin these operations with the rest of their time."""
         waited_s = asyncio.get_running_loop().time() - self._began_s
         late = [place for place in places if self._operations[place].timeout_s <= waited_s]
         if late:
@@ -147,7 +147,7 @@ class Waves:
         each_bytes: int,
         bounds: TimeBounds,
     ) -> None:
-        wave = _Wave(self, self._share, len(operations), places, each_bytes)
+        wave = _Wave(self, self._share, len(operations), places=places, each_bytes=each_bytes)
         self._execute_all(operations, wave.on_results, bounds)
 
     def _fail(self, places: Sequence[int]) -> None:
@@ -162,7 +162,7 @@ class Waves:
         return [*self._again, *range(self._next, len(self._operations))]
 
     def _watch_time(self) -> None:
-        """Let those that wait end when their time is up."""
+        """End waiting operations when their time is up."""
         if self._timer is not None:
             return
         waiting = self._all_waiting()
@@ -181,14 +181,14 @@ class Waves:
 
 
 class _Wave:
-    """Operations that began together, and what they have in hand."""
+    """The operations of one wave, and their part of the budget."""
 
     __slots__ = ("_counted", "_each_bytes", "_left", "_places", "_share", "_timer", "_waves")
 
     def __init__(
-        self, waves: Waves, share: Share, count: int, places: Sequence[int] | None, each_bytes: int
+        self, waves: Waves, share: Share, count: int, *, places: Sequence[int] | None, each_bytes: int
     ) -> None:
-        """``places``: theirs in the request; None when they are all of it."""
+        """Take ``places``, those of the operations in the request; None for the whole request."""
         self._waves = waves
         self._share = share
         self._places = places
@@ -206,7 +206,7 @@ class _Wave:
         self._left -= count
         if self._left == 0:
             self._timer.cancel()
-        self._waves.results(places, results)  # which counts what they brought
+        self._waves.results(places, results)  # which adds the returned values to the share
         if self._each_bytes:
             self._share.release(self._each_bytes * count)
         self._count_down(count)

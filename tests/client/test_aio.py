@@ -18,7 +18,7 @@ from covey import (
     Unavailable,
     WrongCluster,
 )
-from covey.client import dispatch, learning, many
+from covey.client import dispatch, many, topology_learner
 from covey.proto.generated import kv_pb2
 from covey.ring.hashing import token_of
 
@@ -230,7 +230,7 @@ async def test_few_operations_go_to_one_owner_and_many_to_all(cluster: FakeClust
 async def test_a_new_epoch_is_learned_after_a_failure(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "SHORTEST_INTERVAL_S", 0.01)
+    monkeypatch.setattr(topology_learner, "MIN_INTERVAL_S", 0.01)
     nodes = await cluster.start(3)
     async with AsyncClient([node.address for node in nodes[:2]]) as kv:
         await learned(kv)
@@ -265,7 +265,7 @@ async def test_a_refusal_is_told_rather_than_that_a_later_attempt_was_not_sent(c
     nodes[1].every_time = never
     async with AsyncClient([node.address for node in nodes], timeout=0.5) as kv:
         link = kv.admin._dispatcher._links.to(nodes[1].address)
-        link.operator.lane.departure = lambda: None  # type: ignore[method-assign]  # as while nothing connects
+        link.sender.queue.departure = lambda: None  # type: ignore[method-assign]  # as while nothing connects
         with pytest.raises(Unavailable, match="as told") as caught:
             await kv.put("k", b"")
     assert not caught.value.maybe_applied
@@ -717,7 +717,7 @@ async def test_no_task_is_left_behind(cluster: FakeCluster) -> None:
     assert not [
         name
         for name in names
-        if name.startswith(("Operator.", "OperateStream.", "TopologyLearner.", "_Run."))
+        if name.startswith(("OperationSender.", "OperateStream.", "TopologyLearner.", "_Run."))
     ]
 
 
@@ -770,7 +770,7 @@ async def test_cancelled_reads_leave_what_a_client_has_seen_alone(cluster: FakeC
 async def test_an_address_that_another_cluster_has_taken_is_left_out_until_it_is_back(
     cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "LOOK_AGAIN_EVERY_S", 0.1)
+    monkeypatch.setattr(topology_learner, "LOOK_AGAIN_EVERY_S", 0.1)
     nodes = await cluster.start(2)
     async with AsyncClient([node.address for node in nodes]) as kv:
         await learned(kv)

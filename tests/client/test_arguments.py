@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from covey import AsyncClient, Client, CoveyError, InvalidRequest
-from covey.client.addresses import MAX_ADDRESSES, checked_addresses
-from covey.client.arguments import MAX_REPLICAS, MAX_TIMEOUT_S
+from covey.client.arguments import MAX_ADDRESSES, MAX_REPLICAS, MAX_TIMEOUT_S, checked_addresses
 
 HUGE = 10**5000
 """Has more digits than Python writes out."""

@@ -24,7 +24,7 @@ from covey import (
     Version,
     errors,
 )
-from covey.client import admin
+from covey.api.cluster import Explanation, NodeRepair, RepairReport
 
 from .conftest import FakeCluster, ThreadedCluster, eventually, never
 
@@ -83,8 +83,8 @@ async def test_every_result_can_be_copied(way: str, cluster: FakeCluster) -> Non
             await kv.admin.status(),
             await kv.admin.ring(),
         ]
-    results.append(admin.Explanation(b"k", 1, 1, (), 1, 1, 1))
-    results.append(admin.RepairReport((admin.NodeRepair("n1", 1, 1, 1, 1, 1, (), ""),), ()))
+    results.append(Explanation(b"k", 1, 1, (), 1, 1, 1))
+    results.append(RepairReport((NodeRepair("n1", 1, 1, 1, 1, 1, (), ""),), ()))
     assert [COPIES[way](one) for one in results] == results
     assert [COPIES[way](one.superseded) for one in results[:2]] == [one.superseded for one in results[:2]]
 

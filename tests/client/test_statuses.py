@@ -7,7 +7,9 @@ import pytest
 from grpc.aio import AioRpcError, Metadata
 
 from covey import errors
-from covey.client.statuses import error_from_failure, error_from_status, last_begun
+from covey.api.failure import decode_failure
+from covey.api.metadata import read_last_begun
+from covey.client.statuses import error_from_failure, error_from_status
 from covey.proto.generated import kv_pb2
 
 Code = grpc.StatusCode
@@ -83,7 +85,7 @@ def test_a_message_that_could_not_be_sent_any_more_tells_of_a_broken_connection(
 )
 def test_a_node_may_say_at_the_end_of_a_stream_which_batch_it_began_last(told, expected) -> None:
     trailing = Metadata() if told is None else Metadata(("covey-last-begun", told))
-    assert last_begun(trailing) == expected
+    assert read_last_begun(trailing) == expected
 
 
 def test_the_nodes_word_counts_even_when_it_sounds_like_grpcs() -> None:
@@ -95,7 +97,7 @@ def test_the_nodes_word_counts_even_when_it_sounds_like_grpcs() -> None:
 @pytest.mark.parametrize("maybe_applied", [False, True])
 def test_a_failure_keeps_the_nodes_word(code: kv_pb2.ErrorCode, maybe_applied: bool) -> None:
     failure = kv_pb2.OperationFailure(code=code, message="text", maybe_applied=maybe_applied)
-    error = error_from_failure(failure)
+    error = error_from_failure(decode_failure(failure))
     assert error.maybe_applied is maybe_applied
     assert str(error) == "text"
     assert not (maybe_applied and isinstance(error, errors.Unavailable))
@@ -103,7 +105,7 @@ def test_a_failure_keeps_the_nodes_word(code: kv_pb2.ErrorCode, maybe_applied: b
 
 def test_how_long_to_wait_comes_with_an_overload() -> None:
     failure = kv_pb2.OperationFailure(code=kv_pb2.ERROR_CODE_OVERLOADED, retry_after=2.5)
-    error = error_from_failure(failure)
+    error = error_from_failure(decode_failure(failure))
     assert isinstance(error, errors.Overloaded)
     assert error.retry_after == 2.5
 

@@ -72,7 +72,7 @@ def test_a_wiped_disk_under_an_old_name_takes_the_old_ones_place(tmp_path: Path)
 
 
 STRANGERS = [
-    (nobody, "nobody listens at {}"),
+    (nobody, "nothing listens at {}"),
     (silent_server, "what listens at {} does not answer"),
     (web_server, "what listens at {} is not a covey node"),
     (other_grpc_server, "{} is not a covey node"),

@@ -11,8 +11,8 @@ import pytest
 NODE_THAT_TELLS = """
 import gc, os, signal, sys, threading, time
 from pathlib import Path
-from covey.node.main import run_node
-from covey.node.options import NodeOptions
+from covey.node.process.main import run_node
+from covey.node.process.options import NodeOptions
 
 def tell(log):
     while not (log.exists() and "node.serving" in log.read_text()):

@@ -8,7 +8,7 @@ BOUNDS = (
     mutation(
         "a stream is read although its outbox is full",
         0,
-        "node/rpc/streaming.py",
+        "node/rpc/streams.py",
         "            while self._full:\n",
         "            while False:\n",
         "tests/node/rpc/test_operate.py",
@@ -25,18 +25,18 @@ BOUNDS = (
     mutation(
         "the operations in flight of a stream are bounded in number only",
         0,
-        "node/rpc/sharing.py",
+        "node/rpc/budget.py",
         "return self._bytes > 0 and self._bytes + self._request_bytes > self._of.part_bytes",
         "return False",
-        "tests/node/rpc/test_sharing.py",
+        "tests/node/rpc/test_budget.py",
     ),
     mutation(
         "the operations of a huge batch begin beyond their client's share",
         0,
-        "node/rpc/sharing.py",
-        "most = min(operations, max(of.part - self._in_hand, int(alone)))",
+        "node/rpc/budget.py",
+        "most = min(operations, max(of.part - self._in_hand, int(idle)))",
         "most = operations",
-        "tests/node/rpc/test_sharing.py",
+        "tests/node/rpc/test_budget.py",
     ),
     mutation(
         "a read whose reply was full counts as answered",
@@ -49,7 +49,7 @@ BOUNDS = (
     mutation(
         "a client that reads no replies keeps the memory that others wait for",
         0,
-        "node/rpc/streaming.py",
+        "node/rpc/streams.py",
         "if stream.writing_since_s < since_s and (stream.of_peer or self.clients.awaited):",
         "if False:",
         "tests/node/rpc/test_operate.py",
@@ -57,7 +57,7 @@ BOUNDS = (
     mutation(
         "a list longer than its limit is accepted",
         0,
-        "node/rpc/codec/values.py",
+        "api/codec.py",
         "expect(len(elements) <= most,",
         "expect(True,",
         "tests/node/rpc/test_list_bounds.py",

@@ -43,7 +43,7 @@ FUTURE: tuple[Mutation, ...] = (
     mutation(
         "a reply reports a version that no other node follows as seen",
         14,
-        "node/rpc/codec/operate.py",
+        "node/rpc/codec/operations.py",
         "    if seen > furthest_seen:\n",
         "    if False:\n",
         "tests/node/rpc/test_operate.py::"

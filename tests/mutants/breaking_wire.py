@@ -18,10 +18,10 @@ WIRE = (
     mutation(
         "a client sends to a node of another cluster",
         0,
-        "client/operating.py",
+        "client/sender.py",
         "return self._cluster.met(self._address, greeting.cluster_id)",
         "return None",
-        "tests/client/test_operating.py",
+        "tests/client/test_sender.py",
     ),
     Mutation(
         "a client follows the ring of another cluster",
@@ -61,7 +61,7 @@ WIRE = (
         "client/batching.py",
         "self._seen.observe(self.latest_timestamp)",
         "pass",
-        "tests/client/test_operating.py",
+        "tests/client/test_sender.py",
     ),
     mutation(
         "a write whose caller is cancelled does not count as seen",
@@ -77,7 +77,7 @@ WIRE = (
         "client/stream.py",
         "        if self.open and not self._greeted:\n            await self._greeting()\n",
         "",
-        "tests/client/test_operating.py",
+        "tests/client/test_sender.py",
     ),
     mutation(
         "a peer's request that has expired is begun",

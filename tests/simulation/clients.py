@@ -11,12 +11,13 @@ import asyncio
 import random
 from dataclasses import dataclass, replace
 
+from covey.api.operations import DELETE, GET, PUT
 from covey.client.node_clock import NodeClock, Stamp
 from covey.client.version import HighestSeen
 from covey.node.errors import NodeError, OperationError
 from covey.node.node import Node
 from covey.node.operations import GetResult, OperationResult
-from covey.node.rpc.codec.operate import DELETE, GET, PUT, decode_bounds, decode_operations
+from covey.node.rpc.codec.operations import decode_bounds, decode_operations
 from covey.proto.generated import kv_pb2
 from covey.quorum.consistency import Level
 from tests.support.history import History, Kind, Operation, Outcome, Version
@@ -154,7 +155,7 @@ class Client:
     async def _ask(self, node: SimulatedNode, begun: Operation) -> OperationResult:
         process = node.node
         if process is None:
-            raise OperationError(f"nobody listens at {node.address}")
+            raise OperationError(f"nothing listens at {node.address}")
         clock = self._clock_of(node, process)
         stamp = clock.stamp(process.preconditions.cluster_id(), self._seen.timestamp)
         patience_s = PATIENCE_S * self._rng.uniform(0.5, 1.1)

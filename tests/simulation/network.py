@@ -207,7 +207,7 @@ class Network:
     def _arrive(self, address: str, call: Call) -> None:
         door = self._doors.get(address)
         if door is None:
-            call.fail(PeerUnreachable(f"nobody listens at {address}"))
+            call.fail(PeerUnreachable(f"nothing listens at {address}"))
             return
         message = Message(call.source, door.name, call.request)
         if any(rule(message) for rule in self._refused_requests):

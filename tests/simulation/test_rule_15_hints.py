@@ -13,11 +13,11 @@ from typing import get_args
 
 import pytest
 
+from covey.api.cluster import ClusterStatus
 from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.hints.store import HintStore
 from covey.node.hints.writer import FOREIGN, NO_ROOM, TOO_OLD
 from covey.node.messages.data import DataBatch, DataBody, Merge, MergeKind
-from covey.node.operations import ClusterStatus
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
 from covey.ring.succession import finish, raise_floor

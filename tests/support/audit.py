@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from covey import Client
-from covey.client.admin import Explanation, ReplicaReport
+from covey.api.cluster import Explanation, ReplicaReport
 from covey.proto.generated import kv_pb2
 from tests.support.history import Copies, Copy, History, Kind, Operation, Outcome, Standing, Version
 from tests.support.recorded_load import name_of

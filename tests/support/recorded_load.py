@@ -18,8 +18,7 @@ from pathlib import Path
 
 from covey import Client
 from covey.client.errors import CoveyError
-from covey.client.link import NodeLink
-from covey.client.requests import version_from
+from covey.client.links import NodeLink
 from covey.client.version import Version
 from covey.proto.generated import kv_pb2
 from tests.support.history import Kind, Operation, Outcome, operation_line
@@ -67,11 +66,17 @@ class TellingClient(Client):
             async def ask_one(link: NodeLink, deadline: float) -> kv_pb2.GetResponse:
                 left_s = deadline - asyncio.get_running_loop().time()
                 seen = session.seen.timestamp
-                request = kv_pb2.GetRequest(key=key.encode(), seen_timestamp=seen, timeout=0.9 * left_s)
-                return await link.call(link.kv.Get, request, left_s)
+                response: kv_pb2.GetResponse = await link.call(
+                    "Get", left_s, key=key.encode(), seen_timestamp=seen, timeout=0.9 * left_s
+                )
+                return response
 
             answer = await session._dispatcher.ask_any(ask_one, timeout_s)
-            version = version_from(answer.version) if answer.HasField("version") else None
+            version = (
+                Version(answer.version.timestamp, answer.version.disk_id, answer.version.generation)
+                if answer.HasField("version")
+                else None
+            )
             session.seen.observe(answer.version.timestamp)
             return answer.value.decode() if answer.found else None, version
 

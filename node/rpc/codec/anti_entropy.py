@@ -1,83 +1,80 @@
-"""Encoding of the bodies by which nodes become equal, in either lane."""
+"""The bodies of the data lane that make replicas equal: Merkle trees, and tombstones by column."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
+from ....api.codec import Codec, bounded, expect
 from ....proto.generated import peer_pb2
-from ...messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
-from .body import AnyBodyCodec, BodyCodec
-from .values import bounded, decode_stamp, encode_stamp, expect
+from ...messages.anti_entropy import (
+    Confirm,
+    ConfirmReply,
+    Purge,
+    PurgeReply,
+    Tombstone,
+    TreeQuery,
+    TreeReply,
+)
+from .values import PEER, STAMP, decode_versions, encode_versions
 
-MOST_DIGESTS: Final = 100_000
+MAX_DIGESTS: Final = 100_000
 """Maximum number of pieces in one tree: segments are cut where ranges end, so there are more pieces than either."""
 
-# --- data lane ----------------------------------------------------------------------------------------------
 
-
-def encode_tree_query(query: TreeQuery) -> peer_pb2.TreeQuery:
-    return peer_pb2.TreeQuery(epoch=encode_stamp(query.epoch), groups=query.groups)
-
-
-def decode_tree_query(message: peer_pb2.TreeQuery) -> TreeQuery:
-    return TreeQuery(decode_stamp(message.epoch), tuple(bounded(message.groups)))
-
-
-def encode_tree_reply(reply: TreeReply) -> peer_pb2.TreeReply:
+def _encode_tree(reply: TreeReply) -> peer_pb2.TreeReply:
     return peer_pb2.TreeReply(
         digests=[digest or 0 for digest in reply.digests],
         unknown=[place for place, digest in enumerate(reply.digests) if digest is None],
     )
 
 
-def decode_tree_reply(message: peer_pb2.TreeReply) -> TreeReply:
-    digests: list[int | None] = list(bounded(message.digests, MOST_DIGESTS))
-    for place in bounded(message.unknown, MOST_DIGESTS):
+def _decode_tree(message: peer_pb2.TreeReply) -> TreeReply:
+    digests: list[int | None] = list(bounded(message.digests, MAX_DIGESTS))
+    for place in bounded(message.unknown, MAX_DIGESTS):
         expect(place < len(digests), "an unknown digest beyond the last one")
         digests[place] = None
     return TreeReply(tuple(digests))
 
 
-DATA_REQUESTS: tuple[AnyBodyCodec, ...] = (
-    BodyCodec(TreeQuery, "tree", encode_tree_query, decode_tree_query),
-)
-
-DATA_REPLIES: tuple[AnyBodyCodec, ...] = (BodyCodec(TreeReply, "tree", encode_tree_reply, decode_tree_reply),)
-
-# --- control lane -------------------------------------------------------------------------------------------
-
-
-def encode_summary(summary: RepairSummary) -> peer_pb2.RepairSummary:
-    return peer_pb2.RepairSummary(
-        compared=summary.compared,
-        differing=summary.differing,
-        received=summary.received,
-        sent=summary.sent,
-        bytes=summary.bytes,
-        unfinished=summary.unfinished,
+def _encode_confirm(confirm: Confirm) -> peer_pb2.Confirm:
+    return peer_pb2.Confirm(
+        epoch=STAMP.encode(confirm.epoch),
+        keys=[key for key, _ in confirm.tombstones],
+        versions=encode_versions([version for _, version in confirm.tombstones]),
     )
 
 
-def decode_summary(message: peer_pb2.RepairSummary) -> RepairSummary:
-    return RepairSummary(
-        compared=message.compared,
-        differing=message.differing,
-        received=message.received,
-        sent=message.sent,
-        bytes=message.bytes,
-        unfinished=tuple(bounded(message.unfinished)),
+def _encode_purge(purge: Purge) -> peer_pb2.Purge:
+    return peer_pb2.Purge(
+        epoch=STAMP.encode(purge.epoch),
+        confirmed_epoch=purge.confirmed_epoch,
+        keys=[key for key, _ in purge.tombstones],
+        versions=encode_versions([version for _, version in purge.tombstones]),
     )
 
 
-CONTROL_REQUESTS: tuple[AnyBodyCodec, ...] = (
-    BodyCodec(
-        RequestRepair,
-        "request_repair",
-        lambda body: peer_pb2.RequestRepair(timeout_ms=body.timeout_ms),
-        lambda message: RequestRepair(message.timeout_ms),
+def _decode_purge(message: peer_pb2.Purge) -> Purge:
+    tombstones = _tombstones(message.keys, message.versions)
+    return Purge(STAMP.decode(message.epoch), message.confirmed_epoch, tombstones)
+
+
+def _tombstones(keys: Sequence[bytes], packed: peer_pb2.Versions) -> tuple[Tombstone, ...]:
+    versions = decode_versions(packed)
+    bounded(keys)
+    expect(len(keys) == len(versions), "tombstones with more or fewer versions than keys")
+    return tuple(zip(keys, versions, strict=True))
+
+
+PEER.add(TreeReply, Codec(_encode_tree, _decode_tree))
+PEER.add(
+    Confirm,
+    Codec(
+        _encode_confirm,
+        lambda message: Confirm(STAMP.decode(message.epoch), _tombstones(message.keys, message.versions)),
     ),
 )
+PEER.add(Purge, Codec(_encode_purge, _decode_purge))
 
-CONTROL_REPLIES: tuple[AnyBodyCodec, ...] = (
-    BodyCodec(RepairSummary, "repair", encode_summary, decode_summary),
-)
+REQUESTS: Final[dict[str, type]] = {"tree": TreeQuery, "confirm": Confirm, "purge": Purge}
+REPLIES: Final[dict[str, type]] = {"tree": TreeReply, "confirm": ConfirmReply, "purge": PurgeReply}

@@ -1,16 +1,18 @@
-"""Encoding of the data lane's bodies.
+"""The bodies of the data lane.
 
-Batches and chunks are the hot path, so they travel by column (proto/covey/v1/peer.proto says how): encoding is one
-pass that appends to plain lists, decoding first checks that the columns fit together and then cannot fail.
+Batches and chunks are the hot path, so they are sent by column (see proto/covey/v1/peer.proto): encoding is one
+pass that appends to plain lists, decoding first checks that the columns fit each other and then cannot fail.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
+from ....api.codec import Codec, bounded, enumeration, expect
 from ....proto.generated import peer_pb2
 from ....quorum.version import Version
+from ...messages.absorption import MAX_ENTRIES, MAX_KEY_BYTES, Contribution, ContributionReply
 from ...messages.data import (
     ABSENT,
     BELOW_FLOOR,
@@ -33,26 +35,8 @@ from ...messages.data import (
 )
 from ...named import as_named, named_from
 from ...storage.interface import Entry
-from . import absorption as codec_absorption
-from . import anti_entropy as codec_repair
-from .body import REFUSALS, AnyBodyCodec, BodyCodec
-from .values import (
-    EnumTable,
-    bounded,
-    decode_cursor,
-    decode_optional,
-    decode_span,
-    decode_stamp,
-    decode_versions,
-    encode_cursor,
-    encode_optional,
-    encode_span,
-    encode_stamp,
-    encode_versions,
-    expect,
-)
-
-PURPOSES = EnumTable(ScanPurpose, peer_pb2.ScanPurpose, "SCAN_PURPOSE_")
+from . import anti_entropy
+from .values import CURSOR, PEER, STAMP, decode_versions, encode_versions
 
 # --- batches ------------------------------------------------------------------------------------------------
 
@@ -75,7 +59,7 @@ def encode_batch(batch: DataBatch) -> peer_pb2.DataBatch:
             kinds.append(kind)
             values.append(value)
     return peer_pb2.DataBatch(
-        epoch=encode_stamp(batch.epoch),
+        epoch=STAMP.encode(batch.epoch),
         kinds=bytes(kinds),
         keys=keys,
         versions=encode_versions(versions),
@@ -96,7 +80,7 @@ def decode_batch(message: peer_pb2.DataBatch) -> DataBatch:
         len(message.values) == merges - tombstones, "a batch with more or fewer values than merges of values"
     )
     operations = _operations(kinds, message.keys, versions, message.values)
-    return DataBatch(decode_stamp(message.epoch), operations)
+    return DataBatch(STAMP.decode(message.epoch), operations)
 
 
 def _operations(
@@ -148,7 +132,7 @@ def encode_results(reply: DataReply) -> peer_pb2.DataResults:
         else:
             kinds.append(IS_BELOW_FLOOR if result.below_floor else IS_MERGED)
     return peer_pb2.DataResults(
-        epoch=encode_stamp(reply.epoch),
+        epoch=STAMP.encode(reply.epoch),
         kinds=bytes(kinds),
         versions=encode_versions(versions),
         values=values,
@@ -174,7 +158,7 @@ def decode_results(message: peer_pb2.DataResults) -> DataReply:
     expect(len(message.values) == kinds.count(FOUND), "results with more or fewer values than found")
     expect(len(message.reasons) == kinds.count(FAILED), "results with more or fewer reasons than failures")
     return DataReply(
-        epoch=decode_stamp(message.epoch),
+        epoch=STAMP.decode(message.epoch),
         results=_results(kinds, versions, message.values, message.reasons),
         queue_depth=message.queue_depth,
         service_time_ms=message.service_time_ms,
@@ -208,97 +192,98 @@ def _results(
     return tuple(results)
 
 
-# --- scans and sizes ----------------------------------------------------------------------------------------
+# --- entries: replies to scans, and contributions -----------------------------------------------------------
 
 _ENTRY_OF = named_from(Entry)
+_Entries = tuple[tuple[bytes, Entry], ...]
 
 
-def encode_scan(scan: Scan) -> peer_pb2.Scan:
-    return peer_pb2.Scan(
-        epoch=encode_stamp(scan.epoch),
-        purpose=PURPOSES.encode(scan.purpose),
-        span=encode_span(scan.span),
-        after=encode_optional(encode_cursor, scan.after),
-        max_entries=scan.max_entries,
-        max_bytes=scan.max_bytes,
-        prefix=scan.prefix,
-    )
+def _entry_columns(entries: _Entries) -> dict[str, Any]:
+    return {
+        "kinds": bytes([entry.value is None for _, entry in entries]),
+        "keys": [key for key, _ in entries],
+        "versions": encode_versions([entry.version for _, entry in entries]),
+        "values": [entry.value for _, entry in entries if entry.value is not None],
+    }
 
 
-def decode_scan(message: peer_pb2.Scan) -> Scan:
-    expect(message.HasField("span"), "a scan without a range")
-    return Scan(
-        epoch=decode_stamp(message.epoch),
-        purpose=PURPOSES.decode(message.purpose),
-        span=decode_span(message.span),
-        after=decode_optional(decode_cursor, message, "after"),
-        max_entries=message.max_entries,
-        max_bytes=message.max_bytes,
-        prefix=message.prefix,
-    )
-
-
-def encode_scan_reply(reply: ScanReply) -> peer_pb2.ScanReply:
-    entries = reply.entries
-    return peer_pb2.ScanReply(
-        epoch=encode_stamp(reply.epoch),
-        kinds=bytes([entry.value is None for _, entry in entries]),
-        keys=[key for key, _ in entries],
-        versions=encode_versions([entry.version for _, entry in entries]),
-        values=[entry.value for _, entry in entries if entry.value is not None],
-        next=encode_optional(encode_cursor, reply.next),
-        checksum=reply.checksum,
-    )
-
-
-def decode_scan_reply(message: peer_pb2.ScanReply) -> ScanReply:
-    bounded(message.keys)
-    bounded(message.values)
+def _decode_entries(
+    message: peer_pb2.ScanReply | peer_pb2.Contribution, keys: Sequence[bytes], live: Sequence[bytes]
+) -> _Entries:
+    """Decode the columns; ``keys`` and ``live`` are those of the message, of bounded length."""
     kinds, versions = message.kinds, decode_versions(message.versions)
     expect(max(kinds, default=0) <= 1, "an entry of an unknown kind")
-    expect(len(message.keys) == len(versions) == len(kinds), "a chunk whose columns differ in length")
-    expect(len(message.values) == kinds.count(0), "a chunk with more or fewer values than live entries")
-    values: Iterable[bytes | None] = message.values
-    if len(message.values) != len(kinds):
-        next_value = iter(message.values).__next__
+    expect(len(keys) == len(versions) == len(kinds), "columns of entries differ in length")
+    expect(len(live) == kinds.count(0), "entries with more or fewer values than live entries")
+    values: Iterable[bytes | None] = live
+    if len(live) != len(kinds):
+        next_value = iter(live).__next__
         values = [None if tombstone else next_value() for tombstone in kinds]
-    entries = map(_ENTRY_OF, zip(versions, values, strict=True))
+    return tuple(zip(keys, map(_ENTRY_OF, zip(versions, values, strict=True)), strict=True))
+
+
+def _encode_scan_reply(reply: ScanReply) -> peer_pb2.ScanReply:
+    return peer_pb2.ScanReply(
+        epoch=STAMP.encode(reply.epoch),
+        next=None if reply.next is None else CURSOR.encode(reply.next),
+        checksum=reply.checksum,
+        **_entry_columns(reply.entries),
+    )
+
+
+def _decode_scan_reply(message: peer_pb2.ScanReply) -> ScanReply:
     return ScanReply(
-        epoch=decode_stamp(message.epoch),
-        entries=tuple(zip(message.keys, entries, strict=True)),
-        next=decode_optional(decode_cursor, message, "next"),
+        epoch=STAMP.decode(message.epoch),
+        entries=_decode_entries(message, bounded(message.keys), bounded(message.values)),
+        next=CURSOR.decode(message.next) if message.HasField("next") else None,
         checksum=message.checksum,
     )
 
 
-def encode_size_query(query: SizeQuery) -> peer_pb2.SizeQuery:
-    return peer_pb2.SizeQuery(
-        epoch=encode_stamp(query.epoch), spans=[encode_span(span) for span in query.spans]
+def _encode_contribution(contribution: Contribution) -> peer_pb2.Contribution:
+    return peer_pb2.Contribution(
+        cluster_id=contribution.cluster_id,
+        written=contribution.written,
+        last=contribution.last,
+        **_entry_columns(contribution.entries),
     )
 
 
-def decode_size_query(message: peer_pb2.SizeQuery) -> SizeQuery:
-    return SizeQuery(decode_stamp(message.epoch), tuple(decode_span(span) for span in bounded(message.spans)))
+def _decode_contribution(message: peer_pb2.Contribution) -> Contribution:
+    keys, values = bounded(message.keys, MAX_ENTRIES), bounded(message.values, MAX_ENTRIES)
+    expect(all(len(key) <= MAX_KEY_BYTES for key in keys), "a key that is too long")
+    entries = _decode_entries(message, keys, values)
+    return Contribution(message.cluster_id, entries, message.written, message.last)
 
 
-REQUESTS: tuple[AnyBodyCodec, ...] = (
-    BodyCodec(DataBatch, "batch", encode_batch, decode_batch),
-    BodyCodec(Scan, "scan", encode_scan, decode_scan),
-    BodyCodec(SizeQuery, "sizes", encode_size_query, decode_size_query),
-    *codec_repair.DATA_REQUESTS,
-    *codec_absorption.DATA_REQUESTS,
-)
+# --- the lane -----------------------------------------------------------------------------------------------
 
-REPLIES: tuple[AnyBodyCodec, ...] = (
-    *REFUSALS,
-    BodyCodec(DataReply, "results", encode_results, decode_results),
-    BodyCodec(ScanReply, "scan", encode_scan_reply, decode_scan_reply),
-    BodyCodec(
-        SizeReply,
-        "sizes",
-        lambda body: peer_pb2.SizeReply(sizes=body.sizes),
-        lambda message: SizeReply(tuple(bounded(message.sizes))),
-    ),
-    *codec_repair.DATA_REPLIES,
-    *codec_absorption.DATA_REPLIES,
-)
+PEER.add(DataBatch, Codec(encode_batch, decode_batch))
+PEER.add(DataReply, Codec(encode_results, decode_results))
+PEER.add(ScanReply, Codec(_encode_scan_reply, _decode_scan_reply))
+PEER.add(Contribution, Codec(_encode_contribution, _decode_contribution))
+PEER.add(ScanPurpose, enumeration(ScanPurpose, peer_pb2.ScanPurpose, "SCAN_PURPOSE_"))
+_SCAN: Final = PEER.flat(Scan, peer_pb2.Scan)
+
+
+def _decode_scan(message: peer_pb2.Scan) -> Scan:
+    expect(message.HasField("span"), "a scan without a range")
+    return _SCAN.decode(message)
+
+
+PEER.add(Scan, Codec(_SCAN.encode, _decode_scan))
+
+REQUESTS: Final[dict[str, type]] = {
+    "batch": DataBatch,
+    "scan": Scan,
+    "sizes": SizeQuery,
+    "contribution": Contribution,
+    **anti_entropy.REQUESTS,
+}
+REPLIES: Final[dict[str, type]] = {
+    "results": DataReply,
+    "scan": ScanReply,
+    "sizes": SizeReply,
+    "contribution": ContributionReply,
+    **anti_entropy.REPLIES,
+}

@@ -6,27 +6,35 @@ a body in the wrong lane) is a defect and raises as such; decoding raises Malfor
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 
+from ....api.cluster_codec import IDENTITY
+from ....api.codec import MalformedMessage
 from ....proto.generated import peer_pb2
-from ...errors import MalformedMessage
 from ...messages.data import Envelope, Reply, Request, RequestBody
-from . import control as codec_control
-from . import data as codec_data
-from . import tombstones as codec_tombstones
-from .body import AnyBodyCodec
-from .values import decode_identity, decode_optional, encode_identity, encode_optional
+from . import control, data
+from .values import PEER
 
 
 class BodyTable:
     """The bodies that one message can carry, found by type to encode and by field to decode."""
 
-    def __init__(self, codecs: Iterable[AnyBodyCodec]) -> None:
-        self._by_type: Final = {codec.body: codec for codec in codecs}
-        self._by_field: Final = {codec.field: codec for codec in self._by_type.values()}
+    def __init__(self, message_type: type[Message], bodies: Mapping[str, type]) -> None:
+        """Take the bodies by their fields in the ``oneof body``; those without a codec have a flat one."""
+        fields: Any = message_type.DESCRIPTOR.fields_by_name
+        for name, body in bodies.items():
+            if body not in PEER:
+                PEER.flat(body, GetMessageClass(fields[name].message_type))
+        self._by_type: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
+            body: (name, PEER[body].encode) for name, body in bodies.items()
+        }
+        self._by_field: Final[dict[str, Callable[[Any], Any]]] = {
+            name: PEER[body].decode for name, body in bodies.items()
+        }
 
     def __contains__(self, body_type: type) -> bool:
         return body_type in self._by_type
@@ -36,15 +44,15 @@ class BodyTable:
         return tuple(self._by_field)
 
     def encode(self, body: object) -> dict[str, Message]:
-        """The body as the one keyword argument that its lane's message takes."""
-        codec = self._by_type[type(body)]
-        return {codec.field: codec.encode(body)}
+        """Return the body as the one keyword argument that its lane's message takes."""
+        field, encode = self._by_type[type(body)]
+        return {field: encode(body)}
 
     def decode(self, message: Message) -> Any:
         field = message.WhichOneof("body")
         if field is None:
             raise MalformedMessage("a message without a body that this version knows")
-        return self._by_field[field].decode(getattr(message, field))
+        return self._by_field[field](getattr(message, field))
 
 
 class Lane:
@@ -54,54 +62,54 @@ class Lane:
         self,
         name: str,
         request_type: type[Message],
-        requests: Iterable[AnyBodyCodec],
+        requests: Mapping[str, type],
         reply_type: type[Message],
-        replies: Iterable[AnyBodyCodec],
+        replies: Mapping[str, type],
     ) -> None:
         self.name: Final = name
-        """Of its method in the service Peer."""
+        """The name of its method in the service Peer."""
         self.tag: Final = name[:1].encode()
-        self.requests: Final = BodyTable(requests)
-        self.replies: Final = BodyTable(replies)
+        self.requests: Final = BodyTable(request_type, requests)
+        self.replies: Final = BodyTable(reply_type, {**replies, **control.REFUSALS})
         self._request_type: Final[type[Any]] = request_type
         self._reply_type: Final[type[Any]] = reply_type
 
     def encode_request(self, request: Request, call: int = 0) -> bytes:
-        """``call``: its number in a stream, which only the data lane has."""
-        envelope = _encode_envelope(request.envelope)
-        message = self._request_type(
-            envelope=envelope, **self.requests.encode(request.body), **_numbered(call)
-        )
-        return _serialized(message)
+        """Encode a request; ``call`` is its number in a stream, which only the data lane has."""
+        envelope, body = _ENVELOPE.encode(request.envelope), self.requests.encode(request.body)
+        return _serialized(self._request_type(envelope=envelope, **body, **_numbered(call)))
 
     def decode_request(self, encoded: bytes) -> Request:
         return self._request(_parsed(self._request_type, encoded))
 
     def decode_call(self, encoded: bytes) -> tuple[int, Request]:
-        """A request of a stream, and its number."""
+        """Decode a request of a stream, and its number."""
         message = _parsed(self._request_type, encoded)
         return message.id, self._request(message)
 
     def encode_reply(self, reply: Reply, call: int = 0) -> bytes:
-        answerer = _encode_answerer(reply)
-        message = self._reply_type(answerer=answerer, **self.replies.encode(reply.body), **_numbered(call))
-        return _serialized(message)
+        answerer = peer_pb2.Answerer(
+            source=IDENTITY.encode(reply.source), generation=reply.generation, timestamp=reply.timestamp
+        )
+        return _serialized(
+            self._reply_type(answerer=answerer, **self.replies.encode(reply.body), **_numbered(call))
+        )
 
     def decode_reply(self, encoded: bytes) -> Reply:
         return self._reply(_parsed(self._reply_type, encoded))
 
     def decode_answer(self, encoded: bytes) -> tuple[int, Reply]:
-        """A reply in a stream, and the number of the request that it answers."""
+        """Decode a reply in a stream, and the number of the request that it answers."""
         message = _parsed(self._reply_type, encoded)
         return message.id, self._reply(message)
 
     def _request(self, message: Any) -> Request:
-        return Request(_decode_envelope(message.envelope), self.requests.decode(message))
+        return Request(_ENVELOPE.decode(message.envelope), self.requests.decode(message))
 
     def _reply(self, message: Any) -> Reply:
         answerer = message.answerer
         return Reply(
-            source=decode_identity(answerer.source),
+            source=IDENTITY.decode(answerer.source),
             generation=answerer.generation,
             timestamp=answerer.timestamp,
             body=self.replies.decode(message),
@@ -123,51 +131,21 @@ def _parsed(message_type: type[Any], encoded: bytes) -> Any:
         raise MalformedMessage(f"not a {message_type.__name__}: {error}") from error
 
 
-def _encode_envelope(envelope: Envelope) -> peer_pb2.Envelope:
-    return peer_pb2.Envelope(
-        source=encode_identity(envelope.source),
-        generation=envelope.generation,
-        address=envelope.address,
-        cluster_id=envelope.cluster_id,
-        destination=encode_optional(encode_identity, envelope.destination),
-        timestamp=envelope.timestamp,
-        protocol=envelope.protocol,
-        expires_ms=envelope.expires_ms,
-    )
-
-
-def _decode_envelope(message: peer_pb2.Envelope) -> Envelope:
-    return Envelope(
-        source=decode_identity(message.source),
-        generation=message.generation,
-        address=message.address,
-        cluster_id=message.cluster_id,
-        destination=decode_optional(decode_identity, message, "destination"),
-        timestamp=message.timestamp,
-        protocol=message.protocol,
-        expires_ms=message.expires_ms,
-    )
-
-
-def _encode_answerer(reply: Reply) -> peer_pb2.Answerer:
-    return peer_pb2.Answerer(
-        source=encode_identity(reply.source), generation=reply.generation, timestamp=reply.timestamp
-    )
-
+_ENVELOPE: Final = PEER.flat(Envelope, peer_pb2.Envelope)
 
 CONTROL: Final = Lane(
     "Control",
-    peer_pb2.ControlRequest,
-    codec_control.REQUESTS,
-    peer_pb2.ControlReply,
-    codec_control.REPLIES,
+    request_type=peer_pb2.ControlRequest,
+    requests=control.REQUESTS,
+    reply_type=peer_pb2.ControlReply,
+    replies=control.REPLIES,
 )
 DATA: Final = Lane(
     "Data",
-    peer_pb2.DataRequest,
-    (*codec_data.REQUESTS, *codec_tombstones.REQUESTS),
-    peer_pb2.DataReply,
-    (*codec_data.REPLIES, *codec_tombstones.REPLIES),
+    request_type=peer_pb2.DataRequest,
+    requests=data.REQUESTS,
+    reply_type=peer_pb2.DataReply,
+    replies=data.REPLIES,
 )
 LANES: Final = (CONTROL, DATA)
 

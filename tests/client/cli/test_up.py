@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from covey.__main__ import node_complaint
-from covey.client.admin import ClusterStatus
+from covey.api.cluster import ClusterStatus
 from covey.client.cli import local_cluster, up
 from covey.client.cli.exits import CommandError, ExitCode, OutputError
 from covey.client.cli.local_cluster import LocalCluster, LocalNode

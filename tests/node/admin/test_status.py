@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
+from covey.api.cluster import ClusterStatus, NodeState, NodeStatus
 from covey.node.admin import administration
 from covey.node.errors import Refused, UnknownNode
 from covey.node.messages.data import Scan
-from covey.node.operations import ClusterStatus, NodeState, NodeStatus
 from tests.simulation.cluster import SimulatedCluster
 from tests.simulation.virtual_time import in_virtual_time, run
 

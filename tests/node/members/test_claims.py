@@ -24,7 +24,7 @@ class NobodyThere:
     """A network in which nobody listens."""
 
     async def call(self, address: str, request: Request, *, timeout_s: float) -> Reply:
-        raise PeerUnreachable(f"nobody listens at {address}")
+        raise PeerUnreachable(f"nothing listens at {address}")
 
     async def close(self) -> None:
         pass

@@ -10,27 +10,22 @@ from dataclasses import dataclass, field
 import grpc
 import pytest
 
+from covey.api.cluster import (
+    ClusterStatus,
+    Explanation,
+    NodeRepair,
+    NodeState,
+    NodeStatus,
+    RepairReport,
+    ReplicaReport,
+    RingView,
+)
 from covey.identity import Identity
 from covey.membership.record import Condition, HandoffProgress, LoadReport
 from covey.node.coordinator.preconditions import ANY, Preconditions
 from covey.node.errors import OperationError
 from covey.node.messages.data import Acknowledged, Reply, Request
-from covey.node.operations import (
-    UNBOUNDED,
-    ClusterStatus,
-    Explanation,
-    GetResult,
-    NodeRepair,
-    NodeState,
-    NodeStatus,
-    OnResults,
-    Operation,
-    OperationResult,
-    RepairReport,
-    ReplicaReport,
-    RingView,
-    TimeBounds,
-)
+from covey.node.operations import UNBOUNDED, GetResult, OnResults, Operation, OperationResult, TimeBounds
 from covey.node.ports import Handler
 from covey.node.rpc.server import RpcServer
 from covey.node.rpc.transport import GrpcTransport
@@ -124,8 +119,8 @@ class FakeAdministration:
         down = NodeStatus(B, "h:2", "", 1.0, NodeState.DOWN, False, 1, 9.0, 0.0, 0, 2)
         return ClusterStatus("c", 3, True, False, (serving, down), "a", 3, 2, 2, ("b is down",))
 
-    def ring(self) -> RingView:
-        return RingView(self.known_record, {A: "h:1"})
+    def ring(self) -> RingView | None:
+        return None if self.known_record is None else RingView(self.known_record, {A: "h:1"})
 
     async def explain(self, key: bytes) -> Explanation:
         held = ReplicaReport("a", NodeState.SERVING, True, Version(1, 2, 3), True, 7)

@@ -12,12 +12,12 @@ from typing import Any, cast
 import grpc
 import pytest
 
+from covey.api.channel import MAX_MESSAGE_BYTES
 from covey.identity import Identity
 from covey.node.coordinator.replica_queue import ReplicaQueues
 from covey.node.errors import PeerError, PeerTimeout
 from covey.node.messages.data import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
 from covey.node.rpc.codec.peer import DATA
-from covey.node.rpc.links import MAX_MESSAGE_BYTES
 from covey.node.rpc.peer import BATCHES_PATH
 from covey.node.rpc.server import RpcServer
 from covey.node.rpc.transport import GrpcTransport

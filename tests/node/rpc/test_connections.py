@@ -87,10 +87,10 @@ def test_the_connection_of_one_caller_is_closed_by_what_grpc_calls_it(accepted: 
     one, other = accepted.connect(), accepted.connect()
     guard = ConnectionGuard(accepted.port, 4)
     host, port = one.getsockname()
-    assert guard.close_of(f"ipv4:{host}:{port}") == 1
+    assert guard.close_connections_of(f"ipv4:{host}:{port}") == 1
     assert ended(one) and not ended(other)
-    assert guard.close_of("ipv6:%5B::1%5D:1") == 0
-    assert guard.close_of("unix:") == 0
+    assert guard.close_connections_of("ipv6:%5B::1%5D:1") == 0
+    assert guard.close_connections_of("unix:") == 0
 
 
 def test_looking_leaves_no_descriptor_open(accepted: Accepted) -> None:
@@ -120,5 +120,5 @@ async def test_a_lack_of_descriptors_to_look_with_ends_nothing(monkeypatch: pyte
     async with asyncio.timeout(10):
         await again.wait()
     assert not guarding.done()
-    assert guard.close_of("ipv4:127.0.0.1:1") == 0
+    assert guard.close_connections_of("ipv4:127.0.0.1:1") == 0
     guarding.cancel()

@@ -199,7 +199,7 @@ async def test_the_operations_of_a_batch_run_at_once(served: Any, stub: Any) -> 
 
 
 async def test_a_batch_of_too_many_operations_is_refused(stub: Any) -> None:
-    operations = [kv_pb2.Operation()] * (kv.MOST_OPERATIONS + 1)
+    operations = [kv_pb2.Operation()] * (kv.MAX_OPERATIONS + 1)
     code, _, metadata = await refused(stub.Batch(kv_pb2.BatchRequest(operations=operations)))
     assert (code, metadata["covey-maybe-applied"]) == (StatusCode.INVALID_ARGUMENT, "0")
 
@@ -226,7 +226,7 @@ async def test_the_values_in_the_reply_to_a_batch_are_bounded(served: Any) -> No
 async def test_a_call_that_there_is_no_room_for_is_refused(
     served: Any, stub: Any, monkeypatch: pytest.MonkeyPatch, writes: bool
 ) -> None:
-    monkeypatch.setattr(unary, "MOST_WAITING_S", 0.05)
+    monkeypatch.setattr(unary, "MAX_WAITING_S", 0.05)
     clients = served.server._streams.clients
     clients.expected_bytes = 1 << 20
     clients.share(lambda: None).hold(clients.room_bytes)
@@ -274,7 +274,7 @@ async def test_a_listing_that_nobody_reads_any_more_is_closed(served: Any, stub:
 async def test_so_many_listings_are_open_and_others_are_refused(
     served: Any, stub: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kv, "MOST_LISTINGS", 1)
+    monkeypatch.setattr(kv, "MAX_LISTINGS", 1)
     served.operations.answers[b"open"] = asyncio.Event()
     listing = stub.Keys(kv_pb2.KeysRequest(prefix=b"open"))
     await listing.read()

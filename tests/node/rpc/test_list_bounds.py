@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from covey.node.errors import MalformedMessage
-from covey.node.rpc.codec.anti_entropy import MOST_DIGESTS
+from covey.api.codec import MAX_LIST, MalformedMessage
+from covey.node.rpc.codec.anti_entropy import MAX_DIGESTS
 from covey.node.rpc.codec.peer import CONTROL, DATA, BodyTable
-from covey.node.rpc.codec.values import MOST_LISTED
 from covey.proto.generated import peer_pb2
 
-MOST = {"digests": MOST_DIGESTS, "unknown": MOST_DIGESTS}
+MOST = {"digests": MAX_DIGESTS, "unknown": MAX_DIGESTS}
 """By fields that may have more elements than others."""
 
 
@@ -81,6 +80,6 @@ def with_list(message_type: Any, path: tuple[str, ...], count: int) -> Any:
 def test_a_list_with_too_many_elements_is_refused(
     message_type: Any, table: BodyTable, path: tuple[str, ...]
 ) -> None:
-    message = with_list(message_type, path, MOST.get(path[-1], MOST_LISTED) + 1)
+    message = with_list(message_type, path, MOST.get(path[-1], MAX_LIST) + 1)
     with pytest.raises(MalformedMessage, match="a list of"):
         table.decode(message)

@@ -12,7 +12,7 @@ import pytest
 
 from covey.node.errors import Overloaded, Unavailable
 from covey.node.operations import Delete, Get, GetResult, Put, WriteResult
-from covey.node.rpc import streaming
+from covey.node.rpc import streams
 from covey.proto.generated import kv_pb2, kv_pb2_grpc
 from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
@@ -243,8 +243,8 @@ async def test_a_huge_batch_gives_others_a_turn(served: Any, stream: Any) -> Non
 async def test_a_client_that_takes_no_replies_is_hung_up_on_while_others_wait(
     served: Any, channel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streaming, "STALLED_S", 0.2)
-    monkeypatch.setattr(streaming, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(streams, "STALLED_S", 0.2)
+    monkeypatch.setattr(streams, "LOOK_EVERY_S", 0.1)
     served.operations.answers[b"large"] = GetResult(bytes(MIB), VERSION)
     request = kv_pb2.OperateRequest(kinds=bytes([GET] * 16), keys=[b"large"] * 16)
     stalled = [kv_pb2_grpc.KVStub(channel).Operate() for _ in range(20)]

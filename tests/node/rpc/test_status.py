@@ -8,7 +8,7 @@ from grpc import StatusCode
 
 from covey.node import errors
 from covey.node.errors import OperationError, PeerTimeout, PeerUnreachable
-from covey.node.rpc.status import outcome_of, peer_error
+from covey.node.rpc.status import failure_of, peer_error
 
 
 def subclasses(kind: type[BaseException]) -> list[type[BaseException]]:
@@ -20,9 +20,9 @@ def subclasses(kind: type[BaseException]) -> list[type[BaseException]]:
 )
 def test_every_operation_error_has_a_status(kind: type[BaseException]) -> None:
     error = kind("why", maybe_applied=True) if kind is errors.OperationTimeout else kind("why")
-    outcome = outcome_of(error)
-    assert outcome is not None
-    assert outcome.message == "why"
+    failure = failure_of(error)
+    assert failure is not None
+    assert failure.message == "why"
 
 
 def status(code: StatusCode, details: str) -> grpc.aio.AioRpcError:

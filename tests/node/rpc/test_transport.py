@@ -25,7 +25,7 @@ from covey.node.messages.data import (
     Reply,
     Request,
 )
-from covey.node.rpc import links
+from covey.node.rpc import transport as transport_module
 from covey.node.rpc.codec import peer as codec
 from covey.node.rpc.server import SERVER_OPTIONS
 from covey.node.rpc.transport import GrpcTransport
@@ -86,7 +86,7 @@ async def test_each_lane_carries_requests_and_replies_unchanged(serve: Any, tran
 async def test_a_dead_peer_is_unreachable_at_once_and_the_error_says_why(transport: GrpcTransport) -> None:
     begun_s = time.monotonic()
     for _ in range(3):
-        with pytest.raises(PeerUnreachable, match=r"nobody listens at 127\.0\.0\.1:9"):
+        with pytest.raises(PeerUnreachable, match=r"nothing listens at 127\.0\.0\.1:9"):
             await transport.call("127.0.0.1:9", PING, timeout_s=5)
     assert time.monotonic() - begun_s < 1
 
@@ -261,8 +261,8 @@ async def test_a_handler_that_fails_is_reported_and_may_have_handled_the_request
 async def test_a_message_too_large_to_send_is_certainly_not_handled(
     served: Any, transport: GrpcTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = [("grpc.max_send_message_length", 100), *links.CHANNEL_OPTIONS]
-    monkeypatch.setattr(links, "CHANNEL_OPTIONS", options)
+    options = [("grpc.max_send_message_length", 100), *transport_module.CHANNEL_OPTIONS]
+    monkeypatch.setattr(transport_module, "CHANNEL_OPTIONS", options)
     big = Request(ENVELOPE, DataBatch(STAMP, (Read(bytes(1000)),)))
     with pytest.raises(PeerUnreachable, match="larger than max"):
         await transport.call(served.address, big, timeout_s=5)

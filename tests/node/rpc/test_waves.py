@@ -19,7 +19,7 @@ from covey.node.operations import (
     TimeBounds,
     WriteResult,
 )
-from covey.node.rpc.sharing import Sharing
+from covey.node.rpc.budget import Budget
 from covey.node.rpc.waves import WAVE_BYTES, WAVE_OPERATIONS, Waves
 from covey.quorum.version import Version
 from tests.simulation.virtual_time import in_virtual_time
@@ -34,7 +34,7 @@ class Bench:
     def __init__(
         self,
         operations: Sequence[Operation],
-        sharing: Sharing | None = None,
+        budget: Budget | None = None,
         bounds: TimeBounds = UNBOUNDED,
     ) -> None:
         self.begun: list[Sequence[Operation]] = []
@@ -42,7 +42,7 @@ class Bench:
         self.answers: list[OnResults] = []
         self.results: dict[int, Any] = {}
         self.put_off = 0
-        self.share = (sharing or Sharing(most=10**6)).share(lambda: None)
+        self.share = (budget or Budget(max_operations=10**6)).share(lambda: None)
         self.waves = Waves(operations, self.share, self.execute_all, self.on_results, self.on_put_off, bounds)
 
     def execute_all(self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds) -> None:
@@ -94,7 +94,7 @@ async def test_no_more_begin_at_a_time_than_a_wave_has() -> None:
 
 @in_virtual_time
 async def test_reads_begin_only_while_there_is_room_for_what_they_are_expected_to_bring() -> None:
-    bench = Bench(gets(100), Sharing(most_bytes=16 * MIB))
+    bench = Bench(gets(100), Budget(max_bytes=16 * MIB))
     bench.share.expect(1, MIB)
     assert bench.waves.begin_some()
     assert not bench.waves.begin_some()
@@ -115,13 +115,13 @@ async def test_a_wave_has_no_more_values_than_a_message_to_a_replica() -> None:
 
 @in_virtual_time
 async def test_values_count_as_in_hand_until_all_is_answered() -> None:
-    sharing = Sharing()
-    bench = Bench(puts(3, MIB), sharing)
-    assert sharing.bytes == 3 * MIB
+    budget = Budget()
+    bench = Bench(puts(3, MIB), budget)
+    assert budget.bytes == 3 * MIB
     bench.waves.begin_some()
     bench.answer(0, WriteResult(VERSION))
     bench.waves.close()
-    assert sharing.bytes == 0
+    assert budget.bytes == 0
 
 
 @in_virtual_time
@@ -139,9 +139,9 @@ async def test_a_read_whose_reply_was_full_begins_again_and_is_answered_once() -
 
 @in_virtual_time
 async def test_what_finds_no_room_in_time_certainly_did_not_happen() -> None:
-    sharing = Sharing(most_bytes=MIB)
-    sharing.share(lambda: None).hold(MIB)
-    bench = Bench(gets(2, timeout_s=3.0), sharing)
+    budget = Budget(max_bytes=MIB)
+    budget.share(lambda: None).hold(MIB)
+    bench = Bench(gets(2, timeout_s=3.0), budget)
     bench.share.expect(1, MIB)
     assert not bench.waves.begin_some()
     await asyncio.sleep(3.1)
@@ -152,7 +152,7 @@ async def test_what_finds_no_room_in_time_certainly_did_not_happen() -> None:
 
 @in_virtual_time
 async def test_those_that_waited_have_the_rest_of_their_time() -> None:
-    bench = Bench(gets(2, timeout_s=3.0), Sharing(most_bytes=MIB))
+    bench = Bench(gets(2, timeout_s=3.0), Budget(max_bytes=MIB))
     bench.share.expect(1, MIB)
     bench.waves.begin_some()
     await asyncio.sleep(1.0)
@@ -163,7 +163,7 @@ async def test_those_that_waited_have_the_rest_of_their_time() -> None:
 
 @in_virtual_time
 async def test_a_request_that_waited_as_a_whole_has_the_rest_of_its_time() -> None:
-    bench = Bench(gets(1, timeout_s=3.0), Sharing(most_bytes=MIB))
+    bench = Bench(gets(1, timeout_s=3.0), Budget(max_bytes=MIB))
     await asyncio.sleep(1.0)
     bench.waves.begin_some()
     assert bench.begun[0][0].timeout_s == pytest.approx(2.0)
@@ -173,7 +173,7 @@ async def test_a_request_that_waited_as_a_whole_has_the_rest_of_its_time() -> No
 async def test_what_waits_may_begin_until_the_instant_that_its_client_named() -> None:
     """What is left of a timeout counts from when it began to wait, and the latest version stays where it was."""
     bounds = TimeBounds(sent_ms=10_000, shortest_s=3.0, latest_timestamp=77)
-    bench = Bench(gets(2, timeout_s=3.0), Sharing(most_bytes=MIB), bounds)
+    bench = Bench(gets(2, timeout_s=3.0), Budget(max_bytes=MIB), bounds)
     bench.share.expect(1, MIB)
     bench.waves.begin_some()
     await asyncio.sleep(1.0)

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from covey.api.codec import MalformedMessage
 from covey.identity import Identity
 from covey.membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
-from covey.node.errors import MalformedMessage
 from covey.node.messages import data as messages
 from covey.node.messages.data import (
     DataBatch,

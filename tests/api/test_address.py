@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from covey.node.config.address import Address, is_loopback, is_unspecified, parse_address
-from covey.node.errors import ConfigurationError
+from covey.api.address import Address, NotAnAddress, parse_address
 
 
 @pytest.mark.parametrize(
@@ -51,14 +50,14 @@ def test_an_address_is_host_and_port(text: str, address: Address) -> None:
     ],
 )
 def test_anything_else_is_refused_and_named(text: str) -> None:
-    with pytest.raises(ConfigurationError) as caught:
+    with pytest.raises(NotAnAddress) as caught:
         parse_address(text)
     assert repr(text)[:80] in str(caught.value)
 
 
 def test_port_0_is_for_listening_only() -> None:
     assert parse_address("127.0.0.1:0", any_port=True).port == 0
-    with pytest.raises(ConfigurationError, match="from 1 to 65535"):
+    with pytest.raises(NotAnAddress, match="from 1 to 65535"):
         parse_address("127.0.0.1:0")
 
 
@@ -66,20 +65,20 @@ def test_port_0_is_for_listening_only() -> None:
     "host", ["127.0.0.1", "127.8.9.1", "::1", "localhost", "LocalHost.", "::ffff:127.0.0.1"]
 )
 def test_loopback_is_what_only_this_machine_reaches(host: str) -> None:
-    assert is_loopback(Address(host, 7001))
+    assert Address(host, 7001).is_loopback
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "n1", "localhost.example", "::ffff:10.0.0.1"])
 def test_all_else_may_be_reached_from_elsewhere(host: str) -> None:
-    assert not is_loopback(Address(host, 7001))
+    assert not Address(host, 7001).is_loopback
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0:1", "[::]:1", "[0::0]:1", "[::ffff:0.0.0.0]:1"])
 def test_an_address_of_all_addresses_is_for_listening_only(text: str) -> None:
-    assert is_unspecified(parse_address(text))
-    assert not is_loopback(parse_address(text))
+    assert parse_address(text).is_unspecified
+    assert not parse_address(text).is_loopback
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:1", "[::1]:1", "n1:1", "10.0.0.1:1"])
 def test_other_addresses_can_be_connected_to(text: str) -> None:
-    assert not is_unspecified(parse_address(text))
+    assert not parse_address(text).is_unspecified

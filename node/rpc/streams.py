@@ -1,10 +1,10 @@
-"""The serving end of streams: messages in as they come, replies out one at a time, an end when the server stops.
+"""The serving end of streams: messages in as they arrive, replies out one at a time, an end when the server stops.
 
-A stream lasts as long as its caller wants it to, so a server that stops has to end it, or it would wait for its whole
-grace. It hands on nothing more then, and ends the stream once all that it has handed on is answered.
+The caller decides how long a stream lasts, so a server that stops must end it, or it would wait for its whole grace
+period. It then passes on no more messages, and ends the stream once all those passed on are answered.
 
-Nothing more is read while the outbox is full, while the caller has its part of what is in hand (``sharing``), or while
-operations that were read wait for room to begin (``waves``): what comes beyond waits at the sender.
+No more is read while the outbox is full, while the caller has used its part of the budget (``budget``), or while
+operations that were read wait for room to begin (``waves``): the rest waits at the sender.
 """
 
 from __future__ import annotations
@@ -18,47 +18,47 @@ from typing import Any, Final
 import grpc
 
 from ..errors import Overloaded
-from .sharing import STALLED_S, Sharing
+from .budget import STALLED_S, Budget
 from .waves import Waves
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 OnMessage = Callable[["ServedStream", Any], None]
 
-MOST_IN_HAND: Final = 64
-"""Messages of one stream that are worked on; what comes beyond waits at the sender, by HTTP/2's flow control."""
-MOST_OUTBOX_BYTES: Final = 4 << 20
-"""Bytes of replies of one stream that are not written yet, at which nothing more is read."""
-MOST_STREAMS: Final = 1024
-"""Open at a time, of clients and of peers together; each may have one message on its way in."""
+MAX_IN_HAND: Final = 64
+"""Maximum number of messages of one stream in work; the rest waits at the sender, by HTTP/2's flow control."""
+MAX_OUTBOX_BYTES: Final = 4 << 20
+"""Bytes of unwritten replies of one stream at which no more is read."""
+MAX_STREAMS: Final = 1024
+"""Maximum number of open streams, of clients and peers; each may have one message on its way in."""
 LOOK_EVERY_S: Final = 1.0
 """Time between two checks for stalled streams."""
-MOST_PEER_BYTES: Final = 64 << 20
-LEAST_PEER_BYTES: Final = 1 << 20
-"""Bytes of replies to peers that are not written yet, in all and per stream, at which no more requests are read."""
+MAX_PEER_BYTES: Final = 64 << 20
+MIN_PEER_BYTES: Final = 1 << 20
+"""Bytes of unwritten replies to peers, in total and per stream, at which no more requests are read."""
 
 
 class Streams:
     """The streams that a server serves."""
 
-    def __init__(self, hang_up: Callable[[str], None] = lambda peer: None) -> None:
-        """Take ``hang_up``, which ends the connections of a caller, by gRPC's name for it: nothing less makes gRPC drop
-        a message that is not taken."""
-        self.hang_up: Final = hang_up
+    def __init__(self, disconnect: Callable[[str], None] = lambda peer: None) -> None:
+        """Take ``disconnect``, which ends the connections of a caller, given gRPC's name for it: only that makes gRPC
+        drop a message that is not read."""
+        self.disconnect: Final = disconnect
         self._open: Final[set[ServedStream]] = set()
-        self.clients: Final = Sharing()
-        self._peers: Final = Sharing(most_bytes=MOST_PEER_BYTES, least_bytes=LEAST_PEER_BYTES)
+        self.clients: Final = Budget()
+        self._peers: Final = Budget(max_bytes=MAX_PEER_BYTES, min_bytes=MIN_PEER_BYTES)
         self._looking: asyncio.TimerHandle | None = None
         self._ending = False
 
     async def serve(self, context: Context, on_message: OnMessage, *, of_peer: bool = False) -> None:
-        """Hand on what comes until the caller ends the stream or this server does.
+        """Pass on messages until either side ends the stream. Raise Overloaded when too many are open.
 
         The receiver of a message calls ``ServedStream.answered`` for it, once, for any number of replies.
-        Nothing is handed on any more when it returns or raises. Raises Overloaded when too many are open.
+        No message is passed on after this returns or raises.
         """
-        if len(self._open) >= MOST_STREAMS:
-            raise Overloaded(f"this node serves {MOST_STREAMS} streams already; try another node", 1.0)
+        if len(self._open) >= MAX_STREAMS:
+            raise Overloaded(f"this node serves {MAX_STREAMS} streams already; try another node", 1.0)
         stream = ServedStream(context, self._peers if of_peer else self.clients, of_peer=of_peer)
         self._open.add(stream)
         if self._looking is None:
@@ -76,29 +76,29 @@ class Streams:
         self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._end_stalled)
 
     def _end_stalled(self) -> None:
-        """End the streams whose callers take no replies: those of clients while others wait for the room."""
+        """End the streams whose callers read no replies; those of clients only while others wait for room."""
         self._look_later()
         since_s = asyncio.get_running_loop().time() - STALLED_S
         for stream in list(self._open):
             if stream.writing_since_s < since_s and (stream.of_peer or self.clients.awaited):
                 stream.fail(Overloaded(f"no reply was read for {STALLED_S:g} s while others needed the room"))
-                self.hang_up(stream.peer)
+                self.disconnect(stream.peer)
 
     def end(self) -> None:
-        """Hand on nothing more, and end every stream as soon as what came on it before is answered."""
+        """Pass on no more messages, and end every stream once those passed on are answered."""
         self._ending = True
         for stream in list(self._open):
             stream.end()
 
 
 class ServedStream:
-    def __init__(self, context: Context, sharing: Sharing, *, of_peer: bool) -> None:
+    def __init__(self, context: Context, budget: Budget, *, of_peer: bool) -> None:
         self.of_peer: Final = of_peer
         self.peer: Final[str] = context.peer()
         self._context = context
         self._in_hand = 0
         self._has_room = asyncio.Event()
-        self.share = sharing.share(self._on_room)
+        self.share = budget.share(self._on_room)
         """Of the operations of clients, for those who bring any."""
         self._unbegun: dict[Waves, None] = {}
         """Requests with operations that wait for room, in their order."""
@@ -109,7 +109,7 @@ class ServedStream:
         self._outbox: deque[tuple[Any, int]] = deque()
         self._outbox_bytes = 0
         self.writing_since_s = inf
-        """When the write under way began; inf while there is none."""
+        """When the current write began; inf while there is none."""
         self._writing: asyncio.Task[None] | None = None
         self._working: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
@@ -138,35 +138,35 @@ class ServedStream:
             await asyncio.gather(*owned, return_exceptions=True)
 
     def end(self) -> None:
-        """Hand on nothing more; the stream is over once all that came before is answered."""
+        """Pass on no more messages; the stream ends once those passed on are answered."""
         if not self._ending.done():
             self._ending.set_result(None)
 
     def work(self, answering: Coroutine[Any, Any, None]) -> None:
-        """Run what answers a message, as long as the stream lasts; what it raises ends the stream."""
+        """Run a task that answers a message until the stream ends; an error that it raises ends the stream."""
         task = asyncio.get_running_loop().create_task(answering)
         self._working.add(task)
         task.add_done_callback(self._worked)
 
     def fail(self, error: BaseException) -> None:
-        """End the stream with this error; what is under way on it may have happened."""
+        """End the stream with this error; operations under way on it may have happened."""
         self._failure = error
         self.end()
-        self._idle.set()  # what the rest comes to is not waited for
+        self._idle.set()  # do not wait for the other replies
 
     def begin_now(self, waves: Waves) -> None:
-        """Begin operations that have just come, those that there is no room for later."""
+        """Begin operations that have just arrived, as far as there is room; the rest later."""
         if self._unbegun or not waves.begin_some() or not waves.all_begun:
             self.begin_later(waves)
 
     def begin_later(self, waves: Waves) -> None:
-        """Begin what waits in ``waves`` when its turn comes and there is room for it."""
+        """Begin the operations that wait in ``waves`` in their turn, when there is room for them."""
         if not self._closed:
             self._unbegun.setdefault(waves)
             self._begin_soon()
 
     def send(self, reply: Any, held_bytes: int = 0) -> None:
-        """Send a reply after those before it; it is dropped when the caller is gone.
+        """Send a reply after the earlier replies; drop it when the caller is gone.
 
         ``held_bytes`` of it are part of the stream's share, and are released once it is written.
         """
@@ -178,7 +178,7 @@ class ServedStream:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     def answered(self) -> None:
-        """Everything about one message has been handed to ``send``."""
+        """Note that all replies to one message have been passed to ``send``."""
         self._in_hand -= 1
         self._has_room.set()
         if self._in_hand == 0:
@@ -213,8 +213,8 @@ class ServedStream:
     @property
     def _full(self) -> bool:
         return (
-            self._in_hand >= MOST_IN_HAND
-            or self._outbox_bytes >= MOST_OUTBOX_BYTES
+            self._in_hand >= MAX_IN_HAND
+            or self._outbox_bytes >= MAX_OUTBOX_BYTES
             or bool(self._unbegun)
             or self.share.full
         )
@@ -240,7 +240,7 @@ class ServedStream:
                 if held_bytes:
                     self.share.release(held_bytes)
         except grpc.aio.BaseError:
-            self._closed = True  # the caller is gone, and whoever reads is told so
+            self._closed = True  # the caller is gone, which also ends the read
             self._outbox.clear()
         finally:
             self.writing_since_s = inf

@@ -1,6 +1,6 @@
-"""Keeps the client's picture of the ring fresh: soon after the first answer, each half minute, on failures.
+"""Keeps the client's copy of the ring current: soon after the first answer, each half minute, and after failures.
 
-A lone command is over before the first look, so it costs one call and no more.
+A single command ends before the first look, so it costs one call.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import random
 
-from ..proto.generated import cluster_pb2
 from .cluster_identity import ClusterIdentity
 from .errors import CoveyError
 from .links import Links
@@ -19,9 +18,9 @@ REFRESH_EVERY_S = 30.0
 REFRESH_TIMEOUT_S = 2.0
 LOOK_AGAIN_EVERY_S = 5.0
 """Time between two checks of an address that belongs to another cluster."""
-MOST_DOUBTFUL = 16
+MAX_DOUBTFUL = 16
 """Addresses checked at a time."""
-SHORTEST_INTERVAL_S = 0.5
+MIN_INTERVAL_S = 0.5
 
 
 class TopologyLearner:
@@ -37,7 +36,7 @@ class TopologyLearner:
         self._closed = False
 
     def note(self, answered: bool) -> None:
-        """An attempt ended: the first starts the learning, each failure asks for another look."""
+        """Note the end of an attempt: the first one starts the task, each failure asks for another look."""
         if self._closed:
             return
         if self._task is None:
@@ -65,7 +64,7 @@ class TopologyLearner:
             self._wanted.clear()
             await self._look()
             await self._look_again()
-            await asyncio.sleep(SHORTEST_INTERVAL_S * self._rng.uniform(0.8, 1.2))
+            await asyncio.sleep(MIN_INTERVAL_S * self._rng.uniform(0.8, 1.2))
             longest_s = LOOK_AGAIN_EVERY_S if self._cluster.foreign else REFRESH_EVERY_S
             await self._wait_until_wanted(longest_s * self._rng.uniform(0.8, 1.2))
 
@@ -77,7 +76,7 @@ class TopologyLearner:
             return  # time for the regular look
 
     async def _look(self) -> None:
-        """Ask one node after the other until one tells its ring; failing is no harm, the next look comes."""
+        """Ask one node after the other until one answers with its ring; if none does, the next look may find one."""
         loop = asyncio.get_running_loop()
         tried: dict[str, None] = {}
         while (address := self._router.choose(tried, loop.time())) is not None:
@@ -91,14 +90,13 @@ class TopologyLearner:
 
     async def _look_again(self) -> None:
         """Ask at addresses where another cluster or no node has answered; ``link.call`` notes which cluster answers."""
-        doubtful = self._cluster.doubtful[:MOST_DOUBTFUL]
+        doubtful = self._cluster.doubtful[:MAX_DOUBTFUL]
         await asyncio.gather(*(self._ask(address) for address in doubtful))
 
     async def _ask(self, address: str) -> Topology | None:
-        """The ring as the node at ``address`` knows it; None when it cannot tell."""
+        """Return the ring of the node at ``address``; None when it has none, or does not answer."""
         try:
-            link = self._links.to(address)
-            response = await link.call(link.cluster.Ring, cluster_pb2.RingRequest(), REFRESH_TIMEOUT_S)
+            response = await self._links.to(address).call("Ring", REFRESH_TIMEOUT_S)
             topology = Topology.decode(response.record, response.addresses)
             return topology if topology.record.cluster_id == self._cluster.cluster_id else None
         except (CoveyError, ValueError):

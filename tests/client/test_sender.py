@@ -12,8 +12,8 @@ from grpc.aio import EOF, AioRpcError, Metadata
 from covey.client import batching
 from covey.client.cluster_identity import ClusterIdentity
 from covey.client.errors import InvalidRequest, Timeout, Unavailable, Unreachable, WrongCluster
-from covey.client.operating import SWEEP_EVERY_S, Heard, Operator
 from covey.client.requests import Operation, get_operation, put_operation
+from covey.client.sender import SWEEP_EVERY_S, OperationSender, ReplyReport
 from covey.client.version import HighestSeen
 from covey.proto.generated import kv_pb2
 from tests.simulation.virtual_time import in_virtual_time
@@ -77,11 +77,11 @@ class Stream:
 
 
 class Node:
-    """Stands where the operator expects gRPC."""
+    """Stands where the sender expects gRPC."""
 
     def __init__(self) -> None:
         self.streams: list[Stream] = []
-        self.heard: list[Heard] = []
+        self.heard: list[ReplyReport] = []
         self.connected = asyncio.Event()
         self.connected.set()
         self.opened = asyncio.Event()
@@ -91,7 +91,7 @@ class Node:
         """What it tells of itself then."""
         self.seen = HighestSeen()
         self.cluster = ClusterIdentity()
-        self.operator = Operator("a:1", self, self.seen, self.heard.append, self.cluster)  # type: ignore[arg-type]
+        self.sender = OperationSender("a:1", self, self.seen, self.heard.append, self.cluster)  # type: ignore[arg-type]
 
     def Operate(self) -> Stream:
         self.streams.append(Stream(self.connected, self.opened, self.initial))
@@ -108,7 +108,7 @@ class Node:
     def submit(self, operation: Operation, time_s: float = SOON_S) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
-        self.operator.submit(operation, loop.time() + time_s, answer)
+        self.sender.submit(operation, loop.time() + time_s, answer)
         return answer
 
 
@@ -133,7 +133,7 @@ async def test_what_is_submitted_in_one_turn_travels_together() -> None:
         node.submit(read(key))
     await settle()
     assert node.batches == [[b"a", b"b", b"c"]]
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -149,7 +149,7 @@ async def test_one_batch_at_a_time_and_who_asks_again_at_once_rides_along() -> N
     node.stream.reply(0)
     await settle()
     assert node.batches == [[b"a"], [b"b", b"again"]]
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -162,7 +162,7 @@ async def test_a_part_of_the_answers_lets_the_next_batch_leave() -> None:
     await settle()
     assert quick.done() and not slow.done()
     assert node.batches[1:] == [[b"next"]]
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -177,7 +177,7 @@ async def test_a_straggler_does_not_hold_back_the_next_batch() -> None:
     node.stream.reply(1)
     await quick
     assert not slow.done()
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -194,12 +194,12 @@ async def test_after_a_straggler_a_lone_operation_still_leaves_at_once() -> None
     node.submit(read("lone"))
     await settle()
     assert node.batches[2:] == [[b"lone"]]
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
 async def test_batches_in_flight_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "MAX_FLIGHTS", 3)
+    monkeypatch.setattr(batching, "MAX_IN_FLIGHT_BATCHES", 3)
     node = Node()
     for i in range(10):
         node.submit(read(f"k{i}"))
@@ -208,7 +208,7 @@ async def test_batches_in_flight_are_bounded(monkeypatch: pytest.MonkeyPatch) ->
     node.stream.reply(1)
     await settle()
     assert len(node.batches) == 4
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -224,7 +224,7 @@ async def test_while_the_stream_takes_no_more_what_comes_waits() -> None:
     with pytest.raises(Timeout) as caught:
         await waiting
     assert not caught.value.maybe_applied
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -240,7 +240,7 @@ async def test_time_limits_are_kept_whatever_their_order() -> None:
     await asyncio.sleep(5)
     assert all(time_s - 0.002 <= ended[time_s] <= time_s + SWEEP_EVERY_S + 0.002 for time_s in ended)
     assert len(ended) == 4
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -254,7 +254,7 @@ async def test_what_is_answered_too_late_is_no_harm() -> None:
     await settle()
     node.stream.reply(1)
     assert await answer is None
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -264,7 +264,7 @@ async def test_before_there_is_a_connection_nothing_is_sent() -> None:
     with pytest.raises(Timeout) as caught:
         await node.submit(write("k"), time_s=0.5)
     assert not caught.value.maybe_applied
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -278,7 +278,7 @@ async def test_without_a_connection_those_that_wait_are_told() -> None:
     errors = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(error) for error in errors] == [Unreachable, Unreachable]
     assert errors[0] is not errors[1]
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -295,7 +295,7 @@ async def test_a_stream_that_ended_is_opened_again_for_what_waits() -> None:
     assert node.stream.written[0].keys == [b"waiting"]
     node.stream.reply(0)
     assert await waiting is None
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -316,7 +316,7 @@ async def test_what_a_stopping_node_has_not_begun_is_certainly_not_done() -> Non
         with pytest.raises(Unavailable) as caught_too:
             await not_begun
         assert not caught_too.value.maybe_applied
-    await node.operator.close()
+    await node.sender.close()
 
 
 @pytest.mark.parametrize("others", [False, True])
@@ -333,7 +333,7 @@ async def test_a_refused_batch_was_not_done_but_others_on_its_stream_may_have_be
     with pytest.raises(InvalidRequest) as caught:
         await refused
     assert caught.value.maybe_applied is others
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -342,7 +342,7 @@ async def test_closing_tells_apart_what_was_sent_and_what_was_not() -> None:
     sent = node.submit(write("sent"))
     await settle()
     waiting = node.submit(write("waiting"))
-    await node.operator.close()
+    await node.sender.close()
     with pytest.raises(Timeout) as in_flight:
         await sent
     assert in_flight.value.maybe_applied
@@ -373,30 +373,30 @@ async def test_a_defect_while_writing_reaches_the_callers_and_the_next_operation
     await settle()
     node.stream.reply(1)
     assert await answer is None
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
 async def test_a_defect_while_reading_reaches_the_callers_and_the_next_operation_goes_out() -> None:
     node = Node()
 
-    def broken(_: Heard) -> None:
+    def broken(_: ReplyReport) -> None:
         raise ZeroDivisionError
 
-    node.operator._on_reply = broken
+    node.sender._on_reply = broken
     answered, left = node.submit(read("answered")), node.submit(read("left"))
     await settle()
     node.stream.reply(0, 0)
     with pytest.raises(ZeroDivisionError):
         await left
     assert await answered is None
-    node.operator._on_reply = node.heard.append
+    node.sender._on_reply = node.heard.append
     answer = node.submit(read("next"))
     await settle()
     node.stream.reply(0)
     assert await answer is None
     assert len(node.streams) == 2
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -410,10 +410,10 @@ async def test_a_reply_tells_how_the_node_does() -> None:
     node.stream.reply(0, 0)
     await settle()
     first, second = node.heard
-    assert (first.address, first.operations, first.well) == ("a:1", 2, True)
+    assert (first.address, first.operations, first.served) == ("a:1", 2, True)
     assert first.round_trip_s == pytest.approx(0.02)
     assert second.round_trip_s is None
-    await node.operator.close()
+    await node.sender.close()
 
 
 GREETING = Metadata(
@@ -435,7 +435,7 @@ async def test_nothing_is_sent_before_the_node_has_opened_the_stream() -> None:
     (request,) = node.stream.written
     assert (request.cluster_id, request.begin_within_ms) == ("ours", 400)
     assert abs(request.sent_ms - 1_700_000_000_000) < 1000
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -445,7 +445,7 @@ async def test_a_node_that_does_not_open_the_stream_was_certainly_not_asked() ->
     answer = node.submit(write("a"))
     with pytest.raises(Unreachable, match="does not answer"):
         await answer
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -457,7 +457,7 @@ async def test_a_node_of_another_cluster_is_sent_nothing() -> None:
     with pytest.raises(WrongCluster, match="ours"):
         await answer
     assert node.batches == []
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -474,7 +474,7 @@ async def test_what_a_write_that_timed_out_may_yet_get_counts_as_seen() -> None:
     node.stream.reply(0)
     await settle()
     assert node.stream.written[-1].seen_timestamp >= node.seen.timestamp
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -487,7 +487,7 @@ async def test_what_a_write_may_yet_get_counts_as_seen_when_the_connection_is_lo
     with pytest.raises(Timeout):
         await answer
     assert node.seen.timestamp >> 16 > 1_700_000_000_000
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -497,7 +497,7 @@ async def test_a_read_that_timed_out_is_nothing_seen() -> None:
     with pytest.raises(Timeout):
         await node.submit(read("a"), 1.0)
     assert node.seen.timestamp == 0
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -511,7 +511,7 @@ async def test_a_write_that_was_certainly_not_done_is_nothing_seen() -> None:
     with pytest.raises(Unavailable):
         await answer
     assert node.seen.timestamp == 0
-    await node.operator.close()
+    await node.sender.close()
 
 
 @in_virtual_time
@@ -526,4 +526,4 @@ async def test_a_batch_that_another_cluster_refuses_ends_with_the_names_of_both(
     with pytest.raises(WrongCluster, match=r"another.*ours"):
         await answer
     assert "a:1" in node.cluster.foreign
-    await node.operator.close()
+    await node.sender.close()

@@ -1,17 +1,16 @@
-"""Bounds what clients have in hand, in operations and in bytes, and divides it among those who ask.
+"""Bounds the work in hand for callers, in operations and in bytes, and divides it among their streams.
 
-In hand are the values of requests that are not finished, the values that reads under way are expected to bring, and the
-replies that the transport has not taken yet. A stream that has its part is not read any further: what is left waits at
-its sender, where it can still be given up for certain, and the operations of others do not wait behind it. The part
-is the same for every stream that has something in hand, so that many callers on one stream get no more than few on
-another.
+In hand are the values of unfinished requests, the values that reads under way are expected to return, and the replies
+that the transport has not taken yet. A stream that has used its part is not read further: its requests wait at the
+sender, which can still give them up with certainty, and do not delay those of others. All streams with work in hand
+have equal parts, so many callers on one stream get no more than few on another.
 
 Rules:
-- The size of a value is not known before it is read, so a read reserves the recent average and is corrected by what it
-  brings (``Share.expect``).
-- When all that is in hand reaches ``MOST_BYTES``, reads begin only where little is expected of them: clients of small
-  values go on beside those of large ones. The others wait, in the order in which they asked.
-- A stream whose client takes no reply for ``STALLED_S`` while others wait for room is ended (``Sharing.stalled``).
+- The size of a value is not known before it is read, so a read reserves the recent average, which is corrected by the
+  value returned (``Share.expect``).
+- When all that is in hand reaches ``MAX_BYTES``, reads begin only where little is expected of them: clients of small
+  values are not blocked by those of large values. The others wait, in the order in which they asked.
+- A stream whose client takes no reply for ``STALLED_S`` while others wait for room is ended (``streams``).
 """
 
 from __future__ import annotations
@@ -19,54 +18,54 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-MOST_IN_HAND: Final = 512
+MAX_IN_HAND: Final = 512
 """Approximate maximum of operations of all streams: more would wait for each other and be done no sooner."""
-LEAST_PART: Final = 32
+MIN_PART: Final = 32
 """Minimum number of operations of a stream, for any number of streams."""
-MOST_BYTES: Final = 8 << 20
+MAX_BYTES: Final = 16 << 20
 """Maximum number of bytes of all streams."""
-LEAST_BYTES: Final = 64 << 10
+MIN_BYTES: Final = 64 << 10
 """Minimum number of bytes of a stream, for any number of streams."""
 STALLED_S: Final = 5.0
-LEAST_EXPECTED_BYTES: Final = 64
+MIN_EXPECTED_BYTES: Final = 64
 """Minimum number of bytes expected of one read."""
 SLOWLY: Final = 0.1
 """Weight of the latest value in an average."""
 
 
-class Sharing:
+class Budget:
     def __init__(
         self,
-        most: int = MOST_IN_HAND,
-        least: int = LEAST_PART,
-        most_bytes: int = MOST_BYTES,
-        least_bytes: int = LEAST_BYTES,
+        max_operations: int = MAX_IN_HAND,
+        min_operations: int = MIN_PART,
+        max_bytes: int = MAX_BYTES,
+        min_bytes: int = MIN_BYTES,
     ) -> None:
-        self._most: Final = most
-        self._least: Final = least
-        self._most_bytes: Final = most_bytes
-        self.least_bytes: Final = least_bytes
+        self._max_operations: Final = max_operations
+        self._min_operations: Final = min_operations
+        self._max_bytes: Final = max_bytes
+        self.min_bytes: Final = min_bytes
         self._busy: Final[set[Share]] = set()
         self._waiting: Final[dict[Share, None]] = {}
         """Shares that wait for room, the longest waiting first."""
         self.bytes = 0
         """Bytes in hand of all streams."""
-        self.expected_bytes: float = LEAST_EXPECTED_BYTES
+        self.expected_bytes: float = MIN_EXPECTED_BYTES
         """Bytes expected of a read of a client that has not read before."""
 
     @property
     def part(self) -> int:
         """Operations that a stream may have in hand now, before more are read from it."""
-        return max(self._least, self._most // max(1, len(self._busy)))
+        return max(self._min_operations, self._max_operations // max(1, len(self._busy)))
 
     @property
     def part_bytes(self) -> int:
         """Return the bytes that a stream may have in hand now, before more are read from it."""
-        return max(self.least_bytes, self._most_bytes // max(1, len(self._busy)))
+        return max(self.min_bytes, self._max_bytes // max(1, len(self._busy)))
 
     @property
     def room_bytes(self) -> int:
-        return self._most_bytes - self.bytes
+        return self._max_bytes - self.bytes
 
     @property
     def awaited(self) -> bool:
@@ -97,7 +96,7 @@ class Sharing:
 class Share:
     """Counts what one stream has in hand."""
 
-    def __init__(self, of: Sharing, busy: set[Share], on_change: Callable[[], None]) -> None:
+    def __init__(self, of: Budget, busy: set[Share], on_change: Callable[[], None]) -> None:
         self._of = of
         self._busy = busy
         self.changed = on_change
@@ -119,7 +118,7 @@ class Share:
     @property
     def expected_bytes(self) -> int:
         """Return the bytes that a read is expected to bring."""
-        return max(LEAST_EXPECTED_BYTES, int(self._expected_bytes or self._of.expected_bytes))
+        return max(MIN_EXPECTED_BYTES, int(self._expected_bytes or self._of.expected_bytes))
 
     def expect(self, found: int, found_bytes: int) -> None:
         """Update the average from reads that have brought this number of values and bytes."""
@@ -136,12 +135,12 @@ class Share:
         None of them when there is no room; ``on_change`` is called when that may have changed.
         """
         of = self._of
-        alone = self._in_hand == 0
-        most = min(operations, max(of.part - self._in_hand, int(alone)))
+        idle = self._in_hand == 0
+        most = min(operations, max(of.part - self._in_hand, int(idle)))
         if not each_bytes:
             return max(0, most)
-        room_bytes = min(of.part_bytes - self._bytes, max(of.room_bytes, of.least_bytes - self._bytes))
-        if alone and of.room_bytes > 0:
+        room_bytes = min(of.part_bytes - self._bytes, max(of.room_bytes, of.min_bytes - self._bytes))
+        if idle and of.room_bytes > 0:
             room_bytes = max(room_bytes, each_bytes)  # or what is larger than a part would never begin
         most = max(0, min(most, room_bytes // each_bytes))
         if most == 0 and of.room_bytes < each_bytes:
@@ -180,7 +179,7 @@ class Share:
             self._of.call_next()
 
     def close(self) -> None:
-        """The stream is over; what is still given back is of no interest."""
+        """End the share: the stream is over, and later releases have no effect."""
         self._busy.discard(self)
         self._of.leave(self)
         self._of.bytes -= self._bytes
