@@ -42,16 +42,17 @@ from .members.gossip_driver import GossipDriver
 from .members.join import JoinProcedure
 from .members.owner_discovery import OwnerDiscovery
 from .messages.data import Reply, Request
-from .peer.client import LocalIdentity, PeerClient
+from .peer.client import PeerClient
 from .peer.server import PeerServer
 from .peer.skew_guard import SkewGuard
-from .place import NodeSpec, Ports
+from .ports import Ports
 from .replica.load_meter import LoadMeter
 from .replica.service import ReplicaService
 from .ring_change.handoff import Handoff
 from .ring_change.puller import Puller
 from .ring_change.steward import Steward, StewardSettings
 from .routes import register_routes
+from .runtime import LocalIdentity, NodeSpec
 from .tasks import Tasks
 from .throttle import Throttle
 

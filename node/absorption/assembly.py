@@ -13,7 +13,7 @@ from ..members.claims import Claims
 from ..members.gossip_driver import GossipDriver
 from ..messages.absorption import CALL_TIMEOUTS
 from ..peer.client import PeerClient
-from ..place import Ports
+from ..ports import Ports
 from .absorption import Absorption
 from .reception import Reception
 from .transfer import Transfer

@@ -30,8 +30,8 @@ from ..operations import (
     TimeBounds,
     WriteResult,
 )
-from ..peer.client import LocalIdentity
 from ..replica.load_meter import LoadMeter
+from ..runtime import LocalIdentity
 from ..storage.interface import Entry
 from .exposure import Exposure
 from .fast_read import FastReads

@@ -23,9 +23,9 @@ from ..operations import (
     TimeBounds,
     WriteResult,
 )
-from ..peer.client import LocalIdentity
 from ..peer.skew_guard import SkewGuard
 from ..replica.load_meter import LoadMeter
+from ..runtime import LocalIdentity
 from ..storage.interface import Entry
 from ..tasks import Tasks
 from .batch import STOPPING, Batch, BatchContext

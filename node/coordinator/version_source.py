@@ -31,7 +31,7 @@ from ..epoch.epochs import Epochs
 from ..errors import BeyondBound, ClockSkew, Expired, Unavailable
 from ..named import as_named
 from ..operations import UNBOUNDED, TimeBounds
-from ..peer.client import LocalIdentity
+from ..runtime import LocalIdentity
 from .ahead import AheadVersions, is_drawn_above
 
 LANE_STEP = 16

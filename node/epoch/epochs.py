@@ -24,7 +24,6 @@ from ...ring.moves import RingChange
 from ...ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
 from ...ring.ring import Ring
 from ...ring.span import TokenRange
-from ..compute import InlineCompute
 from ..messages.data import EpochMismatch
 from ..ports import Compute
 from ..storage.interface import Engine
@@ -84,9 +83,9 @@ class Epochs:
     """Keeps the current epoch and the acceptor's state, both on disk."""
 
     def __init__(self, me: Identity, engine: Engine, compute: Compute | None = None) -> None:
-        """``compute``: where rings are computed; on the loop when it is not given."""
+        """Take where rings are computed; without it, on the event loop."""
         self._engine = engine
-        self._compute = compute or InlineCompute()
+        self._compute = compute
         stored = engine.get_meta(META_AGREEMENT)
         state = AcceptorState.decode(stored) if stored is not None else AcceptorState()
         self._me = me
@@ -208,7 +207,8 @@ class Epochs:
     async def _adopt(self, record: EpochRecord) -> bool:
         if record.number <= self.number:
             return False
-        epoch = await self._compute.run(Epoch(record).computed)
+        compute = Epoch(record).computed
+        epoch = await self._compute.run(compute) if self._compute is not None else compute()
         gained = epoch.gained_spans(self._me)
         self._acceptor.adopt(record)
         self._settled.clear()  # and never set again when the disk fails: what was dropped is not to be served

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
@@ -15,7 +14,6 @@ from ..messages.data import (
     DataReply,
     Envelope,
     EpochMismatch,
-    Recall,
     Refusal,
     RefusalCode,
     Reply,
@@ -25,36 +23,13 @@ from ..messages.data import (
     ScanReply,
 )
 from ..ports import Transport
+from ..runtime import LocalIdentity
 from .clocks import PeerClocks
 
 B = TypeVar("B")
 
 REFUSED_AS = {RefusalCode.FOREIGN_CLUSTER: ForeignCluster, RefusalCode.NOT_READY: PeerNotReady}
 """Refusals that callers distinguish."""
-
-
-@dataclass(slots=True)
-class LocalIdentity:
-    """Who this process is to its peers."""
-
-    identity: Identity
-    generation: int
-    address: str
-    process: int = 0
-    """Tells it from a process that was started on a copy of its disk."""
-    lost: str = ""
-    """Why it has no right to its identity any more: from then on it asks, answers and acknowledges nothing."""
-    unproven: str = ""
-    """Why it may not act under its identity yet (see ``disk_check``); it only asks and answers ``Recall``."""
-
-    @property
-    def silent(self) -> str:
-        """Return why it does not act under its identity, or not yet; empty while it does."""
-        return self.lost or self.unproven
-
-    def may_not(self, body: RequestBody) -> str:
-        """Return why it neither sends nor answers such a request; empty when it does."""
-        return self.lost if isinstance(body, Recall) else self.silent
 
 
 class PeerClient:

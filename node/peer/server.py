@@ -25,7 +25,7 @@ from ..messages.data import (
     RequestBody,
     RequestLeave,
 )
-from .client import LocalIdentity
+from ..runtime import LocalIdentity
 
 EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)
 """Requests that are not begun once their sender has stopped waiting. Others may arrive late: gossip is ordered by

@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 
-from ..compute import ThreadCompute
 from ..config.config import Config
 from ..data_directory.directory import DataDirectory
 from ..data_directory.verdict import Verdict
@@ -30,12 +29,14 @@ from ..errors import (
 )
 from ..events import Event
 from ..node import Node
-from ..place import NodeSpec, Ports
+from ..ports import Ports
 from ..rpc.descriptors import DescriptorBudget, budget_of, raise_limit
 from ..rpc.server import RpcServer
 from ..rpc.transport import GrpcTransport
+from ..runtime import NodeSpec
 from ..storage.rocks import RocksEngine
 from .allocator import give_back_large_blocks
+from .compute import ThreadCompute
 from .logs import STDERR_FILENO, LogFormat, NodeLog, open_log
 from .loop_watch import LoopWatch
 from .options import NodeOptions, checked_config

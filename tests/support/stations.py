@@ -33,10 +33,11 @@ from covey.node.messages.data import (
     Scan,
     SizeQuery,
 )
-from covey.node.peer.client import LocalIdentity, PeerClient
+from covey.node.peer.client import PeerClient
 from covey.node.peer.server import PeerServer
 from covey.node.replica.load_meter import LoadMeter
 from covey.node.replica.service import ReplicaService
+from covey.node.runtime import LocalIdentity
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle

@@ -17,7 +17,8 @@ from covey.node.messages.data import (
     ReplyBody,
     Request,
 )
-from covey.node.peer.client import LocalIdentity, PeerClient
+from covey.node.peer.client import PeerClient
+from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS
 from covey.ring import EpochStamp

@@ -26,8 +26,8 @@ from covey.node.messages.data import (
     ScanPurpose,
     SizeQuery,
 )
-from covey.node.peer.client import LocalIdentity
 from covey.node.peer.server import PeerServer
+from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS
 from covey.ring import WHOLE_RING, EpochStamp
