@@ -88,6 +88,10 @@ class Gossip:
     def me(self) -> MemberRecord:
         return self._view.me.record
 
+    @property
+    def heartbeat_interval_s(self) -> float:
+        return self._settings.heartbeat_interval_s
+
     def update_self(
         self, now: float, also_to: Iterable[Identity] = (), **changes: Unpack[OwnChanges]
     ) -> list[Directive]:

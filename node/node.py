@@ -1,4 +1,4 @@
-"""A node, put together from its parts. Reads like a table of contents; what each part does stands with it."""
+"""A node, assembled from its parts: the table of contents. What each part does is described in its own module."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..identity import Identity
-from ..membership.gossip import Gossip
-from ..membership.record import Condition, HandoffProgress, Status
+from ..membership.gossip import Gossip, OwnChanges
+from ..membership.record import HandoffProgress, Status
 from ..membership.settings import GossipSettings
 from ..quorum.hybrid_clock import HybridClock
 from ..quorum.ranking import ReplicaRanking
 from ..ring.epoch import Quorums
 from ..ring.floor import floor_interval_s
-from ..ring.genesis import GenesisTerms
+from ..ring.genesis import GenesisSeat, GenesisTerms, Seat
 from ..ring.planning import Policy
-from .absorption.assembly import make_absorption
+from .absorption.absorption import Absorption
+from .absorption.reception import Reception
+from .absorption.transfer import Transfer
 from .admin.administration import ClusterAdmin
 from .admin.cluster_repair import ClusterRepair
+from .admin.explain import KeyExplainer
 from .admin.status import ClusterView
 from .config.config import Config
 from .coordinator.coordinator import Coordinator, Limits
@@ -29,18 +32,24 @@ from .coordinator.replica_selector import ReplicaSelector
 from .coordinator.version_source import VersionSource
 from .disk_identity.check import DiskCheck
 from .disk_identity.history import DiskHistory
-from .disk_identity.memory import ExtentMemory
+from .disk_identity.memory import MemberMemory
+from .disk_identity.recall import RecallResponder
 from .epoch.agreed_settings import AgreedSettings
 from .epoch.epochs import Epoch, Epochs
-from .epoch.fenced_client import FencedClient
-from .epoch.paxos_driver import AcceptorView, PaxosDriver
+from .epoch.fenced_client import DataPlane, FencedClient
+from .epoch.paxos_driver import PaxosDriver
 from .errors import StorageFailed
 from .events import Event, EventLog
-from .maintenance import MaintenanceContext, MaintenanceTasks, make_maintenance
+from .maintenance import MaintenanceTasks
 from .members.admission import Admission
+from .members.claim_listener import ClaimListener
+from .members.claims import Claims
+from .members.genesis import Genesis
 from .members.gossip_driver import GossipDriver
 from .members.join import JoinProcedure
-from .members.owner_discovery import OwnerDiscovery
+from .members.members import Members
+from .members.seeds import SeedClient
+from .messages.absorption import CALL_TIMEOUTS
 from .messages.data import Reply, Request
 from .peer.client import PeerClient
 from .peer.server import PeerServer
@@ -52,104 +61,212 @@ from .ring_change.handoff import Handoff
 from .ring_change.puller import Puller
 from .ring_change.steward import Steward, StewardSettings
 from .routes import register_routes
-from .runtime import LocalIdentity, NodeSpec
+from .runtime import LocalIdentity, NodeSpec, Runtime
 from .tasks import Tasks
 from .throttle import Throttle
 
 LAST_WRITE_S = 1.0
-"""Time that a stopping node waits for its last write to be on disk."""
+"""Maximum time that a stopping node waits for its last write to be on disk."""
 
 
 class Node:
-    """One member of a cluster. ``failed`` is called when something ended that must not end."""
+    """One member of a cluster. ``on_failure`` is called when something ended that must not end."""
 
     def __init__(
         self,
         config: Config,
-        place: NodeSpec,
+        spec: NodeSpec,
         ports: Ports,
         log: EventLog,
-        failed: Callable[[BaseException], None],
+        on_failure: Callable[[BaseException], None],
     ) -> None:
         self._config = config
         self._ports = ports
-        self._log = log
         self._began_s = ports.clock.monotonic()
-        self._serving_said = False
+        self._logged_serving = self._begun = False
+
+        # What all parts share
         home = ports.home
-        self.me = LocalIdentity(home.identity, home.generation, place.address, ports.rng.getrandbits(64))
-        self._begun = False
+        process = ports.rng.getrandbits(64)
+        self.me = LocalIdentity(home.identity, home.generation, address=spec.address, process=process)
+        self.me.unproven = "it has only just started"
+        self._runtime = runtime = Runtime(
+            me=self.me, clock=ports.clock, rng=ports.rng, log=log, tasks=Tasks(on_failure)
+        )
         self._settings = AgreedSettings(config, log)
 
-        self._failed = failed
-        self._tasks = Tasks(failed)
-        self._hybrid = HybridClock(ports.clock, config.max_clock_skew)
-        self.preconditions = Preconditions(
-            self._cluster_id, self._hybrid.current_ms, int(config.max_clock_skew * 1000)
-        )
-        """The conditions for clients' requests."""
-        self._skew_guard = SkewGuard(
-            ports.clock, config.max_clock_skew, config.heartbeat_interval, self._alive, log
-        )
-        self._load = LoadMeter(ports.clock)
+        # Members, peers, and the epoch in force
+        self.members = Members(self._make_gossip(spec))
         self.epochs = Epochs(self.me.identity, ports.engine, ports.compute)
-        if (record := self.epochs.record) is not None:
-            self._skew_guard.compare_first(record.owners.owners.keys() - {self.me.identity})
+        self._hybrid_clock = HybridClock(ports.clock, config.max_clock_skew)
         self._peers = PeerClient(
             self.me,
             ports.transport,
-            self._hybrid,
-            lambda member: self.gossiping.address_of(member),
-            self._cluster_id,
+            self._hybrid_clock,
+            address_of=self.members.address_of,
+            cluster_id=self.epochs.cluster_id,
+            rpc_timeout_s=config.rpc_timeout,
         )
-        self._fenced = FencedClient(self._peers, self.epochs)
-        self.me.unproven = "it has only just started"
-        self._disk = DiskHistory(home, ports.engine, self.me.process)
-        self._disk_memory = ExtentMemory(self.me.identity, home, ports.clock, self._tasks)
-        self._disk_check = self._make_disk_check(place)
-        self.gossiping = self._make_gossiping(place)
-        self._agreement = PaxosDriver(
-            self._peers, self.epochs, self._acceptor_view, self._alive, ports.rng, config.rpc_timeout
+        self._data = DataPlane(self.epochs, ports.engine, FencedClient(self._peers, self.epochs))
+        self._skew_guard = SkewGuard(
+            ports.clock,
+            max_skew_s=config.max_clock_skew,
+            heartbeat_interval_s=config.heartbeat_interval,
+            alive=self.members.alive,
+            log=log,
         )
-        self._steward = self._make_steward()
-        self._replica = ReplicaService(ports.engine, self.epochs, self._load)
-        self._ranking = ReplicaRanking()
-        self._pipes = ReplicaQueues(
-            self._fenced, self._replica, self._ranking, ports.clock, config.rpc_timeout
+        if self.epochs.record is not None:
+            self._skew_guard.compare_first(self.epochs.record.owners.owners.keys() - {self.me.identity})
+
+        # Whether the disk may act under its identity
+        self._disk_history = DiskHistory(home, ports.engine, process)
+        member_memory = MemberMemory(runtime, home)
+        self._recall = RecallResponder(
+            runtime,
+            self._peers,
+            self.epochs,
+            memory=member_memory,
+            home=home,
+            address_of=self.members.address_of,
         )
-        self._care = self._make_care()
-        self.coordinator = self._make_coordinator()
-        self._handoff = self._make_handoff()
-        lone = make_absorption(config, ports, self._peers, self.epochs, self.gossiping, self.coordinator, log)
-        self._listening, self.absorption = lone.listening, lone.absorption
-        self._joining = self._make_joining(place)
-        self._reunion = self._make_reunion(place)
-        self.administration = self._make_administration()
-        self._dispatcher = PeerServer(self.me, self._hybrid, self._cluster_id, log)
-        register_routes(
-            self._dispatcher,
-            self._disk_check,
-            self._make_admission(),
-            self._joining,
-            self.gossiping,
-            self._agreement,
-            self._replica,
-            self._care,
-            lone.reception,
-        )
-        self._dispatcher.on_stranger = lone.claims.note
-        if refusal := self.absorption.refusal():
-            self._close_for(refusal)
-        self.epochs.observe(self._on_epoch)
-        self.gossiping.observe_arrivals(
-            lambda member: self._ranking.returned(member, ports.clock.monotonic())
+        self._disk_check = DiskCheck(
+            runtime,
+            self._peers,
+            self.epochs,
+            history=self._disk_history,
+            home=home,
+            responder=self._recall,
+            seeds=spec.seeds,
         )
 
-    # --- life ---
+        # Gossip, agreement, and the steward of ring changes
+        self.gossip = GossipDriver(
+            runtime,
+            self.members,
+            self._peers,
+            epochs=self.epochs,
+            memory=member_memory,
+            disk_check=self._disk_check,
+            skew_guard=self._skew_guard,
+        )
+        self._agreement = PaxosDriver(runtime, self._peers, self.epochs, members=self.members)
+        self._steward = self._make_steward()
+
+        # The data path, as a replica and as a coordinator
+        self._load = LoadMeter(ports.clock)
+        self._replica = ReplicaService(ports.engine, self.epochs, self._load)
+        self._ranking = ReplicaRanking()
+        self._replica_queues = ReplicaQueues(
+            self._data.peers, self._replica, self._ranking, clock=ports.clock
+        )
+        self.maintenance = MaintenanceTasks(
+            config,
+            runtime,
+            self._data,
+            gossip=self.gossip,
+            skew_guard=self._skew_guard,
+            max_timestamp=self._hybrid_clock.furthest,
+        )
+        self.preconditions = Preconditions(
+            self.epochs.cluster_id, self._hybrid_clock.current_ms, int(config.max_clock_skew * 1000)
+        )
+        """The conditions for clients' requests."""
+        self.coordinator = self._make_coordinator()
+        self._handoff = Handoff(
+            runtime, self.epochs, ports.engine, puller=self._make_puller, grace_s=config.handoff_grace
+        )
+
+        # A cluster of one, and the cluster that counts its node as a member
+        claims = Claims(self._peers, self.epochs)
+        self.absorption = Absorption(
+            runtime,
+            self.epochs,
+            self.members,
+            engine=ports.engine,
+            claims=claims,
+            transfer=Transfer(
+                runtime,
+                self._peers,
+                claims,
+                engine=ports.engine,
+                timeout_s=CALL_TIMEOUTS * config.rpc_timeout,
+            ),
+        )
+        self._reception = Reception(
+            runtime,
+            self.epochs,
+            self.members,
+            coordinator=self.coordinator,
+            max_skew_s=config.max_clock_skew,
+            write_timeout_s=config.rpc_timeout,
+        )
+
+        # Joining, and letting others join
+        listener = ClaimListener(claims, self.me.identity.name, config.heartbeat_interval, log=log)
+        self._known_addresses = list(home.peers().values())
+        self._seed_addresses = [*spec.seeds, *self._known_addresses]
+        self._seeds = SeedClient(
+            runtime,
+            self.members,
+            self.gossip,
+            peers=self._peers,
+            epochs=self.epochs,
+            skew_guard=self._skew_guard,
+        )
+        self._genesis = self._make_genesis(spec, listener)
+        self._join = JoinProcedure(
+            runtime,
+            self.members,
+            self.gossip,
+            epochs=self.epochs,
+            seeds=self._seeds,
+            genesis=self._genesis,
+            listener=listener,
+        )
+
+        # What peers and operators call
+        self.administration = self._make_administration()
+        self._server = PeerServer(
+            runtime, self._hybrid_clock, cluster_id=self.epochs.cluster_id, on_stranger=claims.note
+        )
+        register_routes(
+            self._server,
+            recall=self._recall,
+            admission=Admission(
+                runtime,
+                self.members,
+                self.gossip,
+                peers=self._peers,
+                epochs=self.epochs,
+                genesis=self._genesis,
+            ),
+            genesis=self._genesis,
+            gossip=self.gossip,
+            agreement=self._agreement,
+            replica=self._replica,
+            maintenance=self.maintenance,
+            reception=self._reception,
+        )
+        if refusal := self.absorption.refusal():
+            self._close_for(refusal)
+
+        # Who is called, in this order, with each epoch that is adopted, and with each member that arrives
+        self.epochs.observe(
+            self.gossip.on_epoch,
+            self.maintenance.anti_entropy.on_epoch,
+            self.maintenance.disk.recovery.on_epoch,
+            self.maintenance.tombstones.on_epoch,
+            self._handoff.start,
+            self.absorption.on_epoch,
+            self._on_epoch,
+        )
+        self.gossip.observe_arrivals(self.maintenance.anti_entropy.mark, self._on_arrival)
+
+    # --- start and stop ---
 
     async def handle(self, request: Request) -> Reply:
         """Answer a peer."""
-        return await self._dispatcher.handle(request)
+        return await self._server.handle(request)
 
     async def join(self) -> None:
         """Find or form the cluster, and begin everything.
@@ -161,41 +278,42 @@ class Node:
             await self._be_absorbed()
             await asyncio.Event().wait()  # it never serves again
         if (epoch := self.epochs.current) is not None:
-            self.gossiping.resume(epoch)
+            self.gossip.resume(epoch)
             self._begin()
             self._settings.compare(epoch.record)
             self._handoff.start(epoch)
-        await self._joining.run()
-        self._tasks.spawn(self._reunion.run())
-        self._tasks.spawn(self._be_absorbed())
-        self._say_serving()
+        await self._join.run()
+        tasks = self._runtime.tasks
+        tasks.spawn(self._seeds.discover_owners(self._seed_addresses, self._config.heartbeat_interval))
+        tasks.spawn(self._be_absorbed())
+        self._log_serving()
 
     def lone(self) -> str:
         """Return a notice about a fresh node that is its only seed, as a sentence; empty for others."""
-        return self._joining.lone()
+        return self._join.lone()
 
     async def left(self) -> None:
         """Return once this node has left the cluster for good."""
-        await self.gossiping.left.wait()
+        await self.gossip.left.wait()
 
     async def stop(self, drain_s: float) -> None:
-        """Refuse new operations, let those under way finish, end everything. The engine is the caller's to close."""
+        """Refuse new operations, let those under way finish, end everything. The caller closes the engine."""
         self.coordinator.refuse_new()
         await self.coordinator.drained(drain_s)
-        self._dispatcher.stopping = True
+        self._server.stopping = True
         await self._handoff.close()
-        if self.gossiping.left.is_set():
-            await self.gossiping.farewell()
-        await self._tasks.close()
+        if self.gossip.left.is_set():
+            await self.gossip.announce_departure()
+        await self._runtime.tasks.close()
         await self.coordinator.close()
-        await self._pipes.close()
-        self._care.hints.keeping.write()
+        await self._replica_queues.close()
+        self.maintenance.hints.writer.write()
         await self.epochs.close()
         if not self.me.silent:
-            # A disk that fails or hangs is taken for that of a process that was killed.
+            # A disk that fails or hangs now counts as that of a process that was killed.
             with suppress(StorageFailed, TimeoutError):
                 async with asyncio.timeout(LAST_WRITE_S):
-                    await self._disk.end()
+                    await self._disk_history.end()
 
     async def _be_absorbed(self) -> None:
         await self.absorption.run(self._close_for, self.coordinator.idle)
@@ -203,94 +321,55 @@ class Node:
     def _close_for(self, reason: str) -> None:
         """Refuse clients and peers from now on."""
         self.coordinator.refuse_new(reason)
-        self._dispatcher.closed_for = reason
+        self._server.closed_for = reason
         self._steward.closed = True
 
-    # --- how the parts hang together ---
-
     def _begin(self) -> None:
-        """Start the loops, once there is an epoch to live in."""
+        """Start the loops, once there is an epoch."""
         if not self._begun:
             self._begun = True
-            self._care.begin(self._tasks)
-            self._tasks.spawn(self.gossiping.run())
-            self._tasks.spawn(self._steward.run())
+            self.maintenance.begin()
+            self._runtime.tasks.spawn(self.gossip.run(self._own_report))
+            self._runtime.tasks.spawn(self._steward.run())
+
+    def _own_report(self) -> OwnChanges:
+        """Return what each heartbeat publishes of this node."""
+        return {
+            "load": self._load.report(self._ports.engine.usage()),
+            "condition": self.maintenance.health(),
+            "mark": self._disk_history.extent().mark,
+        }
 
     def _on_epoch(self, epoch: Epoch) -> None:
         self._begin()
-        self._say_serving()
+        self._log_serving()
         self._settings.compare(epoch.record)
 
-    def _say_serving(self) -> None:
-        if not self._serving_said and self.gossiping.own_record().status is Status.SERVING:
-            self._serving_said = True
-            self._log.emit(
+    def _on_arrival(self, member: Identity) -> None:
+        self._ranking.returned(member, self._ports.clock.monotonic())
+
+    def _log_serving(self) -> None:
+        if not self._logged_serving and self.members.own_record().status is Status.SERVING:
+            self._logged_serving = True
+            self._runtime.log.emit(
                 Event.NODE_SERVING,
                 epoch=self.epochs.number,
                 after_s=round(self._ports.clock.monotonic() - self._began_s, 3),
             )
 
-    def _cluster_id(self) -> str:
-        record = self.epochs.record
-        return record.cluster_id if record is not None else ""
+    # --- the parts that need more than their neighbours ---
 
-    def _alive(self) -> list[Identity]:
-        return [member.identity for member in self.gossiping.members() if member.in_doubt_or_alive]
-
-    def _acceptor_view(self) -> AcceptorView:
-        members = self.gossiping.members()
-        return AcceptorView(
-            alive=frozenset(m.identity for m in members if m.in_doubt_or_alive),
-            leaving=frozenset(m.identity for m in members if m.record.status is Status.LEAVING),
-        )
-
-    def _condition(self) -> Condition:
-        return self._care.condition(self._skew_guard.off_ms())
-
-    # --- making the larger parts ---
-
-    def _make_disk_check(self, place: NodeSpec) -> DiskCheck:
-        return DiskCheck(
-            self._peers,
-            self.epochs,
-            self._disk,
-            self._ports.home,
-            self._disk_memory,
-            place.seeds,
-            self._ports.rng,
-            self._ports.clock,
-            lambda member: self.gossiping.address_of(member),
-            self._failed,
-            self._log,
-        )
-
-    def _make_gossiping(self, place: NodeSpec) -> GossipDriver:
+    def _make_gossip(self, spec: NodeSpec) -> Gossip:
         config, ports = self._config, self._ports
         settings = GossipSettings(
             heartbeat_interval_s=config.heartbeat_interval,
             indirect_probes=config.indirect_probes,
             suspicion_rounds=config.suspicion_rounds,
         )
-        return GossipDriver(
-            Gossip(place.first_record(self.me), settings, ports.rng, ports.clock.monotonic()),
-            self._peers,
-            self.epochs,
-            ports.clock,
-            self._tasks,
-            ports.home,
-            self._disk,
-            self._disk_memory,
-            self._disk_check,
-            lambda: self._load.report(ports.engine.usage()),
-            self._condition,
-            self._skew_guard,
-            config.heartbeat_interval,
-            self._failed,
-            self._log,
-        )
+        return Gossip(spec.first_record(self.me), settings, ports.rng, now=ports.clock.monotonic())
 
     def _make_steward(self) -> Steward:
-        config, ports = self._config, self._ports
+        config = self._config
         policy = Policy(
             config.evict_after,
             config.handoff_timeout,
@@ -298,151 +377,96 @@ class Node:
             floor_interval_s(config.tombstone_age, config.handoff_grace),
         )
         return Steward(
-            self.me.identity,
+            self._runtime,
             self.epochs,
-            self.gossiping,
-            self._agreement,
-            ports.clock,
-            ports.rng,
-            ports.compute,
-            StewardSettings(policy, config.heartbeat_interval / 2, config.settled_after_s),
-            self._log,
-        )
-
-    def _make_care(self) -> MaintenanceTasks:
-        ports = self._ports
-        return make_maintenance(
-            MaintenanceContext(
-                self._config,
-                self._fenced,
-                self.epochs,
-                ports.engine,
-                self.gossiping,
-                ports.clock,
-                ports.rng,
-                self._tasks,
-                self._log,
-                self._hybrid.furthest,
-            )
+            self.members,
+            agreement=self._agreement,
+            compute=self._ports.compute,
+            settings=StewardSettings(policy, config.heartbeat_interval / 2, config.settled_after_s),
         )
 
     def _make_coordinator(self) -> Coordinator:
         config = self._config
         replicas = ReplicaSelector(
             self.me.identity,
-            self._pipes,
-            self.gossiping,
-            self._care.hints.keeping,
-            self._ranking,
-            self._ports.clock,
+            self._replica_queues,
+            self.members,
+            hints=self.maintenance.hints.writer,
+            ranking=self._ranking,
+            clock=self._ports.clock,
         )
         return Coordinator(
             self.me,
             self.epochs,
             replicas,
-            KeyListing(self.epochs, self._fenced, replicas, self._replica, config.max_key_bytes),
-            VersionSource(self.me, self.epochs, self._hybrid, self._ports.engine.latest_timestamp),
-            self._skew_guard,
-            self._load,
-            Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
-            self._ports.rng,
-            self._log,
-            self._failed,
-        )
-
-    def _make_handoff(self) -> Handoff:
-        return Handoff(
-            self.me.identity,
-            self.epochs,
-            self._ports.engine,
-            self._make_puller,
-            self._config.handoff_grace,
-            self._failed,
-            self._log,
-        )
-
-    def _make_administration(self) -> ClusterAdmin:
-        return ClusterAdmin(
-            self._peers,
-            self._fenced,
-            self.epochs,
-            self.gossiping,
-            self._replica,
-            ClusterView(
-                self.me.identity,
+            listing=KeyListing(
                 self.epochs,
-                self.gossiping,
-                self._steward,
-                self._care.tombstones,
-                self._ports.clock,
-                self.absorption.status,
+                self._data.peers,
+                replicas,
+                replica=self._replica,
+                max_key_bytes=config.max_key_bytes,
             ),
-            self._steward,
-            ClusterRepair(self._peers, self.epochs, self.gossiping.is_down, self._care.repair),
-            self._config.rpc_timeout,
-            self._config.max_key_bytes,
+            versions=VersionSource(
+                self.me, self.epochs, self._hybrid_clock, latest_on_disk=self._ports.engine.latest_timestamp
+            ),
+            skew_guard=self._skew_guard,
+            load=self._load,
+            limits=Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
+            rng=self._ports.rng,
+            log=self._runtime.log,
+            failed=self._runtime.tasks.on_failure,
         )
 
-    def _make_admission(self) -> Admission:
-        return Admission(
-            self._peers,
-            self.epochs,
-            self.gossiping,
-            self._ports.clock,
-            self._joining.seat,
-            self._config.rpc_timeout,
-            self._log,
+    def _make_puller(self, epoch: Epoch) -> Puller:
+        return Puller(
+            self._runtime,
+            self._data,
+            self.members,
+            epoch=epoch,
+            throttle=Throttle(self._ports.clock, self._config.handoff_rate),
+            report=self._report_handoff,
         )
 
-    def _make_joining(self, place: NodeSpec) -> JoinProcedure:
-        config, ports = self._config, self._ports
+    def _report_handoff(self, progress: HandoffProgress) -> None:
+        self.gossip.publish(handoff=progress)
+
+    def _make_genesis(self, spec: NodeSpec, listener: ClaimListener) -> Genesis:
+        config = self._config
         terms = GenesisTerms(
-            seeds=tuple(sorted(set(place.seeds))) or (place.address,),
+            seeds=tuple(sorted(set(spec.seeds))) or (spec.address,),
             quorums=Quorums(config.replication_factor, config.write_quorum, config.read_quorum),
             tokens_per_weight=config.tokens_per_weight,
             settings={"allow_weak_quorums": True} if config.allow_weak_quorums else {},
         )
-        return JoinProcedure(
+        seat = Seat(spec.address, self.me.identity, zone=spec.zone, weight=spec.weight)
+        return Genesis(
+            self._runtime,
             self._peers,
             self.epochs,
-            ports.engine,
-            self.gossiping,
-            ports.clock,
-            self._skew_guard,
-            self._listening,
-            terms,
-            list(ports.home.peers().values()),
-            ports.rng,
-            config.rpc_timeout,
-            self._log,
+            engine=self._ports.engine,
+            listener=listener,
+            seat=GenesisSeat(seat, terms),
+            known_addresses=self._known_addresses,
         )
 
-    def _make_reunion(self, place: NodeSpec) -> OwnerDiscovery:
-        return OwnerDiscovery(
-            self.gossiping,
-            self._joining,
-            [*place.seeds, *self._ports.home.peers().values()],
-            self._ports.rng,
-            self._config.heartbeat_interval,
-        )
-
-    def _make_puller(self, epoch: Epoch) -> Puller:
-        config, ports = self._config, self._ports
-
-        def report(progress: HandoffProgress) -> None:
-            self.gossiping.say(handoff=progress)
-
-        return Puller(
-            self.me.identity,
-            epoch,
+    def _make_administration(self) -> ClusterAdmin:
+        return ClusterAdmin(
+            self.gossip,
+            self._peers,
             self.epochs,
-            ports.engine,
-            self._fenced,
-            Throttle(ports.clock, config.handoff_rate),
-            self.gossiping.is_down,
-            lambda member: self.gossiping.member(member) is not None,
-            report,
-            ports.rng,
-            config.rpc_timeout,
-            self._log,
+            steward=self._steward,
+            view=ClusterView(
+                self._runtime,
+                self.epochs,
+                self.members,
+                steward=self._steward,
+                tombstones=self.maintenance.tombstones,
+                under_way=self.absorption.status,
+            ),
+            explainer=KeyExplainer(
+                self._data, self.members, self._replica, max_key_bytes=self._config.max_key_bytes
+            ),
+            repair=ClusterRepair(
+                self._peers, self.epochs, self.members, repair=self.maintenance.anti_entropy
+            ),
         )

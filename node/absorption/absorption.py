@@ -19,15 +19,15 @@ not know of it. Such a node refuses the callers and logs it, as any node does.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ..data_directory.verdict import META_ALONE, META_VERDICT, Verdict
 from ..epoch.epochs import Epoch, Epochs
-from ..events import Event, EventLog
+from ..events import Event
 from ..members.claims import Claimant, Claims
-from ..members.gossip_driver import GossipDriver
+from ..members.members import Members
+from ..runtime import Runtime
 from ..storage.interface import Engine
 from .transfer import Transfer
 
@@ -38,21 +38,20 @@ REST_S = 0.5
 class Absorption:
     def __init__(
         self,
+        runtime: Runtime,
         epochs: Epochs,
-        gossiping: GossipDriver,
+        members: Members,
         engine: Engine,
         claims: Claims,
         transfer: Transfer,
-        rng: random.Random,
-        log: EventLog,
     ) -> None:
         self._epochs = epochs
-        self._gossiping = gossiping
+        self._members = members
         self._engine = engine
         self._claims = claims
         self._transfer = transfer
-        self._rng = rng
-        self._log = log
+        self._rng = runtime.rng
+        self._log = runtime.log
         self._not_able = ""
         self.began = asyncio.Event()
         """Set once this node refuses everything because it is to join another cluster."""
@@ -61,8 +60,7 @@ class Absorption:
         stored = engine.get_meta(META_VERDICT)
         self.verdict = Verdict.decode(stored) if stored is not None else None
         if (epoch := epochs.current) is not None:
-            self._note_company(epoch)
-        epochs.observe(self._note_company)
+            self.on_epoch(epoch)
 
     def refusal(self) -> str:
         """Return why clients and peers are refused; empty while they are not."""
@@ -73,7 +71,7 @@ class Absorption:
         verdict = self.verdict
         if verdict is None:
             return ""
-        name = self._gossiping.own_record().identity.name
+        name = self._members.own_record().identity.name
         waits = f"; it waits: {self._transfer.trouble}" if self._transfer.trouble else ""
         return (
             f"{name} serves no more: it joins cluster {verdict.cluster_id}, which counts it as a member, and has "
@@ -121,10 +119,10 @@ class Absorption:
     def _alone(self) -> bool:
         """Return whether this is a cluster of one that no other node has joined or is about to join."""
         record = self._epochs.record
-        if record is None or record.changing or not self._gossiping.alone_is_fine():
+        if record is None or record.changing or not self._epochs.is_sole_owner():
             return False
         never_joined = record.number == 1 or self._engine.get_meta(META_ALONE) is not None
-        return never_joined and not self._gossiping.has_met_others()
+        return never_joined and not self._members.has_met_others()
 
     async def _decide(self, claimant: Claimant) -> None:
         self._note(Verdict(claimant.cluster_id, claimant.members))
@@ -142,11 +140,9 @@ class Absorption:
         self.verdict = verdict
         self._engine.put_meta({META_VERDICT: verdict.encode()})
 
-    def _note_company(self, epoch: Epoch) -> None:
+    def on_epoch(self, epoch: Epoch) -> None:
         """Clear the mark for good once there was another owner, for its node may know of this cluster."""
-        if any(len(spec.owners) > 1 for spec in epoch.record.live_rings) and self._engine.get_meta(
-            META_ALONE
-        ):
+        if len(epoch.record.live_owners) > 1 and self._engine.get_meta(META_ALONE):
             self._engine.put_meta({META_ALONE: None})
 
     def _log_unable(self, claimant: Claimant) -> None:

@@ -23,8 +23,8 @@ from ...quorum.version import timestamp_at
 from ..coordinator.coordinator import Coordinator
 from ..epoch.epochs import Epochs
 from ..errors import OperationError
-from ..events import Event, EventLog
-from ..members.gossip_driver import GossipDriver
+from ..events import Event
+from ..members.members import Members
 from ..messages.absorption import (
     MAX_MEMBERS,
     Contribution,
@@ -34,7 +34,7 @@ from ..messages.absorption import (
 )
 from ..messages.data import Envelope, Refusal, RefusalCode
 from ..operations import Get, GetResult
-from ..ports import Clock
+from ..runtime import Runtime
 from ..storage.interface import Entry
 
 MAX_REMEMBERED = 100
@@ -43,47 +43,46 @@ MAX_REMEMBERED = 100
 class Reception:
     def __init__(
         self,
+        runtime: Runtime,
         epochs: Epochs,
-        gossiping: GossipDriver,
+        members: Members,
         coordinator: Coordinator,
-        clock: Clock,
         max_skew_s: float,
         write_timeout_s: float,
-        log: EventLog,
     ) -> None:
         self._epochs = epochs
-        self._gossiping = gossiping
+        self._members = members
         self._coordinator = coordinator
-        self._clock = clock
+        self._clock = runtime.clock
         self._max_skew_ms = int(max_skew_s * 1000)
         self._write_timeout_s = write_timeout_s
-        self._log = log
+        self._log = runtime.log
         self._receiving = False
         self._known: set[object] = set()
         """Identities of the nodes that have begun to send entries."""
 
     async def on_query(self, envelope: Envelope, message: MembershipQuery) -> MembershipReply:
         record = self._epochs.record
-        me = self._gossiping.own_record()
-        alive = [m.record for m in self._gossiping.members() if m.alive and m.identity != me.identity]
+        me = self._members.own_record()
+        alive = [m.record for m in self._members.all() if m.alive and m.identity != me.identity]
         owners = record.owners.owners if record is not None else {}
-        up = sum(not self._gossiping.is_down(owner) for owner in owners)
+        up = sum(not self._members.is_down(owner) for owner in owners)
         members = [(member.identity, member.address) for member in (me, *alive)]
         return MembershipReply(self._counts(envelope), record, up, tuple(members[:MAX_MEMBERS]))
 
     def _counts(self, envelope: Envelope) -> bool:
         """Return whether this cluster has a member of the caller's name, on another disk and not alive elsewhere."""
         caller, record = envelope.source, self._epochs.record
-        if record is None or caller.name == self._gossiping.own_record().identity.name:
+        if record is None or caller.name == self._members.own_record().identity.name:
             return False
         named = [
             member
-            for member in self._gossiping.members()
+            for member in self._members.all()
             if member.identity.name == caller.name and member.identity != caller and not member.left
         ]
         if any(member.in_doubt_or_alive and member.record.address != envelope.address for member in named):
             return False
-        owners = {owner for spec in record.live_rings for owner in spec.owners}
+        owners = record.live_owners
         return bool(named) or any(owner.name == caller.name and owner != caller for owner in owners)
 
     async def on_contribution(self, envelope: Envelope, message: Contribution) -> ContributionReply | Refusal:

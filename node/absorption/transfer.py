@@ -11,17 +11,17 @@ Rules
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import replace
 
 from ...identity import Identity
 from ..data_directory.verdict import Verdict
 from ..errors import Corruption, PeerError
-from ..events import Event, EventLog
+from ..events import Event
 from ..members.claims import Claims
 from ..messages.absorption import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply
 from ..peer.client import PeerClient
+from ..runtime import Runtime
 from ..storage.interface import Engine, Entry
 from ..storage.segments import SEGMENTS, segment_span
 
@@ -37,20 +37,19 @@ Note = Callable[[Verdict], None]
 class Transfer:
     def __init__(
         self,
+        runtime: Runtime,
         peers: PeerClient,
         claims: Claims,
         engine: Engine,
-        rng: random.Random,
         timeout_s: float,
-        log: EventLog,
     ) -> None:
         """Take ``timeout_s``, the time in which the other side must answer for one batch."""
         self._peers = peers
         self._claims = claims
         self._engine = engine
-        self._rng = rng
+        self._rng = runtime.rng
         self._timeout_s = timeout_s
-        self._log = log
+        self._log = runtime.log
         self.trouble = ""
         """The reason why the batch under way has not been acknowledged yet."""
 
@@ -106,7 +105,7 @@ class Transfer:
         """Send the batch once; return why it is not acknowledged, or empty when it is."""
         try:
             reply = await self._peers.call_address(
-                address, contribution, self._timeout_s, to, as_stranger=True
+                address, contribution, self._timeout_s, to=to, as_stranger=True
             )
         except PeerError as error:
             return str(error)

@@ -1,34 +1,30 @@
-"""Repair of the whole cluster, when a person asks for it."""
+"""Repairs the whole cluster, at an operator's request."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from ...identity import Identity
 from ..anti_entropy.service import AntiEntropyService
 from ..epoch.epochs import Epochs
 from ..errors import PeerError, Unavailable
+from ..members.members import Members
 from ..messages.anti_entropy import RepairSummary, RequestRepair
 from ..operations import NodeRepair, RepairReport
 from ..peer.client import PeerClient
 
 ANSWER_GRACE_S = 1.0
-"""A peer that gives up after its time has so long to say how far it came."""
-LONGEST_S = 1_000_000.0
+"""Time added to the timeout of a peer, in which it reports how far it came."""
+MAX_TIMEOUT_S = 1_000_000.0
 
 
 class ClusterRepair:
     def __init__(
-        self,
-        peers: PeerClient,
-        epochs: Epochs,
-        is_down: Callable[[Identity], bool],
-        repair: AntiEntropyService,
+        self, peers: PeerClient, epochs: Epochs, members: Members, repair: AntiEntropyService
     ) -> None:
         self._peers = peers
         self._epochs = epochs
-        self._is_down = is_down
+        self._members = members
         self._repair = repair
 
     async def run(self, timeout_s: float) -> RepairReport:
@@ -41,9 +37,11 @@ class ClusterRepair:
                 f"the ring is changing (epoch {record.number}): nothing is compared until that is over"
             )
         owners = sorted(record.owners.owners)
-        down = [owner for owner in owners if owner != self._peers.me.identity and self._is_down(owner)]
+        down = [
+            owner for owner in owners if owner != self._peers.me.identity and self._members.is_down(owner)
+        ]
         asked = [owner for owner in owners if owner not in down]
-        nodes = await asyncio.gather(*(self._ask(owner, min(timeout_s, LONGEST_S)) for owner in asked))
+        nodes = await asyncio.gather(*(self._ask(owner, min(timeout_s, MAX_TIMEOUT_S)) for owner in asked))
         return RepairReport(tuple(nodes), tuple(owner.name for owner in down))
 
     async def _ask(self, owner: Identity, timeout_s: float) -> NodeRepair:

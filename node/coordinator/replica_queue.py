@@ -218,13 +218,11 @@ class ReplicaQueues:
         replica: ReplicaService,
         ranking: ReplicaRanking,
         clock: Clock,
-        rpc_timeout_s: float,
     ) -> None:
         self._ranking = ranking
         self._clock = clock
         self._peers = peers
         self._replica = replica
-        self._rpc_timeout_s = rpc_timeout_s
         self._pipes: dict[Identity, ReplicaQueue] = {}
         self._closed = False
 
@@ -249,7 +247,7 @@ class ReplicaQueues:
             return self._serve_after_sending
 
         async def send(batch: DataBatch) -> DataReply | EpochMismatch:
-            return await self._peers.call(replica, batch, DataReply, self._rpc_timeout_s)
+            return await self._peers.call(replica, batch, DataReply)
 
         return send
 

@@ -114,9 +114,21 @@ class Epochs:
     def number(self) -> int:
         return self._current.number if self._current is not None else 0
 
-    def observe(self, observer: Callable[[Epoch], None]) -> None:
-        """Call ``observer`` with every epoch adopted from now on, before anything is served under it."""
-        self._observers.append(observer)
+    def cluster_id(self) -> str:
+        """Return the id of the cluster that this node belongs to; empty while it belongs to none."""
+        return self._current.record.cluster_id if self._current is not None else ""
+
+    def live_owners(self) -> frozenset[Identity]:
+        """Return the owners of any live ring; none while there is no epoch."""
+        return self._current.record.live_owners if self._current is not None else frozenset()
+
+    def is_sole_owner(self) -> bool:
+        """Return whether this node is the only owner of its ring."""
+        return self._current is not None and list(self._current.record.owners.owners) == [self._me]
+
+    def observe(self, *observers: Callable[[Epoch], None]) -> None:
+        """Call the observers, in order, with every epoch adopted from now on, before anything is served under it."""
+        self._observers += observers
 
     async def settled(self) -> None:
         """Return when no adoption is under way. The caller's next step up to its next await is under one epoch."""

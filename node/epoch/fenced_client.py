@@ -6,6 +6,7 @@ record and asked again. Either way nothing was done under an epoch that the two 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
@@ -14,6 +15,7 @@ from ...ring.paxos import DivergedRecord
 from ..errors import PeerError, PeerRefused
 from ..messages.data import DataBody, EpochMismatch, PushRecord
 from ..peer.client import PeerClient
+from ..storage.interface import Engine
 from .epochs import Epochs
 
 B = TypeVar("B")
@@ -22,6 +24,8 @@ MAX_RECORD_PUSHES = 3
 
 
 class FencedClient:
+    """Calls of the data lane to peers; without a ``timeout_s``, the peer client's default applies."""
+
     def __init__(self, peers: PeerClient, epochs: Epochs) -> None:
         self._peers = peers
         self._epochs = epochs
@@ -31,7 +35,7 @@ class FencedClient:
         return self._peers.me.identity
 
     async def call(
-        self, to: Identity, body: DataBody, expect: type[B], timeout_s: float
+        self, to: Identity, body: DataBody, expect: type[B], timeout_s: float | None = None
     ) -> B | EpochMismatch:
         """Ask ``to`` under ``body.epoch``; an EpochMismatch means that certainly nothing was done.
 
@@ -46,7 +50,7 @@ class FencedClient:
         return reply
 
     async def _reconcile(
-        self, to: Identity, body: DataBody, mismatch: EpochMismatch, timeout_s: float
+        self, to: Identity, body: DataBody, mismatch: EpochMismatch, timeout_s: float | None
     ) -> bool:
         """Bring the two nodes to one epoch; says whether the request is worth sending again."""
         if mismatch.record is not None:
@@ -66,3 +70,12 @@ class FencedClient:
             await self._epochs.adopt(record)
         except DivergedRecord as diverged:
             raise PeerRefused(f"{source.name} is of another history: {diverged}") from diverged
+
+
+@dataclass(frozen=True)
+class DataPlane:
+    """The copies of data within reach: this node's own, its peers', and the epoch under which both are used."""
+
+    epochs: Epochs
+    engine: Engine
+    peers: FencedClient

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Protocol
 
 from ...identity import Identity
 from ...ring.epoch import EpochRecord
@@ -22,38 +21,30 @@ from ..messages.data import (
     RecordReply,
 )
 from ..peer.client import PeerClient
+from ..runtime import Runtime
 from .epochs import Epochs
 
 MAX_BALLOTS = 8
 DUEL_BACKOFF_S = (0.02, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptorView:
-    """What an acceptor's own gossip says, for refusing to evict the living."""
+class LiveMembers(Protocol):
+    """What gossip knows of the members."""
 
-    alive: frozenset[Identity]
-    leaving: frozenset[Identity]
+    def alive(self) -> list[Identity]:
+        """Return the members that are not down, which an acceptor refuses to evict."""
+
+    def leaving(self) -> list[Identity]:
+        """Return the members that have asked to be taken out of the ring."""
 
 
 class PaxosDriver:
-    def __init__(
-        self,
-        peers: PeerClient,
-        epochs: Epochs,
-        view: Callable[[], AcceptorView],
-        members: Callable[[], Iterable[Identity]],
-        rng: random.Random,
-        rpc_timeout_s: float,
-    ) -> None:
-        """``members``: everyone alive whom a chosen record is pushed to."""
+    def __init__(self, runtime: Runtime, peers: PeerClient, epochs: Epochs, members: LiveMembers) -> None:
+        self._me = runtime.me.identity
+        self._rng = runtime.rng
         self._peers = peers
         self._epochs = epochs
-        self._view = view
         self._members = members
-        self._rng = rng
-        self._rpc_timeout_s = rpc_timeout_s
-        self._me = peers.me.identity
 
     # --- as acceptor ---
 
@@ -61,9 +52,13 @@ class PaxosDriver:
         return await self._epochs.prepare(message.base, message.ballot)
 
     async def accept(self, message: Accept) -> AgreementReply:
-        view = self._view()
         return await self._epochs.accept(
-            message.base, message.ballot, message.proposal, message.bound, view.alive, view.leaving
+            message.base,
+            message.ballot,
+            message.proposal,
+            message.bound,
+            alive=frozenset(self._members.alive()),
+            leaving=frozenset(self._members.leaving()),
         )
 
     async def on_push_record(self, envelope: Envelope, message: PushRecord) -> Acknowledged:
@@ -137,7 +132,7 @@ class PaxosDriver:
         if owner == self._me:
             return await (self.prepare(message) if isinstance(message, Prepare) else self.accept(message))
         try:
-            return await self._peers.ask(owner, message, AgreementReply, self._rpc_timeout_s)
+            return await self._peers.ask(owner, message, AgreementReply)
         except PeerError:
             return None  # an acceptor that does not answer has not voted
 
@@ -150,11 +145,11 @@ class PaxosDriver:
     async def _spread(self, record: EpochRecord) -> None:
         """Adopt a chosen record and push it to everyone alive; who misses it hears by gossip."""
         await self._epochs.adopt(record)
-        others = [member for member in self._members() if member != self._me]
+        others = [member for member in self._members.alive() if member != self._me]
         await asyncio.gather(*(self._push(member, record) for member in others))
 
     async def _push(self, member: Identity, record: EpochRecord) -> None:
         try:
-            await self._peers.tell(member, PushRecord(record), self._rpc_timeout_s)
+            await self._peers.tell(member, PushRecord(record))
         except PeerError:
             return  # gossip carries the epoch number, and whoever lags fetches the record

@@ -7,12 +7,18 @@ import asyncio
 from ..events import Event, EventLog
 from .claims import Claimant, Claims
 
+LISTEN_HEARTBEATS, RECONNECT_S, MAX_LISTEN_S = 1.2, 0.5, 1.2
+"""Time that a fresh seed listens for a cluster that counts it as a member: a number of heartbeat intervals, plus the
+longest pause before a peer's connection is tried again, up to a limit that keeps the start short.
+
+In that time each of a few members, or several of many, have called the disk that was at this address."""
+
 
 class ClaimListener:
-    def __init__(self, claims: Claims, name: str, listen_s: float, log: EventLog) -> None:
+    def __init__(self, claims: Claims, name: str, heartbeat_interval_s: float, log: EventLog) -> None:
         self._claims = claims
         self._name = name
-        self._listen_s = listen_s
+        self._listen_s = min(LISTEN_HEARTBEATS * heartbeat_interval_s + RECONNECT_S, MAX_LISTEN_S)
         self._log = log
         self._until_s = 0.0
         self.claimed_by = ""

@@ -19,12 +19,12 @@ What counts as a claim, and why:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...identity import Identity
 from ...ring.epoch import EpochRecord
+from ..epoch.epochs import Epochs
 from ..errors import PeerError
 from ..messages.absorption import MAX_ADDRESS_BYTES, MembershipQuery, MembershipReply
 from ..messages.data import Envelope
@@ -66,10 +66,9 @@ class Claimant:
 
 
 class Claims:
-    def __init__(self, peers: PeerClient, cluster_id: Callable[[], str], rpc_timeout_s: float) -> None:
+    def __init__(self, peers: PeerClient, epochs: Epochs) -> None:
         self._peers = peers
-        self._cluster_id = cluster_id
-        self._rpc_timeout_s = rpc_timeout_s
+        self._epochs = epochs
         self._claims: dict[str, Claim] = {}
         self.heard = asyncio.Event()
         """Set by each claim; cleared by the task that waits for it."""
@@ -77,7 +76,7 @@ class Claims:
     def note(self, envelope: Envelope) -> None:
         """Note a call from a member of another cluster, if it claims this node."""
         me, meant = self._peers.me.identity, envelope.destination
-        if not envelope.cluster_id or envelope.cluster_id == self._cluster_id():
+        if not envelope.cluster_id or envelope.cluster_id == self._epochs.cluster_id():
             return
         if not 0 < len(envelope.address) <= MAX_ADDRESS_BYTES:
             return
@@ -112,7 +111,7 @@ class Claims:
     async def _verify(self, claim: Claim) -> Claimant | None:
         try:
             reply = await self._peers.call_address(
-                claim.address, MembershipQuery(), self._rpc_timeout_s, claim.identity, as_stranger=True
+                claim.address, MembershipQuery(), to=claim.identity, as_stranger=True
             )
         except PeerError:
             return None

@@ -33,7 +33,7 @@ REFUSED_AS = {RefusalCode.FOREIGN_CLUSTER: ForeignCluster, RefusalCode.NOT_READY
 
 
 class PeerClient:
-    """Calls by identity. ``address_of`` gives the address that gossip knows, ``cluster_id`` the cluster's."""
+    """Calls by identity. Where a call names no ``timeout_s``, ``rpc_timeout_s`` applies."""
 
     def __init__(
         self,
@@ -42,16 +42,19 @@ class PeerClient:
         clock: HybridClock,
         address_of: Callable[[Identity], str | None],
         cluster_id: Callable[[], str],
+        rpc_timeout_s: float,
     ) -> None:
+        """Take ``address_of``, which returns the address that gossip knows, and the id of this node's cluster."""
         self.me = me
         self._transport = transport
         self._clock = clock
         self._clocks = PeerClocks(clock.machine)
         self._address_of = address_of
         self._cluster_id = cluster_id
+        self._rpc_timeout_s = rpc_timeout_s
 
     async def call(
-        self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float
+        self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float | None = None
     ) -> B | EpochMismatch:
         """Ask ``to``; returns the expected answer or an EpochMismatch.
 
@@ -60,34 +63,37 @@ class PeerClient:
         address = self._address_of(to)
         if address is None:
             raise PeerUnreachable(f"no address is known for {to.name}")
-        reply = await self.call_address(address, body, timeout_s, to)
+        reply = await self.call_address(address, body, timeout_s, to=to)
         if isinstance(reply.body, expect | EpochMismatch):
             return reply.body
         raise PeerRefused(f"{to.name} answered with {type(reply.body).__name__}")
 
-    async def ask(self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float) -> B:
+    async def ask(
+        self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float | None = None
+    ) -> B:
         """Like ``call`` for requests that have nothing to do with epochs."""
         answer = await self.call(to, body, expect, timeout_s)
         if isinstance(answer, EpochMismatch):
             raise PeerRefused(f"{to.name} is at another epoch")
         return answer
 
-    async def tell(self, to: Identity, body: RequestBody, timeout_s: float) -> None:
+    async def tell(self, to: Identity, body: RequestBody, timeout_s: float | None = None) -> None:
         await self.ask(to, body, Acknowledged, timeout_s)
 
     async def call_address(
         self,
         address: str,
         body: RequestBody,
-        timeout_s: float,
-        to: Identity | None = None,
+        timeout_s: float | None = None,
         *,
+        to: Identity | None = None,
         as_stranger: bool = False,
     ) -> Reply:
         """Ask the node that listens at ``address``; raises as ``call`` does.
 
         ``as_stranger`` names no cluster, as a node that belongs to none, so that another cluster answers too.
         """
+        timeout_s = self._rpc_timeout_s if timeout_s is None else timeout_s
         began_s = self._clock.machine.monotonic()
         reply = await self._reply(address, body, timeout_s, to, as_stranger)
         if _says(reply, RefusalCode.EXPIRED):

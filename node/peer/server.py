@@ -10,7 +10,7 @@ from ...identity import Identity
 from ...quorum.hybrid_clock import HybridClock
 from ...ring.paxos import DivergedRecord
 from ..errors import ClockSkew
-from ..events import Event, EventLog
+from ..events import Event
 from ..messages.absorption import Contribution
 from ..messages.anti_entropy import RequestRepair
 from ..messages.data import (
@@ -25,7 +25,7 @@ from ..messages.data import (
     RequestBody,
     RequestLeave,
 )
-from ..runtime import LocalIdentity
+from ..runtime import Runtime
 
 EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)
 """Requests that are not begun once their sender has stopped waiting. Others may arrive late: gossip is ordered by
@@ -41,16 +41,20 @@ class PeerServer:
     """A table of message types and their handlers, behind one door."""
 
     def __init__(
-        self, me: LocalIdentity, clock: HybridClock, cluster_id: Callable[[], str], log: EventLog
+        self,
+        runtime: Runtime,
+        clock: HybridClock,
+        cluster_id: Callable[[], str],
+        on_stranger: Callable[[Envelope], None],
     ) -> None:
-        self._me = me
+        """Take ``on_stranger``, called with the envelope of each request from a member of another cluster."""
+        self._me = runtime.me
+        self._log = runtime.log
         self._clock = clock
         self._cluster_id = cluster_id
-        self._log = log
+        self._on_stranger = on_stranger
         self._handlers: dict[type[RequestBody], BodyHandler] = {}
         self._refused: set[tuple[Identity, RefusalCode]] = set()
-        self.on_stranger: Callable[[Envelope], None] = lambda envelope: None
-        """Called with the envelope of every request from a member of another cluster."""
         self.closed_for = ""
         """Why this node refuses all peers but strangers, although it runs; empty while it answers them."""
         self.stopping = False
@@ -90,7 +94,7 @@ class PeerServer:
             )
         foreign = self._foreign(envelope)
         if foreign or (envelope.cluster_id and not self._cluster_id()):
-            self.on_stranger(envelope)
+            self._on_stranger(envelope)
         if self._meant_for_another(envelope):
             meant = self._meant(envelope)
             reason = f"{meant}; {foreign}" if foreign else meant

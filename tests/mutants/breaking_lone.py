@@ -27,9 +27,9 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a folder that remembers members forms a cluster without them",
         2,
-        "node/members/join.py",
+        "node/members/genesis.py",
         "if unheard := self._unheard(answers):",
-        "if (unheard := self._unheard(answers)) and missing_seeds(self._terms, seats):",
+        "if (unheard := self._unheard(answers)) and missing_seeds(self.terms, seats):",
         f"{LONE_SEED}::test_a_node_whose_folder_remembers_members_forms_no_cluster_while_they_do_not_answer",
     ),
     mutation(
@@ -68,8 +68,8 @@ LONE: tuple[Mutation, ...] = (
         "a cluster that others have joined is absorbed once they have left",
         0,
         ABSORPTION,
-        "if any(len(spec.owners) > 1 for spec in epoch.record.live_rings) and",
-        "if any(len(spec.owners) > 9 for spec in epoch.record.live_rings) and",
+        "if len(epoch.record.live_owners) > 1 and",
+        "if len(epoch.record.live_owners) > 9 and",
         f"{LONE_SEED}::test_a_cluster_of_one_that_others_had_joined_and_left_is_not_absorbed",
     ),
     mutation(

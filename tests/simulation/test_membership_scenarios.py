@@ -42,11 +42,11 @@ def owners(cluster: SimulatedCluster, via: str = "n1") -> set[str]:
 
 
 def known_to(cluster: SimulatedCluster, name: str) -> set[str]:
-    return {member.identity.name for member in cluster.nodes[name].running.gossiping.members()}
+    return {member.identity.name for member in cluster.nodes[name].running.members.all()}
 
 
 def alive_to(cluster: SimulatedCluster, name: str) -> set[str]:
-    members = cluster.nodes[name].running.gossiping.members()
+    members = cluster.nodes[name].running.members.all()
     return {member.identity.name for member in members if member.liveness is Liveness.ALIVE}
 
 

@@ -64,7 +64,7 @@ async def test_writes_are_not_sent_there_again_at_once_and_are_kept_for_it() -> 
 @in_virtual_time
 async def test_reads_ask_others_and_stay_together() -> None:
     stations = await stations_at()
-    for station in stations.all():
+    for station in stations.each():
         station.hold(*[(key, entry(1)) for key in KEYS])
     closed = Closed(stations, C)
     await put_all(stations)

@@ -276,7 +276,7 @@ class PipesToOne(ReplicaQueues):
 
     def __init__(self, peer: Peer) -> None:
         peers = SimpleNamespace(me=identity(9))
-        super().__init__(cast(Any, peers), cast(Any, None), ReplicaRanking(), ManualClock(), 1.0)
+        super().__init__(cast(Any, peers), cast(Any, None), ReplicaRanking(), ManualClock())
         self._peer = peer
 
     def _sender(self, replica: Identity) -> Send:

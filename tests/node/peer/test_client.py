@@ -40,7 +40,14 @@ class Wire:
         self.stamp = self.clock.wall + ahead_ms << COUNTER_BITS
         self.sent: list[tuple[str, Request, float]] = []
         known = {PEER: "n2:1"}
-        self.peers = PeerClient(LocalIdentity(ME, 4, "n1:1"), self, self.hybrid, known.get, lambda: "mine")
+        self.peers = PeerClient(
+            LocalIdentity(ME, 4, "n1:1"),
+            self,
+            self.hybrid,
+            address_of=known.get,
+            cluster_id=lambda: "mine",
+            rpc_timeout_s=0.2,
+        )
 
     async def call(self, address: str, request: Request, *, timeout_s: float) -> Reply:
         self.sent.append((address, request, timeout_s))
