@@ -304,7 +304,7 @@ class PipesThatTake(ReplicaQueues):
 
     def __init__(self, ranking: ReplicaRanking, took_s: dict[Identity, float]) -> None:
         peers = SimpleNamespace(me=next(iter(took_s)))
-        super().__init__(cast(Any, peers), cast(Any, None), ranking, SimulatedClock(), 1.0)
+        super().__init__(cast(Any, peers), cast(Any, None), ranking, SimulatedClock())
         self._took_s = took_s
 
     def _sender(self, replica: Identity) -> Send:
