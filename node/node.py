@@ -371,10 +371,10 @@ class Node:
     def _make_steward(self) -> Steward:
         config = self._config
         policy = Policy(
-            config.evict_after,
-            config.handoff_timeout,
-            config.tokens_per_weight,
-            floor_interval_s(config.tombstone_age, config.handoff_grace),
+            evict_after_s=config.evict_after,
+            handoff_timeout_s=config.handoff_timeout,
+            tokens_per_weight=config.tokens_per_weight,
+            floor_interval_s=floor_interval_s(config.tombstone_age, config.handoff_grace),
         )
         return Steward(
             self._runtime,

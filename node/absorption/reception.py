@@ -68,7 +68,9 @@ class Reception:
         owners = record.owners.owners if record is not None else {}
         up = sum(not self._members.is_down(owner) for owner in owners)
         members = [(member.identity, member.address) for member in (me, *alive)]
-        return MembershipReply(self._counts(envelope), record, up, tuple(members[:MAX_MEMBERS]))
+        return MembershipReply(
+            counted=self._counts(envelope), record=record, owners_up=up, members=tuple(members[:MAX_MEMBERS])
+        )
 
     def _counts(self, envelope: Envelope) -> bool:
         """Return whether this cluster has a member of the caller's name, on another disk and not alive elsewhere."""

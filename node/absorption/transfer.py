@@ -86,7 +86,9 @@ class Transfer:
 
     async def _deliver(self, batch: list[tuple[bytes, Entry]], verdict: Verdict, *, last: bool) -> Verdict:
         """Send a batch until it is acknowledged."""
-        contribution = Contribution(verdict.cluster_id, tuple(batch), verdict.entries, last)
+        contribution = Contribution(
+            cluster_id=verdict.cluster_id, entries=tuple(batch), written=verdict.entries, last=last
+        )
         tries = 0
         while trouble := await self._send(contribution, *verdict.members[tries % len(verdict.members)]):
             if trouble != self.trouble or tries % SAY_AGAIN_TRIES == 0:

@@ -50,13 +50,13 @@ class ClusterRepair:
         except PeerError as error:
             return NodeRepair(owner.name, failure=str(error))
         return NodeRepair(
-            owner.name,
-            summary.compared,
-            summary.differing,
-            summary.received,
-            summary.sent,
-            summary.bytes,
-            summary.unfinished,
+            name=owner.name,
+            compared=summary.compared,
+            differing=summary.differing,
+            received=summary.received,
+            sent=summary.sent,
+            bytes=summary.bytes,
+            unfinished=summary.unfinished,
         )
 
     async def _summary(self, owner: Identity, timeout_s: float) -> RepairSummary:

@@ -64,4 +64,11 @@ class KeyExplainer:
         if entry is None:
             return ReplicaReport(replica.name, state, answered=True)
         size = len(entry.value or b"")
-        return ReplicaReport(replica.name, state, True, entry.version, entry.tombstone, size)
+        return ReplicaReport(
+            name=replica.name,
+            state=state,
+            answered=True,
+            version=entry.version,
+            tombstone=entry.tombstone,
+            bytes=size,
+        )

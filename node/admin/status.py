@@ -70,7 +70,16 @@ class ClusterView:
         if epoch is None:
             nodes = tuple(self._node(member, None) for member in self._present())
             return ClusterStatus(
-                "", 0, False, False, nodes, self._me.name, 0, 0, 0, ("this node belongs to no cluster yet",)
+                cluster_id="",
+                epoch=0,
+                changing=False,
+                synced=False,
+                nodes=nodes,
+                answered_by=self._me.name,
+                replication_factor=0,
+                write_quorum=0,
+                read_quorum=0,
+                notes=("this node belongs to no cluster yet",),
             )
         record = epoch.record
         pending = self._pending(record)

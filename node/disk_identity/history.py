@@ -52,10 +52,10 @@ class DiskRecord:
         try:
             content: dict[str, Any] = json.loads(encoded)
             return cls(
-                Identity.parse(content["identity"]),
-                tuple(Opening(*map(int, opening)) for opening in content["openings"]),
-                bool(content["ended"]),
-                int(content["forgiven"]),
+                identity=Identity.parse(content["identity"]),
+                openings=tuple(Opening(*map(int, opening)) for opening in content["openings"]),
+                ended=bool(content["ended"]),
+                forgiven=int(content["forgiven"]),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Corruption(f"the named value {META_DISK!r} is damaged: {error}") from error

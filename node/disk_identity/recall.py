@@ -56,11 +56,11 @@ class RecallResponder:
             del self.asked_from[next(iter(self.asked_from))]
         others = dict.fromkeys([*self.asked_from.values(), *self._home.peers().values()])
         return RecallReply(
-            remembered,
-            bool(self._me.unproven),
-            self._epochs.record,
-            runs_at,
-            tuple(others)[-MAX_ADDRESSES_TOLD:],
+            remembered=remembered,
+            doubtful=bool(self._me.unproven),
+            record=self._epochs.record,
+            runs_at=runs_at,
+            addresses=tuple(others)[-MAX_ADDRESSES_TOLD:],
         )
 
     async def _runs_elsewhere(self, envelope: Envelope) -> str:

@@ -100,7 +100,9 @@ class PaxosDriver:
         prepare = Prepare(base, proposer.ballot)
         await self._ask_owners(prepare, proposer, Phase.PREPARING, proposer.on_promise)
         if proposer.phase is Phase.ACCEPTING:
-            accept = Accept(base.stamp, proposer.ballot, proposer.value, proposer.bound)
+            accept = Accept(
+                base=base.stamp, ballot=proposer.ballot, proposal=proposer.value, bound=proposer.bound
+            )
             await self._ask_owners(accept, proposer, Phase.ACCEPTING, proposer.on_accept)
 
     async def _ask_owners(

@@ -49,7 +49,11 @@ class Admission:
                 reason=refused,
             )
         return HelloReply(
-            self._members.own_record(), record, self._genesis.seat(), refused, self._clock.wall_ms()
+            member=self._members.own_record(),
+            record=record,
+            seat=self._genesis.seat(),
+            refused=refused,
+            wall_ms=self._clock.wall_ms(),
         )
 
     async def _conflict(self, message: Hello) -> str:

@@ -191,7 +191,10 @@ class GossipDriver:
     async def _exchange(self, directive: ExchangeWith) -> None:
         to = directive.identity
         syn = GossipSyn(
-            directive.digest, directive.suspicions, self._epochs.stamp, self._memory.extents_of(to)
+            digest=directive.digest,
+            suspicions=directive.suspicions,
+            epoch=self._epochs.stamp,
+            remembered=self._memory.extents_of(to),
         )
         sent_s = self._clock.monotonic()
         try:
@@ -263,12 +266,12 @@ class GossipDriver:
         self._disk_check.heard(envelope.source, message.remembered)
         self._catch_up(envelope.source, message.epoch)
         return GossipAck(
-            answer.records,
-            answer.wanted,
-            answer.suspicions,
-            self._epochs.stamp,
-            self._clock.wall_ms(),
-            self._memory.extents_of(envelope.source),
+            records=answer.records,
+            wanted=answer.wanted,
+            suspicions=answer.suspicions,
+            epoch=self._epochs.stamp,
+            wall_ms=self._clock.wall_ms(),
+            remembered=self._memory.extents_of(envelope.source),
         )
 
     async def on_delta(self, envelope: Envelope, message: GossipDelta) -> Acknowledged:

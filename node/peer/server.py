@@ -78,7 +78,12 @@ class PeerServer:
             body = Refusal(RefusalCode.NOT_READY, self.closed_for)
         if refusal is None and self._me.may_not(request.body):
             await asyncio.Event().wait()  # silence: nobody may count on what was done, nor on that it was not
-        return Reply(self._me.identity, self._me.generation, self._clock.current(), body)
+        return Reply(
+            source=self._me.identity,
+            generation=self._me.generation,
+            timestamp=self._clock.current(),
+            body=body,
+        )
 
     def _refuse(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
         if reason := self._me.may_not(body):
