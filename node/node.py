@@ -1,4 +1,4 @@
-"""A node, assembled from its parts: the table of contents. What each part does is described in its own module."""
+"""A node: how it starts, what it does with each epoch, and how it stops. Its parts are in ``parts``."""
 
 from __future__ import annotations
 
@@ -7,69 +7,22 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ..identity import Identity
-from ..membership.gossip import Gossip, OwnChanges
-from ..membership.record import HandoffProgress, Status
-from ..membership.settings import GossipSettings
-from ..quorum.hybrid_clock import HybridClock
-from ..quorum.ranking import ReplicaRanking
-from ..ring.epoch import Quorums
-from ..ring.floor import floor_interval_s
-from ..ring.genesis import GenesisSeat, GenesisTerms, Seat
-from ..ring.planning import Policy
-from .absorption.absorption import Absorption
-from .absorption.reception import Reception
-from .absorption.transfer import Transfer
-from .admin.administration import ClusterAdmin
-from .admin.cluster_repair import ClusterRepair
-from .admin.explain import KeyExplainer
-from .admin.status import ClusterView
+from ..membership.gossip import OwnChanges
+from ..membership.record import Status
 from .config.config import Config
-from .coordinator.coordinator import Coordinator, Limits
-from .coordinator.listing import KeyListing
-from .coordinator.preconditions import Preconditions
-from .coordinator.replica_queue import ReplicaQueues
-from .coordinator.replica_selector import ReplicaSelector
-from .coordinator.version_source import VersionSource
-from .disk_identity.check import DiskCheck
-from .disk_identity.history import DiskHistory
-from .disk_identity.memory import MemberMemory
-from .disk_identity.recall import RecallResponder
-from .epoch.agreed_settings import AgreedSettings
-from .epoch.epochs import Epoch, Epochs
-from .epoch.fenced_client import DataPlane, FencedClient
-from .epoch.paxos_driver import PaxosDriver
+from .epoch.epochs import Epoch
 from .errors import StorageFailed
 from .events import Event, EventLog
-from .maintenance import MaintenanceTasks
-from .members.admission import Admission
-from .members.claim_listener import ClaimListener
-from .members.claims import Claims
-from .members.genesis import Genesis
-from .members.gossip_driver import GossipDriver
-from .members.join import JoinProcedure
-from .members.members import Members
-from .members.seeds import SeedClient
-from .messages.absorption import CALL_TIMEOUTS
 from .messages.data import Reply, Request
-from .peer.client import PeerClient
-from .peer.server import PeerServer
-from .peer.skew_guard import SkewGuard
+from .parts import NodeParts
 from .ports import Ports
-from .replica.load_meter import LoadMeter
-from .replica.service import ReplicaService
-from .ring_change.handoff import Handoff
-from .ring_change.puller import Puller
-from .ring_change.steward import Steward, StewardSettings
-from .routes import register_routes
-from .runtime import LocalIdentity, NodeSpec, Runtime
-from .tasks import Tasks
-from .throttle import Throttle
+from .runtime import NodeSpec
 
 LAST_WRITE_S = 1.0
 """Maximum time that a stopping node waits for its last write to be on disk."""
 
 
-class Node:
+class Node(NodeParts):
     """One member of a cluster. ``on_failure`` is called when something ended that must not end."""
 
     def __init__(
@@ -80,177 +33,13 @@ class Node:
         log: EventLog,
         on_failure: Callable[[BaseException], None],
     ) -> None:
-        self._config = config
-        self._ports = ports
+        super().__init__(config, spec, ports, log=log, on_failure=on_failure)
         self._began_s = ports.clock.monotonic()
         self._logged_serving = self._begun = False
-
-        # What all parts share
-        home = ports.home
-        process = ports.rng.getrandbits(64)
-        self.me = LocalIdentity(home.identity, home.generation, address=spec.address, process=process)
-        self.me.unproven = "it has only just started"
-        self._runtime = runtime = Runtime(
-            me=self.me, clock=ports.clock, rng=ports.rng, log=log, tasks=Tasks(on_failure)
-        )
-        self._settings = AgreedSettings(config, log)
-
-        # Members, peers, and the epoch in force
-        self.members = Members(self._make_gossip(spec))
-        self.epochs = Epochs(self.me.identity, ports.engine, ports.compute)
-        self._hybrid_clock = HybridClock(ports.clock, config.max_clock_skew)
-        self._peers = PeerClient(
-            self.me,
-            ports.transport,
-            self._hybrid_clock,
-            address_of=self.members.address_of,
-            cluster_id=self.epochs.cluster_id,
-            rpc_timeout_s=config.rpc_timeout,
-        )
-        self._data = DataPlane(self.epochs, ports.engine, FencedClient(self._peers, self.epochs))
-        self._skew_guard = SkewGuard(
-            ports.clock,
-            max_skew_s=config.max_clock_skew,
-            heartbeat_interval_s=config.heartbeat_interval,
-            alive=self.members.alive,
-            log=log,
-        )
-        if self.epochs.record is not None:
-            self._skew_guard.compare_first(self.epochs.record.owners.owners.keys() - {self.me.identity})
-
-        # Whether the disk may act under its identity
-        self._disk_history = DiskHistory(home, ports.engine, process)
-        member_memory = MemberMemory(runtime, home)
-        self._recall = RecallResponder(
-            runtime,
-            self._peers,
-            self.epochs,
-            memory=member_memory,
-            home=home,
-            address_of=self.members.address_of,
-        )
-        self._disk_check = DiskCheck(
-            runtime,
-            self._peers,
-            self.epochs,
-            history=self._disk_history,
-            home=home,
-            responder=self._recall,
-            seeds=spec.seeds,
-        )
-
-        # Gossip, agreement, and the steward of ring changes
-        self.gossip = GossipDriver(
-            runtime,
-            self.members,
-            self._peers,
-            epochs=self.epochs,
-            memory=member_memory,
-            disk_check=self._disk_check,
-            skew_guard=self._skew_guard,
-        )
-        self._agreement = PaxosDriver(runtime, self._peers, self.epochs, members=self.members)
-        self._steward = self._make_steward()
-
-        # The data path, as a replica and as a coordinator
-        self._load = LoadMeter(ports.clock)
-        self._replica = ReplicaService(ports.engine, self.epochs, self._load)
-        self._ranking = ReplicaRanking()
-        self._replica_queues = ReplicaQueues(
-            self._data.peers, self._replica, self._ranking, clock=ports.clock
-        )
-        self.maintenance = MaintenanceTasks(
-            config,
-            runtime,
-            self._data,
-            gossip=self.gossip,
-            skew_guard=self._skew_guard,
-            max_timestamp=self._hybrid_clock.furthest,
-        )
-        self.preconditions = Preconditions(
-            self.epochs.cluster_id, self._hybrid_clock.current_ms, int(config.max_clock_skew * 1000)
-        )
-        """The conditions for clients' requests."""
-        self.coordinator = self._make_coordinator()
-        self._handoff = Handoff(
-            runtime, self.epochs, ports.engine, puller=self._make_puller, grace_s=config.handoff_grace
-        )
-
-        # A cluster of one, and the cluster that counts its node as a member
-        claims = Claims(self._peers, self.epochs)
-        self.absorption = Absorption(
-            runtime,
-            self.epochs,
-            self.members,
-            engine=ports.engine,
-            claims=claims,
-            transfer=Transfer(
-                runtime,
-                self._peers,
-                claims,
-                engine=ports.engine,
-                timeout_s=CALL_TIMEOUTS * config.rpc_timeout,
-            ),
-        )
-        self._reception = Reception(
-            runtime,
-            self.epochs,
-            self.members,
-            coordinator=self.coordinator,
-            max_skew_s=config.max_clock_skew,
-            write_timeout_s=config.rpc_timeout,
-        )
-
-        # Joining, and letting others join
-        listener = ClaimListener(claims, self.me.identity.name, config.heartbeat_interval, log=log)
-        self._known_addresses = list(home.peers().values())
-        self._seed_addresses = [*spec.seeds, *self._known_addresses]
-        self._seeds = SeedClient(
-            runtime,
-            self.members,
-            self.gossip,
-            peers=self._peers,
-            epochs=self.epochs,
-            skew_guard=self._skew_guard,
-        )
-        self._genesis = self._make_genesis(spec, listener)
-        self._join = JoinProcedure(
-            runtime,
-            self.members,
-            self.gossip,
-            epochs=self.epochs,
-            seeds=self._seeds,
-            genesis=self._genesis,
-            listener=listener,
-        )
-
-        # What peers and operators call
-        self.administration = self._make_administration()
-        self._server = PeerServer(
-            runtime, self._hybrid_clock, cluster_id=self.epochs.cluster_id, on_stranger=claims.note
-        )
-        register_routes(
-            self._server,
-            recall=self._recall,
-            admission=Admission(
-                runtime,
-                self.members,
-                self.gossip,
-                peers=self._peers,
-                epochs=self.epochs,
-                genesis=self._genesis,
-            ),
-            genesis=self._genesis,
-            gossip=self.gossip,
-            agreement=self._agreement,
-            replica=self._replica,
-            maintenance=self.maintenance,
-            reception=self._reception,
-        )
         if refusal := self.absorption.refusal():
             self._close_for(refusal)
 
-        # Who is called, in this order, with each epoch that is adopted, and with each member that arrives
+        # Called in this order with each epoch that is adopted, before anything is served under it
         self.epochs.observe(
             self.gossip.on_epoch,
             self.maintenance.anti_entropy.on_epoch,
@@ -260,6 +49,7 @@ class Node:
             self.absorption.on_epoch,
             self._on_epoch,
         )
+        # Called with each member that is heard of for the first time, or is back
         self.gossip.observe_arrivals(self.maintenance.anti_entropy.mark, self._on_arrival)
 
     # --- start and stop ---
@@ -283,8 +73,8 @@ class Node:
             self._settings.compare(epoch.record)
             self._handoff.start(epoch)
         await self._join.run()
-        tasks = self._runtime.tasks
-        tasks.spawn(self._seeds.discover_owners(self._seed_addresses, self._config.heartbeat_interval))
+        tasks, addresses = self._runtime.tasks, [*self._spec.seeds, *self._known_addresses]
+        tasks.spawn(self._seeds.discover_owners(addresses, self._config.heartbeat_interval))
         tasks.spawn(self._be_absorbed())
         self._log_serving()
 
@@ -356,117 +146,3 @@ class Node:
                 epoch=self.epochs.number,
                 after_s=round(self._ports.clock.monotonic() - self._began_s, 3),
             )
-
-    # --- the parts that need more than their neighbours ---
-
-    def _make_gossip(self, spec: NodeSpec) -> Gossip:
-        config, ports = self._config, self._ports
-        settings = GossipSettings(
-            heartbeat_interval_s=config.heartbeat_interval,
-            indirect_probes=config.indirect_probes,
-            suspicion_rounds=config.suspicion_rounds,
-        )
-        return Gossip(spec.first_record(self.me), settings, ports.rng, now=ports.clock.monotonic())
-
-    def _make_steward(self) -> Steward:
-        config = self._config
-        policy = Policy(
-            evict_after_s=config.evict_after,
-            handoff_timeout_s=config.handoff_timeout,
-            tokens_per_weight=config.tokens_per_weight,
-            floor_interval_s=floor_interval_s(config.tombstone_age, config.handoff_grace),
-        )
-        return Steward(
-            self._runtime,
-            self.epochs,
-            self.members,
-            agreement=self._agreement,
-            compute=self._ports.compute,
-            settings=StewardSettings(policy, config.heartbeat_interval / 2, config.settled_after_s),
-        )
-
-    def _make_coordinator(self) -> Coordinator:
-        config = self._config
-        replicas = ReplicaSelector(
-            self.me.identity,
-            self._replica_queues,
-            self.members,
-            hints=self.maintenance.hints.writer,
-            ranking=self._ranking,
-            clock=self._ports.clock,
-        )
-        return Coordinator(
-            self.me,
-            self.epochs,
-            replicas,
-            listing=KeyListing(
-                self.epochs,
-                self._data.peers,
-                replicas,
-                replica=self._replica,
-                max_key_bytes=config.max_key_bytes,
-            ),
-            versions=VersionSource(
-                self.me, self.epochs, self._hybrid_clock, latest_on_disk=self._ports.engine.latest_timestamp
-            ),
-            skew_guard=self._skew_guard,
-            load=self._load,
-            limits=Limits(config.max_key_bytes, config.max_value_bytes, config.max_in_flight),
-            rng=self._ports.rng,
-            log=self._runtime.log,
-            failed=self._runtime.tasks.on_failure,
-        )
-
-    def _make_puller(self, epoch: Epoch) -> Puller:
-        return Puller(
-            self._runtime,
-            self._data,
-            self.members,
-            epoch=epoch,
-            throttle=Throttle(self._ports.clock, self._config.handoff_rate),
-            report=self._report_handoff,
-        )
-
-    def _report_handoff(self, progress: HandoffProgress) -> None:
-        self.gossip.publish(handoff=progress)
-
-    def _make_genesis(self, spec: NodeSpec, listener: ClaimListener) -> Genesis:
-        config = self._config
-        terms = GenesisTerms(
-            seeds=tuple(sorted(set(spec.seeds))) or (spec.address,),
-            quorums=Quorums(config.replication_factor, config.write_quorum, config.read_quorum),
-            tokens_per_weight=config.tokens_per_weight,
-            settings={"allow_weak_quorums": True} if config.allow_weak_quorums else {},
-        )
-        seat = Seat(spec.address, self.me.identity, zone=spec.zone, weight=spec.weight)
-        return Genesis(
-            self._runtime,
-            self._peers,
-            self.epochs,
-            engine=self._ports.engine,
-            listener=listener,
-            seat=GenesisSeat(seat, terms),
-            known_addresses=self._known_addresses,
-        )
-
-    def _make_administration(self) -> ClusterAdmin:
-        return ClusterAdmin(
-            self.gossip,
-            self._peers,
-            self.epochs,
-            steward=self._steward,
-            view=ClusterView(
-                self._runtime,
-                self.epochs,
-                self.members,
-                steward=self._steward,
-                tombstones=self.maintenance.tombstones,
-                under_way=self.absorption.status,
-            ),
-            explainer=KeyExplainer(
-                self._data, self.members, self._replica, max_key_bytes=self._config.max_key_bytes
-            ),
-            repair=ClusterRepair(
-                self._peers, self.epochs, self.members, repair=self.maintenance.anti_entropy
-            ),
-        )

@@ -23,12 +23,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ..data_directory.verdict import META_ALONE, META_VERDICT, Verdict
-from ..epoch.epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch
+from ..epoch.fenced_client import DataPlane
 from ..events import Event
 from ..members.claims import Claimant, Claims
 from ..members.members import Members
+from ..messages.absorption import CALL_TIMEOUTS
+from ..peer.client import PeerClient
 from ..runtime import Runtime
-from ..storage.interface import Engine
 from .transfer import Transfer
 
 REST_S = 0.5
@@ -39,27 +41,29 @@ class Absorption:
     def __init__(
         self,
         runtime: Runtime,
-        epochs: Epochs,
+        peers: PeerClient,
+        data: DataPlane,
         members: Members,
-        engine: Engine,
         claims: Claims,
-        transfer: Transfer,
+        call_timeout_s: float,
     ) -> None:
-        self._epochs = epochs
-        self._members = members
-        self._engine = engine
-        self._claims = claims
-        self._transfer = transfer
         self._rng = runtime.rng
         self._log = runtime.log
+        self._epochs = data.epochs
+        self._engine = data.engine
+        self._members = members
+        self._claims = claims
+        self._transfer = Transfer(
+            runtime, peers, claims, engine=data.engine, timeout_s=CALL_TIMEOUTS * call_timeout_s
+        )
         self._not_able = ""
         self.began = asyncio.Event()
         """Set once this node refuses everything because it is to join another cluster."""
         self.finished = asyncio.Event()
         """Set once everything is acknowledged there and the data can be given up."""
-        stored = engine.get_meta(META_VERDICT)
+        stored = data.engine.get_meta(META_VERDICT)
         self.verdict = Verdict.decode(stored) if stored is not None else None
-        if (epoch := epochs.current) is not None:
+        if (epoch := data.epochs.current) is not None:
             self.on_epoch(epoch)
 
     def refusal(self) -> str:

@@ -37,7 +37,10 @@ class HintSettings:
     @classmethod
     def of(cls, config: Config) -> HintSettings:
         return cls(
-            config.hint_max_bytes, config.hint_max_age, config.hint_rate, config.heartbeat_interval / 2
+            max_bytes=config.hint_max_bytes,
+            max_age_s=config.hint_max_age,
+            rate=config.hint_rate,
+            interval_s=config.heartbeat_interval / 2,
         )
 
 
@@ -66,7 +69,7 @@ class HintManager:
         self._interval_s = settings.interval_s
         self._max_age_s = settings.max_age_s
         self._store = HintStore(data.engine, settings.max_bytes)
-        self.writer = HintWriter(runtime.me.identity, self._store, lacks, self._log)
+        self.writer = HintWriter(me=runtime.me.identity, store=self._store, lacks=lacks, log=self._log)
         self._dispatcher = HintDispatcher(
             runtime,
             data,

@@ -12,14 +12,12 @@ from ..peer.client import PeerClient
 from ..runtime import Runtime
 from .genesis import Genesis
 from .gossip_driver import GossipDriver
-from .members import Members
 
 
 class Admission:
     def __init__(
         self,
         runtime: Runtime,
-        members: Members,
         gossip: GossipDriver,
         peers: PeerClient,
         epochs: Epochs,
@@ -28,7 +26,7 @@ class Admission:
         self._me = runtime.me
         self._clock = runtime.clock
         self._log = runtime.log
-        self._members = members
+        self._members = gossip.members
         self._gossip = gossip
         self._peers = peers
         self._epochs = epochs

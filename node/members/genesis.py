@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from ...ring.epoch import EpochRecord
-from ...ring.genesis import GenesisSeat, Seat, first_record, missing_seeds, seat_conflicts
+from ...ring.epoch import ALLOW_WEAK_QUORUMS, EpochRecord, Quorums
+from ...ring.genesis import GenesisSeat, GenesisTerms, Seat, first_record, missing_seeds, seat_conflicts
+from ..config.config import Config
 from ..data_directory.verdict import META_ALONE
 from ..epoch.epochs import Epochs
 from ..errors import PeerError
 from ..events import Event
 from ..messages.data import ConfirmGenesis, Envelope, GenesisConfirmed
 from ..peer.client import PeerClient
-from ..runtime import Runtime
+from ..runtime import LocalIdentity, NodeSpec, Runtime
 from ..storage.interface import Engine
 from .claim_listener import ClaimListener
 from .seeds import SeedAnswer, troubles
@@ -32,6 +33,17 @@ class Obstacle(NamedTuple):
     reason: str
     missing: Sequence[str] = ()
     """Addresses of seeds that have not answered."""
+
+
+def seat_of(config: Config, spec: NodeSpec, me: LocalIdentity) -> GenesisSeat:
+    """Return what a node contributes to a first cluster by its configuration."""
+    terms = GenesisTerms(
+        seeds=tuple(sorted(set(spec.seeds))) or (spec.address,),
+        quorums=Quorums(config.replication_factor, config.write_quorum, config.read_quorum),
+        tokens_per_weight=config.tokens_per_weight,
+        settings={ALLOW_WEAK_QUORUMS: True} if config.allow_weak_quorums else {},
+    )
+    return GenesisSeat(Seat(spec.address, me.identity, zone=spec.zone, weight=spec.weight), terms)
 
 
 class Genesis:

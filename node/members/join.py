@@ -20,7 +20,6 @@ from ..runtime import Runtime
 from .claim_listener import ClaimListener
 from .genesis import Genesis, Obstacle
 from .gossip_driver import GossipDriver
-from .members import Members
 from .seeds import SeedAnswer, SeedClient, advice, troubles
 
 RETRY_BACKOFF_S = (0.05, 2.0)
@@ -31,7 +30,6 @@ class JoinProcedure:
     def __init__(
         self,
         runtime: Runtime,
-        members: Members,
         gossip: GossipDriver,
         epochs: Epochs,
         seeds: SeedClient,
@@ -41,7 +39,7 @@ class JoinProcedure:
         self._me = runtime.me
         self._rng = runtime.rng
         self._log = runtime.log
-        self._members = members
+        self._members = gossip.members
         self._gossip = gossip
         self._epochs = epochs
         self._seeds = seeds

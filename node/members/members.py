@@ -12,12 +12,21 @@ from collections.abc import Iterable
 from ...identity import Identity
 from ...membership.gossip import Gossip
 from ...membership.record import LoadReport, MemberRecord, Status
+from ...membership.settings import GossipSettings
 from ...membership.view import Member
+from ..config.config import Config
+from ..runtime import NodeSpec, Runtime
 
 
 class Members:
-    def __init__(self, gossip: Gossip) -> None:
-        self.gossip = gossip
+    def __init__(self, config: Config, spec: NodeSpec, runtime: Runtime) -> None:
+        settings = GossipSettings(
+            heartbeat_interval_s=config.heartbeat_interval,
+            indirect_probes=config.indirect_probes,
+            suspicion_rounds=config.suspicion_rounds,
+        )
+        now = runtime.clock.monotonic()
+        self.gossip = Gossip(spec.first_record(runtime.me), settings, runtime.rng, now=now)
         """The state machine; for the gossip driver only."""
         self.changed = asyncio.Event()
         """Set whenever a member joined, left or changed, or the epoch did; cleared by the task that waits for it."""

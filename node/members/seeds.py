@@ -22,7 +22,6 @@ from ..peer.client import PeerClient
 from ..peer.skew_guard import SkewGuard
 from ..runtime import Runtime
 from .gossip_driver import GossipDriver
-from .members import Members
 
 DISCOVERY_HEARTBEATS = 5
 """Heartbeat intervals, on average, between two searches for owners that are unheard of."""
@@ -62,7 +61,6 @@ class SeedClient:
     def __init__(
         self,
         runtime: Runtime,
-        members: Members,
         gossip: GossipDriver,
         peers: PeerClient,
         epochs: Epochs,
@@ -72,7 +70,7 @@ class SeedClient:
         self._rng = runtime.rng
         self._clock = runtime.clock
         self._log = runtime.log
-        self._members = members
+        self._members = gossip.members
         self._gossip = gossip
         self._peers = peers
         self._epochs = epochs

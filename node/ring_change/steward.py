@@ -19,6 +19,7 @@ from ...identity import Identity
 from ...membership.view import Liveness, Member
 from ...quorum.version import timestamp_at
 from ...ring.epoch import EpochRecord
+from ...ring.floor import floor_interval_s
 from ...ring.planning import (
     NOTHING_WAITS,
     Beginning,
@@ -36,6 +37,7 @@ from ...ring.planning import (
     steward,
 )
 from ...ring.succession import Step
+from ..config.config import Config
 from ..epoch.epochs import Epochs
 from ..epoch.paxos_driver import PaxosDriver
 from ..events import Event
@@ -54,6 +56,16 @@ class StewardSettings:
     """How often the plan is made anew without news."""
     settled_after_s: float
     """How old a version is when no write of it is under way any more."""
+
+    @classmethod
+    def of(cls, config: Config) -> StewardSettings:
+        policy = Policy(
+            evict_after_s=config.evict_after,
+            handoff_timeout_s=config.handoff_timeout,
+            tokens_per_weight=config.tokens_per_weight,
+            floor_interval_s=floor_interval_s(config.tombstone_age, config.handoff_grace),
+        )
+        return cls(policy, config.heartbeat_interval / 2, config.settled_after_s)
 
 
 class Steward:

@@ -149,7 +149,7 @@ HANDOFF = (
         "owners that nobody has told of are not looked for",
         0,
         "node/node.py",
-        "        tasks.spawn(self._seeds.discover_owners(self._seed_addresses, self._config.heartbeat_interval))\n",
+        "        tasks.spawn(self._seeds.discover_owners(addresses, self._config.heartbeat_interval))\n",
         "",
         "tests/simulation/test_membership_scenarios.py::"
         "test_two_groups_that_started_apart_and_never_heard_of_each_other_meet",
