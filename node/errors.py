@@ -36,7 +36,7 @@ class JoinRefused(NodeError):
     """The cluster does not take this node; the text says why."""
 
 
-def twin_alive(identity: Identity, address: str) -> str:
+def describe_duplicate(identity: Identity, address: str) -> str:
     """Why a node is not taken whose identity is in use."""
     return f"{identity} is alive at {address}; stop it first (is this a copy of its data folder?)"
 

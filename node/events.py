@@ -1,12 +1,11 @@
 """The events a node logs: their stable names, levels and typed fields, in one table.
 
 People grep for these names and programs parse these fields, so ``EventLog.emit`` takes nothing that the table
-does not list: a misspelt or forgotten field is an error where it happens, not a gap that someone finds in a
-log a year later. docs/logs.md says what each event and field means.
+does not list: a misspelt or missing field is an error where it is logged. docs/logs.md explains each event and field.
 
 Rules for the table: an event about a member names it in ``member``; an event about a key, in ``key``;
-durations end in ``_s``; a node is logged by its name; a ``reason`` is a sentence for people. What outsiders can
-make happen again and again has a ``cause`` (see ``event_limit``).
+durations end in ``_s``; a node is logged by its name; a ``reason`` is a sentence. An event that outsiders can cause
+repeatedly has a ``cause`` (see ``event_limit``).
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from typing import Protocol
 from .event_limit import EventLimit, bounded
 
 ENVELOPE = ("timestamp", "level", "event", "node")
-"""What every line has; no event has a field of such a name."""
+"""The fields of every line; no event has a field of such a name."""
 
 
 class Level(StrEnum):
-    """How grave an event is, rising."""
+    """Severity, in ascending order."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -45,7 +44,7 @@ class EventSpec:
     """Number of causes that are distinguished within a second."""
 
     def fault(self, given: Mapping[str, object]) -> str | None:
-        """What is wrong with these fields; None when nothing is."""
+        """Return what is wrong with these fields; None when nothing is."""
         missing = [name for name in self.fields if name not in given]
         if missing:
             return f"{self.name} lacks {', '.join(missing)}"
@@ -263,7 +262,7 @@ SEVERITY = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40,
 
 
 class EventLog:
-    """What the parts of a node report to. One per node, for several nodes may share a process."""
+    """Takes the events of one node; several nodes may share a process."""
 
     def __init__(self, logger: Logger) -> None:
         self._logger = logger
@@ -282,7 +281,7 @@ class EventLog:
             self._limit.take(event, spec.cause, fields)
 
     def would_log(self, event: Event) -> bool:
-        """Whether the event's level is logged; asked before gathering costly fields."""
+        """Return whether the event's level is logged; for callers whose fields are expensive to gather."""
         return self._logger.is_enabled_for(SEVERITY[event.value.level])
 
     def close(self) -> None:

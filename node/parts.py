@@ -303,7 +303,7 @@ class NodeParts:
     def _make_server(self) -> None:
         """What peers call."""
         self._server = PeerServer(
-            self._runtime, self._hybrid_clock, self.epochs.cluster_id, on_stranger=self._claims.note
+            self._runtime, self._hybrid_clock, self.epochs.cluster_id, on_foreign_request=self._claims.note
         )
         register_routes(
             self._server,

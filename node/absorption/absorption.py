@@ -1,12 +1,12 @@
 """Makes a cluster of one that no other node has joined part of the cluster that counts its node as a member.
 
-It comes about when a node that is its own only seed loses its folder and is started again while the others cannot be
-heard. It then has its own cluster and theirs counts its old disk, and both serve. So once a claim (``claims``) has
-been verified:
+The case arises when a node that is its only seed loses its folder and is started again while the other members are out
+of reach. It then forms a cluster, theirs counts its old disk, and both serve. So once a claim (``claims``) has been
+verified:
 
 1. This node refuses clients and peers from that moment on, before anything else: whatever it acknowledged is in its
    engine once the operations under way have ended.
-2. The verdict is put on disk. From here on a restart goes on with it, and the node never serves as a cluster of one
+2. The verdict is put on disk. From here on a restart continues with it, and the node never serves as a cluster of one
    again. It is not taken back, whatever becomes of the other cluster.
 3. Everything is brought into the other cluster (``transfer``), and that this is finished is put on disk.
 4. The process gives up the data, and with it its identity, and begins anew with an empty folder that remembers where
@@ -83,7 +83,7 @@ class Absorption:
         )
 
     async def run(self, close: Callable[[str], None], idle: Callable[[], Awaitable[None]]) -> None:
-        """Wait for a claim and follow it, or go on with one; returns when all is brought.
+        """Wait for a claim and follow it, or continue with one; return when all entries are transferred.
 
         ``close`` is called with a reason and refuses everything from then on, as must a node that starts with a
         verdict; ``idle`` returns when no operation is under way.

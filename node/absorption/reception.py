@@ -2,11 +2,11 @@
 
 Rules
 - An entry is written as a client's write is, by a write quorum of every live ring, but with the version that it has:
-  of two writes to one key the newer stands, whichever cluster acknowledged it, and an entry that is sent twice
+  of two writes to one key the newer wins, whichever cluster acknowledged it, and an entry that is sent twice
   changes nothing.
 - Nothing acknowledged is dropped for its age. A version at or below the floor is refused by replicas, since what was
-  below the floor is settled and tombstones there may be gone. So the key is read: where a newer version stands, the
-  entry is superseded, as it would have been in one cluster; where nothing or an older one stands, the entry is written
+  below the floor is settled and tombstones there may be gone. So the key is read: a newer version
+  supersedes the entry, as it would have in one cluster; over an older one or none, the entry is written
   with the lowest version above the floor. Every write that a client made since the floor was raised is newer than
   that. The price is that a value written in the cluster of one may come back to a key that was deleted here later, if
   the tombstone has been collected: the delete did not know the value, and a value is not given up for it.
@@ -128,16 +128,16 @@ class Reception:
         return ""
 
     async def _above_floor(self, key: bytes, entry: Entry) -> Entry | None:
-        """Return the entry with a version that replicas take; None when a newer version stands already."""
+        """Return the entry with a version that replicas accept; None when a newer version exists."""
         record = self._epochs.record
         floor = record.floor if record is not None else 0
         if entry.version.timestamp > floor:
             return entry
-        standing = await self._coordinator.execute(Get(key, self._write_timeout_s))
-        assert isinstance(standing, GetResult)
-        if standing.version is not None and standing.version >= entry.version:
+        current = await self._coordinator.execute(Get(key, self._write_timeout_s))
+        assert isinstance(current, GetResult)
+        if current.version is not None and current.version >= entry.version:
             return None
-        if standing.version is None and entry.tombstone:
+        if current.version is None and entry.tombstone:
             return None  # nothing is left that it could delete
         return Entry(entry.version._replace(timestamp=floor + 1), entry.value)
 

@@ -1,11 +1,10 @@
-"""Brings everything that this node holds into another cluster, tombstones included.
+"""Transfers everything that this node holds into another cluster, tombstones included.
 
 Rules
 - One batch is under way, bounded in entries and bytes. It is sent until all of it is acknowledged, with pauses that
   grow and vary, to one member of the other cluster after another: no other node has these entries.
-- How far it went is noted by segment after batches, so that a restart goes on there; what was sent twice does no harm.
-- What cannot be read is passed over by the segment, counted and logged. It is no more known here than there, and the
-  data is then set aside instead of erased.
+- Progress is noted by segment after batches, so that a restart continues there; sending an entry twice does no harm.
+- A segment that cannot be read is skipped, counted and logged, and the data is then set aside instead of erased.
 """
 
 from __future__ import annotations
@@ -107,7 +106,7 @@ class Transfer:
         """Send the batch once; return why it is not acknowledged, or empty when it is."""
         try:
             reply = await self._peers.call_address(
-                address, contribution, self._timeout_s, to=to, as_stranger=True
+                address, contribution, self._timeout_s, to=to, without_cluster_id=True
             )
         except PeerError as error:
             return str(error)

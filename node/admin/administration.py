@@ -82,7 +82,7 @@ class ClusterAdmin:
 
     async def _ask_to_leave(self, identity: Identity) -> None:
         try:
-            await self._peers.tell(identity, RequestLeave())
+            await self._peers.send(identity, RequestLeave())
         except PeerError as error:
             raise Unavailable(f"{identity.name} could not be asked to leave: {error}") from error
 

@@ -1,21 +1,21 @@
-"""Finds out at each start, before anything is served, whether the disk may act under its identity.
+"""Checks at each start, before anything is served, whether the disk may act under its identity.
 
-What is asked, in this order:
-- Does the engine name the folder's identity? If not, the data is gone, or another's: the node becomes a new one.
+The steps, in this order:
+- Does the engine name the folder's identity? If not, the data is gone, or another node's: the node becomes a new one.
 - Is the folder in doubt: copied, restored, or found to be set back while the node ran? If not, all known addresses are
-  asked once, for ``ASKED_FOR_S``, what they remember of this disk; without a contradiction the start goes on.
-- A disk in doubt, or one that a member contradicts, is silent until enough has been heard (``verdict``).
+  asked once, for ``ASKED_FOR_S``, what they remember of this disk; without a contradiction the start continues.
+- A disk in doubt, or one that a member contradicts, is silent until enough answers have come (``verdict``).
 
 Rules of the verdict. The owners that count are those of the newest record among the answers.
 - A disk that is no longer one of theirs is replaced.
-- Replacing an owner's disk takes a majority of owners whose own disks are not in doubt, since only they can take the
-  new one in. Without them, as when all nodes were restored together, nothing is given up: a contradicted disk waits for
-  an operator, and one without a contradiction goes on once every other owner has answered.
-- With such a majority, a contradicted disk is replaced, and so is a copy of one whose process had not ended: what that
-  acknowledged in its last few heartbeats may be unknown to those who answer. A copy of a disk whose last process had
-  ended in good order goes on once every other owner has answered and none contradicts it.
+- Replacing an owner's disk takes a majority of owners whose own disks are not in doubt, since only they can admit the
+  new one. Without them, as when all nodes were restored at once, no data is given up: a contradicted disk waits for
+  an operator, and one without a contradiction is accepted once every other owner has answered.
+- With such a majority, a contradicted disk is replaced, and so is a copy of a disk whose process had not ended: what
+  that acknowledged in its last few heartbeats may be unknown to the owners that answer. A copy of a disk whose last
+  process had ended cleanly is accepted once every other owner has answered and none contradicts it.
 
-A node whose owners stay away waits for as long; once the cluster evicts its silent identity, it is none of the owners.
+A node waits for its owners without limit; once the cluster evicts its silent identity, it is none of the owners.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ...membership.extent import Extent
 from ...ring.epoch import EpochRecord
 from ..data_directory.directory import COPIED, LocalState
 from ..epoch.epochs import Epochs
-from ..errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, twin_alive
+from ..errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, describe_duplicate
 from ..events import Event
 from ..messages.data import Recall, RecallReply
 from ..peer.client import PeerClient
@@ -41,13 +41,13 @@ from .recall import ASKED_FOR_S, RecallResponder
 RETRY_BACKOFF_S = (0.1, 2.0)
 LOG_AGAIN_S = 60.0
 MAX_ADDRESSES_ASKED = 256
-TWIN_ENDS_S = 10.0
-"""Of two processes that run under one identity in one generation, gossip ends one within this time. The other is then
-contradicted by what its twin had said, and is replaced: it lacks what the twin had acknowledged."""
+DUPLICATE_ENDS_S = 10.0
+"""Of two processes under one identity and generation, gossip ends one within this time. The other is then contradicted
+by what the first had published, and is replaced: it lacks what the first had acknowledged."""
 
 
 class Conclusion(Enum):
-    GO_ON = "go on"
+    ACCEPT = "accept"
     REPLACE = "replace"
     WAIT = "wait"
 
@@ -99,7 +99,7 @@ def verdict(
         return Verdict(Conclusion.REPLACE, "it was copied from a process that had not ended")
     if missing:
         return Verdict(Conclusion.WAIT, "every other owner has to say what it remembers", missing)
-    return Verdict(Conclusion.GO_ON, "every other owner has answered, and none remembers more")
+    return Verdict(Conclusion.ACCEPT, "every other owner has answered, and none remembers more")
 
 
 class DiskCheck:
@@ -125,7 +125,7 @@ class DiskCheck:
         self._responder = responder
         self._addresses = [*seeds, *home.peers().values()]
         self._logged = ("", 0.0)
-        self._twin_since_s: float | None = None
+        self._duplicate_since_s: float | None = None
 
     # --- at the start ---
 
@@ -163,7 +163,7 @@ class DiskCheck:
         while True:
             for identity, reply in (await self._ask_all(None)).items():
                 if reply.runs_at:
-                    raise JoinRefused(twin_alive(self._me.identity, reply.runs_at))
+                    raise JoinRefused(describe_duplicate(self._me.identity, reply.runs_at))
                 contradicts = self._history.contradicted_by(reply.remembered) is not None
                 answers[identity] = Recalled(contradicts, reply.doubtful)
                 if reply.record is not None and reply.record.number > newest.number:
@@ -177,7 +177,7 @@ class DiskCheck:
             )
             if found.conclusion is Conclusion.REPLACE:
                 raise DiskReplaced(f"{self._home.doubt}: {found.reason}")
-            if found.conclusion is Conclusion.GO_ON:
+            if found.conclusion is Conclusion.ACCEPT:
                 await self._history.begin()
                 self._log.emit(Event.DISK_ACCEPTED, reason=found.reason)
                 return
@@ -227,7 +227,7 @@ class DiskCheck:
         """Compare what a peer remembers of this node with its disk; on a contradiction the node starts again."""
         if self._me.silent or (extent := self._history.contradicted_by(remembered)) is None:
             return
-        if extent.generation >= self._me.generation and not self._outlived_twin():
+        if extent.generation >= self._me.generation and not self._outlived_duplicate():
             return
         self.doubt(_contradiction(source, extent))
 
@@ -239,11 +239,11 @@ class DiskCheck:
         finally:
             self._on_failure(DiskDoubted(reason))
 
-    def _outlived_twin(self) -> bool:
+    def _outlived_duplicate(self) -> bool:
         now_s = self._clock.monotonic()
-        if self._twin_since_s is None:
-            self._twin_since_s = now_s
-        return now_s - self._twin_since_s > TWIN_ENDS_S
+        if self._duplicate_since_s is None:
+            self._duplicate_since_s = now_s
+        return now_s - self._duplicate_since_s > DUPLICATE_ENDS_S
 
 
 def _contradiction(source: Identity, extent: Extent) -> str:

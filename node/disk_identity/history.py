@@ -3,9 +3,9 @@
 The engine keeps, in the same store as the data, one named value: the identity whose data it is, the processes that
 acted on it (``Opening``), and whether the last of them ended in good order. So:
 - an engine that was emptied, or belongs to another folder, does not name the folder's identity;
-- one that was set back to an older copy lacks processes that others remember, or had not got as far as they say.
+- one that was set back to an older copy lacks processes that others remember, or had not got as far as they remember.
 
-Each process writes its opening, durably, before it says anything under the identity.
+Each process writes its opening, durably, before it sends anything under the identity.
 """
 
 from __future__ import annotations

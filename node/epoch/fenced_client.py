@@ -1,7 +1,7 @@
-"""Calls of the data lane: they hold only between nodes at equal epochs.
+"""Fences calls of the data lane by epoch: they succeed only between nodes at equal epochs.
 
-A peer that is ahead answers with its record, which is adopted here; one that is behind is given this node's
-record and asked again. Either way nothing was done under an epoch that the two did not share.
+A peer that is ahead answers with its record, which is adopted here; to one that is behind, this node's record is pushed
+before the call is repeated. Either way nothing was done under an epoch that the two did not share.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class FencedClient:
     async def _reconcile(
         self, to: Identity, body: DataBody, mismatch: EpochMismatch, timeout_s: float | None
     ) -> bool:
-        """Bring the two nodes to one epoch; says whether the request is worth sending again."""
+        """Bring the two nodes to one epoch; return whether the request is worth sending again."""
         if mismatch.record is not None:
             await self._adopt(to, mismatch.record)
             return False
@@ -60,9 +60,9 @@ class FencedClient:
         if record is None or record.stamp != body.epoch:
             return False
         try:
-            await self._peers.tell(to, PushRecord(record), timeout_s)
+            await self._peers.send(to, PushRecord(record), timeout_s)
         except PeerError:
-            return False  # the mismatch stands: the peer is still behind
+            return False  # the peer is still behind
         return True
 
     async def _adopt(self, source: Identity, record: EpochRecord) -> None:

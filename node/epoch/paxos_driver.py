@@ -1,4 +1,4 @@
-"""Proposing the next epoch record to the owners of the current one, and telling everyone what was chosen."""
+"""Drives Paxos (``ring.paxos``): proposes the next epoch record to the owners, and pushes the chosen one."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ class PaxosDriver:
     # --- as proposer ---
 
     async def propose(self, base: EpochRecord, proposal: EpochRecord) -> EpochRecord | None:
-        """Try to have ``proposal`` follow ``base``; returns the record that was chosen by this attempt.
+        """Propose ``proposal`` as the successor of ``base``; return the record that this attempt chose.
 
-        It may be another's proposal that had been accepted before. None when the epoch moved on otherwise or
-        no majority answered; nothing is decided then as far as this node knows.
+        That may be another node's proposal, accepted earlier. Return None when another epoch was adopted, or no
+        majority answered: as far as this node knows, nothing is decided then.
         """
         highest: Ballot | None = None
         for tries in range(MAX_BALLOTS):
@@ -110,9 +110,9 @@ class PaxosDriver:
         message: Prepare | Accept,
         proposer: Proposer,
         phase: Phase,
-        book: Callable[[Identity, Answer], None],
+        on_answer: Callable[[Identity, Answer], None],
     ) -> None:
-        """Ask every owner of the base; returns once the phase is over, or all have answered or failed."""
+        """Ask every owner of the base; return once the phase is over, or all have answered or failed."""
         tasks = {
             asyncio.ensure_future(self._ask(owner, message)): owner
             for owner in sorted(proposer.base.owners.owners)
@@ -124,7 +124,7 @@ class PaxosDriver:
                 for task in sorted(done, key=lambda task: tasks[task]):
                     answer = task.result()
                     if answer is not None:
-                        book(tasks[task], answer)
+                        on_answer(tasks[task], answer)
         finally:
             for task in waiting:
                 task.cancel()
@@ -145,13 +145,13 @@ class PaxosDriver:
     # --- spreading ---
 
     async def _spread(self, record: EpochRecord) -> None:
-        """Adopt a chosen record and push it to everyone alive; who misses it hears by gossip."""
+        """Adopt a chosen record and push it to all live members; the others learn of it by gossip."""
         await self._epochs.adopt(record)
         others = [member for member in self._members.alive() if member != self._me]
         await asyncio.gather(*(self._push(member, record) for member in others))
 
     async def _push(self, member: Identity, record: EpochRecord) -> None:
         try:
-            await self._peers.tell(member, PushRecord(record))
+            await self._peers.send(member, PushRecord(record))
         except PeerError:
-            return  # gossip carries the epoch number, and whoever lags fetches the record
+            return  # the member sees the epoch number in gossip and fetches the record

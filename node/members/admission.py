@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...identity import Identity
 from ...membership.record import MemberRecord
 from ..epoch.epochs import Epochs
-from ..errors import PeerError, twin_alive
+from ..errors import PeerError, describe_duplicate
 from ..events import Event
 from ..messages.data import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
 from ..peer.client import PeerClient
@@ -62,8 +62,8 @@ class Admission:
         """
         member = message.member
         if member.identity == self._me.identity:
-            twin = member.generation != self._me.generation
-            return twin_alive(self._me.identity, self._me.address) if twin else ""
+            same_process = member.generation == self._me.generation
+            return "" if same_process else describe_duplicate(self._me.identity, self._me.address)
         if member.identity.name == self._me.identity.name:
             return _name_taken(self._me.identity, self._me.address)
         for other in self._members.conflicts(message.member):
@@ -71,7 +71,7 @@ class Admission:
             if generation is not None and other.identity != member.identity:
                 return _name_taken(other.identity, other.address)
             if generation not in (None, member.generation):
-                return twin_alive(other.identity, other.address)
+                return describe_duplicate(other.identity, other.address)
         return ""
 
     async def _unreachable(self, member: MemberRecord) -> str:

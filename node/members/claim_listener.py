@@ -24,10 +24,10 @@ class ClaimListener:
         self.claimed_by = ""
         """The cluster that counts this node as a member, once a member of it has confirmed that."""
 
-    def begin(self, alone: bool) -> None:
-        """Begin to listen; ``alone``: this node is its only seed."""
+    def begin(self, only_seed: bool) -> None:
+        """Begin to listen; with ``only_seed``, log the notice for a node that is its only seed."""
         self._until_s = asyncio.get_running_loop().time() + self._listen_s
-        if alone:
+        if only_seed:
             self._log.emit(Event.GENESIS_ALONE, listens_s=self._listen_s, reason=self.notice())
 
     def notice(self) -> str:

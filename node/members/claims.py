@@ -1,19 +1,19 @@
-"""Clusters that count this node as a member although it does not know them, or belongs to another cluster.
+"""Collects claims: calls from clusters that count this node as a member although it does not belong to them.
 
-A node whose data folder was lost and that is its own only seed cannot know that a cluster exists in which its old
-disk is a member. But the members of that cluster go on trying the old disk, at this node's address.
+A node whose data folder was lost and that is its only seed cannot know that a cluster exists in which its old disk is a
+member. But the members of that cluster keep calling the old disk, at this node's address.
 
 What counts as a claim, and why:
-- The call must reach this node, so the other cluster has its address; and the call must be meant for a node of this
-  node's name on another disk. A call that names no destination (from a member that has this node as a seed) counts
-  only when that cluster has a member of this name.
-- The address alone does not suffice. Addresses are reused, by a new machine in a cloud as by a new cluster on the
-  same host, and an operator who starts a node of another name there means another cluster: to mix the two would be
-  the worst of all outcomes, and could not be undone. To leave them apart loses nothing.
-- The name alone does not suffice either: it tells apart the members of one cluster, not clusters ("n1" is common),
-  and while a node of that name is alive elsewhere in the other cluster, that one is meant.
-- A call proves little, so the caller is asked in turn: it must answer at the address and under the identity that it
-  gave, with a record of the cluster that it named.
+- The call must reach this node, so the other cluster has its address; and its destination must be a node of this node's
+  name on another disk. A call without a destination (from a member that has this node as a seed) counts only when that
+  cluster has a member of this name.
+- An equal address is not enough. Addresses are reused, by a new machine in a cloud as by a new cluster on the same
+  host, and a node of another name there is meant for another cluster. Mixing two clusters is the worst of all outcomes
+  and cannot be undone; leaving them apart loses nothing.
+- An equal name is not enough either: it distinguishes members of one cluster, not clusters ("n1" is common), and
+  while a node of that name is alive elsewhere in the other cluster, that node is meant.
+- A call proves little, so the caller is called back: it must answer at the address and under the identity that it gave,
+  with a record of the cluster that it named.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True)
 class Claimant:
-    """A cluster that was asked and does count this node's name among its members."""
+    """A cluster that has confirmed that it counts this node's name among its members."""
 
     record: EpochRecord
     owners_up: int
@@ -59,8 +59,8 @@ class Claimant:
     def absorbs(self) -> bool:
         """Return whether it may and can absorb a cluster of one: it has several owners, and a majority of them is up.
 
-        Of two clusters of one neither absorbs the other. A cluster without a majority cannot agree to take a node
-        in; to stop serving for its sake would leave no cluster that serves.
+        Of two clusters of one, neither absorbs the other. A cluster without a majority cannot agree to admit a node;
+        if this one stopped serving for it, no cluster would serve.
         """
         return len(self.record.owners.owners) > 1 and self.owners_up >= self.record.majority
 
@@ -111,7 +111,7 @@ class Claims:
     async def _verify(self, claim: Claim) -> Claimant | None:
         try:
             reply = await self._peers.call_address(
-                claim.address, MembershipQuery(), to=claim.identity, as_stranger=True
+                claim.address, MembershipQuery(), to=claim.identity, without_cluster_id=True
             )
         except PeerError:
             return None

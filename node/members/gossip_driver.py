@@ -250,7 +250,7 @@ class GossipDriver:
             if reply.record is not None:
                 await self._epochs.adopt(reply.record)
         except PeerError:
-            return  # the next exchange with anyone who is ahead tries again
+            return  # the next exchange with a peer that is ahead tries again
         except DivergedRecord as diverged:
             self._log.emit(Event.NODE_DEFECT, method="FetchRecord", traceback=str(diverged))
         finally:
@@ -307,18 +307,18 @@ class GossipDriver:
         if isinstance(event, DuplicateIdentity) and event.record.outranks(self._gossip.me):
             self._lose_identity(event.record)
 
-    def _lose_identity(self, twin: MemberRecord) -> None:
+    def _lose_identity(self, other: MemberRecord) -> None:
         """End this process: two under one identity would each acknowledge data that the other does not have."""
         me = self._me
-        if twin.address == me.address and not me.silent:
+        if other.address == me.address and not me.silent:
             # Two processes do not listen at one address: this is an earlier one, which the disk does not account for.
             self._disk_check.doubt(
-                f"generation {twin.generation} of this disk ran here before, which the disk does not account for "
+                f"generation {other.generation} of this disk ran here before, which the disk does not account for "
                 "(was it set back to an older copy?)"
             )
         elif not me.lost:
             me.lost = (
-                f"{me.identity} runs at {twin.address} too, in generation {twin.generation} (a copy of the data "
+                f"{me.identity} runs at {other.address} too, in generation {other.generation} (a copy of the data "
                 f"folder?); of the two, the process at {me.address} ends"
             )
             self._tasks.on_failure(JoinRefused(me.lost))

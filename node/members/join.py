@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ..epoch.epochs import Epochs
-from ..errors import JoinRefused, twin_alive
+from ..errors import JoinRefused, describe_duplicate
 from ..events import Event
 from ..runtime import Runtime
 from .claim_listener import ClaimListener
@@ -55,7 +55,7 @@ class JoinProcedure:
         Raises JoinRefused when the cluster does not take this node.
         """
         if self._epochs.record is None:
-            self._listener.begin(alone=bool(self.lone()))
+            self._listener.begin(only_seed=bool(self.lone()))
         tries = 0
         while not await self._round():
             shortest_s, longest_s = RETRY_BACKOFF_S
@@ -113,7 +113,7 @@ class JoinProcedure:
             elif member.generation == self._me.generation:
                 self._gossip.learn([member])
             else:
-                reason = twin_alive(self._me.identity, answer.address)
+                reason = describe_duplicate(self._me.identity, answer.address)
                 self._log.emit(Event.NODE_REFUSED, address=answer.address, reason=reason)
                 raise JoinRefused(reason)
 

@@ -1,4 +1,4 @@
-"""Calling peers: envelopes, addresses, clocks, and what a reply that is not an answer means."""
+"""Calls peers: envelopes, addresses, clocks, and the errors that refusals stand for."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PeerClient:
     async def call(
         self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float | None = None
     ) -> B | EpochMismatch:
-        """Ask ``to``; returns the expected answer or an EpochMismatch.
+        """Send a request to ``to``; return the expected answer or an EpochMismatch.
 
         Raises PeerUnreachable (certainly not handled), PeerRefused (handled by refusing) or PeerTimeout.
         """
@@ -71,13 +71,14 @@ class PeerClient:
     async def ask(
         self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float | None = None
     ) -> B:
-        """Like ``call`` for requests that have nothing to do with epochs."""
+        """Like ``call``, for requests that are not fenced by epoch."""
         answer = await self.call(to, body, expect, timeout_s)
         if isinstance(answer, EpochMismatch):
             raise PeerRefused(f"{to.name} is at another epoch")
         return answer
 
-    async def tell(self, to: Identity, body: RequestBody, timeout_s: float | None = None) -> None:
+    async def send(self, to: Identity, body: RequestBody, timeout_s: float | None = None) -> None:
+        """Like ``ask``, for requests that are only acknowledged."""
         await self.ask(to, body, Acknowledged, timeout_s)
 
     async def call_address(
@@ -87,20 +88,20 @@ class PeerClient:
         timeout_s: float | None = None,
         *,
         to: Identity | None = None,
-        as_stranger: bool = False,
+        without_cluster_id: bool = False,
     ) -> Reply:
         """Ask the node that listens at ``address``; raises as ``call`` does.
 
-        ``as_stranger`` names no cluster, as a node that belongs to none, so that another cluster answers too.
+        ``without_cluster_id`` names no cluster, as a node that belongs to none, so that another cluster answers too.
         """
         timeout_s = self._rpc_timeout_s if timeout_s is None else timeout_s
         began_s = self._clock.machine.monotonic()
-        reply = await self._reply(address, body, timeout_s, to, as_stranger)
+        reply = await self._reply(address, body, timeout_s, to, without_cluster_id)
         if _says(reply, RefusalCode.EXPIRED):
             # The peer's clock was set meanwhile, or was not known: its refusal carries it.
             left_s = began_s + timeout_s - self._clock.machine.monotonic()
             if left_s > 0:
-                reply = await self._reply(address, body, left_s, to, as_stranger)
+                reply = await self._reply(address, body, left_s, to, without_cluster_id)
         if isinstance(reply.body, Refusal):
             if reply.body.code is RefusalCode.WRONG_DESTINATION:
                 raise PeerUnreachable(f"{address}: {reply.body.reason}")
@@ -110,11 +111,11 @@ class PeerClient:
         return reply
 
     async def _reply(
-        self, address: str, body: RequestBody, timeout_s: float, to: Identity | None, as_stranger: bool
+        self, address: str, body: RequestBody, timeout_s: float, to: Identity | None, without_cluster_id: bool
     ) -> Reply:
         if reason := self.me.may_not(body):
             raise PeerUnreachable(reason)
-        request = Request(self._envelope(to, address, timeout_s, as_stranger), body)
+        request = Request(self._envelope(to, address, timeout_s, without_cluster_id), body)
         reply = await self._transport.call(address, request, timeout_s=timeout_s)
         if reason := self.me.may_not(body):
             raise PeerTimeout(reason)
@@ -128,13 +129,15 @@ class PeerClient:
             if isinstance(body, DataReply | ScanReply):
                 raise PeerTimeout(f"a reply that cannot be counted: {skew}") from skew
 
-    def _envelope(self, to: Identity | None, address: str, timeout_s: float, as_stranger: bool) -> Envelope:
+    def _envelope(
+        self, to: Identity | None, address: str, timeout_s: float, without_cluster_id: bool
+    ) -> Envelope:
         timestamp = self._clock.current()
         return Envelope(
             source=self.me.identity,
             generation=self.me.generation,
             address=self.me.address,
-            cluster_id="" if as_stranger else self._cluster_id(),
+            cluster_id="" if without_cluster_id else self._cluster_id(),
             destination=to,
             timestamp=timestamp,
             expires_ms=self._clocks.expiry_ms(address, timeout_s, timestamp >> COUNTER_BITS),

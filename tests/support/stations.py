@@ -121,7 +121,7 @@ class Station:
         )
         self.agreement = PaxosDriver(self.runtime, self.peers, self.epochs, members=stations)
         self.dispatcher = PeerServer(
-            self.runtime, hybrid, cluster_id=self.epochs.cluster_id, on_stranger=lambda envelope: None
+            self.runtime, hybrid, cluster_id=self.epochs.cluster_id, on_foreign_request=lambda envelope: None
         )
         self._register()
         stations.network.open(itself.address, me.name, self.dispatcher.handle)

@@ -62,7 +62,7 @@ class Door:
             Runtime(self.me, self.clock, random.Random(1), self.log, Tasks(print)),
             self.hybrid,
             cluster_id=lambda: self.cluster_id,
-            on_stranger=self.strangers.append,
+            on_foreign_request=self.strangers.append,
         )
         for message in (Ping, DataBatch, Scan, SizeQuery, FetchRecord):
             self.dispatcher.register(message, self._handle)
