@@ -14,7 +14,6 @@ from ..quorum.ranking import ReplicaRanking
 from .absorption.absorption import Absorption
 from .absorption.reception import Reception
 from .admin.administration import ClusterAdmin
-from .admin.cluster_repair import ClusterRepair
 from .admin.explain import KeyExplainer
 from .admin.status import ClusterView
 from .config.config import Config
@@ -35,8 +34,7 @@ from .epoch.paxos_driver import PaxosDriver
 from .events import EventLog
 from .maintenance import MaintenanceTasks
 from .members.admission import Admission
-from .members.claim_listener import ClaimListener
-from .members.claims import Claims
+from .members.claims import ClaimListener, Claims
 from .members.genesis import Genesis, seat_of
 from .members.gossip_driver import GossipDriver
 from .members.join import JoinProcedure
@@ -295,9 +293,7 @@ class NodeParts:
             explainer=KeyExplainer(
                 self._data, self.members, self._replica, max_key_bytes=self._config.max_key_bytes
             ),
-            repair=ClusterRepair(
-                self._peers, self.epochs, self.members, repair=self.maintenance.anti_entropy
-            ),
+            anti_entropy=self.maintenance.anti_entropy,
         )
 
     def _make_server(self) -> None:

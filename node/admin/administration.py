@@ -7,6 +7,7 @@ import asyncio
 from ...identity import Identity
 from ...membership.view import Member
 from ...ring.epoch import EpochRecord
+from ..anti_entropy.service import AntiEntropyService
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import (
     OperationTimeout,
@@ -16,15 +17,18 @@ from ..errors import (
     UnknownNode,
 )
 from ..members.gossip_driver import GossipDriver
+from ..messages.anti_entropy import RepairSummary, RequestRepair
 from ..messages.data import RequestLeave
-from ..operations import ClusterStatus, Explanation, RepairReport, RingView
+from ..operations import ClusterStatus, Explanation, NodeRepair, RepairReport, RingView
 from ..peer.client import PeerClient
 from ..ring_change.steward import Steward
-from .cluster_repair import ClusterRepair
 from .explain import KeyExplainer
 from .status import ClusterView
 
 POLL_S = 0.05
+ANSWER_GRACE_S = 1.0
+"""Time added to the timeout of a peer's repair, in which it reports how far it came."""
+MAX_TIMEOUT_S = 1_000_000.0
 
 
 class ClusterAdmin:
@@ -36,7 +40,7 @@ class ClusterAdmin:
         steward: Steward,
         view: ClusterView,
         explainer: KeyExplainer,
-        repair: ClusterRepair,
+        anti_entropy: AntiEntropyService,
     ) -> None:
         self._me = peers.me.identity
         self._gossip = gossip
@@ -46,7 +50,7 @@ class ClusterAdmin:
         self._steward = steward
         self._view = view
         self._explainer = explainer
-        self._repair = repair
+        self._anti_entropy = anti_entropy
 
     def status(self) -> ClusterStatus:
         return self._view.status()
@@ -60,7 +64,38 @@ class ClusterAdmin:
         return await self._explainer.explain(key)
 
     async def repair(self, timeout_s: float) -> RepairReport:
-        return await self._repair.run(timeout_s)
+        """Have every owner that is up compare with all its peers; each answers within ``timeout_s``."""
+        record = self._require_epoch().record
+        if record.changing:
+            raise Unavailable(
+                f"the ring is changing (epoch {record.number}): nothing is compared until that is over"
+            )
+        owners = sorted(record.owners.owners)
+        down = [owner for owner in owners if owner != self._me and self._members.is_down(owner)]
+        asked = [owner for owner in owners if owner not in down]
+        nodes = await asyncio.gather(
+            *(self._repair_by(owner, min(timeout_s, MAX_TIMEOUT_S)) for owner in asked)
+        )
+        return RepairReport(tuple(nodes), tuple(owner.name for owner in down))
+
+    async def _repair_by(self, owner: Identity, timeout_s: float) -> NodeRepair:
+        request = RequestRepair(int(timeout_s * 1000))
+        try:
+            if owner == self._me:
+                summary = await self._anti_entropy.compare_all(timeout_s)
+            else:
+                summary = await self._peers.ask(owner, request, RepairSummary, timeout_s + ANSWER_GRACE_S)
+        except PeerError as error:
+            return NodeRepair(owner.name, failure=str(error))
+        return NodeRepair(
+            name=owner.name,
+            compared=summary.compared,
+            differing=summary.differing,
+            received=summary.received,
+            sent=summary.sent,
+            bytes=summary.bytes,
+            unfinished=summary.unfinished,
+        )
 
     # --- taking a node out of the ring ---
 

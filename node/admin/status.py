@@ -42,8 +42,21 @@ def _pending_of(name: str, condition: Condition) -> Iterator[str]:
         )
 
 
-def _keys_ahead(keys: int) -> str:
-    return "1 key that stands" if keys == 1 else f"{keys:,} keys that stand"
+def _warnings_of(name: str, condition: Condition) -> Iterator[str]:
+    """Yield what an operator should know of a member although nothing is pending."""
+    if off_ms := condition.clock_off_ms:
+        yield (
+            f"{name}'s clock is {describe_skew(off_ms)} what a majority reports: set it right; "
+            "until then it serves no clients"
+        )
+    if condition.disk_full:
+        yield f"{name}'s disk is full: it refuses writes until there is space"
+    if keys := condition.keys_ahead:
+        stand = "1 key that stands" if keys == 1 else f"{keys:,} keys that stand"
+        yield (
+            f"{name} holds {stand} ahead of all clocks, written while clocks were wrong; "
+            "they can be read and written, and this ends when time has caught up with them"
+        )
 
 
 class ClusterView:
@@ -173,23 +186,9 @@ class ClusterView:
         owners = record.owners.owners
         up = [owner for owner in owners if not self._members.is_down(owner)]
         warnings = [f"{owner.name} is down" for owner in sorted(owners) if self._members.is_down(owner)]
-        warnings += [
-            f"{member.identity.name}'s clock is {describe_skew(off_ms)} what a majority reports: set it right; "
-            "until then it serves no clients"
-            for member in self._present()
-            if member.liveness is not Liveness.DOWN and (off_ms := member.record.condition.clock_off_ms)
-        ]
-        warnings += [
-            f"{member.identity.name}'s disk is full: it refuses writes until there is space"
-            for member in self._present()
-            if member.liveness is not Liveness.DOWN and member.record.condition.disk_full
-        ]
-        warnings += [
-            f"{member.identity.name} holds {_keys_ahead(keys)} ahead of all clocks, written while clocks were wrong; "
-            "they can be read and written, and this ends when time has caught up with them"
-            for member in self._present()
-            if member.liveness is not Liveness.DOWN and (keys := member.record.condition.keys_ahead)
-        ]
+        for member in self._present():
+            if member.liveness is not Liveness.DOWN:
+                warnings += _warnings_of(member.identity.name, member.record.condition)
         wanted = record.owners.quorums.replication_factor
         if len(owners) < wanted:
             warnings.append(f"under-replicated: {len(owners)} owners hold {len(owners)} of {wanted} copies")

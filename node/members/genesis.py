@@ -21,7 +21,7 @@ from ..messages.data import ConfirmGenesis, Envelope, GenesisConfirmed
 from ..peer.client import PeerClient
 from ..runtime import LocalIdentity, NodeSpec, Runtime
 from ..storage.interface import Engine
-from .claim_listener import ClaimListener
+from .claims import ClaimListener
 from .seeds import SeedAnswer, troubles
 
 META_GENESIS = "genesis"

@@ -25,7 +25,7 @@ from ...membership.directives import (
     Refuted,
 )
 from ...membership.gossip import OwnChanges
-from ...membership.record import MemberRecord, Status
+from ...membership.record import MemberRecord, Status, Suspicion
 from ...membership.view import Liveness
 from ...ring.epoch import EpochStamp
 from ...ring.paxos import DivergedRecord
@@ -110,9 +110,14 @@ class GossipDriver:
 
     def learn(self, records: Sequence[MemberRecord]) -> None:
         """Take records that came at first contact."""
-        self._memory.note(records)
         for record in records:
-            self._perform(self._gossip.receive(record.identity, [record], [], self._clock.monotonic()))
+            self._receive(record.identity, [record])
+
+    def _receive(
+        self, source: Identity, records: Sequence[MemberRecord], suspicions: Sequence[Suspicion] = ()
+    ) -> None:
+        self._memory.note(records)
+        self._perform(self._gossip.receive(source, records, suspicions, self._clock.monotonic()))
 
     def on_epoch(self, epoch: Epoch) -> None:
         """Publish the epoch that was adopted and this node's status under it."""
@@ -206,8 +211,7 @@ class GossipDriver:
             self._perform(self._gossip.exchange_failed(to, heard_s))
             return
         self._skew_guard.note(to, ack.wall_ms, sent_s, heard_s)
-        self._memory.note(ack.records)
-        self._perform(self._gossip.receive(to, ack.records, ack.suspicions, heard_s))
+        self._receive(to, ack.records, ack.suspicions)
         self._disk_check.heard(to, ack.remembered)
         self._log_exchange(to, len(ack.records))
         self._catch_up(to, ack.epoch)
@@ -275,12 +279,7 @@ class GossipDriver:
         )
 
     async def on_delta(self, envelope: Envelope, message: GossipDelta) -> Acknowledged:
-        self._memory.note(message.records)
-        self._perform(
-            self._gossip.receive(
-                envelope.source, message.records, message.suspicions, self._clock.monotonic()
-            )
-        )
+        self._receive(envelope.source, message.records, message.suspicions)
         self._catch_up(envelope.source, message.epoch)
         return Acknowledged()
 

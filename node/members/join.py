@@ -17,7 +17,7 @@ from ..epoch.epochs import Epochs
 from ..errors import JoinRefused, describe_duplicate
 from ..events import Event
 from ..runtime import Runtime
-from .claim_listener import ClaimListener
+from .claims import ClaimListener
 from .genesis import Genesis, Obstacle
 from .gossip_driver import GossipDriver
 from .seeds import SeedAnswer, SeedClient, advice, troubles

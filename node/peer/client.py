@@ -22,14 +22,19 @@ from ..messages.data import (
     RequestBody,
     ScanReply,
 )
-from ..ports import Transport
+from ..ports import Clock, Transport
 from ..runtime import LocalIdentity
-from .clocks import PeerClocks
 
 B = TypeVar("B")
 
 REFUSED_AS = {RefusalCode.FOREIGN_CLUSTER: ForeignCluster, RefusalCode.NOT_READY: PeerNotReady}
 """Refusals that callers distinguish."""
+
+
+MAX_CLOCKS = 4096
+"""Addresses whose clocks are kept; all are forgotten when there are more."""
+WEIGHT_OF_LESS = 0.125
+"""Weight of a reading that is behind the estimate; one that is ahead replaces it."""
 
 
 class PeerClient:
@@ -146,3 +151,31 @@ class PeerClient:
 
 def _says(reply: Reply, code: RefusalCode) -> bool:
     return isinstance(reply.body, Refusal) and reply.body.code is code
+
+
+class PeerClocks:
+    """Estimates peers' hybrid clocks by their latest replies: requests expire at an instant of the receiver's clock.
+
+    So no difference between two wall clocks makes a request expire early, and none keeps it alive.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._leads_ms: dict[str, float] = {}
+        """Distance of each peer's clock ahead of this machine's monotonic clock, by address."""
+
+    def note(self, address: str, timestamp: int) -> None:
+        """Note a reply that has just arrived with the peer's hybrid clock."""
+        if len(self._leads_ms) >= MAX_CLOCKS:
+            self._leads_ms.clear()
+        lead_ms = (timestamp >> COUNTER_BITS) - self._clock.monotonic() * 1000
+        before_ms = self._leads_ms.get(address, lead_ms)
+        # A slow reply gives too low a reading; a hybrid clock ahead of its wall clock, too high a one.
+        self._leads_ms[address] = max(lead_ms, before_ms + (lead_ms - before_ms) * WEIGHT_OF_LESS)
+
+    def expiry_ms(self, address: str, timeout_s: float, own_ms: int) -> int:
+        """Return what the clock at ``address`` will show in ``timeout_s``, by ``own_ms`` if it never answered."""
+        lead_ms = self._leads_ms.get(address)
+        if lead_ms is None:
+            return own_ms + int(timeout_s * 1000)
+        return int(lead_ms + (self._clock.monotonic() + timeout_s) * 1000)

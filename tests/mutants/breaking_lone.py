@@ -11,7 +11,7 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a lone seed forms a cluster without listening first",
         2,
-        "node/members/claim_listener.py",
+        "node/members/claims.py",
         "        self._until_s = asyncio.get_running_loop().time() + self._listen_s\n",
         "",
         f"{LONE_SEED}::test_a_lone_seed_that_lost_its_folder_joins_the_others_instead_of_forming_a_cluster",
@@ -19,7 +19,7 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a seed that a cluster counts as a member confirms another cluster",
         2,
-        "node/members/claim_listener.py",
+        "node/members/claims.py",
         "        if self.claimed_by:\n            return",
         "        if self.claimed_by and self.left_s():\n            return",
         f"{LONE_SEED}::test_a_seed_that_listens_or_is_claimed_confirms_no_first_cluster",

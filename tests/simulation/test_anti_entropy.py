@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from covey.node.errors import Unavailable
-from covey.node.members.claim_listener import MAX_LISTEN_S
+from covey.node.members.claims import MAX_LISTEN_S
 from covey.node.messages.anti_entropy import RequestRepair, TreeQuery
 from covey.node.messages.data import DataBatch, Scan
 from covey.node.storage.interface import Entry
