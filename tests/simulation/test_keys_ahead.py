@@ -43,7 +43,7 @@ async def ahead_at(*names: str, by_ms: int = AHEAD_MS) -> AsyncIterator[tuple[Si
 def clocks_stand_still(cluster: SimulatedCluster) -> bool:
     """No node draws or tells of times beyond the bound."""
     return all(
-        node.running._hybrid.current() >> COUNTER_BITS <= node.clock.wall_ms() + BOUND_MS
+        node.running._hybrid_clock.current() >> COUNTER_BITS <= node.clock.wall_ms() + BOUND_MS
         for node in cluster.nodes.values()
     )
 
