@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ..membership.record import Condition
+from ..membership.record import Health
 from .anti_entropy.digests import Digests
 from .anti_entropy.responder import AntiEntropyResponder
 from .anti_entropy.schedule import Schedule
@@ -80,9 +80,9 @@ class MaintenanceTasks:
         for part in (self.anti_entropy, self.hints, self.disk, self.tombstones, self.keys_ahead):
             self._tasks.spawn(part.run())
 
-    def health(self) -> Condition:
+    def health(self) -> Health:
         """Return what gossip publishes of this node's data, disk and clock."""
-        return Condition(
+        return Health(
             hints=self.hints.waiting(),
             comparisons=self.anti_entropy.comparisons,
             quarantined=self.disk.quarantined(),

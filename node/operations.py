@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from ..identity import Identity
-from ..membership.record import Condition, HandoffProgress, LoadReport
+from ..membership.record import HandoffProgress, Health, LoadReport
 from ..quorum.version import COUNTER_BITS, Version
 from ..ring.epoch import EpochRecord
 
@@ -185,7 +185,7 @@ class NodeStatus:
     epoch: int
     """Number of the newest epoch record the node is known to have adopted."""
     load: LoadReport = field(default_factory=LoadReport)
-    condition: Condition = field(default_factory=Condition)
+    condition: Health = field(default_factory=Health)
     handoff: HandoffProgress | None = None
 
 

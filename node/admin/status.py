@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from ...membership.record import Condition, LoadReport, Status
+from ...membership.record import Health, LoadReport, Status
 from ...membership.view import Liveness, Member
 from ...ring.epoch import EpochRecord
 from ..epoch.epochs import Epoch, Epochs
@@ -25,7 +25,7 @@ def state_of(member: Member | None) -> NodeState:
     return NodeState(member.record.status.value)
 
 
-def _pending_of(name: str, condition: Condition) -> Iterator[str]:
+def _pending_of(name: str, condition: Health) -> Iterator[str]:
     """Yield what a member still has to do for its data, or other members' data."""
     if condition.hints:
         plural = "" if condition.hints == 1 else "s"
@@ -42,7 +42,7 @@ def _pending_of(name: str, condition: Condition) -> Iterator[str]:
         )
 
 
-def _warnings_of(name: str, condition: Condition) -> Iterator[str]:
+def _warnings_of(name: str, condition: Health) -> Iterator[str]:
     """Yield what an operator should know of a member although nothing is pending."""
     if off_ms := condition.clock_off_ms:
         yield (

@@ -17,9 +17,9 @@ from ....membership.extent import MAX_REMEMBERED, Extent
 from ....membership.record import (
     LARGEST_WEIGHT,
     SMALLEST_WEIGHT,
-    Condition,
     DigestEntry,
     HandoffProgress,
+    Health,
     LoadReport,
     MemberRecord,
     RecordVersion,
@@ -212,7 +212,7 @@ def decode_load(message: types_pb2.LoadReport) -> LoadReport:
     )
 
 
-def encode_condition(condition: Condition) -> types_pb2.Condition:
+def encode_condition(condition: Health) -> types_pb2.Condition:
     return types_pb2.Condition(
         hints=condition.hints,
         comparisons=condition.comparisons,
@@ -225,8 +225,8 @@ def encode_condition(condition: Condition) -> types_pb2.Condition:
     )
 
 
-def decode_condition(message: types_pb2.Condition) -> Condition:
-    return Condition(
+def decode_condition(message: types_pb2.Condition) -> Health:
+    return Health(
         hints=message.hints,
         comparisons=message.comparisons,
         quarantined=message.quarantined,
