@@ -155,3 +155,10 @@ async def test_what_a_peer_takes_for_expired_is_sent_again_once_its_clock_is_kno
         await wire.peers.send(PEER, Ping(), 0.3)
     expiries = [request.envelope.expires_ms for _, request, _ in wire.sent]
     assert expiries == [wire.clock.wall + 300, wire.clock.wall + 5300]
+
+
+async def test_a_call_that_names_no_timeout_waits_for_the_default() -> None:
+    wire = Wire(RecordReply(None))
+    await wire.peers.ask(PEER, FetchRecord(), RecordReply)
+    await wire.peers.call_address("n2:1", Ping())
+    assert [timeout_s for _, _, timeout_s in wire.sent] == [0.2, 0.2]
