@@ -172,7 +172,7 @@ class Genesis:
         return replace(self._own.seat, address=self.own_seed or self._me.address)
 
     def seat(self) -> GenesisSeat | None:
-        """Return this node's seat while it waits to form a cluster as one of its own seeds; else None."""
+        """Return this node's seat while it waits to form a cluster as one of its seeds; else None."""
         if self.own_seed is None or self._epochs.record is not None:
             return None
         return GenesisSeat(self._own_seat(), self.terms)
