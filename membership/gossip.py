@@ -43,7 +43,7 @@ from .directives import (
 from .exchange import DeltaPacker, ExchangeAnswer, digest_of, newer_here, newer_there
 from .load import moved
 from .push import Pushes
-from .record import Condition, DigestEntry, HandoffProgress, LoadReport, MemberRecord, Status, Suspicion
+from .record import DigestEntry, HandoffProgress, Health, LoadReport, MemberRecord, Status, Suspicion
 from .schedule import ProbeSchedule
 from .settings import GossipSettings
 from .view import Change, Liveness, Member, View, is_news
@@ -64,7 +64,7 @@ class OwnChanges(TypedDict, total=False):
     epoch: int
     load: LoadReport
     handoff: HandoffProgress | None
-    condition: Condition
+    condition: Health
     mark: int
 
 
@@ -87,6 +87,10 @@ class Gossip:
     @property
     def me(self) -> MemberRecord:
         return self._view.me.record
+
+    @property
+    def heartbeat_interval_s(self) -> float:
+        return self._settings.heartbeat_interval_s
 
     def update_self(
         self, now: float, also_to: Iterable[Identity] = (), **changes: Unpack[OwnChanges]

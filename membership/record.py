@@ -46,7 +46,7 @@ class HandoffProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class Health:
     """How a node's data stands beside its peers', and what it has noticed about its disk and its clock."""
 
     hints: int = 0
@@ -104,7 +104,7 @@ class MemberRecord:
     protocol: int = 1
     load: LoadReport = field(default_factory=LoadReport)
     handoff: HandoffProgress | None = None
-    condition: Condition = field(default_factory=Condition)
+    condition: Health = field(default_factory=Health)
     process: int = 0
     """64 random bits that the process drew when it started: a copied disk has one generation in two processes."""
     mark: int = 0

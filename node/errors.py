@@ -37,7 +37,7 @@ class JoinRefused(NodeError):
     """The cluster does not admit this node; the text gives the reason."""
 
 
-def twin_alive(identity: Identity, address: str) -> str:
+def describe_duplicate(identity: Identity, address: str) -> str:
     """Return why a node is not admitted whose identity is in use."""
     return f"{identity} is alive at {address}; stop it first (is this a copy of its data folder?)"
 

@@ -1,13 +1,11 @@
-"""All that keeps a node's data whole and equal to its peers', put together from its parts."""
+"""Assembles the background tasks that keep a node's data intact and equal to its peers'."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 
-from ..identity import Identity
-from ..membership.record import Condition
+from ..membership.record import Health
 from .anti_entropy.digests import Digests
 from .anti_entropy.responder import AntiEntropyResponder
 from .anti_entropy.schedule import Schedule
@@ -18,170 +16,103 @@ from .disk_health.keys_ahead import KeysAhead
 from .disk_health.monitor import DiskMonitor
 from .disk_health.scrub import Scrubber
 from .disk_health.segment_recovery import SegmentRecovery
-from .epoch.epochs import Epoch, Epochs
-from .epoch.fenced_client import FencedClient
-from .events import EventLog
-from .hints.dispatcher import HintDispatcher
-from .hints.hint_log import HintEvents
-from .hints.manager import HintManager
-from .hints.store import HintStore
-from .hints.writer import HintWriter
+from .epoch.fenced_client import DataPlane
+from .hints.manager import HintManager, HintSettings
 from .members.gossip_driver import GossipDriver
-from .ports import Clock
-from .storage.interface import Engine
-from .tasks import Tasks
+from .members.members import Members
+from .peer.skew_guard import SkewGuard
+from .runtime import Runtime
 from .throttle import Throttle
 from .tombstones.collector import CollectionSettings, TombstoneCollector
 
 
-@dataclass(frozen=True)
-class MaintenanceContext:
-    """What all of it works on."""
-
-    config: Config
-    peers: FencedClient
-    epochs: Epochs
-    engine: Engine
-    gossiping: GossipDriver
-    clock: Clock
-    rng: random.Random
-    tasks: Tasks
-    log: EventLog
-    furthest: Callable[[], int]
-    """The last version timestamp that clocks follow."""
-
-
-@dataclass(frozen=True)
 class MaintenanceTasks:
-    repair: AntiEntropyService
-    hints: HintManager
-    upkeep: DiskMonitor
-    tombstones: TombstoneCollector
-    keys_ahead: KeysAhead
+    def __init__(
+        self,
+        config: Config,
+        runtime: Runtime,
+        data: DataPlane,
+        gossip: GossipDriver,
+        skew_guard: SkewGuard,
+        max_timestamp: Callable[[], int],
+    ) -> None:
+        """Take ``max_timestamp``, which returns the highest version timestamp that clocks follow."""
+        members = gossip.members
+        self._tasks = runtime.tasks
+        self._skew_guard = skew_guard
+        self._gossip = gossip
+        self.anti_entropy = _make_anti_entropy(config, runtime, data, members, self._on_change)
+        self.hints = HintManager(
+            runtime,
+            data,
+            members,
+            settings=HintSettings.of(config),
+            lacks=self.anti_entropy.mark,
+            on_change=self._on_change,
+        )
+        self.disk = DiskMonitor(
+            runtime,
+            data.engine,
+            recovery=SegmentRecovery(
+                runtime,
+                data,
+                members,
+                throttle=Throttle(runtime.clock, config.handoff_rate),
+                on_change=self._on_change,
+            ),
+            scrubber=Scrubber(data.engine, runtime.rng, config.scrub_interval),
+            on_change=self._on_change,
+            reserve_bytes=config.disk_reserve,
+        )
+        self.tombstones = TombstoneCollector(
+            runtime, data, members, behind=self.anti_entropy.mark, settings=CollectionSettings.of(config)
+        )
+        self.keys_ahead = KeysAhead(
+            data.engine,
+            runtime.clock,
+            furthest=max_timestamp,
+            on_change=self._on_change,
+            interval_s=config.heartbeat_interval,
+        )
 
-    def begin(self, tasks: Tasks) -> None:
+    def begin(self) -> None:
         """Start the loops."""
-        tasks.spawn(self.repair.run())
-        tasks.spawn(self.hints.run())
-        tasks.spawn(self.upkeep.run())
-        tasks.spawn(self.tombstones.run())
-        tasks.spawn(self.keys_ahead.run())
+        for part in (self.anti_entropy, self.hints, self.disk, self.tombstones, self.keys_ahead):
+            self._tasks.spawn(part.run())
 
-    def condition(self, clock_off_ms: int) -> Condition:
-        """What gossip tells of this node's data, disk and clock."""
-        return Condition(
+    def health(self) -> Health:
+        """Return what gossip publishes of this node's data, disk and clock."""
+        return Health(
             hints=self.hints.waiting(),
-            comparisons=self.repair.comparisons,
-            quarantined=self.upkeep.quarantined(),
-            floor_wanted=max(self.tombstones.floor_wanted, self.upkeep.floor_wanted()),
-            disk_full=self.upkeep.disk_full(),
-            clock_off_ms=clock_off_ms,
-            needs_restart=self.upkeep.needs_restart(),
+            comparisons=self.anti_entropy.comparisons,
+            quarantined=self.disk.quarantined(),
+            floor_wanted=max(self.tombstones.floor_wanted, self.disk.floor_wanted()),
+            disk_full=self.disk.disk_full(),
+            clock_off_ms=self._skew_guard.off_ms(),
+            needs_restart=self.disk.needs_restart(),
             keys_ahead=self.keys_ahead.count,
         )
 
+    def _on_change(self) -> None:
+        self._gossip.publish(condition=self.health())
 
-def make_maintenance(site: MaintenanceContext) -> MaintenanceTasks:
-    repair = _make_repair(site)
-    return MaintenanceTasks(
-        repair,
-        _make_hints(site, repair),
-        _make_upkeep(site),
-        _make_tombstones(site, repair),
-        KeysAhead(
-            site.engine,
-            site.clock,
-            site.furthest,
-            site.gossiping.say_condition,
-            site.config.heartbeat_interval,
+
+def _make_anti_entropy(
+    config: Config, runtime: Runtime, data: DataPlane, members: Members, on_change: Callable[[], None]
+) -> AntiEntropyService:
+    me = runtime.me.identity
+    digests = Digests(me, data.epochs, data.engine)
+    throttle = Throttle(runtime.clock, config.repair_rate)
+    return AntiEntropyService(
+        runtime,
+        data.epochs,
+        members,
+        anti_entropy=AntiEntropyResponder(
+            runtime,
+            data.epochs,
+            digests,
+            make=partial(AntiEntropySession, runtime, data, digests, throttle),
         ),
-    )
-
-
-def _make_repair(site: MaintenanceContext) -> AntiEntropyService:
-    peers, gossiping, config = site.peers, site.gossiping, site.config
-    digests = Digests(peers.me, site.epochs, site.engine)
-    throttle = Throttle(site.clock, config.repair_rate)
-
-    def make_comparison(epoch: Epoch, peer: Identity) -> AntiEntropySession:
-        return AntiEntropySession(
-            epoch, peer, site.epochs, site.engine, peers, digests, throttle, site.rng, config.rpc_timeout
-        )
-
-    repair = AntiEntropyService(
-        peers.me,
-        site.epochs,
-        AntiEntropyResponder(peers.me, site.epochs, digests, make_comparison, site.clock, site.log),
-        Schedule(peers.me, config.repair_interval, site.rng),
-        gossiping.is_down,
-        gossiping.say_condition,
-        site.clock,
-    )
-    gossiping.observe_arrivals(repair.mark)
-    return repair
-
-
-def _make_hints(site: MaintenanceContext, repair: AntiEntropyService) -> HintManager:
-    config, is_down = site.config, site.gossiping.is_down
-    lines = HintEvents(site.clock, site.log)
-    store = HintStore(site.engine, config.hint_max_bytes)
-    keeping = HintWriter(site.peers.me, store, repair.mark, lines)
-    replay = HintDispatcher(
-        store,
-        keeping,
-        site.peers,
-        site.epochs,
-        is_down,
-        Throttle(site.clock, config.hint_rate),
-        site.clock,
-        site.rng,
-        config.rpc_timeout,
-        lines,
-    )
-    return HintManager(
-        store,
-        keeping,
-        replay,
-        site.epochs,
-        is_down,
-        site.gossiping.say_condition,
-        site.clock,
-        site.tasks,
-        lines,
-        interval_s=config.heartbeat_interval / 2,
-        max_age_s=config.hint_max_age,
-    )
-
-
-def _make_upkeep(site: MaintenanceContext) -> DiskMonitor:
-    config, gossiping = site.config, site.gossiping
-    quarantine = SegmentRecovery(
-        site.peers.me,
-        site.epochs,
-        site.engine,
-        site.peers,
-        gossiping.is_down,
-        Throttle(site.clock, config.handoff_rate),
-        site.rng,
-        config.rpc_timeout,
-        site.log,
-        gossiping.say_condition,
-    )
-    scrubber = Scrubber(site.engine, site.rng, config.scrub_interval)
-    return DiskMonitor(
-        site.engine, quarantine, scrubber, gossiping.say_condition, site.tasks, site.log, config.disk_reserve
-    )
-
-
-def _make_tombstones(site: MaintenanceContext, repair: AntiEntropyService) -> TombstoneCollector:
-    return TombstoneCollector(
-        site.epochs,
-        site.engine,
-        site.peers,
-        site.gossiping.is_down,
-        repair.mark,
-        site.clock,
-        site.rng,
-        CollectionSettings.of(site.config),
-        site.log,
+        schedule=Schedule(me, config.repair_interval, runtime.rng),
+        on_change=on_change,
     )

@@ -1,4 +1,4 @@
-"""The ports through which a node meets the world: clock, random, transport (and the storage engine).
+"""The ports through which a node meets the world: clock, random source, transport, storage engine, folder, compute.
 
 Production binds them to the event loop, gRPC and RocksDB; the simulator to virtual time, an in-memory network
 and an in-memory engine. Nothing else in ``node`` reads a clock, draws a random number or opens a socket.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from .data_directory.directory import LocalState
 from .messages.data import Reply, Request
+from .storage.interface import Engine
 
 T = TypeVar("T")
 
@@ -20,7 +23,7 @@ class Clock(Protocol):
         """Seconds since some fixed instant; never goes back."""
 
     def wall_ms(self) -> int:
-        """Milliseconds since the Unix epoch, as this machine believes; may jump either way."""
+        """Milliseconds since the Unix epoch by this machine's clock; may jump either way."""
 
     def process_cpu_s(self) -> float:
         """CPU seconds this process has used."""
@@ -37,7 +40,7 @@ class Transport(Protocol):
     """
 
     async def call(self, address: str, request: Request, *, timeout_s: float) -> Reply:
-        """One request, one reply.
+        """Send one request and return its reply.
 
         Raises PeerUnreachable when the request was certainly not handled, PeerTimeout when it may have been.
         """
@@ -52,4 +55,13 @@ class Compute(Protocol):
         """Return the result of ``work``, which must share no state with the loop that changes meanwhile."""
 
 
-Random = random.Random
+@dataclass(frozen=True)
+class Ports:
+    """All ports of one node."""
+
+    clock: Clock
+    rng: random.Random
+    transport: Transport
+    engine: Engine
+    home: LocalState
+    compute: Compute

@@ -1,14 +1,14 @@
-"""Which part of the node answers which message of a peer."""
+"""Maps each message of a peer to the part of the node that answers it."""
 
 from __future__ import annotations
 
 from .absorption.reception import Reception
-from .disk_identity.check import DiskCheck
+from .disk_identity.recall import RecallResponder
 from .epoch.paxos_driver import PaxosDriver
 from .maintenance import MaintenanceTasks
 from .members.admission import Admission
+from .members.genesis import Genesis
 from .members.gossip_driver import GossipDriver
-from .members.join import JoinProcedure
 from .messages.absorption import Contribution, MembershipQuery
 from .messages.anti_entropy import Confirm, Purge, RequestRepair, TreeQuery
 from .messages.data import (
@@ -35,38 +35,39 @@ from .replica.service import ReplicaService
 
 
 def register_routes(
-    dispatcher: PeerServer,
-    disk_check: DiskCheck,
+    server: PeerServer,
+    *,
+    recall: RecallResponder,
     admission: Admission,
-    joining: JoinProcedure,
-    gossiping: GossipDriver,
+    genesis: Genesis,
+    gossip: GossipDriver,
     agreement: PaxosDriver,
     replica: ReplicaService,
-    care: MaintenanceTasks,
+    maintenance: MaintenanceTasks,
     reception: Reception,
 ) -> None:
     async def leave(envelope: Envelope, message: RequestLeave) -> Acknowledged:
-        gossiping.leave()
+        gossip.leave()
         return Acknowledged()
 
-    dispatcher.register(Recall, disk_check.on_recall)
-    dispatcher.register(Hello, admission.hello)
-    dispatcher.register(ConfirmGenesis, joining.confirm)
-    dispatcher.register(GossipSyn, gossiping.on_exchange)
-    dispatcher.register(GossipDelta, gossiping.on_news)
-    dispatcher.register(ProbeRequest, gossiping.on_probe)
-    dispatcher.register(Ping, gossiping.on_ping)
-    dispatcher.register(RequestLeave, leave)
-    dispatcher.register(Prepare, lambda _, message: agreement.prepare(message))
-    dispatcher.register(Accept, lambda _, message: agreement.accept(message))
-    dispatcher.register(PushRecord, agreement.on_push_record)
-    dispatcher.register(FetchRecord, agreement.on_fetch_record)
-    dispatcher.register(DataBatch, lambda _, message: replica.serve(message))
-    dispatcher.register(Scan, lambda _, message: replica.scan(message))
-    dispatcher.register(SizeQuery, lambda _, message: replica.size(message))
-    dispatcher.register(TreeQuery, care.repair.on_tree_query)
-    dispatcher.register(RequestRepair, care.repair.on_request)
-    dispatcher.register(Confirm, lambda _, message: care.tombstones.replica.confirm(message))
-    dispatcher.register(MembershipQuery, reception.on_query)
-    dispatcher.register(Contribution, reception.on_contribution)
-    dispatcher.register(Purge, lambda _, message: care.tombstones.replica.purge(message))
+    server.register(Recall, recall.on_recall)
+    server.register(Hello, admission.hello)
+    server.register(ConfirmGenesis, genesis.confirm)
+    server.register(GossipSyn, gossip.on_syn)
+    server.register(GossipDelta, gossip.on_delta)
+    server.register(ProbeRequest, gossip.on_probe)
+    server.register(Ping, gossip.on_ping)
+    server.register(RequestLeave, leave)
+    server.register(Prepare, lambda _, message: agreement.prepare(message))
+    server.register(Accept, lambda _, message: agreement.accept(message))
+    server.register(PushRecord, agreement.on_push_record)
+    server.register(FetchRecord, agreement.on_fetch_record)
+    server.register(DataBatch, lambda _, message: replica.serve(message))
+    server.register(Scan, lambda _, message: replica.scan(message))
+    server.register(SizeQuery, lambda _, message: replica.size(message))
+    server.register(TreeQuery, maintenance.anti_entropy.on_tree_query)
+    server.register(RequestRepair, maintenance.anti_entropy.on_request)
+    server.register(Confirm, lambda _, message: maintenance.tombstones.replica.confirm(message))
+    server.register(MembershipQuery, reception.on_query)
+    server.register(Contribution, reception.on_contribution)
+    server.register(Purge, lambda _, message: maintenance.tombstones.replica.purge(message))

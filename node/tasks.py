@@ -1,4 +1,4 @@
-"""Background tasks with an owner: each is finished or cancelled when its owner closes, and its failure is told."""
+"""Background tasks with an owner: each is finished or cancelled when its owner closes, and its failure is reported."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from typing import Any
 
 
 class Tasks:
-    """``failed`` is called with whatever ends a task that was not cancelled."""
-
-    def __init__(self, failed: Callable[[BaseException], None], bound: int = 1000) -> None:
-        self._failed = failed
-        self._bound = bound
-        self._running: dict[asyncio.Task[Any], None] = {}
+    def __init__(self, on_failure: Callable[[BaseException], None], max_running: int = 1000) -> None:
+        self.on_failure = on_failure
+        """Called with what ended a task that was not cancelled, or anything else that must not end."""
+        self._max_running = max_running
+        self._running: dict[asyncio.Task[Any], None] = {}  # in the order in which they began
         self._closed = False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Begin ``work``; False, and it is not begun, when too many run already, or after ``close``."""
-        if self._closed or len(self._running) >= self._bound:
+        """Begin ``work``. Return False, without beginning it, after ``close`` or when too many tasks run."""
+        if self._closed or len(self._running) >= self._max_running:
             work.close()
             return False
         task = asyncio.get_running_loop().create_task(work)
@@ -36,4 +35,4 @@ class Tasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
+            self.on_failure(error)

@@ -1,4 +1,4 @@
-"""A bound on how fast data is brought or sent in the background, so that clients keep their share of the machine."""
+"""Bounds how fast data is received or sent in the background, so that clients keep their share of the machine."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Throttle:
         self._free_at = 0.0
 
     def share(self, most: int) -> int:
-        """At most so many bytes, or what may move in a second: who takes more at once seems to stand still."""
+        """Return ``most``, or the bytes of one second if those are fewer, so that progress stays visible."""
         return most if self._rate <= 0 else max(1, min(most, int(self._rate)))
 
     async def spent(self, size: int) -> None:
-        """Account for ``size`` bytes that moved; returns when more may move."""
+        """Account for ``size`` bytes that were moved, and return when more may move."""
         if self._rate <= 0:
             return
         now = self._clock.monotonic()

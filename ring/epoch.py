@@ -176,6 +176,11 @@ class EpochRecord:
         return (self.owners,) if self.successors is None else (self.owners, self.successors)
 
     @property
+    def live_owners(self) -> frozenset[Identity]:
+        """The owners of any live ring."""
+        return frozenset(owner for spec in self.live_rings for owner in spec.owners)
+
+    @property
     def majority(self) -> int:
         """How many of the owners choose the next record."""
         return len(self.owners.owners) // 2 + 1

@@ -1,12 +1,12 @@
 """Makes a cluster of one that no other node has joined part of the cluster that counts its node as a member.
 
-It comes about when a node that is its own only seed loses its folder and is started again while the others cannot be
-heard. It then has its own cluster and theirs counts its old disk, and both serve. So once a claim (``claims``) has
-been verified:
+The case arises when a node that is its only seed loses its folder and is started again while the other members are out
+of reach. It then forms a cluster, theirs counts its old disk, and both serve. So once a claim (``claims``) has been
+verified:
 
 1. This node refuses clients and peers from that moment on, before anything else: whatever it acknowledged is in its
    engine once the operations under way have ended.
-2. The verdict is put on disk. From here on a restart goes on with it, and the node never serves as a cluster of one
+2. The verdict is put on disk. From here on a restart continues with it, and the node never serves as a cluster of one
    again. It is not taken back, whatever becomes of the other cluster.
 3. Everything is brought into the other cluster (``transfer``), and that this is finished is put on disk.
 4. The process gives up the data, and with it its identity, and begins anew with an empty folder that remembers where
@@ -19,16 +19,18 @@ not know of it. Such a node refuses the callers and logs it, as any node does.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from ..data_directory.verdict import META_ALONE, META_VERDICT, Verdict
-from ..epoch.epochs import Epoch, Epochs
-from ..events import Event, EventLog
+from ..epoch.epochs import Epoch
+from ..epoch.fenced_client import DataPlane
+from ..events import Event
 from ..members.claims import Claimant, Claims
-from ..members.gossip_driver import GossipDriver
-from ..storage.interface import Engine
+from ..members.members import Members
+from ..messages.absorption import CALL_TIMEOUTS
+from ..peer.client import PeerClient
+from ..runtime import Runtime
 from .transfer import Transfer
 
 REST_S = 0.5
@@ -38,31 +40,31 @@ REST_S = 0.5
 class Absorption:
     def __init__(
         self,
-        epochs: Epochs,
-        gossiping: GossipDriver,
-        engine: Engine,
+        runtime: Runtime,
+        peers: PeerClient,
+        data: DataPlane,
+        members: Members,
         claims: Claims,
-        transfer: Transfer,
-        rng: random.Random,
-        log: EventLog,
+        call_timeout_s: float,
     ) -> None:
-        self._epochs = epochs
-        self._gossiping = gossiping
-        self._engine = engine
+        self._rng = runtime.rng
+        self._log = runtime.log
+        self._epochs = data.epochs
+        self._engine = data.engine
+        self._members = members
         self._claims = claims
-        self._transfer = transfer
-        self._rng = rng
-        self._log = log
+        self._transfer = Transfer(
+            runtime, peers, claims, engine=data.engine, timeout_s=CALL_TIMEOUTS * call_timeout_s
+        )
         self._not_able = ""
         self.began = asyncio.Event()
         """Set once this node refuses everything because it is to join another cluster."""
         self.finished = asyncio.Event()
         """Set once everything is acknowledged there and the data can be given up."""
-        stored = engine.get_meta(META_VERDICT)
+        stored = data.engine.get_meta(META_VERDICT)
         self.verdict = Verdict.decode(stored) if stored is not None else None
-        if (epoch := epochs.current) is not None:
-            self._note_company(epoch)
-        epochs.observe(self._note_company)
+        if (epoch := data.epochs.current) is not None:
+            self.on_epoch(epoch)
 
     def refusal(self) -> str:
         """Return why clients and peers are refused; empty while they are not."""
@@ -73,7 +75,7 @@ class Absorption:
         verdict = self.verdict
         if verdict is None:
             return ""
-        name = self._gossiping.own_record().identity.name
+        name = self._members.own_record().identity.name
         waits = f"; it waits: {self._transfer.trouble}" if self._transfer.trouble else ""
         return (
             f"{name} serves no more: it joins cluster {verdict.cluster_id}, which counts it as a member, and has "
@@ -81,7 +83,7 @@ class Absorption:
         )
 
     async def run(self, close: Callable[[str], None], idle: Callable[[], Awaitable[None]]) -> None:
-        """Wait for a claim and follow it, or go on with one; returns when all is brought.
+        """Wait for a claim and follow it, or continue with one; return when all entries are transferred.
 
         ``close`` is called with a reason and refuses everything from then on, as must a node that starts with a
         verdict; ``idle`` returns when no operation is under way.
@@ -121,10 +123,10 @@ class Absorption:
     def _alone(self) -> bool:
         """Return whether this is a cluster of one that no other node has joined or is about to join."""
         record = self._epochs.record
-        if record is None or record.changing or not self._gossiping.alone_is_fine():
+        if record is None or record.changing or not self._epochs.is_sole_owner():
             return False
         never_joined = record.number == 1 or self._engine.get_meta(META_ALONE) is not None
-        return never_joined and not self._gossiping.has_met_others()
+        return never_joined and not self._members.has_met_others()
 
     async def _decide(self, claimant: Claimant) -> None:
         self._note(Verdict(claimant.cluster_id, claimant.members))
@@ -142,11 +144,9 @@ class Absorption:
         self.verdict = verdict
         self._engine.put_meta({META_VERDICT: verdict.encode()})
 
-    def _note_company(self, epoch: Epoch) -> None:
+    def on_epoch(self, epoch: Epoch) -> None:
         """Clear the mark for good once there was another owner, for its node may know of this cluster."""
-        if any(len(spec.owners) > 1 for spec in epoch.record.live_rings) and self._engine.get_meta(
-            META_ALONE
-        ):
+        if len(epoch.record.live_owners) > 1 and self._engine.get_meta(META_ALONE):
             self._engine.put_meta({META_ALONE: None})
 
     def _log_unable(self, claimant: Claimant) -> None:

@@ -2,11 +2,11 @@
 
 Rules
 - An entry is written as a client's write is, by a write quorum of every live ring, but with the version that it has:
-  of two writes to one key the newer stands, whichever cluster acknowledged it, and an entry that is sent twice
+  of two writes to one key the newer wins, whichever cluster acknowledged it, and an entry that is sent twice
   changes nothing.
 - Nothing acknowledged is dropped for its age. A version at or below the floor is refused by replicas, since what was
-  below the floor is settled and tombstones there may be gone. So the key is read: where a newer version stands, the
-  entry is superseded, as it would have been in one cluster; where nothing or an older one stands, the entry is written
+  below the floor is settled and tombstones there may be gone. So the key is read: a newer version
+  supersedes the entry, as it would have in one cluster; over an older one or none, the entry is written
   with the lowest version above the floor. Every write that a client made since the floor was raised is newer than
   that. The price is that a value written in the cluster of one may come back to a key that was deleted here later, if
   the tombstone has been collected: the delete did not know the value, and a value is not given up for it.
@@ -23,8 +23,8 @@ from ...quorum.version import timestamp_at
 from ..coordinator.coordinator import Coordinator
 from ..epoch.epochs import Epochs
 from ..errors import OperationError
-from ..events import Event, EventLog
-from ..members.gossip_driver import GossipDriver
+from ..events import Event
+from ..members.members import Members
 from ..messages.absorption import (
     MAX_MEMBERS,
     Contribution,
@@ -34,7 +34,7 @@ from ..messages.absorption import (
 )
 from ..messages.data import Envelope, Refusal, RefusalCode
 from ..operations import Get, GetResult
-from ..ports import Clock
+from ..runtime import Runtime
 from ..storage.interface import Entry
 
 MAX_REMEMBERED = 100
@@ -43,47 +43,48 @@ MAX_REMEMBERED = 100
 class Reception:
     def __init__(
         self,
+        runtime: Runtime,
         epochs: Epochs,
-        gossiping: GossipDriver,
+        members: Members,
         coordinator: Coordinator,
-        clock: Clock,
         max_skew_s: float,
         write_timeout_s: float,
-        log: EventLog,
     ) -> None:
         self._epochs = epochs
-        self._gossiping = gossiping
+        self._members = members
         self._coordinator = coordinator
-        self._clock = clock
+        self._clock = runtime.clock
         self._max_skew_ms = int(max_skew_s * 1000)
         self._write_timeout_s = write_timeout_s
-        self._log = log
+        self._log = runtime.log
         self._receiving = False
         self._known: set[object] = set()
         """Identities of the nodes that have begun to send entries."""
 
     async def on_query(self, envelope: Envelope, message: MembershipQuery) -> MembershipReply:
         record = self._epochs.record
-        me = self._gossiping.own_record()
-        alive = [m.record for m in self._gossiping.members() if m.alive and m.identity != me.identity]
+        me = self._members.own_record()
+        alive = [m.record for m in self._members.all() if m.alive and m.identity != me.identity]
         owners = record.owners.owners if record is not None else {}
-        up = sum(not self._gossiping.is_down(owner) for owner in owners)
+        up = sum(not self._members.is_down(owner) for owner in owners)
         members = [(member.identity, member.address) for member in (me, *alive)]
-        return MembershipReply(self._counts(envelope), record, up, tuple(members[:MAX_MEMBERS]))
+        return MembershipReply(
+            counted=self._counts(envelope), record=record, owners_up=up, members=tuple(members[:MAX_MEMBERS])
+        )
 
     def _counts(self, envelope: Envelope) -> bool:
         """Return whether this cluster has a member of the caller's name, on another disk and not alive elsewhere."""
         caller, record = envelope.source, self._epochs.record
-        if record is None or caller.name == self._gossiping.own_record().identity.name:
+        if record is None or caller.name == self._members.own_record().identity.name:
             return False
         named = [
             member
-            for member in self._gossiping.members()
+            for member in self._members.all()
             if member.identity.name == caller.name and member.identity != caller and not member.left
         ]
         if any(member.in_doubt_or_alive and member.record.address != envelope.address for member in named):
             return False
-        owners = {owner for spec in record.live_rings for owner in spec.owners}
+        owners = record.live_owners
         return bool(named) or any(owner.name == caller.name and owner != caller for owner in owners)
 
     async def on_contribution(self, envelope: Envelope, message: Contribution) -> ContributionReply | Refusal:
@@ -127,16 +128,16 @@ class Reception:
         return ""
 
     async def _above_floor(self, key: bytes, entry: Entry) -> Entry | None:
-        """Return the entry with a version that replicas take; None when a newer version stands already."""
+        """Return the entry with a version that replicas accept; None when a newer version exists."""
         record = self._epochs.record
         floor = record.floor if record is not None else 0
         if entry.version.timestamp > floor:
             return entry
-        standing = await self._coordinator.execute(Get(key, self._write_timeout_s))
-        assert isinstance(standing, GetResult)
-        if standing.version is not None and standing.version >= entry.version:
+        current = await self._coordinator.execute(Get(key, self._write_timeout_s))
+        assert isinstance(current, GetResult)
+        if current.version is not None and current.version >= entry.version:
             return None
-        if standing.version is None and entry.tombstone:
+        if current.version is None and entry.tombstone:
             return None  # nothing is left that it could delete
         return Entry(entry.version._replace(timestamp=floor + 1), entry.value)
 

@@ -1,17 +1,15 @@
-"""Brings everything that this node holds into another cluster, tombstones included.
+"""Transfers everything that this node holds into another cluster, tombstones included.
 
 Rules
 - One batch is under way, bounded in entries and bytes. It is sent until all of it is acknowledged, with pauses that
   grow and vary, to one member of the other cluster after another: no other node has these entries.
-- How far it went is noted by segment after batches, so that a restart goes on there; what was sent twice does no harm.
-- What cannot be read is passed over by the segment, counted and logged. It is no more known here than there, and the
-  data is then set aside instead of erased.
+- Progress is noted by segment after batches, so that a restart continues there; sending an entry twice does no harm.
+- A segment that cannot be read is skipped, counted and logged, and the data is then set aside instead of erased.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -19,10 +17,11 @@ from ...api.backoff import backoff_s
 from ...identity import Identity
 from ..data_directory.verdict import Verdict
 from ..errors import Corruption, PeerError
-from ..events import Event, EventLog
+from ..events import Event
 from ..members.claims import Claims
 from ..messages.absorption import MAX_BYTES, MAX_ENTRIES, Contribution, ContributionReply
 from ..peer.client import PeerClient
+from ..runtime import Runtime
 from ..storage.interface import Engine, Entry
 from ..storage.segments import SEGMENTS, segment_span
 
@@ -38,20 +37,19 @@ Note = Callable[[Verdict], None]
 class Transfer:
     def __init__(
         self,
+        runtime: Runtime,
         peers: PeerClient,
         claims: Claims,
         engine: Engine,
-        rng: random.Random,
         timeout_s: float,
-        log: EventLog,
     ) -> None:
         """Take ``timeout_s``, the time in which the other side must answer for one batch."""
         self._peers = peers
         self._claims = claims
         self._engine = engine
-        self._rng = rng
+        self._rng = runtime.rng
         self._timeout_s = timeout_s
-        self._log = log
+        self._log = runtime.log
         self.trouble = ""
         """The reason why the batch under way has not been acknowledged yet."""
 
@@ -88,7 +86,9 @@ class Transfer:
 
     async def _deliver(self, batch: list[tuple[bytes, Entry]], verdict: Verdict, *, last: bool) -> Verdict:
         """Send a batch until it is acknowledged."""
-        contribution = Contribution(verdict.cluster_id, tuple(batch), verdict.entries, last)
+        contribution = Contribution(
+            cluster_id=verdict.cluster_id, entries=tuple(batch), written=verdict.entries, last=last
+        )
         tries = 0
         while trouble := await self._send(contribution, *verdict.members[tries % len(verdict.members)]):
             if trouble != self.trouble or tries % SAY_AGAIN_TRIES == 0:
@@ -105,7 +105,7 @@ class Transfer:
         """Send the batch once; return why it is not acknowledged, or empty when it is."""
         try:
             reply = await self._peers.call_address(
-                address, contribution, self._timeout_s, to, as_stranger=True
+                address, contribution, self._timeout_s, to=to, without_cluster_id=True
             )
         except PeerError as error:
             return str(error)

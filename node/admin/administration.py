@@ -1,62 +1,56 @@
-"""Looking at the cluster and changing it, as people ask it of any node."""
+"""Serves administration: the cluster's state, and changes that an operator requests of any node."""
 
 from __future__ import annotations
 
 import asyncio
 
-from ...api.cluster import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
+from ...api.cluster import ClusterStatus, Explanation, NodeRepair, RepairReport, RingView
 from ...identity import Identity
 from ...membership.view import Member
 from ...ring.epoch import EpochRecord
-from ...ring.hashing import token_of
+from ..anti_entropy.service import AntiEntropyService
 from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedClient
 from ..errors import (
-    InvalidRequest,
     OperationTimeout,
     PeerError,
     Refused,
-    StorageFailed,
     Unavailable,
     UnknownNode,
 )
 from ..members.gossip_driver import GossipDriver
-from ..messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
+from ..messages.anti_entropy import RepairSummary, RequestRepair
+from ..messages.data import RequestLeave
 from ..peer.client import PeerClient
-from ..replica.service import ReplicaService
 from ..ring_change.steward import Steward
-from .cluster_repair import ClusterRepair
-from .status import ClusterView, state_of
+from .explain import KeyExplainer
+from .status import ClusterView
 
 POLL_S = 0.05
-EXPLAIN_TIMEOUT_S = 1.0
+ANSWER_GRACE_S = 1.0
+"""Time added to the timeout of a peer's repair, in which it reports how far it came."""
+MAX_TIMEOUT_S = 1_000_000.0
 
 
 class ClusterAdmin:
     def __init__(
         self,
+        gossip: GossipDriver,
         peers: PeerClient,
-        fenced: FencedClient,
         epochs: Epochs,
-        gossiping: GossipDriver,
-        replica: ReplicaService,
-        view: ClusterView,
         steward: Steward,
-        repair: ClusterRepair,
-        rpc_timeout_s: float,
-        max_key_bytes: int,
+        view: ClusterView,
+        explainer: KeyExplainer,
+        anti_entropy: AntiEntropyService,
     ) -> None:
-        self._peers = peers
         self._me = peers.me.identity
-        self._fenced = fenced
+        self._gossip = gossip
+        self._members = gossip.members
+        self._peers = peers
         self._epochs = epochs
-        self._gossiping = gossiping
-        self._replica = replica
-        self._view = view
         self._steward = steward
-        self._repair = repair
-        self._rpc_timeout_s = rpc_timeout_s
-        self._max_key_bytes = max_key_bytes
+        self._view = view
+        self._explainer = explainer
+        self._anti_entropy = anti_entropy
 
     def status(self) -> ClusterStatus:
         return self._view.status()
@@ -65,52 +59,50 @@ class ClusterAdmin:
         record = self._epochs.record
         if record is None:
             return None
-        members = self._gossiping.members()
-        return RingView(record, {m.identity: m.record.address for m in members if not m.left})
-
-    # --- explain ---
+        return RingView(record, {m.identity: m.record.address for m in self._members.all() if not m.left})
 
     async def explain(self, key: bytes) -> Explanation:
-        if not 0 < len(key) <= self._max_key_bytes:
-            raise InvalidRequest(f"a key has 1 to {self._max_key_bytes} bytes, not {len(key)}")
-        epoch = self._require_epoch()
-        token = token_of(key)
-        replicas = dict.fromkeys(r for ring in epoch.rings for r in ring.preference_list(token))
-        reports = await asyncio.gather(*(self._report(epoch, replica, key) for replica in replicas))
-        return Explanation(
-            key=key,
-            token=token,
-            epoch=epoch.number,
-            replicas=tuple(reports),
-            reachable=sum(report.answered for report in reports),
-            read_quorum=epoch.rings[0].r,
-            write_quorum=epoch.rings[0].w,
+        return await self._explainer.explain(key)
+
+    async def repair(self, timeout_s: float) -> RepairReport:
+        """Have every owner that is up compare with all its peers; each answers within ``timeout_s``."""
+        record = self._require_epoch().record
+        if record.changing:
+            raise Unavailable(
+                f"the ring is changing (epoch {record.number}): nothing is compared until that is over"
+            )
+        owners = sorted(record.owners.owners)
+        down = [owner for owner in owners if owner != self._me and self._members.is_down(owner)]
+        asked = [owner for owner in owners if owner not in down]
+        nodes = await asyncio.gather(
+            *(self._repair_by(owner, min(timeout_s, MAX_TIMEOUT_S)) for owner in asked)
+        )
+        return RepairReport(tuple(nodes), tuple(owner.name for owner in down))
+
+    async def _repair_by(self, owner: Identity, timeout_s: float) -> NodeRepair:
+        request = RequestRepair(int(timeout_s * 1000))
+        try:
+            if owner == self._me:
+                summary = await self._anti_entropy.compare_all(timeout_s)
+            else:
+                summary = await self._peers.ask(owner, request, RepairSummary, timeout_s + ANSWER_GRACE_S)
+        except PeerError as error:
+            return NodeRepair(owner.name, failure=str(error))
+        return NodeRepair(
+            name=owner.name,
+            compared=summary.compared,
+            differing=summary.differing,
+            received=summary.received,
+            sent=summary.sent,
+            bytes=summary.bytes,
+            unfinished=summary.unfinished,
         )
 
-    async def _report(self, epoch: Epoch, replica: Identity, key: bytes) -> ReplicaReport:
-        state = state_of(self._gossiping.member(replica))
-        batch = DataBatch(epoch.stamp, (Read(key),))
-        reply: DataReply | EpochMismatch
-        try:
-            if replica == self._me:
-                reply = await self._replica.serve(batch)
-            else:
-                reply = await self._fenced.call(replica, batch, DataReply, EXPLAIN_TIMEOUT_S)
-        except (PeerError, StorageFailed):
-            return ReplicaReport(replica.name, state, answered=False)
-        if isinstance(reply, EpochMismatch) or not isinstance(reply.results[0], ReadResult):
-            return ReplicaReport(replica.name, state, answered=False)
-        entry = reply.results[0].entry
-        if entry is None:
-            return ReplicaReport(replica.name, state, answered=True)
-        size = len(entry.value or b"")
-        return ReplicaReport(replica.name, state, True, entry.version, entry.tombstone, size)
-
-    # --- leave ---
+    # --- taking a node out of the ring ---
 
     async def leave(self, name: str, timeout_s: float) -> None:
         member = self._find(name, prefer_alive=True)
-        if self._gossiping.is_down(member.identity):
+        if self._members.is_down(member.identity):
             raise Refused(
                 f"{name} is down and cannot hand anything off; 'covey remove {name}' takes it out of the ring"
             )
@@ -119,23 +111,21 @@ class ClusterAdmin:
             raise Refused(f"{name} is the only owner: its data would have nowhere to go; stop it instead")
         self._require_majority(record, name)
         if member.identity == self._me:
-            self._gossiping.leave()
+            self._gossip.leave()
         else:
             await self._ask_to_leave(member.identity)
         await self._until_out(member.identity, timeout_s, f"{name} is still handing off")
 
     async def _ask_to_leave(self, identity: Identity) -> None:
         try:
-            await self._peers.tell(identity, RequestLeave(), self._rpc_timeout_s)
+            await self._peers.send(identity, RequestLeave())
         except PeerError as error:
             raise Unavailable(f"{identity.name} could not be asked to leave: {error}") from error
 
-    # --- remove ---
-
     async def remove(self, name: str, timeout_s: float) -> None:
         record = self._require_epoch().record
-        identity = self._unheard(record, name) or self._find(name, prefer_alive=False).identity
-        if not self._gossiping.is_down(identity):
+        identity = self._unheard_owner(record, name) or self._find(name, prefer_alive=False).identity
+        if not self._members.is_down(identity):
             raise Refused(f"{name} is alive; 'covey leave {name}' hands its data off first")
         self._require_majority(record, name)
         self._steward.request_removal(identity)
@@ -144,17 +134,10 @@ class ClusterAdmin:
         finally:
             self._steward.withdraw_removal(identity)
 
-    def _unheard(self, record: EpochRecord, name: str) -> Identity | None:
-        """An owner of that name that no member has told of: all others have restarted since it went."""
+    def _unheard_owner(self, record: EpochRecord, name: str) -> Identity | None:
+        """Return an owner of that name that gossip does not know, as when all others have restarted since it failed."""
         named = (identity for identity in sorted(record.owners.owners) if identity.name == name)
-        return next((identity for identity in named if self._gossiping.member(identity) is None), None)
-
-    # --- repair ---
-
-    async def repair(self, timeout_s: float) -> RepairReport:
-        return await self._repair.run(timeout_s)
-
-    # --- common ---
+        return next((identity for identity in named if not self._members.is_known(identity)), None)
 
     async def _until_out(self, identity: Identity, timeout_s: float, unfinished: str) -> None:
         deadline_s = asyncio.get_running_loop().time() + timeout_s
@@ -169,21 +152,20 @@ class ClusterAdmin:
             await asyncio.sleep(POLL_S)
 
     def _is_out(self, identity: Identity) -> bool:
-        """Whether no live ring has the node; another change may have begun by now."""
-        record = self._require_epoch().record
-        return all(identity not in spec.owners for spec in record.live_rings)
+        """Return whether no live ring has the node; another change may have begun by now."""
+        return identity not in self._require_epoch().record.live_owners
 
     def _find(self, name: str, prefer_alive: bool) -> Member:
-        """The member of that name; of several (a wiped disk under an old name) the alive or the down one."""
-        found = [m for m in self._gossiping.members() if m.identity.name == name and not m.left]
+        """Return the member of that name; of several (an old and a new disk), the live or the down one."""
+        found = [m for m in self._members.all() if m.identity.name == name and not m.left]
         if not found:
-            known = ", ".join(m.identity.name for m in self._gossiping.members() if not m.left)
+            known = ", ".join(m.identity.name for m in self._members.all() if not m.left)
             raise UnknownNode(f"no node is named {name}; known are {known}")
-        return min(found, key=lambda m: self._gossiping.is_down(m.identity) is prefer_alive)
+        return min(found, key=lambda m: self._members.is_down(m.identity) is prefer_alive)
 
     def _require_majority(self, record: EpochRecord, name: str) -> None:
         owners = record.owners.owners
-        alive = sum(not self._gossiping.is_down(owner) for owner in owners)
+        alive = sum(not self._members.is_down(owner) for owner in owners)
         if alive < record.majority:
             raise Refused(
                 f"taking {name} out needs the agreement of {record.majority} of {len(owners)} owners, and {alive} "

@@ -1,24 +1,23 @@
-"""The cluster in this node's view: every member's state, and whether everything is in its place."""
+"""Reports the cluster as this node knows it: each member's state, what is pending, and warnings."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
 from ...api.cluster import ClusterStatus, NodeState, NodeStatus
-from ...identity import Identity
-from ...membership.record import Condition, LoadReport, Status
+from ...membership.record import Health, LoadReport, Status
 from ...membership.view import Liveness, Member
 from ...ring.epoch import EpochRecord
 from ..epoch.epochs import Epoch, Epochs
-from ..members.gossip_driver import GossipDriver
+from ..members.members import Members
 from ..peer.skew_guard import describe_skew
-from ..ports import Clock
 from ..ring_change.steward import Steward
+from ..runtime import Runtime
 from ..tombstones.collector import TombstoneCollector
 
 
 def state_of(member: Member | None) -> NodeState:
-    """What the member says of itself, unless it seems not to be there."""
+    """Return the state that the member has published, or that it is down or suspected."""
     if member is None or member.liveness is Liveness.DOWN or member.left:
         return NodeState.DOWN
     if member.liveness is Liveness.SUSPECT:
@@ -26,8 +25,8 @@ def state_of(member: Member | None) -> NodeState:
     return NodeState(member.record.status.value)
 
 
-def _pending_of(name: str, condition: Condition) -> Iterator[str]:
-    """What keeps a member's data, or others' by it, from being as it should."""
+def _pending_of(name: str, condition: Health) -> Iterator[str]:
+    """Yield what a member still has to do for its data, or other members' data."""
     if condition.hints:
         plural = "" if condition.hints == 1 else "s"
         yield f"{name} keeps {condition.hints:,} hint{plural} for members that are up"
@@ -43,36 +42,57 @@ def _pending_of(name: str, condition: Condition) -> Iterator[str]:
         )
 
 
-def _keys_ahead(keys: int) -> str:
-    return "1 key that stands" if keys == 1 else f"{keys:,} keys that stand"
+def _warnings_of(name: str, condition: Health) -> Iterator[str]:
+    """Yield what an operator should know of a member although nothing is pending."""
+    if off_ms := condition.clock_off_ms:
+        yield (
+            f"{name}'s clock is {describe_skew(off_ms)} what a majority reports: set it right; "
+            "until then it serves no clients"
+        )
+    if condition.disk_full:
+        yield f"{name}'s disk is full: it refuses writes until there is space"
+    if keys := condition.keys_ahead:
+        stand = "1 key that stands" if keys == 1 else f"{keys:,} keys that stand"
+        yield (
+            f"{name} holds {stand} ahead of all clocks, written while clocks were wrong; "
+            "they can be read and written, and this ends when time has caught up with them"
+        )
 
 
 class ClusterView:
     def __init__(
         self,
-        me: Identity,
+        runtime: Runtime,
         epochs: Epochs,
-        gossiping: GossipDriver,
+        members: Members,
         steward: Steward,
         tombstones: TombstoneCollector,
-        clock: Clock,
         under_way: Callable[[], str],
     ) -> None:
-        """Take ``under_way``: what this node does instead of serving, as a sentence; empty when it serves."""
-        self._me = me
+        """Take ``under_way``, which returns what this node does instead of serving; empty while it serves."""
+        self._me = runtime.me.identity
+        self._clock = runtime.clock
         self._epochs = epochs
-        self._gossiping = gossiping
+        self._members = members
         self._steward = steward
         self._tombstones = tombstones
-        self._clock = clock
         self._under_way = under_way
 
     def status(self) -> ClusterStatus:
         epoch = self._epochs.current
         if epoch is None:
-            nodes = tuple(self._node(member, None) for member in self._members())
+            nodes = tuple(self._node(member, None) for member in self._present())
             return ClusterStatus(
-                "", 0, False, False, nodes, self._me.name, 0, 0, 0, ("this node belongs to no cluster yet",)
+                cluster_id="",
+                epoch=0,
+                changing=False,
+                synced=False,
+                nodes=nodes,
+                answered_by=self._me.name,
+                replication_factor=0,
+                write_quorum=0,
+                read_quorum=0,
+                notes=("this node belongs to no cluster yet",),
             )
         record = epoch.record
         pending = self._pending(record)
@@ -82,7 +102,7 @@ class ClusterView:
             epoch=record.number,
             changing=record.changing,
             synced=not pending,
-            nodes=(*(self._node(member, epoch) for member in self._members()), *self._unheard(epoch)),
+            nodes=(*(self._node(member, epoch) for member in self._present()), *self._unheard(epoch)),
             answered_by=self._me.name,
             replication_factor=quorums.replication_factor,
             write_quorum=quorums.write_quorum,
@@ -90,8 +110,8 @@ class ClusterView:
             notes=(*pending, *self._warnings(record)),
         )
 
-    def _members(self) -> list[Member]:
-        return [member for member in self._gossiping.members() if not member.left]
+    def _present(self) -> list[Member]:
+        return [member for member in self._members.all() if not member.left]
 
     def _node(self, member: Member, epoch: Epoch | None) -> NodeStatus:
         record = member.record
@@ -113,7 +133,7 @@ class ClusterView:
         )
 
     def _unheard(self, epoch: Epoch) -> list[NodeStatus]:
-        """Owners that this node has not heard of since it started."""
+        """Return the owners that this node has not heard of since it started."""
         return [
             NodeStatus(
                 identity=identity,
@@ -130,18 +150,18 @@ class ClusterView:
                 load=LoadReport(),
             )
             for identity, owner in sorted(epoch.record.owners.owners.items())
-            if self._gossiping.member(identity) is None
+            if not self._members.is_known(identity)
         ]
 
     def _pending(self, record: EpochRecord) -> list[str]:
-        """What keeps the cluster from being in sync, down members aside."""
+        """Return what keeps the cluster from being in sync, apart from down members."""
         pending = [under_way] if (under_way := self._under_way()) else []
         if record.changing:
             obstacle = self._steward.obstacle
             pending.append(
                 f"the ring is changing (epoch {record.number})" + (f": {obstacle}" if obstacle else "")
             )
-        for member in self._members():
+        for member in self._present():
             name = member.identity.name
             if member.liveness is Liveness.DOWN:
                 continue
@@ -157,32 +177,18 @@ class ClusterView:
         return pending
 
     def _why_not_begun(self, record: EpochRecord) -> str:
-        """What a stable ring's next change waits for, to follow what it would be."""
+        """Return the end of a sentence: what the next change of a stable ring waits for."""
         obstacle = self._steward.obstacle
         return f", but the change cannot begin yet: {obstacle}" if obstacle and not record.changing else ""
 
     def _warnings(self, record: EpochRecord) -> list[str]:
-        """What a person should know although nothing is pending."""
+        """Return what an operator should know although nothing is pending."""
         owners = record.owners.owners
-        up = [owner for owner in owners if not self._gossiping.is_down(owner)]
-        warnings = [f"{owner.name} is down" for owner in sorted(owners) if self._gossiping.is_down(owner)]
-        warnings += [
-            f"{member.identity.name}'s clock is {describe_skew(off_ms)} what a majority reports: set it right; "
-            "until then it serves no clients"
-            for member in self._members()
-            if member.liveness is not Liveness.DOWN and (off_ms := member.record.condition.clock_off_ms)
-        ]
-        warnings += [
-            f"{member.identity.name}'s disk is full: it refuses writes until there is space"
-            for member in self._members()
-            if member.liveness is not Liveness.DOWN and member.record.condition.disk_full
-        ]
-        warnings += [
-            f"{member.identity.name} holds {_keys_ahead(keys)} ahead of all clocks, written while clocks were wrong; "
-            "they can be read and written, and this ends when time has caught up with them"
-            for member in self._members()
-            if member.liveness is not Liveness.DOWN and (keys := member.record.condition.keys_ahead)
-        ]
+        up = [owner for owner in owners if not self._members.is_down(owner)]
+        warnings = [f"{owner.name} is down" for owner in sorted(owners) if self._members.is_down(owner)]
+        for member in self._present():
+            if member.liveness is not Liveness.DOWN:
+                warnings += _warnings_of(member.identity.name, member.record.condition)
         wanted = record.owners.quorums.replication_factor
         if len(owners) < wanted:
             warnings.append(f"under-replicated: {len(owners)} owners hold {len(owners)} of {wanted} copies")

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from ...identity import Identity
 from ..epoch.epochs import Epoch, EpochPassed, Epochs
-from ..events import Event, EventLog
+from ..events import Event
 from ..messages.anti_entropy import TreeQuery, TreeReply
 from ..messages.data import EpochMismatch, Refusal, RefusalCode
-from ..ports import Clock
+from ..runtime import Runtime
 from .digests import Digests
 from .session import AntiEntropySession, Outcome
 
@@ -23,19 +23,17 @@ MakeComparison = Callable[[Epoch, Identity], AntiEntropySession]
 class AntiEntropyResponder:
     def __init__(
         self,
-        me: Identity,
+        runtime: Runtime,
         epochs: Epochs,
         digests: Digests,
         make: MakeComparison,
-        clock: Clock,
-        log: EventLog,
     ) -> None:
-        self._me = me
+        self._me = runtime.me.identity
         self._epochs = epochs
         self._digests = digests
         self._make = make
-        self._clock = clock
-        self._log = log
+        self._clock = runtime.clock
+        self._log = runtime.log
         self._leading: AntiEntropySession | None = None
 
     async def compare(self, epoch: Epoch, peer: Identity) -> Outcome:

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from ...identity import Identity
 from ...ring.moves import RingChange
 from ..epoch.epochs import Epoch, Epochs
+from ..members.members import Members
 from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
 from ..messages.data import Envelope, EpochMismatch, Refusal
-from ..ports import Clock
+from ..runtime import Runtime
 from .merkle_tree import peers_of
 from .responder import AntiEntropyResponder
 from .schedule import PendingComparison, Schedule
@@ -41,27 +42,30 @@ class AntiEntropyService:
 
     def __init__(
         self,
-        me: Identity,
+        runtime: Runtime,
         epochs: Epochs,
+        members: Members,
         anti_entropy: AntiEntropyResponder,
         schedule: Schedule,
-        is_down: Callable[[Identity], bool],
-        told: Callable[[], None],
-        clock: Clock,
+        on_change: Callable[[], None],
     ) -> None:
-        self._me = me
+        """Take ``on_change``, which is called when the number of comparisons that are owed has changed."""
+        self._me = runtime.me.identity
+        self._clock = runtime.clock
         self._epochs = epochs
+        self._members = members
         self._anti_entropy = anti_entropy
         self._schedule = schedule
-        self._is_down = is_down
-        self._told = told
-        self._clock = clock
+        self._on_change = on_change
         self._followed: Epoch | None = None
         self._begun = 0
         self._requests: list[_Request] = []
         self._wake = asyncio.Event()
         self._said = 0
-        epochs.observe(lambda _: self._wake.set())
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Take up what the adoption of an epoch asks for."""
+        self._wake.set()
 
     # --- what others of this node ask ---
 
@@ -174,10 +178,10 @@ class AntiEntropyService:
         """Let the members know as soon as something is owed, and as soon as nothing is any more."""
         if self.comparisons != self._said:
             self._said = self.comparisons
-            self._told()
+            self._on_change()
 
     def _is_up(self, peer: Identity) -> bool:
-        return not self._is_down(peer)
+        return not self._members.is_down(peer)
 
 
 def _count(request: _Request, peer: Identity, outcome: Outcome) -> None:

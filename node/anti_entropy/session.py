@@ -13,7 +13,6 @@ Rules
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from ...identity import Identity
 from ...quorum.version import Version
 from ...ring.hashing import token_of
 from ...ring.span import TokenRange
-from ..epoch.epochs import Epoch, EpochPassed, Epochs
-from ..epoch.fenced_client import FencedClient
+from ..epoch.epochs import Epoch, EpochPassed
+from ..epoch.fenced_client import DataPlane
 from ..errors import DiskFull, PeerError, PeerRefused, Quarantined
 from ..messages.anti_entropy import RepairSummary, TreeQuery, TreeReply
 from ..messages.data import (
@@ -41,7 +40,8 @@ from ..messages.data import (
     ScanReply,
     checksum_of,
 )
-from ..storage.interface import Cursor, Engine, Entry
+from ..runtime import Runtime
+from ..storage.interface import Cursor, Entry
 from ..throttle import Throttle
 from .differences import BatchSize, differences
 from .digests import Digest, Digests
@@ -76,27 +76,21 @@ class AntiEntropySession:
 
     def __init__(
         self,
-        epoch: Epoch,
-        peer: Identity,
-        epochs: Epochs,
-        engine: Engine,
-        peers: FencedClient,
+        runtime: Runtime,
+        data: DataPlane,
         digests: Digests,
         throttle: Throttle,
-        rng: random.Random,
-        rpc_timeout_s: float,
+        epoch: Epoch,
+        peer: Identity,
     ) -> None:
         self.peer = peer
         self.under_way = False
         """Whether the peer has agreed to it, by answering for the groups."""
         self._epoch = epoch
-        self._epochs = epochs
-        self._engine = engine
-        self._peers = peers
+        self._epochs, self._engine, self._peers = data.epochs, data.engine, data.peers
         self._digests = digests
         self._throttle = throttle
-        self._rng = rng
-        self._rpc_timeout_s = rpc_timeout_s
+        self._rng = runtime.rng
         self._tree = digests.tree(epoch, peer)
         self._unknown: set[NodeSpec] = set()
         self._wanted: deque[bytes] = deque()
@@ -163,7 +157,7 @@ class AntiEntropySession:
 
     async def _ask(self, groups: Sequence[int], expected: int) -> tuple[Digest, ...]:
         query = TreeQuery(self._epoch.stamp, tuple(groups))
-        reply = await self._peers.call(self.peer, query, TreeReply, self._rpc_timeout_s)
+        reply = await self._peers.call(self.peer, query, TreeReply)
         if not isinstance(reply, TreeReply):
             raise EpochPassed
         if len(reply.digests) != expected:
@@ -206,7 +200,7 @@ class AntiEntropySession:
 
     async def _scan(self, stretch: TokenRange, after: Cursor | None) -> ScanReply:
         scan = Scan(self._epoch.stamp, ScanPurpose.KEYS, stretch, after, PAGE_ENTRIES, PAGE_BYTES)
-        reply = await self._peers.call(self.peer, scan, ScanReply, self._rpc_timeout_s)
+        reply = await self._peers.call(self.peer, scan, ScanReply)
         if not isinstance(reply, ScanReply):
             raise EpochPassed
         if reply.checksum != checksum_of(reply.entries):
@@ -273,7 +267,7 @@ class AntiEntropySession:
 
     async def _deliver(self, operations: Sequence[Read | Merge]) -> Sequence[Result]:
         batch = DataBatch(self._epoch.stamp, operations)
-        reply = await self._peers.call(self.peer, batch, DataReply, self._rpc_timeout_s)
+        reply = await self._peers.call(self.peer, batch, DataReply)
         if not isinstance(reply, DataReply):
             raise EpochPassed
         if len(reply.results) != len(operations):

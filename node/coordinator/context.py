@@ -20,8 +20,8 @@ from ...ring.hashing import token_of
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import InvalidRequest
 from ..events import EventLog
-from ..peer.client import LocalIdentity
 from ..replica.load_meter import LoadMeter
+from ..runtime import LocalIdentity
 from .replica_selector import ReplicaSelector
 from .version_source import VersionSource
 

@@ -208,13 +208,11 @@ class ReplicaQueues:
         replica: ReplicaService,
         ranking: ReplicaRanking,
         clock: Clock,
-        rpc_timeout_s: float,
     ) -> None:
         self._ranking = ranking
         self._clock = clock
         self._peers = peers
         self._replica = replica
-        self._rpc_timeout_s = rpc_timeout_s
         self._queues: dict[Identity, ReplicaQueue] = {}
         self._closed = False
 
@@ -241,6 +239,6 @@ class ReplicaQueues:
             return await self._replica.serve(batch)
 
         async def send(batch: DataBatch) -> DataReply | EpochMismatch:
-            return await self._peers.call(replica, batch, DataReply, self._rpc_timeout_s)
+            return await self._peers.call(replica, batch, DataReply)
 
         return serve if replica == self._peers.me else send

@@ -41,7 +41,7 @@ from ..epoch.epochs import Epochs
 from ..errors import Expired, Unavailable
 from ..named import as_named
 from ..operations import UNBOUNDED, TimeBounds
-from ..peer.client import LocalIdentity
+from ..runtime import LocalIdentity
 
 TIMESTAMP_STEP = 16
 """Distance between timestamps that the clock draws. The multiples of 2 below it count how often it went back."""

@@ -44,18 +44,18 @@ class KeysAhead:
         engine: Engine,
         clock: Clock,
         furthest: Callable[[], int],
-        tell: Callable[[], None],
+        on_change: Callable[[], None],
         interval_s: float,
         recount_s: float = 60.0,
     ) -> None:
-        """Take ``furthest``, the last timestamp that clocks follow; ``tell`` is called when the count has changed.
+        """Take ``furthest``, the last timestamp that clocks follow; ``on_change`` is called when the count has changed.
 
         Keys that time has caught up with count for up to ``recount_s`` more.
         """
         self._engine = engine
         self._clock = clock
         self._furthest = furthest
-        self._tell = tell
+        self._on_change = on_change
         self._interval_s = interval_s
         self._recount_s = recount_s
         self._counted: dict[int, _Counted] = {}
@@ -88,7 +88,7 @@ class KeysAhead:
         count = sum(counted.keys for counted in self._counted.values())
         if count != self.count:
             self.count = count
-            self._tell()
+            self._on_change()
 
     async def _see_to_group(self, numbers: range) -> None:
         try:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ..events import Event, EventLog
+from ..events import Event
+from ..runtime import Runtime
 from ..storage.interface import Engine
-from ..tasks import Tasks
 from .scrub import Scrubber
 from .segment_recovery import SegmentRecovery
 
@@ -18,21 +18,20 @@ LOOK_EVERY_S = 0.5
 class DiskMonitor:
     def __init__(
         self,
+        runtime: Runtime,
         engine: Engine,
-        repair: SegmentRecovery,
+        recovery: SegmentRecovery,
         scrubber: Scrubber,
-        tell: Callable[[], None],
-        tasks: Tasks,
-        log: EventLog,
+        on_change: Callable[[], None],
         reserve_bytes: int,
     ) -> None:
-        """``tell`` is called when the disk has become full, or has space again."""
+        """Take ``on_change``, called when the disk has become full, or has space again."""
+        self._tasks = runtime.tasks
+        self._log = runtime.log
         self._engine = engine
-        self._repair = repair
+        self.recovery = recovery
         self._scrubber = scrubber
-        self._tell = tell
-        self._tasks = tasks
-        self._log = log
+        self._on_change = on_change
         self._reserve_bytes = reserve_bytes
 
     def quarantined(self) -> int:
@@ -45,14 +44,14 @@ class DiskMonitor:
 
     def floor_wanted(self) -> int:
         """The floor that segments in quarantine wait for; 0 for none."""
-        return self._repair.floor_wanted()
+        return self.recovery.floor_wanted()
 
     def disk_full(self) -> bool:
         return self._engine.disk_full()
 
     async def run(self) -> None:
         """Watch the free space, and have damage looked for and healed, until cancelled."""
-        self._tasks.spawn(self._repair.run())
+        self._tasks.spawn(self.recovery.run())
         self._tasks.spawn(self._scrubber.run())
         was_full = False
         while True:
@@ -64,5 +63,5 @@ class DiskMonitor:
                     self._log.emit(Event.DISK_FULL, reserve_bytes=self._reserve_bytes)
                 else:
                     self._log.emit(Event.DISK_FREED, reserve_bytes=self._reserve_bytes)
-                self._tell()
+                self._on_change()
             await asyncio.sleep(LOOK_EVERY_S)

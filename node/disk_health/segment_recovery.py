@@ -18,19 +18,20 @@ What must hold:
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...identity import Identity
 from ...ring.ring import Ring
 from ...ring.span import TokenRange
-from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedClient
+from ..epoch.epochs import Epoch
+from ..epoch.fenced_client import DataPlane
 from ..errors import DiskFull, PeerError
-from ..events import Event, EventLog
+from ..events import Event
+from ..members.members import Members
 from ..messages.data import Scan, ScanPurpose, ScanReply, checksum_of
-from ..storage.interface import Cursor, Engine, Entry
+from ..runtime import Runtime
+from ..storage.interface import Cursor, Entry
 from ..storage.segments import common, segment_span
 from ..throttle import Throttle
 
@@ -65,33 +66,28 @@ def pieces_of(ring: Ring, me: Identity, number: int) -> list[Piece]:
 class SegmentRecovery:
     def __init__(
         self,
-        me: Identity,
-        epochs: Epochs,
-        engine: Engine,
-        peers: FencedClient,
-        is_down: Callable[[Identity], bool],
+        runtime: Runtime,
+        data: DataPlane,
+        members: Members,
         throttle: Throttle,
-        rng: random.Random,
-        rpc_timeout_s: float,
-        log: EventLog,
-        tell: Callable[[], None],
+        on_change: Callable[[], None],
     ) -> None:
-        """``tell`` is called when the number of segments in quarantine has changed, on disk too."""
-        self._me = me
-        self._epochs = epochs
-        self._engine = engine
-        self._peers = peers
-        self._is_down = is_down
+        """Take ``on_change``, called when the number of segments in quarantine has changed, on disk too."""
+        self._me = runtime.me.identity
+        self._rng = runtime.rng
+        self._log = runtime.log
+        self._epochs, self._engine, self._peers = data.epochs, data.engine, data.peers
+        self._members = members
         self._throttle = throttle
-        self._rng = rng
-        self._rpc_timeout_s = rpc_timeout_s
-        self._log = log
-        self._tell = tell
-        self._found_under = dict.fromkeys(engine.quarantined(), epochs.number)
+        self._on_change = on_change
+        self._found_under = dict.fromkeys(data.engine.quarantined(), data.epochs.number)
         """The number of the epoch that each segment was last found damaged in, or of a later one."""
         self._news = asyncio.Event()
-        engine.watch_quarantine(self._on_quarantine)
-        epochs.observe(lambda epoch: self._news.set())
+        data.engine.watch_quarantine(self._on_quarantine)
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Try again what waits for a later epoch."""
+        self._news.set()
 
     def floor_wanted(self) -> int:
         """A floor whose rise would be the later epoch that a segment waits for; 0 when none does."""
@@ -117,7 +113,7 @@ class SegmentRecovery:
                 pause_s = shortest_s
             self._news.clear()
             await self._engine.durable(always=True)
-            self._tell()
+            self._on_change()
             if await self._heal_all():
                 pause_s = shortest_s
             elif self._engine.quarantined():
@@ -160,7 +156,7 @@ class SegmentRecovery:
         await self._engine.durable(always=True)
         took_s = round(asyncio.get_running_loop().time() - began, 3)
         self._log.emit(Event.SEGMENT_HEALED, segment=number, entries=len(gathered), after_s=took_s)
-        self._tell()
+        self._on_change()
         return True
 
     async def _gather(self, epoch: Epoch, piece: Piece, into: Entries) -> bool:
@@ -178,14 +174,14 @@ class SegmentRecovery:
 
     def _in_turn(self, others: Sequence[Identity]) -> list[Identity]:
         shuffled = self._rng.sample(others, len(others))
-        return sorted(shuffled, key=self._is_down)
+        return sorted(shuffled, key=self._members.is_down)
 
     async def _exhaust(self, epoch: Epoch, source: Identity, span: TokenRange, into: Entries) -> None:
         """Take everything that ``source`` holds of a span; the newest of each key stays."""
         after: Cursor | None = None
         while True:
             scan = Scan(epoch.stamp, ScanPurpose.PULL, span, after, CHUNK_ENTRIES, CHUNK_BYTES)
-            reply = await self._peers.call(source, scan, ScanReply, self._rpc_timeout_s)
+            reply = await self._peers.call(source, scan, ScanReply)
             if not isinstance(reply, ScanReply):
                 raise PeerError(f"{source.name} is at another epoch")
             if reply.checksum != checksum_of(reply.entries):

@@ -3,9 +3,9 @@
 The engine keeps, in the same store as the data, one named value: the identity whose data it is, the processes that
 acted on it (``Opening``), and whether the last of them ended in good order. So:
 - an engine that was emptied, or belongs to another folder, does not name the folder's identity;
-- one that was set back to an older copy lacks processes that others remember, or had not got as far as they say.
+- one that was set back to an older copy lacks processes that others remember, or had not got as far as they remember.
 
-Each process writes its opening, durably, before it says anything under the identity.
+Each process writes its opening, durably, before it sends anything under the identity.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class DiskRecord:
         try:
             content: dict[str, Any] = json.loads(encoded)
             return cls(
-                Identity.parse(content["identity"]),
-                tuple(Opening(*map(int, opening)) for opening in content["openings"]),
-                bool(content["ended"]),
-                int(content["forgiven"]),
+                identity=Identity.parse(content["identity"]),
+                openings=tuple(Opening(*map(int, opening)) for opening in content["openings"]),
+                ended=bool(content["ended"]),
+                forgiven=int(content["forgiven"]),
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Corruption(f"the named value {META_DISK!r} is damaged: {error}") from error

@@ -1,4 +1,4 @@
-"""Keeps over restarts what this node remembers of how far other members' data goes.
+"""Keeps over restarts what this node knows of other members: their addresses, and how far their data goes.
 
 A process that is heard of for the first time is saved at the next heartbeat, a mark that rises within
 ``MARKS_SAVED_S``: a node that restarts may remember a little less than it had heard, but forgets no process.
@@ -9,46 +9,64 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from ...identity import Identity
-from ...membership.extent import Remembered
+from ...membership.extent import Extent, Remembered
 from ...membership.record import MemberRecord
+from ...membership.view import Member
 from ..data_directory.directory import LocalState
 from ..errors import DataDirectoryError
-from ..ports import Clock
-from ..tasks import Tasks
+from ..runtime import Runtime
 
 MARKS_SAVED_S = 5.0
 
 
-class ExtentMemory:
-    def __init__(self, me: Identity, home: LocalState, clock: Clock, tasks: Tasks) -> None:
-        self._me = me
+class MemberMemory:
+    def __init__(self, runtime: Runtime, home: LocalState) -> None:
+        self._me = runtime.me.identity
+        self._clock = runtime.clock
+        self._tasks = runtime.tasks
         self._home = home
-        self._clock = clock
-        self._tasks = tasks
-        self.remembered = Remembered(home.remembered().items())
+        self._addresses = home.peers()
+        self._extents = Remembered(home.remembered().items())
         self._saving = False
-        self._saved_s = clock.monotonic()
+        self._saved_s = self._clock.monotonic()
+
+    def extents_of(self, member: Identity) -> tuple[Extent, ...]:
+        """Return how far the data of the member's processes went, as far as this node has heard."""
+        return self._extents.of(member)
 
     def note(self, records: Iterable[MemberRecord]) -> None:
         for record in records:
             if record.identity != self._me:
-                self.remembered.note_record(record)
+                self._extents.note_record(record)
 
-    def save_if_due(self, members: Collection[Identity]) -> None:
-        """Save what has changed, if it is time; what concerns others than ``members`` is forgotten."""
-        remembered, now_s = self.remembered, self._clock.monotonic()
-        due = remembered.processes_changed or now_s - self._saved_s >= MARKS_SAVED_S
-        if not (due and remembered.changed) or self._saving:
+    def note_extent(self, member: Identity, extent: Extent) -> None:
+        self._extents.note(member, extent)
+
+    def save(self, members: Iterable[Member], unheard: Collection[Identity]) -> None:
+        """Save addresses that changed, and extents when it is time; others than these are forgotten.
+
+        ``unheard``: owners that gossip has not heard of since this node started.
+        """
+        present = {m.identity: m.record.address for m in members if not m.left}
+        kept = {*present, *unheard}
+        addresses = {owner: self._addresses[owner] for owner in unheard if owner in self._addresses}
+        addresses |= {member: address for member, address in present.items() if member != self._me}
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._home.save_peers(addresses)
+        extents, now_s = self._extents, self._clock.monotonic()
+        due = extents.processes_changed or now_s - self._saved_s >= MARKS_SAVED_S
+        if not (due and extents.changed) or self._saving:
             return
         self._saving, self._saved_s = True, now_s
-        remembered.keep(members)
-        remembered.changed = remembered.processes_changed = False
-        self._tasks.spawn(self._save())
+        extents.keep(kept)
+        extents.changed = extents.processes_changed = False
+        self._tasks.spawn(self._save_extents())
 
-    async def _save(self) -> None:
+    async def _save_extents(self) -> None:
         try:
-            await self._home.save_remembered(self.remembered.all())
+            await self._home.save_remembered(self._extents.all())
         except DataDirectoryError:
-            self.remembered.changed = True  # as when the disk is full: the next save has it all
+            self._extents.changed = True  # as when the disk is full: the next save has it all
         finally:
             self._saving = False

@@ -1,13 +1,13 @@
-"""The epoch this node is at, and its part in agreeing on the next.
+"""Keeps the epoch in force at this node, and its state as an acceptor of the next one.
 
 What is kept here (docs/ring-changes.md, rules 3, 4, 6 and 16):
 - a record is on disk before anything is done under it, and with it, in the same atomic step, goes the dropping
   of every range that this node enters by it;
 - a promise or an accepted value is on disk before it is answered;
-- a step that was begun is finished, whoever stops waiting for it: half an adoption would serve from dropped ranges;
-- while a record is being adopted nothing is served: whoever serves first awaits ``settled()`` and then checks
+- a step that was begun is finished, even if its caller is cancelled: half an adoption would serve from dropped ranges;
+- while a record is being adopted nothing is served: a server first awaits ``settled()`` and then checks
   the epoch and does its step without yielding in between;
-- whoever counts replies under an epoch is told when the epoch moves on, and starts counting from zero.
+- a count of replies under an epoch is notified of the next epoch (``watch``), and starts again from zero.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from ...ring.moves import RingChange
 from ...ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
 from ...ring.ring import Ring
 from ...ring.span import TokenRange
-from ..compute import InlineCompute
 from ..messages.data import EpochMismatch
 from ..ports import Compute
 from ..storage.interface import Engine
@@ -51,7 +50,7 @@ class Epoch:
         return RingChange(*self.rings) if self.record.changing else None
 
     def computed(self) -> Epoch:
-        """This epoch, with all computed that is asked of it on the event loop: too long for that in a large ring."""
+        """Return this epoch after computing what the event loop reads of it, which takes long in a large ring."""
         for ring in self.rings:
             ring.find_lists()
         if self.change is not None:
@@ -64,7 +63,7 @@ class Epoch:
 
     @cached_property
     def ownership(self) -> dict[Identity, float]:
-        """Each owner's share of all copies; sums to 1."""
+        """Return each owner's share of all copies; the shares sum to 1."""
         return self.rings[0].ownership()
 
     @property
@@ -84,9 +83,9 @@ class Epochs:
     """Keeps the current epoch and the acceptor's state, both on disk."""
 
     def __init__(self, me: Identity, engine: Engine, compute: Compute | None = None) -> None:
-        """``compute``: where rings are computed; on the loop when it is not given."""
+        """Take where rings are computed; without it, on the event loop."""
         self._engine = engine
-        self._compute = compute or InlineCompute()
+        self._compute = compute
         stored = engine.get_meta(META_AGREEMENT)
         state = AcceptorState.decode(stored) if stored is not None else AcceptorState()
         self._me = me
@@ -115,39 +114,51 @@ class Epochs:
     def number(self) -> int:
         return self._current.number if self._current is not None else 0
 
-    def observe(self, observer: Callable[[Epoch], None]) -> None:
-        """Call ``observer`` with every epoch adopted from now on, before anything is served under it."""
-        self._observers.append(observer)
+    def cluster_id(self) -> str:
+        """Return the id of the cluster that this node belongs to; empty while it belongs to none."""
+        return self._current.record.cluster_id if self._current is not None else ""
+
+    def live_owners(self) -> frozenset[Identity]:
+        """Return the owners of any live ring; none while there is no epoch."""
+        return self._current.record.live_owners if self._current is not None else frozenset()
+
+    def is_sole_owner(self) -> bool:
+        """Return whether this node is the only owner of its ring."""
+        return self._current is not None and list(self._current.record.owners.owners) == [self._me]
+
+    def observe(self, *observers: Callable[[Epoch], None]) -> None:
+        """Call the observers, in order, with every epoch adopted from now on, before anything is served under it."""
+        self._observers += observers
 
     async def settled(self) -> None:
-        """Return when no adoption is under way. The caller's next step up to its next await is under one epoch."""
+        """Return when no adoption is under way. Up to its next await, the caller then runs under one epoch."""
         while not self._settled.is_set():
             await self._settled.wait()
 
     def mismatch(self, asked: EpochStamp) -> EpochMismatch | None:
-        """The answer to what was asked under another epoch than this node's; None when they are equal."""
+        """Return the reply to a request under another epoch than this node's; None when they are equal."""
         if self.stamp == asked:
             return None
         ahead = self.number > asked.number
         return EpochMismatch(self.stamp, self.record if ahead else None)
 
     async def held(self, stamp: EpochStamp) -> None:
-        """Return at a moment when this epoch is current, as ``settled`` does; raises EpochPassed if it is over."""
+        """Return while this epoch is in force, as ``settled`` does. Raise EpochPassed if it is over."""
         await self.settled()
         if self.stamp != stamp:
             raise EpochPassed
 
-    def watch(self, moved_on: Callable[[], None]) -> None:
-        """Call ``moved_on`` once when a newer record is adopted, unless ``unwatch`` came first."""
-        self._watchers[moved_on] = None
+    def watch(self, on_change: Callable[[], None]) -> None:
+        """Call ``on_change`` once when a newer record is adopted, unless ``unwatch`` came first."""
+        self._watchers[on_change] = None
 
-    def unwatch(self, moved_on: Callable[[], None]) -> None:
-        self._watchers.pop(moved_on, None)
+    def unwatch(self, on_change: Callable[[], None]) -> None:
+        self._watchers.pop(on_change, None)
 
     async def adopt(self, record: EpochRecord) -> bool:
-        """Persist ``record`` and go on under it, if it is newer than the one held.
+        """Persist ``record`` and put it in force, if it is newer than the current one.
 
-        Raises DivergedRecord for another record of the number held: that must not exist.
+        Raise DivergedRecord for another record of the current number: that must not exist.
         """
         if record.number == self.number and record.stamp != self.stamp:
             raise DivergedRecord(f"two records {record.number}: {self.stamp} here and {record.stamp}")
@@ -156,7 +167,7 @@ class Epochs:
         return await self._unbroken(self._adopt(record))
 
     async def prepare(self, base: EpochRecord, ballot: Ballot) -> Answer:
-        """Adopt ``base`` if it is newer, then promise or not; returns once the promise is on disk."""
+        """Adopt ``base`` if it is newer, then promise or refuse; return once the promise is on disk."""
 
         async def step() -> Answer:
             await self._adopt(base)
@@ -175,7 +186,7 @@ class Epochs:
         alive: Collection[Identity],
         leaving: Collection[Identity],
     ) -> Answer:
-        """Vote or not; returns once the vote is on disk."""
+        """Accept or refuse; return once the vote is on disk."""
 
         async def step() -> Answer:
             answer = self._acceptor.accept(base, ballot, proposal, bound, alive, leaving)
@@ -188,13 +199,13 @@ class Epochs:
         await asyncio.gather(*self._steps, return_exceptions=True)
 
     async def _unbroken(self, step: Coroutine[None, None, T]) -> T:
-        """Run ``step`` alone and to its end, even when the caller is cancelled."""
+        """Run ``step`` to its end, without another step beside it, even when the caller is cancelled."""
 
-        async def alone() -> T:
+        async def exclusive() -> T:
             async with self._lock:
                 return await step
 
-        task = asyncio.get_running_loop().create_task(alone())
+        task = asyncio.get_running_loop().create_task(exclusive())
         self._steps.add(task)
         task.add_done_callback(self._steps.discard)
         return await asyncio.shield(task)
@@ -208,7 +219,8 @@ class Epochs:
     async def _adopt(self, record: EpochRecord) -> bool:
         if record.number <= self.number:
             return False
-        epoch = await self._compute.run(Epoch(record).computed)
+        compute = Epoch(record).computed
+        epoch = await self._compute.run(compute) if self._compute is not None else compute()
         gained = epoch.gained_spans(self._me)
         self._acceptor.adopt(record)
         self._settled.clear()  # and never set again when the disk fails: what was dropped is not to be served
@@ -223,5 +235,5 @@ class Epochs:
         for observer in self._observers:
             observer(epoch)
         watchers, self._watchers = self._watchers, {}
-        for moved_on in watchers:
-            moved_on()
+        for on_change in watchers:
+            on_change()

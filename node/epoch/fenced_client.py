@@ -1,11 +1,12 @@
-"""Calls of the data lane: they hold only between nodes at equal epochs.
+"""Fences calls of the data lane by epoch: they succeed only between nodes at equal epochs.
 
-A peer that is ahead answers with its record, which is adopted here; one that is behind is given this node's
-record and asked again. Either way nothing was done under an epoch that the two did not share.
+A peer that is ahead answers with its record, which is adopted here; to one that is behind, this node's record is pushed
+before the call is repeated. Either way nothing was done under an epoch that the two did not share.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
@@ -14,6 +15,7 @@ from ...ring.paxos import DivergedRecord
 from ..errors import PeerError, PeerRefused
 from ..messages.data import DataBody, EpochMismatch, PushRecord
 from ..peer.client import PeerClient
+from ..storage.interface import Engine
 from .epochs import Epochs
 
 B = TypeVar("B")
@@ -22,6 +24,8 @@ MAX_RECORD_PUSHES = 3
 
 
 class FencedClient:
+    """Calls of the data lane to peers; without a ``timeout_s``, the peer client's default applies."""
+
     def __init__(self, peers: PeerClient, epochs: Epochs) -> None:
         self._peers = peers
         self._epochs = epochs
@@ -31,7 +35,7 @@ class FencedClient:
         return self._peers.me.identity
 
     async def call(
-        self, to: Identity, body: DataBody, expect: type[B], timeout_s: float
+        self, to: Identity, body: DataBody, expect: type[B], timeout_s: float | None = None
     ) -> B | EpochMismatch:
         """Ask ``to`` under ``body.epoch``; an EpochMismatch means that certainly nothing was done.
 
@@ -46,9 +50,9 @@ class FencedClient:
         return reply
 
     async def _reconcile(
-        self, to: Identity, body: DataBody, mismatch: EpochMismatch, timeout_s: float
+        self, to: Identity, body: DataBody, mismatch: EpochMismatch, timeout_s: float | None
     ) -> bool:
-        """Bring the two nodes to one epoch; says whether the request is worth sending again."""
+        """Bring the two nodes to one epoch; return whether the request is worth sending again."""
         if mismatch.record is not None:
             await self._adopt(to, mismatch.record)
             return False
@@ -56,9 +60,9 @@ class FencedClient:
         if record is None or record.stamp != body.epoch:
             return False
         try:
-            await self._peers.tell(to, PushRecord(record), timeout_s)
+            await self._peers.send(to, PushRecord(record), timeout_s)
         except PeerError:
-            return False  # the mismatch stands: the peer is still behind
+            return False  # the peer is still behind
         return True
 
     async def _adopt(self, source: Identity, record: EpochRecord) -> None:
@@ -66,3 +70,12 @@ class FencedClient:
             await self._epochs.adopt(record)
         except DivergedRecord as diverged:
             raise PeerRefused(f"{source.name} is of another history: {diverged}") from diverged
+
+
+@dataclass(frozen=True)
+class DataPlane:
+    """The copies of data within reach: this node's own, its peers', and the epoch under which both are used."""
+
+    epochs: Epochs
+    engine: Engine
+    peers: FencedClient

@@ -1,11 +1,10 @@
-"""Proposing the next epoch record to the owners of the current one, and telling everyone what was chosen."""
+"""Drives Paxos (``ring.paxos``): proposes the next epoch record to the owners, and pushes the chosen one."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Protocol
 
 from ...api.backoff import backoff_s
 from ...identity import Identity
@@ -23,38 +22,30 @@ from ..messages.data import (
     RecordReply,
 )
 from ..peer.client import PeerClient
+from ..runtime import Runtime
 from .epochs import Epochs
 
 MAX_BALLOTS = 8
 DUEL_BACKOFF_S = (0.02, 1.0)
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptorView:
-    """What an acceptor's own gossip says, for refusing to evict the living."""
+class LiveMembers(Protocol):
+    """What gossip knows of the members."""
 
-    alive: frozenset[Identity]
-    leaving: frozenset[Identity]
+    def alive(self) -> list[Identity]:
+        """Return the members that are not down, which an acceptor refuses to evict."""
+
+    def leaving(self) -> list[Identity]:
+        """Return the members that have asked to be taken out of the ring."""
 
 
 class PaxosDriver:
-    def __init__(
-        self,
-        peers: PeerClient,
-        epochs: Epochs,
-        view: Callable[[], AcceptorView],
-        members: Callable[[], Iterable[Identity]],
-        rng: random.Random,
-        rpc_timeout_s: float,
-    ) -> None:
-        """``members``: everyone alive whom a chosen record is pushed to."""
+    def __init__(self, runtime: Runtime, peers: PeerClient, epochs: Epochs, members: LiveMembers) -> None:
+        self._me = runtime.me.identity
+        self._rng = runtime.rng
         self._peers = peers
         self._epochs = epochs
-        self._view = view
         self._members = members
-        self._rng = rng
-        self._rpc_timeout_s = rpc_timeout_s
-        self._me = peers.me.identity
 
     # --- as acceptor ---
 
@@ -62,9 +53,13 @@ class PaxosDriver:
         return await self._epochs.prepare(message.base, message.ballot)
 
     async def accept(self, message: Accept) -> AgreementReply:
-        view = self._view()
         return await self._epochs.accept(
-            message.base, message.ballot, message.proposal, message.bound, view.alive, view.leaving
+            message.base,
+            message.ballot,
+            message.proposal,
+            message.bound,
+            alive=frozenset(self._members.alive()),
+            leaving=frozenset(self._members.leaving()),
         )
 
     async def on_push_record(self, envelope: Envelope, message: PushRecord) -> Acknowledged:
@@ -77,10 +72,10 @@ class PaxosDriver:
     # --- as proposer ---
 
     async def propose(self, base: EpochRecord, proposal: EpochRecord) -> EpochRecord | None:
-        """Try to have ``proposal`` follow ``base``; returns the record that was chosen by this attempt.
+        """Propose ``proposal`` as the successor of ``base``; return the record that this attempt chose.
 
-        It may be another's proposal that had been accepted before. None when the epoch moved on otherwise or
-        no majority answered; nothing is decided then as far as this node knows.
+        That may be another node's proposal, accepted earlier. Return None when another epoch was adopted, or no
+        majority answered: as far as this node knows, nothing is decided then.
         """
         highest: Ballot | None = None
         for tries in range(MAX_BALLOTS):
@@ -106,7 +101,9 @@ class PaxosDriver:
         prepare = Prepare(base, proposer.ballot)
         await self._ask_owners(prepare, proposer, Phase.PREPARING, proposer.on_promise)
         if proposer.phase is Phase.ACCEPTING:
-            accept = Accept(base.stamp, proposer.ballot, proposer.value, proposer.bound)
+            accept = Accept(
+                base=base.stamp, ballot=proposer.ballot, proposal=proposer.value, bound=proposer.bound
+            )
             await self._ask_owners(accept, proposer, Phase.ACCEPTING, proposer.on_accept)
 
     async def _ask_owners(
@@ -114,9 +111,9 @@ class PaxosDriver:
         message: Prepare | Accept,
         proposer: Proposer,
         phase: Phase,
-        book: Callable[[Identity, Answer], None],
+        on_answer: Callable[[Identity, Answer], None],
     ) -> None:
-        """Ask every owner of the base; returns once the phase is over, or all have answered or failed."""
+        """Ask every owner of the base; return once the phase is over, or all have answered or failed."""
         tasks = {
             asyncio.ensure_future(self._ask(owner, message)): owner
             for owner in sorted(proposer.base.owners.owners)
@@ -128,7 +125,7 @@ class PaxosDriver:
                 for task in sorted(done, key=lambda task: tasks[task]):
                     answer = task.result()
                     if answer is not None:
-                        book(tasks[task], answer)
+                        on_answer(tasks[task], answer)
         finally:
             for task in waiting:
                 task.cancel()
@@ -138,7 +135,7 @@ class PaxosDriver:
         if owner == self._me:
             return await (self.prepare(message) if isinstance(message, Prepare) else self.accept(message))
         try:
-            return await self._peers.ask(owner, message, AgreementReply, self._rpc_timeout_s)
+            return await self._peers.ask(owner, message, AgreementReply)
         except PeerError:
             return None  # an acceptor that does not answer has not voted
 
@@ -148,13 +145,13 @@ class PaxosDriver:
     # --- spreading ---
 
     async def _spread(self, record: EpochRecord) -> None:
-        """Adopt a chosen record and push it to everyone alive; who misses it hears by gossip."""
+        """Adopt a chosen record and push it to all live members; the others learn of it by gossip."""
         await self._epochs.adopt(record)
-        others = [member for member in self._members() if member != self._me]
+        others = [member for member in self._members.alive() if member != self._me]
         await asyncio.gather(*(self._push(member, record) for member in others))
 
     async def _push(self, member: Identity, record: EpochRecord) -> None:
         try:
-            await self._peers.tell(member, PushRecord(record), self._rpc_timeout_s)
+            await self._peers.send(member, PushRecord(record))
         except PeerError:
-            return  # gossip carries the epoch number, and whoever lags fetches the record
+            return  # the member sees the epoch number in gossip and fetches the record

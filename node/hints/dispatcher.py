@@ -12,18 +12,18 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...api.backoff import backoff_s
 from ...identity import Identity
 from ...ring.hashing import token_of
-from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedClient
+from ..epoch.epochs import Epoch
+from ..epoch.fenced_client import DataPlane
 from ..errors import PeerError
+from ..members.members import Members
 from ..messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
-from ..ports import Clock
+from ..runtime import Runtime
 from ..throttle import Throttle
 from .hint_log import HintEvents
 from .store import Hint, HintStore
@@ -48,30 +48,24 @@ class _Brought:
 
 
 class HintDispatcher:
-    """``is_down`` says whether a member is thought down or unknown."""
-
     def __init__(
         self,
+        runtime: Runtime,
+        data: DataPlane,
+        members: Members,
         store: HintStore,
-        keeping: HintWriter,
-        peers: FencedClient,
-        epochs: Epochs,
-        is_down: Callable[[Identity], bool],
+        writer: HintWriter,
         throttle: Throttle,
-        clock: Clock,
-        rng: random.Random,
-        rpc_timeout_s: float,
         log: HintEvents,
     ) -> None:
+        self._clock = runtime.clock
+        self._rng = runtime.rng
+        self._epochs = data.epochs
+        self._peers = data.peers
+        self._members = members
         self._store = store
-        self._keeping = keeping
-        self._peers = peers
-        self._epochs = epochs
-        self._is_down = is_down
+        self._writer = writer
         self._throttle = throttle
-        self._clock = clock
-        self._rng = rng
-        self._rpc_timeout_s = rpc_timeout_s
         self._log = log
 
     async def run(self, to: Identity) -> None:
@@ -79,7 +73,7 @@ class HintDispatcher:
         began_s = self._clock.monotonic()
         brought = _Brought()
         failures = 0
-        while self._store.kept(to).hints and not self._is_down(to):
+        while self._store.kept(to).hints and not self._members.is_down(to):
             failures = 0 if await self._pass(to, brought) else failures + 1
             if failures:
                 await asyncio.sleep(backoff_s(failures - 1, BACKOFF_S, self._rng))
@@ -95,8 +89,8 @@ class HintDispatcher:
             if epoch is None:
                 return False
             page = self._store.page(to, after, BATCH_HINTS, BATCH_BYTES)
-            self._keeping.discard_damaged(to, page.damaged)
-            self._keeping.discard_foreign([hint for hint in page.hints if not is_replica(epoch, hint)])
+            self._writer.discard_damaged(to, page.damaged)
+            self._writer.discard_foreign([hint for hint in page.hints if not is_replica(epoch, hint)])
             wanted = [hint for hint in page.hints if is_replica(epoch, hint)]
             if wanted:
                 taken = await self._deliver(to, epoch, wanted)
@@ -115,7 +109,7 @@ class HintDispatcher:
         operations = tuple(Merge(hint.key, hint.entry, MergeKind.WRITE) for hint in hints)
         batch = DataBatch(epoch.stamp, operations)
         try:
-            reply = await self._peers.call(to, batch, DataReply, self._rpc_timeout_s)
+            reply = await self._peers.call(to, batch, DataReply)
         except PeerError:
             return []  # kept, and tried again
         if not isinstance(reply, DataReply) or reply.epoch != epoch.stamp:

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 
 from ...identity import Identity
-from ..epoch.epochs import Epochs
+from ..config.config import Config
+from ..epoch.fenced_client import DataPlane
 from ..errors import Corruption, StorageFailed
-from ..ports import Clock
-from ..tasks import Tasks
+from ..members.members import Members
+from ..runtime import Runtime
+from ..throttle import Throttle
 from .dispatcher import BATCH_BYTES, BATCH_HINTS, HintDispatcher
 from .hint_log import HintEvents
 from .store import HintStore, Page
@@ -21,75 +24,102 @@ SWEEPS_PER_AGE = 16
 """How often, while a hint grows old, those that have are looked for."""
 
 
+@dataclass(frozen=True, slots=True)
+class HintSettings:
+    max_bytes: int
+    """Bound on what is kept for one destination."""
+    max_age_s: float
+    rate: float
+    """Bytes a second that are sent, at most."""
+    interval_s: float
+    """Between two rounds over the destinations."""
+
+    @classmethod
+    def of(cls, config: Config) -> HintSettings:
+        return cls(
+            max_bytes=config.hint_max_bytes,
+            max_age_s=config.hint_max_age,
+            rate=config.hint_rate,
+            interval_s=config.heartbeat_interval / 2,
+        )
+
+
 class HintManager:
-    """Owns the loops. ``keeping`` is what a coordinator gives missed writes to."""
+    """Owns the loops. ``writer`` takes the writes that coordinators' replicas missed."""
 
     def __init__(
         self,
-        store: HintStore,
-        keeping: HintWriter,
-        replay: HintDispatcher,
-        epochs: Epochs,
-        is_down: Callable[[Identity], bool],
-        tell: Callable[[], None],
-        clock: Clock,
-        tasks: Tasks,
-        log: HintEvents,
-        *,
-        interval_s: float,
-        max_age_s: float,
+        runtime: Runtime,
+        data: DataPlane,
+        members: Members,
+        settings: HintSettings,
+        lacks: Callable[[Identity], None],
+        on_change: Callable[[], None],
     ) -> None:
-        """``tell`` is called when ``waiting`` becomes something or nothing; ``interval_s``: how often it looks."""
-        self.keeping = keeping
-        self._store = store
-        self._replay = replay
-        self._epochs = epochs
-        self._is_down = is_down
-        self._tell = tell
-        self._clock = clock
-        self._tasks = tasks
-        self._log = log
-        self._interval_s = interval_s
-        self._max_age_s = max_age_s
+        """Take ``lacks``, called with a member that will not get a hint which it needs.
+
+        ``on_change`` is called when ``waiting`` becomes 0 or is 0 no longer.
+        """
+        self._clock = runtime.clock
+        self._tasks = runtime.tasks
+        self._log = HintEvents(runtime.clock, runtime.log)
+        self._epochs = data.epochs
+        self._members = members
+        self._on_change = on_change
+        self._interval_s = settings.interval_s
+        self._max_age_s = settings.max_age_s
+        self._store = HintStore(data.engine, settings.max_bytes)
+        self.writer = HintWriter(me=runtime.me.identity, store=self._store, lacks=lacks, log=self._log)
+        self._dispatcher = HintDispatcher(
+            runtime,
+            data,
+            members,
+            store=self._store,
+            writer=self.writer,
+            throttle=Throttle(runtime.clock, settings.rate),
+            log=self._log,
+        )
         self._busy: set[Identity] = set()
-        self._told = False
+        self._published = False
 
     def waiting(self) -> int:
         """Hints kept for destinations that are up."""
-        return sum(self._store.kept(to).hints for to in self._store.destinations() if not self._is_down(to))
+        return sum(
+            self._store.kept(to).hints for to in self._store.destinations() if not self._members.is_down(to)
+        )
 
     async def run(self) -> None:
         """See to every destination, again and again, until cancelled."""
         self._tasks.spawn(self._expire())
-        self._mourn()
+        self._report_lost()
         while True:
             for to in self._store.destinations():
                 self._see_to(to)
-            if bool(self.waiting()) != self._told:
-                self._told = not self._told
-                self._tell()
+            if bool(self.waiting()) != self._published:
+                self._published = not self._published
+                self._on_change()
             self._log.catch_up()
             await asyncio.sleep(self._interval_s)
 
-    def _mourn(self) -> None:
+    def _report_lost(self) -> None:
         """Any owner may be one whose hints the disk did not give back when the node started."""
         epoch = self._epochs.current
         if self._store.unreadable and epoch is not None:
             for to in dict.fromkeys(owner for spec in epoch.record.live_rings for owner in spec.owners):
-                self.keeping.lost(to, self._store.unreadable)
+                self.writer.lost(to, self._store.unreadable)
 
     def _see_to(self, to: Identity) -> None:
         epoch = self._epochs.current
         if epoch is None or to in self._busy:
             return
         if not any(to in spec.owners for spec in epoch.record.live_rings):
-            self.keeping.discard_all(to)
-        elif not self._is_down(to) and self._tasks.spawn(self._bring(to)):
+            self.writer.discard_all(to)
+        elif not self._members.is_down(to) and self._tasks.spawn(self._bring(to)):
             self._busy.add(to)
 
     async def _bring(self, to: Identity) -> None:
         try:
-            await self._spared(to, self._replay.run(to))
+            await self._spared(to, self._dispatcher.run(to))
         finally:
             self._busy.discard(to)
 
@@ -98,7 +128,7 @@ class HintManager:
         try:
             await work
         except Corruption as damage:
-            self.keeping.lost(to, str(damage))
+            self.writer.lost(to, str(damage))
         except StorageFailed:
             return  # the engine has told its owner, and the node ends
 
@@ -115,7 +145,7 @@ class HintManager:
         limit_ms = now_ms - self._max_age_s * 1000
         oldest_ms = now_ms
         async for page in self._pages(to):
-            self.keeping.expire([hint for hint in page.hints if hint.wall_ms < limit_ms])
+            self.writer.expire([hint for hint in page.hints if hint.wall_ms < limit_ms])
             young = (hint.wall_ms for hint in page.hints if hint.wall_ms >= limit_ms)
             oldest_ms = min(oldest_ms, min(young, default=now_ms))
         self._store.none_before(to, oldest_ms)
@@ -125,7 +155,7 @@ class HintManager:
         after = None
         while True:
             page = self._store.page(to, after, BATCH_HINTS, BATCH_BYTES)
-            self.keeping.discard_damaged(to, page.damaged)
+            self.writer.discard_damaged(to, page.damaged)
             yield page
             if page.next is None:
                 return

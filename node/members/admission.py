@@ -1,41 +1,36 @@
-"""Who may come in: a node at its first contact, whether fresh or started again."""
+"""Decides whether a node may become a member, at its first contact: a fresh node, or one that starts again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ...identity import Identity
 from ...membership.record import MemberRecord
-from ...ring.genesis import GenesisSeat
 from ..epoch.epochs import Epochs
-from ..errors import PeerError, twin_alive
-from ..events import Event, EventLog
+from ..errors import PeerError, describe_duplicate
+from ..events import Event
 from ..messages.data import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
 from ..peer.client import PeerClient
-from ..ports import Clock
+from ..runtime import Runtime
+from .genesis import Genesis
 from .gossip_driver import GossipDriver
 
 
 class Admission:
     def __init__(
         self,
+        runtime: Runtime,
+        gossip: GossipDriver,
         peers: PeerClient,
         epochs: Epochs,
-        gossiping: GossipDriver,
-        clock: Clock,
-        seat: Callable[[], GenesisSeat | None],
-        rpc_timeout_s: float,
-        log: EventLog,
+        genesis: Genesis,
     ) -> None:
-        """``seat``: this node's, while it waits to form a cluster."""
+        self._me = runtime.me
+        self._clock = runtime.clock
+        self._log = runtime.log
+        self._members = gossip.members
+        self._gossip = gossip
         self._peers = peers
-        self._me = peers.me
         self._epochs = epochs
-        self._gossiping = gossiping
-        self._clock = clock
-        self._seat = seat
-        self._rpc_timeout_s = rpc_timeout_s
-        self._log = log
+        self._genesis = genesis
 
     async def hello(self, envelope: Envelope, message: Hello) -> HelloReply | Refusal:
         refused = await self._conflict(message)
@@ -43,7 +38,7 @@ class Admission:
             return Refusal(RefusalCode.NOT_READY, unreachable)
         record = self._epochs.record
         if record is not None and not refused and message.member.process != self._me.process:
-            self._gossiping.learn([message.member])
+            self._gossip.learn([message.member])
         if refused:
             self._log.emit(
                 Event.MEMBER_REFUSED,
@@ -51,32 +46,38 @@ class Admission:
                 address=message.member.address,
                 reason=refused,
             )
-        return HelloReply(self._gossiping.own_record(), record, self._seat(), refused, self._clock.wall_ms())
+        return HelloReply(
+            member=self._members.own_record(),
+            record=record,
+            seat=self._genesis.seat(),
+            refused=refused,
+            wall_ms=self._clock.wall_ms(),
+        )
 
     async def _conflict(self, message: Hello) -> str:
-        """Why the caller cannot be a member beside one that is alive; empty when it can.
+        """Return why a live member excludes the caller as a member; empty when none does.
 
-        Twins that were started as often have perhaps come in elsewhere already, both of them: which one ends is for
-        gossip to say, the same to everybody.
+        Two processes of one identity and generation may both be members elsewhere already: gossip decides which one
+        ends, the same for all members.
         """
         member = message.member
         if member.identity == self._me.identity:
-            twin = member.generation != self._me.generation
-            return twin_alive(self._me.identity, self._me.address) if twin else ""
+            same_process = member.generation == self._me.generation
+            return "" if same_process else describe_duplicate(self._me.identity, self._me.address)
         if member.identity.name == self._me.identity.name:
             return _name_taken(self._me.identity, self._me.address)
-        for other in self._gossiping.conflicts(message.member):
+        for other in self._members.conflicts(message.member):
             generation = await self._generation_at(other.address, other.identity)
             if generation is not None and other.identity != member.identity:
                 return _name_taken(other.identity, other.address)
             if generation not in (None, member.generation):
-                return twin_alive(other.identity, other.address)
+                return describe_duplicate(other.identity, other.address)
         return ""
 
     async def _unreachable(self, member: MemberRecord) -> str:
-        """Why nobody could use what a newcomer would be given; empty when it is an owner already, or answers."""
+        """Return why a newcomer cannot be reached; empty when it answers, or is an owner already."""
         record = self._epochs.record
-        owns = record is None or any(member.identity in spec.owners for spec in record.live_rings)
+        owns = record is None or member.identity in record.live_owners
         if owns or await self._generation_at(member.address, member.identity) is not None:
             return ""
         return (
@@ -84,9 +85,9 @@ class Admission:
         )
 
     async def _generation_at(self, address: str, identity: Identity) -> int | None:
-        """The generation of ``identity`` that answers there; None when it does not."""
+        """Return the generation in which ``identity`` answers at ``address``; None when it does not answer."""
         try:
-            return (await self._peers.call_address(address, Ping(), self._rpc_timeout_s, identity)).generation
+            return (await self._peers.call_address(address, Ping(), to=identity)).generation
         except PeerError:
             return None
 

@@ -1,7 +1,7 @@
-"""The shell around the gossip state machine: performs its directives, brings it what came in, logs its events.
+"""Drives the gossip state machine: performs its directives, brings it what came in, and logs its events.
 
-Liveness and load for everyone else in the node are read here, and here an epoch number that is higher than
-one's own is noticed and the record fetched.
+Everything else in the node reads the members through ``Members``. The driver also publishes this node's own record, and
+fetches the epoch record of a peer that is at a later epoch.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ from ...membership.directives import (
     Directive,
     DuplicateIdentity,
     ExchangeWith,
+    MemberDown,
     MemberJoined,
+    MemberLeft,
+    MemberSuspected,
     MemberUp,
     ProbeVia,
     Push,
+    Refuted,
 )
-from ...membership.gossip import Gossip, OwnChanges
-from ...membership.record import Condition, LoadReport, MemberRecord, Status
-from ...membership.view import Liveness, Member
+from ...membership.gossip import OwnChanges
+from ...membership.record import MemberRecord, Status, Suspicion
+from ...membership.view import Liveness
 from ...ring.epoch import EpochStamp
 from ...ring.paxos import DivergedRecord
-from ..data_directory.directory import LocalState
 from ..disk_identity.check import DiskCheck
-from ..disk_identity.history import DiskHistory
-from ..disk_identity.memory import ExtentMemory
+from ..disk_identity.memory import MemberMemory
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import JoinRefused, PeerError
-from ..events import Event, EventLog
+from ..events import Event
 from ..messages.data import (
     Acknowledged,
     Envelope,
@@ -46,143 +48,84 @@ from ..messages.data import (
 )
 from ..peer.client import PeerClient
 from ..peer.skew_guard import SkewGuard
-from ..ports import Clock
-from ..tasks import Tasks
-from .gossip_log import log_event, log_exchange
+from ..runtime import Runtime
+from .members import Members
 
-FAREWELLS = 16
-"""How many members hear directly that a node has left."""
+MAX_DEPARTURE_PUSHES = 16
+"""Members to which a node that has left sends its last record itself."""
 
 
 class GossipDriver:
     def __init__(
         self,
-        gossip: Gossip,
+        runtime: Runtime,
+        members: Members,
         peers: PeerClient,
         epochs: Epochs,
-        clock: Clock,
-        tasks: Tasks,
-        home: LocalState,
-        disk: DiskHistory,
-        disk_memory: ExtentMemory,
+        memory: MemberMemory,
         disk_check: DiskCheck,
-        load: Callable[[], LoadReport],
-        condition: Callable[[], Condition],
         skew_guard: SkewGuard,
-        heartbeat_interval_s: float,
-        failed: Callable[[BaseException], None],
-        log: EventLog,
     ) -> None:
-        self._gossip = gossip
+        self._me = runtime.me
+        self._clock = runtime.clock
+        self._tasks = runtime.tasks
+        self._log = runtime.log
+        self.members = members
+        self._gossip = members.gossip
+        self._interval_s = members.gossip.heartbeat_interval_s
         self._peers = peers
         self._epochs = epochs
-        self._clock = clock
-        self._tasks = tasks
-        self._home = home
-        self._disk = disk
-        self._disk_memory = disk_memory
+        self._memory = memory
         self._disk_check = disk_check
-        self._load = load
-        self._condition = condition
         self._skew_guard = skew_guard
-        self._interval_s = heartbeat_interval_s
-        self._failed = failed
-        self._log = log
         self._leaving = False
         self._fetching = False
-        self._saved = home.peers()
-        self.changed = asyncio.Event()
-        """Set whenever a member came, went or changed; who waits on it clears it."""
         self.left = asyncio.Event()
         """Set once this node is out of the ring because it asked to be."""
-        self._arrivals: list[Callable[[Identity], None]] = []
-        epochs.observe(self._on_epoch)
+        self._arrival_observers: list[Callable[[Identity], None]] = []
 
-    # --- the view, as others read it ---
+    def observe_arrivals(self, *observers: Callable[[Identity], None]) -> None:
+        """Call the observers with each member that is heard of for the first time, or is back after it was down."""
+        self._arrival_observers += observers
 
-    def members(self) -> list[Member]:
-        return self._gossip.members()
+    # --- this node's own record ---
 
-    def member(self, identity: Identity) -> Member | None:
-        return self._gossip.member(identity)
-
-    def own_record(self) -> MemberRecord:
-        return self._gossip.me
-
-    def is_down(self, member: Identity) -> bool:
-        """Whether the member is thought down, has left, or was never heard of."""
-        known = self._gossip.member(member)
-        return known is None or not known.in_doubt_or_alive
-
-    def load_of(self, member: Identity) -> LoadReport | None:
-        known = self._gossip.member(member)
-        return known.record.load if known is not None else None
-
-    def address_of(self, member: Identity) -> str | None:
-        known = self._gossip.member(member)
-        return known.record.address if known is not None else None
-
-    def conflicts(self, record: MemberRecord) -> list[MemberRecord]:
-        """Members, not thought down, that cannot be beside ``record``: same name, or same identity elsewhere."""
-        found = (self._gossip.conflicting_name(record.identity), self._gossip.conflicting_identity(record))
-        return [member.record for member in found if member is not None]
-
-    def alone_is_fine(self) -> bool:
-        """Whether there is nobody else to meet: this node is the only owner."""
-        record = self._epochs.record
-        return record is not None and list(record.owners.owners) == [self._gossip.me.identity]
-
-    def has_met_others(self) -> bool:
-        """Whether a member other than this node is thought alive."""
-        return any(member.identity != self._gossip.me.identity for member in self._gossip.alive())
-
-    def unheard_of(self) -> list[Identity]:
-        """Owners of a live ring that nobody has told this node of since it started."""
-        record = self._epochs.record
-        owners = (
-            {owner for spec in record.live_rings for owner in spec.owners} if record is not None else set()
-        )
-        return sorted(owner for owner in owners if self._gossip.member(owner) is None)
-
-    def observe_arrivals(self, observer: Callable[[Identity], None]) -> None:
-        """Call ``observer`` with every member that is heard of for the first time, or is back after it was down."""
-        self._arrivals.append(observer)
-
-    # --- what this node says of itself ---
-
-    def say(self, **changes: Unpack[OwnChanges]) -> None:
+    def publish(self, **changes: Unpack[OwnChanges]) -> None:
+        """Change this node's own record, and push what matters of the change."""
         self._perform(self._gossip.update_self(self._clock.monotonic(), **changes))
-
-    def say_condition(self) -> None:
-        """Say how this node's data stands now, rather than at the next heartbeat."""
-        self.say(condition=self._condition())
 
     def leave(self) -> None:
         """Ask to be taken out of the ring; once out, this node's status becomes LEFT."""
         self._leaving = True
-        self._say_status(self._epochs.current)
+        self._publish_status(self._epochs.current)
 
-    async def farewell(self) -> None:
-        """Tell a few members this node's last word, and wait until they have it: nobody is left to repeat it."""
+    async def announce_departure(self) -> None:
+        """Send this node's last record to a few members and wait for their replies: it cannot be fetched later."""
         mine = self._gossip.me
-        news = GossipDelta((mine,), (), self._epochs.stamp)
+        delta = GossipDelta((mine,), (), self._epochs.stamp)
         alive = [member.record for member in self._gossip.alive() if member.identity != mine.identity]
         await asyncio.gather(
-            *(self._tell(record.identity, record.address, news) for record in alive[:FAREWELLS])
+            *(self._push(record.identity, record.address, delta) for record in alive[:MAX_DEPARTURE_PUSHES])
         )
 
     def learn(self, records: Sequence[MemberRecord]) -> None:
         """Take records that came at first contact."""
-        self._disk_memory.note(records)
         for record in records:
-            self._perform(self._gossip.receive(record.identity, [record], [], self._clock.monotonic()))
+            self._receive(record.identity, [record])
 
-    def _on_epoch(self, epoch: Epoch) -> None:
+    def _receive(
+        self, source: Identity, records: Sequence[MemberRecord], suspicions: Sequence[Suspicion] = ()
+    ) -> None:
+        self._memory.note(records)
+        self._perform(self._gossip.receive(source, records, suspicions, self._clock.monotonic()))
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Publish the epoch that was adopted and this node's status under it."""
         record = epoch.record
-        self._gossip.set_owners(sorted({o for spec in record.live_rings for o in spec.owners}))
-        self.say(epoch=record.number, handoff=None)
-        self._say_status(epoch)
-        self._save_addresses()
+        self._gossip.set_owners(record.live_owners)
+        self.publish(epoch=record.number, handoff=None)
+        self._publish_status(epoch)
+        self._save_members()
         self._log.emit(
             Event.EPOCH_ADOPTED,
             epoch=record.number,
@@ -190,107 +133,95 @@ class GossipDriver:
             owners=[owner.name for owner in record.owners.owners],
             successors=[] if record.successors is None else [o.name for o in record.successors.owners],
         )
-        self.changed.set()
+        self.members.changed.set()
 
-    def _say_status(self, epoch: Epoch | None) -> None:
+    def resume(self, epoch: Epoch) -> None:
+        """Publish the epoch and the status of a node that starts again with an epoch on its disk."""
+        self._gossip.set_owners(epoch.record.live_owners)
+        self.publish(epoch=epoch.number)
+        self._publish_status(epoch)
+
+    def _publish_status(self, epoch: Epoch | None) -> None:
         status = self._status(epoch)
-        self.say(status=status)
+        self.publish(status=status)
         if status is Status.LEFT:
             self.left.set()
 
     def _status(self, epoch: Epoch | None) -> Status:
-        me = self._gossip.me.identity
-        in_ring = epoch is not None and any(me in spec.owners for spec in epoch.record.live_rings)
+        me = self._me.identity
         if self._leaving:
-            return Status.LEAVING if in_ring else Status.LEFT
-        owner = epoch is not None and me in epoch.record.owners.owners
-        return Status.SERVING if owner else Status.JOINING
-
-    def resume(self, epoch: Epoch) -> None:
-        """Say what a node is that starts again with an epoch on its disk."""
-        self._gossip.set_owners(sorted({o for spec in epoch.record.live_rings for o in spec.owners}))
-        self.say(epoch=epoch.number)
-        self._say_status(epoch)
+            return Status.LEAVING if epoch is not None and me in epoch.record.live_owners else Status.LEFT
+        return Status.SERVING if epoch is not None and me in epoch.record.owners.owners else Status.JOINING
 
     # --- the round ---
 
-    async def run(self) -> None:
-        """Beat and exchange until cancelled."""
+    async def run(self, report: Callable[[], OwnChanges]) -> None:
+        """Publish heartbeats and exchange until cancelled; each heartbeat carries what ``report`` returns."""
         next_tick = self._clock.monotonic()
         while True:
             now = self._clock.monotonic()
             if now >= next_tick:
                 next_tick = max(next_tick + self._interval_s, now)
-                self.say(load=self._load(), condition=self._condition(), mark=self._disk.extent().mark)
+                self.publish(**report())
                 self._perform(self._gossip.tick(now))
-                self._save_addresses()
-                self._save_remembered()
+                self._save_members()
             else:
                 self._perform(self._gossip.expire(now))
             await asyncio.sleep(self._until_next(next_tick, now))
 
     def _until_next(self, next_tick: float, now: float) -> float:
-        """Seconds until the tick, or until a suspicion runs out; new ones may start meanwhile."""
+        """Return the seconds until the tick, or until a suspicion runs out; another may begin meanwhile."""
         expiry = self._gossip.next_expiry()
         soonest = next_tick if expiry is None else min(next_tick, expiry)
         return min(max(0.001, soonest - now), self._interval_s / 4)
 
-    def _save_addresses(self) -> None:
-        """Where members are, and where owners were that this node has not heard of since it started."""
-        me, members = self._gossip.me.identity, self._gossip.members()
-        addresses = {owner: self._saved[owner] for owner in self.unheard_of() if owner in self._saved}
-        addresses |= {m.identity: m.record.address for m in members if not m.left and m.identity != me}
-        if addresses != self._saved:
-            self._saved = addresses
-            self._home.save_peers(addresses)
-
-    def _save_remembered(self) -> None:
-        members = {member.identity for member in self._gossip.members() if not member.left}
-        self._disk_memory.save_if_due(members | set(self.unheard_of()))
+    def _save_members(self) -> None:
+        self._memory.save(self.members.all(), self.members.unheard(self._epochs.live_owners()))
 
     def _perform(self, directives: Iterable[Directive]) -> None:
         for directive in directives:
             if isinstance(directive, ExchangeWith):
                 self._tasks.spawn(self._exchange(directive))
             elif isinstance(directive, Push):
-                news = GossipDelta(directive.records, directive.suspicions, self._epochs.stamp)
+                delta = GossipDelta(directive.records, directive.suspicions, self._epochs.stamp)
                 for target in directive.targets:
-                    self._tasks.spawn(self._tell(target.identity, target.address, news))
+                    self._tasks.spawn(self._push(target.identity, target.address, delta))
             elif isinstance(directive, ProbeVia):
                 self._tasks.spawn(self._probe(directive))
             else:
                 self._note(directive)
 
-    # --- exchanges, as the one who begins ---
+    # --- exchanges that this node begins ---
 
     async def _exchange(self, directive: ExchangeWith) -> None:
         to = directive.identity
-        remembered = self._disk_memory.remembered.of(to)
-        question = GossipSyn(directive.digest, directive.suspicions, self._epochs.stamp, remembered)
+        syn = GossipSyn(
+            digest=directive.digest,
+            suspicions=directive.suspicions,
+            epoch=self._epochs.stamp,
+            remembered=self._memory.extents_of(to),
+        )
         sent_s = self._clock.monotonic()
         try:
-            reply = await self._peers.call_address(directive.address, question, self._interval_s / 2, to)
+            reply = await self._peers.call_address(directive.address, syn, self._interval_s / 2, to=to)
         except PeerError:
-            self._perform(self._gossip.exchange_failed(to, self._clock.monotonic()))
-            return
-        if not isinstance(reply.body, GossipAck):
-            self._perform(self._gossip.exchange_failed(to, self._clock.monotonic()))
-            return
-        answer = reply.body
+            reply = None
         heard_s = self._clock.monotonic()
-        self._skew_guard.note(to, answer.wall_ms, sent_s, heard_s)
-        self._disk_memory.note(answer.records)
-        self._perform(self._gossip.receive(to, answer.records, answer.suspicions, heard_s))
-        self._disk_check.heard(to, answer.remembered)
-        log_exchange(self._log, to, len(answer.records), self._gossip.members())
-        self._catch_up(to, answer.epoch)
-        if answer.wanted:
-            records = self._gossip.records_newer_than(answer.wanted)
-            await self._tell(to, directive.address, GossipDelta(records, (), self._epochs.stamp))
+        if reply is None or not isinstance(ack := reply.body, GossipAck):
+            self._perform(self._gossip.exchange_failed(to, heard_s))
+            return
+        self._skew_guard.note(to, ack.wall_ms, sent_s, heard_s)
+        self._receive(to, ack.records, ack.suspicions)
+        self._disk_check.heard(to, ack.remembered)
+        self._log_exchange(to, len(ack.records))
+        self._catch_up(to, ack.epoch)
+        if ack.wanted:
+            records = self._gossip.records_newer_than(ack.wanted)
+            await self._push(to, directive.address, GossipDelta(records, (), self._epochs.stamp))
 
-    async def _tell(self, to: Identity, address: str, news: GossipDelta) -> None:
+    async def _push(self, to: Identity, address: str, delta: GossipDelta) -> None:
         try:
-            await self._peers.call_address(address, news, self._interval_s, to)
+            await self._peers.call_address(address, delta, self._interval_s, to=to)
         except PeerError:
             return  # a push is one-way; the exchanges make up for it
 
@@ -307,13 +238,13 @@ class GossipDriver:
 
     async def _probe_via(self, helper: Identity, address: str, request: ProbeRequest) -> bool:
         try:
-            reply = await self._peers.call_address(address, request, self._interval_s, helper)
+            reply = await self._peers.call_address(address, request, self._interval_s, to=helper)
         except PeerError:
             return False
         return isinstance(reply.body, ProbeReply) and reply.body.reached
 
     def _catch_up(self, source: Identity, theirs: EpochStamp | None) -> None:
-        """Fetch the record of someone who is at a later epoch."""
+        """Fetch the epoch record of a peer that is at a later epoch."""
         if theirs is not None and theirs.number > self._epochs.number and not self._fetching:
             self._fetching = self._tasks.spawn(self._fetch_record(source))
 
@@ -323,15 +254,15 @@ class GossipDriver:
             if reply.record is not None:
                 await self._epochs.adopt(reply.record)
         except PeerError:
-            return  # the next exchange with anyone who is ahead tries again
+            return  # the next exchange with a peer that is ahead tries again
         except DivergedRecord as diverged:
             self._log.emit(Event.NODE_DEFECT, method="FetchRecord", traceback=str(diverged))
         finally:
             self._fetching = False
 
-    # --- exchanges, as the one who answers ---
+    # --- exchanges that peers begin ---
 
-    async def on_exchange(self, envelope: Envelope, message: GossipSyn) -> GossipAck:
+    async def on_syn(self, envelope: Envelope, message: GossipSyn) -> GossipAck:
         answer, directives = self._gossip.answer_exchange(
             envelope.source, message.digest, message.suspicions, self._clock.monotonic()
         )
@@ -339,27 +270,22 @@ class GossipDriver:
         self._disk_check.heard(envelope.source, message.remembered)
         self._catch_up(envelope.source, message.epoch)
         return GossipAck(
-            answer.records,
-            answer.wanted,
-            answer.suspicions,
-            self._epochs.stamp,
-            self._clock.wall_ms(),
-            self._disk_memory.remembered.of(envelope.source),
+            records=answer.records,
+            wanted=answer.wanted,
+            suspicions=answer.suspicions,
+            epoch=self._epochs.stamp,
+            wall_ms=self._clock.wall_ms(),
+            remembered=self._memory.extents_of(envelope.source),
         )
 
-    async def on_news(self, envelope: Envelope, message: GossipDelta) -> Acknowledged:
-        self._disk_memory.note(message.records)
-        self._perform(
-            self._gossip.receive(
-                envelope.source, message.records, message.suspicions, self._clock.monotonic()
-            )
-        )
+    async def on_delta(self, envelope: Envelope, message: GossipDelta) -> Acknowledged:
+        self._receive(envelope.source, message.records, message.suspicions)
         self._catch_up(envelope.source, message.epoch)
         return Acknowledged()
 
     async def on_probe(self, envelope: Envelope, message: ProbeRequest) -> ProbeReply:
         try:
-            await self._peers.call_address(message.address, Ping(), self._interval_s / 2, message.target)
+            await self._peers.call_address(message.address, Ping(), self._interval_s / 2, to=message.target)
         except PeerError:
             return ProbeReply(False)
         return ProbeReply(True)
@@ -370,32 +296,67 @@ class GossipDriver:
     # --- events ---
 
     def _note(self, event: Directive) -> None:
-        self.changed.set()
-        log_event(self._log, event)
-        if (arrived := _arrived(event)) is not None:
-            for observer in self._arrivals:
-                observer(arrived)
+        self.members.changed.set()
+        self._log_event(event)
+        if isinstance(event, MemberJoined) or (
+            isinstance(event, MemberUp) and event.previous is Liveness.DOWN
+        ):
+            for observer in self._arrival_observers:
+                observer(event.record.identity)
         if isinstance(event, DuplicateIdentity) and event.record.outranks(self._gossip.me):
             self._lose_identity(event.record)
 
-    def _lose_identity(self, twin: MemberRecord) -> None:
-        """Two processes under one identity would each vouch for what the other wrote: this one ends."""
-        me = self._peers.me
-        if twin.address == me.address and not me.silent:
-            # Two processes do not listen at one address: this is an earlier one, which the disk knows nothing of.
+    def _lose_identity(self, other: MemberRecord) -> None:
+        """End this process: two under one identity would each acknowledge data that the other does not have."""
+        me = self._me
+        if other.address == me.address and not me.silent:
+            # Two processes do not listen at one address: this is an earlier one, which the disk does not account for.
             self._disk_check.doubt(
-                f"generation {twin.generation} of this disk ran here before, which the disk does not account for "
+                f"generation {other.generation} of this disk ran here before, which the disk does not account for "
                 "(was it set back to an older copy?)"
             )
         elif not me.lost:
             me.lost = (
-                f"{me.identity} runs at {twin.address} too, in generation {twin.generation} (a copy of the data "
+                f"{me.identity} runs at {other.address} too, in generation {other.generation} (a copy of the data "
                 f"folder?); of the two, the process at {me.address} ends"
             )
-            self._failed(JoinRefused(me.lost))
+            self._tasks.on_failure(JoinRefused(me.lost))
 
+    def _log_event(self, event: Directive) -> None:
+        match event:
+            case MemberJoined(record):
+                self._log.emit(
+                    Event.MEMBER_JOINED,
+                    member=record.identity.name,
+                    address=record.address,
+                    generation=record.generation,
+                    zone=record.zone,
+                )
+            case MemberSuspected(identity, accuser):
+                self._log.emit(Event.MEMBER_SUSPECTED, member=identity.name, accuser=accuser.name)
+            case MemberDown(identity):
+                self._log.emit(Event.MEMBER_DOWN, member=identity.name)
+            case MemberUp(record, previous):
+                was_down = previous is Liveness.DOWN
+                self._log.emit(
+                    Event.MEMBER_UP if was_down else Event.MEMBER_CLEARED, member=record.identity.name
+                )
+            case MemberLeft(record):
+                self._log.emit(Event.MEMBER_LEFT, member=record.identity.name)
+            case Refuted(accuser):
+                self._log.emit(Event.SELF_ACCUSED, accuser=accuser.name)
+            case DuplicateIdentity(record):
+                self._log.emit(Event.TWIN_SEEN, address=record.address, generation=record.generation)
 
-def _arrived(event: Directive) -> Identity | None:
-    if isinstance(event, MemberJoined) or (isinstance(event, MemberUp) and event.previous is Liveness.DOWN):
-        return event.record.identity
-    return None
+    def _log_exchange(self, peer: Identity, records: int) -> None:
+        """Log the exchange, and each member's heartbeat and load as known after it, at debug level."""
+        if not self._log.would_log(Event.GOSSIP_EXCHANGE):
+            return
+        known = self.members.all()
+        self._log.emit(
+            Event.GOSSIP_EXCHANGE,
+            member=peer.name,
+            records=records,
+            heartbeats={member.identity.name: member.record.heartbeat for member in known},
+            loads={member.identity.name: member.record.load.queue_depth for member in known},
+        )

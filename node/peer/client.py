@@ -1,13 +1,12 @@
-"""Calling peers: envelopes, addresses, clocks, and what a reply that is not an answer means."""
+"""Calls peers: envelopes, addresses, clocks, and the errors that refusals stand for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
-from ...quorum.hybrid_clock import ClockSkew, HybridClock
+from ...quorum.hybrid_clock import ClockSkew, HybridClock, MachineClock
 from ...quorum.version import COUNTER_BITS
 from ..errors import ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
 from ..messages.data import (
@@ -15,7 +14,6 @@ from ..messages.data import (
     DataReply,
     Envelope,
     EpochMismatch,
-    Recall,
     Refusal,
     RefusalCode,
     Reply,
@@ -25,7 +23,7 @@ from ..messages.data import (
     ScanReply,
 )
 from ..ports import Transport
-from .clocks import PeerClocks
+from ..runtime import LocalIdentity
 
 B = TypeVar("B")
 
@@ -33,32 +31,14 @@ REFUSED_AS = {RefusalCode.FOREIGN_CLUSTER: ForeignCluster, RefusalCode.NOT_READY
 """Refusals that callers distinguish."""
 
 
-@dataclass(slots=True)
-class LocalIdentity:
-    """Who this process is to its peers."""
-
-    identity: Identity
-    generation: int
-    address: str
-    process: int = 0
-    """Tells it from a process that was started on a copy of its disk."""
-    lost: str = ""
-    """Why it has no right to its identity any more: from then on it asks, answers and acknowledges nothing."""
-    unproven: str = ""
-    """Why it may not act under its identity yet (see ``disk_check``); it only asks and answers ``Recall``."""
-
-    @property
-    def silent(self) -> str:
-        """Return why it does not act under its identity, or not yet; empty while it does."""
-        return self.lost or self.unproven
-
-    def may_not(self, body: RequestBody) -> str:
-        """Return why it neither sends nor answers such a request; empty when it does."""
-        return self.lost if isinstance(body, Recall) else self.silent
+MAX_CLOCKS = 4096
+"""Addresses whose clocks are kept; all are forgotten when there are more."""
+WEIGHT_OF_LESS = 0.125
+"""Weight of a reading that is behind the estimate; one that is ahead replaces it."""
 
 
 class PeerClient:
-    """Calls by identity. ``address_of`` gives the address that gossip knows, ``cluster_id`` the cluster's."""
+    """Calls by identity. Where a call names no ``timeout_s``, ``rpc_timeout_s`` applies."""
 
     def __init__(
         self,
@@ -67,59 +47,66 @@ class PeerClient:
         clock: HybridClock,
         address_of: Callable[[Identity], str | None],
         cluster_id: Callable[[], str],
+        rpc_timeout_s: float,
     ) -> None:
+        """Take ``address_of``, which returns the address that gossip knows, and the id of this node's cluster."""
         self.me = me
         self._transport = transport
         self._clock = clock
         self._clocks = PeerClocks(clock.machine)
         self._address_of = address_of
         self._cluster_id = cluster_id
+        self._rpc_timeout_s = rpc_timeout_s
 
     async def call(
-        self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float
+        self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float | None = None
     ) -> B | EpochMismatch:
-        """Ask ``to``; returns the expected answer or an EpochMismatch.
+        """Send a request to ``to``; return the expected answer or an EpochMismatch.
 
         Raises PeerUnreachable (certainly not handled), PeerRefused (handled by refusing) or PeerTimeout.
         """
         address = self._address_of(to)
         if address is None:
             raise PeerUnreachable(f"no address is known for {to.name}")
-        reply = await self.call_address(address, body, timeout_s, to)
+        reply = await self.call_address(address, body, timeout_s, to=to)
         if isinstance(reply.body, expect | EpochMismatch):
             return reply.body
         raise PeerRefused(f"{to.name} answered with {type(reply.body).__name__}")
 
-    async def ask(self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float) -> B:
-        """Like ``call`` for requests that have nothing to do with epochs."""
+    async def ask(
+        self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float | None = None
+    ) -> B:
+        """Like ``call``, for requests that are not fenced by epoch."""
         answer = await self.call(to, body, expect, timeout_s)
         if isinstance(answer, EpochMismatch):
             raise PeerRefused(f"{to.name} is at another epoch")
         return answer
 
-    async def tell(self, to: Identity, body: RequestBody, timeout_s: float) -> None:
+    async def send(self, to: Identity, body: RequestBody, timeout_s: float | None = None) -> None:
+        """Like ``ask``, for requests that are only acknowledged."""
         await self.ask(to, body, Acknowledged, timeout_s)
 
     async def call_address(
         self,
         address: str,
         body: RequestBody,
-        timeout_s: float,
-        to: Identity | None = None,
+        timeout_s: float | None = None,
         *,
-        as_stranger: bool = False,
+        to: Identity | None = None,
+        without_cluster_id: bool = False,
     ) -> Reply:
         """Ask the node that listens at ``address``; raises as ``call`` does.
 
-        ``as_stranger`` names no cluster, as a node that belongs to none, so that another cluster answers too.
+        ``without_cluster_id`` names no cluster, as a node that belongs to none, so that another cluster answers too.
         """
+        timeout_s = self._rpc_timeout_s if timeout_s is None else timeout_s
         began_s = self._clock.machine.monotonic()
-        reply = await self._reply(address, body, timeout_s, to, as_stranger)
+        reply = await self._reply(address, body, timeout_s, to, without_cluster_id)
         if _says(reply, RefusalCode.EXPIRED):
             # The peer's clock was set meanwhile, or was not known: its refusal carries it.
             left_s = began_s + timeout_s - self._clock.machine.monotonic()
             if left_s > 0:
-                reply = await self._reply(address, body, left_s, to, as_stranger)
+                reply = await self._reply(address, body, left_s, to, without_cluster_id)
         if isinstance(reply.body, Refusal):
             if reply.body.code is RefusalCode.WRONG_DESTINATION:
                 raise PeerUnreachable(f"{address}: {reply.body.reason}")
@@ -129,11 +116,11 @@ class PeerClient:
         return reply
 
     async def _reply(
-        self, address: str, body: RequestBody, timeout_s: float, to: Identity | None, as_stranger: bool
+        self, address: str, body: RequestBody, timeout_s: float, to: Identity | None, without_cluster_id: bool
     ) -> Reply:
         if reason := self.me.may_not(body):
             raise PeerUnreachable(reason)
-        request = Request(self._envelope(to, address, timeout_s, as_stranger), body)
+        request = Request(self._envelope(to, address, timeout_s, without_cluster_id), body)
         reply = await self._transport.call(address, request, timeout_s=timeout_s)
         if reason := self.me.may_not(body):
             raise PeerTimeout(reason)
@@ -147,13 +134,15 @@ class PeerClient:
             if isinstance(body, DataReply | ScanReply):
                 raise PeerTimeout(f"a reply that cannot be counted: {skew}") from skew
 
-    def _envelope(self, to: Identity | None, address: str, timeout_s: float, as_stranger: bool) -> Envelope:
+    def _envelope(
+        self, to: Identity | None, address: str, timeout_s: float, without_cluster_id: bool
+    ) -> Envelope:
         timestamp = self._clock.current()
         return Envelope(
             source=self.me.identity,
             generation=self.me.generation,
             address=self.me.address,
-            cluster_id="" if as_stranger else self._cluster_id(),
+            cluster_id="" if without_cluster_id else self._cluster_id(),
             destination=to,
             timestamp=timestamp,
             expires_ms=self._clocks.expiry_ms(address, timeout_s, timestamp >> COUNTER_BITS),
@@ -162,3 +151,31 @@ class PeerClient:
 
 def _says(reply: Reply, code: RefusalCode) -> bool:
     return isinstance(reply.body, Refusal) and reply.body.code is code
+
+
+class PeerClocks:
+    """Estimates peers' hybrid clocks by their latest replies: requests expire at an instant of the receiver's clock.
+
+    So no difference between two wall clocks makes a request expire early, and none keeps it alive.
+    """
+
+    def __init__(self, clock: MachineClock) -> None:
+        self._clock = clock
+        self._leads_ms: dict[str, float] = {}
+        """Distance of each peer's clock ahead of this machine's monotonic clock, by address."""
+
+    def note(self, address: str, timestamp: int) -> None:
+        """Note a reply that has just arrived with the peer's hybrid clock."""
+        if len(self._leads_ms) >= MAX_CLOCKS:
+            self._leads_ms.clear()
+        lead_ms = (timestamp >> COUNTER_BITS) - self._clock.monotonic() * 1000
+        before_ms = self._leads_ms.get(address, lead_ms)
+        # A slow reply gives too low a reading; a hybrid clock ahead of its wall clock, too high a one.
+        self._leads_ms[address] = max(lead_ms, before_ms + (lead_ms - before_ms) * WEIGHT_OF_LESS)
+
+    def expiry_ms(self, address: str, timeout_s: float, own_ms: int) -> int:
+        """Return what the clock at ``address`` will show in ``timeout_s``, by ``own_ms`` if it never answered."""
+        lead_ms = self._leads_ms.get(address)
+        if lead_ms is None:
+            return own_ms + int(timeout_s * 1000)
+        return int(lead_ms + (self._clock.monotonic() + timeout_s) * 1000)

@@ -1,4 +1,4 @@
-"""Where peers' requests arrive: checked against who they are from and meant for, then handed on."""
+"""Receives peers' requests: checks source, destination, cluster, clock and expiry, then calls the handler."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, get_args
 from ...identity import Identity
 from ...quorum.hybrid_clock import ClockSkew, HybridClock
 from ...ring.paxos import DivergedRecord
-from ..events import Event, EventLog
+from ..events import Event
 from ..messages.absorption import Contribution
 from ..messages.anti_entropy import RequestRepair
 from ..messages.data import (
@@ -24,34 +24,38 @@ from ..messages.data import (
     RequestBody,
     RequestLeave,
 )
-from .client import LocalIdentity
+from ..runtime import Runtime
 
 EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)
 """Requests that are not begun once their sender has stopped waiting. Others may arrive late: gossip is ordered by
 the freshness of records, agreement by its ballots, a record by its number, and genesis is a function of the seeds."""
 LOGGED = (RefusalCode.PROTOCOL, RefusalCode.FOREIGN_CLUSTER)
-"""The other refusals are part of everyday life, or logged where more is known about them."""
+"""The other refusals are normal in operation, or logged where more is known about them."""
 MAX_REMEMBERED = 1000
 
 BodyHandler = Callable[[Envelope, Any], Awaitable[ReplyBody]]
 
 
 class PeerServer:
-    """A table of message types and their handlers, behind one door."""
+    """A table of message types and their handlers."""
 
     def __init__(
-        self, me: LocalIdentity, clock: HybridClock, cluster_id: Callable[[], str], log: EventLog
+        self,
+        runtime: Runtime,
+        clock: HybridClock,
+        cluster_id: Callable[[], str],
+        on_foreign_request: Callable[[Envelope], None],
     ) -> None:
-        self._me = me
+        """Take ``on_foreign_request``, called with the envelope of each request from a member of another cluster."""
+        self._me = runtime.me
+        self._log = runtime.log
         self._clock = clock
         self._cluster_id = cluster_id
-        self._log = log
+        self._on_foreign_request = on_foreign_request
         self._handlers: dict[type[RequestBody], BodyHandler] = {}
         self._refused: set[tuple[Identity, RefusalCode]] = set()
-        self.on_stranger: Callable[[Envelope], None] = lambda envelope: None
-        """Called with the envelope of every request from a member of another cluster."""
         self.closed_for = ""
-        """Why this node refuses all peers but strangers, although it runs; empty while it answers them."""
+        """Why this node refuses all peers but those of other clusters; empty while it answers them."""
         self.stopping = False
 
     def register(self, message: type[RequestBody], handler: BodyHandler) -> None:
@@ -72,12 +76,17 @@ class PeerServer:
         if refusal is None and self.closed_for:
             body = Refusal(RefusalCode.NOT_READY, self.closed_for)
         if refusal is None and self._me.may_not(request.body):
-            await asyncio.Event().wait()  # silence: nobody may count on what was done, nor on that it was not
-        return Reply(self._me.identity, self._me.generation, self._clock.current(), body)
+            await asyncio.Event().wait()  # never answered: neither success nor failure may be concluded
+        return Reply(
+            source=self._me.identity,
+            generation=self._me.generation,
+            timestamp=self._clock.current(),
+            body=body,
+        )
 
     def _refuse(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
         if reason := self._me.may_not(body):
-            if self._meant_for_another(envelope):  # which must not pass for the one that was meant
+            if self._meant_for_another(envelope):  # and must not be taken for the node that was meant
                 return Refusal(RefusalCode.WRONG_DESTINATION, self._meant(envelope))
             return Refusal(RefusalCode.STOPPING if self._me.lost else RefusalCode.NOT_READY, reason)
         if self.stopping:
@@ -89,7 +98,7 @@ class PeerServer:
             )
         foreign = self._foreign(envelope)
         if foreign or (envelope.cluster_id and not self._cluster_id()):
-            self.on_stranger(envelope)
+            self._on_foreign_request(envelope)
         if self._meant_for_another(envelope):
             meant = self._meant(envelope)
             reason = f"{meant}; {foreign}" if foreign else meant
@@ -107,7 +116,7 @@ class PeerServer:
         return f"{envelope.destination} was meant, but {self._me.identity} listens at {self._me.address}"
 
     def _foreign(self, envelope: Envelope) -> str:
-        """How another cluster's node is told that it is; empty for this cluster's own."""
+        """Return the refusal for a node of another cluster; empty for a node of this one."""
         mine = self._cluster_id()
         if not envelope.cluster_id or not mine or envelope.cluster_id == mine:
             return ""
@@ -142,7 +151,7 @@ class PeerServer:
         )
 
     def _log_once(self, envelope: Envelope, refusal: Refusal) -> None:
-        """One line a peer and reason: what keeps asking is told each time, but not logged each time."""
+        """Log the first refusal for each peer and reason; repeated requests are refused without a line."""
         reused = refusal.code is RefusalCode.WRONG_DESTINATION and self._foreign(envelope)
         if not (reused or refusal.code in LOGGED) or not self._is_first(envelope.source, refusal.code):
             return

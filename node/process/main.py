@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import replace
 from importlib.metadata import version
 
-from ..compute import ThreadCompute
 from ..config.config import Config
 from ..data_directory.directory import DataDirectory
 from ..data_directory.verdict import Verdict
@@ -30,12 +29,14 @@ from ..errors import (
 )
 from ..events import Event
 from ..node import Node
-from ..place import NodeSpec, Ports
+from ..ports import Ports
 from ..rpc.descriptors import DescriptorBudget, budget_of, raise_limit
 from ..rpc.server import RpcServer
 from ..rpc.transport import GrpcTransport
+from ..runtime import NodeSpec
 from ..storage.rocks import RocksEngine
 from .allocator import give_back_large_blocks
+from .compute import ThreadCompute
 from .logs import STDERR_FILENO, LogFormat, NodeLog, open_log
 from .loop_watch import LoopWatch
 from .options import NodeOptions, checked_config
@@ -121,7 +122,9 @@ async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudg
         try:
             stop.listen()
             while not stop.signal:
-                process = NodeProcess(options, config, descriptors, folder, log, stop)
+                process = NodeProcess(
+                    options=options, config=config, descriptors=descriptors, folder=folder, log=log, stop=stop
+                )
                 try:
                     code = await process.run()
                     if code != EXIT_DONE or (verdict := process.absorbed) is None:
@@ -250,14 +253,21 @@ class NodeProcess:
     def _make_node(
         self, address: str, engine: RocksEngine, transport: GrpcTransport, compute: ThreadCompute
     ) -> Node:
-        place = NodeSpec(
+        spec = NodeSpec(
             address=address,
             seeds=self._options.seeds or self._config.seeds,
             zone=self._options.zone,
             weight=self._options.weight,
         )
-        ports = Ports(self._clock, random.Random(), transport, engine, self._folder, compute)
-        return Node(self._config, place, ports, self._log, self._failed)
+        ports = Ports(
+            clock=self._clock,
+            rng=random.Random(),
+            transport=transport,
+            engine=engine,
+            home=self._folder,
+            compute=compute,
+        )
+        return Node(config=self._config, spec=spec, ports=ports, log=self._log, on_failure=self._failed)
 
     def _announce(self, node: Node) -> None:
         self._log.emit(

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from ...identity import Identity
 from ...ring.span import WHOLE_RING, TokenRange
 from ..epoch.epochs import Epoch, EpochPassed, Epochs
-from ..events import Event, EventLog
+from ..events import Event
+from ..runtime import Runtime
 from ..storage.interface import Engine
 from .puller import Puller
 
@@ -33,24 +34,21 @@ class Handoff:
 
     def __init__(
         self,
-        me: Identity,
+        runtime: Runtime,
         epochs: Epochs,
         engine: Engine,
         puller: Callable[[Epoch], Puller],
         grace_s: float,
-        failed: Callable[[BaseException], None],
-        log: EventLog,
     ) -> None:
-        self._me = me
+        self._me = runtime.me.identity
+        self._log = runtime.log
+        self._on_failure = runtime.tasks.on_failure
         self._epochs = epochs
         self._engine = engine
         self._puller = puller
         self._grace_s = grace_s
-        self._failed = failed
-        self._log = log
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        epochs.observe(self.start)
 
     def start(self, epoch: Epoch) -> None:
         """Begin what ``epoch`` asks for; what an earlier epoch asked for ends."""
@@ -70,7 +68,7 @@ class Handoff:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._failed(error)
+            self._on_failure(error)
 
     async def _pull(self, epoch: Epoch) -> None:
         ended = False

@@ -9,7 +9,6 @@ the entries of a chunk and the place it ends at are merged only if the epoch is 
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,12 +18,13 @@ from ...identity import Identity
 from ...membership.record import HandoffProgress
 from ...ring.moves import Pull
 from ...ring.span import TokenRange
-from ..epoch.epochs import META_HANDOFF, Epoch, EpochPassed, Epochs
-from ..epoch.fenced_client import FencedClient
+from ..epoch.epochs import META_HANDOFF, Epoch, EpochPassed
+from ..epoch.fenced_client import DataPlane
 from ..errors import DiskFull, PeerError, Quarantined
-from ..events import Event, EventLog
+from ..events import Event
+from ..members.members import Members
 from ..messages.data import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
-from ..storage.interface import Engine
+from ..runtime import Runtime
 from ..storage.segments import common, segment_span
 from ..throttle import Throttle
 from .progress import PullProgress
@@ -61,36 +61,26 @@ class Puller:
 
     def __init__(
         self,
-        me: Identity,
+        runtime: Runtime,
+        data: DataPlane,
+        members: Members,
         epoch: Epoch,
-        epochs: Epochs,
-        engine: Engine,
-        peers: FencedClient,
         throttle: Throttle,
-        is_down: Callable[[Identity], bool],
-        heard_of: Callable[[Identity], bool],
         report: Callable[[HandoffProgress], None],
-        rng: random.Random,
-        rpc_timeout_s: float,
-        log: EventLog,
     ) -> None:
-        self._me = me
+        self._me = me = runtime.me.identity
+        self._rng = runtime.rng
+        self._log = runtime.log
+        self._epochs, self._engine, self._peers = data.epochs, data.engine, data.peers
+        self._members = members
         self._epoch = epoch
-        self._epochs = epochs
-        self._engine = engine
-        self._peers = peers
         self._throttle = throttle
-        self._is_down = is_down
-        self._heard_of = heard_of
         self._report = report
-        self._rng = rng
-        self._rpc_timeout_s = rpc_timeout_s
-        self._log = log
         self._assignments = assignments_of(epoch, me)
         self._turns: defaultdict[Identity, asyncio.Lock] = defaultdict(asyncio.Lock)
         """Of each source, which is asked for one chunk at a time, so that what others ask of it comes in between. While
         one is merged here, the next is on its way."""
-        self._progress = PullProgress.load(engine.get_meta(META_HANDOFF), epoch.number)
+        self._progress = PullProgress.load(data.engine.get_meta(META_HANDOFF), epoch.number)
 
     async def run(self) -> None:
         """Returns when everything is pulled, on disk and reported; raises EpochPassed when it has lost its epoch."""
@@ -151,7 +141,9 @@ class Puller:
         """
         sources = {source for assignment in self._assignments for source in assignment.pull.sources}
         waited_s = 0.0
-        while waited_s < ACQUAINTED_S and not all(s == self._me or self._heard_of(s) for s in sources):
+        while waited_s < ACQUAINTED_S and not all(
+            s == self._me or self._members.is_known(s) for s in sources
+        ):
             await asyncio.sleep(ASK_AGAIN_S)
             waited_s += ASK_AGAIN_S
 
@@ -200,7 +192,7 @@ class Puller:
         self._rng.shuffle(others)
         ordered = [pull.displaced, *others] if pull.displaced is not None else others
         finished = self._progress.sources_finished(assignment.index)
-        return sorted((s for s in ordered if s not in finished), key=self._is_down)
+        return sorted((s for s in ordered if s not in finished), key=self._members.is_down)
 
     async def _exhaust(self, assignment: Assignment, source: Identity) -> None:
         place = (assignment.index, source)
@@ -209,7 +201,7 @@ class Puller:
             most = self._throttle.share(CHUNK_BYTES)
             scan = Scan(self._epoch.stamp, ScanPurpose.PULL, assignment.span, after, CHUNK_ENTRIES, most)
             async with self._turns[source]:
-                reply = await self._peers.call(source, scan, ScanReply, self._rpc_timeout_s)
+                reply = await self._peers.call(source, scan, ScanReply)
             await self._epochs.held(self._epoch.stamp)
             if not isinstance(reply, ScanReply):
                 raise PeerError(f"{source.name} is at another epoch")
@@ -247,9 +239,7 @@ class Puller:
 
     async def _size(self, source: Identity, spans: Sequence[TokenRange]) -> int:
         try:
-            reply = await self._peers.call(
-                source, SizeQuery(self._epoch.stamp, tuple(spans)), SizeReply, self._rpc_timeout_s
-            )
+            reply = await self._peers.call(source, SizeQuery(self._epoch.stamp, tuple(spans)), SizeReply)
         except PeerError:
             return 0
         return sum(reply.sizes) if isinstance(reply, SizeReply) else 0

@@ -11,7 +11,6 @@ plan is there, the members, the epoch and the steward may be others; it is propo
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from ...identity import Identity
 from ...membership.view import Liveness, Member
 from ...quorum.version import timestamp_at
 from ...ring.epoch import EpochRecord
+from ...ring.floor import floor_interval_s
 from ...ring.planning import (
     NOTHING_WAITS,
     Beginning,
@@ -37,11 +37,13 @@ from ...ring.planning import (
     steward,
 )
 from ...ring.succession import Step
+from ..config.config import Config
 from ..epoch.epochs import Epochs
 from ..epoch.paxos_driver import PaxosDriver
-from ..events import Event, EventLog
-from ..members.gossip_driver import GossipDriver
-from ..ports import Clock, Compute
+from ..events import Event
+from ..members.members import Members
+from ..ports import Compute
+from ..runtime import Runtime
 
 STANDS_LONG_ENOUGH_S = 60.0
 """So long with nothing that waits ends a row of aborts; so does a change that is finished."""
@@ -55,29 +57,36 @@ class StewardSettings:
     settled_after_s: float
     """How old a version is when no write of it is under way any more."""
 
+    @classmethod
+    def of(cls, config: Config) -> StewardSettings:
+        policy = Policy(
+            evict_after_s=config.evict_after,
+            handoff_timeout_s=config.handoff_timeout,
+            tokens_per_weight=config.tokens_per_weight,
+            floor_interval_s=floor_interval_s(config.tombstone_age, config.handoff_grace),
+        )
+        return cls(policy, config.heartbeat_interval / 2, config.settled_after_s)
+
 
 class Steward:
     def __init__(
         self,
-        me: Identity,
+        runtime: Runtime,
         epochs: Epochs,
-        gossiping: GossipDriver,
+        members: Members,
         agreement: PaxosDriver,
-        clock: Clock,
-        rng: random.Random,
         compute: Compute,
         settings: StewardSettings,
-        log: EventLog,
     ) -> None:
-        self._me = me
+        self._me = runtime.me.identity
+        self._clock = runtime.clock
+        self._rng = runtime.rng
+        self._log = runtime.log
         self._epochs = epochs
-        self._gossiping = gossiping
+        self._members = members
         self._agreement = agreement
-        self._clock = clock
-        self._rng = rng
         self._compute = compute
         self._settings = settings
-        self._log = log
         self._progress = ProgressWatch()
         self._floor = FloorWatch()
         self._aborts = 0
@@ -94,7 +103,7 @@ class Steward:
 
     def request_removal(self, identity: Identity) -> None:
         self._removals[identity] += 1
-        self._gossiping.changed.set()
+        self._members.changed.set()
 
     def withdraw_removal(self, identity: Identity) -> None:
         self._removals -= Counter([identity])
@@ -110,7 +119,7 @@ class Steward:
                 self.obstacle = ""
 
     async def _news_or_interval(self) -> None:
-        changed = self._gossiping.changed
+        changed = self._members.changed
         try:
             async with asyncio.timeout(self._settings.interval_s * (0.75 + self._rng.random() / 2)):
                 await changed.wait()
@@ -159,7 +168,7 @@ class Steward:
 
     def _disk_is_full(self, identity: Identity) -> bool:
         """Whether it may soon be unable to put on disk what it proposes."""
-        member = self._gossiping.member(identity)
+        member = self._members.get(identity)
         return member is not None and member.record.condition.disk_full
 
     async def _propose(self, record: EpochRecord, planned: Propose) -> None:
@@ -180,7 +189,7 @@ class Steward:
 
     def _view(self, record: EpochRecord) -> View:
         now = self._clock.monotonic()
-        members = {member.identity: self._member_view(member, now) for member in self._gossiping.members()}
+        members = {member.identity: self._member_view(member, now) for member in self._members.all()}
         members |= self._unheard(record, members, now)
         self._progress = self._progress.observe(record, members, now)
         self._floor = self._floor.observe(record, now)
@@ -195,7 +204,7 @@ class Steward:
             removals=frozenset(self._removals),
             not_before=self._last_abort + backoff_s if self._aborts else 0.0,
             steady_s=2 * backoff_s,
-            stores_data=any(member.record.load.keys for member in self._gossiping.members()),
+            stores_data=any(member.record.load.keys for member in self._members.all()),
             floor=self._floor,
             ring=epoch.rings[0] if epoch is not None else None,
             change=epoch.change if epoch is not None else None,

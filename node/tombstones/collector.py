@@ -12,7 +12,6 @@ would bring back as a tombstone, to be collected again. Evicting it lets the col
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,14 +21,15 @@ from ...quorum.version import timestamp_at
 from ...ring.ring import PreferenceList
 from ...ring.span import TokenRange
 from ..config.config import Config
-from ..epoch.epochs import Epoch, Epochs
-from ..epoch.fenced_client import FencedClient
+from ..epoch.epochs import Epoch
+from ..epoch.fenced_client import DataPlane
 from ..errors import Corruption, PeerError
-from ..events import Event, EventLog
+from ..events import Event
+from ..members.members import Members
 from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..messages.data import EpochMismatch
-from ..ports import Clock
-from ..storage.interface import Cursor, Engine, TombstonePage
+from ..runtime import Runtime
+from ..storage.interface import Cursor, TombstonePage
 from .confirmed import ConfirmedTombstones, by_replicas, held_by_all
 from .replica import TombstoneReplica
 
@@ -52,13 +52,12 @@ class CollectionSettings:
     age_s: float
     interval_s: float
     """Between two looks for tombstones that are old enough."""
-    rpc_timeout_s: float
 
     @classmethod
     def of(cls, config: Config) -> CollectionSettings:
         """A tenth of the age is little beside it, and a minute is often enough."""
         interval_s = min(config.tombstone_age / 10, LONGEST_INTERVAL_S)
-        return cls(config.tombstone_age, interval_s, config.rpc_timeout)
+        return cls(config.tombstone_age, interval_s)
 
 
 class TombstoneCollector:
@@ -66,35 +65,32 @@ class TombstoneCollector:
 
     def __init__(
         self,
-        epochs: Epochs,
-        engine: Engine,
-        peers: FencedClient,
-        is_down: Callable[[Identity], bool],
+        runtime: Runtime,
+        data: DataPlane,
+        members: Members,
         behind: Callable[[Identity], None],
-        clock: Clock,
-        rng: random.Random,
         settings: CollectionSettings,
-        log: EventLog,
     ) -> None:
-        self._me = peers.me
-        self._epochs = epochs
-        self._engine = engine
-        self.replica = TombstoneReplica(engine, epochs)
-        self._peers = peers
-        self._is_down = is_down
+        self._me = runtime.me.identity
+        self._clock = runtime.clock
+        self._rng = runtime.rng
+        self._log = runtime.log
+        self._epochs, self._engine, self._peers = data.epochs, data.engine, data.peers
+        self._members = members
         self._behind = behind
-        self._clock = clock
-        self._rng = rng
         self._settings = settings
-        self._log = log
+        self.replica = TombstoneReplica(data.engine, data.epochs)
         self._confirmed = ConfirmedTombstones()
         self._awaited: set[str] = set()
         self._moved_on = asyncio.Event()
-        epochs.observe(lambda epoch: self._moved_on.set())
         self.floor_wanted = 0
         """The floor that confirmed tombstones wait for; 0 for none."""
         self.waiting = ""
         """Whom tombstones wait for that could be collected otherwise, for people; empty for nobody."""
+
+    def on_epoch(self, epoch: Epoch) -> None:
+        """Purge what the new epoch's floor allows."""
+        self._moved_on.set()
 
     async def run(self) -> None:
         """Collect until cancelled: look for more now and then, and purge whenever the epoch has moved on."""
@@ -212,7 +208,9 @@ class TombstoneCollector:
     # --- asking ---
 
     def _someone_is_away(self, replicas: PreferenceList) -> bool:
-        away = [replica.name for replica in replicas if replica != self._me and self._is_down(replica)]
+        away = [
+            replica.name for replica in replicas if replica != self._me and self._members.is_down(replica)
+        ]
         self._awaited.update(f"{name} is away" for name in away)
         return bool(away)
 
@@ -229,7 +227,7 @@ class TombstoneCollector:
             if replica == self._me:
                 return await ask_myself(request)
             try:
-                return await self._peers.call(replica, request, expect, self._settings.rpc_timeout_s)
+                return await self._peers.call(replica, request, expect)
             except PeerError:
                 self._awaited.add(f"{replica.name} does not answer")
                 return None

@@ -35,8 +35,8 @@ DISK = (
         "a start does not compare the disk with what peers remember of it",
         1,
         "node/disk_identity/check.py",
-        "            if (extent := self._disk.contradicted_by(reply.remembered)) is not None:\n",
-        "            if (extent := self._disk.contradicted_by(reply.remembered[:0])) is not None:\n",
+        "            if (extent := self._history.contradicted_by(reply.remembered)) is not None:\n",
+        "            if (extent := self._history.contradicted_by(reply.remembered[:0])) is not None:\n",
         f"{SET_BACK}test_what_the_folder_does_not_show_peers_tell_before_anything_is_served",
     ),
     mutation(

@@ -149,7 +149,7 @@ HANDOFF = (
         "owners that gossip does not know are not looked for",
         0,
         "node/node.py",
-        "        self._tasks.spawn(self._reunion.run())\n",
+        "        tasks.spawn(self._seeds.discover_owners(addresses, self._config.heartbeat_interval))\n",
         "",
         "tests/simulation/test_membership_scenarios.py::"
         "test_two_groups_that_started_apart_and_never_heard_of_each_other_meet",
@@ -157,8 +157,8 @@ HANDOFF = (
     mutation(
         "the address of an owner that was not heard of is forgotten",
         0,
-        "node/members/gossip_driver.py",
-        "        addresses = {owner: self._saved[owner] for owner in self.unheard_of() if owner in self._saved}\n",
+        "node/disk_identity/memory.py",
+        "        addresses = {owner: self._addresses[owner] for owner in unheard if owner in self._addresses}\n",
         "        addresses = {}\n",
         "tests/simulation/test_membership_scenarios.py::"
         "test_where_the_others_were_outlasts_a_life_in_which_they_were_not_heard_of",

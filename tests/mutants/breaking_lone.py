@@ -11,7 +11,7 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a lone seed forms a cluster without listening first",
         2,
-        "node/members/claim_listener.py",
+        "node/members/claims.py",
         "        self._until_s = asyncio.get_running_loop().time() + self._listen_s\n",
         "",
         f"{LONE_SEED}::test_a_lone_seed_that_lost_its_folder_joins_the_others_instead_of_forming_a_cluster",
@@ -19,7 +19,7 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a seed that a cluster counts as a member confirms another cluster",
         2,
-        "node/members/claim_listener.py",
+        "node/members/claims.py",
         "        if self.claimed_by:\n            return",
         "        if self.claimed_by and self.left_s():\n            return",
         f"{LONE_SEED}::test_a_seed_that_listens_or_is_claimed_confirms_no_first_cluster",
@@ -27,9 +27,9 @@ LONE: tuple[Mutation, ...] = (
     mutation(
         "a folder that remembers members forms a cluster without them",
         2,
-        "node/members/join.py",
+        "node/members/genesis.py",
         "if unheard := self._unheard(answers):",
-        "if (unheard := self._unheard(answers)) and missing_seeds(self._terms, seats):",
+        "if (unheard := self._unheard(answers)) and missing_seeds(self.terms, seats):",
         f"{LONE_SEED}::test_a_node_whose_folder_remembers_members_forms_no_cluster_while_they_do_not_answer",
     ),
     mutation(
@@ -68,8 +68,8 @@ LONE: tuple[Mutation, ...] = (
         "a cluster that others have joined is absorbed once they have left",
         0,
         ABSORPTION,
-        "if any(len(spec.owners) > 1 for spec in epoch.record.live_rings) and",
-        "if any(len(spec.owners) > 9 for spec in epoch.record.live_rings) and",
+        "if len(epoch.record.live_owners) > 1 and",
+        "if len(epoch.record.live_owners) > 9 and",
         f"{LONE_SEED}::test_a_cluster_of_one_that_others_had_joined_and_left_is_not_absorbed",
     ),
     mutation(
@@ -93,16 +93,16 @@ LONE: tuple[Mutation, ...] = (
         "an absorbed entry from below the floor is dropped",
         11,
         "node/absorption/reception.py",
-        "        if standing.version is not None and standing.version >= entry.version:\n",
-        "        if standing.version is None or standing.version >= entry.version:\n",
+        "        if current.version is not None and current.version >= entry.version:\n",
+        "        if current.version is None or current.version >= entry.version:\n",
         f"{LONE_SEED}::test_a_version_below_the_floor_is_taken_unless_a_newer_one_stands",
     ),
     mutation(
         "an absorbed entry from below the floor replaces a newer one",
         11,
         "node/absorption/reception.py",
-        "        if standing.version is not None and standing.version >= entry.version:\n",
-        "        if standing.version is not None and not standing.version:\n",
+        "        if current.version is not None and current.version >= entry.version:\n",
+        "        if current.version is not None and not current.version:\n",
         f"{LONE_SEED}::test_a_version_below_the_floor_is_taken_unless_a_newer_one_stands",
     ),
 )

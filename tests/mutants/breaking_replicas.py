@@ -153,8 +153,8 @@ REPLICAS = (
         "after a restart a segment is healed in the epoch that its damage was found in",
         17,
         "node/disk_health/segment_recovery.py",
-        "dict.fromkeys(engine.quarantined(), epochs.number)",
-        "dict.fromkeys(engine.quarantined(), 0)",
+        "dict.fromkeys(data.engine.quarantined(), data.epochs.number)",
+        "dict.fromkeys(data.engine.quarantined(), 0)",
         "tests/simulation/test_rule_17_quarantine.py::test_a_restart_brings_no_later_epoch",
     ),
     mutation(

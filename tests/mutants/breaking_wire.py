@@ -91,7 +91,7 @@ WIRE = (
     mutation(
         "a peer's request expires by the sender's wall clock",
         0,
-        "node/peer/clocks.py",
+        "node/peer/client.py",
         "        if lead_ms is None:\n",
         "        if lead_ms is None or own_ms:\n",
         "tests/node/peer/test_client.py",

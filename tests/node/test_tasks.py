@@ -44,7 +44,7 @@ async def test_closing_cancels_what_runs_and_tells_of_no_failure() -> None:
 
 @in_virtual_time
 async def test_beyond_the_bound_nothing_is_begun_until_something_ends() -> None:
-    tasks = Tasks(print, bound=1)
+    tasks = Tasks(print, max_running=1)
     first = asyncio.Event()
 
     async def waits() -> None:

@@ -18,7 +18,8 @@ from covey.node.events import Event, EventLog
 from covey.node.messages.data import Envelope, Request, RequestBody
 from covey.node.node import Node
 from covey.node.operations import Delete, Get, GetResult, Put, WriteResult
-from covey.node.place import NodeSpec, Ports
+from covey.node.ports import Ports
+from covey.node.runtime import NodeSpec
 from covey.node.storage.memory import MemoryEngine
 from covey.quorum.consistency import QUORUM, Consistency
 from covey.ring.epoch import EpochRecord

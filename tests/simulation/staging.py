@@ -82,7 +82,7 @@ async def staged(owners: int, *outsiders: str, **settings: object) -> AsyncItera
 def _acquainted(cluster: SimulatedCluster) -> bool:
     running = [node.running for node in cluster.nodes.values() if node.node is not None]
     return all(
-        sum(member.liveness is Liveness.ALIVE for member in node.gossiping.members()) == len(running)
+        sum(member.liveness is Liveness.ALIVE for member in node.members.all()) == len(running)
         and node.epochs.number > 0
         for node in running
     )
@@ -130,7 +130,7 @@ async def pulled(cluster: SimulatedCluster, *names: str, timeout_s: float = 10.0
 
 
 def is_done(cluster: SimulatedCluster, name: str) -> bool:
-    said = cluster.nodes[name].running.gossiping.own_record().handoff
+    said = cluster.nodes[name].running.members.own_record().handoff
     return said is not None and said.done and said.epoch == cluster.epoch(name)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from covey.node.absorption.assembly import LONGEST_LISTEN_S
 from covey.node.errors import Unavailable
+from covey.node.members.claims import MAX_LISTEN_S
 from covey.node.messages.anti_entropy import RequestRepair, TreeQuery
 from covey.node.messages.data import DataBatch, Scan
 from covey.node.storage.interface import Entry
@@ -53,7 +53,7 @@ def all_have_compared(cluster: SimulatedCluster) -> bool:
 
 
 def thinks_down(cluster: SimulatedCluster, one: str, other: str) -> bool:
-    return cluster.nodes[one].running.gossiping.is_down(cluster.nodes[other].identity)
+    return cluster.nodes[one].running.members.is_down(cluster.nodes[other].identity)
 
 
 async def with_data(seed: int, size: int = 3, **settings: Any) -> SimulatedCluster:
@@ -147,7 +147,7 @@ async def test_a_cluster_is_synced_soon_after_it_formed_and_not_before_it_has_co
     async with SimulatedCluster(1) as cluster:
         began = asyncio.get_running_loop().time()
         await cluster.form(5)
-        assert asyncio.get_running_loop().time() - began < LONGEST_LISTEN_S + 2.0
+        assert asyncio.get_running_loop().time() - began < MAX_LISTEN_S + 2.0
         assert all_have_compared(cluster)
 
 

@@ -44,7 +44,7 @@ async def ahead_at(*names: str, by_ms: int = AHEAD_MS) -> AsyncIterator[tuple[Si
 def clocks_stand_still(cluster: SimulatedCluster) -> bool:
     """No node draws or tells of times beyond the bound."""
     return all(
-        node.running._hybrid.current() >> COUNTER_BITS <= node.clock.wall_ms() + BOUND_MS
+        node.running._hybrid_clock.current() >> COUNTER_BITS <= node.clock.wall_ms() + BOUND_MS
         for node in cluster.nodes.values()
     )
 
@@ -176,7 +176,7 @@ async def test_a_write_that_goes_on_alone_is_written_above_too_and_leaves_hints_
 ) -> None:
     async with ahead_at("n1", "n2", "n3") as (cluster, version):
         kept: list[Entry] = []
-        hints = cluster.nodes["n1"].running._care.hints.keeping
+        hints = cluster.nodes["n1"].running.maintenance.hints.writer
         monkeypatch.setattr(hints, "keep", lambda to, key, entry: kept.append(entry))
         end = cluster.network.refuse(lambda message: merges_of_key(message) and message.target != "n1")
         asyncio.get_running_loop().call_later(0.2, end)

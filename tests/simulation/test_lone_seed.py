@@ -149,7 +149,7 @@ def test_a_seed_that_listens_or_is_claimed_confirms_no_first_cluster() -> None:
             await lose_folder(n1)
             await cluster.until(lambda: bool(cluster.events("genesis.claimed", "n1")), "n1 is claimed")
             await asyncio.sleep(5.0)
-            confirmed = await n1.running._joining.confirm(None, None)  # type: ignore[arg-type]
+            confirmed = await n1.running._genesis.confirm(None, None)  # type: ignore[arg-type]
             assert isinstance(confirmed, GenesisConfirmed) and not confirmed.confirmed
             assert cluster.epoch("n1") == 0
             unanswered()
@@ -433,7 +433,7 @@ def test_a_cluster_of_one_that_others_had_joined_and_left_is_not_absorbed() -> N
             reached()
             n7 = cluster.add("n7", ["n1:1"])
             await cluster.until(lambda: len(cluster.record("n1").owners.owners) == 2, "n7 is in")
-            n7.running.gossiping.leave()
+            n7.running.gossip.leave()
             await cluster.until(lambda: len(cluster.record("n1").owners.owners) == 1, "n7 is out")
             await n7.stop()
             del cluster.nodes["n7"]
@@ -472,7 +472,7 @@ def test_two_clusters_of_one_that_call_each_other_stay_two() -> None:
     async def main() -> None:
         async with SimulatedCluster(1, tokens_per_weight=4) as cluster:
             n1, n2 = await cluster_of(cluster, 2)
-            n2.running.gossiping.leave()
+            n2.running.gossip.leave()
             await cluster.until(lambda: len(cluster.record("n1").owners.owners) == 1, "n2 is out")
             await n1.crash()
             await n2.crash()
@@ -483,9 +483,9 @@ def test_two_clusters_of_one_that_call_each_other_stay_two() -> None:
             await asyncio.sleep(3.0)
             assert len(clusters(cluster)) == 2
             for caller, called in (("n1", "n2"), ("n2", "n1")):
-                record = cluster.nodes[called].running.gossiping.own_record()
+                record = cluster.nodes[called].running.members.own_record()
                 lost = replace(record, identity=Identity(called, 1))
-                cluster.nodes[caller].running.gossiping.learn([lost])
+                cluster.nodes[caller].running.gossip.learn([lost])
             await cluster.until(lambda: bool(cluster.events("absorption.waiting", "n1")), "n1 is called")
             await asyncio.sleep(10.0)
             assert len(clusters(cluster)) == 2

@@ -42,11 +42,11 @@ def owners(cluster: SimulatedCluster, via: str = "n1") -> set[str]:
 
 
 def known_to(cluster: SimulatedCluster, name: str) -> set[str]:
-    return {member.identity.name for member in cluster.nodes[name].running.gossiping.members()}
+    return {member.identity.name for member in cluster.nodes[name].running.members.all()}
 
 
 def alive_to(cluster: SimulatedCluster, name: str) -> set[str]:
-    members = cluster.nodes[name].running.gossiping.members()
+    members = cluster.nodes[name].running.members.all()
     return {member.identity.name for member in members if member.liveness is Liveness.ALIVE}
 
 
@@ -132,7 +132,9 @@ async def test_a_partition_longer_than_memory_heals_into_one_cluster(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some keys have two homes beyond it, so neither side may change the ring; and owners are never forgotten."""
-    monkeypatch.setattr("covey.node.node.GossipSettings", partial(GossipSettings, forget_after_s=FORGET_S))
+    monkeypatch.setattr(
+        "covey.node.members.members.GossipSettings", partial(GossipSettings, forget_after_s=FORGET_S)
+    )
     async with SimulatedCluster(seed, evict_after=8.0) as cluster:
         await cluster.form(5)
         async with at_work(cluster) as history:
@@ -153,7 +155,9 @@ async def test_a_node_that_was_cut_off_until_it_was_forgotten_comes_back(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others have removed and forgotten it; it forgets nobody, for it knows of no ring without them."""
-    monkeypatch.setattr("covey.node.node.GossipSettings", partial(GossipSettings, forget_after_s=FORGET_S))
+    monkeypatch.setattr(
+        "covey.node.members.members.GossipSettings", partial(GossipSettings, forget_after_s=FORGET_S)
+    )
     async with SimulatedCluster(seed, evict_after=8.0) as cluster:
         await cluster.form(5)
         async with at_work(cluster):

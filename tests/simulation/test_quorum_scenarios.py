@@ -67,8 +67,8 @@ async def test_with_two_of_a_keys_three_homes_isolated_the_strict_quorum_fails_a
             with pytest.raises(OperationTimeout):
                 await cluster.get(via, KEY, timeout_s=0.2)
         dead = [cluster.nodes[name].identity for name in homes[1:]]
-        gossiping = [cluster.nodes[name].running.gossiping for name in sorted(here)]
-        await cluster.until(lambda: all(g.is_down(who) for g in gossiping for who in dead), "noticed")
+        known = [cluster.nodes[name].running.members for name in sorted(here)]
+        await cluster.until(lambda: all(g.is_down(who) for g in known for who in dead), "noticed")
         for via in sorted(here):
             with pytest.raises(Unavailable):
                 await cluster.put(via, KEY, b"too few", timeout_s=1.0)

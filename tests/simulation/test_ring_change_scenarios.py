@@ -97,8 +97,8 @@ async def test_a_node_leaves_while_another_replica_is_down(seed: int) -> None:
         await filled(cluster)
         async with at_work(cluster):
             await n2.crash()
-            n3.running.gossiping.leave()
-            await cluster.until(n3.running.gossiping.left.is_set, "n3 is out")
+            n3.running.gossip.leave()
+            await cluster.until(n3.running.gossip.left.is_set, "n3 is out")
             assert owners(cluster) - {"n2"} == {"n1", "n4", "n5"}
             await n3.stop()
             del cluster.nodes["n3"]

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from covey.node.absorption.assembly import LONGEST_LISTEN_S
 from covey.node.errors import JoinRefused
+from covey.node.members.claims import MAX_LISTEN_S
 from covey.node.messages.data import ConfirmGenesis, GenesisConfirmed, Hello
 from covey.ring.epoch import EpochRecord, Quorums
 from covey.ring.genesis import GenesisTerms, Seat, first_record
@@ -114,7 +114,7 @@ def test_a_lone_seed_forms_a_cluster_after_it_has_listened() -> None:
     async def main() -> None:
         async with SimulatedCluster(1) as cluster:
             cluster.add("n1", [])
-            await asyncio.sleep(LONGEST_LISTEN_S - 0.05)
+            await asyncio.sleep(MAX_LISTEN_S - 0.05)
             assert cluster.epoch("n1") == 0
             await cluster.until(lambda: cluster.epoch("n1") == 1, "epoch 1", timeout_s=0.1)
 
@@ -129,7 +129,7 @@ def test_a_part_once_confirmed_outlives_a_power_failure_that_follows() -> None:
             end = cluster.network.lose(lambda message: True)
             n1, n2, n3 = (cluster.add(name, SEED_LIST) for name in ("n1", "n2", "n3"))
             await cluster.acts("n2")
-            await asyncio.sleep(LONGEST_LISTEN_S + 0.1)
+            await asyncio.sleep(MAX_LISTEN_S + 0.1)
             first = first_record_of([n1, n2, n3], SEED_LIST)
             confirmed = await cluster.ask("n1", "n2", ConfirmGenesis(first))
             await n2.crash(power=True)
@@ -139,7 +139,7 @@ def test_a_part_once_confirmed_outlives_a_power_failure_that_follows() -> None:
             n1.wipe()
             n1.restart()
             await cluster.acts("n2")
-            await asyncio.sleep(LONGEST_LISTEN_S + 0.1)
+            await asyncio.sleep(MAX_LISTEN_S + 0.1)
             other = first_record_of([n1, n2, n3], SEED_LIST)
             assert not (await cluster.ask("n1", "n2", ConfirmGenesis(other))).confirmed
             assert (await cluster.ask("n3", "n2", ConfirmGenesis(first))).confirmed, "the same part again"

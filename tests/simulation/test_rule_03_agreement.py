@@ -63,7 +63,7 @@ def without(record: EpochRecord, name: str) -> EpochRecord:
 
 def alive_as_seen_by(cluster: SimulatedCluster, name: str) -> set[str]:
     node = cluster.nodes[name].running
-    return {m.identity.name for m in node.gossiping.members() if not node.gossiping.is_down(m.identity)}
+    return {m.identity.name for m in node.members.all() if not node.members.is_down(m.identity)}
 
 
 # --- who votes ---

@@ -124,7 +124,7 @@ async def test_an_old_changes_done_report_finishes_nothing() -> None:
         n4 = cluster.nodes["n4"].identity
 
         def known_done(name: str) -> bool:
-            member = cluster.nodes[name].running.gossiping.member(n4)
+            member = cluster.nodes[name].running.members.get(n4)
             handoff = member.record.handoff if member is not None else None
             return handoff is not None and handoff.done
 

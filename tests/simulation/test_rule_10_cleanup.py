@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Mapping, Sequence
 
 import pytest
@@ -11,14 +12,17 @@ from covey.identity import Identity
 from covey.node.epoch.epochs import Epoch, Epochs
 from covey.node.messages.data import Scan
 from covey.node.ring_change.handoff import Handoff, foreign_spans
+from covey.node.runtime import LocalIdentity, Runtime
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
+from covey.node.tasks import Tasks
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
 from covey.ring.span import TokenRange
 from covey.ring.succession import begin, raise_floor
+from tests.simulation.cluster import SimulatedClock
 
 from .cluster import NodeTrace, SimulatedCluster
 from .staging import carrying
@@ -175,8 +179,16 @@ class IdlePuller:
 
 
 def handoff_on(engine: MemoryEngine, epochs: Epochs, failures: list[BaseException]) -> Handoff:
-    log = NodeTrace("a", RunTrace())
-    return Handoff(ME, epochs, engine, lambda _: IdlePuller(), GRACE_S, failures.append, log)  # type: ignore[arg-type, return-value]
+    runtime = Runtime(
+        LocalIdentity(ME, 1, "a:1"),
+        SimulatedClock(),
+        random.Random(1),
+        NodeTrace("a", RunTrace()),
+        Tasks(failures.append),
+    )
+    handoff = Handoff(runtime, epochs, engine, puller=lambda _: IdlePuller(), grace_s=GRACE_S)  # type: ignore[arg-type, return-value]
+    epochs.observe(handoff.start)
+    return handoff
 
 
 @pytest.mark.parametrize("following", [CHANGING, raise_floor(STABLE, 1)], ids=["changing", "stable"])

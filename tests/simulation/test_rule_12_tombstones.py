@@ -216,7 +216,7 @@ async def test_purging_waits_for_a_replica_that_went_away_after_it_confirmed() -
         driver, other, away = replicas_of(cluster)
         await cluster.nodes[away].crash()
         await cluster.until(
-            lambda: cluster.nodes[driver].running.gossiping.is_down(cluster.nodes[away].identity), "down"
+            lambda: cluster.nodes[driver].running.members.is_down(cluster.nodes[away].identity), "down"
         )
         await raise_floor_to(cluster, version)
         await asyncio.sleep(LONG_S)

@@ -65,7 +65,7 @@ async def end(cluster: SimulatedCluster, *names: str) -> None:
     up = [node.running for node in cluster.nodes.values() if node.node is not None]
     dead = [cluster.nodes[name].identity for name in names]
     await cluster.until(
-        lambda: all(node.gossiping.is_down(identity) for node in up for identity in dead), "all noticed"
+        lambda: all(node.members.is_down(identity) for node in up for identity in dead), "all noticed"
     )
 
 

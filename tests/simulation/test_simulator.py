@@ -47,7 +47,7 @@ async def test_a_node_that_stands_still_is_called_down_by_others_and_comes_back_
     async with SimulatedCluster(1) as cluster:
         await cluster.form(3)
         paused = cluster.nodes["n3"]
-        others = [cluster.nodes[name].running.gossiping for name in ("n1", "n2")]
+        others = [cluster.nodes[name].running.members for name in ("n1", "n2")]
         paused.process.stand_still()
         await cluster.until(lambda: all(g.is_down(paused.identity) for g in others), "n3 is down")
         paused.process.go_on()
@@ -67,7 +67,7 @@ async def test_a_repeated_request_is_handled_twice_and_answered_once() -> None:
         cluster.network.lose(lambda message: bool(pinged(message) and seen.append(message)))
         cluster.network.repeat(carrying(Ping))
         n1, n2 = cluster.nodes["n1"], cluster.nodes["n2"]
-        await n1.running._peers.call_address(n2.address, Ping(), 1.0, n2.identity)
+        await n1.running._peers.call_address(n2.address, Ping(), 1.0, to=n2.identity)
         await asyncio.sleep(1.0)
         assert len(seen) == 2
 

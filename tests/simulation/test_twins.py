@@ -147,7 +147,7 @@ async def test_the_door_turns_no_twin_away_that_was_started_as_often() -> None:
     """Another door has perhaps let it in already, and this one's in there may have been turned away at a third."""
     async with SimulatedCluster(1) as cluster:
         n1, *_ = await cluster.form(3)
-        twin = outranking(n1.running.gossiping.own_record())
+        twin = outranking(n1.running.members.own_record())
         twin = replace(twin, version=twin.version + 1_000)  # it goes on writing, as n1 does
         older = replace(twin, generation=twin.generation - 1)
         assert "is alive at n1:1" in (await cluster.ask("n3", "n2", Hello(older, None))).refused
@@ -164,7 +164,7 @@ async def test_a_write_under_way_is_not_acknowledged_by_the_one_that_has_to_end(
         hold = cluster.network.hold_replies(merges(source={"n1"}))
         write = asyncio.ensure_future(cluster.put("n1", b"k", b"v"))
         await cluster.until(lambda: len(hold.held) == 2, "both have it")
-        n1.gossiping.learn([outranking(n1.gossiping.own_record())])
+        n1.gossip.learn([outranking(n1.members.own_record())])
         hold.release()
         with pytest.raises(OperationTimeout) as caught:
             await write
@@ -181,7 +181,7 @@ async def test_what_needs_no_other_replica_is_not_acknowledged_either() -> None:
         n1.hold_flushes()
         write = asyncio.ensure_future(cluster.put("n1", b"k", b"v", Consistency(Level.ONE)))
         await cluster.until(lambda: n1.engine.get(b"k") is not None, "n1 has merged it")
-        n1.running.gossiping.learn([outranking(n1.running.gossiping.own_record())])
+        n1.running.gossip.learn([outranking(n1.running.members.own_record())])
         n1.release_flushes()
         with pytest.raises(OperationTimeout, match="runs at elsewhere:1 too"):
             await write
@@ -198,7 +198,7 @@ async def test_a_replica_that_lost_its_identity_meanwhile_does_not_acknowledge()
         n3.hold_flushes()
         write = asyncio.ensure_future(cluster.put("n1", b"k", b"v", timeout_s=3.0))
         await cluster.until(lambda: n3.engine.get(b"k") is not None, "n3 has merged it")
-        n3.running.gossiping.learn([outranking(n3.running.gossiping.own_record())])
+        n3.running.gossip.learn([outranking(n3.running.members.own_record())])
         n3.release_flushes()
         with pytest.raises(OperationTimeout):
             await write

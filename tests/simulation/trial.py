@@ -236,5 +236,5 @@ def _equal(copies: Copies) -> bool:
 
 
 def _pending(node: Node) -> dict[str, int]:
-    condition = asdict(node.gossiping.own_record().condition)
+    condition = asdict(node.members.own_record().condition)
     return {what: condition[what] for what in ("hints", "comparisons", "quarantined")}

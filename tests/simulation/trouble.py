@@ -376,7 +376,7 @@ class Trouble:
         assert record is None or list(record.owners.owners) == [foreign.identity], "it is of no other cluster"
         assert foreign.engine.usage().keys == 0, f"{foreign.name} was given keys"
         for node in self._up():
-            known = [member.identity for member in node.running.gossiping.members()]
+            known = [member.identity for member in node.running.members.all()]
             assert foreign.identity not in known, f"{node.name} counts {foreign.name} as a member"
         await foreign.crash()
 
@@ -421,9 +421,9 @@ class Trouble:
         """Leave, and end when out; a process that dies on its way out comes back as a member."""
         process = node.running
         self._leaving[node.name] = None
-        process.gossiping.leave()
+        process.gossip.leave()
         while node.node is process:
-            if process.gossiping.left.is_set() and not node.process.standing_still:
+            if process.gossip.left.is_set() and not node.process.standing_still:
                 del self._cluster.nodes[node.name]  # nobody starts it again while it ends
                 await node.stop()
                 break
@@ -436,7 +436,7 @@ class Trouble:
         if len(owners) < MIN_OWNERS:
             raise PassedOver("there are few nodes")
         asked = self._rng.choice(owners)
-        named = [m for m in asked.running.gossiping.members() if m.identity.name == fault.node and not m.left]
+        named = [m for m in asked.running.members.all() if m.identity.name == fault.node and not m.left]
         if not any(member.liveness is Liveness.DOWN for member in named):
             raise PassedOver(f"{fault.node} is not down")
         self._spawn(self._remove(asked, fault.node))

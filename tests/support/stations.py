@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 from typing import Any
 
 from covey.identity import Identity
@@ -17,10 +18,11 @@ from covey.node.anti_entropy.session import AntiEntropySession
 from covey.node.coordinator.replica_queue import ReplicaQueues
 from covey.node.coordinator.replica_selector import ReplicaSelector
 from covey.node.epoch.epochs import Epoch, Epochs
-from covey.node.epoch.fenced_client import FencedClient
-from covey.node.epoch.paxos_driver import AcceptorView, PaxosDriver
+from covey.node.epoch.fenced_client import DataPlane, FencedClient
+from covey.node.epoch.paxos_driver import PaxosDriver
 from covey.node.events import Event, EventLog
 from covey.node.hints.store import Hint
+from covey.node.members.members import Members
 from covey.node.messages.anti_entropy import TreeQuery
 from covey.node.messages.data import (
     Accept,
@@ -32,12 +34,14 @@ from covey.node.messages.data import (
     Scan,
     SizeQuery,
 )
-from covey.node.peer.client import LocalIdentity, PeerClient
+from covey.node.peer.client import PeerClient
 from covey.node.peer.server import PeerServer
 from covey.node.replica.load_meter import LoadMeter
 from covey.node.replica.service import ReplicaService
+from covey.node.runtime import LocalIdentity, Runtime
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
+from covey.node.tasks import Tasks
 from covey.node.throttle import Throttle
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.ranking import ReplicaRanking
@@ -82,6 +86,7 @@ class Station:
         self.me = me
         self.clock = ManualClock()
         self.log = Lines()
+        self.failures: list[BaseException] = []
         self.flushes = asyncio.Event()
         """Cleared, it holds every flush of the disk."""
         self.flushes.set()
@@ -90,18 +95,23 @@ class Station:
         hybrid = HybridClock(self.clock, 0.5)
         itself = LocalIdentity(me, 1, f"{me.name}:1")
         transport = SimulatedTransport(stations.network, me.name)
-        self.peers = PeerClient(itself, transport, hybrid, stations.address_of, self._cluster_id)
+        self.runtime = Runtime(
+            itself, self.clock, random.Random(me.disk_id), self.log, Tasks(self.failures.append)
+        )
+        self.peers = PeerClient(
+            itself,
+            transport,
+            hybrid,
+            address_of=stations.address_of,
+            cluster_id=self.epochs.cluster_id,
+            rpc_timeout_s=RPC_TIMEOUT_S,
+        )
         self.fenced = FencedClient(self.peers, self.epochs)
+        self.data = DataPlane(self.epochs, self.engine, self.fenced)
         self.load = LoadMeter(self.clock)
         self.replica = ReplicaService(self.engine, self.epochs, self.load)
         self.ranking = ReplicaRanking()
-        self.queues = ReplicaQueues(
-            peers=self.fenced,
-            replica=self.replica,
-            ranking=self.ranking,
-            clock=SimulatedClock(),
-            rpc_timeout_s=RPC_TIMEOUT_S,
-        )
+        self.queues = ReplicaQueues(self.fenced, self.replica, self.ranking, clock=SimulatedClock())
         self.hints = KeptHints()
         self.replicas = ReplicaSelector(
             me=me,
@@ -113,17 +123,12 @@ class Station:
         )
         self.digests = Digests(me, self.epochs, self.engine)
         self.anti_entropy = AntiEntropyResponder(
-            me, self.epochs, self.digests, self._compare, SimulatedClock(), self.log
+            self.simulated(), self.epochs, self.digests, make=self._compare
         )
-        self.agreement = PaxosDriver(
-            self.peers,
-            self.epochs,
-            lambda: AcceptorView(frozenset(stations.up()), frozenset()),
-            stations.up,
-            random.Random(me.disk_id),
-            RPC_TIMEOUT_S,
+        self.agreement = PaxosDriver(self.runtime, self.peers, self.epochs, members=stations)
+        self.dispatcher = PeerServer(
+            self.runtime, hybrid, cluster_id=self.epochs.cluster_id, on_foreign_request=lambda envelope: None
         )
-        self.dispatcher = PeerServer(itself, hybrid, self._cluster_id, self.log)
         self._register()
         stations.network.open(itself.address, me.name, self.dispatcher.handle)
 
@@ -131,24 +136,22 @@ class Station:
         self.engine.merge(entries)
 
     def _compare(self, epoch: Epoch, peer: Identity) -> AntiEntropySession:
-        throttle, rng = Throttle(self.clock, 0), random.Random(self.me.disk_id)
         return AntiEntropySession(
-            epoch,
-            peer,
-            self.epochs,
-            self.engine,
-            self.fenced,
+            self.simulated(),
+            self.data,
             self.digests,
-            throttle,
-            rng,
-            RPC_TIMEOUT_S,
+            throttle=Throttle(self.clock, 0),
+            epoch=epoch,
+            peer=peer,
         )
+
+    def simulated(self, seed: int | None = None) -> Runtime:
+        """Return the station's runtime on the simulator's clock, with a random source of this seed."""
+        rng = random.Random(self.me.disk_id if seed is None else seed)
+        return replace(self.runtime, clock=SimulatedClock(), rng=rng)
 
     async def _flush(self, latency_s: float) -> None:
         await self.flushes.wait()
-
-    def _cluster_id(self) -> str:
-        return self.epochs.record.cluster_id if self.epochs.record is not None else ""
 
     def _register(self) -> None:
         async def push(_: Envelope, message: PushRecord) -> Acknowledged:
@@ -166,8 +169,8 @@ class Station:
         )
 
 
-class Stations:
-    """Several stations; also the view that they have of each other."""
+class Stations(Members):
+    """Several stations; also the members that each of them knows."""
 
     def __init__(self, *who: Identity) -> None:
         self.network = Network(random.Random(1))
@@ -181,7 +184,7 @@ class Stations:
     def __getitem__(self, identity: Identity) -> Station:
         return self._by_identity[identity]
 
-    def all(self) -> list[Station]:
+    def each(self) -> list[Station]:
         return list(self._by_identity.values())
 
     async def adopt(self, record: EpochRecord, *who: Identity) -> None:
@@ -195,26 +198,29 @@ class Stations:
             self.down.add(identity)
 
     async def close(self) -> None:
-        for station in self.all():
+        for station in self.each():
             await station.queues.close()
             await station.epochs.close()
             await station.engine.close()
 
     # --- the view ---
 
-    def up(self) -> list[Identity]:
+    def alive(self) -> list[Identity]:
         return [identity for identity in self._by_identity if identity not in self.down]
 
     def is_down(self, member: Identity) -> bool:
         return member in self.down | self.unheard
 
+    def leaving(self) -> list[Identity]:
+        return []
+
     def load_of(self, member: Identity) -> LoadReport | None:
         return LoadReport()
 
     def address_of(self, member: Identity) -> str | None:
-        return f"{member.name}:1" if member in self._by_identity and self.has_heard_of(member) else None
+        return f"{member.name}:1" if member in self._by_identity and self.is_known(member) else None
 
-    def has_heard_of(self, member: Identity) -> bool:
+    def is_known(self, member: Identity) -> bool:
         return member not in self.unheard
 
 

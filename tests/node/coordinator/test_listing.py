@@ -143,7 +143,7 @@ async def test_the_epoch_may_change_while_a_page_is_in_flight() -> None:
     await asyncio.sleep(0.1)
     assert len(hold.held) == 3
     await stations.adopt(following(STABLE))
-    for station in stations.all():
+    for station in stations.each():
         station.hold((first, entry(1)))
     hold.release()
     assert await task == [first, *keys]

@@ -64,7 +64,7 @@ async def test_writes_are_not_sent_to_it_again_at_once_and_leave_hints() -> None
 @in_virtual_time
 async def test_reads_ask_others_and_stay_on_the_fast_path() -> None:
     stations = await stations_at()
-    for station in stations.all():
+    for station in stations.each():
         station.hold(*[(key, entry(1)) for key in KEYS])
     closed = Closed(stations, C)
     await put_all(stations)

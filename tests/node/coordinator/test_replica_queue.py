@@ -274,7 +274,7 @@ class PipesToOne(ReplicaQueues):
 
     def __init__(self, peer: Peer) -> None:
         peers = SimpleNamespace(me=identity(9))
-        super().__init__(cast(Any, peers), cast(Any, None), ReplicaRanking(), ManualClock(), 1.0)
+        super().__init__(cast(Any, peers), cast(Any, None), ReplicaRanking(), ManualClock())
         self._peer = peer
 
     def _sender(self, replica: Identity) -> Send:
@@ -302,7 +302,7 @@ class PipesThatTake(ReplicaQueues):
 
     def __init__(self, ranking: ReplicaRanking, took_s: dict[Identity, float]) -> None:
         peers = SimpleNamespace(me=next(iter(took_s)))
-        super().__init__(cast(Any, peers), cast(Any, None), ranking, SimulatedClock(), 1.0)
+        super().__init__(cast(Any, peers), cast(Any, None), ranking, SimulatedClock())
         self._took_s = took_s
 
     def _sender(self, replica: Identity) -> Send:

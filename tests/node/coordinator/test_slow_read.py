@@ -38,7 +38,7 @@ def on_both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 async def stations_at(record: EpochRecord = STABLE, **held: Entry) -> Stations:
     stations = Stations(*WHO)
     await stations.adopt(record)
-    for station in stations.all():
+    for station in stations.each():
         if station.me.name in held:
             station.hold((KEY, held[station.me.name]))
     return stations
@@ -238,7 +238,7 @@ async def test_a_weak_read_repairs_no_replica() -> None:
     stations = await stations_at(five, n1=entry(2))
     assert await read(stations, Consistency(replicas=2)) == entry(2)
     await asyncio.sleep(0.05)
-    assert [s.me.name for s in stations.all() if s.engine.get(KEY) is not None] == ["n1"]
+    assert [s.me.name for s in stations.each() if s.engine.get(KEY) is not None] == ["n1"]
 
 
 @in_virtual_time

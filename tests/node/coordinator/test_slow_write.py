@@ -61,7 +61,7 @@ async def failure(stations: Stations, timeout_s: float = 1.0) -> OperationError:
 
 
 def holders(stations: Stations) -> list[str]:
-    return [station.me.name for station in stations.all() if station.engine.get(KEY) is not None]
+    return [station.me.name for station in stations.each() if station.engine.get(KEY) is not None]
 
 
 def data_to(*names: str) -> Callable[[Message], bool]:
@@ -124,7 +124,7 @@ async def test_one_copy_here_and_refusals_elsewhere_may_have_happened() -> None:
 @in_virtual_time
 async def test_refused_everywhere_before_applying_is_certainly_not_done() -> None:
     stations = await stations_at(record(ring(2, 3, 4), number=1))
-    for station in stations.all():
+    for station in stations.each():
         if station.me != CLIENT_AT:
             station.dispatcher.stopping = True
     assert not (await failure(stations)).maybe_applied

@@ -14,7 +14,7 @@ from covey.identity import Identity
 from covey.node.coordinator.version_source import MAX_KEYS_AHEAD, TIMESTAMP_STEP, VersionSource
 from covey.node.errors import Unavailable
 from covey.node.operations import time_bounds
-from covey.node.peer.client import LocalIdentity
+from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from tests.support.clocks import ManualClock

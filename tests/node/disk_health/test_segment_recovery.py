@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -22,7 +21,7 @@ from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
+from tests.support.stations import Stations, entry
 
 WHO = identities(5)
 ME, OTHER, THIRD, *_ = WHO
@@ -43,17 +42,13 @@ async def healing(stations: Stations) -> AsyncIterator[Told]:
     station = stations[ME]
     told = Told()
     repair = SegmentRecovery(
-        ME,
-        station.epochs,
-        station.engine,
-        station.fenced,
-        stations.is_down,
-        Throttle(SimulatedClock(), 0.0),
-        random.Random(1),
-        RPC_TIMEOUT_S,
-        station.log,
-        lambda: told.unsynced.append(station.engine.unsynced_batches),
+        station.simulated(1),
+        station.data,
+        stations,
+        throttle=Throttle(SimulatedClock(), 0.0),
+        on_change=lambda: told.unsynced.append(station.engine.unsynced_batches),
     )
+    station.epochs.observe(repair.on_epoch)
     running = asyncio.get_running_loop().create_task(repair.run())
     try:
         yield told

@@ -45,11 +45,11 @@ def test_it_waits_while_another_owner_has_not_answered(answers: Mapping[Identity
 def test_successors_have_to_answer_too() -> None:
     changing = record(ME, N2, N3, successors=(ME, N2, N4))
     assert conclusion({N2: INTACT, N3: INTACT}, changing) is Conclusion.WAIT
-    assert conclusion({N2: INTACT, N3: INTACT, N4: INTACT}, changing) is Conclusion.GO_ON
+    assert conclusion({N2: INTACT, N3: INTACT, N4: INTACT}, changing) is Conclusion.ACCEPT
 
 
 def test_it_goes_on_when_all_have_answered_and_none_remembers_more() -> None:
-    assert conclusion({N2: INTACT, N3: INTACT}) is Conclusion.GO_ON
+    assert conclusion({N2: INTACT, N3: INTACT}) is Conclusion.ACCEPT
 
 
 def test_a_copy_of_a_process_that_had_not_ended_is_replaced_once_a_majority_has_answered() -> None:
@@ -82,7 +82,7 @@ def test_without_an_intact_majority_a_contradicted_disk_waits_for_an_operator() 
 
 def test_disks_that_were_restored_together_and_agree_go_on() -> None:
     answers = {N2: DOUBTFUL, N3: DOUBTFUL}
-    assert conclusion(answers, ended_in_order=False) is Conclusion.GO_ON
+    assert conclusion(answers, ended_in_order=False) is Conclusion.ACCEPT
 
 
 def test_of_two_owners_none_can_be_replaced() -> None:
@@ -90,7 +90,7 @@ def test_of_two_owners_none_can_be_replaced() -> None:
 
 
 def test_the_only_owner_has_nobody_to_ask() -> None:
-    assert conclusion({}, record(ME), ended_in_order=False) is Conclusion.GO_ON
+    assert conclusion({}, record(ME), ended_in_order=False) is Conclusion.ACCEPT
 
 
 def test_who_owns_nothing_any_more_is_replaced_whoever_answers() -> None:

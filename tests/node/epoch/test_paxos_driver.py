@@ -26,14 +26,14 @@ async def at_base() -> Stations:
 
 
 def numbers(stations: Stations) -> list[int]:
-    return [station.epochs.number for station in stations.all()]
+    return [station.epochs.number for station in stations.each()]
 
 
 @in_virtual_time
 async def test_a_chosen_record_is_adopted_by_its_proposer_and_pushed_to_everyone_alive() -> None:
     stations = await at_base()
     assert await stations[B].agreement.propose(BASE, GROWN) == GROWN
-    assert [station.epochs.record for station in stations.all()] == [GROWN] * 4
+    assert [station.epochs.record for station in stations.each()] == [GROWN] * 4
 
 
 @in_virtual_time
@@ -163,6 +163,6 @@ def test_duels_over_a_lossy_network_choose_one_record(duellists: list[Identity],
             )
         )
         assert len({found.stamp for found in chosen if found is not None}) <= 1
-        assert len({s.epochs.stamp for s in stations.all() if s.epochs.number == 2}) <= 1
+        assert len({s.epochs.stamp for s in stations.each() if s.epochs.number == 2}) <= 1
 
     run(duel())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -24,7 +23,7 @@ from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
+from tests.support.stations import Stations, entry
 
 WHO = identities(4)
 ME, A, _, OUTSIDER = WHO
@@ -44,16 +43,13 @@ class Replaying:
         log = HintEvents(clock, station.log)
         keeping = HintWriter(ME, self.store, self.lacking.append, log)
         self.replay = HintDispatcher(
-            self.store,
-            keeping,
-            station.fenced,
-            station.epochs,
-            stations.is_down,
-            Throttle(clock, rate),
-            clock,
-            random.Random(1),
-            RPC_TIMEOUT_S,
-            log,
+            station.simulated(1),
+            station.data,
+            stations,
+            store=self.store,
+            writer=keeping,
+            throttle=Throttle(clock, rate),
+            log=log,
         )
 
     def begin(self, to: Identity = A) -> asyncio.Task[None]:

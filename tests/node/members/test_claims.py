@@ -8,10 +8,12 @@ from dataclasses import replace
 import pytest
 
 from covey.identity import Identity
+from covey.node.epoch.epochs import Epochs
 from covey.node.errors import PeerUnreachable
 from covey.node.members.claims import MAX_CLAIMS, Claimant, Claims
 from covey.node.messages.data import Envelope, Reply, Request
-from covey.node.peer.client import LocalIdentity, PeerClient
+from covey.node.peer.client import PeerClient
+from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import HybridClock
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from tests.support.clocks import ManualClock
@@ -30,15 +32,26 @@ class NobodyThere:
         pass
 
 
+class AtCluster(Epochs):
+    """The epochs of a node in this cluster."""
+
+    def __init__(self, cluster_id: str) -> None:
+        self._id = cluster_id
+
+    def cluster_id(self) -> str:
+        return self._id
+
+
 def claims(cluster_id: str = "mine") -> Claims:
     peers = PeerClient(
         LocalIdentity(ME, 1, "n1:1"),
         NobodyThere(),
         HybridClock(ManualClock(), 0.5),
-        lambda member: None,
-        lambda: cluster_id,
+        address_of=lambda member: None,
+        cluster_id=lambda: cluster_id,
+        rpc_timeout_s=1.0,
     )
-    return Claims(peers, lambda: cluster_id, rpc_timeout_s=1.0)
+    return Claims(peers, AtCluster(cluster_id))
 
 
 @pytest.mark.parametrize("mine", ["", "mine"])

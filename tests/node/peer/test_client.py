@@ -17,7 +17,8 @@ from covey.node.messages.data import (
     ReplyBody,
     Request,
 )
-from covey.node.peer.client import LocalIdentity, PeerClient
+from covey.node.peer.client import PeerClient
+from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import ClockSkew, HybridClock
 from covey.quorum.version import COUNTER_BITS
 from covey.ring import EpochStamp
@@ -39,7 +40,14 @@ class Wire:
         self.stamp = self.clock.wall + ahead_ms << COUNTER_BITS
         self.sent: list[tuple[str, Request, float]] = []
         known = {PEER: "n2:1"}
-        self.peers = PeerClient(LocalIdentity(ME, 4, "n1:1"), self, self.hybrid, known.get, lambda: "mine")
+        self.peers = PeerClient(
+            LocalIdentity(ME, 4, "n1:1"),
+            self,
+            self.hybrid,
+            address_of=known.get,
+            cluster_id=lambda: "mine",
+            rpc_timeout_s=0.2,
+        )
 
     async def call(self, address: str, request: Request, *, timeout_s: float) -> Reply:
         self.sent.append((address, request, timeout_s))
@@ -71,33 +79,33 @@ async def test_first_contact_names_only_an_address() -> None:
 async def test_a_peer_whose_address_nobody_knows_was_certainly_not_asked() -> None:
     wire = Wire(Acknowledged())
     with pytest.raises(PeerUnreachable):
-        await wire.peers.tell(STRANGER, Ping(), 1)
+        await wire.peers.send(STRANGER, Ping(), 1)
     assert wire.sent == []
 
 
 async def test_a_reused_address_means_that_the_peer_was_not_reached() -> None:
     wire = Wire(Refusal(RefusalCode.WRONG_DESTINATION, "somebody else"))
     with pytest.raises(PeerUnreachable, match="somebody else"):
-        await wire.peers.tell(PEER, Ping(), 1)
+        await wire.peers.send(PEER, Ping(), 1)
 
 
 @pytest.mark.parametrize("code", [code for code in RefusalCode if code is not RefusalCode.WRONG_DESTINATION])
 async def test_any_other_refusal_was_handled_by_doing_nothing(code: RefusalCode) -> None:
     with pytest.raises(PeerRefused, match="for a reason"):
-        await Wire(Refusal(code, "for a reason")).peers.tell(PEER, Ping(), 1)
+        await Wire(Refusal(code, "for a reason")).peers.send(PEER, Ping(), 1)
 
 
 @pytest.mark.parametrize("error", [PeerUnreachable("closed"), PeerTimeout("late")])
 async def test_what_the_transport_says_is_passed_on(error: PeerError) -> None:
     with pytest.raises(type(error)):
-        await Wire(error).peers.tell(PEER, Ping(), 1)
+        await Wire(error).peers.send(PEER, Ping(), 1)
 
 
 async def test_an_epoch_mismatch_is_an_answer_to_a_call_but_not_to_a_question_without_epochs() -> None:
     wire = Wire(EpochMismatch(None, None))
     assert await wire.peers.call(PEER, DataBatch(STAMP, ()), DataReply, 1) == EpochMismatch(None, None)
     with pytest.raises(PeerRefused):
-        await wire.peers.tell(PEER, Ping(), 1)
+        await wire.peers.send(PEER, Ping(), 1)
 
 
 async def test_an_answer_of_another_kind_counts_as_none() -> None:
@@ -121,7 +129,7 @@ async def test_data_replied_from_beyond_the_clock_skew_does_not_count_though_it_
 
 async def test_gossip_replied_from_beyond_the_clock_skew_counts_without_moving_the_clock() -> None:
     wire = Wire(Acknowledged(), ahead_ms=501)
-    await wire.peers.tell(PEER, Ping(), 1)
+    await wire.peers.send(PEER, Ping(), 1)
     assert wire.hybrid.current() < wire.stamp
 
 
@@ -134,9 +142,9 @@ async def test_a_call_says_when_it_is_waited_for_no_more_by_the_callers_clock_at
 async def test_from_the_first_reply_on_it_says_so_by_the_peers_clock() -> None:
     """However far apart the wall clocks are."""
     wire = Wire(Acknowledged(), ahead_ms=-3_600_000)
-    await wire.peers.tell(PEER, Ping(), 1)
+    await wire.peers.send(PEER, Ping(), 1)
     wire.clock.now_s += 2.0
-    await wire.peers.tell(PEER, Ping(), 0.3)
+    await wire.peers.send(PEER, Ping(), 0.3)
     assert wire.sent[1][1].envelope.expires_ms == wire.clock.wall - 3_600_000 + 2300
 
 
@@ -144,6 +152,13 @@ async def test_what_a_peer_takes_for_expired_is_sent_again_once_its_clock_is_kno
     """The peer's clock was set forward meanwhile."""
     wire = Wire(Refusal(RefusalCode.EXPIRED, "late"), ahead_ms=5000)
     with pytest.raises(PeerRefused, match="late"):
-        await wire.peers.tell(PEER, Ping(), 0.3)
+        await wire.peers.send(PEER, Ping(), 0.3)
     expiries = [request.envelope.expires_ms for _, request, _ in wire.sent]
     assert expiries == [wire.clock.wall + 300, wire.clock.wall + 5300]
+
+
+async def test_a_call_that_names_no_timeout_waits_for_the_default() -> None:
+    wire = Wire(RecordReply(None))
+    await wire.peers.ask(PEER, FetchRecord(), RecordReply)
+    await wire.peers.call_address("n2:1", Ping())
+    assert [timeout_s for _, _, timeout_s in wire.sent] == [0.2, 0.2]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -26,8 +27,9 @@ from covey.node.messages.data import (
     ScanPurpose,
     SizeQuery,
 )
-from covey.node.peer.client import LocalIdentity
 from covey.node.peer.server import PeerServer
+from covey.node.runtime import LocalIdentity, Runtime
+from covey.node.tasks import Tasks
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS
 from covey.ring import WHOLE_RING, EpochStamp
@@ -54,8 +56,14 @@ class Door:
         self.cluster_id = "mine"
         self.log = Lines()
         self.through: list[object] = []
+        self.strangers: list[Envelope] = []
         self.me = LocalIdentity(ME, 4, "n1:1")
-        self.dispatcher = PeerServer(self.me, self.hybrid, lambda: self.cluster_id, self.log)
+        self.dispatcher = PeerServer(
+            Runtime(self.me, self.clock, random.Random(1), self.log, Tasks(print)),
+            self.hybrid,
+            cluster_id=lambda: self.cluster_id,
+            on_foreign_request=self.strangers.append,
+        )
         for message in (Ping, DataBatch, Scan, SizeQuery, FetchRecord):
             self.dispatcher.register(message, self._handle)
 

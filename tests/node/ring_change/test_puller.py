@@ -19,12 +19,13 @@ from covey.node.ring_change.handoff import Handoff
 from covey.node.ring_change.progress import PullProgress
 from covey.node.ring_change.puller import Puller, assignments_of
 from covey.node.storage.interface import Entry
+from covey.node.tasks import Tasks
 from covey.node.throttle import Throttle
 from covey.ring import EpochRecord, Ring, RingSpec, token_of
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring, rings
-from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
+from tests.support.stations import Stations, entry
 
 WHO = identities(5)
 JOINER = WHO[3]
@@ -42,18 +43,12 @@ def make_puller(
 ) -> Puller:
     station = stations[me]
     return Puller(
-        me,
-        Epoch(change),
-        station.epochs,
-        station.engine,
-        station.fenced,
-        Throttle(SimulatedClock(), rate),
-        stations.is_down,
-        stations.has_heard_of,
-        report,
-        random.Random(1),
-        RPC_TIMEOUT_S,
-        station.log,
+        station.simulated(1),
+        station.data,
+        stations,
+        epoch=Epoch(change),
+        throttle=Throttle(SimulatedClock(), rate),
+        report=report,
     )
 
 
@@ -119,7 +114,7 @@ async def test_what_newer_writes_brought_meanwhile_stays() -> None:
 async def test_tombstones_are_pulled_too() -> None:
     stations = await stations_changing()
     key = gained(JOINING, JOINER)[0]
-    for station in stations.all():
+    for station in stations.each():
         if station.engine.get(key) is not None:
             station.hold((key, entry(5, None)))
     await make_puller(stations, JOINER, JOINING).run()
@@ -360,15 +355,15 @@ def make_handoff(
     stations: Stations, me: Identity, failures: list[BaseException], grace_s: float = 2.0
 ) -> Handoff:
     station = stations[me]
-    return Handoff(
-        me,
+    handoff = Handoff(
+        replace(station.runtime, tasks=Tasks(failures.append)),
         station.epochs,
         station.engine,
-        lambda epoch: make_puller(stations, me, epoch.record),
-        grace_s,
-        failures.append,
-        station.log,
+        puller=lambda epoch: make_puller(stations, me, epoch.record),
+        grace_s=grace_s,
     )
+    station.epochs.observe(handoff.start)
+    return handoff
 
 
 @in_virtual_time

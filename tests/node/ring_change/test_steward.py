@@ -68,7 +68,7 @@ async def test_a_node_asked_to_remove_another_has_it_removed_although_it_is_not_
         await cluster.form(4)
         await cluster.nodes["n4"].crash()
         running = cluster.nodes["n3"].running
-        await cluster.until(lambda: running.gossiping.is_down(cluster.nodes["n4"].identity), "n4 is down")
+        await cluster.until(lambda: running.members.is_down(cluster.nodes["n4"].identity), "n4 is down")
         await running.administration.remove("n4", 30)
         assert _owners(cluster, "n3") == ["n1", "n2", "n3"]
         assert "n3" in _proposers(cluster)
@@ -118,7 +118,7 @@ async def test_a_removal_that_ran_out_of_time_says_why_and_is_withdrawn() -> Non
         await cluster.form(4)
         await cluster.nodes["n4"].crash()
         running = cluster.nodes["n1"].running
-        await cluster.until(lambda: running.gossiping.is_down(cluster.nodes["n4"].identity), "n4 is down")
+        await cluster.until(lambda: running.members.is_down(cluster.nodes["n4"].identity), "n4 is down")
         cluster.network.lose(_scans)
         with pytest.raises(
             OperationTimeout, match="n4 is still in the ring after 3 s, and goes on"
@@ -198,7 +198,7 @@ async def test_a_plan_whose_joiner_died_while_it_was_made_is_not_proposed() -> N
         await planning.wait()
         await cluster.nodes["n4"].crash()
         running = cluster.nodes["n1"].running
-        await cluster.until(lambda: running.gossiping.is_down(cluster.nodes["n4"].identity), "n4 is down")
+        await cluster.until(lambda: running.members.is_down(cluster.nodes["n4"].identity), "n4 is down")
         go_on.set()
         await asyncio.sleep(5)
         assert _changes(cluster) == []

@@ -217,18 +217,12 @@ async def test_another_node_has_its_part_while_this_one_does_its_own(transport: 
         in_time.append(handled.wait(5))  # as if it worked for so long, without a turn of the loop
         return DataReply(batch.epoch, (ABSENT,), 0, 0.0)
 
-    async def call(to: Identity, body: DataBatch, expect: type[Any], timeout_s: float) -> Any:
+    async def call(to: Identity, body: DataBatch, expect: type[Any]) -> Any:
         request = Request(Envelope(A, 1, "127.0.0.1:1", "c", B, 77), body)
-        return (await transport.call(address, request, timeout_s=timeout_s)).body
+        return (await transport.call(address, request, timeout_s=5.0)).body
 
     peers, replica = SimpleNamespace(me=A, call=call), SimpleNamespace(serve=serve)
-    queues = ReplicaQueues(
-        peers=cast(Any, peers),
-        replica=cast(Any, replica),
-        ranking=ReplicaRanking(),
-        clock=RealClock(),
-        rpc_timeout_s=5.0,
-    )
+    queues = ReplicaQueues(cast(Any, peers), cast(Any, replica), ReplicaRanking(), RealClock())
     with served_elsewhere(handled) as address:
         await answered(queues, B)  # the stream is open from then on
         handled.clear()

@@ -10,13 +10,6 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class InlineCompute:
-    """Computes at once, on the loop: for tests and the simulator, whose runs depend on nothing but their seed."""
-
-    async def run(self, work: Callable[[], T]) -> T:
-        return work()
-
-
 class ThreadCompute:
     """Computes in a separate thread, one piece of work after another."""
 

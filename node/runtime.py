@@ -1,0 +1,79 @@
+"""What the parts of a node share: who this process is, what the operator specified, and the services of the runtime."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from ..identity import Identity
+from ..membership.record import MemberRecord, Status
+from .events import EventLog
+from .messages.data import PROTOCOL_VERSION, Recall, RequestBody
+from .ports import Clock
+from .tasks import Tasks
+
+MAX_FIRST_VERSION = 1 << 16
+"""A random initial version keeps the records of two copies of a data directory from tying."""
+
+
+@dataclass(slots=True)
+class LocalIdentity:
+    """Who this process is to its peers."""
+
+    identity: Identity
+    generation: int
+    address: str
+    process: int = 0
+    """A random number that distinguishes it from a process that was started on a copy of its disk."""
+    lost: str = ""
+    """Why it has lost the right to its identity; from then on it neither sends, answers nor acknowledges anything."""
+    unproven: str = ""
+    """Why it may not act under its identity yet (see ``disk_identity``); it only sends and answers ``Recall``."""
+
+    @property
+    def silent(self) -> str:
+        """Return why it does not act under its identity; empty while it does."""
+        return self.lost or self.unproven
+
+    def may_not(self, body: RequestBody) -> str:
+        """Return why it neither sends nor answers such a request; empty when it does."""
+        return self.lost if isinstance(body, Recall) else self.silent
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """What the operator specifies of one node, apart from the configuration."""
+
+    address: str
+    """host:port at which others reach it."""
+    seeds: tuple[str, ...]
+    """Addresses of seeds; empty when the node is its only seed."""
+    zone: str = ""
+    weight: float = 1.0
+
+    def first_record(self, me: LocalIdentity) -> MemberRecord:
+        """Return the record with which the process begins to gossip."""
+        return MemberRecord(
+            identity=me.identity,
+            generation=me.generation,
+            version=1 + me.process % MAX_FIRST_VERSION,
+            heartbeat=0,
+            address=self.address,
+            status=Status.JOINING,
+            zone=self.zone,
+            weight=self.weight,
+            protocol=PROTOCOL_VERSION,
+            process=me.process,
+        )
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What almost every part of a node needs; passed to each of them as one value."""
+
+    me: LocalIdentity
+    clock: Clock
+    rng: random.Random
+    log: EventLog
+    tasks: Tasks
+    """Owner of the background tasks, and where a failure that ends the process is reported."""
