@@ -20,7 +20,9 @@ from rich.console import Console
 from rich.table import Table
 
 from covey.identity import Identity
-from covey.ring import Joiner, Owner, Quorums, RingSpec, allocate, fair_shares, share_ratio
+from covey.ring.allocation import Joiner, allocate
+from covey.ring.epoch import Owner, Quorums, RingSpec
+from covey.ring.fairness import fair_shares, share_ratio
 from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.moves import moves
 

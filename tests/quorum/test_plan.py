@@ -11,7 +11,8 @@ from covey.node.errors import InvalidRequest
 from covey.node.operations import QUORUM, Consistency, Level
 from covey.quorum.plan import plan_read, plan_write
 from covey.quorum.tally import Requirement
-from covey.ring import Quorums, token_of
+from covey.ring.epoch import Quorums
+from covey.ring.hashing import token_of
 from tests.support.rings import epochs, record, ring
 
 keys = st.binary(min_size=1, max_size=3)

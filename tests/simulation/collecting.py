@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from covey.node.storage.interface import Entry
 from covey.quorum.version import Version
-from covey.ring import Ring, token_of
 from covey.ring.epoch import EpochRecord
+from covey.ring.hashing import token_of
+from covey.ring.ring import Ring
 from covey.ring.succession import raise_floor
 
 from .cluster import SimulatedCluster

@@ -43,7 +43,7 @@ from covey.node.throttle import Throttle
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.ranking import ReplicaRanking
 from covey.quorum.version import Version
-from covey.ring import EpochRecord
+from covey.ring.epoch import EpochRecord
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Network, SimulatedTransport
 from tests.support.clocks import ManualClock

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from covey.node.anti_entropy.merkle_tree import FANOUT, MerkleTree, peers_of, tree_between
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS
-from covey.ring import Ring, RingSpec
+from covey.ring.epoch import RingSpec
 from covey.ring.hashing import TOKEN_SPACE
+from covey.ring.ring import Ring
 from covey.ring.span import TokenRange
 from tests.support.rings import identity, ring, rings
 

@@ -15,7 +15,7 @@ from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch
 from covey.node.operations import QUORUM, Consistency, Level, WriteResult
 from covey.quorum.plan import plan_write
-from covey.ring import EpochRecord, Quorums
+from covey.ring.epoch import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support import ways

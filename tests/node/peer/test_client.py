@@ -20,7 +20,7 @@ from covey.node.messages.data import (
 from covey.node.peer.client import LocalIdentity, PeerClient
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS
-from covey.ring import EpochStamp
+from covey.ring.epoch import EpochStamp
 from tests.support.clocks import ManualClock
 from tests.support.rings import identities
 

@@ -30,8 +30,9 @@ from covey.node.peer.client import LocalIdentity
 from covey.node.peer.server import PeerServer
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS
-from covey.ring import WHOLE_RING, EpochStamp
+from covey.ring.epoch import EpochStamp
 from covey.ring.paxos import DivergedRecord
+from covey.ring.span import WHOLE_RING
 from tests.support.clocks import ManualClock
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Lines
