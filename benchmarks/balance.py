@@ -23,8 +23,8 @@ from covey.identity import Identity
 from covey.ring.allocation import Joiner, allocate
 from covey.ring.epoch import Owner, Quorums, RingSpec
 from covey.ring.fairness import fair_shares, share_ratio
-from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.moves import moves
+from covey.ring.tokens import TOKEN_SPACE
 
 SIZES = (3, 5, 10, 30, 100)
 

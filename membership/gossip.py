@@ -31,7 +31,7 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from ..identity import Identity
-from .detector import FailureDetector
+from .detector import FailureDetector, ProbeSchedule
 from .directives import (
     Directive,
     DuplicateIdentity,
@@ -40,11 +40,17 @@ from .directives import (
     MemberLeft,
     Refuted,
 )
-from .exchange import DeltaPacker, ExchangeAnswer, digest_of, newer_here, newer_there
-from .load import moved
-from .push import Pushes
-from .record import Condition, DigestEntry, HandoffProgress, LoadReport, MemberRecord, Status, Suspicion
-from .schedule import ProbeSchedule
+from .dissemination import DeltaPacker, ExchangeAnswer, Pushes, digest_of, newer_here, newer_there
+from .record import (
+    Condition,
+    DigestEntry,
+    HandoffProgress,
+    LoadReport,
+    MemberRecord,
+    Status,
+    Suspicion,
+    moved,
+)
 from .settings import GossipSettings
 from .view import Change, Liveness, Member, View, is_news
 

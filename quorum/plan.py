@@ -13,8 +13,8 @@ from ..identity import Identity
 from ..node.epoch.epochs import Epoch
 from ..node.errors import InvalidRequest
 from ..node.operations import Consistency, Level
-from ..ring.hashing import token_of
 from ..ring.ring import Ring
+from ..ring.tokens import token_of
 from .tally import Requirement
 
 

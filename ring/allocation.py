@@ -24,7 +24,7 @@ from ..identity import Identity
 from .displacement import Displacement, Slot, displacement
 from .epoch import Owner, Quorums
 from .fairness import fair_shares
-from .hashing import TOKEN_SPACE
+from .tokens import TOKEN_SPACE
 
 TOKENS_PER_WEIGHT = 32
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from ..identity import Identity
 from .epoch import Owner
-from .hashing import TOKEN_SPACE
-from .walk import walk
+from .ring import walk
+from .tokens import TOKEN_SPACE
 
 
 class Slot(NamedTuple):

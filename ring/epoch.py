@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ..identity import Identity
-from .hashing import TOKEN_SPACE
+from .tokens import TOKEN_SPACE
 
 ALLOW_WEAK_QUORUMS = "allow_weak_quorums"
 """The record's setting by which an operator accepts quorums that need not overlap."""

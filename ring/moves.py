@@ -22,7 +22,7 @@ from typing import NamedTuple
 from ..identity import Identity
 from .epoch import RingSpec
 from .ring import PreferenceList, Ring
-from .span import TokenRange, merge_adjacent
+from .tokens import TokenRange, merge_adjacent
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from ...identity import Identity
 from ...membership.view import Member
 from ...quorum.tally import Requirement, replicas_of
 from ...ring.epoch import EpochRecord
-from ...ring.hashing import token_of
+from ...ring.tokens import token_of
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedClient
 from ..errors import (

@@ -12,7 +12,7 @@ from functools import reduce
 from operator import xor
 
 from ...identity import Identity
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import Quarantined
 from ..storage.interface import Engine

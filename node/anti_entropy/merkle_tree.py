@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...identity import Identity
-from ...ring.hashing import TOKEN_SPACE
 from ...ring.ring import Ring
-from ...ring.span import TokenRange, merge_adjacent
+from ...ring.tokens import TOKEN_SPACE, TokenRange, merge_adjacent
 from ..storage.encoding import intervals
 from ..storage.segments import SEGMENT_WIDTH
 

@@ -11,8 +11,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from ...identity import Identity
-from ...ring.hashing import TOKEN_SPACE, token_of
-from ...ring.span import TokenRange
+from ...ring.tokens import TOKEN_SPACE, TokenRange, token_of
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedClient
 from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable

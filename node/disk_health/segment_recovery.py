@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 from ...ring.ring import Ring
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedClient
 from ..errors import DiskFull, PeerError

@@ -23,7 +23,7 @@ from ...ring.epoch import EpochRecord, EpochStamp
 from ...ring.moves import RingChange
 from ...ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
 from ...ring.ring import Ring
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..compute import InlineCompute
 from ..messages.data import EpochMismatch
 from ..ports import Compute

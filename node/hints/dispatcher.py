@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ...identity import Identity
-from ...ring.hashing import token_of
+from ...ring.tokens import token_of
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedClient
 from ..errors import PeerError

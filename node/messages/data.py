@@ -21,7 +21,7 @@ from ...quorum.version import Version
 from ...ring.epoch import EpochRecord, EpochStamp
 from ...ring.genesis import GenesisSeat
 from ...ring.paxos import Answer, Ballot
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..storage.interface import Cursor, Entry
 from .absorption import Contribution, ContributionReply, MembershipQuery, MembershipReply
 from .anti_entropy import (

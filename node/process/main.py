@@ -35,9 +35,9 @@ from ..rpc.descriptors import DescriptorBudget, budget_of, raise_limit
 from ..rpc.server import RpcServer
 from ..rpc.transport import GrpcTransport
 from ..storage.rocks import RocksEngine
-from .allocator import give_back_large_blocks
 from .logs import STDERR_FILENO, LogFormat, NodeLog, open_log
 from .loop_watch import LoopWatch
+from .memory import give_back_large_blocks
 from .options import NodeOptions, checked_config
 
 EXIT_DONE, EXIT_FAILED, EXIT_CONFIGURATION, EXIT_REFUSED = 0, 1, 2, 4

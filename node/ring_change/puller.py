@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ...identity import Identity
 from ...membership.record import HandoffProgress
 from ...ring.moves import Pull
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..epoch.epochs import META_HANDOFF, Epoch, EpochPassed, Epochs
 from ..epoch.fenced_client import FencedClient
 from ..errors import DiskFull, PeerError, Quarantined

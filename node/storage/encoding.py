@@ -17,8 +17,7 @@ from zlib import crc32
 from mmh3 import mmh3_x64_128_utupledigest
 
 from ...quorum.version import Version
-from ...ring.hashing import TOKEN_SPACE, token_bytes
-from ...ring.span import TokenRange
+from ...ring.tokens import TOKEN_SPACE, TokenRange, token_bytes
 from ..errors import Corruption
 from ..named import as_named
 from .interface import Entry

@@ -14,10 +14,9 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from ...quorum.version import Version
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..errors import Corruption, StorageFailed
-from .commit import GroupCommit
-from .digests import Digests
+from .commit import GroupCommit, Unsynced
 from .encoding import (
     beginning_with,
     entry_in,
@@ -32,17 +31,13 @@ from .encoding import (
     version_in,
 )
 from .interface import Chunk, Cursor, Entry, TombstonePage, Usage
-from .ledger import Changes, Ledger
+from .ledger import Changes, Ledger, erasing
 from .quarantine import Watcher
-from .range_delete import erasing
-from .reads import Reads
+from .reads import Digests, Reads, verify
 from .scan import gather, gather_tombstones
 from .segments import segment_in
-from .space import FreeSpace
-from .store import Batch, Store
+from .store import Batch, FreeSpace, Store
 from .summary import exchange
-from .unsynced import Unsynced
-from .verification import verify
 
 Durability = Literal["sync", "periodic"]
 FLUSH_INTERVAL_S = 1.0

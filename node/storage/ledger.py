@@ -6,17 +6,21 @@ was never begun (a new folder, or one of an older format) is made from what is f
 A batch changes as many summaries as it has entries, or nearly. So it notes what they become in one row, the journal's
 next, rather than in a row for each; now and then a batch brings the rows of the summaries up to date and drops the
 journal. What a journal that is damaged said is found out from the entries themselves.
+
+What deleting ranges makes of the ledger: segments that they cover are empty then, those they cut are counted.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ...ring.tokens import TokenRange
 from ..errors import Corruption
-from .encoding import Stretch, beginning_with, pack_named, unpack, unpack_named
+from .encoding import Stretch, beginning_with, pack_named, token_in, unpack, unpack_named
 from .quarantine import Quarantine
-from .segments import SEGMENTS, segment_stretch
+from .segments import SEGMENTS, segment_stretch, touched_by
 from .store import Batch, Store
 from .summary import (
     NOTHING,
@@ -190,3 +194,40 @@ def _is_empty(store: Store) -> bool:
         return next(store.rows(Stretch(b"", None)), None) is None
     except Corruption:
         return False
+
+
+NOT_ADDING_UP = "its entries do not add up to its summary"
+
+
+def erasing(store: Store, ledger: Ledger, spans: Sequence[TokenRange]) -> Changes:
+    """The changes that go with deleting every entry of the spans. Damage in a cut segment shows as quarantine."""
+    touched = touched_by(spans)
+    changes = Changes(
+        {number: NOTHING for number in touched.whole if ledger.summaries[number] != NOTHING},
+        lifted={number for number in touched.whole if number in ledger.quarantine},
+    )
+    for number in touched.cut:
+        if number in ledger.quarantine:
+            continue  # what it holds stays unknown
+        try:
+            inside, outside = _divide(store, number, spans)
+        except Corruption as corruption:
+            changes.damaged[number] = str(corruption)
+            continue
+        if inside.plus(outside) != ledger.summaries[number]:
+            changes.damaged[number] = NOT_ADDING_UP
+        if inside != NOTHING:
+            changes.summaries[number] = outside
+    return changes
+
+
+def _divide(store: Store, number: int, spans: Sequence[TokenRange]) -> tuple[Summary, Summary]:
+    """What of a segment lies in some of the spans, and what in none."""
+    inside, outside = NOTHING, NOTHING
+    for stored, packed in store.rows(segment_stretch(number)):
+        summary = summary_of_packed(stored, packed)
+        if any(span.contains(token_in(stored)) for span in spans):
+            inside = inside.plus(summary)
+        else:
+            outside = outside.plus(summary)
+    return inside, outside

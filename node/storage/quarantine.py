@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection, Sequence
 
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..errors import Corruption, Quarantined
 from .segments import SEGMENTS, touched_by
 

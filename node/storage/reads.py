@@ -2,18 +2,31 @@
 
 Every entry is checked against its checksum. What is found damaged, by that or by the store itself, puts its
 segment in quarantine before the caller hears of it, and is never served.
+
+Checking a segment as a whole: each entry against its checksum, and all of them against the summary.
+
+The second finds what the first cannot: an entry that is not there although it was written, or is an older one
+than was written. A step is bounded, so that the node does not stand still; entries are those of one moment.
+
+Digests of ranges: whole segments by their summaries, the parts that a range cuts off by their entries.
+
+A cut part is read once and its digest kept until the segment changes, for comparisons come back to the same
+ranges again and again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
+from ...ring.tokens import TokenRange
 from ..errors import Corruption, Quarantined
-from .encoding import Stretch, check, entry_in, token_in
+from .encoding import Stretch, check, digest_of, entry_in, token_in, unpack
 from .interface import Entry
+from .ledger import NOT_ADDING_UP, Ledger
 from .quarantine import Quarantine
-from .segments import SEGMENTS, clip, segment_in, segment_of, segment_stretch, within
+from .segments import SEGMENTS, SegmentPart, clip, segment_in, segment_of, segment_stretch, split, within
 from .store import Row, Store
+from .summary import NOTHING, Summaries, Summary, summary_of_packed
 
 Found = Callable[[Collection[int], str], None]
 """Puts segments in quarantine, on disk too."""
@@ -111,3 +124,65 @@ def _readable(store: Store, stretch: Stretch) -> bool:
     except Corruption:
         return False
     return True
+
+
+_ENTRY_COSTS_BYTES = 1024
+"""So many bytes of values take as long as anything at all about an entry."""
+
+
+def verify(store: Store, ledger: Ledger, found: Found, number: int, step_bytes: int) -> Iterator[None]:
+    """See ``Engine.verify``."""
+    if number in ledger.quarantine:
+        return
+    expected, summary = ledger.summaries[number], NOTHING
+    try:
+        left_bytes = step_bytes
+        for stored, packed in store.snapshot(segment_stretch(number)):
+            unpack(stored, packed)
+            summary = summary.plus(summary_of_packed(stored, packed))
+            left_bytes -= _ENTRY_COSTS_BYTES + len(packed)
+            if left_bytes < 0:
+                yield
+                left_bytes = step_bytes
+    except Corruption as corruption:
+        found([number], str(corruption))
+        return
+    if summary != expected:
+        found([number], NOT_ADDING_UP)
+
+
+_PARTS_KEPT = 4096
+
+
+class Digests:
+    def __init__(self, reads: Reads, summaries: Summaries) -> None:
+        self._reads = reads
+        self._summaries = summaries
+        self._kept: dict[SegmentPart, tuple[Summary, int]] = {}
+        """Of each part, its digest, and the summary of the segment that it was computed under."""
+
+    def of(self, span: TokenRange) -> int:
+        """The XOR of the digests of the entries in a span; raises Quarantined when one of them is damaged."""
+        whole, cut = split(span)
+        digest = self._summaries.digest(whole)
+        for part in cut:
+            digest ^= self._of_part(part)
+        return digest
+
+    def _of_part(self, part: SegmentPart) -> int:
+        summary = self._summaries[part.number]
+        if summary == NOTHING:
+            return 0
+        kept = self._kept.get(part)
+        if kept is None or kept[0] != summary:
+            if len(self._kept) >= _PARTS_KEPT:
+                self._kept.clear()
+            kept = self._kept[part] = summary, self._read(part)
+        return kept[1]
+
+    def _read(self, part: SegmentPart) -> int:
+        digest = 0
+        for stored, packed in self._reads.rows(part.stretch):
+            self._reads.check(stored, packed)
+            digest ^= digest_of(stored, packed)
+        return digest

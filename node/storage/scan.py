@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...quorum.version import Version
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..errors import Quarantined
 from .encoding import (
     Stretch,

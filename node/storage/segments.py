@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...ring.hashing import TOKEN_SPACE
-from ...ring.span import TokenRange
+from ...ring.tokens import TOKEN_SPACE, TokenRange
 from .encoding import Stretch, intervals, stretch_of, token_in
 
 SEGMENTS = 4096

@@ -16,8 +16,7 @@ from functools import reduce
 from operator import xor
 from typing import NamedTuple
 
-from ...ring.hashing import TOKEN_SPACE
-from ...ring.span import TokenRange
+from ...ring.tokens import TOKEN_SPACE, TokenRange
 from ..errors import Corruption
 from ..named import as_named
 from .encoding import (

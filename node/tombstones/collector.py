@@ -20,7 +20,7 @@ from typing import TypeVar
 from ...identity import Identity
 from ...quorum.version import timestamp_at
 from ...ring.ring import PreferenceList
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..config.config import Config
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedClient

@@ -24,7 +24,7 @@ from covey.membership.directives import (
     ProbeVia,
     Push,
 )
-from covey.membership.exchange import ExchangeAnswer
+from covey.membership.dissemination import ExchangeAnswer
 from covey.membership.gossip import Gossip
 from covey.membership.record import MemberRecord, Status, Suspicion
 from covey.membership.settings import GossipSettings

@@ -19,9 +19,9 @@ from covey.quorum.plan import plan_read, plan_write
 from covey.quorum.tally import ReadTally, Requirement, WriteTally, replicas_of
 from covey.quorum.version import Version
 from covey.ring.epoch import ALLOW_WEAK_QUORUMS, EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.hashing import TOKEN_SPACE, token_of
 from covey.ring.moves import RangeMove, gained_spans, handoff_finished, moves
 from covey.ring.succession import Step, check_succession
+from covey.ring.tokens import TOKEN_SPACE, token_of
 
 from .rules import Rules
 

@@ -168,7 +168,7 @@ REPLICAS = (
     mutation(
         "digests are not updated by a drop",
         0,
-        "node/storage/range_delete.py",
+        "node/storage/ledger.py",
         "{number: NOTHING for number in touched.whole if ledger.summaries[number] != NOTHING},",
         "{},",
         "tests/node/storage/test_engine.py::TestDrop::test_the_digest_is_that_of_what_is_left",

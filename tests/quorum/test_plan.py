@@ -12,7 +12,7 @@ from covey.node.operations import QUORUM, Consistency, Level
 from covey.quorum.plan import plan_read, plan_write
 from covey.quorum.tally import Requirement
 from covey.ring.epoch import Quorums
-from covey.ring.hashing import token_of
+from covey.ring.tokens import token_of
 from tests.support.rings import epochs, record, ring
 
 keys = st.binary(min_size=1, max_size=3)

@@ -14,9 +14,9 @@ from covey.identity import Identity
 from covey.ring.allocation import MAX_TOKENS, Joiner, allocate
 from covey.ring.epoch import Owner, Quorums, RingSpec
 from covey.ring.fairness import fair_shares, share_ratio
-from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.moves import moves
 from covey.ring.ring import Ring
+from covey.ring.tokens import TOKEN_SPACE
 
 QUORUMS = Quorums()
 

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.ring.epoch import Owner, Quorums, RingSpec
-from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.moves import (
     Pull,
     RangeMove,
@@ -20,7 +19,7 @@ from covey.ring.moves import (
     moves,
 )
 from covey.ring.ring import Ring
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange
 
 A, B, C, D, E = (Identity(name, number) for number, name in enumerate("abcde"))
 NODES = [Identity(f"n{number}", number) for number in range(7)]

@@ -13,8 +13,8 @@ from covey.node.messages.data import DataBatch, Merge
 from covey.node.operations import Consistency, Get, GetResult, Level, Put
 from covey.node.storage.interface import Entry
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
-from covey.ring.span import TokenRange
 from covey.ring.succession import raise_floor
+from covey.ring.tokens import TokenRange
 
 from .cluster import SimulatedCluster
 from .network import Message

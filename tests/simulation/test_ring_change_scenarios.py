@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 
 from covey.node.messages.data import Scan
-from covey.ring.hashing import token_of
 from covey.ring.moves import moves
+from covey.ring.tokens import token_of
 
 from .at_work import at_work
 from .cluster import SimulatedCluster, SimulatedNode

@@ -17,11 +17,10 @@ from covey.node.storage.interface import Cursor, Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.hashing import token_of
 from covey.ring.moves import gained_spans
 from covey.ring.ring import Ring
-from covey.ring.span import TokenRange
 from covey.ring.succession import abort, begin
+from covey.ring.tokens import TokenRange, token_of
 
 from .cluster import SimulatedCluster
 from .network import Message

@@ -15,10 +15,9 @@ from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
-from covey.ring.span import TokenRange
 from covey.ring.succession import begin, raise_floor
+from covey.ring.tokens import TokenRange, token_of
 
 from .cluster import NodeTrace, SimulatedCluster
 from .staging import carrying

@@ -9,8 +9,8 @@ import pytest
 from covey.node.errors import NodeError
 from covey.node.messages.data import Refusal, Scan, ScanPurpose, ScanReply
 from covey.node.storage.segments import segment_of, segment_span
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 
 from .cluster import SimulatedCluster, SimulatedNode
 from .staging import begin_change, is_done, merges, pulled, ring_of, staged

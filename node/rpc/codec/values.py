@@ -30,7 +30,7 @@ from ....proto.generated import peer_pb2, types_pb2
 from ....quorum.version import Version
 from ....ring.epoch import EpochRecord, EpochStamp, Quorums
 from ....ring.paxos import Ballot
-from ....ring.span import TokenRange
+from ....ring.tokens import TokenRange
 from ...errors import MalformedMessage
 from ...named import named_from
 from ...storage.interface import Cursor

@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from covey.node.anti_entropy.merkle_tree import FANOUT, MerkleTree, peers_of, tree_between
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS
 from covey.ring.epoch import RingSpec
-from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.ring import Ring
-from covey.ring.span import TokenRange
+from covey.ring.tokens import TOKEN_SPACE, TokenRange
 from tests.support.rings import identity, ring, rings
 
 EDGES = st.sampled_from([0, 1, SEGMENT_WIDTH - 1, SEGMENT_WIDTH, TOKEN_SPACE - 1])

@@ -15,8 +15,8 @@ from covey.node.errors import Corruption, InvalidRequest, OperationTimeout, Unav
 from covey.node.messages.data import ScanReply
 from covey.node.storage.interface import Chunk, Entry
 from covey.ring.epoch import EpochRecord
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry

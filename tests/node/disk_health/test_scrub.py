@@ -10,7 +10,7 @@ import pytest
 from covey.node.disk_health.scrub import Scrubber
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS, segment_of
-from covey.ring.hashing import token_of
+from covey.ring.tokens import token_of
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.stations import entry
 

@@ -17,8 +17,8 @@ from covey.node.messages.data import DataBatch, DataReply, FailedResult, Merge
 from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
 from covey.node.throttle import Throttle
 from covey.ring.epoch import Quorums, RingSpec
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time

@@ -11,10 +11,10 @@ from covey.node.errors import StorageFailed
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord, RingSpec
-from covey.ring.hashing import token_of
 from covey.ring.moves import gained_spans
 from covey.ring.paxos import Ballot, DivergedRecord
 from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring, rings
 from tests.support.stations import entry

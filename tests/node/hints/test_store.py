@@ -11,7 +11,7 @@ from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Engine, Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.quorum.version import COUNTER_BITS, Version
-from covey.ring.hashing import token_of
+from covey.ring.tokens import token_of
 
 PLENTY = 1 << 30
 A, B = Identity("a", 1), Identity("b", 1)

@@ -32,7 +32,7 @@ from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS
 from covey.ring.epoch import EpochStamp
 from covey.ring.paxos import DivergedRecord
-from covey.ring.span import WHOLE_RING
+from covey.ring.tokens import WHOLE_RING
 from tests.support.clocks import ManualClock
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Lines

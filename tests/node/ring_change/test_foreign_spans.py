@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from covey.node.epoch.epochs import Epoch
 from covey.node.ring_change.handoff import foreign_spans
 from covey.ring.epoch import RingSpec
-from covey.ring.span import WHOLE_RING
+from covey.ring.tokens import WHOLE_RING
 from tests.support.rings import identity, record, ring, rings
 
 

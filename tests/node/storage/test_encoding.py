@@ -10,8 +10,7 @@ from covey.node.errors import Corruption
 from covey.node.storage import encoding
 from covey.node.storage.interface import Entry
 from covey.quorum.version import Version
-from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import TokenRange
+from covey.ring.tokens import TOKEN_SPACE, TokenRange, token_of
 
 u64 = st.integers(0, 2**64 - 1)
 entries = st.builds(

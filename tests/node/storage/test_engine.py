@@ -13,8 +13,7 @@ from covey.node.storage.interface import Chunk, Cursor, Engine, Entry, Usage
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.segments import segment_of, segment_span
 from covey.quorum.version import Version
-from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange, token_of
 
 OpenEngine = Callable[..., StoreEngine]
 

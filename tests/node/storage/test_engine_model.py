@@ -20,8 +20,7 @@ from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.quorum.version import Version
-from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange, token_of
 
 KEYS = [b"%d" % number for number in range(30)] + [b"", b"\xff" * 20, b"\0"]
 EDGES = sorted(

@@ -12,7 +12,7 @@ from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine, MemoryStore
 from covey.node.storage.store import Batch
 from covey.quorum.version import Version
-from covey.ring.span import WHOLE_RING
+from covey.ring.tokens import WHOLE_RING
 
 
 def put(engine: MemoryEngine, key: bytes, timestamp: int = 1) -> None:

@@ -20,8 +20,7 @@ from covey.node.storage.interface import Cursor, Entry, Usage
 from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
 from covey.quorum.version import Version
-from covey.ring.hashing import token_of
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import WHOLE_RING, TokenRange, token_of
 
 WRITER = """
 import asyncio, os, sys

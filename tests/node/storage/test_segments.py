@@ -20,8 +20,7 @@ from covey.node.storage.segments import (
     touched_by,
     within,
 )
-from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange
 
 edges = st.builds(
     lambda number, offset: (number * WIDTH + offset) % TOKEN_SPACE,

@@ -22,8 +22,7 @@ from covey.node.storage.summary import (
     summary_of_packed,
 )
 from covey.quorum.version import Version
-from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange
 
 edges = st.builds(
     lambda number, offset: (number * WIDTH + offset) % TOKEN_SPACE,

@@ -35,7 +35,7 @@ from covey.node.storage.interface import Cursor, Entry
 from covey.proto.generated import peer_pb2, types_pb2
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, EpochStamp, Owner, Quorums, RingSpec
-from covey.ring.span import TokenRange
+from covey.ring.tokens import TokenRange
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)

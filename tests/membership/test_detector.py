@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.membership.schedule import ProbeSchedule
+from covey.membership.detector import ProbeSchedule
 
 A, B, C, D = MEMBERS = [Identity(name, 1) for name in "abcd"]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from covey.identity import Identity
-from covey.membership.exchange import DeltaPacker, digest_of, estimated_bytes, newer_here, newer_there
+from covey.membership.dissemination import DeltaPacker, digest_of, estimated_bytes, newer_here, newer_there
 from covey.membership.record import UNHEARD, DigestEntry, HandoffProgress, MemberRecord, RecordVersion, Status
 from covey.membership.view import View
 
