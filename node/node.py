@@ -12,10 +12,9 @@ from ..membership.record import Condition, HandoffProgress, Status
 from ..membership.settings import GossipSettings
 from ..quorum.hybrid_clock import HybridClock
 from ..quorum.ranking import ReplicaRanking
+from ..ring.cluster_view import Policy, floor_interval_s
 from ..ring.epoch import Quorums
-from ..ring.floor import floor_interval_s
 from ..ring.genesis import GenesisTerms
-from ..ring.planning import Policy
 from .absorption.assembly import make_absorption
 from .admin.administration import ClusterAdmin
 from .admin.cluster_repair import ClusterRepair

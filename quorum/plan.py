@@ -73,8 +73,8 @@ class Plans:
         """The range, or the ranges in both live rings, that the key lies in."""
         token = token_of(key)
         if self._only_ring is not None:
-            return self._only_ring.place_of(token)
-        return tuple([ring.place_of(token) for ring in self._rings])
+            return self._only_ring.range_index(token)
+        return tuple([ring.range_index(token) for ring in self._rings])
 
 
 def plan_read(epoch: Epoch, key: bytes, consistency: Consistency) -> ReadPlan:

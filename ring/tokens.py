@@ -1,7 +1,4 @@
-"""Where a key lies on the ring.
-
-A stretch of the token ring, open at its beginning and closed at its end.
-"""
+"""Tokens and ranges of the ring: the hash of a key, and intervals of the circle that hashes lie on."""
 
 from __future__ import annotations
 
@@ -15,12 +12,12 @@ TOKEN_SPACE = 2**64
 
 
 def token_of(key: bytes) -> int:
-    """A key's token: the first half of 128-bit MurmurHash3 (x64), unsigned."""
+    """Return a key's token: the first half of 128-bit MurmurHash3 (x64), unsigned."""
     return mmh3_x64_128_utupledigest(key)[0]
 
 
 def token_bytes(key: bytes) -> bytes:
-    """A key's token as 8 bytes, big-endian: those sort as tokens do."""
+    """Return a key's token as 8 bytes, big-endian, which sort as tokens do."""
     return mmh3_x64_128_digest(key)[7::-1]
 
 
@@ -37,7 +34,7 @@ class TokenRange(NamedTuple):
 
     @property
     def width(self) -> int:
-        """How many tokens the span holds."""
+        """Number of tokens in the range."""
         return (self.upto - self.after) % TOKEN_SPACE or TOKEN_SPACE
 
     def __str__(self) -> str:
@@ -47,17 +44,17 @@ class TokenRange(NamedTuple):
 WHOLE_RING = TokenRange(0, 0)
 
 
-def merge_adjacent(spans: Iterable[TokenRange]) -> tuple[TokenRange, ...]:
-    """Join spans that touch; they come disjoint and in ring order, and so does the answer.
+def merge_adjacent(ranges: Iterable[TokenRange]) -> tuple[TokenRange, ...]:
+    """Join ranges that touch. The input is disjoint and in ring order, and so is the result.
 
-    Spans that together cover everything become ``WHOLE_RING``.
+    Ranges that cover the ring become ``WHOLE_RING``.
     """
     merged: list[TokenRange] = []
-    for span in spans:
-        if merged and merged[-1].upto == span.after:
-            merged[-1] = TokenRange(merged[-1].after, span.upto)
+    for one in ranges:
+        if merged and merged[-1].upto == one.after:
+            merged[-1] = TokenRange(merged[-1].after, one.upto)
         else:
-            merged.append(span)
+            merged.append(one)
     if len(merged) > 1 and merged[-1].upto == merged[0].after:
         merged[0] = TokenRange(merged.pop().after, merged[0].upto)
     if len(merged) == 1 and merged[0].width == TOKEN_SPACE:

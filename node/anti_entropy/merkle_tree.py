@@ -41,7 +41,7 @@ class MerkleTree:
 
 def tree_between(ring: Ring, one: Identity, other: Identity) -> MerkleTree:
     """The tree of what ``one`` and ``other`` both replicate; empty when that is nothing."""
-    shared = (found.span for found in ring.ranges() if {one, other} <= set(found.preference_list))
+    shared = (found.token_range for found in ring.ranges() if {one, other} <= set(found.preference_list))
     pieces = tuple(_cut(_joined(shared)))
     return MerkleTree(tuple(pieces[begin : begin + FANOUT] for begin in range(0, len(pieces), FANOUT)))
 

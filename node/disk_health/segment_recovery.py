@@ -58,7 +58,9 @@ def pieces_of(ring: Ring, me: Identity, number: int) -> list[Piece]:
         if me in found.preference_list:
             others = tuple(other for other in found.preference_list if other != me)
             needed = min(ring.r, len(others)) if ring.w > 1 else len(others) + 1
-            pieces += [Piece(span, others, needed) for span in common(found.span, segment_span(number))]
+            pieces += [
+                Piece(span, others, needed) for span in common(found.token_range, segment_span(number))
+            ]
     return sorted(pieces, key=lambda piece: piece.span)
 
 

@@ -53,14 +53,14 @@ class Epoch:
     def computed(self) -> Epoch:
         """This epoch, with all computed that is asked of it on the event loop: too long for that in a large ring."""
         for ring in self.rings:
-            ring.find_lists()
+            ring.compute_lists()
         if self.change is not None:
-            _ = self.change.moving
+            _ = self.change.finish_condition
         return self
 
-    def gained_spans(self, identity: Identity) -> tuple[TokenRange, ...]:
+    def gained_ranges(self, identity: Identity) -> tuple[TokenRange, ...]:
         """Return what ``identity`` drops when it adopts this epoch (rule 6)."""
-        return self.change.gained_spans(identity) if self.change is not None else ()
+        return self.change.gained_ranges(identity) if self.change is not None else ()
 
     @cached_property
     def ownership(self) -> dict[Identity, float]:
@@ -209,7 +209,7 @@ class Epochs:
         if record.number <= self.number:
             return False
         epoch = await self._compute.run(Epoch(record).computed)
-        gained = epoch.gained_spans(self._me)
+        gained = epoch.gained_ranges(self._me)
         self._acceptor.adopt(record)
         self._settled.clear()  # and never set again when the disk fails: what was dropped is not to be served
         self._engine.drop(gained, {META_AGREEMENT: self._acceptor.state.encode(), META_HANDOFF: None})

@@ -51,7 +51,7 @@ def assignments_of(epoch: Epoch, me: Identity) -> list[Assignment]:
     """What ``me`` has to pull under ``epoch``; the numbering is the same at every node and restart."""
     if epoch.change is None:
         return []
-    pulls = [(move.span, pull) for move in epoch.change.moves for pull in move.pulls]
+    pulls = [(move.token_range, pull) for move in epoch.change.moves for pull in move.pulls]
     return [Assignment(i, span, pull) for i, (span, pull) in enumerate(pulls) if pull.gainer == me]
 
 

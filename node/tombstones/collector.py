@@ -143,7 +143,7 @@ class TombstoneCollector:
     async def _confirm_all(self, epoch: Epoch) -> None:
         up_to = timestamp_at(self._clock.wall_ms() - int(self._settings.age_s * 1000))
         before = len(self._confirmed)
-        for replicas, spans in epoch.rings[0].led_by(self._me).items():
+        for replicas, spans in epoch.rings[0].primary_ranges(self._me).items():
             for span in spans:
                 await self._confirm_span(epoch, replicas, span, up_to)
         if (keys := len(self._confirmed) - before) > 0:

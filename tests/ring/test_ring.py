@@ -86,7 +86,7 @@ def test_every_token_is_led_by_one_owner_under_its_list(spec: RingSpec, token: i
     found = [
         owners
         for identity in spec.owners
-        for owners, spans in ring.led_by(identity).items()
+        for owners, spans in ring.primary_ranges(identity).items()
         for span in spans
         if span.contains(token)
     ]

@@ -11,7 +11,7 @@ from covey.node.errors import StorageFailed
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord, RingSpec
-from covey.ring.moves import gained_spans
+from covey.ring.moves import RingChange
 from covey.ring.paxos import Ballot, DivergedRecord
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
@@ -126,7 +126,7 @@ def test_the_record_and_the_drop_are_on_disk_together_or_not_at_all(kept: int) -
     async def crashes() -> None:
         before, change = record(ring(2, 3, 4)), record(ring(2, 3, 4), ring(1, 2, 3), number=2)
         epochs, engine = await _at(before)
-        span = gained_spans(change.owners, change.live_rings[1], ME)[0]
+        span = RingChange.between(change.owners, change.live_rings[1]).gained_ranges(ME)[0]
         key = next(k for k in (b"%d" % i for i in range(1000)) if span.contains(token_of(k)))
         engine.merge([(key, entry(1))], {META_HANDOFF: b"{}"})
         await engine.durable()
@@ -153,7 +153,7 @@ async def test_at_the_same_number_nothing_is_dropped_again() -> None:
 
 
 def _gains(change: EpochRecord, key: bytes) -> bool:
-    spans = gained_spans(change.owners, change.live_rings[1], ME)
+    spans = RingChange.between(change.owners, change.live_rings[1]).gained_ranges(ME)
     return any(span.contains(token_of(key)) for span in spans)
 
 
