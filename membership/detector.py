@@ -31,10 +31,10 @@ from collections.abc import Sequence
 from ..identity import Identity
 from .directives import Directive, MemberDown, MemberSuspected, MemberUp, ProbeVia
 from .dissemination import Pushes
+from .member_list import Liveness, View
 from .record import MemberRecord, Suspicion
 from .settings import GossipSettings
 from .suspicion import Suspicions, newest_possible, suspicion_timeout_s
-from .view import Liveness, View
 
 
 class ProbeSchedule:

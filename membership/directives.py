@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..identity import Identity
+from .member_list import Liveness
 from .record import DigestEntry, MemberRecord, Suspicion
-from .view import Liveness
 
 
 class Contact(NamedTuple):

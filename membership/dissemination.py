@@ -25,9 +25,9 @@ from dataclasses import dataclass
 
 from ..identity import Identity
 from .directives import Contact, Push
+from .member_list import Member, View
 from .record import UNHEARD, DigestEntry, MemberRecord, Suspicion
 from .settings import GossipSettings
-from .view import Member, View
 
 SCALARS_BYTES = 130
 """About what an encoded record takes besides its texts."""

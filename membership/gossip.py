@@ -41,6 +41,7 @@ from .directives import (
     Refuted,
 )
 from .dissemination import DeltaPacker, ExchangeAnswer, Pushes, digest_of, newer_here, newer_there
+from .member_list import Change, Liveness, Member, View, is_news
 from .record import (
     Condition,
     DigestEntry,
@@ -52,7 +53,6 @@ from .record import (
     moved,
 )
 from .settings import GossipSettings
-from .view import Change, Liveness, Member, View, is_news
 
 TWIN_LEAD = 1000
 """How far above a twin's version a node rises: the twin's own changes do not catch up before it has heard of it."""

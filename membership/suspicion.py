@@ -15,9 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ..identity import Identity
+from .member_list import Member
 from .record import MemberRecord, RecordVersion, Suspicion
 from .settings import GossipSettings
-from .view import Member
 
 
 def suspicion_timeout_s(settings: GossipSettings, members: int) -> float:

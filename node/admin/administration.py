@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ...identity import Identity
-from ...membership.view import Member
+from ...membership.member_list import Member
 from ...quorum.tally import Requirement, replicas_of
 from ...ring.epoch import EpochRecord
 from ...ring.tokens import token_of

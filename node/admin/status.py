@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ...identity import Identity
+from ...membership.member_list import Liveness, Member
 from ...membership.record import Condition, LoadReport, Status
-from ...membership.view import Liveness, Member
 from ...ring.epoch import EpochRecord
 from ..epoch.epochs import Epoch, Epochs
 from ..members.gossip_driver import GossipDriver

@@ -21,8 +21,8 @@ from ...membership.directives import (
     Push,
 )
 from ...membership.gossip import Gossip, OwnChanges
+from ...membership.member_list import Liveness, Member
 from ...membership.record import Condition, LoadReport, MemberRecord, Status
-from ...membership.view import Liveness, Member
 from ...ring.epoch import EpochStamp
 from ...ring.paxos import DivergedRecord
 from ..data_directory.directory import LocalState

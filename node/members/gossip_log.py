@@ -15,7 +15,7 @@ from ...membership.directives import (
     MemberUp,
     Refuted,
 )
-from ...membership.view import Liveness, Member
+from ...membership.member_list import Liveness, Member
 from ..events import Event, EventLog
 
 

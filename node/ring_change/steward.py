@@ -17,7 +17,7 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from ...identity import Identity
-from ...membership.view import Liveness, Member
+from ...membership.member_list import Liveness, Member
 from ...quorum.version import timestamp_at
 from ...ring.begin_planner import BeginPlanner, Plan, Propose
 from ...ring.cluster_view import ClusterView, FloorWatch, MemberStatus, MemberView, Policy, ProgressWatch

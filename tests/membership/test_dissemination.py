@@ -9,8 +9,8 @@ import pytest
 
 from covey.identity import Identity
 from covey.membership.dissemination import DeltaPacker, digest_of, estimated_bytes, newer_here, newer_there
+from covey.membership.member_list import View
 from covey.membership.record import UNHEARD, DigestEntry, HandoffProgress, MemberRecord, RecordVersion, Status
-from covey.membership.view import View
 
 ME = MemberRecord(Identity("me", 1), 1, 1, 0, "me:1", Status.SERVING)
 

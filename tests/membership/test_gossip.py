@@ -22,6 +22,7 @@ from covey.membership.directives import (
     Refuted,
 )
 from covey.membership.gossip import TWIN_LEAD, Gossip
+from covey.membership.member_list import Liveness
 from covey.membership.record import (
     DigestEntry,
     HandoffProgress,
@@ -32,7 +33,6 @@ from covey.membership.record import (
     Suspicion,
 )
 from covey.membership.settings import GossipSettings
-from covey.membership.view import Liveness
 
 
 def record(name: str, version: int = 10, **changes: object) -> MemberRecord:

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covey.identity import Identity
+from covey.membership.member_list import View
 from covey.membership.record import UNHEARD, LoadReport, MemberRecord, RecordVersion, Status, fresher, moved
-from covey.membership.view import View
 
 ME = MemberRecord(Identity("me", 1), 1, 1, 0, "me:1", Status.SERVING)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from covey.identity import Identity
+from covey.membership.member_list import Liveness, Member
 from covey.membership.record import MemberRecord, RecordVersion, Status, Suspicion
 from covey.membership.settings import GossipSettings
 from covey.membership.suspicion import Suspicions, newest_possible, suspicion_timeout_s
-from covey.membership.view import Liveness, Member
 
 A, B, C, X = (Identity(name, 1) for name in "abcx")
 

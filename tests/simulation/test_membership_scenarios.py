@@ -7,8 +7,8 @@ from functools import partial
 
 import pytest
 
+from covey.membership.member_list import Liveness
 from covey.membership.settings import GossipSettings
-from covey.membership.view import Liveness
 from covey.node.errors import OperationError
 from covey.node.operations import Get, GetResult
 from covey.ring.tokens import token_of

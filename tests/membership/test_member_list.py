@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from covey.identity import Identity
-from covey.membership import view as view_module
+from covey.membership import member_list as member_list_module
+from covey.membership.member_list import Liveness, View, is_news
 from covey.membership.record import HandoffProgress, LoadReport, MemberRecord, RecordVersion, Status
-from covey.membership.view import Liveness, View, is_news
 
 ME = MemberRecord(Identity("me", 1), 1, 1, 0, "me:1", Status.SERVING)
 A = MemberRecord(Identity("a", 1), 3, 10, 5, "a:1", Status.SERVING)
@@ -72,7 +72,7 @@ def test_a_member_that_left_comes_back_only_by_a_newer_record(view: View) -> Non
 
 
 def test_the_memory_of_the_buried_is_bounded(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(view_module, "MAX_BURIED", 2)
+    monkeypatch.setattr(member_list_module, "MAX_BURIED", 2)
     left = [replace(A, identity=Identity(name, 1), status=Status.LEFT) for name in "xyz"]
     for record in left:
         view.merge(record, 1.0)
