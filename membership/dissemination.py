@@ -1,19 +1,17 @@
-"""Digests and deltas: how two nodes bring each other up to date without sending all they know.
+"""Dissemination: exchanges of digests and deltas, and pushes of what cannot wait for them.
 
-An exchange has three steps: my digest; your delta and what you want; my delta. A digest names the freshness
-of every member one knows. A delta carries whole records and is bounded in bytes. What does not fit is not
+An exchange has three steps: my digest; your delta and what you want; my delta. A digest names the record version
+of every known member. A delta carries whole records and is bounded in bytes. What does not fit is not
 lost: the next digest shows it missing again. When not all fit, news goes first, the latest first, until it
-was told often enough to have spread (SWIM, section 4.1); then the records that were told longest ago, so
+was sent often enough to have spread (SWIM, section 4.1); then the records that were sent longest ago, so
 none starves.
 
 A cluster larger than one digest may name is digested in parts, a random part each time. What a digest does
-not name counts as unknown to its sender, which costs some records told in vain but never loses one.
+not name counts as unknown to its sender, which sends some records needlessly but never loses one.
 
-News that cannot wait for the next round is pushed to a few members at once, who pass it on once.
-
-What a node says itself (its own news, its own suspicions, its refutation) is always pushed. Passing on what
-others said is limited per interval, so that a cluster that starts or falls all at once does not drown in it;
-the exchanges bring the rest.
+News that cannot wait for the next round is pushed to a few members at once, which relay it once. What a node originates
+(its own news, suspicions and refutation) is always pushed. Relays are limited per interval, so that a cluster that
+starts or fails all at once is not flooded; the exchanges bring the rest.
 """
 
 from __future__ import annotations
@@ -25,18 +23,18 @@ from dataclasses import dataclass
 
 from ..identity import Identity
 from .directives import Contact, Push
-from .member_list import Member, View
-from .record import UNHEARD, DigestEntry, MemberRecord, Suspicion
+from .member_list import Member, MembershipList
+from .record import UNKNOWN_VERSION, DigestEntry, MemberRecord, Suspicion
 from .settings import GossipSettings
 
 SCALARS_BYTES = 130
-"""About what an encoded record takes besides its texts."""
+"""Approximate size of an encoded record without its texts."""
 HANDOFF_BYTES = 24
 
 
 @dataclass(frozen=True, slots=True)
 class ExchangeAnswer:
-    """The second step: what the source lacks, and what it should send."""
+    """The second step of an exchange: what the source lacks, and what it should send."""
 
     records: tuple[MemberRecord, ...]
     wanted: tuple[DigestEntry, ...]
@@ -44,52 +42,54 @@ class ExchangeAnswer:
 
 
 def estimated_bytes(record: MemberRecord) -> int:
-    """About how large the record is on the wire."""
+    """Return the approximate size of the record on the wire."""
     texts = len(record.identity.name.encode()) + len(record.address.encode()) + len(record.zone.encode())
     return SCALARS_BYTES + texts + (HANDOFF_BYTES if record.handoff is not None else 0)
 
 
-def digest_of(view: View, max_entries: int, rng: random.Random) -> tuple[DigestEntry, ...]:
-    entries = [DigestEntry(member.identity, member.record.freshness) for member in view.all()]
+def digest_of(members: MembershipList, max_entries: int, rng: random.Random) -> tuple[DigestEntry, ...]:
+    entries = [DigestEntry(member.identity, member.record.record_version) for member in members.all()]
     if len(entries) > max_entries:
         entries = rng.sample(entries, max_entries)
     return tuple(entries)
 
 
-def newer_here(view: View, digest: Sequence[DigestEntry]) -> list[Member]:
-    """Members of whom the digest knows less than this node, or nothing."""
+def newer_here(members: MembershipList, digest: Sequence[DigestEntry]) -> list[Member]:
+    """Return the members whose record here is newer than the digest's, or missing there."""
     theirs = dict(digest)
-    return [m for m in view.all() if m.record.freshness > theirs.get(m.identity, UNHEARD)]
+    return [m for m in members.all() if m.record.record_version > theirs.get(m.identity, UNKNOWN_VERSION)]
 
 
-def newer_there(view: View, digest: Sequence[DigestEntry]) -> tuple[DigestEntry, ...]:
-    """What to ask for: the members of whom the digest knows more, with the freshness that is known here."""
+def newer_there(members: MembershipList, digest: Sequence[DigestEntry]) -> tuple[DigestEntry, ...]:
+    """Return what to ask for: the members whose record is newer there, with the version known here."""
     return tuple(
-        DigestEntry(identity, UNHEARD if view.get(identity) is None else view.freshness(identity))
-        for identity, freshness in digest
-        if freshness > view.freshness(identity)
+        DigestEntry(
+            identity, UNKNOWN_VERSION if members.get(identity) is None else members.record_version(identity)
+        )
+        for identity, record_version in digest
+        if record_version > members.record_version(identity)
     )
 
 
 @dataclass(slots=True)
-class _Telling:
+class _Sent:
     news_at: float
     times: int
     turn: int
 
 
 class DeltaPacker:
-    """Chooses which records go into a bounded delta, and remembers what was told."""
+    """Chooses which records go into a bounded delta, and records what was sent."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._tellings: dict[Identity, _Telling] = {}
+        self._sent: dict[Identity, _Sent] = {}
         self._turn = 0
 
     def pack(
         self, members: Iterable[Member], cluster_size: int, first: Collection[Identity] = ()
     ) -> tuple[MemberRecord, ...]:
-        """As many records of ``members`` as fit, those of ``first`` before all; one even if too large."""
+        """Return as many records of ``members`` as fit, those of ``first`` first; at least one, even if too large."""
         enough = 3 * math.ceil(math.log2(cluster_size + 1))
         packed: list[MemberRecord] = []
         room = self._max_bytes
@@ -98,35 +98,37 @@ class DeltaPacker:
             if room < 0 and packed:
                 break
             packed.append(member.record)
-            self._note(member)
+            self._record_sent(member)
         return tuple(packed)
 
     def forget(self, identity: Identity) -> None:
-        self._tellings.pop(identity, None)
+        self._sent.pop(identity, None)
 
     def _rank(self, member: Member, enough: int) -> tuple[bool, float]:
-        telling = self._tellings.get(member.identity)
-        if telling is None or telling.news_at < member.news_at or telling.times < enough:
+        sent = self._sent.get(member.identity)
+        if sent is None or sent.news_at < member.news_at or sent.times < enough:
             return (False, -member.news_at)
-        return (True, telling.turn)
+        return (True, sent.turn)
 
-    def _note(self, member: Member) -> None:
+    def _record_sent(self, member: Member) -> None:
         self._turn += 1
-        telling = self._tellings.get(member.identity)
-        if telling is None or telling.news_at < member.news_at:
-            self._tellings[member.identity] = _Telling(member.news_at, 1, self._turn)
+        sent = self._sent.get(member.identity)
+        if sent is None or sent.news_at < member.news_at:
+            self._sent[member.identity] = _Sent(member.news_at, 1, self._turn)
         else:
-            telling.times += 1
-            telling.turn = self._turn
+            sent.times += 1
+            sent.turn = self._turn
 
 
-MOST_NEWS_AT_ONCE = 16
-"""Records of one message that can be news to pass on."""
+MAX_RELAYED_RECORDS = 16
+"""Maximum number of records that are relayed; more are not news."""
 
 
 class Pushes:
-    def __init__(self, view: View, packer: DeltaPacker, settings: GossipSettings, rng: random.Random) -> None:
-        self._view = view
+    def __init__(
+        self, members: MembershipList, packer: DeltaPacker, settings: GossipSettings, rng: random.Random
+    ) -> None:
+        self._members = members
         self._packer = packer
         self._settings = settings
         self._rng = rng
@@ -135,41 +137,41 @@ class Pushes:
     def next_interval(self) -> None:
         self._relays_left = self._settings.relays_per_interval
 
-    def say(
+    def announce(
         self,
         members: Iterable[Member] = (),
         suspicions: tuple[Suspicion, ...] = (),
         also_to: Iterable[Identity] = (),
     ) -> list[Push]:
-        """Tell a few members, and certainly those of ``also_to`` that are known."""
+        """Push to a few random members, and to those of ``also_to`` that are known."""
         certainly = self._contacts(also_to)
         chosen = self._choose({contact.identity for contact in certainly})
         return self._push((*certainly, *chosen), members, suspicions)
 
     def relay(
-        self, members: Sequence[Member], suspicions: tuple[Suspicion, ...], heard_from: Identity
+        self, members: Sequence[Member], suspicions: tuple[Suspicion, ...], source: Identity
     ) -> list[Push]:
-        """Pass on what ``heard_from`` told, unless this interval has seen enough of that.
+        """Relay what ``source`` sent, within this interval's limit.
 
-        What comes in bulk is no news: this node was catching up, and others know it already.
+        What arrives in bulk is not news: this node was catching up, and others know it already.
         """
-        if self._relays_left == 0 or len(members) > MOST_NEWS_AT_ONCE:
+        if self._relays_left == 0 or len(members) > MAX_RELAYED_RECORDS:
             return []
         self._relays_left -= 1
-        return self._push(self._choose({heard_from}), members, suspicions)
+        return self._push(self._choose({source}), members, suspicions)
 
-    def tell(
+    def send(
         self,
-        listeners: Iterable[Identity],
+        receivers: Iterable[Identity],
         members: Iterable[Member] = (),
         suspicions: tuple[Suspicion, ...] = (),
     ) -> list[Push]:
-        """Tell these and nobody else."""
-        return self._push(self._contacts(listeners), members, suspicions)
+        """Push to these members only."""
+        return self._push(self._contacts(receivers), members, suspicions)
 
     def choose_alive(self, count: int, but: set[Identity]) -> tuple[Contact, ...]:
-        """Up to ``count`` members at random that are not in doubt."""
-        alive = [member for member in self._view.others() if member.alive and member.identity not in but]
+        """Return up to ``count`` random members that are alive."""
+        alive = [member for member in self._members.others() if member.alive and member.identity not in but]
         chosen = self._rng.sample(alive, min(count, len(alive)))
         return tuple(Contact(member.identity, member.record.address) for member in chosen)
 
@@ -178,8 +180,8 @@ class Pushes:
 
     def _contacts(self, identities: Iterable[Identity]) -> tuple[Contact, ...]:
         wanted = dict.fromkeys(identities)
-        wanted.pop(self._view.me.identity, None)
-        known = [member for identity in wanted if (member := self._view.get(identity)) is not None]
+        wanted.pop(self._members.me.identity, None)
+        known = [member for identity in wanted if (member := self._members.get(identity)) is not None]
         return tuple(Contact(member.identity, member.record.address) for member in known)
 
     def _push(
@@ -187,7 +189,7 @@ class Pushes:
     ) -> list[Push]:
         if not targets:
             return []
-        records = self._packer.pack(members, self._view.size())
+        records = self._packer.pack(members, self._members.size())
         if not records and not suspicions:
             return []
         return [Push(targets, records, suspicions[: self._settings.max_suspicions])]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from ...identity import Identity
-from ...membership.extent import Remembered
+from ...membership.extent import RememberedExtents
 from ...membership.record import MemberRecord
 from ..data_directory.directory import LocalState
 from ..errors import DataDirectoryError
@@ -25,7 +25,7 @@ class ExtentMemory:
         self._home = home
         self._clock = clock
         self._tasks = tasks
-        self.remembered = Remembered(home.remembered().items())
+        self.remembered = RememberedExtents(home.remembered().items())
         self._saving = False
         self._saved_s = clock.monotonic()
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ...membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from ...membership.record import MAX_WEIGHT, MIN_WEIGHT
 
 LOG_FORMATS = ("json", "console")
 
@@ -50,8 +50,8 @@ def node(
     weight: Annotated[
         float,
         typer.Option(
-            min=SMALLEST_WEIGHT,
-            max=LARGEST_WEIGHT,
+            min=MIN_WEIGHT,
+            max=MAX_WEIGHT,
             metavar="W",
             help="Its share of the keys relative to others'.",
         ),

@@ -8,7 +8,7 @@ import pytest
 
 from covey.identity import Identity
 from covey.membership import member_list as member_list_module
-from covey.membership.member_list import Liveness, View, is_news
+from covey.membership.member_list import Liveness, MembershipList, is_news
 from covey.membership.record import HandoffProgress, LoadReport, MemberRecord, RecordVersion, Status
 
 ME = MemberRecord(Identity("me", 1), 1, 1, 0, "me:1", Status.SERVING)
@@ -16,67 +16,69 @@ A = MemberRecord(Identity("a", 1), 3, 10, 5, "a:1", Status.SERVING)
 
 
 @pytest.fixture
-def view() -> View:
-    return View(ME, 0.0)
+def members() -> MembershipList:
+    return MembershipList(ME, 0.0)
 
 
-def test_an_older_record_changes_nothing(view: View) -> None:
-    view.merge(A, 1.0)
-    assert view.merge(replace(A, version=9, status=Status.LEAVING), 2.0) is None
-    assert view.merge(replace(A, generation=2, version=99), 2.0) is None
-    assert view.get(A.identity).record == A
+def test_an_older_record_changes_nothing(members: MembershipList) -> None:
+    members.merge(A, 1.0)
+    assert members.merge(replace(A, version=9, status=Status.LEAVING), 2.0) is None
+    assert members.merge(replace(A, generation=2, version=99), 2.0) is None
+    assert members.get(A.identity).record == A
 
 
-def test_a_fresher_record_does_not_change_the_liveness_by_itself(view: View) -> None:
-    view.merge(A, 1.0)
-    view.judge(A.identity, Liveness.DOWN, 2.0)
-    view.merge(replace(A, version=11), 3.0)
-    assert view.get(A.identity).liveness is Liveness.DOWN
-    assert view.get(A.identity).since == 2.0
+def test_a_fresher_record_does_not_change_the_liveness_by_itself(members: MembershipList) -> None:
+    members.merge(A, 1.0)
+    members.set_liveness(A.identity, Liveness.DOWN, 2.0)
+    members.merge(replace(A, version=11), 3.0)
+    assert members.get(A.identity).liveness is Liveness.DOWN
+    assert members.get(A.identity).since == 2.0
 
 
-def test_only_a_newer_heartbeat_resets_the_heartbeat_age(view: View) -> None:
-    view.merge(A, 1.0)
-    view.merge(replace(A, version=11), 4.0)
-    assert view.get(A.identity).heartbeat_age_s(5.0) == 4.0
-    view.merge(replace(A, version=12, heartbeat=6), 6.0)
-    assert view.get(A.identity).heartbeat_age_s(6.5) == 0.5
+def test_only_a_newer_heartbeat_resets_the_heartbeat_age(members: MembershipList) -> None:
+    members.merge(A, 1.0)
+    members.merge(replace(A, version=11), 4.0)
+    assert members.get(A.identity).heartbeat_age_s(5.0) == 4.0
+    members.merge(replace(A, version=12, heartbeat=6), 6.0)
+    assert members.get(A.identity).heartbeat_age_s(6.5) == 0.5
 
 
-def test_a_heartbeat_is_overdue_by_the_measure_of_those_before_it(view: View) -> None:
+def test_a_heartbeat_is_overdue_by_the_measure_of_those_before_it(members: MembershipList) -> None:
     for beat in range(10):
-        view.merge(replace(A, version=10 + beat, heartbeat=5 + beat), 2.0 * beat)
-    assert not view.get(A.identity).overdue(18.0 + 4.9)
-    assert view.get(A.identity).overdue(18.0 + 5.1)
+        members.merge(replace(A, version=10 + beat, heartbeat=5 + beat), 2.0 * beat)
+    assert not members.get(A.identity).overdue(18.0 + 4.9)
+    assert members.get(A.identity).overdue(18.0 + 5.1)
 
 
-def test_a_forgotten_member_does_not_come_back_by_what_it_wrote_before(view: View) -> None:
-    view.merge(A, 1.0)
-    view.forget(A.identity, buried=RecordVersion(3, 20))
-    assert view.merge(replace(A, version=20), 2.0) is None
-    assert view.merge(replace(A, version=21), 2.0).joined
+def test_a_forgotten_member_does_not_come_back_by_what_it_wrote_before(members: MembershipList) -> None:
+    members.merge(A, 1.0)
+    members.forget(A.identity, version=RecordVersion(3, 20))
+    assert members.merge(replace(A, version=20), 2.0) is None
+    assert members.merge(replace(A, version=21), 2.0).joined
 
 
-def test_a_member_heard_of_only_after_it_left_never_joins(view: View) -> None:
-    assert view.merge(replace(A, version=11, status=Status.LEFT), 1.0) is None
-    assert view.merge(A, 2.0) is None
-    assert view.get(A.identity) is None
+def test_a_member_heard_of_only_after_it_left_never_joins(members: MembershipList) -> None:
+    assert members.merge(replace(A, version=11, status=Status.LEFT), 1.0) is None
+    assert members.merge(A, 2.0) is None
+    assert members.get(A.identity) is None
 
 
-def test_a_member_that_left_comes_back_only_by_a_newer_record(view: View) -> None:
-    view.merge(A, 1.0)
-    assert view.merge(replace(A, version=11, status=Status.LEFT), 2.0).left
-    assert view.merge(A, 3.0) is None
-    assert view.merge(replace(A, generation=4, version=1), 4.0).joined
-    assert view.get(A.identity).alive
+def test_a_member_that_left_comes_back_only_by_a_newer_record(members: MembershipList) -> None:
+    members.merge(A, 1.0)
+    assert members.merge(replace(A, version=11, status=Status.LEFT), 2.0).left
+    assert members.merge(A, 3.0) is None
+    assert members.merge(replace(A, generation=4, version=1), 4.0).joined
+    assert members.get(A.identity).alive
 
 
-def test_the_memory_of_the_buried_is_bounded(view: View, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(member_list_module, "MAX_BURIED", 2)
+def test_the_memory_of_forgotten_members_is_bounded(
+    members: MembershipList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(member_list_module, "MAX_FORGOTTEN", 2)
     left = [replace(A, identity=Identity(name, 1), status=Status.LEFT) for name in "xyz"]
     for record in left:
-        view.merge(record, 1.0)
-    known = [view.freshness(record.identity) for record in left]
+        members.merge(record, 1.0)
+    known = [members.record_version(record.identity) for record in left]
     assert known == [RecordVersion(0, 0), RecordVersion(3, 10), RecordVersion(3, 10)]
 
 

@@ -15,8 +15,8 @@ from google.protobuf.message import Message
 from ....identity import Identity
 from ....membership.extent import MAX_REMEMBERED, Extent
 from ....membership.record import (
-    LARGEST_WEIGHT,
-    SMALLEST_WEIGHT,
+    MAX_WEIGHT,
+    MIN_WEIGHT,
     Condition,
     DigestEntry,
     HandoffProgress,
@@ -254,7 +254,7 @@ def decode_handoff(message: types_pb2.HandoffProgress) -> HandoffProgress:
 def encode_member(member: MemberRecord) -> peer_pb2.MemberRecord:
     return peer_pb2.MemberRecord(
         identity=encode_identity(member.identity),
-        freshness=encode_freshness(member.freshness),
+        freshness=encode_freshness(member.record_version),
         heartbeat=member.heartbeat,
         address=member.address,
         status=STATUSES.encode(member.status),
@@ -287,11 +287,9 @@ def decode_extents(messages: Sequence[peer_pb2.Extent]) -> tuple[Extent, ...]:
 
 
 def decode_weight(weight: float) -> float:
-    if SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT:  # which NaN is not
+    if MIN_WEIGHT <= weight <= MAX_WEIGHT:  # which NaN is not
         return weight
-    raise MalformedMessage(
-        f"a weight of {weight:g}; from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g} is allowed"
-    )
+    raise MalformedMessage(f"a weight of {weight:g}; from {MIN_WEIGHT:g} to {MAX_WEIGHT:g} is allowed")
 
 
 def decode_member(message: peer_pb2.MemberRecord) -> MemberRecord:
@@ -340,7 +338,7 @@ def encode_suspicions(suspicions: Iterable[Suspicion]) -> list[peer_pb2.Suspicio
     return [
         peer_pb2.Suspicion(
             accused=encode_identity(suspicion.accused),
-            freshness=encode_freshness(suspicion.freshness),
+            freshness=encode_freshness(suspicion.record_version),
             accuser=encode_identity(suspicion.accuser),
         )
         for suspicion in suspicions

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from covey.membership.record import MAX_WEIGHT, MIN_WEIGHT
 from covey.node.errors import MalformedMessage
 from covey.node.messages import data as messages
 from covey.node.messages.data import (
@@ -61,7 +61,7 @@ GIVEN: dict[Any, st.SearchStrategy[Any]] = {
     EpochRecord: st.sampled_from(RECORDS),
     Mapping[str, Any]: st.dictionaries(NAMES, st.booleans() | st.text(), max_size=2),
 }
-FIELDS = {"weight": st.floats(SMALLEST_WEIGHT, LARGEST_WEIGHT)}
+FIELDS = {"weight": st.floats(MIN_WEIGHT, MAX_WEIGHT)}
 """Fields, by name, that take less than their type."""
 
 
