@@ -31,7 +31,7 @@ from ..errors import DiskFull, PeerError
 from ..events import Event, EventLog
 from ..messages.data import Scan, ScanPurpose, ScanReply, checksum_of
 from ..storage.interface import Cursor, Engine, Entry
-from ..storage.segments import common, segment_span
+from ..storage.segments import common, segment_range
 from ..throttle import Throttle
 
 CHUNK_ENTRIES = 1024
@@ -59,7 +59,7 @@ def pieces_of(ring: Ring, me: Identity, number: int) -> list[Piece]:
             others = tuple(other for other in found.preference_list if other != me)
             needed = min(ring.r, len(others)) if ring.w > 1 else len(others) + 1
             pieces += [
-                Piece(span, others, needed) for span in common(found.token_range, segment_span(number))
+                Piece(span, others, needed) for span in common(found.token_range, segment_range(number))
             ]
     return sorted(pieces, key=lambda piece: piece.span)
 
@@ -135,7 +135,7 @@ class SegmentRecovery:
 
     async def _heal_all(self) -> int:
         """How many segments were healed."""
-        if self._engine.awaits_restart():
+        if self._engine.needs_restart():
             return 0
         healed = 0
         for number in self._engine.quarantined():
@@ -156,7 +156,7 @@ class SegmentRecovery:
         if self._epochs.stamp != epoch.stamp or number not in self._engine.quarantined():
             return False
         try:
-            self._engine.replace([segment_span(number)], list(gathered.items()))
+            self._engine.replace([segment_range(number)], list(gathered.items()))
         except DiskFull:
             return False
         await self._engine.durable(always=True)

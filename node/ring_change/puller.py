@@ -24,7 +24,7 @@ from ..errors import DiskFull, PeerError, Quarantined
 from ..events import Event, EventLog
 from ..messages.data import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
 from ..storage.interface import Engine
-from ..storage.segments import common, segment_span
+from ..storage.segments import common, segment_range
 from ..throttle import Throttle
 from .progress import PullProgress
 
@@ -186,7 +186,7 @@ class Puller:
     async def _sound(self) -> None:
         """Return once nothing of what was pulled is in quarantine: that is not there, though it was received."""
         while True:
-            quarantined = [segment_span(number) for number in self._engine.quarantined()]
+            quarantined = [segment_range(number) for number in self._engine.quarantined()]
             if not any(common(a.span, segment) for segment in quarantined for a in self._assignments):
                 return
             await asyncio.sleep(RETRY_BACKOFF_S[1])

@@ -135,7 +135,7 @@ REPLICAS = (
         "damage does not put a segment in quarantine",
         17,
         "node/storage/reads.py",
-        "        self._found(numbers, str(corruption))\n",
+        "        self._on_damage(numbers, str(corruption))\n",
         "",
         "tests/node/storage/test_rocks.py::TestDamagedTables::"
         "test_what_is_damaged_goes_into_quarantine_and_all_else_is_served",

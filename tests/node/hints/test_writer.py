@@ -91,7 +91,7 @@ async def test_on_a_full_disk_there_is_no_room_for_hints_though_old_ones_can_go(
     keeper = Keeper()
     await keeper.keep(*hints(A))
     keeper.engine.set_free_space(900)
-    keeper.engine.look_at_space()
+    keeper.engine.check_free_space()
     await keeper.keep(*hints(A, number=2), *hints(B))
     assert keeper.lacking == [A, B]
     assert "less free space" in str(keeper.dropped()[0][2])
