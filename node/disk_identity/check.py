@@ -29,7 +29,8 @@ from enum import Enum
 from ...identity import Identity
 from ...membership.extent import MAX_IDENTITIES, Extent
 from ...ring.epoch import EpochRecord
-from ..data_directory.directory import COPIED, LocalState
+from ..data_directory.local_state import LocalState
+from ..data_directory.opening import COPIED
 from ..epoch.epochs import Epochs
 from ..errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
 from ..events import Event, EventLog
@@ -160,7 +161,7 @@ class DiskCheck:
         recalled = await self._ask_all(self._disk.extent())
         for identity, reply in recalled.items():
             if (extent := self._disk.contradicted_by(reply.remembered)) is not None:
-                self._home.condemn(_contradiction(identity, extent))
+                self._home.record_doubt(_contradiction(identity, extent))
                 return True
         return False
 
@@ -245,7 +246,7 @@ class DiskCheck:
         """Stop serving; the next start decides about the disk."""
         self._me.unproven = reason
         try:
-            self._home.condemn(reason)
+            self._home.record_doubt(reason)
         finally:
             self._failed(DiskDoubted(reason))
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from ...identity import Identity
 from ...membership.extent import MAX_OPENINGS, Extent, Opening, find_contradiction
-from ..data_directory.directory import LocalState
+from ..data_directory.local_state import LocalState
 from ..epoch.epochs import META_AGREEMENT
 from ..errors import Corruption
 from ..storage.interface import Engine

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from ...identity import Identity
 from ...membership.extent import RememberedExtents
 from ...membership.record import MemberRecord
-from ..data_directory.directory import LocalState
+from ..data_directory.local_state import LocalState
 from ..errors import DataDirectoryError
 from ..ports import Clock
 from ..tasks import Tasks

@@ -25,7 +25,7 @@ from ...membership.member_list import Liveness, Member
 from ...membership.record import Condition, LoadReport, MemberRecord, Status
 from ...ring.epoch import EpochStamp
 from ...ring.paxos import DivergedRecord
-from ..data_directory.directory import LocalState
+from ..data_directory.local_state import LocalState
 from ..disk_identity.check import DiskCheck
 from ..disk_identity.history import DiskHistory
 from ..disk_identity.memory import ExtentMemory

@@ -126,7 +126,7 @@ async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudg
                     code = await process.run()
                     if code != EXIT_DONE or (verdict := process.absorbed) is None:
                         return code
-                    folder.give_up(
+                    folder.discard_data(
                         dict(verdict.members),
                         f"engine.unread-{verdict.cluster_id}" if verdict.skipped else None,
                     )
@@ -145,7 +145,7 @@ async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudg
 
 
 def _replace_disk(folder: DataDirectory, log: NodeLog, reason: str) -> None:
-    moved = folder.give_up_engine()
+    moved = folder.set_engine_aside()
     log.emit(
         Event.DISK_REPLACED,
         reason=f"{reason}; the node goes on as a new one under its name, and the old data may be deleted",

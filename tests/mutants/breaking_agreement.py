@@ -19,8 +19,8 @@ AGREEMENT = (
     mutation(
         "a folder that lost its data keeps its identity",
         1,
-        "node/data_directory/directory.py",
-        "if known is None or not (path / _ENGINE_FOLDER).is_dir():",
+        "node/data_directory/opening.py",
+        "if known is None or not (path / ENGINE_FOLDER).is_dir():",
         "if known is None:",
         f"{SIMULATION}01_identity.py::test_a_data_folder_that_lost_its_data_gets_a_new_identity",
     ),

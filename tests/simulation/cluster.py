@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from covey.identity import Identity
 from covey.node.config.config import Config
-from covey.node.data_directory.directory import COPIED, MemoryDataDirectory
+from covey.node.data_directory.local_state import MemoryDataDirectory
+from covey.node.data_directory.opening import COPIED
 from covey.node.epoch.epochs import Epochs
 from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog
