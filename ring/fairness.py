@@ -38,8 +38,8 @@ def share_ratio(spec: RingSpec) -> float:
 
 
 class _Bounds(NamedTuple):
-    least: float
-    most: float
+    minimum: float
+    maximum: float
 
 
 def _by_zone(owners: Mapping[Identity, Owner]) -> dict[str, list[Identity]]:
@@ -61,7 +61,7 @@ def _share_out(total: float, weights: Sequence[float], bounds: Sequence[_Bounds]
 
     def parts(level: float) -> list[float]:
         return [
-            min(max(level * weight, bound.least), bound.most)
+            min(max(level * weight, bound.minimum), bound.maximum)
             for weight, bound in zip(weights, bounds, strict=True)
         ]
 
@@ -78,4 +78,4 @@ def _share_out(total: float, weights: Sequence[float], bounds: Sequence[_Bounds]
 
 
 def _levels_that_fill(weights: Sequence[float], bounds: Sequence[_Bounds]) -> Iterable[float]:
-    return (bound.most / weight for weight, bound in zip(weights, bounds, strict=True))
+    return (bound.maximum / weight for weight, bound in zip(weights, bounds, strict=True))
