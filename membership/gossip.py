@@ -177,7 +177,12 @@ class Gossip:
         member = self._members.get(identity)
         assert member is not None, identity
         digest = digest_of(self._members, self._settings.max_digest_entries, self._rng)
-        return ExchangeWith(identity, member.record.address, digest, self._suspicions_for(identity))
+        return ExchangeWith(
+            identity=identity,
+            address=member.record.address,
+            digest=digest,
+            suspicions=self._suspicions_for(identity),
+        )
 
     def _suspicions_for(self, receiver: Identity) -> tuple[Suspicion, ...]:
         return self._detector.suspicions.most_relevant(receiver, self._settings.max_suspicions)
@@ -350,7 +355,14 @@ class Gossip:
     def conflicting_name(self, identity: Identity) -> Member | None:
         """Return a member that is not down and has the same name on another disk."""
         return next(
-            (m for m in self.members() if m.in_doubt_or_alive and _same_name(m.identity, identity)), None
+            (
+                m
+                for m in self.members()
+                if m.in_doubt_or_alive
+                and m.identity.name == identity.name
+                and m.identity.disk_id != identity.disk_id
+            ),
+            None,
         )
 
     def conflicting_identity(self, record: MemberRecord) -> Member | None:
@@ -362,7 +374,3 @@ class Gossip:
         if known is None or not known.in_doubt_or_alive or known.record.address == record.address:
             return None
         return known
-
-
-def _same_name(one: Identity, other: Identity) -> bool:
-    return one.name == other.name and one.disk_id != other.disk_id

@@ -270,7 +270,7 @@ class Node:
             suspicion_rounds=config.suspicion_rounds,
         )
         return GossipDriver(
-            Gossip(place.first_record(self.me), settings, ports.rng, ports.clock.monotonic()),
+            Gossip(place.first_record(self.me), settings, rng=ports.rng, now=ports.clock.monotonic()),
             self._peers,
             self.epochs,
             ports.clock,
@@ -290,10 +290,10 @@ class Node:
     def _make_steward(self) -> Steward:
         config, ports = self._config, self._ports
         policy = Policy(
-            config.evict_after,
-            config.handoff_timeout,
-            config.tokens_per_weight,
-            floor_interval_s(config.tombstone_age, config.handoff_grace),
+            evict_after_s=config.evict_after,
+            handoff_timeout_s=config.handoff_timeout,
+            tokens_per_weight=config.tokens_per_weight,
+            floor_interval_s=floor_interval_s(config.tombstone_age, config.handoff_grace),
         )
         return Steward(
             self.me.identity,

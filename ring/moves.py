@@ -78,7 +78,7 @@ class RingChange:
         merge_all = owners.quorums != successors.quorums or successors.n < owners.n
         pulls_of = _merging_pulls if merge_all else _gaining_pulls
         return tuple(
-            RangeMove(found.token_range, found.old, found.new, pulls)
+            RangeMove(*found, pulls=pulls)
             for found in self._overlay
             if (merge_all or found.old != found.new) and (pulls := pulls_of(found.old, found.new, owners.r))
         )

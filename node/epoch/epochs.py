@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from ...identity import Identity
 from ...ring.epoch import EpochRecord, EpochStamp
 from ...ring.moves import RingChange
-from ...ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
+from ...ring.paxos import Acceptor, AcceptorReply, AcceptorState, Ballot, DivergedRecord
 from ...ring.ring import Ring
 from ...ring.tokens import TokenRange
 from ..compute import InlineCompute
@@ -155,10 +155,10 @@ class Epochs:
             return False
         return await self._unbroken(self._adopt(record))
 
-    async def prepare(self, base: EpochRecord, ballot: Ballot) -> Answer:
+    async def prepare(self, base: EpochRecord, ballot: Ballot) -> AcceptorReply:
         """Adopt ``base`` if it is newer, then promise or not; returns once the promise is on disk."""
 
-        async def step() -> Answer:
+        async def step() -> AcceptorReply:
             await self._adopt(base)
             answer = self._acceptor.prepare(base, ballot)
             await self._persist()
@@ -174,10 +174,10 @@ class Epochs:
         bound: bool,
         alive: Collection[Identity],
         leaving: Collection[Identity],
-    ) -> Answer:
+    ) -> AcceptorReply:
         """Vote or not; returns once the vote is on disk."""
 
-        async def step() -> Answer:
+        async def step() -> AcceptorReply:
             answer = self._acceptor.accept(base, ballot, proposal, bound, alive, leaving)
             await self._persist()
             return answer

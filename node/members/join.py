@@ -325,7 +325,9 @@ class JoinProcedure:
 
     def _own_seat(self) -> Seat:
         record = self._gossiping.own_record()
-        return Seat(self._own_seed or self._me.address, self._me.identity, record.zone, record.weight)
+        return Seat(
+            self._own_seed or self._me.address, self._me.identity, zone=record.zone, weight=record.weight
+        )
 
     def seat(self) -> GenesisSeat | None:
         """This node's, while it waits to form a cluster as one of its own seeds."""

@@ -127,7 +127,7 @@ class Puller:
 
     def _state(self, done: bool) -> HandoffProgress:
         return HandoffProgress(
-            self._epoch.number, self._progress.bytes_done, self._progress.bytes_total, done
+            self._epoch.number, self._progress.bytes_done, self._progress.bytes_total, done=done
         )
 
     async def _report_regularly(self, began: float) -> None:

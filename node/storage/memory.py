@@ -39,7 +39,7 @@ class MemoryEngine(StoreEngine):
     ) -> None:
         self._memory = store or MemoryStore(sleep, flush_latency_s)
         self._durability, self._on_failure, self._reserve_bytes = durability, on_failure, reserve_bytes
-        super().__init__(self._memory, durability, on_failure, reserve_bytes)
+        super().__init__(self._memory, durability, on_failure, reserve_bytes=reserve_bytes)
 
     @property
     def unsynced_batches(self) -> int:

@@ -87,7 +87,7 @@ class RocksEngine(StoreEngine):
             salvage_if_requested(path, open_store)
         except OSError as error:
             raise StorageFailed(f"cannot rewrite {path}: {error.strerror}") from error
-        return cls(RocksStore(path, open_tables), durability, on_failure, reserve_bytes)
+        return cls(RocksStore(path, open_tables), durability, on_failure, reserve_bytes=reserve_bytes)
 
 
 class RocksStore:

@@ -53,18 +53,10 @@ class Summary(NamedTuple):
 
     def plus(self, other: Summary) -> Summary:
         return Summary(
-            self.keys + other.keys,
-            self.bytes + other.bytes,
-            self.tombstones + other.tombstones,
-            self.digest ^ other.digest,
-        )
-
-    def minus(self, other: Summary) -> Summary:
-        return Summary(
-            self.keys - other.keys,
-            self.bytes - other.bytes,
-            self.tombstones - other.tombstones,
-            self.digest ^ other.digest,
+            keys=self.keys + other.keys,
+            bytes=self.bytes + other.bytes,
+            tombstones=self.tombstones + other.tombstones,
+            digest=self.digest ^ other.digest,
         )
 
 

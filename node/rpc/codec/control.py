@@ -7,7 +7,7 @@ from typing import Any
 
 from ....proto.generated import peer_pb2
 from ....ring.genesis import GenesisSeat, GenesisTerms, Seat
-from ....ring.paxos import Answer as AgreementReply
+from ....ring.paxos import AcceptorReply as AgreementReply
 from ...errors import MalformedMessage
 from ...messages.data import (
     MAX_ADDRESSES_TOLD,
@@ -82,7 +82,12 @@ def encode_seat(offered: GenesisSeat) -> peer_pb2.GenesisSeat:
 
 def decode_seat(message: peer_pb2.GenesisSeat) -> GenesisSeat:
     return GenesisSeat(
-        Seat(message.address, decode_identity(message.identity), message.zone, decode_weight(message.weight)),
+        Seat(
+            address=message.address,
+            identity=decode_identity(message.identity),
+            zone=message.zone,
+            weight=decode_weight(message.weight),
+        ),
         GenesisTerms(
             seeds=tuple(bounded(message.seeds)),
             quorums=decode_quorums(message.quorums),

@@ -248,7 +248,7 @@ def encode_handoff(progress: HandoffProgress) -> types_pb2.HandoffProgress:
 
 
 def decode_handoff(message: types_pb2.HandoffProgress) -> HandoffProgress:
-    return HandoffProgress(message.epoch, message.bytes_done, message.bytes_total, message.done)
+    return HandoffProgress(message.epoch, message.bytes_done, message.bytes_total, done=message.done)
 
 
 def encode_member(member: MemberRecord) -> peer_pb2.MemberRecord:
