@@ -20,8 +20,8 @@ from covey.node.messages.data import Envelope, Request, RequestBody
 from covey.node.node import Node
 from covey.node.operations import QUORUM, Consistency, Delete, Get, GetResult, Put, WriteResult
 from covey.node.place import NodeSpec, Ports
-from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord
+from tests.support.memory_engine import MemoryEngine
 
 from .network import Network, SimulatedTransport
 from .trace import Logged, RunTrace

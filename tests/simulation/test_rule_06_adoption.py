@@ -14,13 +14,13 @@ from covey.node.operations import Consistency, Level
 from covey.node.ring_change.progress import PullProgress
 from covey.node.ring_change.puller import assignments_of
 from covey.node.storage.interface import Cursor, Entry
-from covey.node.storage.memory import MemoryEngine
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.moves import RingChange
 from covey.ring.ring import Ring
 from covey.ring.succession import abort, begin
 from covey.ring.tokens import TokenRange, token_of
+from tests.support.memory_engine import MemoryEngine
 
 from .cluster import SimulatedCluster
 from .network import Message

@@ -38,7 +38,6 @@ from covey.node.peer.server import PeerServer
 from covey.node.replica.load_meter import LoadMeter
 from covey.node.replica.service import ReplicaService
 from covey.node.storage.interface import Entry
-from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.ranking import ReplicaRanking
@@ -47,6 +46,7 @@ from covey.ring.epoch import EpochRecord
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Network, SimulatedTransport
 from tests.support.clocks import ManualClock
+from tests.support.memory_engine import MemoryEngine
 
 RPC_TIMEOUT_S = 0.2
 

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from covey.node.epoch.epochs import META_HANDOFF, Epochs
 from covey.node.errors import StorageFailed
 from covey.node.storage.interface import Entry
-from covey.node.storage.memory import MemoryEngine
 from covey.ring.epoch import EpochRecord, RingSpec
 from covey.ring.moves import RingChange
 from covey.ring.paxos import Ballot, DivergedRecord
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
 from tests.simulation.virtual_time import in_virtual_time, run
+from tests.support.memory_engine import MemoryEngine
 from tests.support.rings import following, identities, record, ring, rings
 from tests.support.stations import entry
 

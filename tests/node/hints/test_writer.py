@@ -7,8 +7,8 @@ from covey.node.events import Event
 from covey.node.hints.hint_log import PAUSE_S, HintEvents
 from covey.node.hints.store import Hint, HintStore
 from covey.node.hints.writer import DAMAGED, FOREIGN, NO_ROOM, TOO_OLD, HintWriter
-from covey.node.storage.memory import MemoryEngine
 from tests.support.clocks import ManualClock
+from tests.support.memory_engine import MemoryEngine
 from tests.support.rings import identities
 from tests.support.stations import Lines, entry
 

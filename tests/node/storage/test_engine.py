@@ -10,10 +10,10 @@ import pytest
 from covey.node.errors import Quarantined, StorageFailed
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Chunk, Cursor, Engine, Entry, Usage
-from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.segments import segment_of, segment_range
 from covey.quorum.version import Version
 from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange, token_of
+from tests.support.memory_engine import MemoryEngine
 
 OpenEngine = Callable[..., StoreEngine]
 

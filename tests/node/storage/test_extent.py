@@ -12,11 +12,11 @@ import pytest
 
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Entry
-from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine, open_store
 from covey.node.storage.salvage import request_salvage, salvage_if_requested
 from covey.quorum.version import Version
 from tests.node.conftest import Disk
+from tests.support.memory_engine import MemoryEngine
 
 Open = Callable[..., StoreEngine]
 

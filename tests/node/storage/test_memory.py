@@ -9,10 +9,10 @@ import pytest
 from covey.node.errors import StorageFailed
 from covey.node.storage.encoding import KeyRange
 from covey.node.storage.interface import Entry
-from covey.node.storage.memory import MemoryEngine, MemoryStore
 from covey.node.storage.store import WriteBatch
 from covey.quorum.version import Version
 from covey.ring.tokens import WHOLE_RING
+from tests.support.memory_engine import MemoryEngine, MemoryStore
 
 
 def put(engine: MemoryEngine, key: bytes, timestamp: int = 1) -> None:

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from ..errors import Corruption, StorageFailed
-from .encoding import KeyRange, following, stored_key, unpack
-from .engine import Durability, StoreEngine
-from .store import Row, WriteBatch
+from covey.node.errors import Corruption, StorageFailed
+from covey.node.storage.encoding import KeyRange, following, stored_key, unpack
+from covey.node.storage.engine import Durability, StoreEngine
+from covey.node.storage.store import Row, WriteBatch
 
 Sleep = Callable[[float], Awaitable[None]]
 
