@@ -19,7 +19,7 @@ from ..identity import Identity
 from .record import MemberRecord
 
 MAX_REMEMBERED = 8
-"""Processes remembered of one member; of more, the ones of the lowest generations are dropped."""
+"""Processes remembered of one member; of more, those with the lowest generations are dropped."""
 MAX_IDENTITIES = 4096
 """Members remembered; of more, those that became known first are dropped."""
 MAX_OPENINGS = 64

@@ -80,7 +80,7 @@ class RecordVersion(NamedTuple):
 
 
 MIN_WEIGHT, MAX_WEIGHT = 0.01, 100.0
-"""Beyond these a node would get no tokens, or so many that every ring computed with it would take minutes."""
+"""Beyond these a node would get no tokens, or too many to compute its rings in less than minutes."""
 
 UNKNOWN_VERSION = RecordVersion(0, 0)
 """Older than any record: generations start at 1."""

@@ -167,7 +167,7 @@ class BeginPlanner:
 
 
 def newcomer_limit(successors: RingSpec) -> int:
-    """Return how many new nodes a preference list can have beside a quorum of old ones (at least one)."""
+    """Return how many new nodes a preference list can have beside a quorum of old nodes (at least one)."""
     return max(1, successors.n - max(successors.w, successors.r))
 
 

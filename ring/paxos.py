@@ -9,7 +9,7 @@ What the driver of these state machines must do:
 1. A granted reply is sent only once the current ``Acceptor.state`` is synced to disk, even if the call did not change
    it (an earlier call's change may not be synced yet). An acceptor that forgets a
    promise lets an older proposal win beside a newer one.
-2. Adopting a record has consequences in the node (it may drop ranges) and needs a durable step of its own, so
+2. Adopting a record has consequences in the node (it may drop ranges) and needs a separate durable step, so
    an acceptor never adopts by itself. On a prepare with a base beyond its record, the node adopts the base first, and
    then calls ``prepare``; until then it is refused as ``BEHIND``.
 3. A chosen record is adopted by its proposer like any other and pushed to everyone at once.

@@ -80,7 +80,7 @@ class Ring:
         )
 
     def primary_ranges(self, identity: Identity) -> dict[PreferenceList, tuple[TokenRange, ...]]:
-        """Return each preference list that begins with ``identity``, and its ranges, adjacent ones joined."""
+        """Return each preference list that begins with ``identity``, and its ranges, joined where adjacent."""
         ranges: dict[PreferenceList, list[TokenRange]] = {}
         for found in self.ranges():
             if found.preference_list[0] == identity:

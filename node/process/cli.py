@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def path_of(text: str) -> Path:
-    """A path that is not empty: the empty one would mean the current folder."""
+    """Return a path that is not empty; an empty path would mean the current folder."""
     if not text:
         raise typer.BadParameter("a path is not empty; . is the current folder")
     return Path(text)
@@ -102,7 +102,7 @@ def node(
 
 
 def assignments(texts: Sequence[str]) -> dict[str, str]:
-    """KEY=VALUE texts as a mapping; the last one for a key counts."""
+    """Return KEY=VALUE texts as a mapping; the last value of a key counts."""
     assigned: dict[str, str] = {}
     for text in texts:
         key, separator, value = text.partition("=")

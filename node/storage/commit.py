@@ -1,7 +1,7 @@
 """Group commit: many writers share one flush.
 
 Rules:
-- Writes are numbered as they happen. A flush covers the writes that happened before it began, no later ones.
+- Writes are numbered as they happen. A flush covers the writes that happened before it began, and no later writes.
 - At most one flush runs; callers that arrive meanwhile are served by the next one.
 - Once a flush fails, it is unknown what is on the disk, so nothing is reported durable ever again: all present and
   later callers get StorageFailed. (An fsync that succeeds after a failed one proves nothing.)
