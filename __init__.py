@@ -29,28 +29,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 """The same as in pyproject.toml."""
 
-_ERRORS = (
-    "CoveyError",
-    "InternalError",
-    "InvalidRequest",
-    "NotFound",
-    "Overloaded",
-    "PartialFailure",
-    "PermissionDenied",
-    "Refused",
-    "Timeout",
-    "Unauthenticated",
-    "Unavailable",
-    "WrongCluster",
-)
-
-_HOMES = {
-    "AsyncClient": ".client.aio",
-    "Client": ".client.sync",
-    "Version": ".client.version",
-    **dict.fromkeys(_ERRORS, ".client.errors"),
-}
-
 __all__ = [
     "AsyncClient",
     "Client",
@@ -71,13 +49,16 @@ __all__ = [
     "errors",
 ]
 
+_MODULES = {"AsyncClient": ".client.aio", "Client": ".client.sync", "Version": ".client.version"}
+"""Modules of public names; all others are in ``client.errors``."""
+
 
 def __getattr__(name: str) -> object:
     if name == "errors":
         return import_module(".client.errors", __name__)
-    if name not in _HOMES:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name], __name__), name)
+    return getattr(import_module(_MODULES.get(name, ".client.errors"), __name__), name)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-# Before anything imports gRPC, whose core would otherwise write about connections to stderr.
+# Before anything imports gRPC, whose core otherwise logs connections to stderr.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from .client.cli.local_plan import ClusterPlan, NodePlan
@@ -23,7 +23,7 @@ def run() -> None:
 
 
 def node_complaint(node: NodePlan, cluster: ClusterPlan) -> str | None:
-    """What would keep a node of ``covey up`` from starting, by the node's own rules; None if nothing."""
+    """Return why a node of ``covey up`` would not start, by the node's own rules; None if nothing is wrong."""
     from .node.process.options import NodeOptions, complaint
 
     return complaint(

@@ -1,6 +1,6 @@
-"""What a node is: the name people call it by, and the disk it keeps its data on.
+"""A node's identity: its name, and the disk that holds its data.
 
-A wiped disk is a new node even under an old name, because what the old disk had acknowledged is gone.
+A wiped disk is a new node even under an old name, because the writes that the old disk acknowledged are lost.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
 class Identity(NamedTuple):
-    """A node's identity. Ordered by name, then disk id; the order is what picks the steward."""
+    """A node's identity. Ordered by name, then disk id; the lowest live identity is the steward."""
 
     name: str
     disk_id: int
@@ -22,7 +22,7 @@ class Identity(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Identity:
-        """Read back what ``str`` wrote; raises ValueError for anything else."""
+        """Parse what ``str`` returned. Raise ValueError for anything else."""
         name, separator, disk_id = text.rpartition("#")
         if not name or not separator or len(disk_id) != 16 or not _HEXADECIMAL.issuperset(disk_id):
             raise ValueError(f"not an identity: {text[:100]!r}")

@@ -20,9 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from covey.identity import Identity
-from covey.ring import Joiner, Owner, Quorums, RingSpec, allocate, fair_shares, share_ratio
-from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.moves import moves
+from covey.ring.allocation import Joiner, allocate
+from covey.ring.epoch import Owner, Quorums, RingSpec
+from covey.ring.fairness import fair_shares, share_ratio
+from covey.ring.moves import RingChange
+from covey.ring.tokens import TOKEN_SPACE
 
 SIZES = (3, 5, 10, 30, 100)
 
@@ -55,7 +57,9 @@ def grow(nodes: int, zones: int, quorums: Quorums) -> Iterator[Growth]:
 
 def copies_moved(owners: RingSpec, successors: RingSpec) -> float:
     """What a change makes nodes copy, in copies of the key space."""
-    moved = sum(move.span.width * len(move.pulls) for move in moves(owners, successors))
+    moved = sum(
+        move.token_range.width * len(move.pulls) for move in RingChange.between(owners, successors).moves
+    )
     return moved / TOKEN_SPACE
 
 

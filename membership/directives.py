@@ -1,6 +1,6 @@
-"""What the gossip state machine asks its shell to do, and what it has to report.
+"""What the gossip state machine asks its driver to do, and what it reports.
 
-The shell performs ``ExchangeWith``, ``Push`` and ``ProbeVia`` and brings the outcome back; it logs the
+The driver performs ``ExchangeWith``, ``Push`` and ``ProbeVia`` and brings the outcome back; it logs the
 events.
 """
 
@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..identity import Identity
+from .member_list import Liveness
 from .record import DigestEntry, MemberRecord, Suspicion
-from .view import Liveness
 
 
 class Contact(NamedTuple):
-    """Whom to call, and where. The identity is named in the call, since addresses get reused."""
+    """A member and its address. Calls name the identity, since addresses are reused."""
 
     identity: Identity
     address: str
 
 
-# --- to be done -------------------------------------------------------------------------------------------
+# --- actions -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ExchangeWith:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Tell news to each target at once. A failure means nothing: the exchanges will make up for it."""
+    """Send news to each target at once. Ignore failures: the exchanges bring it later."""
 
     targets: tuple[Contact, ...]
     records: tuple[MemberRecord, ...]
@@ -45,7 +45,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class ProbeVia:
-    """Ask every helper to try the target; report ``probe_succeeded`` once one did, else ``probe_failed``."""
+    """Ask every helper to probe the target; report ``probe_succeeded`` once one did, else ``probe_failed``."""
 
     target: Identity
     address: str
@@ -57,7 +57,7 @@ class ProbeVia:
 
 @dataclass(frozen=True, slots=True)
 class MemberJoined:
-    """Heard of for the first time, or back in a new process after it had left."""
+    """Known for the first time, or returned in a new process after it had left."""
 
     record: MemberRecord
 
@@ -75,7 +75,7 @@ class MemberDown:
 
 @dataclass(frozen=True, slots=True)
 class MemberUp:
-    """Alive again: the member refuted a suspicion, or came back after it was down."""
+    """The member is alive again: it refuted a suspicion, or returned after it was down."""
 
     record: MemberRecord
     previous: Liveness
@@ -88,16 +88,16 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True)
 class Refuted:
-    """Others could not reach this node. It has refuted that already."""
+    """Another member could not reach this node, which has refuted the suspicion already."""
 
     accuser: Identity
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateIdentity:
-    """A record of this very identity that this process did not write: its disk was copied or set back.
+    """A record of this identity that this process did not write: its disk was copied or set back.
 
-    The one of the two whose record is outranked has to end; the other has seen to it that it hears of it.
+    The process whose record is outranked must end; the other has sent its record to it.
     """
 
     record: MemberRecord

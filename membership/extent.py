@@ -1,8 +1,8 @@
 """Compares how far a member's data goes with what other members remember of it.
 
 A node's disk keeps, in the same store as its data, one ``Opening`` for each process that acted on it: who the process
-was, and how far the data went when it began. Each process says with its record how far the data goes now (``Extent``),
-counting only what an fsync covers. Other members remember that, for the last processes of each member.
+was, and how far the data went when it began. Each process reports with its record how far the data goes now
+(``Extent``), counting only what an fsync covers. Other members remember that, for the last processes of each member.
 
 What must hold on an intact disk: every process that others remember is in its history, and no such process had gone
 further than the data did when the next one began. Where it does not hold, the disk was set back to an older copy, or
@@ -19,20 +19,20 @@ from ..identity import Identity
 from .record import MemberRecord
 
 MAX_REMEMBERED = 8
-"""Processes remembered of one member; of more, the ones of the lowest generations are dropped."""
+"""Processes remembered of one member; of more, those with the lowest generations are dropped."""
 MAX_IDENTITIES = 4096
-"""Members remembered; of more, those heard of longest ago are dropped."""
+"""Members remembered; of more, those that became known first are dropped."""
 MAX_OPENINGS = 64
 """Openings that a disk keeps. What is remembered from before them is compared with the oldest."""
 
 
 class Extent(NamedTuple):
-    """How far a member's data went in one of its processes, as last heard."""
+    """How far a member's data went in one of its processes, as last reported."""
 
     generation: int
     process: int
     mark: int
-    """The engine's extent; never 0, which means that the member does not say."""
+    """The engine's extent; never 0, which means that the member does not report it."""
 
 
 class Opening(NamedTuple):
@@ -44,10 +44,10 @@ class Opening(NamedTuple):
     """The engine's extent when the process began."""
 
 
-def contradicted(
+def find_contradiction(
     openings: Sequence[Opening], remembered: Iterable[Extent], forgiven: int = 0
 ) -> Extent | None:
-    """Return what is remembered that a disk with these openings cannot have said; None if all of it fits.
+    """Return a remembered extent that a disk with these openings cannot have reported; None if there is none.
 
     ``openings``: oldest first, the last one that of the process that asks; not empty. Generations below ``forgiven``
     are not compared: an operator has accepted that they may be missing.
@@ -66,8 +66,8 @@ def _fits(openings: Sequence[Opening], extent: Extent) -> bool:
     return False
 
 
-class Remembered:
-    """Remembers what this node has heard of how far other members' data goes."""
+class RememberedExtents:
+    """The extents of other members' data that this node remembers."""
 
     def __init__(self, heard: Iterable[tuple[Identity, Sequence[Extent]]] = ()) -> None:
         self._heard: dict[Identity, tuple[Extent, ...]] = {}
@@ -77,7 +77,7 @@ class Remembered:
         self.changed = False
         """Set with every change; cleared by a save."""
         self.processes_changed = False
-        """Set when a process is heard of for the first time; cleared by a save."""
+        """Set when a process becomes known; cleared by a save."""
 
     def note_record(self, record: MemberRecord) -> None:
         self.note(record.identity, Extent(record.generation, record.process, record.mark))

@@ -1,23 +1,22 @@
-"""The gossip state machine: who is in the cluster, how they fare, and what to do next to know it better.
+"""The gossip state machine: which members there are, which are alive, and what to do next.
 
-It speaks in the words of SWIM (Das et al., DSN 2002) with scuttlebutt's digests and deltas (van Renesse et
-al., LADIS 2008) in place of piggybacked updates. It does no I/O, knows no clock and draws no randomness of
-its own: a shell calls it with the time and with what came in, and performs the directives it returns, in
-order.
+It is SWIM (Das et al., DSN 2002) with scuttlebutt's digests and deltas (van Renesse et al., LADIS 2008) in place of
+piggybacked updates. It does no I/O and reads no clock; a driver calls it with the time, a random source and what
+arrived, and performs the directives it returns, in order.
 
 What it promises:
-- every member hears of every other through any one contact, and holds its newest record after a few rounds;
+- every member learns of every other through any one contact, and holds its newest record after a few rounds;
 - a member that crashed is down in every survivor's view a bounded time after the first of them probed it;
-- a member that is alive and hears of its accusation within the suspicion time is not down in anyone's view;
-- members that are down or suspect are tried several times per interval by all others together, so that the
-  sides of a healed partition find each other, and a process that was started at such a member's address hears
+- a member that is alive and learns of a suspicion within the suspicion time is not down in any view;
+- members that are down or suspect are contacted several times per interval by the other members in total, so that the
+  sides of a healed partition find each other, and a process that was started at such a member's address learns
   of the cluster at once;
 - what one message carries and what one interval sends stays bounded however large the cluster is.
 
-What must never happen: a record written by anyone but its member; an older record replacing a newer one; a
-member that left coming back by an old record; an owner forgotten.
+What must never happen: a record is written by a node other than its member; an older record replaces a newer one; a
+member that left returns because of an old record; an owner is forgotten.
 
-The shell's part. Every heartbeat interval: ``tick``. When ``next_expiry`` is due: ``expire``. An exchange
+The driver's part. Every heartbeat interval: ``tick``. When ``next_expiry`` is due: ``expire``. An exchange
 is ``ExchangeWith`` -> ``answer_exchange`` there -> ``receive`` here and ``records_newer_than`` for what is
 wanted -> ``receive`` there. Its failure is ``exchange_failed``, whatever the reason, a refusal for the
 wrong destination included.
@@ -31,7 +30,7 @@ from dataclasses import replace
 from typing import TypedDict, Unpack
 
 from ..identity import Identity
-from .detector import FailureDetector
+from .detector import FailureDetector, ProbeSchedule
 from .directives import (
     Directive,
     DuplicateIdentity,
@@ -40,18 +39,25 @@ from .directives import (
     MemberLeft,
     Refuted,
 )
-from .exchange import DeltaPacker, ExchangeAnswer, digest_of, newer_here, newer_there
-from .load import moved
-from .push import Pushes
-from .record import DigestEntry, HandoffProgress, Health, LoadReport, MemberRecord, Status, Suspicion
-from .schedule import ProbeSchedule
+from .dissemination import DeltaPacker, ExchangeAnswer, Pushes, digest_of, newer_here, newer_there
+from .member_list import Liveness, Member, MembershipList, RecordChange, is_news
+from .record import (
+    DigestEntry,
+    HandoffProgress,
+    Health,
+    LoadReport,
+    MemberRecord,
+    Status,
+    Suspicion,
+    differs_notably,
+)
 from .settings import GossipSettings
-from .view import Change, Liveness, Member, View, is_news
 
-TWIN_LEAD = 1000
-"""How far above a twin's version a node rises: the twin's own changes do not catch up before it has heard of it."""
+DUPLICATE_VERSION_LEAD = 1000
+"""How far a node raises its version above that of a duplicate, so that the duplicate's own changes do not catch up
+before it has received this record."""
 LOAD_REFRESH_HEARTBEATS = 10
-"""A load report that drifted by less than its threshold is told after so many heartbeats all the same."""
+"""Heartbeats after which a load report that changed by less than its threshold is sent anyway."""
 
 
 class OwnChanges(TypedDict, total=False):
@@ -74,19 +80,26 @@ class Gossip:
     def __init__(self, me: MemberRecord, settings: GossipSettings, rng: random.Random, now: float) -> None:
         self._settings = settings
         self._rng = rng
-        self._view = View(me, now)
+        self._members = MembershipList(me, now)
         self._packer = DeltaPacker(settings.max_delta_bytes)
         self._schedule = ProbeSchedule(rng)
-        self._pushes = Pushes(self._view, self._packer, settings, rng)
-        self._detector = FailureDetector(self._view, self._schedule, self._pushes, settings, rng, now)
+        self._pushes = Pushes(members=self._members, packer=self._packer, settings=settings, rng=rng)
+        self._detector = FailureDetector(
+            members=self._members,
+            schedule=self._schedule,
+            pushes=self._pushes,
+            settings=settings,
+            rng=rng,
+            now=now,
+        )
         self._owners: frozenset[Identity] = frozenset()
-        self._load_told_at_heartbeat = me.heartbeat
+        self._load_sent_at_heartbeat = me.heartbeat
 
-    # --- what this node says of itself ---
+    # --- this node's own record ---
 
     @property
     def me(self) -> MemberRecord:
-        return self._view.me.record
+        return self._members.me.record
 
     @property
     def heartbeat_interval_s(self) -> float:
@@ -95,67 +108,69 @@ class Gossip:
     def update_self(
         self, now: float, also_to: Iterable[Identity] = (), **changes: Unpack[OwnChanges]
     ) -> list[Directive]:
-        """Change this node's own record; push what is news to a few members, and to those of ``also_to``."""
-        self._detector.awake(now)
+        """Change this node's own record, and push important changes to a few members and to ``also_to``."""
+        self._detector.note_activity(now)
         before = self.me
         after = replace(before, **changes)
-        if not self._load_worth_telling(before, after):
+        if not self._load_changed(before, after):
             after = replace(after, load=before.load)
         if after == before:
             return []
         if after.load != before.load:
-            self._load_told_at_heartbeat = after.heartbeat
+            self._load_sent_at_heartbeat = after.heartbeat
         self._rewrite(replace(after, version=before.version + 1), now)
-        return list(self._pushes.say([self._view.me], also_to=also_to)) if is_news(before, after) else []
+        return (
+            list(self._pushes.announce([self._members.me], also_to=also_to)) if is_news(before, after) else []
+        )
 
     def set_owners(self, owners: Iterable[Identity]) -> None:
-        """Those whom the epoch gives ranges to are never forgotten, however long they are down."""
+        """Set the owners of the current epoch, which are never forgotten, however long they are down."""
         self._owners = frozenset(owners)
 
-    def _load_worth_telling(self, before: MemberRecord, after: MemberRecord) -> bool:
-        stale = after.heartbeat - self._load_told_at_heartbeat >= LOAD_REFRESH_HEARTBEATS
-        return stale or moved(before.load, after.load)
+    def _load_changed(self, before: MemberRecord, after: MemberRecord) -> bool:
+        stale = after.heartbeat - self._load_sent_at_heartbeat >= LOAD_REFRESH_HEARTBEATS
+        return stale or differs_notably(before.load, after.load)
 
     def _rewrite(self, record: MemberRecord, now: float) -> None:
-        change = self._view.merge(record, now)
-        assert change is not None, "a node's own record only grows fresher"
+        change = self._members.merge(record, now)
+        assert change is not None, "a node's own record only becomes newer"
 
     # --- the round ---
 
     def tick(self, now: float) -> list[Directive]:
-        """One heartbeat: expire, forget, and make an exchange with the next member of the round.
+        """Run one heartbeat: expire, forget, and exchange with the next member of the round.
 
-        Also with one that is down or suspect: the likelier, the more there are; at most one a tick.
+        At most one exchange a tick goes to a member that is down or suspect; the probability grows with their number.
         """
-        self._detector.awake(now)
+        self._detector.note_activity(now)
         self._pushes.next_interval()
         me = self.me
         self._rewrite(replace(me, version=me.version + 1, heartbeat=me.heartbeat + 1), now)
         directives = self.expire(now)
         self._forget_long_gone(now)
-        self._detector.hurry(now)
+        self._detector.probe_overdue(now)
         return [*directives, *self._exchange_with_next(), *self._exchange_with_one_unreachable()]
 
     def expire(self, now: float) -> list[Directive]:
-        """Mark down whose suspicion ran out. Sooner seen at ``next_expiry`` than at the next tick."""
-        self._detector.awake(now)
+        """Mark members down whose suspicion has expired. Call it at ``next_expiry`` rather than wait for a tick."""
+        self._detector.note_activity(now)
         return self._detector.expire(now)
 
     def next_expiry(self) -> float | None:
-        """When the next suspicion runs out; None if none is running."""
+        """Return when the next suspicion expires; None if none is running."""
         return self._detector.suspicions.next_expiry()
 
     def _exchange_with_next(self) -> list[Directive]:
-        candidates = [member.identity for member in self._view.others() if member.in_doubt_or_alive]
+        candidates = [member.identity for member in self._members.others() if member.in_doubt_or_alive]
         chosen = self._schedule.next(candidates)
         return [] if chosen is None else [self._exchange_with(chosen)]
 
     def _exchange_with_one_unreachable(self) -> list[Directive]:
-        """Try one member that is not thought alive.
+        """Contact one member that is suspect or down.
 
-        All members together try each of them ``unreachable_probes`` times per interval, however many they are.
+        Each of them is contacted ``unreachable_probes`` times per interval by all members in total, for any number.
         """
-        others = [member for member in self._view.others() if not member.left]
+        others = [member for member in self._members.others() if not member.left]
         unreachable = [member.identity for member in others if member.liveness is not Liveness.ALIVE]
         wanted = len(unreachable) * self._settings.unreachable_probes
         if not unreachable or self._rng.random() * len(others) >= wanted:
@@ -163,16 +178,21 @@ class Gossip:
         return [self._exchange_with(self._rng.choice(unreachable))]
 
     def _exchange_with(self, identity: Identity) -> ExchangeWith:
-        member = self._view.get(identity)
+        member = self._members.get(identity)
         assert member is not None, identity
-        digest = digest_of(self._view, self._settings.max_digest_entries, self._rng)
-        return ExchangeWith(identity, member.record.address, digest, self._suspicions_for(identity))
+        digest = digest_of(self._members, self._settings.max_digest_entries, self._rng)
+        return ExchangeWith(
+            identity=identity,
+            address=member.record.address,
+            digest=digest,
+            suspicions=self._suspicions_for(identity),
+        )
 
-    def _suspicions_for(self, listener: Identity) -> tuple[Suspicion, ...]:
-        return self._detector.suspicions.to_tell(listener, self._settings.max_suspicions)
+    def _suspicions_for(self, receiver: Identity) -> tuple[Suspicion, ...]:
+        return self._detector.suspicions.most_relevant(receiver, self._settings.max_suspicions)
 
     def _forget_long_gone(self, now: float) -> None:
-        for member in self._view.others():
+        for member in self._members.others():
             gone = member.left or member.liveness is Liveness.DOWN
             long_ago = now - member.since >= self._settings.forget_after_s
             if gone and long_ago and member.identity not in self._owners:
@@ -180,9 +200,10 @@ class Gossip:
 
     def _forget(self, member: Member) -> None:
         suspicion = self._detector.suspicions.get(member.identity)
-        freshness = member.record.freshness
-        self._view.forget(
-            member.identity, freshness if suspicion is None else max(freshness, suspicion.freshness)
+        record_version = member.record.record_version
+        self._members.forget(
+            member.identity,
+            record_version if suspicion is None else max(record_version, suspicion.record_version),
         )
         self._detector.forget(member.identity)
         self._packer.forget(member.identity)
@@ -192,45 +213,47 @@ class Gossip:
     def answer_exchange(
         self, source: Identity, digest: Sequence[DigestEntry], suspicions: Sequence[Suspicion], now: float
     ) -> tuple[ExchangeAnswer, list[Directive]]:
-        """The second step of an exchange that ``source`` began."""
-        self._detector.awake(now)
-        directives = self._hear_all(suspicions, source, now)
-        self._detector.note_heard(source, now)
+        """Return the second step of an exchange that ``source`` began."""
+        self._detector.note_activity(now)
+        directives = self._receive_suspicions(suspicions, source, now)
+        self._detector.note_contact(source, now)
         accused = {suspicion.accused for suspicion in suspicions}
         answer = ExchangeAnswer(
-            records=self._pack(newer_here(self._view, digest), first=accused),
-            wanted=newer_there(self._view, digest),
+            records=self._pack(newer_here(self._members, digest), first=accused),
+            wanted=newer_there(self._members, digest),
             suspicions=self._suspicions_for(source),
         )
         return answer, directives
 
     def records_newer_than(self, wanted: Sequence[DigestEntry]) -> tuple[MemberRecord, ...]:
-        """The third step: what the other side asked for, as far as it fits."""
+        """Return the third step: what the other side asked for, as far as it fits."""
         named = {entry.identity for entry in wanted}
-        return self._pack([member for member in newer_here(self._view, wanted) if member.identity in named])
+        return self._pack(
+            [member for member in newer_here(self._members, wanted) if member.identity in named]
+        )
 
     def receive(
         self, source: Identity, records: Sequence[MemberRecord], suspicions: Sequence[Suspicion], now: float
     ) -> list[Directive]:
-        """Merge what ``source`` told, in an answer, in a third step, in a push or at first contact."""
-        self._detector.awake(now)
+        """Merge what ``source`` sent in an answer, in a third step, in a push or at first contact."""
+        self._detector.note_activity(now)
         directives: list[Directive] = []
         fresh: list[Member] = []
         for record in records:
             directives += self._merge(record, now, fresh)
         if fresh:
-            directives += self._pushes.relay(fresh, (), heard_from=source)
-        directives += self._hear_all(suspicions, source, now)
-        return directives + self._detector.heard_from(source, now)
+            directives += self._pushes.relay(fresh, (), source=source)
+        directives += self._receive_suspicions(suspicions, source, now)
+        return directives + self._detector.note_message(source, now)
 
     def _pack(self, members: Iterable[Member], first: Collection[Identity] = ()) -> tuple[MemberRecord, ...]:
-        return self._packer.pack(members, self._view.size(), first)
+        return self._packer.pack(members, self._members.size(), first)
 
     def _merge(self, record: MemberRecord, now: float, fresh: list[Member]) -> list[Directive]:
-        """Merge one record; what is worth passing on at once is added to ``fresh``."""
+        """Merge one record; add to ``fresh`` what must be relayed at once."""
         if record.identity == self.me.identity:
-            return self._meet_twin(record, now)
-        change = self._view.merge(record, now)
+            return self._receive_own_record(record, now)
+        change = self._members.merge(record, now)
         if change is None:
             return []
         events = self._events_of(change, now)
@@ -238,120 +261,120 @@ class Gossip:
             fresh.append(change.after)
         return events
 
-    def _events_of(self, change: Change, now: float) -> list[Directive]:
+    def _events_of(self, change: RecordChange, now: float) -> list[Directive]:
         record = change.after.record
         if change.after.left:
             self._detector.forget(record.identity)
             return [MemberLeft(record)] if change.left else []
         if change.joined:
             return [MemberJoined(record)]
-        return self._detector.acquit(record, now)
+        return self._detector.clear(record, now)
 
-    def _is_relayed(self, change: Change) -> bool:
-        """News is passed on, except a new epoch: all members adopt it at once, and each tells it itself."""
+    def _is_relayed(self, change: RecordChange) -> bool:
+        """Return whether to relay a change. A new epoch is not: all members adopt and send it themselves."""
         before, after = change.before, change.after.record
         return before is not None and is_news(replace(before.record, epoch=after.epoch), after)
 
-    def _meet_twin(self, record: MemberRecord, now: float) -> list[Directive]:
-        """A record in this node's name: an echo, an earlier process's, or a twin's. A twin has to hear of this one."""
+    def _receive_own_record(self, record: MemberRecord, now: float) -> list[Directive]:
+        """Handle a record of this identity: an echo, an earlier process's, or a duplicate's."""
         mine = self.me
-        echo = record.process == mine.process and record.freshness <= mine.freshness
+        echo = record.process == mine.process and record.record_version <= mine.record_version
         if echo or record.generation < mine.generation:
             return []
-        if record.outranks(mine) or record.freshness < mine.freshness:
+        if record.outranks(mine) or record.record_version < mine.record_version:
             return [DuplicateIdentity(record)]
-        self._rewrite(replace(mine, version=record.version + TWIN_LEAD), now)
-        return [DuplicateIdentity(record), *self._pushes.say([self._view.me])]
+        self._rewrite(replace(mine, version=record.version + DUPLICATE_VERSION_LEAD), now)
+        return [DuplicateIdentity(record), *self._pushes.announce([self._members.me])]
 
     # --- suspicions ---
 
-    def _hear_all(self, suspicions: Sequence[Suspicion], source: Identity, now: float) -> list[Directive]:
+    def _receive_suspicions(
+        self, suspicions: Sequence[Suspicion], source: Identity, now: float
+    ) -> list[Directive]:
         directives: list[Directive] = []
-        spreading: list[Suspicion] = []
+        relayed: list[Suspicion] = []
         for suspicion in suspicions:
             if suspicion.accused == self.me.identity:
                 directives += self._refute(suspicion, source, now)
-            elif self._view.freshness(suspicion.accused) > suspicion.freshness:
+            elif self._members.record_version(suspicion.accused) > suspicion.record_version:
                 directives += self._defend(suspicion, source)
             else:
-                events, worth_passing_on = self._detector.hear(suspicion, now)
+                events, is_new = self._detector.receive(suspicion, now)
                 directives += events
-                spreading += [suspicion] if worth_passing_on else []
-        if spreading:
-            directives += self._pushes.relay((), tuple(spreading), heard_from=source)
+                relayed += [suspicion] if is_new else []
+        if relayed:
+            directives += self._pushes.relay((), tuple(relayed), source=source)
         return directives
 
     def _refute(self, suspicion: Suspicion, source: Identity, now: float) -> list[Directive]:
-        """This node is accused: rise above the suspicion and say so at once."""
-        told_first = (source, suspicion.accuser)
-        generation, version = suspicion.freshness
-        if suspicion.freshness < self.me.freshness:
-            return list(self._pushes.tell(told_first, [self._view.me]))
+        """Raise this node's version above the suspicion and push it at once."""
+        direct = (source, suspicion.accuser)
+        generation, version = suspicion.record_version
+        if suspicion.record_version < self.me.record_version:
+            return list(self._pushes.send(direct, [self._members.me]))
         if generation != self.me.generation:
             return []
         self._rewrite(replace(self.me, version=version + 1), now)
         return [
             Refuted(suspicion.accuser),
-            *self._pushes.say([self._view.me], also_to=told_first),
+            *self._pushes.announce([self._members.me], also_to=direct),
         ]
 
     def _defend(self, suspicion: Suspicion, source: Identity) -> list[Directive]:
-        """Someone is suspected on older knowledge than this node has: answer with that."""
-        member = self._view.get(suspicion.accused)
+        """Answer a suspicion that is based on an older record than this node has with the newer record."""
+        member = self._members.get(suspicion.accused)
         if member is None:
             return []
-        return list(self._pushes.tell((source, suspicion.accuser), [member]))
+        return list(self._pushes.send((source, suspicion.accuser), [member]))
 
     # --- outcomes of probes ---
 
     def exchange_failed(self, identity: Identity, now: float) -> list[Directive]:
-        self._detector.awake(now)
+        self._detector.note_activity(now)
         return self._detector.exchange_failed(identity, now)
 
     def probe_failed(self, identity: Identity, now: float) -> list[Directive]:
-        """None of the helpers reached the member in time."""
-        self._detector.awake(now)
+        """Report that no helper reached the member in time."""
+        self._detector.note_activity(now)
         return self._detector.probe_failed(identity, now)
 
     def probe_succeeded(self, identity: Identity, now: float) -> None:
-        """A helper reached the member."""
-        self._detector.awake(now)
+        """Report that a helper reached the member."""
+        self._detector.note_activity(now)
         self._detector.probe_succeeded(identity)
-
-    def heard_from(self, identity: Identity, now: float) -> list[Directive]:
-        """Any message came directly from the member, gossip or not."""
-        self._detector.awake(now)
-        return self._detector.heard_from(identity, now)
 
     # --- the view ---
 
     def members(self) -> list[Member]:
-        """Every known member, this node among them, by identity."""
-        return sorted(self._view.all(), key=lambda member: member.identity)
+        """Return every known member, this node included, by identity."""
+        return sorted(self._members.all(), key=lambda member: member.identity)
 
     def alive(self) -> list[Member]:
-        """Members that are alive in this node's view, itself among them, by identity."""
+        """Return the members that are alive in this node's view, itself included, by identity."""
         return [member for member in self.members() if member.alive]
 
     def member(self, identity: Identity) -> Member | None:
-        return self._view.get(identity)
+        return self._members.get(identity)
 
     def conflicting_name(self, identity: Identity) -> Member | None:
-        """A member that is not down and has the same name on another disk."""
+        """Return a member that is not down and has the same name on another disk."""
         return next(
-            (m for m in self.members() if m.in_doubt_or_alive and _same_name(m.identity, identity)), None
+            (
+                m
+                for m in self.members()
+                if m.in_doubt_or_alive
+                and m.identity.name == identity.name
+                and m.identity.disk_id != identity.disk_id
+            ),
+            None,
         )
 
     def conflicting_identity(self, record: MemberRecord) -> Member | None:
-        """The member of this very identity, if it is not down and known at another address.
+        """Return the member of this identity, if it is not down and known at another address.
 
-        One of another generation is refused if the process known answers there.
+        One of another generation is refused if the known process answers there.
         """
-        known = self._view.get(record.identity)
+        known = self._members.get(record.identity)
         if known is None or not known.in_doubt_or_alive or known.record.address == record.address:
             return None
         return known
-
-
-def _same_name(one: Identity, other: Identity) -> bool:
-    return one.name == other.name and one.disk_id != other.disk_id

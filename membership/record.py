@@ -1,7 +1,7 @@
-"""A member's record: what a node says of itself. Only it writes it; others merge by (generation, version).
+"""A member's record: what a node reports of itself. Only that node writes it; others merge by (generation, version).
 
-Merging two records of one member keeps the fresher one, whole. So it does not matter in which order, how
-often or by whom records are brought: all who have heard the same records hold the same one.
+Merging two records of one member keeps the newer one as a whole. So it does not matter in which order, how often or by
+which node records are brought: all nodes that received the same records hold the same one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..identity import Identity
 
 
 class Status(StrEnum):
-    """Where a node stands in its own account. Whether it is alive is each observer's opinion, not its own."""
+    """The state that a node reports of itself. Whether it is alive is each observer's opinion."""
 
     JOINING = "joining"
     SERVING = "serving"
@@ -37,7 +37,7 @@ class LoadReport:
 
 @dataclass(frozen=True, slots=True)
 class HandoffProgress:
-    """What a gaining node has pulled under one epoch; ``done`` is said only once it is on disk."""
+    """What a gaining node has pulled under one epoch; ``done`` is set only once all of it is on disk."""
 
     epoch: int
     bytes_done: int = 0
@@ -47,42 +47,42 @@ class HandoffProgress:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a node's data stands beside its peers', and what it has noticed about its disk and its clock."""
+    """Whether a node's data equals its peers', and what it has detected about its disk and its clock."""
 
     hints: int = 0
     """Kept here for members that are up."""
     comparisons: int = 0
-    """Peers whose data it still has to be compared with, or made equal to."""
+    """Peers with which an anti-entropy session is pending or unfinished."""
     quarantined: int = 0
-    """Segments found damaged and not yet merged from others."""
+    """Damaged segments that are not yet merged from other replicas."""
     floor_wanted: int = 0
     """The floor, a version timestamp, that confirmed tombstones or segments in quarantine wait for; 0 for none."""
     disk_full: bool = False
-    """It refuses writes, and goes on reading."""
+    """It refuses writes, and still serves reads."""
     clock_off_ms: int = 0
     """Its wall clock minus what a majority reports, when that is beyond the allowed skew; it coordinates nothing."""
     needs_restart: bool = False
     """Its disk has damage that is removed when it starts again."""
     keys_ahead: int = 0
-    """Number of its keys that stand ahead of all clocks, since they were written while clocks were wrong."""
+    """Number of its keys whose versions are ahead of all clocks, because they were written while clocks were wrong."""
 
     @property
-    def at_rest(self) -> bool:
-        """Whether nothing is known that has to be brought to it or to others."""
+    def in_sync(self) -> bool:
+        """Whether no data is known that it or another node lacks."""
         return not (self.hints or self.comparisons or self.quarantined)
 
 
 class RecordVersion(NamedTuple):
-    """The order of one member's records: a newer process first, then a newer record of it."""
+    """The order of one member's records: by process, then by record of that process."""
 
     generation: int
     version: int
 
 
-SMALLEST_WEIGHT, LARGEST_WEIGHT = 0.01, 100.0
-"""Beyond these a node would get no tokens, or so many that every ring computed with it would take minutes."""
+MIN_WEIGHT, MAX_WEIGHT = 0.01, 100.0
+"""Beyond these a node would get no tokens, or too many to compute its rings in less than minutes."""
 
-UNHEARD = RecordVersion(0, 0)
+UNKNOWN_VERSION = RecordVersion(0, 0)
 """Older than any record: generations start at 1."""
 
 
@@ -108,41 +108,66 @@ class MemberRecord:
     process: int = 0
     """64 random bits that the process drew when it started: a copied disk has one generation in two processes."""
     mark: int = 0
-    """How far what is certainly on the member's disk goes (see ``extent``); 0 when it does not say."""
+    """How far the data that is certainly on the member's disk goes (see ``extent``); 0 if not reported."""
 
     @property
-    def freshness(self) -> RecordVersion:
+    def record_version(self) -> RecordVersion:
         return RecordVersion(self.generation, self.version)
 
     def outranks(self, other: MemberRecord) -> bool:
-        """Of two processes that go by one identity, whether this one's stays: all who compare them say the same.
+        """Return whether, of two processes with one identity, this record's may stay; every node decides the same.
 
-        Only a machine that was copied while it ran has two that drew the same number.
+        Two processes have the same number only if their machine was copied while it ran.
         """
         mine = (self.generation, self.process, self.address)
         return mine > (other.generation, other.process, other.address)
 
 
-def fresher(one: MemberRecord, other: MemberRecord) -> MemberRecord:
-    """The merge of two records of one member. Equally fresh means equal: only the member writes them."""
-    return other if other.freshness > one.freshness else one
+def newer_record(one: MemberRecord, other: MemberRecord) -> MemberRecord:
+    """Merge two records of one member. Equal versions mean equal records: only the member writes them."""
+    return other if other.record_version > one.record_version else one
 
 
 class DigestEntry(NamedTuple):
     """What one side of an exchange knows of a member."""
 
     identity: Identity
-    freshness: RecordVersion
+    record_version: RecordVersion
 
 
 class Suspicion(NamedTuple):
-    """Someone could not reach ``accused``; refuted by any record of it newer than ``freshness``.
+    """A member could not reach ``accused``; refuted by any record of it newer than ``record_version``.
 
-    ``freshness`` is no record that anyone holds but a bound: nothing the accused wrote before it was given up
-    on is newer (as far as the accuser can tell). So a heartbeat that is still on its way from one survivor to
-    another does not pass for a sign of life, and the accused, when it hears, rises above the bound at once.
+    ``record_version`` is a bound, not the version of a record that some node holds: as far as the accuser can tell, the
+    accused wrote nothing newer before the accuser gave it up. So a heartbeat that is still on its way from one survivor
+    to another is no sign of life, and the accused, when it learns of the suspicion, exceeds the bound at once.
     """
 
     accused: Identity
-    freshness: RecordVersion
+    record_version: RecordVersion
     accuser: Identity
+
+
+RELATIVE_STEP = 0.2
+"""A fifth of the larger value, for what rises and falls."""
+HOLDINGS_STEP = 0.01
+"""A hundredth, for keys and bytes, which people read."""
+
+MIN_STEP = LoadReport(in_flight=8, queue_depth=4, service_time_ms=1.0, cpu=0.1, keys=1, bytes=1)
+"""Differences below these are noise, however large they are relative to a small value."""
+
+
+def differs_notably(sent: LoadReport, measured: LoadReport) -> bool:
+    """Return whether any part of the load changed by its threshold since it was sent."""
+    return (
+        _stepped(sent.in_flight, measured.in_flight, MIN_STEP.in_flight)
+        or _stepped(sent.queue_depth, measured.queue_depth, MIN_STEP.queue_depth)
+        or _stepped(sent.service_time_ms, measured.service_time_ms, MIN_STEP.service_time_ms)
+        or _stepped(sent.cpu, measured.cpu, MIN_STEP.cpu)
+        or _stepped(sent.keys, measured.keys, MIN_STEP.keys, HOLDINGS_STEP)
+        or _stepped(sent.bytes, measured.bytes, MIN_STEP.bytes, HOLDINGS_STEP)
+    )
+
+
+def _stepped(sent: float, measured: float, minimum: float, relative: float = RELATIVE_STEP) -> bool:
+    return abs(measured - sent) >= max(minimum, relative * max(sent, measured))

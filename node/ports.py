@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from .data_directory.directory import LocalState
+from .data_directory.local_state import LocalState
 from .messages.data import Reply, Request
 from .storage.interface import Engine
 

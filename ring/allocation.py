@@ -1,16 +1,15 @@
-"""Where a joiner's virtual nodes go, so that replicated ownership stays even.
+"""Token allocation: places a joiner's virtual nodes so that replicated ownership stays even.
 
-What is evened out is the share of all copies that an owner holds (not of the ranges its tokens close), since
-that is what its disk and its load follow. Tokens are chosen one after another, each the best there is: a join
-can only take from others, so every token should relieve those who hold the most above their fair share, and
-bring the joiner one step nearer to its own.
+It evens out the share of all copies that an owner holds (not of the ranges its tokens close), which determines its disk
+usage and load. Tokens are chosen one after another, each the best available: a join can only take from others, so every
+token should take from the owners with the most above their fair share, and bring the joiner nearer to its own.
 
 The cost that each step lowers is a sum of squares, relative to what is fair: of every owner's distance from
 its fair share and, weighing less, of every virtual node's distance from its part of that. The second keeps
 widths alike, without which later joiners find few good places. (Cassandra's replication-aware allocator has
 both terms, too; it tries the middle of each range, while here the squares tell the best place within it.)
 
-The outcome is a pure function of its arguments. Joiners are seated in order of identity.
+The result is a pure function of the arguments. Joiners are placed in order of identity.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from ..identity import Identity
 from .displacement import Displacement, Slot, displacement
 from .epoch import Owner, Quorums
 from .fairness import fair_shares
-from .hashing import TOKEN_SPACE
+from .tokens import TOKEN_SPACE
 
 TOKENS_PER_WEIGHT = 32
 
@@ -37,15 +36,15 @@ later joiners find no good places.
 _MARGIN = 0.05
 """The part of a slot's width, at either end, that stays free of new tokens."""
 _SLOTS_PER_TOKEN = 2
-"""How many slots there are to choose from, at the least, for every token to place."""
+"""Minimum number of slots to choose from for every token to place."""
 _STEADINESS = 0.7
-"""How much each token of a heavy joiner aims at an even part of its share, rather than at what is missing so far.
+"""How much each token of a heavy joiner aims at an even part of its share instead of what is missing so far.
 
-Costs that are evaluated seldom must not depend on what the last token happened to gain. A joiner thirty times as heavy
+Costs that are evaluated seldom must not depend on what the last token gained. A joiner thirty times as heavy
 as 100 others leaves the worst share at 1.06 x the fair one with this, and at 1.11 x with 0.
 """
 _SELDOM = 16
-"""Tokens between two rankings from which on rankings are too far apart to be worth their cost: one has to do then."""
+"""Number of tokens between rankings from which on only one ranking is made: more would not be worth their cost."""
 _PATIENCE = 8
 """Maximum number of candidates that are evaluated anew to place a token."""
 _RANKING_BUDGET = 8000
@@ -55,11 +54,11 @@ A small ring is ranked for every token, which costs little, and matters most: th
 changes what most of them are worth.
 """
 MAX_TOKENS = 4096
-"""The most tokens of one node. With more, every ring that it is in would cost each member too much to compute."""
+"""Maximum number of tokens of one node: with more, its rings would be too slow to compute for every member."""
 
 
 class Joiner(NamedTuple):
-    """A node that is to own a part of the ring."""
+    """A node that gets a part of the ring."""
 
     identity: Identity
     zone: str = ""
@@ -92,7 +91,7 @@ def _even_tokens(count: int) -> tuple[int, ...]:
     return tuple(TOKEN_SPACE * i // count for i in range(count))
 
 
-@lru_cache(maxsize=16)  # a change that has to wait is planned anew at every news of a member
+@lru_cache(maxsize=16)  # a change that has to wait is planned anew at every change of a member
 def _tokens_for(
     joiner: Joiner, seated: tuple[tuple[Identity, Owner], ...], quorums: Quorums, count: int
 ) -> tuple[int, ...]:
@@ -100,18 +99,18 @@ def _tokens_for(
     copies = min(quorums.replication_factor, len(owners))
     zones = {owner.zone for owner in owners.values()}
     if len(owners) < quorums.replication_factor or (joiner.zone not in zones and len(zones) < copies):
-        # The joiner will hold a copy of everything wherever its tokens are. What they decide is how well
-        # later joins can be evened out, and for that they had best lie as if there were no zones.
+        # The joiner will hold a copy of everything with any tokens. They only decide how even later joins can be,
+        # and for that they are placed as if there were no zones.
         owners = {name: Owner(owner.tokens, "", owner.weight) for name, owner in owners.items()}
         joiner = joiner._replace(zone="")
     joined = {**owners, joiner.identity: Owner((), joiner.zone, joiner.weight)}
     fair = fair_shares(joined, copies)
     view = displacement(owners, joiner.zone, copies, _SLOTS_PER_TOKEN * count)
-    return _Placement(view, owners, fair, joiner.identity, count).tokens()
+    return _Placement(view=view, owners=owners, fair=fair, joiner=joiner.identity, count=count).tokens()
 
 
 class _Candidate(NamedTuple):
-    """A place for the next token; the least one is the best."""
+    """A position for the next token; the minimum is the best."""
 
     cost: float
     slot: int

@@ -1,8 +1,8 @@
 """The epoch record: a numbered, agreed statement of who owns what.
 
 Records form one total order, chosen by Paxos among the owners of the one before (``paxos``). The canonical
-bytes of a record are its only encoding: what is digested, kept on disk and sent are the same bytes, and any
-other bytes are refused, so that nothing which a reader would drop or round can hide from the digest.
+bytes of a record are its only encoding: the same bytes are digested, stored and sent, and any other bytes are refused,
+so that the digest covers everything that a reader would drop or round.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from ..identity import Identity
-from .hashing import TOKEN_SPACE
+from .tokens import TOKEN_SPACE
 
+QUORUM_SETTINGS = ("replication_factor", "write_quorum", "read_quorum")
+"""The fields of ``Quorums``, in order."""
 ALLOW_WEAK_QUORUMS = "allow_weak_quorums"
 """The record's setting by which an operator accepts quorums that need not overlap."""
 
 
 class EpochStamp(NamedTuple):
-    """How messages name a record: its number and digest. The record itself travels only on mismatch."""
+    """How messages name a record: by number and digest. The record itself is sent only on mismatch."""
 
     number: int
     digest: str
@@ -32,7 +34,7 @@ class EpochStamp(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A node's seat in a ring."""
+    """A node's tokens, zone and weight in a ring."""
 
     tokens: tuple[int, ...]
     """Virtual-node tokens, ascending, 64-bit unsigned, unique within a ring."""
@@ -40,7 +42,7 @@ class Owner:
     weight: float = 1.0
 
     def check(self) -> None:
-        """Raise ValueError unless this is a seat that gives its node ranges."""
+        """Raise ValueError unless these are valid and give the node ranges."""
         if not self.tokens:
             raise ValueError("an owner has no tokens")
         if not all(0 <= token < TOKEN_SPACE for token in self.tokens):
@@ -70,12 +72,12 @@ class Quorums:
 
     @property
     def strict(self) -> bool:
-        """Whether every read quorum meets every write quorum, and any two write quorums meet."""
+        """Whether every read quorum intersects every write quorum, and any two write quorums intersect."""
         n, w, r = self.replication_factor, self.write_quorum, self.read_quorum
         return r + w > n and 2 * w > n
 
     def check(self, allow_weak: bool = False) -> None:
-        """Raise ValueError, with a sentence for the operator, when a ring cannot run by these numbers."""
+        """Raise ValueError, with a sentence for the operator, when a ring cannot have these numbers."""
         n = self.replication_factor
         if n < 1:
             raise ValueError(f"replication_factor is {n}; it must be at least 1")
@@ -90,7 +92,7 @@ class Quorums:
             )
 
     def warnings(self) -> list[str]:
-        """What an operator who chose these numbers should know, a sentence each; empty for the usual ones."""
+        """Return what an operator should know about these numbers, a sentence each; empty for the usual numbers."""
         n, w, r = self.replication_factor, self.write_quorum, self.read_quorum
         if n == 1:
             return [
@@ -121,7 +123,7 @@ class Quorums:
 
 @dataclass(frozen=True)
 class RingSpec:
-    """The owners of one ring and the numbers by which they replicate."""
+    """The owners of one ring and its replication settings."""
 
     owners: Mapping[Identity, Owner]
     quorums: Quorums
@@ -139,7 +141,7 @@ class RingSpec:
         return self.quorums.r(len(self.owners))
 
     def check(self, allow_weak: bool = False) -> None:
-        """Raise ValueError unless this is a ring: owners with seats, no token given twice, sound quorums."""
+        """Raise ValueError unless this is a ring: valid owners, no token given twice, valid quorums."""
         self.quorums.check(allow_weak)
         if not self.owners:
             raise ValueError("a ring has no owners")
@@ -182,7 +184,7 @@ class EpochRecord:
 
     @property
     def majority(self) -> int:
-        """How many of the owners choose the next record."""
+        """Number of owners that choose the next record."""
         return len(self.owners.owners) // 2 + 1
 
     @cached_property
@@ -203,7 +205,7 @@ class EpochRecord:
         return hash(self.encoded)
 
     def check(self) -> None:
-        """Raise ValueError, in a sentence, unless a cluster could live by this record."""
+        """Raise ValueError, with a sentence for the operator, unless the record is valid."""
         if self.number < 1:
             raise ValueError(f"record number is {self.number}; the first is 1")
         if not self.cluster_id:
@@ -215,7 +217,7 @@ class EpochRecord:
 
     @classmethod
     def decode(cls, encoded: bytes) -> EpochRecord:
-        """Read canonical bytes back; raises ValueError when they are anything but a sound record's."""
+        """Decode canonical bytes. Raise ValueError for anything but those of a valid record."""
         try:
             record = _record_from_json(json.loads(encoded))
             if record.encoded != encoded:
@@ -236,9 +238,7 @@ def _spec_to_json(spec: RingSpec) -> dict[str, Any]:
             }
             for identity, owner in spec.owners.items()
         },
-        "replication_factor": spec.quorums.replication_factor,
-        "write_quorum": spec.quorums.write_quorum,
-        "read_quorum": spec.quorums.read_quorum,
+        **{name: getattr(spec.quorums, name) for name in QUORUM_SETTINGS},
     }
 
 
@@ -249,8 +249,7 @@ def _spec_from_json(data: dict[str, Any]) -> RingSpec:
         )
         for identity, owner in sorted(data["owners"].items())
     }
-    names = ("replication_factor", "write_quorum", "read_quorum")
-    return RingSpec(owners, Quorums(*(int(data[name]) for name in names)))
+    return RingSpec(owners, Quorums(*(int(data[name]) for name in QUORUM_SETTINGS)))
 
 
 def _record_to_json(record: EpochRecord) -> dict[str, Any]:

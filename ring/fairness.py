@@ -1,4 +1,4 @@
-"""What share of the copies each owner ought to hold, and how near a ring comes to it.
+"""Fair shares: what share of the copies each owner should hold, and how far a ring deviates from it.
 
 Shares follow weights as far as the placement rule allows: an owner holds at most one copy of a key, and every
 key has copies in as many zones as it can, so a zone with few nodes carries more than its weight and one with
@@ -7,7 +7,7 @@ many carries less.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..identity import Identity
@@ -19,9 +19,14 @@ _HALVINGS = 200
 
 
 def fair_shares(owners: Mapping[Identity, Owner], copies: int) -> dict[Identity, float]:
-    """For each owner the number of copies of the whole key space it ought to hold; they sum to ``copies``."""
-    zones = _by_zone(owners)
-    bounds = [_zone_bounds(len(members), len(zones), copies) for members in zones.values()]
+    """Return how many copies of the key space each owner should hold; they sum to ``copies``."""
+    zones: dict[str, list[Identity]] = {}
+    for identity in sorted(owners):
+        zones.setdefault(owners[identity].zone, []).append(identity)
+    if len(zones) >= copies:
+        bounds = [_Bounds(0.0, 1.0)] * len(zones)
+    else:
+        bounds = [_Bounds(1.0, float(len(members))) for members in zones.values()]
     weights = [sum(owners[member].weight for member in members) for members in zones.values()]
     fair: dict[Identity, float] = {}
     for members, zone_copies in zip(zones.values(), _share_out(copies, weights, bounds), strict=True):
@@ -32,28 +37,16 @@ def fair_shares(owners: Mapping[Identity, Owner], copies: int) -> dict[Identity,
 
 
 def share_ratio(spec: RingSpec) -> float:
-    """The largest ratio of an owner's share to its fair share; 1 is perfectly even."""
+    """Return the largest ratio of an owner's share to its fair share; 1 is perfectly even."""
     fair = fair_shares(spec.owners, spec.n)
     return max(spec.n * share / fair[owner] for owner, share in Ring(spec).ownership().items())
 
 
 class _Bounds(NamedTuple):
-    least: float
-    most: float
+    """Bounds on how many copies of a key a zone or an owner may hold."""
 
-
-def _by_zone(owners: Mapping[Identity, Owner]) -> dict[str, list[Identity]]:
-    zones: dict[str, list[Identity]] = {}
-    for identity in sorted(owners):
-        zones.setdefault(owners[identity].zone, []).append(identity)
-    return zones
-
-
-def _zone_bounds(members: int, zones: int, copies: int) -> _Bounds:
-    """How many copies of a key one zone may hold."""
-    if zones >= copies:
-        return _Bounds(0.0, 1.0)
-    return _Bounds(1.0, float(members))
+    minimum: float
+    maximum: float
 
 
 def _share_out(total: float, weights: Sequence[float], bounds: Sequence[_Bounds]) -> list[float]:
@@ -61,11 +54,11 @@ def _share_out(total: float, weights: Sequence[float], bounds: Sequence[_Bounds]
 
     def parts(level: float) -> list[float]:
         return [
-            min(max(level * weight, bound.least), bound.most)
+            min(max(level * weight, bound.minimum), bound.maximum)
             for weight, bound in zip(weights, bounds, strict=True)
         ]
 
-    low, high = 0.0, max(_levels_that_fill(weights, bounds))
+    low, high = 0.0, max(bound.maximum / weight for weight, bound in zip(weights, bounds, strict=True))
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         if middle in (low, high):
@@ -75,7 +68,3 @@ def _share_out(total: float, weights: Sequence[float], bounds: Sequence[_Bounds]
         else:
             high = middle
     return parts(high)
-
-
-def _levels_that_fill(weights: Sequence[float], bounds: Sequence[_Bounds]) -> Iterable[float]:
-    return (bound.most / weight for weight, bound in zip(weights, bounds, strict=True))

@@ -1,13 +1,12 @@
-"""How the first record comes to be: epoch 1, and with it the cluster's id.
+"""Genesis: the first record, epoch 1, and the cluster's id.
 
 A cluster is formed only when every listed seed answers, all with the same terms. The first record is a pure
-function of what they bring (the sorted seed list, each seed's identity, zone and weight, and the settings),
+function of what they contribute (the sorted seed list, each seed's identity, zone and weight, and the settings),
 so whichever seed computes it computes the same one, and no vote is needed before there are owners to vote.
-The cluster id covers all of it: two first records that differ in anything are of two clusters, which refuse
-each other.
+The cluster id covers all of it: two different first records belong to two clusters, which refuse each other.
 
-The shell's share: each seed persists the record that it takes part in before it says so, and takes part in no
-other; a seed that has ever known an epoch says that instead, and whoever hears it joins.
+The driver's part: each seed persists the record that it takes part in before it confirms it, and takes part in no
+other; a seed that has ever known an epoch returns that instead, and nodes that receive it join.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 
 from ..identity import Identity
 from .allocation import TOKENS_PER_WEIGHT, Joiner, allocate
-from .epoch import EpochRecord, Owner, Quorums, RingSpec
+from .epoch import QUORUM_SETTINGS, EpochRecord, Owner, Quorums, RingSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +32,15 @@ class GenesisTerms:
     quorums: Quorums
     tokens_per_weight: int = TOKENS_PER_WEIGHT
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Becomes the first record's other settings."""
+    """The first record's other settings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Who sits at one address of the seed list."""
+    """The node at one address of the seed list."""
 
     address: str
-    """As it stands in the seed list."""
+    """As in the seed list."""
     identity: Identity
     zone: str = ""
     weight: float = 1.0
@@ -49,14 +48,14 @@ class Seat:
 
 @dataclass(frozen=True, slots=True)
 class GenesisSeat:
-    """What one seed brings to epoch 1."""
+    """What one seed contributes to epoch 1."""
 
     seat: Seat
     terms: GenesisTerms
 
 
 def first_record(terms: GenesisTerms, seats: Sequence[Seat]) -> EpochRecord:
-    """Record 1 of the cluster that these seeds form; the order of ``seats`` does not matter.
+    """Return record 1 of the cluster that these seeds form; the order of ``seats`` does not matter.
 
     Raises ValueError, with a sentence for the operator, when the seats are not one node for each seed.
     """
@@ -79,39 +78,37 @@ def first_record(terms: GenesisTerms, seats: Sequence[Seat]) -> EpochRecord:
 
 
 def missing_seeds(terms: GenesisTerms, seats: Sequence[Seat]) -> tuple[str, ...]:
-    """The seeds that have not answered yet: what a waiting node says it waits for."""
+    """Return the seeds that have not answered yet."""
     answered = {seat.address for seat in seats}
     return tuple(address for address in terms.seeds if address not in answered)
 
 
 def seat_conflicts(mine: GenesisTerms, theirs: GenesisTerms) -> str | None:
-    """Why two seeds cannot form a cluster together: a sentence naming what differs; None when they can."""
+    """Return why two seeds cannot form one cluster, in a sentence that names what differs; None when they can."""
     differences = [
         _difference("seeds", ", ".join(mine.seeds), ", ".join(theirs.seeds)),
-        *(_difference(name, a, b) for name, a, b in _numbers(mine, theirs)),
+        *(
+            _difference(name, getattr(mine.quorums, name), getattr(theirs.quorums, name))
+            for name in QUORUM_SETTINGS
+        ),
+        _difference("tokens_per_weight", mine.tokens_per_weight, theirs.tokens_per_weight),
         *(
             _difference(name, mine.settings.get(name), theirs.settings.get(name))
             for name in sorted(mine.settings.keys() | theirs.settings.keys())
         ),
     ]
-    told = [difference for difference in differences if difference]
-    return "the seeds' configurations differ: " + "; ".join(told) if told else None
-
-
-def _numbers(mine: GenesisTerms, theirs: GenesisTerms) -> list[tuple[str, object, object]]:
-    a, b = asdict(mine.quorums), asdict(theirs.quorums)
-    named = [(name, a[name], b[name]) for name in a]
-    return [*named, ("tokens_per_weight", mine.tokens_per_weight, theirs.tokens_per_weight)]
+    found = [difference for difference in differences if difference]
+    return "the seeds' configurations differ: " + "; ".join(found) if found else None
 
 
 def _difference(name: str, mine: object, theirs: object) -> str:
-    # Compared as the record would hold them: JSON tells true from 1, Python's == does not.
+    # Compared as the record would hold them: JSON distinguishes true from 1, Python's == does not.
     if json.dumps(mine, sort_keys=True) == json.dumps(theirs, sort_keys=True):
         return ""
-    return f"{name} is {_told(mine)} here and {_told(theirs)} there"
+    return f"{name} is {_describe(mine)} here and {_describe(theirs)} there"
 
 
-def _told(value: object) -> str:
+def _describe(value: object) -> str:
     if value is None:
         return "not set"
     return f"[{value}]" if isinstance(value, str) else str(value)
@@ -141,15 +138,12 @@ def _by_identity(seats: Sequence[Seat]) -> list[Seat]:
 
 
 def _cluster_id(terms: GenesisTerms, ordered: Sequence[Seat]) -> str:
-    """64 bits are plenty for telling clusters apart, and people can still compare them by eye."""
+    """Return 64 bits of a hash, enough to distinguish clusters, and short enough for people to compare."""
     everything = {
         "seats": [[s.address, str(s.identity), s.zone, float(s.weight)] for s in ordered],
         "quorums": asdict(terms.quorums),
         "tokens_per_weight": terms.tokens_per_weight,
         "settings": dict(terms.settings),
     }
-    return hashlib.sha256(_canonical(everything)).hexdigest()[:16]
-
-
-def _canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    canonical = json.dumps(everything, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

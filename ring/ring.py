@@ -1,41 +1,39 @@
 """A ring: virtual-node tokens on a circle, and the owners that replicate each range between them.
 
 Rules
-- A key belongs to the range (previous token, token] that its own token falls into.
+- A key belongs to the range (previous token, token] that contains its token.
 - A range's preference list is n = min(N, owners) distinct owners, found by walking clockwise from the range's
-  closing token (``walk``): first the nearest owner of every zone, nearest zone first, until n are found; and
-  when there are fewer zones than n, then the nearest of the owners passed over. The list stands in that
-  order, so its first entries lie in as many zones as possible.
-- A ring never changes. Lists are found on first use and kept, since every operation asks for one.
+  closing token: first the nearest owner of every zone, nearest zone first, until n are found; and when there are fewer
+  zones than n, then the nearest of the owners that were skipped. The list keeps that order, so its first entries lie in
+  as many zones as possible.
+- A ring never changes. Lists are computed on first use and kept, since every operation needs one.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
 from ..identity import Identity
 from .epoch import RingSpec
-from .hashing import TOKEN_SPACE
-from .span import TokenRange, merge_adjacent
-from .walk import walk
+from .tokens import TOKEN_SPACE, TokenRange, merge_adjacent
 
 PreferenceList = tuple[Identity, ...]
 
 
 class ReplicatedRange(NamedTuple):
-    """One range of a ring, and who replicates it."""
+    """One range of a ring, and the owners that replicate it."""
 
     after: int
     upto: int
     preference_list: PreferenceList
 
     @property
-    def span(self) -> TokenRange:
+    def token_range(self) -> TokenRange:
         return TokenRange(self.after, self.upto)
 
 
@@ -50,51 +48,50 @@ class Ring:
         self._owners: list[Identity] = list(self.virtual_nodes.values())
         self._zones = [spec.owners[owner].zone for owner in self._owners]
         self._zone_count = len(set(self._zones))
-        # One place more than there are tokens: beyond the last token lies the first range again.
+        # One entry more than there are tokens: beyond the last token lies the first range again.
         self._lists: list[PreferenceList | None] = [None] * (len(self._tokens) + 1)
 
     def preference_list(self, token: int) -> PreferenceList:
-        """The owners that replicate the range which ``token`` lies in, in the order the rules give."""
-        return self.list_at(self.place_of(token))
+        """Return the owners that replicate the range which contains ``token``, in preference order."""
+        index = bisect_left(self._tokens, token)
+        return self._lists[index] or self._compute_list(index)
 
-    def place_of(self, token: int) -> int:
-        """The number of the range which ``token`` lies in, in token order."""
+    def range_index(self, token: int) -> int:
+        """Return the number, in token order, of the range which contains ``token``."""
         return bisect_left(self._tokens, token)
 
-    def list_at(self, place: int) -> PreferenceList:
-        """The preference list of the range of that number."""
-        return self._lists[place] or self._find_list(place)
-
-    def find_lists(self) -> None:
-        """Find every preference list, so that none has to be found when it is asked for."""
+    def compute_lists(self) -> None:
+        """Compute every preference list now, so that no operation has to."""
         for index in range(len(self._tokens)):
             if self._lists[index] is None:
-                self._find_list(index)
+                self._compute_list(index)
 
     def ranges(self) -> Iterator[ReplicatedRange]:
-        """Every range once, in token order, beginning with the one that wraps past zero."""
+        """Yield every range once, in token order, beginning with the one that wraps past zero."""
         after = self._tokens[-1]
         for index, upto in enumerate(self._tokens):
-            yield ReplicatedRange(after, upto, self._lists[index] or self._find_list(index))
+            yield ReplicatedRange(after, upto, self._lists[index] or self._compute_list(index))
             after = upto
 
     def ranges_of(self, identity: Identity) -> tuple[TokenRange, ...]:
-        """What ``identity`` replicates, in as few spans as possible."""
-        return merge_adjacent(found.span for found in self.ranges() if identity in found.preference_list)
+        """Return what ``identity`` replicates, adjacent ranges joined."""
+        return merge_adjacent(
+            found.token_range for found in self.ranges() if identity in found.preference_list
+        )
 
-    def led_by(self, identity: Identity) -> dict[PreferenceList, tuple[TokenRange, ...]]:
-        """Each list that begins with ``identity``, and where it is the list, in as few spans as possible."""
-        led: dict[PreferenceList, list[TokenRange]] = {}
+    def primary_ranges(self, identity: Identity) -> dict[PreferenceList, tuple[TokenRange, ...]]:
+        """Return each preference list that begins with ``identity``, and its ranges, joined where adjacent."""
+        ranges: dict[PreferenceList, list[TokenRange]] = {}
         for found in self.ranges():
             if found.preference_list[0] == identity:
-                led.setdefault(found.preference_list, []).append(found.span)
-        return {owners: merge_adjacent(spans) for owners, spans in led.items()}
+                ranges.setdefault(found.preference_list, []).append(found.token_range)
+        return {owners: merge_adjacent(held) for owners, held in ranges.items()}
 
     def ownership(self) -> dict[Identity, float]:
-        """Each owner's share of all copies, by width of the ranges it replicates; sums to 1."""
+        """Return each owner's share of all copies, by width of the ranges it replicates; the shares sum to 1."""
         widths = dict.fromkeys(sorted(self.spec.owners), 0)
         for found in self.ranges():
-            width = found.span.width
+            width = found.token_range.width
             for owner in found.preference_list:
                 widths[owner] += width
         return {owner: width / (self.n * TOKEN_SPACE) for owner, width in widths.items()}
@@ -102,17 +99,17 @@ class Ring:
     def check(self) -> None:
         """Raise AssertionError unless the ring keeps its own rules."""
         assert self._tokens == sorted(set(self._tokens)), "tokens ascend and are distinct"
-        assert sum(found.span.width for found in self.ranges()) == TOKEN_SPACE, "ranges tile the ring"
+        assert sum(found.token_range.width for found in self.ranges()) == TOKEN_SPACE, "ranges tile the ring"
         zones_needed = min(self.n, self._zone_count)
         for found in self.ranges():
             owners = found.preference_list
-            assert len(set(owners)) == len(owners) == self.n, f"{found.span}: n distinct owners"
+            assert len(set(owners)) == len(owners) == self.n, f"{found.token_range}: n distinct owners"
             first_zones = {self.spec.owners[owner].zone for owner in owners[:zones_needed]}
-            assert len(first_zones) == zones_needed, f"{found.span}: distinct zones come first"
-            assert self.preference_list(found.upto) == owners, f"{found.span}: holds its closing token"
+            assert len(first_zones) == zones_needed, f"{found.token_range}: distinct zones come first"
+            assert self.preference_list(found.upto) == owners, f"{found.token_range}: holds its closing token"
         assert abs(sum(self.ownership().values()) - 1) < 1e-9, "shares sum to 1"
 
-    def _find_list(self, index: int) -> PreferenceList:
+    def _compute_list(self, index: int) -> PreferenceList:
         index %= len(self._tokens)
         found = self._ordered(walk(self._owners, self._zones, index, self.n, self._zone_count))
         self._lists[index] = found
@@ -121,7 +118,7 @@ class Ring:
         return found
 
     def _ordered(self, taken: list[int]) -> PreferenceList:
-        """Owners that a walk took, the nearest of each zone first."""
+        """Return the owners that a walk took, the nearest of each zone first."""
         owners, count = self._owners, len(self._owners)
         if self._zone_count == 1:
             return tuple([owners[index % count] for index in taken])
@@ -134,7 +131,7 @@ class Ring:
 
 
 def _place(spec: RingSpec) -> SortedDict[int, Identity]:
-    """Put every owner's virtual nodes on the circle."""
+    """Return the owners of all virtual nodes, by token."""
     if not spec.owners:
         raise ValueError("a ring needs at least one owner")
     placed: dict[int, Identity] = {}
@@ -150,3 +147,44 @@ def _place(spec: RingSpec) -> SortedDict[int, Identity]:
                 raise ValueError(f"token {token} belongs to both {placed[token]} and {identity}")
             placed[token] = identity
     return SortedDict(placed)
+
+
+def walk(
+    owners: Sequence[Hashable], zones: Sequence[str], start: int, copies: int, zone_count: int
+) -> list[int]:
+    """Return the indices of the virtual nodes whose owners replicate a range, nearest first.
+
+    From the range's closing token ``start`` on, the walk takes an owner that it has not met when that owner's zone is
+    new to it, or when there is room for owners of known zones: a list of ``copies`` owners needs min(copies, zones)
+    distinct zones, and the rest is the room. It is thus the greedy algorithm on a matroid whose bases are the legal
+    preference lists, which is why one virtual node added to a ring displaces at most one owner from any list
+    (``displacement`` builds on it).
+
+    ``owners`` and ``zones`` are by virtual node in token order. Indices continue past the last virtual node
+    instead of restarting at 0, so that they ascend.
+    """
+    count = len(owners)
+    room = copies - min(copies, zone_count)
+    taken: list[int] = []
+    # A list is searched faster than a set while it is short, and this runs for every range of every ring.
+    met: list[Hashable] = []
+    met_zones: list[str] = []
+    place = start % count
+    for index in range(start, start + count):
+        owner = owners[place]
+        if owner not in met:
+            zone = zones[place]
+            new_zone = zone not in met_zones
+            if new_zone or room:
+                if new_zone:
+                    met_zones.append(zone)
+                else:
+                    room -= 1
+                met.append(owner)
+                taken.append(index)
+                if len(taken) == copies:
+                    break
+        place += 1
+        if place == count:
+            place = 0
+    return taken

@@ -10,8 +10,8 @@ Of (owners O, successors S or none, floor G) the next record is one of
 
 with the number one higher and the cluster id the same. N, W and R belong to a ring, so only a begin changes
 them: switched on the spot from (W, R) = (2, 2) to (3, 1), a read of one replica would miss a write that the
-other two acknowledged. Whether a step is wise is the planner's business, and whether its time has come the
-steward's; that it is one of these is every acceptor's.
+other two acknowledged. The planner decides which step is useful, and the steward when to propose it; every acceptor
+checks that it is one of these.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class Step(StrEnum):
 
 
 class IllegalSuccession(ValueError):
-    """The proposed record may not follow the current one; the text says why."""
+    """The proposed record may not follow the current one; the text gives the reason."""
 
 
 def begin(record: EpochRecord, successors: RingSpec) -> EpochRecord:
-    """Both rings live, until the successors have pulled what they gain."""
+    """Make both rings live until the successors have pulled what they gain."""
     _require_stable(record)
     if successors == record.owners:
         raise IllegalSuccession("the successors are the owners: nothing would change")
@@ -44,12 +44,12 @@ def begin(record: EpochRecord, successors: RingSpec) -> EpochRecord:
 
 
 def finish(record: EpochRecord) -> EpochRecord:
-    """The successors become the owners."""
+    """Make the successors the owners."""
     return replace(record, number=record.number + 1, owners=_successors_of(record), successors=None)
 
 
 def abort(record: EpochRecord) -> EpochRecord:
-    """The owners stay; the successors are given up."""
+    """Keep the owners, and drop the successors."""
     _successors_of(record)
     return replace(record, number=record.number + 1, successors=None)
 
@@ -62,7 +62,7 @@ def raise_floor(record: EpochRecord, floor: int) -> EpochRecord:
 
 
 def check_succession(current: EpochRecord, proposed: EpochRecord) -> Step:
-    """Tell by which step ``proposed`` follows ``current``; raises IllegalSuccession when by none."""
+    """Return the step by which ``proposed`` follows ``current``. Raise IllegalSuccession if there is none."""
     if proposed.cluster_id != current.cluster_id:
         raise IllegalSuccession(f"cluster {proposed.cluster_id} is not cluster {current.cluster_id}")
     if proposed.number != current.number + 1:
@@ -70,7 +70,7 @@ def check_succession(current: EpochRecord, proposed: EpochRecord) -> Step:
     try:
         proposed.check()
     except ValueError as error:
-        raise IllegalSuccession(f"the proposed record is unsound: {error}") from error
+        raise IllegalSuccession(f"the proposed record is invalid: {error}") from error
     step, expected = _closest_step(current, proposed)
     if proposed != expected:
         raise IllegalSuccession(
@@ -80,9 +80,9 @@ def check_succession(current: EpochRecord, proposed: EpochRecord) -> Step:
 
 
 def evicted(current: EpochRecord, proposed: EpochRecord) -> tuple[Identity, ...]:
-    """The owners that a begin leaves out, in order; nobody for any other step.
+    """Return the owners that a begin leaves out, in order; empty for any other step.
 
-    (A finish evicts nobody: the begin before it was where that was decided.)
+    (A finish evicts no node: that was decided by the begin before it.)
     """
     if proposed.successors is None:
         return ()
@@ -90,11 +90,11 @@ def evicted(current: EpochRecord, proposed: EpochRecord) -> tuple[Identity, ...]
 
 
 def _closest_step(current: EpochRecord, proposed: EpochRecord) -> tuple[Step, EpochRecord]:
-    """The only step that ``proposed`` can be, going by its shape, and the record that step would make."""
+    """Return the only step that ``proposed`` can be, by its shape, and the record that the step would make."""
     if proposed.successors is not None:
         return Step.BEGIN, begin(current, proposed.successors)
     if current.successors is not None:
-        # The settings of a ring never tell these apart: a begin differs from its owners in something.
+        # Successors always differ from their owners, so these cannot be confused.
         if proposed.owners == current.owners:
             return Step.ABORT, abort(current)
         return Step.FINISH, finish(current)

@@ -23,7 +23,7 @@ from ..messages.absorption import MAX_BYTES, MAX_ENTRIES, Contribution, Contribu
 from ..peer.client import PeerClient
 from ..runtime import Runtime
 from ..storage.interface import Engine, Entry
-from ..storage.segments import SEGMENTS, segment_span
+from ..storage.segments import SEGMENTS, segment_range
 
 RETRY_BACKOFF_S = (0.1, 5.0)
 SAY_AGAIN_TRIES = 20
@@ -73,7 +73,7 @@ class Transfer:
         while True:
             room, room_bytes = MAX_ENTRIES - len(batch), MAX_BYTES - _size(batch)
             try:
-                chunk = self._engine.scan(segment_span(number), after, room, max(1, room_bytes))
+                chunk = self._engine.scan(segment_range(number), after, room, max(1, room_bytes))
             except Corruption as corruption:
                 self._log.emit(Event.ABSORPTION_SKIPPED, segment=number, reason=str(corruption))
                 return replace(verdict, skipped=verdict.skipped + 1)

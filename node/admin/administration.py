@@ -6,7 +6,7 @@ import asyncio
 
 from ...api.cluster import ClusterStatus, Explanation, NodeRepair, RepairReport, RingView
 from ...identity import Identity
-from ...membership.view import Member
+from ...membership.member_list import Member
 from ...ring.epoch import EpochRecord
 from ..anti_entropy.service import AntiEntropyService
 from ..epoch.epochs import Epoch, Epochs

@@ -6,7 +6,7 @@ import asyncio
 
 from ...api.cluster import Explanation, ReplicaReport
 from ...identity import Identity
-from ...ring.hashing import token_of
+from ...ring.tokens import token_of
 from ..epoch.epochs import Epoch
 from ..epoch.fenced_client import DataPlane
 from ..errors import InvalidRequest, PeerError, StorageFailed, Unavailable

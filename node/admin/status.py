@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from ...api.cluster import ClusterStatus, NodeState, NodeStatus
+from ...membership.member_list import Liveness, Member
 from ...membership.record import Health, LoadReport, Status
-from ...membership.view import Liveness, Member
 from ...ring.epoch import EpochRecord
 from ..epoch.epochs import Epoch, Epochs
 from ..members.members import Members

@@ -12,7 +12,7 @@ from functools import reduce
 from operator import xor
 
 from ...identity import Identity
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import Quarantined
 from ..storage.interface import Engine
@@ -41,7 +41,7 @@ class Digests:
 
     async def of_groups(self, epoch: Epoch, tree: MerkleTree) -> list[Digest]:
         """One digest for each group of the tree. Raises EpochPassed."""
-        return [_combined(await self._of_spans(epoch, stretches)) for stretches in tree.stretches]
+        return [_combined(await self._of_spans(epoch, key_ranges)) for key_ranges in tree.key_ranges]
 
     async def of_pieces(self, epoch: Epoch, groups: Sequence[Sequence[TokenRange]]) -> list[Digest]:
         """One digest for each piece of the groups, in order. Raises EpochPassed."""

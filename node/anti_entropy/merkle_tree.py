@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ...identity import Identity
-from ...ring.hashing import TOKEN_SPACE
 from ...ring.ring import Ring
-from ...ring.span import TokenRange, merge_adjacent
+from ...ring.tokens import TOKEN_SPACE, TokenRange, merge_adjacent
 from ..storage.encoding import intervals
 from ..storage.segments import SEGMENT_WIDTH
 
@@ -31,7 +30,7 @@ class MerkleTree:
     groups: tuple[tuple[TokenRange, ...], ...]
 
     @cached_property
-    def stretches(self) -> tuple[tuple[TokenRange, ...], ...]:
+    def key_ranges(self) -> tuple[tuple[TokenRange, ...], ...]:
         """The groups in as few spans as possible: what their digests are read by."""
         return tuple(merge_adjacent(group) for group in self.groups)
 
@@ -42,7 +41,7 @@ class MerkleTree:
 
 def tree_between(ring: Ring, one: Identity, other: Identity) -> MerkleTree:
     """The tree of what ``one`` and ``other`` both replicate; empty when that is nothing."""
-    shared = (found.span for found in ring.ranges() if {one, other} <= set(found.preference_list))
+    shared = (found.token_range for found in ring.ranges() if {one, other} <= set(found.preference_list))
     pieces = tuple(_cut(_joined(shared)))
     return MerkleTree(tuple(pieces[begin : begin + FANOUT] for begin in range(0, len(pieces), FANOUT)))
 
@@ -66,9 +65,9 @@ def _joined(spans: Iterable[TokenRange]) -> Iterator[tuple[int, int]]:
         yield first, last
 
 
-def _cut(stretches: Iterable[tuple[int, int]]) -> Iterator[TokenRange]:
+def _cut(key_ranges: Iterable[tuple[int, int]]) -> Iterator[TokenRange]:
     """Cut stretches where segments end."""
-    for first, last in stretches:
+    for first, last in key_ranges:
         while first <= last:
             end = min(last, first - first % SEGMENT_WIDTH + SEGMENT_WIDTH - 1)
             yield TokenRange((first - 1) % TOKEN_SPACE, end)
@@ -77,10 +76,10 @@ def _cut(stretches: Iterable[tuple[int, int]]) -> Iterator[TokenRange]:
 
 def joined(pieces: Iterable[TokenRange]) -> list[TokenRange]:
     """Ascending pieces of one group, those that touch made one stretch, which does not wrap either."""
-    stretches: list[TokenRange] = []
+    key_ranges: list[TokenRange] = []
     for piece in pieces:
-        if stretches and stretches[-1].upto == piece.after:
-            stretches[-1] = TokenRange(stretches[-1].after, piece.upto)
+        if key_ranges and key_ranges[-1].upto == piece.after:
+            key_ranges[-1] = TokenRange(key_ranges[-1].after, piece.upto)
         else:
-            stretches.append(piece)
-    return stretches
+            key_ranges.append(piece)
+    return key_ranges

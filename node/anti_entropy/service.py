@@ -156,7 +156,7 @@ class AntiEntropyService:
         before, self._followed = self._followed, epoch
         if before is not epoch:
             self._schedule.follow(peers_of(epoch.rings[0], self._me), self._clock.monotonic())
-            if before is None or RingChange(before.rings[0], epoch.rings[0]).gained_spans(self._me):
+            if before is None or RingChange(before.rings[0], epoch.rings[0]).gained_ranges(self._me):
                 for peer in sorted(self._schedule.peers):
                     self.mark(peer)
             for request in self._requests:

@@ -20,8 +20,7 @@ from itertools import pairwise
 
 from ...identity import Identity
 from ...quorum.version import Version
-from ...ring.hashing import token_of
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange, token_of
 from ..epoch.epochs import Epoch, EpochPassed
 from ..epoch.fenced_client import DataPlane
 from ..errors import DiskFull, PeerError, PeerRefused, Quarantined

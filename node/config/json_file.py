@@ -1,11 +1,11 @@
-"""Reads JSON files that people or other programs may have written: bounded, and with one sentence for each fault.
+"""Reads JSON files that people or other programs may have written: within bounds, and with one sentence per error.
 
 Rules:
 - No more than a bound is read, whatever the file is; it must be UTF-8, with or without a byte order mark.
-- It may be nested as deeply as any file of covey is, and no deeper.
-- A whole number has at most 20 digits, as many as 64 bits take. NaN and infinities, which Python reads, are refused
-  with the settings that they stand for (``setting``).
-- An object states each key once.
+- Its nesting depth is bounded.
+- A whole number has at most 20 digits, as a 64-bit number has. NaN and infinities, which Python reads, are refused
+  by the settings (``setting``).
+- An object has each key once.
 """
 
 from __future__ import annotations
@@ -89,5 +89,5 @@ def _whole_number(text: str) -> int:
 
 
 def cut(text: str, most: int = 80) -> str:
-    """Return a text as a message repeats it."""
+    """Return a text, shortened for an error message."""
     return text if len(text) <= most else f"{text[:most]}..."

@@ -1,7 +1,7 @@
-"""One setting of the configuration: its type, default, bounds and meaning, and how a value of it is read.
+"""One setting of the configuration: its type, default, bounds and description, and how its values are read.
 
-A value comes as JSON (from a file) or as text (from a flag or the environment). Whatever is wrong with it is
-said in one sentence, which the caller completes with where the value came from.
+A value is JSON (from a file) or text (from a flag or the environment). An error is one sentence, to which the caller
+adds the source of the value.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from ..errors import ConfigurationError
 
 T = TypeVar("T")
 METADATA_KEY = "setting"
-LARGEST = 2**63
-"""The largest number: beyond every useful setting, and within the range of floats and timers."""
+MAX_NUMBER = 2**63
+"""Limit of numbers: beyond every useful setting, and within the range of floats and timers."""
 MAX_ADDRESSES = 1000
 BOOLEANS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of the table."""
+    """A setting."""
 
     key: str
     type: type
     default: Any
     meaning: str
     unit: str
-    least: float | None
-    most: float | None
+    minimum: float | None
+    maximum: float | None
     above: float | None
 
     def allowed(self) -> str:
-        """What values are taken, for people."""
+        """Return a description of the allowed values."""
         if self.type is tuple:
             return "a list of host:port"
         if self.type is bool:
@@ -50,15 +50,15 @@ class Setting:
         return f"{kind}{unit}{self._bounds()}"
 
     def _bounds(self) -> str:
-        most = "" if self.most is None else f" and up to {_plain(self.most)}"
+        maximum = "" if self.maximum is None else f" and up to {_plain(self.maximum)}"
         if self.above is not None:
-            return f" above {_plain(self.above)}{most}"
-        if self.least is not None and self.most is not None:
-            return f" from {_plain(self.least)} to {_plain(self.most)}"
-        return "" if self.least is None else f", at least {_plain(self.least)}"
+            return f" above {_plain(self.above)}{maximum}"
+        if self.minimum is not None and self.maximum is not None:
+            return f" from {_plain(self.minimum)} to {_plain(self.maximum)}"
+        return "" if self.minimum is None else f", at least {_plain(self.minimum)}"
 
     def read_text(self, text: str) -> Any:
-        """A value from a flag or the environment. Raises ConfigurationError."""
+        """Read a value from a flag or the environment. Raise ConfigurationError."""
         if self.type is tuple:
             return self.read([part.strip() for part in text.split(",") if part.strip()])
         if self.type is bool:
@@ -68,7 +68,7 @@ class Setting:
         return self.read(_number(text))
 
     def read(self, value: Any) -> Any:
-        """A value from JSON, or one that is typed already. Raises ConfigurationError."""
+        """Read a value from JSON, or one that is typed already. Raise ConfigurationError."""
         if self.type is tuple:
             return self._read_addresses(value)
         if self.type is bool and isinstance(value, bool):
@@ -97,15 +97,15 @@ class Setting:
     def _within_bounds(self, value: float) -> bool:
         # Written so that NaN is out of every bound.
         return (
-            (self.least is None or value >= self.least)
+            (self.minimum is None or value >= self.minimum)
             and (self.above is None or value > self.above)
-            and abs(value) < LARGEST
-            and (self.most is None or value <= self.most)
+            and abs(value) < MAX_NUMBER
+            and (self.maximum is None or value <= self.maximum)
         )
 
 
 def _number(text: str) -> int | float | str:
-    """The number that a text states; the text itself when it states none."""
+    """Return the number in a text; the text itself when it has none."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -123,18 +123,18 @@ def setting(
     meaning: str,
     *,
     unit: str = "",
-    least: float | None = None,
-    most: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
     above: float | None = None,
 ) -> T:
-    """A field of a configuration's dataclass."""
-    row = {"meaning": meaning, "unit": unit, "least": least, "most": most, "above": above}
+    """Declare a field of a configuration's dataclass."""
+    row = {"meaning": meaning, "unit": unit, "minimum": minimum, "maximum": maximum, "above": above}
     declared: T = dataclasses.field(default=default, metadata={METADATA_KEY: row})
     return declared
 
 
 def settings_of(configuration: type) -> Mapping[str, Setting]:
-    """The table that the fields of a configuration's dataclass make up, by key."""
+    """Return the settings that a configuration's dataclass declares, by key."""
     hints = get_type_hints(configuration)
     return {
         field.name: Setting(

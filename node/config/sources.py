@@ -21,7 +21,7 @@ OLDER_SEEDS = "servers"
 
 
 class Given(NamedTuple):
-    """A value with the place it came from."""
+    """A value with its source."""
 
     value: Any
     source: str
@@ -33,7 +33,7 @@ def read_file(file: Path, settings: Mapping[str, Setting]) -> dict[str, Given]:
     if OLDER_SEEDS in content:
         if "seeds" in content:
             raise ConfigurationError(
-                f"{source}: seeds and {OLDER_SEEDS} say the same thing twice; keep seeds"
+                f"{source}: seeds and {OLDER_SEEDS} state the same thing twice; keep seeds"
             )
         content["seeds"] = _older_seeds(content.pop(OLDER_SEEDS), source)
     return {

@@ -16,7 +16,7 @@ from ...quorum.consistency import (
     plan_read,
     plan_write,
 )
-from ...ring.hashing import token_of
+from ...ring.tokens import token_of
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import InvalidRequest
 from ..events import EventLog
@@ -75,7 +75,9 @@ class Plans:
         if epoch is not self._epoch:
             self._reads, self._writes, self._equal, self._epoch = {}, {}, {}, epoch
         token, rings = token_of(key), epoch.rings
-        return rings[0].place_of(token) if len(rings) == 1 else tuple([r.place_of(token) for r in rings])
+        return (
+            rings[0].range_index(token) if len(rings) == 1 else tuple([r.range_index(token) for r in rings])
+        )
 
     def _make(
         self,

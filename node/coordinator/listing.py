@@ -12,8 +12,7 @@ from collections.abc import AsyncGenerator, Collection
 
 from ...identity import Identity
 from ...quorum.counter import Requirement, satisfied
-from ...ring.hashing import TOKEN_SPACE, token_of
-from ...ring.span import TokenRange
+from ...ring.tokens import TOKEN_SPACE, TokenRange, token_of
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedClient
 from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable

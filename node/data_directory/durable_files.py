@@ -1,4 +1,4 @@
-"""Files and folders that are there after a crash: replaced whole, and synced with the folder that names them."""
+"""Durable files and folders: replaced atomically, and synced with the folder that contains them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 ASIDE = ".new"
-"""Ends the name under which a file is written before it takes another's place."""
+"""Suffix of the name under which a file is written before it replaces another."""
 
 
 def replace_file(path: Path, content: str) -> None:
-    """Put a whole file in another's place, durably."""
+    """Replace a file atomically and durably."""
     aside = path.with_name(path.name + ASIDE)
     with aside.open("w", encoding="utf-8") as file:
         file.write(content)
@@ -21,7 +21,7 @@ def replace_file(path: Path, content: str) -> None:
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and those above it, durably."""
+    """Create a folder and its parents durably."""
     if path.is_dir():
         return
     make_folder(path.parent)

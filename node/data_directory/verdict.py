@@ -1,4 +1,4 @@
-"""Keeps on disk the decision that a cluster of one becomes part of another cluster, so that it survives restarts."""
+"""The stored decision that a cluster of one becomes part of another cluster."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Verdict:
     cluster_id: str
     """The cluster that this node is to join."""
     members: tuple[tuple[Identity, str], ...]
-    """Where that cluster was last reached; never empty."""
+    """Members of that cluster and their last known addresses; never empty."""
     segment: int = 0
-    """All that lies in segments below this one is acknowledged there."""
+    """All segments below this one are acknowledged there."""
     entries: int = 0
     """Number of entries acknowledged there."""
     skipped: int = 0
@@ -41,7 +41,7 @@ class Verdict:
 
     @classmethod
     def decode(cls, encoded: bytes) -> Verdict:
-        """Decode a verdict. Raise StorageFailed for bytes that are none."""
+        """Decode a verdict. Raise StorageFailed for anything else."""
         try:
             content = json.loads(encoded)
             members = tuple((Identity.parse(name), str(address)) for name, address in content.pop("members"))

@@ -1,9 +1,9 @@
-"""The file that bears witness for a data folder: that the folder is where it was written, and what peers have said.
+"""The witness file of a data folder: shows that the folder was not copied, and stores what peers have reported.
 
 A copy of a folder has the same bytes in other files. So the file names the inode that it was written to, and the
-inode's generation where the file system gives one (ext4, XFS and Btrfs do): a file that names another inode than its
-own came by copying. It is replaced whole, by a new file, at each start and every few seconds while what it remembers
-changes, so that also a copy that is put back over the very folder it came from is recognised. Moving the folder within
+inode's generation where the file system gives one (ext4, XFS and Btrfs do): a file that names an inode other than its
+own is a copy. It is replaced by a new file at each start and every few seconds while its content changes, so that a
+copy that is put back over the folder it came from is recognised too. Moving the folder within
 its file system, changing owners or modes, crashes and reboots leave inodes alone.
 """
 
@@ -29,7 +29,7 @@ Memory = Mapping[Identity, tuple[Extent, ...]]
 
 
 def read_witness(file: Path) -> tuple[bool, dict[Identity, tuple[Extent, ...]]]:
-    """Return whether the file lies where it was written, and what it remembers; (False, {}) if it cannot be read."""
+    """Return whether the file is where it was written, and its extents; (False, {}) if it cannot be read."""
     try:
         with file.open("rb") as opened:
             place = _place_of(opened.fileno())
@@ -46,7 +46,7 @@ def read_witness(file: Path) -> tuple[bool, dict[Identity, tuple[Extent, ...]]]:
 
 
 def write_witness(file: Path, remembered: Memory) -> None:
-    """Write the file anew beside ``file``, which the caller renames over it, and sync it. Raises OSError."""
+    """Write and sync a new file at ``file``, which the caller renames over the old one. Raise OSError."""
     with file.open("w", encoding="utf-8") as opened:
         content = {
             "place": _place_of(opened.fileno()),

@@ -11,11 +11,11 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..errors import Corruption, StorageFailed
 from ..ports import Clock
 from ..storage.interface import Cursor, Engine
-from ..storage.segments import SEGMENTS, segment_span
+from ..storage.segments import SEGMENTS, segment_range
 
 ENTRIES_AT_ONCE = 256
 BYTES_AT_ONCE = 1 << 20
@@ -92,7 +92,7 @@ class KeysAhead:
 
     async def _see_to_group(self, numbers: range) -> None:
         try:
-            span = TokenRange(segment_span(numbers[0]).after, segment_span(numbers[-1]).upto)
+            span = TokenRange(segment_range(numbers[0]).after, segment_range(numbers[-1]).upto)
             (digest,) = self._engine.digests([span])
             if digest == self._groups.get(numbers[0], 0) and not any(map(self._is_overtaken, numbers)):
                 return
@@ -105,7 +105,7 @@ class KeysAhead:
 
     async def _see_to(self, number: int) -> None:
         try:
-            (digest,) = self._engine.digests([segment_span(number)])
+            (digest,) = self._engine.digests([segment_range(number)])
             if digest != self._counted.get(number, _NONE).digest or self._is_overtaken(number):
                 self._counted[number] = await self._read(number, digest)
         except Corruption:
@@ -123,7 +123,7 @@ class KeysAhead:
         after: Cursor | None = None
         while True:
             chunk = self._engine.scan(
-                segment_span(number), after, ENTRIES_AT_ONCE, BYTES_AT_ONCE, with_values=False
+                segment_range(number), after, ENTRIES_AT_ONCE, BYTES_AT_ONCE, with_values=False
             )
             timestamps = [entry.version.timestamp for _, entry in chunk.entries]
             ahead = [timestamp for timestamp in timestamps if timestamp > furthest]

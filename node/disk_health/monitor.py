@@ -40,7 +40,7 @@ class DiskMonitor:
 
     def needs_restart(self) -> bool:
         """Whether the disk has damage that is removed when the node starts again."""
-        return self._engine.awaits_restart()
+        return self._engine.needs_restart()
 
     def floor_wanted(self) -> int:
         """The floor that segments in quarantine wait for; 0 for none."""
@@ -55,7 +55,7 @@ class DiskMonitor:
         self._tasks.spawn(self._scrubber.run())
         was_full = False
         while True:
-            self._engine.look_at_space()
+            self._engine.check_free_space()
             full = self._engine.disk_full()
             if full != was_full:
                 was_full = full

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 from ...ring.ring import Ring
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..epoch.epochs import Epoch
 from ..epoch.fenced_client import DataPlane
 from ..errors import DiskFull, PeerError
@@ -32,7 +32,7 @@ from ..members.members import Members
 from ..messages.data import Scan, ScanPurpose, ScanReply, checksum_of
 from ..runtime import Runtime
 from ..storage.interface import Cursor, Entry
-from ..storage.segments import common, segment_span
+from ..storage.segments import common, segment_range
 from ..throttle import Throttle
 
 CHUNK_ENTRIES = 1024
@@ -59,7 +59,9 @@ def pieces_of(ring: Ring, me: Identity, number: int) -> list[Piece]:
         if me in found.preference_list:
             others = tuple(other for other in found.preference_list if other != me)
             needed = min(ring.r, len(others)) if ring.w > 1 else len(others) + 1
-            pieces += [Piece(span, others, needed) for span in common(found.span, segment_span(number))]
+            pieces += [
+                Piece(span, others, needed) for span in common(found.token_range, segment_range(number))
+            ]
     return sorted(pieces, key=lambda piece: piece.span)
 
 
@@ -129,7 +131,7 @@ class SegmentRecovery:
 
     async def _heal_all(self) -> int:
         """How many segments were healed."""
-        if self._engine.awaits_restart():
+        if self._engine.needs_restart():
             return 0
         healed = 0
         for number in self._engine.quarantined():
@@ -150,7 +152,7 @@ class SegmentRecovery:
         if self._epochs.stamp != epoch.stamp or number not in self._engine.quarantined():
             return False
         try:
-            self._engine.replace([segment_span(number)], list(gathered.items()))
+            self._engine.replace([segment_range(number)], list(gathered.items()))
         except DiskFull:
             return False
         await self._engine.durable(always=True)

@@ -29,7 +29,8 @@ from ...api.backoff import backoff_s
 from ...identity import Identity
 from ...membership.extent import Extent
 from ...ring.epoch import EpochRecord
-from ..data_directory.directory import COPIED, LocalState
+from ..data_directory.local_state import LocalState
+from ..data_directory.opening import COPIED
 from ..epoch.epochs import Epochs
 from ..errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, describe_duplicate
 from ..events import Event
@@ -74,12 +75,12 @@ def verdict(
     record: EpochRecord,
     answers: Mapping[Identity, Recalled],
     *,
-    contradicted: bool,
+    find_contradiction: bool,
     ended_in_order: bool,
 ) -> Verdict:
     """Judge a disk in doubt; ``record`` is the newest one known.
 
-    ``contradicted``: found while the node ran. ``ended_in_order``: whether the process before this one was.
+    ``find_contradiction``: found while the node ran. ``ended_in_order``: whether the process before this one was.
     """
     owners = record.live_owners
     if me not in owners:
@@ -87,7 +88,7 @@ def verdict(
     missing = tuple(owner.name for owner in sorted(owners - {me} - answers.keys()))
     intact = sum(owner in answers and not answers[owner].doubtful for owner in record.owners.owners)
     replaceable = intact >= record.majority
-    if contradicted or any(answer.contradicts for answer in answers.values()):
+    if find_contradiction or any(answer.contradicts for answer in answers.values()):
         if replaceable:
             return Verdict(Conclusion.REPLACE, "others remember data that this disk lacks")
         return Verdict(
@@ -151,12 +152,12 @@ class DiskCheck:
         recalled = await self._ask_all(self._history.extent())
         for identity, reply in recalled.items():
             if (extent := self._history.contradicted_by(reply.remembered)) is not None:
-                self._home.condemn(_contradiction(identity, extent))
+                self._home.record_doubt(_contradiction(identity, extent))
                 return True
         return False
 
     async def _resolve_doubt(self) -> None:
-        contradicted = self._home.doubt != COPIED
+        find_contradiction = self._home.doubt != COPIED
         answers: dict[Identity, Recalled] = {}
         newest = self._epochs.record
         assert newest is not None, "a node of no cluster has nothing to ask"
@@ -173,7 +174,7 @@ class DiskCheck:
                 self._me.identity,
                 newest,
                 answers,
-                contradicted=contradicted,
+                find_contradiction=find_contradiction,
                 ended_in_order=self._history.ended_in_order,
             )
             if found.conclusion is Conclusion.REPLACE:
@@ -235,7 +236,7 @@ class DiskCheck:
         """Stop serving; the next start decides about the disk."""
         self._me.unproven = reason
         try:
-            self._home.condemn(reason)
+            self._home.record_doubt(reason)
         finally:
             self._on_failure(DiskDoubted(reason))
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ...identity import Identity
-from ...membership.extent import MAX_OPENINGS, Extent, Opening, contradicted
-from ..data_directory.directory import LocalState
+from ...membership.extent import MAX_OPENINGS, Extent, Opening, find_contradiction
+from ..data_directory.local_state import LocalState
 from ..epoch.epochs import META_AGREEMENT
 from ..errors import Corruption
 from ..storage.interface import Engine
@@ -123,4 +123,4 @@ class DiskHistory:
         openings = record.openings if record is not None else ()
         if not self._begun:
             openings = (*openings, self._opening)
-        return contradicted(openings, remembered, record.forgiven if record is not None else 0)
+        return find_contradiction(openings, remembered, record.forgiven if record is not None else 0)

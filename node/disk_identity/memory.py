@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from ...identity import Identity
-from ...membership.extent import Extent, Remembered
+from ...membership.extent import Extent, RememberedExtents
+from ...membership.member_list import Member
 from ...membership.record import MemberRecord
-from ...membership.view import Member
-from ..data_directory.directory import LocalState
+from ..data_directory.local_state import LocalState
 from ..errors import DataDirectoryError
 from ..runtime import Runtime
 
@@ -26,7 +26,7 @@ class MemberMemory:
         self._tasks = runtime.tasks
         self._home = home
         self._addresses = home.peers()
-        self._extents = Remembered(home.remembered().items())
+        self._extents = RememberedExtents(home.remembered().items())
         self._saving = False
         self._saved_s = self._clock.monotonic()
 

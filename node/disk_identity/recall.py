@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ...identity import Identity
 from ...membership.extent import MAX_IDENTITIES
-from ..data_directory.directory import LocalState
+from ..data_directory.local_state import LocalState
 from ..epoch.epochs import Epochs
 from ..errors import PeerError, PeerNotReady
 from ..messages.data import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply

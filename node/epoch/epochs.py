@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 from ...identity import Identity
 from ...ring.epoch import EpochRecord, EpochStamp
 from ...ring.moves import RingChange
-from ...ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecord
+from ...ring.paxos import Acceptor, AcceptorReply, AcceptorState, Ballot, DivergedRecord
 from ...ring.ring import Ring
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..messages.data import EpochMismatch
 from ..ports import Compute
 from ..storage.interface import Engine
@@ -52,14 +52,14 @@ class Epoch:
     def computed(self) -> Epoch:
         """Return this epoch after computing what the event loop reads of it, which takes long in a large ring."""
         for ring in self.rings:
-            ring.find_lists()
+            ring.compute_lists()
         if self.change is not None:
-            _ = self.change.moving
+            _ = self.change.finish_condition
         return self
 
-    def gained_spans(self, identity: Identity) -> tuple[TokenRange, ...]:
+    def gained_ranges(self, identity: Identity) -> tuple[TokenRange, ...]:
         """Return what ``identity`` drops when it adopts this epoch (rule 6)."""
-        return self.change.gained_spans(identity) if self.change is not None else ()
+        return self.change.gained_ranges(identity) if self.change is not None else ()
 
     @cached_property
     def ownership(self) -> dict[Identity, float]:
@@ -166,10 +166,10 @@ class Epochs:
             return False
         return await self._unbroken(self._adopt(record))
 
-    async def prepare(self, base: EpochRecord, ballot: Ballot) -> Answer:
+    async def prepare(self, base: EpochRecord, ballot: Ballot) -> AcceptorReply:
         """Adopt ``base`` if it is newer, then promise or refuse; return once the promise is on disk."""
 
-        async def step() -> Answer:
+        async def step() -> AcceptorReply:
             await self._adopt(base)
             answer = self._acceptor.prepare(base, ballot)
             await self._persist()
@@ -185,10 +185,10 @@ class Epochs:
         bound: bool,
         alive: Collection[Identity],
         leaving: Collection[Identity],
-    ) -> Answer:
+    ) -> AcceptorReply:
         """Accept or refuse; return once the vote is on disk."""
 
-        async def step() -> Answer:
+        async def step() -> AcceptorReply:
             answer = self._acceptor.accept(base, ballot, proposal, bound, alive, leaving)
             await self._persist()
             return answer
@@ -221,7 +221,7 @@ class Epochs:
             return False
         compute = Epoch(record).computed
         epoch = await self._compute.run(compute) if self._compute is not None else compute()
-        gained = epoch.gained_spans(self._me)
+        gained = epoch.gained_ranges(self._me)
         self._acceptor.adopt(record)
         self._settled.clear()  # and never set again when the disk fails: what was dropped is not to be served
         self._engine.drop(gained, {META_AGREEMENT: self._acceptor.state.encode(), META_HANDOFF: None})

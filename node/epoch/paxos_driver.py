@@ -9,7 +9,7 @@ from typing import Protocol
 from ...api.backoff import backoff_s
 from ...identity import Identity
 from ...ring.epoch import EpochRecord
-from ...ring.paxos import Answer, Ballot, Phase, Proposer, next_ballot
+from ...ring.paxos import AcceptorReply, Ballot, Phase, Proposer, next_ballot
 from ..errors import PeerError
 from ..messages.data import (
     Accept,
@@ -111,7 +111,7 @@ class PaxosDriver:
         message: Prepare | Accept,
         proposer: Proposer,
         phase: Phase,
-        on_answer: Callable[[Identity, Answer], None],
+        on_answer: Callable[[Identity, AcceptorReply], None],
     ) -> None:
         """Ask every owner of the base; return once the phase is over, or all have answered or failed."""
         tasks = {
@@ -131,7 +131,7 @@ class PaxosDriver:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def _ask(self, owner: Identity, message: Prepare | Accept) -> Answer | None:
+    async def _ask(self, owner: Identity, message: Prepare | Accept) -> AcceptorReply | None:
         if owner == self._me:
             return await (self.prepare(message) if isinstance(message, Prepare) else self.accept(message))
         try:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ...api.backoff import backoff_s
 from ...identity import Identity
-from ...ring.hashing import token_of
+from ...ring.tokens import token_of
 from ..epoch.epochs import Epoch
 from ..epoch.fenced_client import DataPlane
 from ..errors import PeerError

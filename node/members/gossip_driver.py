@@ -25,8 +25,8 @@ from ...membership.directives import (
     Refuted,
 )
 from ...membership.gossip import OwnChanges
+from ...membership.member_list import Liveness
 from ...membership.record import MemberRecord, Status, Suspicion
-from ...membership.view import Liveness
 from ...ring.epoch import EpochStamp
 from ...ring.paxos import DivergedRecord
 from ..disk_identity.check import DiskCheck

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 
 from ...identity import Identity
 from ...membership.gossip import Gossip
+from ...membership.member_list import Member
 from ...membership.record import LoadReport, MemberRecord, Status
 from ...membership.settings import GossipSettings
-from ...membership.view import Member
 from ..config.config import Config
 from ..runtime import NodeSpec, Runtime
 

@@ -20,8 +20,8 @@ from ...membership.record import DigestEntry, MemberRecord, Suspicion
 from ...quorum.version import Version
 from ...ring.epoch import EpochRecord, EpochStamp
 from ...ring.genesis import GenesisSeat
-from ...ring.paxos import Answer, Ballot
-from ...ring.span import TokenRange
+from ...ring.paxos import AcceptorReply, Ballot
+from ...ring.tokens import TokenRange
 from ..storage.interface import Cursor, Entry
 from .absorption import Contribution, ContributionReply, MembershipQuery, MembershipReply
 from .anti_entropy import (
@@ -191,7 +191,7 @@ class Accept:
     """Whether the proposal was bound by an already accepted value (then it must go through)."""
 
 
-AgreementReply = Answer
+AgreementReply = AcceptorReply
 """Answer to Prepare and Accept."""
 
 

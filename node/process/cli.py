@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ...membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from ...membership.record import MAX_WEIGHT, MIN_WEIGHT
 
 LOG_FORMATS = ("json", "console")
 
@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def path_of(text: str) -> Path:
-    """A path that is not empty: the empty one would mean the current folder."""
+    """Return a path that is not empty; an empty path would mean the current folder."""
     if not text:
         raise typer.BadParameter("a path is not empty; . is the current folder")
     return Path(text)
@@ -50,8 +50,8 @@ def node(
     weight: Annotated[
         float,
         typer.Option(
-            min=SMALLEST_WEIGHT,
-            max=LARGEST_WEIGHT,
+            min=MIN_WEIGHT,
+            max=MAX_WEIGHT,
             metavar="W",
             help="Its share of the keys relative to others'.",
         ),
@@ -102,7 +102,7 @@ def node(
 
 
 def assignments(texts: Sequence[str]) -> dict[str, str]:
-    """KEY=VALUE texts as a mapping; the last one for a key counts."""
+    """Return KEY=VALUE texts as a mapping; the last value of a key counts."""
     assigned: dict[str, str] = {}
     for text in texts:
         key, separator, value = text.partition("=")

@@ -1,9 +1,9 @@
 """Writes a node's events as JSON lines for programs, or as lines for people, to a file or to stderr.
 
 Nothing here is global: each node has a separate log, since tests and the simulator run many in one process.
-A log that cannot be written (a full disk, a closed pipe, a pipe that is not read) must not end the node or hold it up:
+A log that cannot be written (a full disk, a closed pipe, a pipe that is not read) must not stop or block the node:
 such lines are counted, and ``log.dropped`` gives their number as soon as a line can be written again. A file can be
-moved away while the node runs (logrotate): ``NodeLog.reopen`` goes on with a new one.
+moved away while the node runs (logrotate): ``NodeLog.reopen`` continues with a new one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..events import ENVELOPE, SEVERITY, Event, EventLog, Level
 
 STDERR_FILENO = 2
 PIECE_BYTES = 4096
-"""A pipe or terminal that takes anything takes so much at once without making its writer wait (PIPE_BUF)."""
+"""A pipe or terminal that is writable takes this much without blocking its writer (PIPE_BUF)."""
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,7 +38,7 @@ class LogFormat(StrEnum):
 
 
 class LineWriter:
-    """Writes whole lines to an unbuffered file, each at once, and counts those that it could not write."""
+    """Writes complete lines to an unbuffered file, and counts those that it could not write."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class LineWriter:
         dropped_line: Callable[[int], str],
         is_ready: Callable[[], bool] | None = None,
     ) -> None:
-        """Take ``is_ready``: whether the file takes PIECE_BYTES without waiting; None for one that never waits."""
+        """``is_ready`` returns whether the file takes PIECE_BYTES without blocking; None if it never blocks."""
         self._file = file
         self._is_ready = is_ready
         self._dropped_line = dropped_line
@@ -66,7 +66,7 @@ class LineWriter:
     def _write(self, line: str) -> bool:
         data = b"\n" * self._torn + line.encode("utf-8", "backslashreplace") + b"\n"
         written = self._write_bytes(data)
-        # A disk that fills up may take the beginning of a line; what follows must not be glued to it.
+        # A disk that fills up may take the beginning of a line; the next line must not be appended to it.
         self._torn = self._torn if written == 0 else written < len(data)
         return written == len(data)
 
@@ -85,7 +85,7 @@ class LineWriter:
         return written
 
     def replace(self, file: IO[bytes]) -> None:
-        """Go on with another file, and close the one before."""
+        """Continue with another file, and close the previous one."""
         former, self._file, self._torn = self._file, file, False
         _close(former)
 
@@ -94,7 +94,7 @@ class LineWriter:
 
 
 def _close(file: IO[bytes]) -> None:
-    with suppress(OSError):  # a network's disk may tell only now that it is full
+    with suppress(OSError):  # a network file system may report only now that it is full
         file.close()
 
 
@@ -107,7 +107,7 @@ class NodeLog(EventLog):
         self._file = file
 
     def reopen(self) -> None:
-        """Go on with a new file where the log's was moved away; what is logged to stderr has none."""
+        """Continue with a new file after the log's file was moved away; do nothing for a log to stderr."""
         if self._file is None:
             return
         try:
@@ -124,7 +124,7 @@ class NodeLog(EventLog):
 
 
 def system_wall_us() -> int:
-    """Microseconds since the Unix epoch, as this machine believes."""
+    """Return the microseconds since the Unix epoch by this machine's clock."""
     return time.time_ns() // 1000
 
 
@@ -136,7 +136,7 @@ def open_log(
     *,
     wall_us: Callable[[], int] = system_wall_us,
 ) -> NodeLog:
-    """The log of the node called ``node``, appended to ``file`` (None: stderr).
+    """Open the log of the node called ``node``, appended to ``file`` (None: stderr).
 
     Raises ConfigurationError when the file cannot be opened.
     """
@@ -177,7 +177,7 @@ def _without_waiting(path: str, flags: int) -> int:
 
 
 def _readiness(stream: IO[bytes]) -> Callable[[], bool] | None:
-    """Return a check of whether a pipe, socket or terminal takes more. Its mode stays, since it may be shared."""
+    """Return a check of whether a pipe, socket or terminal is writable. Its mode is kept, since it may be shared."""
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return None
     poll = select.poll()
@@ -186,7 +186,7 @@ def _readiness(stream: IO[bytes]) -> Callable[[], bool] | None:
 
 
 def _stamp(wall_us: Callable[[], int]) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
-    """Adds time and level, and puts what every line has in front of what is the event's own."""
+    """Return a processor that adds time and level, and puts the fields that every line has first."""
 
     def stamp(_: WrappedLogger, level: str, fields: EventDict) -> EventDict:
         now = (UNIX_EPOCH + timedelta(microseconds=wall_us())).replace(tzinfo=None)

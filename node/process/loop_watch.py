@@ -1,9 +1,9 @@
-"""Notices what holds the event loop, and names it: for debug logs and tests.
+"""Detects and names what blocks the event loop, for debug logs and tests.
 
-While a callback runs, no message is answered and no heartbeat is sent. ``LoopWatch`` sets a short timer on the loop
-again and again. A thread looks whether it is overdue, and then samples what the loop's thread is doing. When the timer
-has come at last, ``loop.held`` is logged if the loop's thread was computing for that long: on a busy machine it may
-only have waited for a processor.
+While a callback runs, no message is answered and no heartbeat is sent. ``LoopWatch`` repeatedly sets a short timer on
+the loop. A thread checks whether the timer is overdue, and then samples what the loop's thread is doing. When the timer
+fires, ``loop.held`` is logged if the loop's thread was computing all that time: on a busy machine it may only have
+waited for a processor.
 
 The thread wakes a hundred times a second, so a watch is started only where debug events are logged.
 """
@@ -22,14 +22,14 @@ from typing import NamedTuple
 from ..events import Event, EventLog
 
 HELD_S = 0.02
-"""Minimum time for which the loop is held before it is logged."""
+"""Minimum blocking time that is logged."""
 BEAT_S = 0.02
 SAMPLE_S = 0.01
 PACKAGE = str(Path(__file__).parents[2])
 
 
-class NodeSpec(NamedTuple):
-    """A line of covey's own code."""
+class CodeLocation(NamedTuple):
+    """A line of covey's code."""
 
     file: str
     """Relative to the package; empty outside of it."""
@@ -37,7 +37,7 @@ class NodeSpec(NamedTuple):
     line: int
 
 
-OUTSIDE = NodeSpec("", "", 0)
+OUTSIDE = CodeLocation("", "", 0)
 
 
 class LoopWatch:
@@ -49,7 +49,7 @@ class LoopWatch:
         self._watched = threading.get_ident()
         self._due_s = time.monotonic() + BEAT_S
         self._cpu_s = time.thread_time()
-        self._samples: Counter[NodeSpec] = Counter()
+        self._samples: Counter[CodeLocation] = Counter()
         self._over = threading.Event()
         self._timer = self._loop.call_later(BEAT_S, self._beat)
         self._thread = threading.Thread(target=self._sample, name="covey-loop-watch", daemon=True)
@@ -76,19 +76,19 @@ class LoopWatch:
                 self._samples[innermost(sys._current_frames().get(self._watched))] += 1
 
 
-def innermost(frame: FrameType | None) -> NodeSpec:
-    """Return the innermost place in covey's own code at which a thread is."""
+def innermost(frame: FrameType | None) -> CodeLocation:
+    """Return the innermost location in covey's code at which a thread is."""
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith(PACKAGE) and code.co_filename != __file__:
-            return NodeSpec(
+            return CodeLocation(
                 code.co_filename[len(PACKAGE) + 1 :], code.co_name, frame.f_lineno or code.co_firstlineno
             )
         frame = frame.f_back
     return OUTSIDE
 
 
-def _busiest(samples: Counter[NodeSpec]) -> str:
+def _busiest(samples: Counter[CodeLocation]) -> str:
     """Return the function seen most often, and its line seen most often, as file:line function."""
     if not samples:
         return "unknown"

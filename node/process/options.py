@@ -78,9 +78,9 @@ def _address(flag: str, text: str, *, any_port: bool = False) -> Address:
 
 
 def complaint(options: NodeOptions) -> str | None:
-    """Return what would keep the node from starting, as far as it is known without changing anything; None if nothing.
+    """Return why the node would not start, as far as that is known without a change; None if nothing is wrong.
 
-    For a parent that starts all of its nodes or none.
+    For a parent process that starts all of its nodes or none.
     """
     try:
         checked_config(options)
@@ -91,7 +91,7 @@ def complaint(options: NodeOptions) -> str | None:
 
 
 def _check_folder(path: Path, name: str) -> None:
-    """Raise DataDirectoryError where opening the folder would, in the frequent cases; the node checks the rest."""
+    """Raise DataDirectoryError where opening the folder would, in frequent cases; the node checks the rest."""
     try:
         if path.exists() and not path.is_dir():
             raise DataDirectoryError(
@@ -110,7 +110,7 @@ def _check_folder(path: Path, name: str) -> None:
 
 
 def _owner_of(identity_file: Path) -> str | None:
-    """Return the name of the node in the file; None when it has none, which the node itself judges."""
+    """Return the name of the node in the file; None when it has none, which the node reports."""
     try:
         with identity_file.open("rb") as file:
             content = json.loads(file.read(MAX_IDENTITY_BYTES))

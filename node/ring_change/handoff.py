@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from ...identity import Identity
-from ...ring.span import WHOLE_RING, TokenRange
+from ...ring.tokens import WHOLE_RING, TokenRange
 from ..epoch.epochs import Epoch, EpochPassed, Epochs
 from ..events import Event
 from ..runtime import Runtime

@@ -17,7 +17,7 @@ from ...api.backoff import backoff_s
 from ...identity import Identity
 from ...membership.record import HandoffProgress
 from ...ring.moves import Pull
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..epoch.epochs import META_HANDOFF, Epoch, EpochPassed
 from ..epoch.fenced_client import DataPlane
 from ..errors import DiskFull, PeerError, Quarantined
@@ -25,7 +25,7 @@ from ..events import Event
 from ..members.members import Members
 from ..messages.data import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
 from ..runtime import Runtime
-from ..storage.segments import common, segment_span
+from ..storage.segments import common, segment_range
 from ..throttle import Throttle
 from .progress import PullProgress
 
@@ -52,7 +52,7 @@ def assignments_of(epoch: Epoch, me: Identity) -> list[Assignment]:
     """What ``me`` has to pull under ``epoch``; the numbering is the same at every node and restart."""
     if epoch.change is None:
         return []
-    pulls = [(move.span, pull) for move in epoch.change.moves for pull in move.pulls]
+    pulls = [(move.token_range, pull) for move in epoch.change.moves for pull in move.pulls]
     return [Assignment(i, span, pull) for i, (span, pull) in enumerate(pulls) if pull.gainer == me]
 
 
@@ -118,7 +118,7 @@ class Puller:
 
     def _state(self, done: bool) -> HandoffProgress:
         return HandoffProgress(
-            self._epoch.number, self._progress.bytes_done, self._progress.bytes_total, done
+            self._epoch.number, self._progress.bytes_done, self._progress.bytes_total, done=done
         )
 
     async def _report_regularly(self, began: float) -> None:
@@ -177,7 +177,7 @@ class Puller:
     async def _sound(self) -> None:
         """Return once nothing of what was pulled is in quarantine: that is not there, though it was received."""
         while True:
-            quarantined = [segment_span(number) for number in self._engine.quarantined()]
+            quarantined = [segment_range(number) for number in self._engine.quarantined()]
             if not any(common(a.span, segment) for segment in quarantined for a in self._assignments):
                 return
             await asyncio.sleep(RETRY_BACKOFF_S[1])

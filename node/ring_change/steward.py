@@ -16,21 +16,21 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 
 from ...identity import Identity
-from ...membership.view import Liveness, Member
+from ...membership.member_list import Liveness, Member
 from ...quorum.version import timestamp_at
-from ...ring.epoch import EpochRecord
-from ...ring.floor import floor_interval_s
-from ...ring.planning import (
-    NOTHING_WAITS,
-    Beginning,
+from ...ring.begin_planner import BeginPlanner, Plan, Propose
+from ...ring.cluster_view import (
+    ClusterView,
     FloorWatch,
+    MemberStatus,
     MemberView,
-    Plan,
     Policy,
     ProgressWatch,
-    Propose,
-    Standing,
-    View,
+    floor_interval_s,
+)
+from ...ring.epoch import EpochRecord
+from ...ring.planning import (
+    NOTHING_WAITS,
     abort_backoff_s,
     consider,
     is_outdated,
@@ -130,9 +130,9 @@ class Steward:
     async def _step(self, record: EpochRecord) -> None:
         view = self._view(record)
         considered = consider(record, view, self._settings.policy)
-        planned = await self._plan(considered) if isinstance(considered, Beginning) else considered
+        planned = await self._plan(considered) if isinstance(considered, BeginPlanner) else considered
         if planned is None:
-            assert isinstance(considered, Beginning)
+            assert isinstance(considered, BeginPlanner)
             self.obstacle = considered.missing_sources()
             self._waited_at = view.now
             return
@@ -144,7 +144,7 @@ class Steward:
         if isinstance(planned, Propose) and self._still_holds(record, planned):
             await self._propose(record, planned)
 
-    async def _plan(self, beginning: Beginning) -> Plan | None:
+    async def _plan(self, beginning: BeginPlanner) -> Plan | None:
         """Return the change to begin; None on a node that would not propose it."""
         if not self._acts(beginning.record, beginning.view):
             return None
@@ -160,7 +160,7 @@ class Steward:
         view = self._view(record)
         return self._acts(record, view) and not is_outdated(planned, view)
 
-    def _acts(self, record: EpochRecord, view: View) -> bool:
+    def _acts(self, record: EpochRecord, view: ClusterView) -> bool:
         able = [i for i, member in view.members.items() if member.alive and not self._disk_is_full(i)]
         if self._me not in able or self.closed:
             return False
@@ -187,7 +187,7 @@ class Steward:
 
     # --- what the plan is made from ---
 
-    def _view(self, record: EpochRecord) -> View:
+    def _view(self, record: EpochRecord) -> ClusterView:
         now = self._clock.monotonic()
         members = {member.identity: self._member_view(member, now) for member in self._members.all()}
         members |= self._unheard(record, members, now)
@@ -197,13 +197,13 @@ class Steward:
         epoch = self._epochs.current
         if epoch is not None and epoch.record is not record:
             epoch = None  # another one was adopted while the plan was made
-        return View(
+        return ClusterView(
             members=members,
             now=now,
             progress=self._progress,
             removals=frozenset(self._removals),
             not_before=self._last_abort + backoff_s if self._aborts else 0.0,
-            steady_s=2 * backoff_s,
+            min_up_s=2 * backoff_s,
             stores_data=any(member.record.load.keys for member in self._members.all()),
             floor=self._floor,
             ring=epoch.rings[0] if epoch is not None else None,
@@ -223,7 +223,7 @@ class Steward:
             identity: MemberView(
                 identity,
                 alive=False,
-                standing=Standing.SERVING,
+                status=MemberStatus.SERVING,
                 zone=owner.zone,
                 weight=owner.weight,
                 down_for_s=now - self._unheard_since[identity],
@@ -237,7 +237,7 @@ class Steward:
         return MemberView(
             identity=member.identity,
             alive=alive,
-            standing=Standing(record.status.value),
+            status=MemberStatus(record.status.value),
             zone=record.zone,
             weight=record.weight,
             epoch=record.epoch,

@@ -1,26 +1,30 @@
 """Group commit: many writers share one flush.
 
 Rules:
-- Writes are numbered as they happen. A flush covers the writes that happened before it began, no later ones.
-- At most one flush runs; whoever comes meanwhile is served by the one that follows.
-- Once a flush fails, nobody can know what is on the disk, so nothing is reported durable ever again: those
-  who wait and all who come later get StorageFailed. (An fsync that succeeds after one failed proves nothing.)
+- Writes are numbered as they happen. A flush covers the writes that happened before it began, and no later writes.
+- At most one flush runs; callers that arrive meanwhile are served by the next one.
+- Once a flush fails, it is unknown what is on the disk, so nothing is reported durable ever again: all present and
+  later callers get StorageFailed. (An fsync that succeeds after a failed one proves nothing.)
+- A replica reports a version, also to readers, only once it is durable. Most keys have no unsynced write, and are not
+  waited for.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple
 
+from ...ring.tokens import TokenRange, token_of
 from ..errors import StorageFailed
 
 
 class GroupCommit:
-    """Runs ``flush`` for those who wait; with ``interval_s`` also by itself that long after a write.
+    """Runs ``flush`` for the callers of ``durable``; with ``interval_s`` also that long after a write.
 
-    ``on_synced`` hears the number of the last write covered by a flush that ended, ``on_failure`` of the one
-    failure there can be. Belongs to one event loop. Those who wait are as many as the callers of ``durable``.
+    ``on_synced`` receives the number of the last write covered by a flush that ended, ``on_failure`` the first failure.
+    Belongs to one event loop.
     """
 
     def __init__(
@@ -53,15 +57,15 @@ class GroupCommit:
         """The number of the last write that is certainly on the disk."""
         return self._synced
 
-    def wrote(self) -> int:
-        """Note that a write has just happened; returns its number, counted from 1."""
+    def note_write(self) -> int:
+        """Note that a write has just happened; return its number, counted from 1."""
         self._written += 1
         if self._interval_s is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._interval_over)
         return self._written
 
     async def durable(self) -> None:
-        """Return once a flush that began after every write noted so far has ended; raises StorageFailed."""
+        """Return once a flush that began after every write noted so far has ended. Raise StorageFailed."""
         self.raise_if_failed()
         target = self._written
         if self._synced >= target:
@@ -71,7 +75,7 @@ class GroupCommit:
         await self._covered(target)
 
     async def close(self) -> None:
-        """Flush what is left, release everyone who waits, end. Raises StorageFailed when that flush fails."""
+        """Flush what is left and release all waiting callers. Raise StorageFailed when that flush fails."""
         self._closed = True
         self._stop_timer()
         try:
@@ -91,7 +95,7 @@ class GroupCommit:
         self._release_all()
 
     def fail(self, error: StorageFailed) -> None:
-        """Nothing is durable any more: a write or a flush has failed."""
+        """Record that a write or a flush has failed: nothing is reported durable any more."""
         if self._failed is not None:
             return
         self._failed = error
@@ -151,3 +155,52 @@ class GroupCommit:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+_MAX_CHECKED_KEYS = 256
+
+
+class _Write(NamedTuple):
+    number: int
+    keys: Sequence[bytes]
+    ranges: Sequence[TokenRange]
+
+
+class UnsyncedWrites:
+    """The keys and ranges changed by writes that no flush covers yet."""
+
+    def __init__(self) -> None:
+        self._writes: deque[_Write] = deque()
+        self._last_write_of: dict[bytes, int] = {}
+        self._dropping: deque[_Write] = deque()
+
+    def add(self, number: int, keys: Sequence[bytes], ranges: Sequence[TokenRange] = ()) -> None:
+        """Note that write ``number`` changed these keys, and everything in these ranges."""
+        write = _Write(number, keys, ranges)
+        self._writes.append(write)
+        for key in keys:
+            self._last_write_of[key] = number
+        if ranges:
+            self._dropping.append(write)
+
+    def synced(self, number: int) -> None:
+        """Note that all writes up to ``number`` are on the disk."""
+        while self._writes and self._writes[0].number <= number:
+            write = self._writes.popleft()
+            for key in write.keys:
+                if self._last_write_of.get(key) == write.number:
+                    del self._last_write_of[key]
+        while self._dropping and self._dropping[0].number <= number:
+            self._dropping.popleft()
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._last_write_of or (bool(self._dropping) and self._dropped(token_of(key)))
+
+    def may_contain_range(self, token_range: TokenRange) -> bool:
+        """Return whether a write changed anything in the range; also true when there are too many to check."""
+        if self._dropping or len(self._last_write_of) > _MAX_CHECKED_KEYS:
+            return True
+        return any(token_range.contains(token_of(key)) for key in self._last_write_of)
+
+    def _dropped(self, token: int) -> bool:
+        return any(token_range.contains(token) for write in self._dropping for token_range in write.ranges)

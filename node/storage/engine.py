@@ -1,11 +1,11 @@
-"""The engine, over any store: what versions, checksums, segments and durability mean is said here, once.
+"""The engine, over any store: versions, checksums, segments and durability are implemented here, once.
 
 What must hold:
-- An entry gives way only to a newer version, whichever comes first.
-- Every change is one batch of the store: entries, what the ledger says of them, and named values together.
+- An entry is replaced only by a newer version, in whatever order they arrive.
+- Every change is one batch of the store: entries, their rows of the ledger, and named values.
 - Under ``sync``, nothing counts as durable before a flush that began after its batch has ended.
 - After a failed write or flush the engine changes nothing more; it still reads.
-- Damage is found where it is read, puts its segment in quarantine, and is never served (``reads``).
+- Damage is detected on reads, puts its segment in quarantine, and is never served (``reads``).
 """
 
 from __future__ import annotations
@@ -14,43 +14,39 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 from ...quorum.version import Version
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..errors import Corruption, StorageFailed
-from .commit import GroupCommit
-from .digests import Digests
+from .commit import GroupCommit, UnsyncedWrites
 from .encoding import (
+    KeyRange,
     beginning_with,
     entry_in,
     key_in,
+    key_ranges,
     pack,
     pack_named,
     rank_in,
     stored_key,
-    stretches,
     token_in,
     unpack_named,
     version_in,
 )
 from .interface import Chunk, Cursor, Entry, TombstonePage, Usage
-from .ledger import Changes, Ledger
+from .ledger import Changes, Ledger, range_delete_changes
 from .quarantine import Watcher
-from .range_delete import erasing
-from .reads import Reads
+from .reads import VerifiedReads
 from .scan import gather, gather_tombstones
 from .segments import segment_in
-from .space import FreeSpace
-from .store import Batch, Store
-from .summary import exchange
-from .unsynced import Unsynced
-from .verification import verify
+from .store import FreeSpace, Store, WriteBatch
+from .summary import replace_row
 
 Durability = Literal["sync", "periodic"]
 FLUSH_INTERVAL_S = 1.0
-"""How old an unsynced write may grow under ``periodic``."""
+"""Maximum age of an unsynced write under ``periodic``."""
 
 
 class StoreEngine:
-    """An ``Engine`` (see there); belongs to one event loop."""
+    """An ``Engine``; belongs to one event loop."""
 
     def __init__(
         self,
@@ -61,9 +57,9 @@ class StoreEngine:
     ) -> None:
         self._store = store
         self._periodic = durability == "periodic"
-        self._unsynced = Unsynced()
+        self._unsynced = UnsyncedWrites()
         self._durable_extent = store.extent()
-        """The extent that is on disk; all that a store finds when it is opened is."""
+        """The extent that is on disk; everything that a store finds when it is opened is."""
         self._commit = GroupCommit(
             self._sync,
             interval_s=FLUSH_INTERVAL_S if self._periodic else None,
@@ -71,8 +67,7 @@ class StoreEngine:
             on_failure=on_failure,
         )
         self._ledger = Ledger.open(store)
-        self._reads = Reads(store, self._ledger.quarantine, self._found_damaged)
-        self._digests = Digests(self._reads, self._ledger.summaries)
+        self._reads = VerifiedReads(store, self._ledger, on_damage=self._quarantine_segments)
         self._space = FreeSpace(store.free_bytes, reserve_bytes)
         self._closed = False
 
@@ -99,13 +94,13 @@ class StoreEngine:
         self._take_space(entries)
         merged: dict[bytes, bytes] = {}
         changes = Changes(latest=_latest(entries))
-        standing = self._merge(entries, merged, changes)
-        self._write(Batch(puts=merged.items()), changes, meta, touched=merged)
-        return standing
+        versions = self._merge(entries, merged, changes)
+        self._write(WriteBatch(puts=merged.items()), changes, meta, touched=merged)
+        return versions
 
     def scan(
         self,
-        span: TokenRange,
+        token_range: TokenRange,
         after: Cursor | None,
         max_entries: int,
         max_bytes: int,
@@ -114,46 +109,49 @@ class StoreEngine:
         with_values: bool = True,
     ) -> Chunk:
         self._raise_if_closed()
-        return gather(self._reads, span, after, max_entries, max_bytes, prefix, with_values)
+        return gather(self._reads, token_range, after, max_entries, max_bytes, prefix, with_values)
 
-    def size(self, span: TokenRange) -> int:
+    def size(self, token_range: TokenRange) -> int:
         self._raise_if_closed()
-        return self._ledger.summaries.size(span)
+        return self._ledger.summaries.size(token_range)
 
-    def drop(self, spans: Sequence[TokenRange], meta: Mapping[str, bytes | None] | None = None) -> None:
+    def drop(self, ranges: Sequence[TokenRange], meta: Mapping[str, bytes | None] | None = None) -> None:
         self._raise_if_refusing()
-        erased = [stretch for span in spans for stretch in stretches(span)]
-        self._write(Batch(erased=erased), erasing(self._store, self._ledger, spans), meta, spans=spans)
+        self._write(
+            WriteBatch(deleted_ranges=_keys_of(ranges)),
+            range_delete_changes(self._store, self._ledger, ranges),
+            meta,
+            ranges=ranges,
+        )
 
-    def replace(self, spans: Sequence[TokenRange], entries: Sequence[tuple[bytes, Entry]]) -> None:
+    def replace(self, ranges: Sequence[TokenRange], entries: Sequence[tuple[bytes, Entry]]) -> None:
         self._raise_if_refusing()
-        erased = [stretch for span in spans for stretch in stretches(span)]
         newest: dict[bytes, Entry] = {}
         for key, entry in entries:
             stored = stored_key(key)
-            if not any(span.contains(token_in(stored)) for span in spans):
+            if not any(token_range.contains(token_in(stored)) for token_range in ranges):
                 raise ValueError(f"{key!r} lies in none of the ranges to replace")
             if stored not in newest or entry.version > newest[stored].version:
                 newest[stored] = entry
         self._take_space(entries)
-        changes = erasing(self._store, self._ledger, spans)
+        changes = range_delete_changes(self._store, self._ledger, ranges)
         changes.latest = _latest(entries)
         puts = [(stored, pack(stored, entry)) for stored, entry in newest.items()]
         for stored, packed in puts:
             self._note(changes, stored, None, packed)
-        self._write(Batch(erased=erased, puts=puts), changes, None, spans=spans)
+        self._write(WriteBatch(deleted_ranges=_keys_of(ranges), puts=puts), changes, None, ranges=ranges)
 
-    def digests(self, spans: Sequence[TokenRange]) -> list[int]:
+    def digests(self, ranges: Sequence[TokenRange]) -> list[int]:
         self._raise_if_closed()
-        self._ledger.quarantine.refuse_spans(spans)
-        return [self._digests.of(span) for span in spans]
+        self._ledger.quarantine.refuse_ranges(ranges)
+        return [self._reads.digest(token_range) for token_range in ranges]
 
     def tombstones(
-        self, span: TokenRange, after: Cursor | None, up_to: int, max_entries: int
+        self, token_range: TokenRange, after: Cursor | None, up_to: int, max_entries: int
     ) -> TombstonePage:
         self._raise_if_closed()
-        self._ledger.quarantine.refuse_spans([span])
-        return gather_tombstones(self._reads, self._ledger.summaries, span, after, up_to, max_entries)
+        self._ledger.quarantine.refuse_ranges([token_range])
+        return gather_tombstones(self._reads, self._ledger.summaries, token_range, after, up_to, max_entries)
 
     def purge(self, tombstones: Sequence[tuple[bytes, Version]]) -> int:
         self._raise_if_refusing()
@@ -164,7 +162,7 @@ class StoreEngine:
             if held == meant and stored not in purged:
                 purged[stored] = None
                 self._note(changes, stored, pack(stored, meant), None)
-        self._write(Batch(deleted=purged), changes, None, touched=purged)
+        self._write(WriteBatch(deleted=purged), changes, None, touched=purged)
         return len(purged)
 
     def latest_timestamp(self) -> int:
@@ -172,7 +170,7 @@ class StoreEngine:
 
     def quarantine(self, numbers: Sequence[int], reason: str) -> None:
         self._raise_if_refusing()
-        self._found_damaged(numbers, reason)
+        self._quarantine_segments(numbers, reason)
 
     def quarantined(self) -> tuple[int, ...]:
         return self._ledger.quarantine.numbers
@@ -180,19 +178,19 @@ class StoreEngine:
     def watch_quarantine(self, watcher: Watcher) -> None:
         self._ledger.quarantine.watch(watcher)
 
-    def awaits_restart(self) -> bool:
-        return self._store.scarred
+    def needs_restart(self) -> bool:
+        return self._store.needs_rewrite
 
     def disk_full(self) -> bool:
         return self._space.full
 
-    def look_at_space(self) -> None:
+    def check_free_space(self) -> None:
         if not self._closed:
-            self._space.look()
+            self._space.recheck()
 
     def verify(self, number: int, step_bytes: int) -> Iterator[None]:
         self._raise_if_closed()
-        return verify(self._store, self._ledger, self._found_damaged, number, step_bytes)
+        return self._reads.verify(number, step_bytes)
 
     def get_meta(self, name: str) -> bytes | None:
         self._raise_if_closed()
@@ -201,7 +199,7 @@ class StoreEngine:
 
     def put_meta(self, meta: Mapping[str, bytes | None]) -> None:
         self._raise_if_refusing()
-        self._write(Batch(), Changes(), meta)
+        self._write(WriteBatch(), Changes(), meta)
 
     def get_row(self, name: bytes) -> bytes | None:
         self._raise_if_closed()
@@ -215,11 +213,11 @@ class StoreEngine:
         self._raise_if_refusing()
         if any(value is not None for _, value in rows):
             self._space.take(sum(len(name) + len(value or b"") for name, value in rows))
-        self._write(Batch(named=list(rows)), Changes(), None)
+        self._write(WriteBatch(named=list(rows)), Changes(), None)
 
     def drop_rows(self, prefix: bytes) -> None:
         self._raise_if_refusing()
-        self._write(Batch(erased_names=[beginning_with(prefix)]), Changes(), None)
+        self._write(WriteBatch(deleted_name_ranges=[beginning_with(prefix)]), Changes(), None)
 
     def extent(self) -> int:
         return self._durable_extent
@@ -231,9 +229,9 @@ class StoreEngine:
         self._raise_if_closed()
         return self._periodic or key not in self._unsynced
 
-    def is_durable_within(self, span: TokenRange) -> bool:
+    def is_durable_within(self, token_range: TokenRange) -> bool:
         self._raise_if_closed()
-        return self._periodic or not self._unsynced.touch(span)
+        return self._periodic or not self._unsynced.may_contain_range(token_range)
 
     async def durable(self, *, always: bool = False) -> None:
         self._raise_if_refusing()
@@ -258,7 +256,7 @@ class StoreEngine:
         try:
             await self._store.close()
         except StorageFailed:
-            if self.failed is None:  # else its owner knows already, and closes because of it
+            if self.failed is None:  # otherwise its owner knows already, and closes because of it
                 raise
 
     def _held(self, keys: Sequence[bytes]) -> list[Entry | None]:
@@ -269,46 +267,46 @@ class StoreEngine:
     def _merge(
         self, entries: Sequence[tuple[bytes, Entry]], merged: dict[bytes, bytes], changes: Changes
     ) -> list[Version]:
-        """Note in ``merged`` and ``changes`` what entries alter; returns the versions that then stand."""
-        standing = []
+        """Note in ``merged`` and ``changes`` what entries alter; return the versions that are then held."""
+        versions = []
         keys = [stored_key(key) for key, _ in entries]
         for stored, (_, entry), held in zip(keys, entries, self._reads.held(keys), strict=True):
             before, after = merged.get(stored, held), pack(stored, entry)
             if before is not None and rank_in(before) >= rank_in(after):
-                standing.append(version_in(before))
+                versions.append(version_in(before))
                 continue
             merged[stored] = after
             self._note(changes, stored, before, after)
-            standing.append(entry.version)
-        return standing
+            versions.append(entry.version)
+        return versions
 
     def _note(self, changes: Changes, stored: bytes, before: bytes | None, after: bytes | None) -> None:
-        """Note what it does to the ledger when one row takes the place of another."""
+        """Note how the ledger changes when one row replaces another."""
         number = segment_in(stored)
         summary = changes.summaries.get(number, self._ledger.summaries[number])
-        changes.summaries[number] = exchange(summary, stored, before, after)
+        changes.summaries[number] = replace_row(summary, stored, before, after)
 
     def _take_space(self, entries: Sequence[tuple[bytes, Entry]]) -> None:
         if entries:
             self._space.take(sum([len(key) + len(entry.value or b"") for key, entry in entries]))
 
-    def _found_damaged(self, numbers: Collection[int], reason: str) -> None:
+    def _quarantine_segments(self, numbers: Collection[int], reason: str) -> None:
         changes = Changes(damaged=dict.fromkeys(numbers, reason))
         if self.failed is None:
-            self._write(Batch(), changes, None)
+            self._write(WriteBatch(), changes, None)
         else:
-            self._ledger.apply(changes)  # it still reads, and must not serve what is damaged
+            self._ledger.apply(changes)  # the engine still reads, and must not serve damaged rows
 
     def _write(
         self,
-        batch: Batch,
+        batch: WriteBatch,
         changes: Changes,
         meta: Mapping[str, bytes | None] | None,
         *,
         touched: Collection[bytes] = (),
-        spans: Sequence[TokenRange] = (),
+        ranges: Sequence[TokenRange] = (),
     ) -> None:
-        """Write a batch, and with it what it changes in the ledger; ``touched`` are the stored keys in it."""
+        """Write a batch and its changes of the ledger atomically; ``touched`` are the stored keys in it."""
         self._ledger.note(changes, batch)
         if meta:
             batch.named.extend([_named(name, value) for name, value in meta.items()])
@@ -319,9 +317,9 @@ class StoreEngine:
         except StorageFailed as error:
             self._commit.fail(error)
             raise
-        number = self._commit.wrote()
+        number = self._commit.note_write()
         if not self._periodic:
-            self._unsynced.add(number, [key_in(stored) for stored in touched], spans)
+            self._unsynced.add(number, [key_in(stored) for stored in touched], ranges)
         self._ledger.apply(changes)
 
     def _raise_if_refusing(self) -> None:
@@ -331,6 +329,10 @@ class StoreEngine:
     def _raise_if_closed(self) -> None:
         if self._closed:
             raise StorageFailed("the engine is closed")
+
+
+def _keys_of(ranges: Sequence[TokenRange]) -> list[KeyRange]:
+    return [keys for token_range in ranges for keys in key_ranges(token_range)]
 
 
 def _latest(entries: Sequence[tuple[bytes, Entry]]) -> int:

@@ -1,23 +1,25 @@
 """The ledger: what an engine keeps about its entries, stored in the same batch as the entries that change it.
 
 It has each segment's summary, the segments in quarantine, and the latest timestamp ever merged. A ledger that
-was never begun (a new folder, or one of an older format) is made from what is found, once.
+does not exist yet (a new folder, or one of an older format) is made once, from the entries found.
 
-A batch changes as many summaries as it has entries, or nearly. So it notes what they become in one row, the journal's
-next, rather than in a row for each; now and then a batch brings the rows of the summaries up to date and drops the
-journal. What a journal that is damaged said is found out from the entries themselves.
+A batch changes nearly as many summaries as it has entries. So it writes them to one row, the next one of the journal,
+rather than to a row for each; occasionally a batch updates the rows of the summaries and drops the journal. A damaged
+journal is recomputed from the entries.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from ...ring.tokens import TokenRange
 from ..errors import Corruption
-from .encoding import Stretch, beginning_with, pack_named, unpack, unpack_named
+from .encoding import KeyRange, beginning_with, pack_named, token_in, unpack, unpack_named
 from .quarantine import Quarantine
-from .segments import SEGMENTS, segment_stretch
-from .store import Batch, Store
+from .segments import SEGMENTS, segment_key_range, touched_by
+from .store import Store, WriteBatch
 from .summary import (
     NOTHING,
     SUMMARY_PREFIX,
@@ -27,20 +29,20 @@ from .summary import (
     decode_summary,
     encode_changes,
     encode_summary,
-    summarized_in,
+    segment_of_summary,
     summary_of_packed,
 )
 
 _QUARANTINE = b"\xffquarantine"
 _LATEST = b"\xfflatest"
-"""Written with the first of anything, so where it is missing there are no entries, or there is no ledger yet."""
+"""Written with the first change, so where it is missing there are no entries, or there is no ledger yet."""
 _FORMER_PREFIX = b"\xffusage"
-"""Of the counts that format 1 had; nothing else can tell a folder of it from a new one."""
+"""Prefix of the counts that format 1 had; only they distinguish such a folder from a new one."""
 _JOURNAL_PREFIX = b"\xffjournal"
 _TIMESTAMP = struct.Struct(">Q")
 _PLACE = struct.Struct(">Q")
 JOURNAL_ROWS = 1024
-"""With so many the next batch drops the journal: some milliseconds' work, and what an opening reads at most."""
+"""Number of rows after which the next batch drops the journal, which takes milliseconds; an opening reads no more."""
 
 
 @dataclass(slots=True)
@@ -51,8 +53,8 @@ class Changes:
     latest: int = 0
     """The latest timestamp among what is merged."""
     damaged: dict[int, str] = field(default_factory=dict)
-    """Segments that go into quarantine, and why."""
-    lifted: set[int] = field(default_factory=set)
+    """Segments that enter quarantine, and the reasons."""
+    released: set[int] = field(default_factory=set)
     """Segments that leave it."""
 
 
@@ -68,11 +70,11 @@ class Ledger:
 
     @classmethod
     def open(cls, store: Store) -> Ledger:
-        """Read it, or make it from the entries found. Raises Corruption and StorageFailed."""
+        """Read the ledger, or make it from the entries found. Raise Corruption and StorageFailed."""
         ledger = cls()
         latest = store.read_named(_LATEST)
         changes = _found_in(store) if latest is None else ledger._read(store, latest)
-        batch = Batch()
+        batch = WriteBatch()
         ledger.note(changes, batch)
         if latest is None:
             batch.named += [(name, None) for name, _ in store.named_rows(_FORMER_PREFIX)]
@@ -81,28 +83,28 @@ class Ledger:
         ledger.apply(changes)
         return ledger
 
-    def note(self, changes: Changes, batch: Batch) -> None:
-        """Add the rows that keep what changes to a batch, which is to be written before anything else is noted."""
+    def note(self, changes: Changes, batch: WriteBatch) -> None:
+        """Add the rows that change to a batch, which must be written before anything else is noted."""
         latest = max(changes.latest, self.latest_timestamp)
         if self._journal_is_long():
-            batch.erased_names = [*batch.erased_names, beginning_with(_JOURNAL_PREFIX)]
+            batch.deleted_name_ranges = [*batch.deleted_name_ranges, beginning_with(_JOURNAL_PREFIX)]
             outdated = {number: self.summaries[number] for number in self._outdated} | changes.summaries
             batch.named += [encode_summary(number, summary) for number, summary in outdated.items()]
         elif changes.summaries:
             name = _JOURNAL_PREFIX + _PLACE.pack(self._journal_end)
             batch.named.append((name, pack_named(name, encode_changes(latest, changes.summaries))))
-        if self._journal_is_long() or (not self._begun and _says_something(changes)):
+        if self._journal_is_long() or (not self._begun and _is_notable(changes)):
             batch.named.append((_LATEST, pack_named(_LATEST, _TIMESTAMP.pack(latest))))
-        if changes.damaged or changes.lifted:
-            encoded = self.quarantine.encode(changes.damaged, changes.lifted)
+        if changes.damaged or changes.released:
+            encoded = self.quarantine.encode(changes.damaged, changes.released)
             batch.named.append((_QUARANTINE, pack_named(_QUARANTINE, encoded) if encoded else None))
 
     def _journal_is_long(self) -> bool:
         return self._journal_end - self._journal_begin >= JOURNAL_ROWS
 
     def apply(self, changes: Changes) -> None:
-        """Take over what has been stored."""
-        self._begun = self._begun or _says_something(changes)
+        """Apply changes that have been stored."""
+        self._begun = self._begun or _is_notable(changes)
         if self._journal_is_long():
             self._journal_begin = self._journal_end
             self._outdated.clear()
@@ -111,19 +113,19 @@ class Ledger:
             self._outdated |= dict.fromkeys(changes.summaries)
         self.summaries.apply(changes.summaries)
         self.latest_timestamp = max(self.latest_timestamp, changes.latest)
-        self.quarantine.lift(changes.lifted)
+        self.quarantine.release(changes.released)
         for number, reason in changes.damaged.items():
             self.quarantine.add([number], reason)
 
     def _read(self, store: Store, latest: bytes) -> Changes:
-        """Read what is there; what cannot be read of it is answered as changes."""
+        """Read the stored ledger; return changes that repair what cannot be read of it."""
         self._begun = True
         self.latest_timestamp = _TIMESTAMP.unpack(unpack_named(_LATEST, latest))[0]
         if (quarantined := store.read_named(_QUARANTINE)) is not None:
             self.quarantine = Quarantine.decode(unpack_named(_QUARANTINE, quarantined))
         changes = Changes()
         for name, packed in store.named_rows(SUMMARY_PREFIX):
-            number = summarized_in(name)
+            number = segment_of_summary(name)
             if number is None:
                 raise Corruption(f"the named value {name!r} is no segment's summary")
             try:
@@ -139,7 +141,7 @@ class Ledger:
         return changes
 
     def _replay(self, store: Store) -> None:
-        """Raises Corruption when not all of the journal can be read."""
+        """Apply the journal. Raise Corruption when part of it cannot be read."""
         for name, packed in store.named_rows(_JOURNAL_PREFIX):
             latest, summaries = decode_changes(unpack_named(name, packed))
             place = int.from_bytes(name[len(_JOURNAL_PREFIX) :], "big")
@@ -151,25 +153,25 @@ class Ledger:
             self._outdated |= dict.fromkeys(summaries)
 
 
-def _says_something(changes: Changes) -> bool:
+def _is_notable(changes: Changes) -> bool:
     return bool(changes.summaries or changes.damaged)
 
 
 def recount(store: Store, number: int) -> tuple[Summary, int]:
-    """What a segment's entries add up to, each verified, and their latest timestamp. Raises Corruption."""
-    return _count(store, segment_stretch(number))
+    """Return the summary of a segment's entries, each verified, and their latest timestamp. Raise Corruption."""
+    return _count(store, segment_key_range(number))
 
 
-def _count(store: Store, stretch: Stretch) -> tuple[Summary, int]:
+def _count(store: Store, keys: KeyRange) -> tuple[Summary, int]:
     summary, latest = NOTHING, 0
-    for stored, packed in store.rows(stretch):
+    for stored, packed in store.rows(keys):
         latest = max(latest, unpack(stored, packed).version.timestamp)
         summary = summary.plus(summary_of_packed(stored, packed))
     return summary, latest
 
 
 def _found_in(store: Store) -> Changes:
-    """The ledger of what is there; segments that cannot be read go into quarantine."""
+    """Return the ledger of the entries found; segments that cannot be read go into quarantine."""
     changes = Changes()
     if _is_empty(store):
         return changes
@@ -187,6 +189,46 @@ def _found_in(store: Store) -> Changes:
 
 def _is_empty(store: Store) -> bool:
     try:
-        return next(store.rows(Stretch(b"", None)), None) is None
+        return next(store.rows(KeyRange(b"", None)), None) is None
     except Corruption:
         return False
+
+
+SUMMARY_MISMATCH = "its entries do not add up to its summary"
+
+
+def range_delete_changes(store: Store, ledger: Ledger, ranges: Sequence[TokenRange]) -> Changes:
+    """Return the changes that go with deleting every entry of the ranges.
+
+    Segments that they cover become empty, and those that they cut are recounted; damage found there means quarantine.
+    """
+    touched = touched_by(ranges)
+    changes = Changes(
+        {number: NOTHING for number in touched.whole if ledger.summaries[number] != NOTHING},
+        released={number for number in touched.whole if number in ledger.quarantine},
+    )
+    for number in touched.cut:
+        if number in ledger.quarantine:
+            continue  # what it holds stays unknown
+        try:
+            inside, outside = _divide(store, number, ranges)
+        except Corruption as corruption:
+            changes.damaged[number] = str(corruption)
+            continue
+        if inside.plus(outside) != ledger.summaries[number]:
+            changes.damaged[number] = SUMMARY_MISMATCH
+        if inside != NOTHING:
+            changes.summaries[number] = outside
+    return changes
+
+
+def _divide(store: Store, number: int, ranges: Sequence[TokenRange]) -> tuple[Summary, Summary]:
+    """Return the summaries of a segment's entries inside and outside of the ranges."""
+    inside, outside = NOTHING, NOTHING
+    for stored, packed in store.rows(segment_key_range(number)):
+        summary = summary_of_packed(stored, packed)
+        if any(token_range.contains(token_in(stored)) for token_range in ranges):
+            inside = inside.plus(summary)
+        else:
+            outside = outside.plus(summary)
+    return inside, outside

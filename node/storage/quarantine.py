@@ -1,7 +1,7 @@
-"""Quarantine: segments found damaged and not yet merged from other replicas (docs/ring-changes.md, rule 17).
+"""Quarantine: damaged segments that are not yet merged from other replicas (rule 17).
 
 What a node holds of such a segment is unknown, which is not the same as absent: nothing of it is read, written,
-scanned or compared. It is lifted by replacing all of the segment in one batch, or by dropping all of it.
+scanned or compared. It is released by replacing or dropping the entire segment in one batch.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection, Sequence
 
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..errors import Corruption, Quarantined
 from .segments import SEGMENTS, touched_by
 
 Watcher = Callable[[tuple[int, ...], str], None]
-"""Hears the numbers of segments that were just put in quarantine, and why."""
+"""Receives the numbers of segments that were just put in quarantine, and the reason."""
 
 _FOUND_EARLIER = "found damaged before this start"
 
 
 class Quarantine:
-    """The set as it is on disk. The caller stores changes first, and applies them then."""
+    """The set as it is on disk. The caller stores changes first, and then applies them."""
 
     def __init__(self, numbers: Collection[int] = ()) -> None:
         self._reasons = dict.fromkeys(sorted(numbers), _FOUND_EARLIER)
@@ -28,14 +28,14 @@ class Quarantine:
 
     @classmethod
     def decode(cls, encoded: bytes) -> Quarantine:
-        """Read what ``encode`` wrote; raises Corruption."""
+        """Decode what ``encode`` wrote. Raise Corruption."""
         if len(encoded) % 2:
             raise Corruption("the list of segments in quarantine is cut short")
         return cls([number for (number,) in struct.iter_unpack(">H", encoded) if number < SEGMENTS])
 
-    def encode(self, added: Collection[int], lifted: Collection[int]) -> bytes:
-        """The bytes to keep for the set as it will be."""
-        numbers = sorted({*self._reasons, *added} - set(lifted))
+    def encode(self, added: Collection[int], released: Collection[int]) -> bytes:
+        """Return the bytes to store for the changed set."""
+        numbers = sorted({*self._reasons, *added} - set(released))
         return struct.pack(f">{len(numbers)}H", *numbers)
 
     @property
@@ -58,7 +58,7 @@ class Quarantine:
             for watcher in self._watchers:
                 watcher(new, reason)
 
-    def lift(self, numbers: Collection[int]) -> None:
+    def release(self, numbers: Collection[int]) -> None:
         for number in numbers:
             self._reasons.pop(number, None)
 
@@ -67,9 +67,9 @@ class Quarantine:
         if number in self._reasons:
             raise Quarantined(f"segment {number} is in quarantine: {self._reasons[number]}")
 
-    def refuse_spans(self, spans: Sequence[TokenRange]) -> None:
-        """Raise Quarantined if a span touches a segment in quarantine."""
+    def refuse_ranges(self, ranges: Sequence[TokenRange]) -> None:
+        """Raise Quarantined if a range touches a segment in quarantine."""
         if self._reasons:
-            touched = touched_by(spans)
+            touched = touched_by(ranges)
             for number in (*touched.whole, *touched.cut):
                 self.refuse(number)

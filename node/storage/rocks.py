@@ -1,14 +1,14 @@
 """The engine on RocksDB.
 
-What RocksDB is held to, and why:
+How RocksDB is used, and why:
 - A write reaches the operating system before ``write`` returns (no manual log flushing), so it survives the
   process; ``flush_wal`` then makes it survive the machine. Recovery itself syncs what it replays into table
   files, so all that is found at opening is durable, also what a killed process had never synced.
 - Recovery drops a torn tail of the log and refuses to open when anything before it is damaged. (RocksDB's
   default silently drops everything behind the damage.)
 - Entries and named values are flushed to table files together, so that neither is ever ahead of the other.
-- Its sequence number, which every write raises and recovery restores, is how far the data goes (``extent``). A
-  rewritten database continues the count of the old one.
+- Its sequence number, which every write raises and recovery restores, is the extent of the data. A rewritten database
+  continues the count of the old one.
 - A table file found damaged is not repaired in place: the database is rewritten at the next opening (``salvage``).
 - A scan asks for the iterator's status at its end: RocksDB ends an iteration early at a damaged block.
 """
@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import rocksdict
 from rocksdict import (
     BlockBasedOptions,
     Cache,
@@ -30,37 +31,36 @@ from rocksdict import (
     Options,
     Rdict,
     ReadOptions,
-    WriteBatch,
 )
 
 from ..errors import Corruption, StorageFailed
-from .encoding import TOKEN_BYTES, Stretch, following
+from .encoding import TOKEN_BYTES, KeyRange, following
 from .engine import Durability, StoreEngine
-from .salvage import extent_before, salvage_if_wanted, want_salvage
-from .store import Batch, Row, Store
+from .salvage import extent_before, request_salvage, salvage_if_requested
+from .store import Row, Store, WriteBatch
 
 _MIB = 1 << 20
 _BLOCK_CACHE_BYTES = 16 * _MIB
-"""What it lacks the system's own cache has, as a rule: twice as much serves 300,000 keys no faster."""
+"""The system's page cache holds the rest: a cache twice as large serves 300,000 keys no faster."""
 _BLOCK_BYTES = 4096
 _BLOCK_RESTART_INTERVAL = 4
-"""A lookup walks through so many rows at most; their keys begin with tokens and so have little in common to save."""
+"""Maximum number of rows that a lookup scans; keys begin with tokens, so prefix compression would save little."""
 _MEMTABLE_BYTES = 4 * _MIB
-"""About what a core's own cache holds: an insertion is a walk through it, and costs twice as much in 16 MiB."""
+"""About the size of a core's cache: insertions into a memtable of 16 MiB cost twice as much."""
 _MEMTABLES = 8
 _MEMTABLE_BLOOM_RATIO = 0.02
 _WRITES_SLOWED_AT_FILES = 80
-"""Tables that wait for compaction: so many memtables are 320 MiB. RocksDB's slow writes would hold up the loop."""
+"""Tables that wait for compaction, 320 MiB of memtables. RocksDB's slowed writes would block the event loop."""
 _FIRST_LEVEL_BYTES = 64 * _MIB
-"""A few times what is compacted into it at once, which is four memtables: all of it is rewritten then."""
+"""A few times the four memtables that are compacted into it at once, which rewrites all of it."""
 _LOG_BYTES = 64 * _MIB
 _OPEN_TABLES = 128
 _NAMED = "meta"
-_ADVICE = (
-    " (what was written last may be lost: start the node on an empty data folder; the cluster then puts it in the "
-    "place of the old one and gives it its data)"
+_DATA_LOSS_ADVICE = (
+    " (what was written last may be lost: start the node on an empty data folder; the cluster then replaces the old "
+    "node by it and gives it its data)"
 )
-_LAST_TOKEN = Stretch(b"\xff" * TOKEN_BYTES, None)
+_LAST_TOKEN = KeyRange(b"\xff" * TOKEN_BYTES, None)
 
 
 class RocksEngine(StoreEngine):
@@ -78,22 +78,22 @@ class RocksEngine(StoreEngine):
     ) -> RocksEngine:
         """Open or create the database in the folder ``path``.
 
-        ``reserve_bytes``: with less free space than this no entries are taken; 0 for no such limit.
-        ``open_tables``: table files that are kept open at most.
+        ``reserve_bytes``: with less free space than this, entries are refused; 0 for no such limit.
+        ``open_tables``: maximum number of table files that are kept open.
 
         Raises Corruption when what was synced there is damaged, StorageFailed for anything else.
         """
         try:
-            salvage_if_wanted(path, opened_apart)
+            salvage_if_requested(path, open_store)
         except OSError as error:
             raise StorageFailed(f"cannot rewrite {path}: {error.strerror}") from error
-        return cls(RocksStore(path, open_tables), durability, on_failure, reserve_bytes)
+        return cls(RocksStore(path, open_tables), durability, on_failure, reserve_bytes=reserve_bytes)
 
 
 class RocksStore:
     def __init__(self, path: Path, open_tables: int = _OPEN_TABLES) -> None:
         self._path = path
-        self.scarred = False
+        self.needs_rewrite = False
         try:
             cache = Cache.new_hyper_clock_cache(_BLOCK_CACHE_BYTES, _BLOCK_BYTES)
             self._entries = Rdict(
@@ -102,7 +102,9 @@ class RocksStore:
             self._named = self._entries.get_column_family(_NAMED)
             self._named_handle = self._entries.get_column_family_handle(_NAMED)
         except Exception as error:
-            raise _failure(error, f"cannot open {path}{_ADVICE if _is_corruption(error) else ''}") from error
+            raise _failure(
+                error, f"cannot open {path}{_DATA_LOSS_ADVICE if _is_corruption(error) else ''}"
+            ) from error
         self._extent_before = extent_before(self)
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="covey-fsync")
 
@@ -120,37 +122,37 @@ class RocksStore:
             raise _failure(error, f"cannot read {len(keys)} keys") from error
         return rows
 
-    def rows(self, stretch: Stretch) -> Iterator[Row]:
+    def rows(self, keys: KeyRange) -> Iterator[Row]:
         try:
-            yield from _rows(self._entries, stretch)
+            yield from _rows(self._entries, keys)
         except Corruption:
             self._note_damage()
             raise
 
-    def snapshot(self, stretch: Stretch) -> Iterator[Row]:
-        return self.rows(stretch)  # an iterator of RocksDB keeps seeing what it saw when it began
+    def snapshot(self, keys: KeyRange) -> Iterator[Row]:
+        return self.rows(keys)  # an iterator of RocksDB reads from a snapshot
 
     def read_named(self, name: bytes) -> bytes | None:
         return _read(self._named, name)
 
     def named_rows(self, prefix: bytes, after: bytes = b"") -> Iterator[Row]:
-        for name, value in _rows(self._named, Stretch(max(prefix, following(after)), None)):
+        for name, value in _rows(self._named, KeyRange(max(prefix, following(after)), None)):
             if not name.startswith(prefix):
                 return
             yield name, value
 
-    def write(self, batch: Batch) -> None:
-        changes = WriteBatch(raw_mode=True)
-        for stretch in batch.erased:
-            self._erase(changes, stretch)
+    def write(self, batch: WriteBatch) -> None:
+        changes = rocksdict.WriteBatch(raw_mode=True)
+        for keys in batch.deleted_ranges:
+            self._delete_range(changes, keys)
         for key in batch.deleted:
             changes.delete(key)
         put = changes.put
         for key, value in batch.puts:
             put(key, value)
-        for stretch in batch.erased_names:
-            assert stretch.end is not None, "RocksDB wants an end, and names have one"
-            changes.delete_range(stretch.begin, stretch.end, self._named_handle)
+        for keys in batch.deleted_name_ranges:
+            assert keys.end is not None, "RocksDB wants an end, and names have one"
+            changes.delete_range(keys.begin, keys.end, self._named_handle)
         handle = self._named_handle
         for name, named in batch.named:
             if named is None:
@@ -195,16 +197,16 @@ class RocksStore:
 
     def _note_damage(self) -> None:
         """Have the database rewritten when it is opened next."""
-        if not self.scarred:
-            self.scarred = True
-            want_salvage(self._path)
+        if not self.needs_rewrite:
+            self.needs_rewrite = True
+            request_salvage(self._path)
 
-    def _erase(self, changes: WriteBatch, stretch: Stretch) -> None:
-        if stretch.end is not None:
-            changes.delete_range(stretch.begin, stretch.end)
+    def _delete_range(self, changes: rocksdict.WriteBatch, keys: KeyRange) -> None:
+        if keys.end is not None:
+            changes.delete_range(keys.begin, keys.end)
             return
-        # RocksDB wants an end, and there is none behind the last token: its keys, if any, are erased singly.
-        changes.delete_range(stretch.begin, _LAST_TOKEN.begin)
+        # RocksDB wants an end, and there is none behind the last token: its keys, if any, are deleted one by one.
+        changes.delete_range(keys.begin, _LAST_TOKEN.begin)
         for key, _ in self.rows(_LAST_TOKEN):
             changes.delete(key)
 
@@ -224,8 +226,8 @@ class RocksStore:
 
 
 @contextmanager
-def opened_apart(path: Path) -> Iterator[Store]:
-    """A store for a while, without an engine; all that was written is on disk in the end."""
+def open_store(path: Path) -> Iterator[Store]:
+    """Open a store without an engine; when the context ends, everything written is on disk."""
     store = RocksStore(path)
     try:
         yield store
@@ -242,19 +244,19 @@ def _read(rows: Rdict, key: bytes) -> bytes | None:
     return value
 
 
-def _rows(rows: Rdict, stretch: Stretch) -> Iterator[Row]:
+def _rows(rows: Rdict, keys: KeyRange) -> Iterator[Row]:
     bounds = ReadOptions()
-    if stretch.end is not None:
-        bounds.set_iterate_upper_bound(stretch.end)
+    if keys.end is not None:
+        bounds.set_iterate_upper_bound(keys.end)
     try:
         found = rows.iter(bounds)
-        found.seek(stretch.begin)
+        found.seek(keys.begin)
         while found.valid():
             yield found.key(), found.value()
             found.next()
         found.status()
     except Exception as error:
-        raise _failure(error, f"cannot scan from {stretch.begin!r}") from error
+        raise _failure(error, f"cannot scan from {keys.begin!r}") from error
 
 
 def _is_corruption(error: Exception) -> bool:
@@ -262,7 +264,7 @@ def _is_corruption(error: Exception) -> bool:
 
 
 def _failure(error: Exception, what: str) -> StorageFailed:
-    """RocksDB's error as ours. The binding raises bare ``Exception`` for all of them; all else is a bug."""
+    """Translate RocksDB's error. The binding raises bare ``Exception`` for all of them; anything else is a bug."""
     if type(error) is not Exception:
         raise error
     kind = Corruption if _is_corruption(error) else StorageFailed
@@ -270,7 +272,7 @@ def _failure(error: Exception, what: str) -> StorageFailed:
 
 
 def _options(cache: Cache, open_tables: int) -> Options:
-    """Sized for a node that idles small: some 50 MiB when it is busiest."""
+    """Return options for a node with a small footprint: some 50 MiB under full load."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)
@@ -296,7 +298,7 @@ def _options(cache: Cache, open_tables: int) -> Options:
 
 
 def _entry_options(cache: Cache, open_tables: int) -> Options:
-    """Most writes ask first for what is held of their key: that there is nothing among the newest is told at once."""
+    """Return options for entries: most writes first look up their key, which is seldom in a memtable."""
     options = _options(cache, open_tables)
     options.set_memtable_whole_key_filtering(True)
     options.set_memtable_prefix_bloom_ratio(_MEMTABLE_BLOOM_RATIO)

@@ -1,14 +1,14 @@
-"""Rewriting a database of which RocksDB cannot read everything any more.
+"""Salvage: rewriting a database that RocksDB cannot read completely any more.
 
-A damaged block stays in its table file: reads of what is around it meet it again and again, and compaction, which
-would drop it, fails on it. So, at the next opening, all that can be read is copied into a new database. What
-cannot be read of the entries is left out, and its segments go into quarantine in the new database before that
-takes the old one's place. The node's own named values must all be readable: without them it is not that node.
+A damaged block stays in its table file: reads near it fail again and again, and so does compaction, which would drop
+it. So, at the next opening, everything readable is copied into a new database. Unreadable entries are left out, and
+their segments are put in quarantine in the new database before it replaces the old one. The named values must all be
+readable: without them the node loses its identity.
 
 The new database continues the sequence number of the old one, so that its extent never decreases.
 
-The new database grows in a folder within the old one's, whose name means that there is data of this node, and
-takes its place file by file. Each step can be done again, so a crash anywhere leaves the old or the new, whole.
+The new database is written to a folder within the old one's, whose existence means that there is data of this node, and
+replaces it file by file. Each step can be repeated, so a crash at any point leaves the old or the new database intact.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from ..errors import Corruption
-from .encoding import Stretch, pack_named, unpack_named
+from .encoding import KeyRange, pack_named, unpack_named
 from .ledger import Changes, Ledger
-from .segments import SEGMENTS, segment_stretch
-from .store import Batch, Row, Store
+from .segments import SEGMENTS, segment_key_range
+from .store import Row, Store, WriteBatch
 
-_WANTED = "DAMAGED"
-"""Within the database's folder: it is to be rewritten when it is opened next."""
+_REQUESTED = "DAMAGED"
+"""Marks, within the database's folder, that it must be rewritten at the next opening."""
 _ASIDE = "salvaged"
 _COMPLETE = "COMPLETE"
 _MOVING = "MOVING"
@@ -38,18 +38,18 @@ _BATCH_BYTES = 1 << 20
 _UNREADABLE = "it could not be read when the database was rewritten"
 
 
-def want_salvage(folder: Path) -> None:
-    """Remember, over restarts, that the database in ``folder`` must be rewritten."""
-    _mark(folder / _WANTED)
+def request_salvage(folder: Path) -> None:
+    """Record on disk that the database in ``folder`` must be rewritten."""
+    _mark(folder / _REQUESTED)
 
 
-def salvage_if_wanted(folder: Path, opened: Callable[[Path], AbstractContextManager[Store]]) -> None:
-    """Rewrite the database in ``folder`` if it is damaged. Raises Corruption, StorageFailed and OSError.
+def salvage_if_requested(folder: Path, opened: Callable[[Path], AbstractContextManager[Store]]) -> None:
+    """Rewrite the database in ``folder`` if it is damaged. Raise Corruption, StorageFailed and OSError.
 
-    ``opened`` opens one, creating it if need be; leaving its context puts all of it on disk.
+    ``opened`` opens or creates a database; leaving its context syncs everything to disk.
     """
     aside = folder / _ASIDE
-    if (folder / _WANTED).exists() and not (aside / _COMPLETE).exists():
+    if (folder / _REQUESTED).exists() and not (aside / _COMPLETE).exists():
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir()
         with opened(folder) as old, opened(aside) as new:
@@ -70,18 +70,18 @@ def extent_before(store: Store) -> int:
 
 def _copy(old: Store, new: Store) -> None:
     for batch in _batches(old.named_rows(b"")):
-        new.write(Batch(named=list(batch)))
+        new.write(WriteBatch(named=list(batch)))
     unreadable: dict[int, str] = {}
     for number in range(SEGMENTS):
         try:
-            for batch in _batches(old.rows(segment_stretch(number))):
-                new.write(Batch(puts=batch))
+            for batch in _batches(old.rows(segment_key_range(number))):
+                new.write(WriteBatch(puts=batch))
         except Corruption:
             unreadable[number] = _UNREADABLE
-            begin, end = segment_stretch(number)
-            new.write(Batch(erased=[Stretch(begin, end)]))
+            begin, end = segment_key_range(number)
+            new.write(WriteBatch(deleted_ranges=[KeyRange(begin, end)]))
     ledger = Ledger.open(new)
-    quarantine = Batch()
+    quarantine = WriteBatch()
     ledger.note(Changes(damaged=unreadable), quarantine)
     quarantine.named.append((_EXTENT_BEFORE, pack_named(_EXTENT_BEFORE, _EXTENT.pack(old.extent()))))
     new.write(quarantine)
@@ -102,15 +102,15 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 def _take_place(folder: Path, aside: Path) -> None:
     if not (aside / _MOVING).exists():
         for file in folder.iterdir():
-            if file.is_file() and file.name != _WANTED:
+            if file.is_file() and file.name != _REQUESTED:
                 file.unlink()
-        _sync(folder)  # else an old log could come back with the power, and be replayed
+        _sync(folder)  # otherwise an old log could reappear after a power failure, and be replayed
         _mark(aside / _MOVING)
     for file in sorted(aside.iterdir()):
         if file.name not in (_COMPLETE, _MOVING):
             file.replace(folder / file.name)
     _sync(folder)
-    (folder / _WANTED).unlink(missing_ok=True)
+    (folder / _REQUESTED).unlink(missing_ok=True)
     (aside / _COMPLETE).unlink()
     shutil.rmtree(aside)
     _sync(folder)

@@ -1,7 +1,7 @@
 """Segments: the token space in a fixed number of equal parts, the same at every node.
 
-What is kept about the entries held is kept for each segment: how many, how large, their digest, and whether
-they are in quarantine. Ranges may cut segments anywhere; the parts that they cut are looked at entry by entry.
+The summary of the entries held (number, size, digest) and quarantine are per segment. Ranges may cut segments anywhere;
+the parts that they cut off are read entry by entry.
 """
 
 from __future__ import annotations
@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...ring.hashing import TOKEN_SPACE
-from ...ring.span import TokenRange
-from .encoding import Stretch, intervals, stretch_of, token_in
+from ...ring.tokens import TOKEN_SPACE, TokenRange
+from .encoding import KeyRange, intervals, key_range_of, token_in
 
 SEGMENTS = 4096
 SEGMENT_WIDTH = TOKEN_SPACE // SEGMENTS
@@ -29,9 +28,9 @@ class SegmentPart(NamedTuple):
         return self.last - self.first == SEGMENT_WIDTH - 1
 
     @property
-    def stretch(self) -> Stretch:
-        """Where the keys of these tokens are stored."""
-        return stretch_of(self.first, self.last)
+    def keys(self) -> KeyRange:
+        """The stored keys of these tokens."""
+        return key_range_of(self.first, self.last)
 
 
 def segment_of(token: int) -> int:
@@ -39,58 +38,58 @@ def segment_of(token: int) -> int:
 
 
 def segment_in(stored: bytes) -> int:
-    """The segment that a stored key lies in: the first 12 bits of its token."""
+    """Return the segment that contains a stored key: the first 12 bits of its token."""
     return stored[0] << 4 | stored[1] >> 4
 
 
-def segment_span(number: int) -> TokenRange:
+def segment_range(number: int) -> TokenRange:
     first = number * SEGMENT_WIDTH
     return TokenRange((first - 1) % TOKEN_SPACE, _last_token(number))
 
 
-def segment_stretch(number: int) -> Stretch:
-    """Where the keys of a segment are stored."""
-    return stretch_of(number * SEGMENT_WIDTH, _last_token(number))
+def segment_key_range(number: int) -> KeyRange:
+    """Return the range of a segment's stored keys."""
+    return key_range_of(number * SEGMENT_WIDTH, _last_token(number))
 
 
-def within(stretch: Stretch) -> range:
-    """The segments that a stretch lies in."""
-    end = SEGMENTS if stretch.end is None else segment_of(token_in(stretch.end) - 1) + 1
-    return range(segment_of(token_in(stretch.begin)), end)
+def segments_within(keys: KeyRange) -> range:
+    """Return the segments that a key range touches."""
+    end = SEGMENTS if keys.end is None else segment_of(token_in(keys.end) - 1) + 1
+    return range(segment_of(token_in(keys.begin)), end)
 
 
-def clip(stretch: Stretch, number: int) -> Stretch:
-    """What of a stretch lies in the segment, which it touches."""
-    begin, end = segment_stretch(number)
-    if stretch.end is not None:
-        end = stretch.end if end is None else min(end, stretch.end)
-    return Stretch(max(begin, stretch.begin), end)
+def clip(keys: KeyRange, number: int) -> KeyRange:
+    """Return the part of a key range that lies in the segment, which it touches."""
+    begin, end = segment_key_range(number)
+    if keys.end is not None:
+        end = keys.end if end is None else min(end, keys.end)
+    return KeyRange(max(begin, keys.begin), end)
 
 
-def common(span: TokenRange, other: TokenRange) -> list[TokenRange]:
-    """What two spans share; two spans when they overlap at both ends."""
+def common(token_range: TokenRange, other: TokenRange) -> list[TokenRange]:
+    """Return what two ranges share; two ranges when they overlap at both ends."""
     return [
         TokenRange((max(first, begin) - 1) % TOKEN_SPACE, min(last, end))
-        for first, last in intervals(span)
+        for first, last in intervals(token_range)
         for begin, end in intervals(other)
         if max(first, begin) <= min(last, end)
     ]
 
 
 class Split(NamedTuple):
-    """A span, or tokens in a row, cut at the borders of segments."""
+    """A range cut at the borders of segments."""
 
     whole: list[int]
     cut: list[SegmentPart]
 
 
-def split(span: TokenRange) -> Split:
-    """Whole segments, and the parts of those that the span cuts."""
-    if span.width == TOKEN_SPACE:
+def split(token_range: TokenRange) -> Split:
+    """Return the segments that the range covers, and the parts of those that it cuts."""
+    if token_range.width == TOKEN_SPACE:
         return Split(list(range(SEGMENTS)), [])
     whole: list[int] = []
     cut: list[SegmentPart] = []
-    for first, last in intervals(span):
+    for first, last in intervals(token_range):
         low, high = segment_of(first), segment_of(last)
         head = SegmentPart(low, first, min(last, _last_token(low)))
         tail = SegmentPart(high, max(first, high * SEGMENT_WIDTH), last)
@@ -102,17 +101,17 @@ def split(span: TokenRange) -> Split:
 
 
 class Touched(NamedTuple):
-    """The segments in which spans lie: covered as a whole, or cut."""
+    """The segments that ranges touch: covered entirely, or cut."""
 
     whole: tuple[int, ...]
     cut: tuple[int, ...]
 
 
-def touched_by(spans: Sequence[TokenRange]) -> Touched:
+def touched_by(ranges: Sequence[TokenRange]) -> Touched:
     whole: set[int] = set()
     cut: set[int] = set()
-    for span in spans:
-        parts = split(span)
+    for token_range in ranges:
+        parts = split(token_range)
         whole.update(parts.whole)
         cut.update(part.number for part in parts.cut)
     return Touched(tuple(sorted(whole)), tuple(sorted(cut - whole)))

@@ -1,11 +1,11 @@
-"""What each segment holds, summed up exactly and at once: keys, bytes, tombstones, and a digest.
+"""Summaries: what each segment holds, exactly and up to date: keys, bytes, tombstones, and a digest.
 
 The digest is the XOR over the entries of a hash of key, version and whether it is a tombstone, so it does not
-depend on the order in which they came: replicas that hold the same keys at the same versions have the same.
+depend on the order of arrival: replicas that hold the same keys at the same versions have the same.
 
-What the summaries become is stored in the same batch as the entries that change them, so they are right after any
-crash. So ``drop`` need not visit what it deletes, ``size`` need not touch the disk, and entries that no longer
-add up to their summary are known to be damaged.
+Summaries are stored in the same batch as the entries that change them, so they are right after any crash. So ``drop``
+need not visit what it deletes, ``size`` need not touch the disk, and entries that do not match their summary are known
+to be damaged.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from functools import reduce
 from operator import xor
 from typing import NamedTuple
 
-from ...ring.hashing import TOKEN_SPACE
-from ...ring.span import TokenRange
+from ...ring.tokens import TOKEN_SPACE, TokenRange
 from ..errors import Corruption
 from ..named import as_named
 from .encoding import (
@@ -38,7 +37,7 @@ SUMMARY_PREFIX = b"\xffsegment"
 _SUMMARY = struct.Struct(">QQQQ")
 _SEGMENT = struct.Struct(">H")
 _NOTE = struct.Struct(">HQQQQ")
-"""A segment's number, and what its summary has become."""
+"""A segment's number and its new summary."""
 _LATEST = struct.Struct(">Q")
 _NAMES = [SUMMARY_PREFIX + _SEGMENT.pack(number) for number in range(SEGMENTS)]
 """Of the rows that keep summaries."""
@@ -54,26 +53,18 @@ class Summary(NamedTuple):
 
     def plus(self, other: Summary) -> Summary:
         return Summary(
-            self.keys + other.keys,
-            self.bytes + other.bytes,
-            self.tombstones + other.tombstones,
-            self.digest ^ other.digest,
-        )
-
-    def minus(self, other: Summary) -> Summary:
-        return Summary(
-            self.keys - other.keys,
-            self.bytes - other.bytes,
-            self.tombstones - other.tombstones,
-            self.digest ^ other.digest,
+            keys=self.keys + other.keys,
+            bytes=self.bytes + other.bytes,
+            tombstones=self.tombstones + other.tombstones,
+            digest=self.digest ^ other.digest,
         )
 
 
 NOTHING = Summary()
 
 
-def exchange(summary: Summary, stored: bytes, before: bytes | None, after: bytes | None) -> Summary:
-    """The summary once the row ``after`` stands in the place of ``before``; None for no row."""
+def replace_row(summary: Summary, stored: bytes, before: bytes | None, after: bytes | None) -> Summary:
+    """Return the summary after the row ``after`` has replaced ``before``; None for no row."""
     keys, size_bytes, tombstones, digest = summary
     if before is not None:
         gone = is_tombstone(before)
@@ -91,27 +82,27 @@ def exchange(summary: Summary, stored: bytes, before: bytes | None, after: bytes
 
 
 def summary_of_packed(stored: bytes, packed: bytes) -> Summary:
-    """What a row adds, unverified: damage must stop no count, but show in it."""
+    """Return what a row adds, unverified: damage must not stop the count, but show in it."""
     if is_cut_short(packed):
         return Summary(0, len(stored) - TOKEN_BYTES)
-    return exchange(NOTHING, stored, None, packed)
+    return replace_row(NOTHING, stored, None, packed)
 
 
 def encode_summary(number: int, summary: Summary) -> tuple[bytes, bytes | None]:
-    """The row that keeps a segment's summary; None deletes it."""
+    """Return the row that stores a segment's summary; None deletes it."""
     name = _NAMES[number]
     return name, None if summary == NOTHING else pack_named(name, _SUMMARY.pack(*summary))
 
 
 def decode_summary(encoded: bytes) -> Summary:
-    """Raises Corruption for what is no summary."""
+    """Decode a summary. Raise Corruption for anything else."""
     if len(encoded) != _SUMMARY.size:
         raise Corruption(f"a summary has {_SUMMARY.size} bytes, not {len(encoded)}")
     return Summary(*_SUMMARY.unpack(encoded))
 
 
-def summarized_in(name: bytes) -> int | None:
-    """The segment whose summary a row of this name keeps; None for any other row."""
+def segment_of_summary(name: bytes) -> int | None:
+    """Return the segment whose summary a row of this name stores; None for any other row."""
     if len(name) != len(SUMMARY_PREFIX) + _SEGMENT.size:
         return None
     number: int = _SEGMENT.unpack_from(name, len(SUMMARY_PREFIX))[0]
@@ -119,19 +110,19 @@ def summarized_in(name: bytes) -> int | None:
 
 
 def encode_changes(latest: int, summaries: Mapping[int, Summary]) -> bytes:
-    """What some segments' summaries have become, with the latest timestamp merged so far."""
+    """Encode the new summaries of some segments, with the latest timestamp merged so far."""
     noted = [_NOTE.pack(number, *summary) for number, summary in summaries.items()]
     return _LATEST.pack(latest) + b"".join(noted)
 
 
 def decode_changes(encoded: bytes) -> tuple[int, dict[int, Summary]]:
-    """Raises Corruption for what ``encode_changes`` did not write."""
+    """Decode what ``encode_changes`` wrote. Raise Corruption for anything else."""
     body = encoded[_LATEST.size :]
     if len(encoded) < _LATEST.size or len(body) % _NOTE.size:
         raise Corruption(f"{len(encoded)} bytes are no changes of summaries")
     noted = {number: Summary(*fields) for number, *fields in _NOTE.iter_unpack(body)}
     if any(number >= SEGMENTS for number in noted):
-        raise Corruption("changes of the summaries of segments that there are not")
+        raise Corruption("changes of the summaries of segments that do not exist")
     return _LATEST.unpack_from(encoded)[0], noted
 
 
@@ -141,7 +132,7 @@ class Summaries:
     def __init__(self) -> None:
         self._segments = [NOTHING] * SEGMENTS
         self._keys = self._bytes = 0
-        """Of all segments together."""
+        """Totals of all segments."""
 
     @property
     def total(self) -> Usage:
@@ -154,7 +145,7 @@ class Summaries:
         return iter(self._segments)
 
     def apply(self, changes: Mapping[int, Summary]) -> None:
-        """Put new summaries in the place of old ones."""
+        """Replace old summaries by new ones."""
         for number, summary in changes.items():
             former = self._segments[number]
             self._keys += summary.keys - former.keys
@@ -162,14 +153,14 @@ class Summaries:
             self._segments[number] = summary
 
     def digest(self, numbers: Iterable[int]) -> int:
-        """The digest of whole segments together."""
+        """Return the combined digest of segments."""
         return reduce(xor, (self._segments[number].digest for number in numbers), 0)
 
-    def size(self, span: TokenRange) -> int:
-        """Bytes of a span; segments that it cuts count by the share of their tokens inside."""
-        if span.width == TOKEN_SPACE:
+    def size(self, token_range: TokenRange) -> int:
+        """Return the bytes of a range; segments that it cuts count by the share of their tokens inside."""
+        if token_range.width == TOKEN_SPACE:
             return self._bytes
-        return sum(self._size_of(first, last) for first, last in intervals(span))
+        return sum(self._size_of(first, last) for first, last in intervals(token_range))
 
     def _size_of(self, first: int, last: int) -> int:
         low, high = segment_of(first), segment_of(last)

@@ -19,7 +19,7 @@ from typing import TypeVar
 from ...identity import Identity
 from ...quorum.version import timestamp_at
 from ...ring.ring import PreferenceList
-from ...ring.span import TokenRange
+from ...ring.tokens import TokenRange
 from ..config.config import Config
 from ..epoch.epochs import Epoch
 from ..epoch.fenced_client import DataPlane
@@ -139,7 +139,7 @@ class TombstoneCollector:
     async def _confirm_all(self, epoch: Epoch) -> None:
         up_to = timestamp_at(self._clock.wall_ms() - int(self._settings.age_s * 1000))
         before = len(self._confirmed)
-        for replicas, spans in epoch.rings[0].led_by(self._me).items():
+        for replicas, spans in epoch.rings[0].primary_ranges(self._me).items():
             for span in spans:
                 await self._confirm_span(epoch, replicas, span, up_to)
         if (keys := len(self._confirmed) - before) > 0:

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from ...quorum.version import Version
-from ...ring.hashing import token_of
 from ...ring.ring import PreferenceList, Ring
+from ...ring.tokens import token_of
 from ..messages.anti_entropy import Tombstone
 
 MOST_KEPT = 100_000

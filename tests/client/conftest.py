@@ -17,7 +17,7 @@ import pytest
 from covey.identity import Identity
 from covey.proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.hashing import token_of
+from covey.ring.tokens import token_of
 
 MESSAGE_BYTES = 64 << 20
 CLUSTER = "c"

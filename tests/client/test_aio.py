@@ -20,7 +20,7 @@ from covey import (
 )
 from covey.client import dispatch, many, topology_learner
 from covey.proto.generated import kv_pb2
-from covey.ring.hashing import token_of
+from covey.ring.tokens import token_of
 
 from .conftest import CLOCK_MS, FakeCluster, MortalNode, abort, eventually, finish, hold, never, one_by_one
 

@@ -16,7 +16,7 @@ import pytest
 
 from covey import Client, PartialFailure, Refused, Timeout, Unavailable
 from covey.proto.generated import kv_pb2
-from covey.ring.hashing import token_of
+from covey.ring.tokens import token_of
 
 from .conftest import ThreadedCluster, abort, never
 

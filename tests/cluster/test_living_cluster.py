@@ -11,9 +11,8 @@ from covey import Client
 from covey.node.storage.interface import Cursor
 from covey.node.storage.rocks import RocksEngine
 from covey.ring.epoch import EpochRecord
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
-from covey.ring.span import WHOLE_RING
+from covey.ring.tokens import WHOLE_RING, token_of
 from tests.support.processes import ProcessCluster, process_cluster, until
 from tests.support.records import real_records
 from tests.support.through import ThroughNode, identity_of

@@ -24,11 +24,11 @@ from covey.membership.directives import (
     ProbeVia,
     Push,
 )
-from covey.membership.exchange import ExchangeAnswer
+from covey.membership.dissemination import ExchangeAnswer
 from covey.membership.gossip import Gossip
+from covey.membership.member_list import Liveness
 from covey.membership.record import MemberRecord, Status, Suspicion
 from covey.membership.settings import GossipSettings
-from covey.membership.view import Liveness
 
 EXCHANGE_TIMEOUT_S = 0.5
 PROBE_TIMEOUT_S = 0.5

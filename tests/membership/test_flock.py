@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from covey.membership.directives import MemberDown, MemberUp
+from covey.membership.member_list import Liveness
 from covey.membership.record import Status
 from covey.membership.settings import GossipSettings
-from covey.membership.view import Liveness
 
 MakeFlock = Callable[..., Any]
 

@@ -21,7 +21,8 @@ from covey.membership.directives import (
     Push,
     Refuted,
 )
-from covey.membership.gossip import TWIN_LEAD, Gossip
+from covey.membership.gossip import DUPLICATE_VERSION_LEAD, Gossip
+from covey.membership.member_list import Liveness
 from covey.membership.record import (
     DigestEntry,
     HandoffProgress,
@@ -32,7 +33,6 @@ from covey.membership.record import (
     Suspicion,
 )
 from covey.membership.settings import GossipSettings
-from covey.membership.view import Liveness
 
 
 def record(name: str, version: int = 10, **changes: object) -> MemberRecord:
@@ -80,7 +80,7 @@ def test_a_tick_beats_and_makes_an_exchange_that_says_what_is_known() -> None:
     gossip = machine("a")
     (exchange,) = gossip.tick(1.0)
     assert (gossip.me.heartbeat, gossip.me.version) == (ME.heartbeat + 1, ME.version + 1)
-    digest = (DigestEntry(ME.identity, gossip.me.freshness), DigestEntry(A, RecordVersion(3, 10)))
+    digest = (DigestEntry(ME.identity, gossip.me.record_version), DigestEntry(A, RecordVersion(3, 10)))
     assert exchange == ExchangeWith(A, "a:1", digest, ())
 
 
@@ -157,7 +157,7 @@ def test_one_helper_that_reached_it_settles_the_doubt() -> None:
 def test_a_member_heard_from_during_the_probe_is_not_accused() -> None:
     gossip = machine(*"abx")
     gossip.exchange_failed(X, 1.0)
-    gossip.heard_from(X, 1.3)
+    gossip.receive(X, [], [], 1.3)
     assert gossip.probe_failed(X, 1.5) == []
     assert gossip.member(X).liveness is Liveness.ALIVE
 
@@ -293,9 +293,9 @@ def test_a_new_process_of_a_member_that_was_down_is_up() -> None:
 def test_an_accused_that_calls_is_told_at_most_once_an_interval() -> None:
     gossip = machine(*"abx")
     gossip.receive(A, [], [suspicion(X)], 0.5)
-    assert told(gossip.heard_from(X, 0.6)) == {X}
-    assert gossip.heard_from(X, 1.0) == []
-    assert told(gossip.heard_from(X, 1.7)) == {X}
+    assert told(gossip.receive(X, [], [], 0.6)) == {X}
+    assert gossip.receive(X, [], [], 1.0) == []
+    assert told(gossip.receive(X, [], [], 1.7)) == {X}
 
 
 def test_an_answer_to_an_accused_tells_it_of_the_suspicion() -> None:
@@ -320,9 +320,9 @@ def test_the_accused_rises_above_the_suspicion_and_tells_at_once() -> None:
 def test_the_answer_to_an_accuser_carries_the_refutation() -> None:
     gossip = machine("a")
     accusation = suspicion(ME.identity, version=40)
-    answer, _ = gossip.answer_exchange(A, [DigestEntry(ME.identity, ME.freshness)], [accusation], 1.0)
+    answer, _ = gossip.answer_exchange(A, [DigestEntry(ME.identity, ME.record_version)], [accusation], 1.0)
     assert gossip.me in answer.records
-    assert gossip.me.freshness > accusation.freshness
+    assert gossip.me.record_version > accusation.record_version
 
 
 def test_an_accusation_of_an_earlier_process_is_answered_without_alarm() -> None:
@@ -337,7 +337,7 @@ def test_a_twin_of_the_same_generation_is_reported_and_outrun() -> None:
     gossip = machine("a")
     twin = replace(ME, version=50, address="elsewhere:1")
     assert events(gossip.receive(A, [twin], [], 1.0)) == [DuplicateIdentity(twin)]
-    assert (gossip.me.version, gossip.me.address) == (50 + TWIN_LEAD, "me:1")
+    assert (gossip.me.version, gossip.me.address) == (50 + DUPLICATE_VERSION_LEAD, "me:1")
 
 
 def test_a_twin_that_has_to_end_is_outrun_and_told_so() -> None:

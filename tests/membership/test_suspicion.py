@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from covey.identity import Identity
+from covey.membership.member_list import Liveness, Member
 from covey.membership.record import MemberRecord, RecordVersion, Status, Suspicion
 from covey.membership.settings import GossipSettings
 from covey.membership.suspicion import Suspicions, newest_possible, suspicion_timeout_s
-from covey.membership.view import Liveness, Member
 
 A, B, C, X = (Identity(name, 1) for name in "abcx")
 
@@ -24,7 +24,7 @@ def suspicion(version: int = 10, accused: Identity = X, accuser: Identity = A) -
 @pytest.fixture
 def suspicions() -> Suspicions:
     standing = Suspicions()
-    standing.accuse(suspicion(), expires_at=5.0)
+    standing.start(suspicion(), expires_at=5.0)
     return standing
 
 
@@ -48,15 +48,15 @@ def test_what_runs_out_is_reported_once_and_stands_on(suspicions: Suspicions) ->
 
 
 def test_hardening_gives_no_more_time(suspicions: Suspicions) -> None:
-    assert suspicions.harden(suspicion(12, accuser=B))
-    assert not suspicions.harden(suspicion(11, accuser=C))
+    assert suspicions.raise_version(suspicion(12, accuser=B))
+    assert not suspicions.raise_version(suspicion(11, accuser=C))
     assert suspicions.get(X) == suspicion(12, accuser=B)
     assert suspicions.next_expiry() == 5.0
 
 
 def test_postponing_moves_only_the_running(suspicions: Suspicions) -> None:
     suspicions.expire(5.0)
-    suspicions.accuse(suspicion(accused=B), expires_at=7.0)
+    suspicions.start(suspicion(accused=B), expires_at=7.0)
     suspicions.postpone(10.0)
     assert suspicions.next_expiry() == 17.0
     assert suspicions.expire(16.0) == []
@@ -66,10 +66,10 @@ def test_a_listener_is_told_first_of_itself_then_of_the_running_then_of_the_down
     suspicions: Suspicions,
 ) -> None:
     suspicions.expire(5.0)
-    suspicions.accuse(suspicion(accused=B), expires_at=7.0)
-    suspicions.accuse(suspicion(accused=C), expires_at=8.0)
-    assert [told.accused for told in suspicions.to_tell(X, limit=9)] == [X, C, B]
-    assert [told.accused for told in suspicions.to_tell(A, limit=2)] == [C, B]
+    suspicions.start(suspicion(accused=B), expires_at=7.0)
+    suspicions.start(suspicion(accused=C), expires_at=8.0)
+    assert [told.accused for told in suspicions.most_relevant(X, limit=9)] == [X, C, B]
+    assert [told.accused for told in suspicions.most_relevant(A, limit=2)] == [C, B]
 
 
 @pytest.mark.parametrize(("members", "timeout_s"), [(1, 1.0), (10, 1.0), (100, 2.0), (1000, 3.0)])

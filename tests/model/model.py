@@ -36,7 +36,7 @@ class Model:
         self.world = World(bounds, rules)
 
     def start(self) -> State:
-        first = self.world.place_of(first_record(self.bounds.owners, self.bounds.quorums))
+        first = self.world.range_index(first_record(self.bounds.owners, self.bounds.quorums))
         return State(
             history=(first,),
             nodes=tuple(Node(1, 0, 0, 0) for _ in self.bounds.nodes),

@@ -14,7 +14,7 @@ from __future__ import annotations
 from itertools import permutations, product
 
 from covey.identity import Identity
-from covey.ring.moves import moves
+from covey.ring.moves import RingChange
 from covey.ring.ring import Ring
 
 from .stages import NAMES, PLACE, TOKEN, mask_of, ring_of
@@ -100,8 +100,8 @@ def _alike(world: World) -> tuple[Permutation, ...]:
     pulls = {
         (number, PLACE[pull.gainer], _place_of(pull.displaced), mask_of(pull.sources))
         for number, (before, after) in enumerate(product(rings, rings))
-        for move in moves(before, after)
-        if move.span.contains(TOKEN)
+        for move in RingChange.between(before, after).moves
+        if move.token_range.contains(TOKEN)
         for pull in move.pulls
     }
     places = len(bounds.nodes)

@@ -20,9 +20,9 @@ from covey.quorum.counter import Requirement, replicas_of, satisfied
 from covey.quorum.read_replies import ReadReplies
 from covey.quorum.version import Version
 from covey.ring.epoch import ALLOW_WEAK_QUORUMS, EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.moves import RangeMove, gained_spans, handoff_finished, moves
+from covey.ring.moves import FinishCondition, RangeMove, RingChange
 from covey.ring.succession import Step, check_succession
+from covey.ring.tokens import TOKEN_SPACE, token_of
 
 from .rules import Rules
 
@@ -147,8 +147,7 @@ class Stage:
 
     def _may_finish(self, done: int, adopted: int) -> bool:
         everyone = set(IDENTITIES)
-        return handoff_finished(
-            self.moves,
+        return not FinishCondition.of(self.moves).obstacles(
             set(nodes_in(done)) if self.rules.finish_waits_for_done else everyone,
             set(nodes_in(adopted)) if self.rules.finish_waits_for_adoption else everyone,
             self.record.owners,
@@ -165,7 +164,11 @@ def _asked(parts: tuple[Requirement, ...], owners: bool, successors: bool) -> tu
 def _moves_of_the_key(record: EpochRecord, rules: Rules) -> tuple[RangeMove, ...]:
     if record.successors is None:
         return ()
-    found = [move for move in moves(record.owners, record.successors) if move.span.contains(TOKEN)]
+    found = [
+        move
+        for move in RingChange.between(record.owners, record.successors).moves
+        if move.token_range.contains(TOKEN)
+    ]
     if rules.shrinking_merges:
         return tuple(found)
     gained = (replace(move, pulls=tuple(p for p in move.pulls if p.gainer not in move.old)) for move in found)
@@ -179,7 +182,10 @@ def _gainers(record: EpochRecord) -> int:
     return mask_of(
         identity
         for identity in record.successors.owners
-        if any(span.contains(TOKEN) for span in gained_spans(record.owners, record.successors, identity))
+        if any(
+            span.contains(TOKEN)
+            for span in RingChange.between(record.owners, record.successors).gained_ranges(identity)
+        )
     )
 
 

@@ -27,7 +27,7 @@ class World:
         """The version of the tombstone that is collected."""
         self.nodes = range(len(bounds.nodes))
 
-    def place_of(self, record: EpochRecord) -> int:
+    def range_index(self, record: EpochRecord) -> int:
         if record not in self._places:
             self._places[record] = len(self.stages)
             self.stages.append(Stage(record, self.rules))
@@ -39,7 +39,7 @@ class World:
         """Return ``history`` with the record that ``make`` makes of the last one; ``name`` identifies ``make``."""
         key = (history[-1], name)
         if key not in self._followers:
-            self._followers[key] = self.place_of(make(self.stages[history[-1]].record))
+            self._followers[key] = self.range_index(make(self.stages[history[-1]].record))
         return (*history, self._followers[key])
 
     def may_choose(self, state: State, step: str) -> bool:

@@ -85,7 +85,7 @@ FUTURE: tuple[Mutation, ...] = (
     mutation(
         "a data folder starts under a generation that versions have no room for",
         1,
-        "node/data_directory/directory.py",
+        "node/data_directory/opening.py",
         "if type(generation) is not int or not 1 <= generation <= MAX_GENERATION:",
         "if type(generation) is not int:",
         "tests/node/config/test_json_file.py::test_a_generation_that_cannot_be_is_refused",

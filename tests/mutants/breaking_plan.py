@@ -34,7 +34,7 @@ PLAN = (
     Mutation(
         "any number of changes begins together",
         0,
-        "ring/planning.py",
+        "ring/begin_planner.py",
         (("MAX_CHANGES = 8\n", "MAX_CHANGES = 1000\n"),),
         (f"{STEWARD}test_at_most_eight_changes_begin_together",),
     ),

@@ -135,7 +135,7 @@ REPLICAS = (
         "damage does not put a segment in quarantine",
         17,
         "node/storage/reads.py",
-        "        self._found(numbers, str(corruption))\n",
+        "        self._on_damage(numbers, str(corruption))\n",
         "",
         "tests/node/storage/test_rocks.py::TestDamagedTables::"
         "test_what_is_damaged_goes_into_quarantine_and_all_else_is_served",
@@ -168,7 +168,7 @@ REPLICAS = (
     mutation(
         "digests are not updated by a drop",
         0,
-        "node/storage/range_delete.py",
+        "node/storage/ledger.py",
         "{number: NOTHING for number in touched.whole if ledger.summaries[number] != NOTHING},",
         "{},",
         "tests/node/storage/test_engine.py::TestDrop::test_the_digest_is_that_of_what_is_left",

@@ -218,7 +218,7 @@ REQUESTS = (
     mutation(
         "a restarted node draws the versions of its last run again",
         14,
-        "node/data_directory/directory.py",
+        "node/data_directory/local_state.py",
         "return self._under(self.generation + 1)",
         "return self._under(self.generation)",
         f"{SIMULATION}14_versions.py::test_a_version_is_not_drawn_twice_though_the_clock_shows_the_same_time_again",

@@ -10,8 +10,8 @@ import pytest
 
 from covey.node.errors import StorageFailed
 from covey.node.storage.engine import Durability, StoreEngine
-from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine
+from tests.support.memory_engine import MemoryEngine
 
 
 class Disk(Protocol):

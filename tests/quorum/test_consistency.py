@@ -10,7 +10,8 @@ from covey.node.coordinator.context import live_rings
 from covey.node.epoch.epochs import Epoch
 from covey.quorum.consistency import QUORUM, Consistency, Level, TooManyReplicas, plan_read, plan_write
 from covey.quorum.counter import Requirement
-from covey.ring import Quorums, token_of
+from covey.ring.epoch import Quorums
+from covey.ring.tokens import token_of
 from tests.support.rings import epochs, record, ring
 
 keys = st.binary(min_size=1, max_size=3)

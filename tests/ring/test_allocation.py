@@ -14,9 +14,9 @@ from covey.identity import Identity
 from covey.ring.allocation import MAX_TOKENS, Joiner, allocate
 from covey.ring.epoch import Owner, Quorums, RingSpec
 from covey.ring.fairness import fair_shares, share_ratio
-from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.moves import moves
+from covey.ring.moves import RingChange
 from covey.ring.ring import Ring
+from covey.ring.tokens import TOKEN_SPACE
 
 QUORUMS = Quorums()
 
@@ -77,13 +77,13 @@ def test_seeds_that_begin_together_are_even_and_so_is_what_joins_them(size: int)
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 9, 29, 99])
 def test_a_join_moves_at_most_a_tenth_more_than_the_joiners_fair_share(size: int) -> None:
     before, after = RingSpec(grown(size), QUORUMS), RingSpec(grown(size + 1), QUORUMS)
-    moved = sum(move.span.width for move in moves(before, after)) / TOKEN_SPACE
+    moved = sum(move.token_range.width for move in RingChange.between(before, after).moves) / TOKEN_SPACE
     assert moved <= 1.1 * fair_shares(after.owners, after.n)[node(size + 1).identity]
 
 
 def test_a_join_moves_data_to_the_joiner_alone() -> None:
     before, after = RingSpec(grown(9, 3), QUORUMS), RingSpec(grown(10, 3), QUORUMS)
-    gainers = {pull.gainer for move in moves(before, after) for pull in move.pulls}
+    gainers = {pull.gainer for move in RingChange.between(before, after).moves for pull in move.pulls}
     assert gainers == {node(10).identity}
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from covey.identity import Identity
 from covey.ring.displacement import displacement
 from covey.ring.epoch import Owner, Quorums, RingSpec
-from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.ring import Ring
+from covey.ring.tokens import TOKEN_SPACE
 
 JOINER = Identity("joiner", 99)
 COPIES = 3

@@ -7,9 +7,17 @@ from typing import Any
 import pytest
 
 from covey.identity import Identity
+from covey.ring.begin_planner import Plan, Propose, Wait
+from covey.ring.cluster_view import (
+    ClusterView,
+    FloorWatch,
+    MemberStatus,
+    MemberView,
+    Policy,
+    floor_interval_s,
+)
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.floor import FloorWatch, floor_interval_s
-from covey.ring.planning import MemberView, Plan, Policy, Propose, Standing, View, Wait, plan
+from covey.ring.planning import plan
 from covey.ring.succession import Step, begin, raise_floor
 
 A, B, C, D = (Identity(name, 7) for name in "abcd")
@@ -20,12 +28,12 @@ NOW = 1000.0
 
 
 def member(identity: Identity, wants: int = 0, **fields: Any) -> MemberView:
-    given = {"alive": True, "standing": Standing.SERVING, "epoch": 5, "floor_wanted": wants}
+    given = {"alive": True, "status": MemberStatus.SERVING, "epoch": 5, "floor_wanted": wants}
     return MemberView(identity, **{**given, **fields})
 
 
 def decide(*members: MemberView, record: EpochRecord = RECORD, **fields: Any) -> Plan:
-    view = View(
+    view = ClusterView(
         {one.identity: one for one in members},
         NOW,
         **{"floor": FloorWatch(record.floor, NOW - 60), "settled": 500, **fields},
@@ -63,13 +71,13 @@ def test_a_floor_stands_for_a_while_before_the_next() -> None:
 
 
 def test_other_changes_come_first() -> None:
-    decision = decide(member(A, 300), member(B), member(C), member(D, standing=Standing.JOINING))
+    decision = decide(member(A, 300), member(B), member(C), member(D, status=MemberStatus.JOINING))
     assert isinstance(decision, Propose)
     assert decision.step is Step.BEGIN
 
 
 def test_nothing_is_raised_while_the_ring_changes_or_a_change_is_held_up() -> None:
-    joining = member(D, standing=Standing.JOINING)
+    joining = member(D, status=MemberStatus.JOINING)
     three = (member(A, 300), member(B), member(C))
     assert isinstance(decide(*three, joining, not_before=NOW + 1), Wait)
     changing = begin(RECORD, RingSpec({**RING.owners, D: Owner((9,))}, Quorums()))

@@ -12,8 +12,8 @@ from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.paxos import (
     BEHIND,
     Acceptor,
+    AcceptorReply,
     AcceptorState,
-    Answer,
     Ballot,
     DivergedRecord,
     Phase,
@@ -42,7 +42,7 @@ def acceptor_at(record: EpochRecord | None = BASE, identity: Identity = A) -> Ac
 
 def vote(
     acceptor: Acceptor, ballot: Ballot, proposal: EpochRecord, bound: bool = False, **view: Sequence[Identity]
-) -> Answer:
+) -> AcceptorReply:
     known = {"alive": (), "leaving": (), **view}
     return acceptor.accept(BASE.stamp, ballot, proposal, bound, known["alive"], known["leaving"])
 
@@ -90,12 +90,10 @@ def test_an_acceptor_that_is_behind_adopts_only_when_told(record: EpochRecord | 
     """Adopting drops ranges in the node, so it is the node's step and not a side effect of a vote."""
     acceptor = acceptor_at(record)
     following = raise_floor(X, 7)
-    assert acceptor.is_behind(X)
     assert acceptor.prepare(X, Ballot(1, B)).reason == BEHIND
     assert acceptor.accept(X.stamp, Ballot(1, B), following, False, (), ()).reason == BEHIND
     assert acceptor.state == AcceptorState(record)
     assert acceptor.adopt(X)
-    assert not acceptor.is_behind(X)
     assert acceptor.prepare(X, Ballot(1, B)).granted
 
 
@@ -190,50 +188,50 @@ def test_a_damaged_state_is_refused(encoded: bytes) -> None:
 
 def test_a_majority_of_promises_then_of_votes_chooses() -> None:
     proposer = Proposer(BASE, Ballot(1, A), X)
-    proposer.on_promise(A, Answer(True))
+    proposer.on_promise(A, AcceptorReply(True))
     assert proposer.phase is Phase.PREPARING
-    proposer.on_promise(B, Answer(True))
+    proposer.on_promise(B, AcceptorReply(True))
     assert (proposer.phase, proposer.value, proposer.bound) == (Phase.ACCEPTING, X, False)
-    proposer.on_accept(B, Answer(True))
+    proposer.on_accept(B, AcceptorReply(True))
     assert proposer.chosen is None
-    proposer.on_accept(C, Answer(True))
+    proposer.on_accept(C, AcceptorReply(True))
     assert proposer.chosen == X
 
 
 def test_the_accepted_value_of_the_highest_ballot_is_taken_over() -> None:
     proposer = Proposer(BASE, Ballot(9, A), X)
-    proposer.on_promise(A, Answer(True, accepted_ballot=Ballot(3, B), accepted=Z))
-    proposer.on_promise(B, Answer(True, accepted_ballot=Ballot(2, C), accepted=Y))
+    proposer.on_promise(A, AcceptorReply(True, accepted_ballot=Ballot(3, B), accepted=Z))
+    proposer.on_promise(B, AcceptorReply(True, accepted_ballot=Ballot(2, C), accepted=Y))
     assert (proposer.value, proposer.bound) == (Z, True)
 
 
 def test_an_answer_that_comes_twice_counts_once() -> None:
     proposer = Proposer(BASE, Ballot(1, A), X)
     for _ in range(3):
-        proposer.on_promise(A, Answer(True))
+        proposer.on_promise(A, AcceptorReply(True))
     assert proposer.phase is Phase.PREPARING
 
 
 def test_an_answer_from_anyone_but_an_owner_counts_nothing() -> None:
     proposer = Proposer(begin(BASE, ring_of(C, D, E)), Ballot(1, A), finish(begin(BASE, ring_of(C, D, E))))
     for node in (C, D, E):
-        proposer.on_promise(node, Answer(True))
+        proposer.on_promise(node, AcceptorReply(True))
     assert proposer.phase is Phase.PREPARING
 
 
 def test_a_promise_that_comes_late_changes_nothing_any_more() -> None:
     proposer = Proposer(BASE, Ballot(9, A), X)
-    proposer.on_promise(A, Answer(True))
-    proposer.on_promise(B, Answer(True))
-    proposer.on_promise(C, Answer(True, accepted_ballot=Ballot(1, C), accepted=Y))
+    proposer.on_promise(A, AcceptorReply(True))
+    proposer.on_promise(B, AcceptorReply(True))
+    proposer.on_promise(C, AcceptorReply(True, accepted_ballot=Ballot(1, C), accepted=Y))
     assert (proposer.value, proposer.bound) == (X, False)
 
 
 def test_an_attempt_is_lost_when_a_majority_refuses_and_names_the_ballot_to_beat() -> None:
     proposer = Proposer(BASE, Ballot(1, A), X)
-    proposer.on_promise(B, Answer(False, promised=Ballot(4, B)))
+    proposer.on_promise(B, AcceptorReply(False, promised=Ballot(4, B)))
     assert proposer.phase is Phase.PREPARING
-    proposer.on_promise(C, Answer(False, promised=Ballot(2, C)))
+    proposer.on_promise(C, AcceptorReply(False, promised=Ballot(2, C)))
     assert (proposer.phase, proposer.lost_to) == (Phase.LOST, Ballot(4, B))
     assert next_ballot(proposer.lost_to, A) == Ballot(5, A) > Ballot(4, B)
     assert next_ballot(None, A) == Ballot(1, A)
@@ -241,5 +239,5 @@ def test_an_attempt_is_lost_when_a_majority_refuses_and_names_the_ballot_to_beat
 
 def test_a_newer_record_ends_the_attempt() -> None:
     proposer = Proposer(BASE, Ballot(1, A), X)
-    proposer.on_promise(C, Answer(False, newer=Y))
+    proposer.on_promise(C, AcceptorReply(False, newer=Y))
     assert (proposer.phase, proposer.newer) == (Phase.LOST, Y)

@@ -14,8 +14,8 @@ from covey.identity import Identity
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.paxos import (
     Acceptor,
+    AcceptorReply,
     AcceptorState,
-    Answer,
     Ballot,
     DivergedRecord,
     Phase,
@@ -42,7 +42,7 @@ class TwoChosen(AssertionError):
 class Headstrong(Proposer):
     """The bug of ignoring accepted values."""
 
-    def on_promise(self, acceptor: Identity, answer: Answer) -> None:
+    def on_promise(self, acceptor: Identity, answer: AcceptorReply) -> None:
         super().on_promise(acceptor, replace(answer, accepted=None, accepted_ballot=None))
 
 
@@ -115,7 +115,7 @@ class Flock:
 
     def prepare(self, attempt: Proposer, voter: Identity) -> None:
         acceptor = self.acceptors[voter]
-        if acceptor.is_behind(attempt.base):
+        if (known := acceptor.state.record) is None or known.number < attempt.base.number:
             self.adopt(voter, attempt.base)
         answer = acceptor.prepare(attempt.base, attempt.ballot)
         self.sync(voter)
@@ -123,7 +123,7 @@ class Flock:
         if self.rng.random() < 0.2:  # the moment at which a restart tells whether the promise was synced
             self.restart(voter)
 
-    def promise(self, attempt: Proposer, voter: Identity, answer: Answer) -> None:
+    def promise(self, attempt: Proposer, voter: Identity, answer: AcceptorReply) -> None:
         before = attempt.phase
         if self.is_running(attempt):
             attempt.on_promise(voter, answer)
@@ -138,7 +138,7 @@ class Flock:
         self.sync(voter)
         self.wire.append(lambda: self.voted(attempt, voter, answer))
 
-    def voted(self, attempt: Proposer, voter: Identity, answer: Answer) -> None:
+    def voted(self, attempt: Proposer, voter: Identity, answer: AcceptorReply) -> None:
         if self.is_running(attempt):
             attempt.on_accept(voter, answer)
             self.learn(attempt)

@@ -13,8 +13,8 @@ from covey.identity import Identity
 from covey.ring.epoch import EpochRecord, EpochStamp, Owner, Quorums, RingSpec
 from covey.ring.paxos import (
     Acceptor,
+    AcceptorReply,
     AcceptorState,
-    Answer,
     Ballot,
     Phase,
     Proposer,
@@ -39,7 +39,7 @@ class TwoChosen(AssertionError):
 class Forgetful(Acceptor):
     """The bug of rule 3: the promise was not synced before it was answered, and the node restarted."""
 
-    def prepare(self, base: EpochRecord, ballot: Ballot) -> Answer:
+    def prepare(self, base: EpochRecord, ballot: Ballot) -> AcceptorReply:
         synced = self.state
         answer = super().prepare(base, ballot)
         self.state = synced
@@ -49,22 +49,24 @@ class Forgetful(Acceptor):
 class Obliging(Acceptor):
     """The bug of promising one ballot twice."""
 
-    def prepare(self, base: EpochRecord, ballot: Ballot) -> Answer:
+    def prepare(self, base: EpochRecord, ballot: Ballot) -> AcceptorReply:
         if self.state.promised == ballot:
-            return Answer(True, accepted_ballot=self.state.accepted_ballot, accepted=self.state.accepted)
+            return AcceptorReply(
+                True, accepted_ballot=self.state.accepted_ballot, accepted=self.state.accepted
+            )
         return super().prepare(base, ballot)
 
-    def accept(self, base: EpochStamp, ballot: Ballot, proposal: EpochRecord, *rest: Any) -> Answer:
+    def accept(self, base: EpochStamp, ballot: Ballot, proposal: EpochRecord, *rest: Any) -> AcceptorReply:
         if self.state.accepted_ballot == ballot:
             self.state = replace(self.state, accepted=proposal)
-            return Answer(True)
+            return AcceptorReply(True)
         return super().accept(base, ballot, proposal, *rest)
 
 
 class Headstrong(Proposer):
     """The bug of ignoring accepted values."""
 
-    def on_promise(self, acceptor: Identity, answer: Answer) -> None:
+    def on_promise(self, acceptor: Identity, answer: AcceptorReply) -> None:
         super().on_promise(acceptor, replace(answer, accepted=None, accepted_ballot=None))
 
 
@@ -215,13 +217,13 @@ def story_of_a_reused_ballot(kind: type[Acceptor]) -> set[EpochRecord]:
 class Inviting(Acceptor):
     """Half of the bug of successors as acceptors: one of them votes as if it were an owner."""
 
-    def prepare(self, base: EpochRecord, ballot: Ballot) -> Answer:
+    def prepare(self, base: EpochRecord, ballot: Ballot) -> AcceptorReply:
         voter = Acceptor(stand_in(base, self.identity), self.state)
         answer = voter.prepare(base, ballot)
         self.state = voter.state
         return answer
 
-    def accept(self, base: EpochStamp, *request: Any) -> Answer:
+    def accept(self, base: EpochStamp, *request: Any) -> AcceptorReply:
         assert self.state.record is not None
         voter = Acceptor(stand_in(self.state.record, self.identity), self.state)
         answer = voter.accept(base, *request)
@@ -232,10 +234,10 @@ class Inviting(Acceptor):
 class Welcoming(Proposer):
     """The other half: its vote counts."""
 
-    def on_promise(self, acceptor: Identity, answer: Answer) -> None:
+    def on_promise(self, acceptor: Identity, answer: AcceptorReply) -> None:
         super().on_promise(stand_in(self.base, acceptor), answer)
 
-    def on_accept(self, acceptor: Identity, answer: Answer) -> None:
+    def on_accept(self, acceptor: Identity, answer: AcceptorReply) -> None:
         super().on_accept(stand_in(self.base, acceptor), answer)
 
 

@@ -13,22 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
+from covey.ring.begin_planner import Plan, Propose, Wait, newcomer_limit
+from covey.ring.cluster_view import ClusterView, MemberStatus, MemberView, Policy, ProgressWatch
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.moves import most_newcomers, moves
-from covey.ring.planning import (
-    MemberView,
-    Plan,
-    Policy,
-    ProgressWatch,
-    Propose,
-    Standing,
-    View,
-    Wait,
-    abort_backoff_s,
-    newcomer_limit,
-    plan,
-    steward,
-)
+from covey.ring.moves import RingChange
+from covey.ring.planning import abort_backoff_s, plan, steward
 from covey.ring.ring import Ring
 from covey.ring.succession import Step, begin, check_succession, finish
 
@@ -54,15 +43,15 @@ def record_of(*nodes: Identity, **kwargs: Any) -> EpochRecord:
 
 
 def serving(identity: Identity, **fields: Any) -> MemberView:
-    return MemberView(identity, **{"alive": True, "standing": Standing.SERVING, "epoch": 5, **fields})
+    return MemberView(identity, **{"alive": True, "status": MemberStatus.SERVING, "epoch": 5, **fields})
 
 
 def joining(identity: Identity, **fields: Any) -> MemberView:
-    return serving(identity, standing=Standing.JOINING, **fields)
+    return serving(identity, status=MemberStatus.JOINING, **fields)
 
 
 def leaving(identity: Identity, **fields: Any) -> MemberView:
-    return serving(identity, standing=Standing.LEAVING, **fields)
+    return serving(identity, status=MemberStatus.LEAVING, **fields)
 
 
 def down(identity: Identity, down_for_s: float = 10.0, **fields: Any) -> MemberView:
@@ -70,7 +59,7 @@ def down(identity: Identity, down_for_s: float = 10.0, **fields: Any) -> MemberV
 
 
 def decide(record: EpochRecord, members: Iterable[MemberView], now: float = 1000.0, **fields: Any) -> Plan:
-    view = View({member.identity: member for member in members}, now, **fields)
+    view = ClusterView({member.identity: member for member in members}, now, **fields)
     return plan(record, view, POLICY)
 
 
@@ -125,13 +114,13 @@ def test_a_leaver_is_left_out() -> None:
 
 def test_a_leaver_that_went_down_still_leaves() -> None:
     assert sorted(
-        begun(decide(ABC, [serving(A), down(B, standing=Standing.LEAVING), serving(C)])).owners
+        begun(decide(ABC, [serving(A), down(B, status=MemberStatus.LEAVING), serving(C)])).owners
     ) == [A, C]
 
 
 def test_a_leaver_that_is_down_for_long_leaves_once() -> None:
     """Not by leave and eviction both."""
-    members = [serving(A), down(B, 700, standing=Standing.LEAVING), serving(C)]
+    members = [serving(A), down(B, 700, status=MemberStatus.LEAVING), serving(C)]
     assert sorted(begun(decide(ABC, members)).owners) == [A, C]
 
 
@@ -216,7 +205,9 @@ def test_with_data_no_list_gets_more_new_nodes_than_it_can_do_without(
     members = [*map(serving, (A, B, C, D, E)), *map(joining, (F, G, H))]
     successors = begun(decide(record, members))
     assert len(successors.owners) == 5 + together
-    assert most_newcomers(record.owners, successors) <= newcomer_limit(successors) == together
+    assert (
+        RingChange.between(record.owners, successors).max_newcomers <= newcomer_limit(successors) == together
+    )
 
 
 def test_a_single_change_begins_whatever_it_brings() -> None:
@@ -297,7 +288,9 @@ def test_a_change_that_has_to_wait_does_not_keep_another_waiting() -> None:
 
 CHANGING = begin(ABC, ring_of(A, B, C, D))
 K = CHANGING.number
-GAINERS = sorted({pull.gainer for m in moves(CHANGING.owners, ring_of(A, B, C, D)) for pull in m.pulls})
+GAINERS = sorted(
+    {pull.gainer for m in RingChange.between(CHANGING.owners, ring_of(A, B, C, D)).moves for pull in m.pulls}
+)
 
 
 def at_k(*nodes: Identity, done: Iterable[Identity] = (), **fields: Any) -> list[MemberView]:
@@ -333,7 +326,7 @@ def test_an_owner_that_is_down_does_not_keep_a_change_from_finishing() -> None:
 
 @pytest.mark.parametrize(
     "gone",
-    [[down(D, 16.0)], [], [down(D, 0.0, standing=Standing.LEFT)]],
+    [[down(D, 16.0)], [], [down(D, 0.0, status=MemberStatus.LEFT)]],
     ids=["down", "unknown", "left"],
 )
 def test_a_change_is_aborted_when_a_node_that_has_to_pull_is_gone(gone: list[MemberView]) -> None:
@@ -387,8 +380,8 @@ def test_progress_under_another_record_does_not_count() -> None:
     watch = watched(CHANGING, (0, members)).observe(
         replace(CHANGING, number=K + 2), {member.identity: member for member in members}, 90.0
     )
-    assert watch.unmoved_s(D, 100.0) == 10.0
-    assert ProgressWatch().unmoved_s(D, 100.0) == 0.0
+    assert watch.stalled_s(D, 100.0) == 10.0
+    assert ProgressWatch().stalled_s(D, 100.0) == 0.0
 
 
 # --- always ---------------------------------------------------------------
@@ -401,7 +394,7 @@ def views_of(identity: Identity) -> st.SearchStrategy[MemberView]:
         MemberView,
         identity=st.just(identity),
         alive=st.sampled_from([True, True, True, True, False]),
-        standing=st.sampled_from(list(Standing)),
+        status=st.sampled_from(list(MemberStatus)),
         zone=st.sampled_from(["", "", "east"]),
         weight=st.sampled_from([1.0, 1.0, 2.0]),
         epoch=st.integers(5, 6),
@@ -450,12 +443,12 @@ def test_after_an_abort_who_would_have_to_pull_must_have_been_up_for_a_while() -
     members = [*(serving(node, up_for_s=5) for node in (A, B, C)), joining(D, up_for_s=5)]
     assert D in begun(decide(record_of(A, B, C), members)).owners
     assert waits(
-        decide(record_of(A, B, C), members, steady_s=10), "d would have to pull, and a change was aborted"
+        decide(record_of(A, B, C), members, min_up_s=10), "d would have to pull, and a change was aborted"
     )
     steady = [*members[:3], joining(D, up_for_s=10)]
-    assert D in begun(decide(record_of(A, B, C), steady, steady_s=10)).owners
+    assert D in begun(decide(record_of(A, B, C), steady, min_up_s=10)).owners
 
 
 def test_one_that_flaps_keeps_no_other_from_joining() -> None:
     members = [*(serving(node) for node in (A, B, C)), joining(D, up_for_s=1), joining(E)]
-    assert set(begun(decide(record_of(A, B, C), members, steady_s=10)).owners) == {A, B, C, E}
+    assert set(begun(decide(record_of(A, B, C), members, min_up_s=10)).owners) == {A, B, C, E}

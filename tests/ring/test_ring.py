@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.ring.epoch import Owner, Quorums, RingSpec
-from covey.ring.hashing import TOKEN_SPACE
 from covey.ring.ring import Ring
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange
 
 A, B, C, D, E = (Identity(name, number) for number, name in enumerate("abcde"))
 tokens = st.integers(0, TOKEN_SPACE - 1)
@@ -87,7 +86,7 @@ def test_every_token_is_led_by_one_owner_under_its_list(spec: RingSpec, token: i
     found = [
         owners
         for identity in spec.owners
-        for owners, spans in ring.led_by(identity).items()
+        for owners, spans in ring.primary_ranges(identity).items()
         for span in spans
         if span.contains(token)
     ]

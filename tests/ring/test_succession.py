@@ -94,12 +94,12 @@ ILLEGAL: dict[str, tuple[EpochRecord, EpochRecord, str]] = {
     "a finish that moves the floor": (CHANGING, replace(finish(CHANGING), floor=11), "something else"),
     "an abort that moves the floor": (CHANGING, replace(abort(CHANGING), floor=11), "something else"),
     "an abort that changes settings": (CHANGING, replace(abort(CHANGING), settings={}), "something else"),
-    "a begin with weak quorums": (STABLE, begin(STABLE, replace(O, quorums=Quorums(3, 1, 1))), "unsound"),
-    "a begin with no owners": (STABLE, begin(STABLE, RingSpec({}, Quorums())), "unsound"),
+    "a begin with weak quorums": (STABLE, begin(STABLE, replace(O, quorums=Quorums(3, 1, 1))), "invalid"),
+    "a begin with no owners": (STABLE, begin(STABLE, RingSpec({}, Quorums())), "invalid"),
     "a begin with a token given twice": (
         STABLE,
         begin(STABLE, RingSpec({A: Owner((1,)), B: Owner((1,))}, Quorums())),
-        "unsound",
+        "invalid",
     ),
 }
 
@@ -111,11 +111,11 @@ def test_anything_else_is_illegal(current: EpochRecord, proposed: EpochRecord, r
 
 
 def test_weak_quorums_stay_allowed_as_long_as_a_ring_has_them() -> None:
-    """Taking the permission back under a ring that needs it would leave an unsound record."""
+    """Taking the permission back under a ring that needs it would leave an invalid record."""
     weak = replace(
         STABLE, owners=ring_of(A, B, C, quorums=Quorums(3, 1, 1)), settings={ALLOW_WEAK_QUORUMS: True}
     )
-    with pytest.raises(IllegalSuccession, match="unsound"):
+    with pytest.raises(IllegalSuccession, match="invalid"):
         check_succession(weak, replace(weak, number=5, settings={}))
 
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from covey.identity import Identity
 from covey.node.config.config import Config
-from covey.node.data_directory.directory import COPIED, MemoryDataDirectory
+from covey.node.data_directory.local_state import MemoryDataDirectory
+from covey.node.data_directory.opening import COPIED
 from covey.node.epoch.epochs import Epochs
 from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog
@@ -20,9 +21,9 @@ from covey.node.node import Node
 from covey.node.operations import Delete, Get, GetResult, Put, WriteResult
 from covey.node.ports import Ports
 from covey.node.runtime import NodeSpec
-from covey.node.storage.memory import MemoryEngine
 from covey.quorum.consistency import QUORUM, Consistency
 from covey.ring.epoch import EpochRecord
+from tests.support.memory_engine import MemoryEngine
 
 from .network import Network, SimulatedTransport
 from .trace import Logged, RunTrace

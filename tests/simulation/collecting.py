@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from covey.node.storage.interface import Entry
 from covey.quorum.version import Version
-from covey.ring import Ring, token_of
 from covey.ring.epoch import EpochRecord
+from covey.ring.ring import Ring
 from covey.ring.succession import raise_floor
+from covey.ring.tokens import token_of
 
 from .cluster import SimulatedCluster
 from .staging import KEY, hand_out, held, record_of

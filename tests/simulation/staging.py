@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-from covey.membership.view import Liveness
+from covey.membership.member_list import Liveness
 from covey.node.messages.data import (
     Accept,
     DataBatch,

@@ -13,9 +13,9 @@ from covey.node.messages.anti_entropy import RequestRepair, TreeQuery
 from covey.node.messages.data import DataBatch, Scan
 from covey.node.storage.interface import Entry
 from covey.quorum.version import Version
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
 from covey.ring.succession import begin
+from covey.ring.tokens import token_of
 
 from .cluster import SimulatedCluster
 from .network import Message

@@ -14,8 +14,8 @@ from covey.node.operations import Get, GetResult, Put
 from covey.node.storage.interface import Entry
 from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
-from covey.ring.span import TokenRange
 from covey.ring.succession import raise_floor
+from covey.ring.tokens import TokenRange
 
 from .cluster import SimulatedCluster
 from .network import Message

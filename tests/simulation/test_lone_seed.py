@@ -16,8 +16,8 @@ from covey.node.storage.interface import Entry
 from covey.node.storage.segments import segment_of
 from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
-from covey.ring.hashing import token_of
 from covey.ring.succession import raise_floor
+from covey.ring.tokens import token_of
 
 from .cluster import SimulatedCluster, SimulatedNode
 from .network import Message

@@ -7,11 +7,11 @@ from functools import partial
 
 import pytest
 
+from covey.membership.member_list import Liveness
 from covey.membership.settings import GossipSettings
-from covey.membership.view import Liveness
 from covey.node.errors import OperationError
 from covey.node.operations import Get, GetResult
-from covey.ring.hashing import token_of
+from covey.ring.tokens import token_of
 
 from .at_work import at_work, outcomes
 from .cluster import SimulatedCluster, SimulatedNode

@@ -9,8 +9,8 @@ import pytest
 
 from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.operations import Get, GetResult, Put, WriteResult
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 
 from .cluster import SimulatedCluster
 from .staging import KEY, held, merges, record_of

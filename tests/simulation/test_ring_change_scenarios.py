@@ -10,8 +10,8 @@ from itertools import pairwise
 import pytest
 
 from covey.node.messages.data import Scan
-from covey.ring.hashing import token_of
-from covey.ring.moves import moves
+from covey.ring.moves import RingChange
+from covey.ring.tokens import token_of
 
 from .at_work import at_work
 from .cluster import SimulatedCluster, SimulatedNode
@@ -50,7 +50,11 @@ def displaced(cluster: SimulatedCluster) -> str:
     """Whom most of the change now begun displaces."""
     record = cluster.newest_record()
     assert record.successors is not None
-    given = [pull.displaced for move in moves(record.owners, record.successors) for pull in move.pulls]
+    given = [
+        pull.displaced
+        for move in RingChange.between(record.owners, record.successors).moves
+        for pull in move.pulls
+    ]
     [(donor, _)] = Counter(donor for donor in given if donor is not None).most_common(1)
     return donor.name
 

@@ -12,7 +12,7 @@ from covey.node.data_directory.directory import DataDirectory
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import Accept, DataBatch, Merge, Prepare, Read
 from covey.quorum.consistency import Consistency, Level
-from covey.ring.paxos import Answer, Ballot
+from covey.ring.paxos import AcceptorReply, Ballot
 from covey.ring.succession import raise_floor
 
 from .cluster import SimulatedCluster
@@ -100,7 +100,9 @@ def test_a_wiped_acceptor_has_no_vote(seed: int) -> None:
             for meant in (old, n1.identity):
                 for message in (Prepare(base, second), Accept(base.stamp, second, other, False)):
                     answer = await cluster.ask("n3", "n1", message, meant=meant)
-                    assert not (isinstance(answer, Answer) and answer.granted), f"seed {seed}: {answer}"
+                    assert not (isinstance(answer, AcceptorReply) and answer.granted), (
+                        f"seed {seed}: {answer}"
+                    )
 
     run(main())
 

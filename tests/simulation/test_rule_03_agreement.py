@@ -19,7 +19,7 @@ from covey.node.messages.data import (
     Scan,
 )
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.paxos import Answer, Ballot
+from covey.ring.paxos import AcceptorReply, Ballot
 from covey.ring.succession import abort, begin, finish, raise_floor
 
 from .cluster import SimulatedCluster
@@ -30,9 +30,11 @@ from .virtual_time import in_virtual_time
 SOON_S = 0.05
 
 
-async def promise(cluster: SimulatedCluster, acceptor: str, base: EpochRecord, ballot: Ballot) -> Answer:
+async def promise(
+    cluster: SimulatedCluster, acceptor: str, base: EpochRecord, ballot: Ballot
+) -> AcceptorReply:
     answer = await cluster.ask(ballot.proposer.name, acceptor, Prepare(base, ballot))
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, AcceptorReply)
     return answer
 
 
@@ -44,10 +46,10 @@ async def vote(
     proposal: EpochRecord,
     *,
     bound: bool = False,
-) -> Answer:
+) -> AcceptorReply:
     message = Accept(base.stamp, ballot, proposal, bound)
     answer = await cluster.ask(ballot.proposer.name, acceptor, message)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, AcceptorReply)
     return answer
 
 

@@ -13,15 +13,14 @@ from covey.node.messages.data import DataBatch, EpochMismatch, Merge, PushRecord
 from covey.node.ring_change.progress import PullProgress
 from covey.node.ring_change.puller import assignments_of
 from covey.node.storage.interface import Cursor, Entry
-from covey.node.storage.memory import MemoryEngine
 from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.hashing import token_of
-from covey.ring.moves import gained_spans
+from covey.ring.moves import RingChange
 from covey.ring.ring import Ring
-from covey.ring.span import TokenRange
 from covey.ring.succession import abort, begin
+from covey.ring.tokens import TokenRange, token_of
+from tests.support.memory_engine import MemoryEngine
 
 from .cluster import SimulatedCluster
 from .network import Message
@@ -52,7 +51,7 @@ def without_d(record: EpochRecord) -> EpochRecord:
 def gains(changing: EpochRecord) -> set[bytes]:
     """The keys that ``ME`` gains by the change."""
     assert changing.successors is not None
-    spans = gained_spans(changing.owners, changing.successors, ME)
+    spans = RingChange.between(changing.owners, changing.successors).gained_ranges(ME)
     found = {key for key in KEYS if any(span.contains(token_of(key)) for span in spans)}
     assert 0 < len(found) < len(KEYS)
     return found

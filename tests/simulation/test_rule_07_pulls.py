@@ -8,8 +8,8 @@ import pytest
 
 from covey.node.messages.data import EpochMismatch, PushRecord, Scan, ScanPurpose, ScanReply
 from covey.ring.epoch import EpochStamp
-from covey.ring.span import WHOLE_RING
 from covey.ring.succession import abort, begin, finish
+from covey.ring.tokens import WHOLE_RING
 
 from .staging import (
     KEY,

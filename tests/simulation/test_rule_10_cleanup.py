@@ -14,15 +14,14 @@ from covey.node.messages.data import Scan
 from covey.node.ring_change.handoff import Handoff, foreign_spans
 from covey.node.runtime import LocalIdentity, Runtime
 from covey.node.storage.interface import Entry
-from covey.node.storage.memory import MemoryEngine
 from covey.node.tasks import Tasks
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
-from covey.ring.span import TokenRange
 from covey.ring.succession import begin, raise_floor
+from covey.ring.tokens import TokenRange, token_of
 from tests.simulation.cluster import SimulatedClock
+from tests.support.memory_engine import MemoryEngine
 
 from .cluster import NodeTrace, SimulatedCluster
 from .staging import carrying

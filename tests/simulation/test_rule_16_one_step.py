@@ -21,10 +21,9 @@ from covey.node.storage.interface import Entry
 from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochStamp
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
-from covey.ring.span import WHOLE_RING
 from covey.ring.succession import abort, begin
+from covey.ring.tokens import WHOLE_RING, token_of
 
 from .cluster import SimulatedCluster
 from .staging import (

@@ -8,9 +8,9 @@ import pytest
 
 from covey.node.errors import NodeError
 from covey.node.messages.data import Refusal, Scan, ScanPurpose, ScanReply
-from covey.node.storage.segments import segment_of, segment_span
-from covey.ring.hashing import token_of
+from covey.node.storage.segments import segment_of, segment_range
 from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 
 from .cluster import SimulatedCluster, SimulatedNode
 from .staging import begin_change, is_done, merges, pulled, ring_of, staged
@@ -175,7 +175,7 @@ async def test_it_is_said_in_status_and_the_cluster_is_not_synced_meanwhile() ->
 async def test_status_says_so_when_a_restart_has_to_come_first() -> None:
     async with SimulatedCluster(1, **UNREPAIRED) as cluster:
         _, damaged, _ = await holding(cluster)
-        damaged.engine.awaits_restart = lambda: True
+        damaged.engine.needs_restart = lambda: True
         damaged.engine.quarantine([SEGMENT], "a test")
         note = "n2 has found 1 damaged segment and gets them from other replicas, once it has been restarted"
         await cluster.until(lambda: note in cluster.nodes["n1"].running.administration.status().notes, note)
@@ -193,7 +193,7 @@ async def test_a_damaged_source_gives_no_part_of_it_and_a_joiner_takes_it_from_o
         await pulled(cluster, "n4")
         assert held(cluster.nodes["n4"]) == b"v-" + KEY
         assert damaged.quarantined() == (SEGMENT,)
-        scan = Scan(begun.stamp, ScanPurpose.PULL, segment_span(SEGMENT), None, 100, 1 << 20)
+        scan = Scan(begun.stamp, ScanPurpose.PULL, segment_range(SEGMENT), None, 100, 1 << 20)
         assert isinstance(await cluster.ask("n4", "n2", scan), Refusal)
         assert isinstance(await cluster.ask("n4", "n1", scan), ScanReply)
 

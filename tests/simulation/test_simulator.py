@@ -9,8 +9,8 @@ import random
 import pytest
 
 from covey.node.messages.data import Ping
-from covey.node.storage.memory import MemoryEngine
 from tests.support.checking import Rule, Violation
+from tests.support.memory_engine import MemoryEngine
 
 from . import shrinking, virtual_time
 from .cluster import SimulatedCluster

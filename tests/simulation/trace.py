@@ -18,7 +18,7 @@ from covey.identity import Identity
 from covey.node.messages.data import Reply, Request
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, EpochStamp
-from covey.ring.span import TokenRange
+from covey.ring.tokens import TokenRange
 
 MAX_LINE = 400
 MAX_ITEMS = 4

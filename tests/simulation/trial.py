@@ -12,8 +12,8 @@ from typing import Any
 
 from covey.node.errors import NodeError
 from covey.node.node import Node
-from covey.ring.hashing import token_of
 from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 from tests.support.checking import Rule, Violation, check
 from tests.support.history import Copies, Copy, History, Kind, Standing
 

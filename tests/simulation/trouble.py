@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 from covey.identity import Identity
-from covey.membership.view import Liveness
+from covey.membership.member_list import Liveness
 from covey.node.errors import JoinRefused, NodeError, StorageFailed
 from covey.node.messages.data import Accept, FetchRecord, GossipDelta, GossipSyn, Prepare, PushRecord
 from covey.node.storage.segments import SEGMENTS

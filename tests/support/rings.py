@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.node.epoch.epochs import Epoch
-from covey.ring import EpochRecord, Owner, Quorums, RingSpec
+from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 
 THREE = Quorums(3, 2, 2)
 

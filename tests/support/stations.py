@@ -40,16 +40,16 @@ from covey.node.replica.load_meter import LoadMeter
 from covey.node.replica.service import ReplicaService
 from covey.node.runtime import LocalIdentity, Runtime
 from covey.node.storage.interface import Entry
-from covey.node.storage.memory import MemoryEngine
 from covey.node.tasks import Tasks
 from covey.node.throttle import Throttle
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.ranking import ReplicaRanking
 from covey.quorum.version import Version
-from covey.ring import EpochRecord
+from covey.ring.epoch import EpochRecord
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Network, SimulatedTransport
 from tests.support.clocks import ManualClock
+from tests.support.memory_engine import MemoryEngine
 
 RPC_TIMEOUT_S = 0.2
 

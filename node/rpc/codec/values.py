@@ -10,8 +10,8 @@ from ....api.cluster_codec import IDENTITY, SHARED
 from ....api.codec import Codec, Codecs, MalformedMessage, bounded, enumeration, expect, repeated
 from ....membership.extent import MAX_REMEMBERED, Extent
 from ....membership.record import (
-    LARGEST_WEIGHT,
-    SMALLEST_WEIGHT,
+    MAX_WEIGHT,
+    MIN_WEIGHT,
     DigestEntry,
     MemberRecord,
     RecordVersion,
@@ -23,7 +23,7 @@ from ....quorum.version import Version
 from ....ring.epoch import EpochRecord, EpochStamp, Quorums
 from ....ring.genesis import GenesisSeat, GenesisTerms, Seat
 from ....ring.paxos import Ballot
-from ....ring.span import TokenRange
+from ....ring.tokens import TokenRange
 from ...named import named_from
 from ...storage.interface import Cursor
 
@@ -78,11 +78,9 @@ CURSOR: Final = PEER.flat(Cursor, peer_pb2.Cursor)
 
 
 def decode_weight(weight: float) -> float:
-    if SMALLEST_WEIGHT <= weight <= LARGEST_WEIGHT:  # which NaN is not
+    if MIN_WEIGHT <= weight <= MAX_WEIGHT:  # which NaN is not
         return weight
-    raise MalformedMessage(
-        f"a weight of {weight:g}; from {SMALLEST_WEIGHT:g} to {LARGEST_WEIGHT:g} is allowed"
-    )
+    raise MalformedMessage(f"a weight of {weight:g}; from {MIN_WEIGHT:g} to {MAX_WEIGHT:g} is allowed")
 
 
 PEER.add(Status, enumeration(Status, peer_pb2.MemberStatus, "MEMBER_STATUS_"))

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from covey.node.anti_entropy.merkle_tree import FANOUT, MerkleTree, peers_of, tree_between
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS
-from covey.ring import Ring, RingSpec
-from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import TokenRange
+from covey.ring.epoch import RingSpec
+from covey.ring.ring import Ring
+from covey.ring.tokens import TOKEN_SPACE, TokenRange
 from tests.support.rings import identity, ring, rings
 
 EDGES = st.sampled_from([0, 1, SEGMENT_WIDTH - 1, SEGMENT_WIDTH, TOKEN_SPACE - 1])
@@ -81,6 +81,6 @@ def test_peers_are_exactly_those_with_a_tree_that_is_not_empty(spec: RingSpec) -
 def test_a_group_in_few_spans_holds_the_tokens_of_its_pieces(spec: RingSpec) -> None:
     owners = sorted(spec.owners)
     tree = tree_between(Ring(spec), owners[0], owners[-1])
-    for pieces, stretches in zip(tree.groups, tree.stretches, strict=True):
-        assert sum(span.width for span in stretches) == sum(piece.width for piece in pieces)
-        assert all(any(span.contains(piece.upto) for span in stretches) for piece in pieces)
+    for pieces, key_ranges in zip(tree.groups, tree.key_ranges, strict=True):
+        assert sum(span.width for span in key_ranges) == sum(piece.width for piece in pieces)
+        assert all(any(span.contains(piece.upto) for span in key_ranges) for piece in pieces)

@@ -18,7 +18,7 @@ from covey.node.messages.anti_entropy import TreeQuery
 from covey.node.messages.data import DataBatch, Merge, MergeKind, Scan
 from covey.node.storage.interface import Entry
 from covey.node.storage.segments import SEGMENTS, segment_of
-from covey.ring.hashing import token_of
+from covey.ring.tokens import token_of
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring

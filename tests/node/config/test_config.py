@@ -120,7 +120,7 @@ def test_a_configuration_made_in_a_program_is_checked_too() -> None:
         ('{"servers": {}}', ": servers must be a list of objects with id, ip and port"),
         ('{"servers": [{"ip": "a"}]}', ': servers: {"ip": "a"}: must be an object with id, ip and port'),
         ('{"servers": [{"ip": "a", "prt": 1}]}', ": must be an object with id, ip and port"),
-        ('{"servers": [], "seeds": []}', ": seeds and servers say the same thing twice; keep seeds"),
+        ('{"servers": [], "seeds": []}', ": seeds and servers state the same thing twice; keep seeds"),
         ('{"rpc_timeout": 1, "rpc_timeout": 2}', ": rpc_timeout is there twice"),
         ('{\n"rpc_timeout": 1,\n}', ", line 3: not JSON"),
         ("[]", ": must be a JSON object of settings"),
@@ -162,7 +162,7 @@ def test_refusals_of_the_environment_and_of_flags_name_them() -> None:
 
 @pytest.mark.parametrize("age_s", [5.0, 5.5])
 def test_tombstones_are_not_collected_while_writes_of_their_time_may_be_under_way(age_s: float) -> None:
-    with pytest.raises(ConfigurationError, match="let tombstone_age be more than request_timeout") as caught:
+    with pytest.raises(ConfigurationError, match="set tombstone_age to more than request_timeout") as caught:
         Config(tombstone_age=age_s)
     assert str(caught.value).startswith(
         f"tombstone_age = {age_s}, request_timeout = 5.0, max_clock_skew = 0.5:"
@@ -176,7 +176,7 @@ def test_values_that_cannot_be_together_are_named_with_where_they_came_from(file
         Config.load(file, {}, {"read_quorum": "2"})
     assert str(caught.value) == (
         f"read_quorum = 2 (--set), write_quorum = 1 ({file}), replication_factor = 3 (default): a read could "
-        "miss an acknowledged write; let R + W be more than N, or set allow_weak_quorums"
+        "miss an acknowledged write; choose R + W above N, or set allow_weak_quorums"
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 
 from covey.node.config.config import Config
 from covey.node.config.json_file import MAX_DEPTH, BadJson, parse_json, read_json
-from covey.node.data_directory.directory import MAX_GENERATION, DataDirectory
+from covey.node.data_directory.directory import DataDirectory
+from covey.node.data_directory.opening import MAX_GENERATION
 from covey.node.errors import ConfigurationError, DataDirectoryError
 
 NESTED = b"[" * 5000 + b"]" * 5000

@@ -4,8 +4,8 @@ import asyncio
 
 from covey.node.coordinator.attempt import Attempt, Ended
 from covey.node.epoch.epochs import Epochs
-from covey.node.storage.memory import MemoryEngine
 from tests.simulation.virtual_time import in_virtual_time
+from tests.support.memory_engine import MemoryEngine
 from tests.support.rings import following, identity, record, ring
 
 FIRST = record(ring(1, 2, 3))

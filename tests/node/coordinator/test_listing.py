@@ -14,7 +14,9 @@ from covey.node.epoch.epochs import Epoch
 from covey.node.errors import Corruption, InvalidRequest, OperationTimeout, Unavailable
 from covey.node.messages.data import ScanReply
 from covey.node.storage.interface import Chunk, Entry
-from covey.ring import EpochRecord, Ring, token_of
+from covey.ring.epoch import EpochRecord
+from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry

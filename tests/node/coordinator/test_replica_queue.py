@@ -24,7 +24,7 @@ from covey.node.coordinator.replica_queue import (
 from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
 from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
 from covey.quorum.ranking import ReplicaRanking
-from covey.ring import EpochStamp
+from covey.ring.epoch import EpochStamp
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.clocks import ManualClock

@@ -11,7 +11,7 @@ from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch, Merge
 from covey.node.storage.interface import Entry
 from covey.quorum.consistency import QUORUM, Consistency, Level
-from covey.ring import EpochRecord, Quorums
+from covey.ring.epoch import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support import paths

@@ -16,7 +16,7 @@ from covey.node.errors import OperationError, OperationTimeout, Unavailable
 from covey.node.messages.data import DataBatch
 from covey.node.operations import WriteResult
 from covey.quorum.consistency import QUORUM, Consistency, Level, plan_write
-from covey.ring import EpochRecord, Quorums
+from covey.ring.epoch import EpochRecord, Quorums
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support import paths

@@ -16,14 +16,9 @@ import pytest
 
 from covey.identity import Identity
 from covey.membership.extent import Extent
-from covey.node.data_directory.directory import (
-    COPIED,
-    FORGIVEN_GENERATIONS,
-    FORMAT,
-    DataDirectory,
-    LocalState,
-    MemoryDataDirectory,
-)
+from covey.node.data_directory.directory import DataDirectory
+from covey.node.data_directory.local_state import LocalState, MemoryDataDirectory
+from covey.node.data_directory.opening import COPIED, FORGIVEN_GENERATIONS, FORMAT
 from covey.node.errors import DataDirectoryError
 
 
@@ -229,7 +224,7 @@ def test_a_folder_that_gave_up_its_data_is_a_new_disks_that_knows_where_to_look(
     folder = DataDirectory.open(path, "n1")
     before = folder.identity
     (folder.engine_path / "data").write_text("x")
-    folder.give_up(known)
+    folder.discard_data(known)
     folder.close()
     assert not list(path.glob("engine*"))
     folder = DataDirectory.open(path, "n1")
@@ -243,7 +238,7 @@ def test_data_that_is_set_aside_outlasts_the_next_opening(tmp_path: Path) -> Non
     for _ in range(2):
         folder = DataDirectory.open(path, "n1")
         (folder.engine_path / "data").write_text("x")
-        folder.give_up({}, "engine.unread-c")
+        folder.discard_data({}, "engine.unread-c")
         folder.close()
     DataDirectory.open(path, "n1").close()
     assert sorted(found.parent.name for found in path.glob("*/data")) == [
@@ -318,7 +313,7 @@ def test_a_copy_of_a_folder_is_in_doubt(tmp_path: Path, copied: Callable[[Path, 
 def test_a_doubt_stays_until_the_folder_is_claimed_again(tmp_path: Path) -> None:
     claimed(tmp_path / "d")
     folder = DataDirectory.open(tmp_path / "d", "n1")
-    folder.condemn("n2 remembers more")
+    folder.record_doubt("n2 remembers more")
     folder.close()
     assert reopened(tmp_path / "d").doubt == "n2 remembers more"
     claimed(tmp_path / "d")
@@ -350,7 +345,7 @@ def test_an_engine_that_is_given_up_is_kept_aside(tmp_path: Path) -> None:
     folder.claim()
     for number in range(2):
         (folder.engine_path / "data").write_text(str(number))
-        old, moved = folder.identity, folder.give_up_engine()
+        old, moved = folder.identity, folder.set_engine_aside()
         assert moved.name == f"engine.{old.disk_id:016x}" and (moved / "data").read_text() == str(number)
         folder.close()
         folder = DataDirectory.open(tmp_path / "d", "n1")

@@ -8,10 +8,10 @@ import random
 import pytest
 
 from covey.node.disk_health.scrub import Scrubber
-from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS, segment_of
-from covey.ring import token_of
+from covey.ring.tokens import token_of
 from tests.simulation.virtual_time import in_virtual_time
+from tests.support.memory_engine import MemoryEngine
 from tests.support.stations import entry
 
 ROUND_S = 3600.0

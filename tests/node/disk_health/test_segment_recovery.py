@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from covey.node.disk_health.segment_recovery import SegmentRecovery, pieces_of
 from covey.node.events import Event
 from covey.node.messages.data import DataBatch, DataReply, FailedResult, Merge
-from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
+from covey.node.storage.segments import SEGMENTS, segment_of, segment_range
 from covey.node.throttle import Throttle
-from covey.ring import Ring, token_of
 from covey.ring.epoch import Quorums, RingSpec
+from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
@@ -149,7 +150,7 @@ async def test_nothing_is_healed_while_the_ring_changes() -> None:
 @in_virtual_time
 async def test_nothing_is_healed_that_would_be_found_damaged_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stations = await three_stations()
-    monkeypatch.setattr(stations[ME].engine, "awaits_restart", lambda: True)
+    monkeypatch.setattr(stations[ME].engine, "needs_restart", lambda: True)
     async with healing(stations):
         await find_damage(stations)
         await asyncio.sleep(100)
@@ -220,7 +221,7 @@ async def test_it_is_told_only_once_it_is_on_disk() -> None:
 def test_pieces_are_all_of_a_segment_that_a_node_replicates(number: int, spec: RingSpec) -> None:
     ring_ = Ring(spec)
     pieces = pieces_of(ring_, ME, number)
-    first, last = segment_span(number).after + 1, segment_span(number).upto
+    first, last = segment_range(number).after + 1, segment_range(number).upto
     inside = [token for token in ring_.virtual_nodes if first <= token <= last]
     for token in {first, last, *inside, *(token + 1 for token in inside if token < last)}:
         covering = [piece for piece in pieces if piece.span.contains(token)]

@@ -6,11 +6,11 @@ import pytest
 
 from covey.identity import Identity
 from covey.membership.extent import MAX_OPENINGS, Extent
-from covey.node.data_directory.directory import MemoryDataDirectory
+from covey.node.data_directory.local_state import MemoryDataDirectory
 from covey.node.disk_identity.history import META_DISK, DiskHistory, DiskRecord
 from covey.node.epoch.epochs import META_AGREEMENT
 from covey.node.errors import Corruption
-from covey.node.storage.memory import MemoryEngine
+from tests.support.memory_engine import MemoryEngine
 
 N1 = Identity("n1", 1)
 

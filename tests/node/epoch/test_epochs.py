@@ -11,10 +11,13 @@ from hypothesis import strategies as st
 from covey.node.epoch.epochs import META_HANDOFF, Epochs
 from covey.node.errors import StorageFailed
 from covey.node.storage.interface import Entry
-from covey.node.storage.memory import MemoryEngine
-from covey.ring import EpochRecord, Ring, RingSpec, gained_spans, token_of
+from covey.ring.epoch import EpochRecord, RingSpec
+from covey.ring.moves import RingChange
 from covey.ring.paxos import Ballot, DivergedRecord
+from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 from tests.simulation.virtual_time import in_virtual_time, run
+from tests.support.memory_engine import MemoryEngine
 from tests.support.rings import following, identities, record, ring, rings
 from tests.support.stations import entry
 
@@ -125,7 +128,7 @@ def test_the_record_and_the_drop_are_on_disk_together_or_not_at_all(kept: int) -
     async def crashes() -> None:
         before, change = record(ring(2, 3, 4)), record(ring(2, 3, 4), ring(1, 2, 3), number=2)
         epochs, engine = await _at(before)
-        span = gained_spans(change.owners, change.live_rings[1], ME)[0]
+        span = RingChange.between(change.owners, change.live_rings[1]).gained_ranges(ME)[0]
         key = next(k for k in (b"%d" % i for i in range(1000)) if span.contains(token_of(k)))
         engine.merge([(key, entry(1))], {META_HANDOFF: b"{}"})
         await engine.durable()
@@ -152,7 +155,7 @@ async def test_at_the_same_number_nothing_is_dropped_again() -> None:
 
 
 def _gains(change: EpochRecord, key: bytes) -> bool:
-    spans = gained_spans(change.owners, change.live_rings[1], ME)
+    spans = RingChange.between(change.owners, change.live_rings[1]).gained_ranges(ME)
     return any(span.contains(token_of(key)) for span in spans)
 
 

@@ -16,12 +16,12 @@ from covey.node.hints.hint_log import HintEvents
 from covey.node.hints.store import NOTHING, Hint, HintStore
 from covey.node.hints.writer import FOREIGN, HintWriter
 from covey.node.messages.data import DataBatch, MergeKind
-from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle
-from covey.ring import EpochRecord
+from covey.ring.epoch import EpochRecord
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
+from tests.support.memory_engine import MemoryEngine
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry
 

@@ -9,9 +9,9 @@ from covey.node.errors import StorageFailed
 from covey.node.hints.store import NAME_PREFIX, NOTHING, Hint, HintStore, Kept
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Engine, Entry
-from covey.node.storage.memory import MemoryEngine
 from covey.quorum.version import COUNTER_BITS, Version
-from covey.ring.hashing import token_of
+from covey.ring.tokens import token_of
+from tests.support.memory_engine import MemoryEngine
 
 PLENTY = 1 << 30
 A, B = Identity("a", 1), Identity("b", 1)

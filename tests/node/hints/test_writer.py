@@ -7,8 +7,8 @@ from covey.node.events import Event
 from covey.node.hints.hint_log import PAUSE_S, HintEvents
 from covey.node.hints.store import Hint, HintStore
 from covey.node.hints.writer import DAMAGED, FOREIGN, NO_ROOM, TOO_OLD, HintWriter
-from covey.node.storage.memory import MemoryEngine
 from tests.support.clocks import ManualClock
+from tests.support.memory_engine import MemoryEngine
 from tests.support.rings import identities
 from tests.support.stations import Lines, entry
 
@@ -91,7 +91,7 @@ async def test_on_a_full_disk_there_is_no_room_for_hints_though_old_ones_can_go(
     keeper = Keeper()
     await keeper.keep(*hints(A))
     keeper.engine.set_free_space(900)
-    keeper.engine.look_at_space()
+    keeper.engine.check_free_space()
     await keeper.keep(*hints(A, number=2), *hints(B))
     assert keeper.lacking == [A, B]
     assert "less free space" in str(keeper.dropped()[0][2])

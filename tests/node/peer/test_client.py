@@ -21,7 +21,7 @@ from covey.node.peer.client import PeerClient
 from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import ClockSkew, HybridClock
 from covey.quorum.version import COUNTER_BITS
-from covey.ring import EpochStamp
+from covey.ring.epoch import EpochStamp
 from tests.support.clocks import ManualClock
 from tests.support.rings import identities
 

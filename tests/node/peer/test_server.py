@@ -32,8 +32,9 @@ from covey.node.runtime import LocalIdentity, Runtime
 from covey.node.tasks import Tasks
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS
-from covey.ring import WHOLE_RING, EpochStamp
+from covey.ring.epoch import EpochStamp
 from covey.ring.paxos import DivergedRecord
+from covey.ring.tokens import WHOLE_RING
 from tests.support.clocks import ManualClock
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Lines

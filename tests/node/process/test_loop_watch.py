@@ -7,7 +7,7 @@ import time
 
 from covey.node.events import Event, EventLog
 from covey.node.process.loop_watch import LoopWatch
-from covey.ring.walk import walk
+from covey.ring.ring import walk
 
 TOKENS, OWNERS = range(5000), [""] * 5000
 
@@ -40,7 +40,7 @@ async def test_what_holds_the_loop_is_named_with_its_line() -> None:
             await log.heard.wait()
     finally:
         watch.close()
-    assert str(log.held[-1]["where"]).startswith("ring/walk.py:")
+    assert str(log.held[-1]["where"]).startswith("ring/ring.py:")
 
 
 async def test_a_loop_that_waits_is_not_held() -> None:

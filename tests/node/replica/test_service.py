@@ -30,7 +30,8 @@ from covey.node.messages.data import (
 )
 from covey.node.replica import service as replica_module
 from covey.node.storage.interface import Chunk, Entry
-from covey.ring import WHOLE_RING, EpochRecord, EpochStamp
+from covey.ring.epoch import EpochRecord, EpochStamp
+from covey.ring.tokens import WHOLE_RING
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Station, Stations, entry, version

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from covey.node.epoch.epochs import Epoch
 from covey.node.ring_change.handoff import foreign_spans
-from covey.ring import WHOLE_RING, RingSpec
+from covey.ring.epoch import RingSpec
+from covey.ring.tokens import WHOLE_RING
 from tests.support.rings import identity, record, ring, rings
 
 

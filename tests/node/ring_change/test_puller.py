@@ -21,7 +21,9 @@ from covey.node.ring_change.puller import Puller, assignments_of
 from covey.node.storage.interface import Entry
 from covey.node.tasks import Tasks
 from covey.node.throttle import Throttle
-from covey.ring import EpochRecord, Ring, RingSpec, token_of
+from covey.ring.epoch import EpochRecord, RingSpec
+from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring, rings

@@ -44,7 +44,7 @@ async def settle() -> None:
 
 def durable(commit: GroupCommit) -> asyncio.Task[None]:
     """Write, then wait for it."""
-    commit.wrote()
+    commit.note_write()
     return asyncio.create_task(commit.durable())
 
 
@@ -165,7 +165,7 @@ async def test_a_flush_that_ends_by_a_bug_leaves_nobody_waiting() -> None:
 async def test_closing_flushes_what_nobody_waits_for() -> None:
     flushes = Flushes()
     commit = flushes.commit()
-    commit.wrote()
+    commit.note_write()
     closing = asyncio.create_task(commit.close())
     await settle()
     flushes.end()
@@ -189,7 +189,7 @@ async def test_closing_waits_for_the_running_flush() -> None:
 async def test_closing_reports_a_failed_last_flush() -> None:
     flushes = Flushes()
     commit = flushes.commit()
-    commit.wrote()
+    commit.note_write()
     closing = asyncio.create_task(commit.close())
     await settle()
     flushes.fail()
@@ -200,14 +200,14 @@ async def test_closing_reports_a_failed_last_flush() -> None:
 async def test_an_interval_flushes_by_itself() -> None:
     flushes = Flushes()
     commit = flushes.commit(interval_s=0.001)
-    commit.wrote()
+    commit.note_write()
     assert flushes.begun == []
     await flushes.beginning.wait()
     flushes.end()
     await settle()
     assert flushes.synced == [1]
     flushes.beginning.clear()
-    commit.wrote()
+    commit.note_write()
     await flushes.beginning.wait()
     flushes.end()
     await commit.close()

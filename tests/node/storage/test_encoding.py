@@ -10,8 +10,7 @@ from covey.node.errors import Corruption
 from covey.node.storage import encoding
 from covey.node.storage.interface import Entry
 from covey.quorum.version import Version
-from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import TokenRange
+from covey.ring.tokens import TOKEN_SPACE, TokenRange, token_of
 
 u64 = st.integers(0, 2**64 - 1)
 entries = st.builds(
@@ -129,11 +128,11 @@ def test_a_token_is_in_the_pieces_of_a_span_as_in_the_span(span: TokenRange, tok
 def test_the_pieces_of_a_span_are_as_wide_as_it_is(span: TokenRange) -> None:
     pieces = encoding.intervals(span)
     assert sum(last - first + 1 for first, last in pieces) == span.width
-    assert len(encoding.stretches(span)) == len(pieces)
+    assert len(encoding.key_ranges(span)) == len(pieces)
 
 
 @given(spans_and_edges, st.binary(max_size=8))
 def test_a_key_is_in_the_stretches_of_a_span_as_in_the_span(span: TokenRange, key: bytes) -> None:
     stored = encoding.stored_key(key)
-    inside = [begin <= stored and (end is None or stored < end) for begin, end in encoding.stretches(span)]
+    inside = [begin <= stored and (end is None or stored < end) for begin, end in encoding.key_ranges(span)]
     assert sum(inside) == span.contains(token_of(key))

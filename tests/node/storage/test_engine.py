@@ -10,11 +10,10 @@ import pytest
 from covey.node.errors import Quarantined, StorageFailed
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Chunk, Cursor, Engine, Entry, Usage
-from covey.node.storage.memory import MemoryEngine
-from covey.node.storage.segments import segment_of, segment_span
+from covey.node.storage.segments import segment_of, segment_range
 from covey.quorum.version import Version
-from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange, token_of
+from tests.support.memory_engine import MemoryEngine
 
 OpenEngine = Callable[..., StoreEngine]
 
@@ -232,7 +231,7 @@ class TestScan:
         assert chunk.entries == ((KEYS[0], entry(1, b"")), (KEYS[1], entry(2, None)))
 
     def test_a_cursor_from_elsewhere_is_refused(self, engine: Engine) -> None:
-        with pytest.raises(ValueError, match="is no place in"):
+        with pytest.raises(ValueError, match="is not in"):
             engine.scan(TokenRange(10, 20), Cursor(30, b"k"), 10, 100)
 
 
@@ -385,7 +384,7 @@ class TestQuarantine:
 
     def test_nothing_of_it_is_read_written_compared_or_purged(self, engine: Engine) -> None:
         filled(engine)
-        key, span = KEYS[5], segment_span(segment_of(TOKENS[5]))
+        key, span = KEYS[5], segment_range(segment_of(TOKENS[5]))
         engine.quarantine([segment_of(TOKENS[5])], "a test")
         for touching in (
             lambda: engine.get(key),
@@ -408,12 +407,12 @@ class TestQuarantine:
         assert keys_of(chunk) == KEYS[:5]
         with pytest.raises(Quarantined):
             engine.scan(WHOLE_RING, chunk.next, 1000, 1 << 20)
-        assert scanned(engine, TokenRange(segment_span(segment_of(TOKENS[5])).upto, TOKENS[39])) == KEYS[6:]
+        assert scanned(engine, TokenRange(segment_range(segment_of(TOKENS[5])).upto, TOKENS[39])) == KEYS[6:]
 
     def test_replacing_or_dropping_all_of_it_ends_it_and_a_part_does_not(self, engine: Engine) -> None:
         filled(engine)
         number = segment_of(TOKENS[5])
-        span = segment_span(number)
+        span = segment_range(number)
         engine.quarantine([number], "a test")
         engine.drop([TokenRange(span.after, TOKENS[5])])
         engine.replace([TokenRange(TOKENS[5] - 1, TOKENS[5])], [(KEYS[5], entry(3))])

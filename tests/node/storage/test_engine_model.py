@@ -16,12 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from covey.node.storage.encoding import digest_of, pack, stored_key
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Cursor, Entry, Usage
-from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.quorum.version import Version
-from covey.ring.hashing import TOKEN_SPACE, token_of
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange, token_of
+from tests.support.memory_engine import MemoryEngine
 
 KEYS = [b"%d" % number for number in range(30)] + [b"", b"\xff" * 20, b"\0"]
 EDGES = sorted(

@@ -12,11 +12,11 @@ import pytest
 
 from covey.node.storage.engine import StoreEngine
 from covey.node.storage.interface import Entry
-from covey.node.storage.memory import MemoryEngine
-from covey.node.storage.rocks import RocksEngine, opened_apart
-from covey.node.storage.salvage import salvage_if_wanted, want_salvage
+from covey.node.storage.rocks import RocksEngine, open_store
+from covey.node.storage.salvage import request_salvage, salvage_if_requested
 from covey.quorum.version import Version
 from tests.node.conftest import Disk
+from tests.support.memory_engine import MemoryEngine
 
 Open = Callable[..., StoreEngine]
 
@@ -127,7 +127,7 @@ def test_a_rewritten_database_counts_on_from_the_old_one(tmp_path: Path, times: 
 
     for _ in range(times):
         said = asyncio.run(filled())
-        want_salvage(tmp_path / "engine")
-        salvage_if_wanted(tmp_path / "engine", opened_apart)
-        with opened_apart(tmp_path / "engine") as store:
+        request_salvage(tmp_path / "engine")
+        salvage_if_requested(tmp_path / "engine", open_store)
+        with open_store(tmp_path / "engine") as store:
             assert store.extent() >= said

@@ -19,8 +19,7 @@ from covey.node.storage.rocks import RocksEngine
 from covey.node.storage.segments import SEGMENTS
 from covey.node.storage.summary import Summary
 from covey.quorum.version import Version
-from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import TokenRange
+from covey.ring.tokens import TOKEN_SPACE, TokenRange
 
 JOURNAL = b"\xffjournal"
 WHOLE_RING = TokenRange(TOKEN_SPACE - 1, TOKEN_SPACE - 1)

@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from covey.node.errors import StorageFailed
-from covey.node.storage.encoding import Stretch
+from covey.node.storage.encoding import KeyRange
 from covey.node.storage.interface import Entry
-from covey.node.storage.memory import MemoryEngine, MemoryStore
-from covey.node.storage.store import Batch
+from covey.node.storage.store import WriteBatch
 from covey.quorum.version import Version
-from covey.ring.span import WHOLE_RING
+from covey.ring.tokens import WHOLE_RING
+from tests.support.memory_engine import MemoryEngine, MemoryStore
 
 
 def put(engine: MemoryEngine, key: bytes, timestamp: int = 1) -> None:
@@ -72,8 +72,8 @@ async def test_power_loss_brings_back_what_was_dropped_unsynced() -> None:
 
 def test_a_batch_that_erases_and_puts_one_key_is_undone_as_one() -> None:
     store = MemoryStore(asyncio.sleep, 0.0)
-    store.write(Batch(puts=[(b"a", b"first")]))
-    store.write(Batch(erased=[Stretch(b"", None)], puts=[(b"a", b"second")]))
+    store.write(WriteBatch(puts=[(b"a", b"first")]))
+    store.write(WriteBatch(deleted_ranges=[KeyRange(b"", None)], puts=[(b"a", b"second")]))
     assert store.read(b"a") == b"second"
     assert store.after_crash(keep_unsynced=1).read(b"a") == b"first"
 

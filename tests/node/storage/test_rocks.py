@@ -18,10 +18,9 @@ from covey.node.storage import ledger, salvage
 from covey.node.storage.encoding import stored_key
 from covey.node.storage.interface import Cursor, Entry, Usage
 from covey.node.storage.rocks import RocksEngine
-from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
+from covey.node.storage.segments import SEGMENTS, segment_of, segment_range
 from covey.quorum.version import Version
-from covey.ring.hashing import token_of
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import WHOLE_RING, TokenRange, token_of
 
 WRITER = """
 import asyncio, os, sys
@@ -246,7 +245,7 @@ class TestDamagedTables:
         with pytest.raises(Quarantined, match="cannot read"):
             engine.merge([(b"%d" % number, Entry(Version(2, 1, 1), b"newer")) for number in range(5000)])
         (quarantined,) = engine.quarantined()
-        assert engine.awaits_restart()
+        assert engine.needs_restart()
         whole = next(b"%d" % n for n in range(5000) if segment_of(token_of(b"%d" % n)) != quarantined)
         assert engine.get(whole) == Entry(Version(1, 1, 1), b"value")
         await engine.close()
@@ -258,10 +257,10 @@ class TestDamagedTables:
         engine.put_meta({"agreement": b"a vote"})
         scanned_up_to_damage(engine)
         quarantined = engine.quarantined()
-        assert engine.awaits_restart()
+        assert engine.needs_restart()
         await engine.close()
         engine = RocksEngine.open(tmp_path / "e")
-        assert not engine.awaits_restart()
+        assert not engine.needs_restart()
         assert engine.get_meta("agreement") == b"a vote"
         assert engine.quarantined() == quarantined
         for number in range(5000):
@@ -276,7 +275,7 @@ class TestDamagedTables:
         engine = RocksEngine.open(tmp_path / "e")
         good = [(b"%d" % number, Entry(Version(1, 1, 1), b"value")) for number in range(5000)]
         for segment in engine.quarantined():
-            span = segment_span(segment)
+            span = segment_range(segment)
             engine.replace([span], [(key, entry) for key, entry in good if span.contains(token_of(key))])
         await engine.close()
         engine = RocksEngine.open(tmp_path / "e")
@@ -335,7 +334,7 @@ def scanned_to_the_end(engine: RocksEngine) -> set[bytes]:
     """All that can be scanned, segment by segment."""
     found: set[bytes] = set()
     for number in set(range(SEGMENTS)) - set(engine.quarantined()):
-        found |= {key for key, _ in engine.scan(segment_span(number), None, 10_000, 1 << 20).entries}
+        found |= {key for key, _ in engine.scan(segment_range(number), None, 10_000, 1 << 20).entries}
     return found
 
 

@@ -7,21 +7,20 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covey.node.storage.encoding import Stretch, encode_token, stretches
+from covey.node.storage.encoding import KeyRange, encode_token, key_ranges
 from covey.node.storage.segments import SEGMENT_WIDTH as WIDTH
 from covey.node.storage.segments import (
     SEGMENTS,
     clip,
     segment_in,
+    segment_key_range,
     segment_of,
-    segment_span,
-    segment_stretch,
+    segment_range,
+    segments_within,
     split,
     touched_by,
-    within,
 )
-from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import WHOLE_RING, TokenRange
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange
 
 edges = st.builds(
     lambda number, offset: (number * WIDTH + offset) % TOKEN_SPACE,
@@ -43,10 +42,10 @@ def test_a_stored_key_lies_in_the_segment_of_its_token(token: int) -> None:
 
 def test_a_segment_s_span_holds_its_tokens_and_no_others() -> None:
     for number in (0, 1, SEGMENTS - 1):
-        span = segment_span(number)
+        span = segment_range(number)
         assert span.width == WIDTH
         assert segment_of(span.upto) == number == segment_of((span.after + 1) % TOKEN_SPACE)
-        assert stretches(span) == [segment_stretch(number)]
+        assert key_ranges(span) == [segment_key_range(number)]
 
 
 @given(st.lists(spans, max_size=3))
@@ -80,9 +79,9 @@ def test_the_whole_ring_is_all_segments_wherever_it_begins() -> None:
 
 @given(spans)
 def test_stretches_clipped_to_their_segments_are_the_stretches(span: TokenRange) -> None:
-    for stretch in stretches(span):
-        clipped = [clip(stretch, number) for number in within(stretch)]
-        assert clipped[0].begin == stretch.begin
-        assert clipped[-1].end == stretch.end
+    for keys in key_ranges(span):
+        clipped = [clip(keys, number) for number in segments_within(keys)]
+        assert clipped[0].begin == keys.begin
+        assert clipped[-1].end == keys.end
         assert all(one.end == other.begin for one, other in pairwise(clipped))
-    assert within(Stretch(b"\xff" * 9, None)) == range(SEGMENTS - 1, SEGMENTS)
+    assert segments_within(KeyRange(b"\xff" * 9, None)) == range(SEGMENTS - 1, SEGMENTS)

@@ -12,7 +12,8 @@ from covey.node.tombstones.confirmed import (
     held_by_all,
     is_purgeable,
 )
-from covey.ring import Ring, token_of
+from covey.ring.ring import Ring
+from covey.ring.tokens import token_of
 from tests.support.rings import ring
 from tests.support.stations import version
 

@@ -12,7 +12,7 @@ from covey.node.messages.anti_entropy import Confirm, ConfirmReply, Purge, Purge
 from covey.node.messages.data import EpochMismatch
 from covey.node.storage.interface import Entry
 from covey.node.tombstones.replica import TombstoneReplica
-from covey.ring import EpochRecord
+from covey.ring.epoch import EpochRecord
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Station, Stations, entry, version

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from covey.api.codec import MalformedMessage
 from covey.identity import Identity
-from covey.membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
+from covey.membership.record import MAX_WEIGHT, MIN_WEIGHT
 from covey.node.messages import data as messages
 from covey.node.messages.data import (
     DataBatch,
@@ -35,7 +35,7 @@ from covey.node.storage.interface import Cursor, Entry
 from covey.proto.generated import peer_pb2, types_pb2
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, EpochStamp, Owner, Quorums, RingSpec
-from covey.ring.span import TokenRange
+from covey.ring.tokens import TokenRange
 
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
@@ -61,7 +61,7 @@ GIVEN: dict[Any, st.SearchStrategy[Any]] = {
     EpochRecord: st.sampled_from(RECORDS),
     Mapping[str, Any]: st.dictionaries(NAMES, st.booleans() | st.text(), max_size=2),
 }
-FIELDS = {"weight": st.floats(SMALLEST_WEIGHT, LARGEST_WEIGHT)}
+FIELDS = {"weight": st.floats(MIN_WEIGHT, MAX_WEIGHT)}
 """Fields, by name, that take less than their type."""
 
 

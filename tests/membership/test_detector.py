@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.membership.schedule import ProbeSchedule
+from covey.membership.detector import ProbeSchedule
 
 A, B, C, D = MEMBERS = [Identity(name, 1) for name in "abcd"]
 
@@ -43,7 +43,7 @@ def test_those_who_are_no_candidates_any_more_are_skipped() -> None:
 def test_one_put_first_is_next() -> None:
     probes = schedule()
     for member in (D, B, A, C):
-        probes.put_first(member)
+        probes.probe_next(member)
         assert probes.next(MEMBERS) == member
         probes.next(MEMBERS)
 
@@ -52,7 +52,7 @@ def test_at_least_every_second_probe_follows_the_round() -> None:
     probes = schedule()
     in_turn = []
     for number in range(8):
-        probes.put_first(A)
+        probes.probe_next(A)
         probe = probes.next(MEMBERS)
         in_turn += [probe] if number % 2 else []
     assert sorted(in_turn) == MEMBERS
@@ -60,7 +60,7 @@ def test_at_least_every_second_probe_follows_the_round() -> None:
 
 def test_one_put_first_twice_is_probed_out_of_turn_once() -> None:
     probes = schedule()
-    probes.put_first(A)
-    probes.put_first(A)
+    probes.probe_next(A)
+    probes.probe_next(A)
     probes.next(MEMBERS)
     assert sorted(probes.next(MEMBERS) for _ in MEMBERS) == MEMBERS

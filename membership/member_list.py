@@ -1,10 +1,10 @@
-"""The members as this node knows them: each one's newest record, and this node's opinion of its liveness.
+"""The membership list: the newest record of each member, and this node's opinion of its liveness.
 
 Rules:
-- a record replaces another of the same member only if it is fresher, so old news never undoes newer news;
-- liveness is this node's own opinion and is never told as a fact;
-- a member that was forgotten is remembered as buried, by the freshness it had, so that a peer that has not
-  forgotten it yet cannot bring the dead record back. Only something newer, written by itself, can.
+- a record replaces another of the same member only if it is newer;
+- liveness is this node's own opinion and is never sent to others;
+- the record version of a forgotten member is kept, so that a peer that has not forgotten it yet cannot bring the old
+  record back. Only a newer record, written by the member itself, can.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..identity import Identity
-from .record import UNHEARD, MemberRecord, RecordVersion, Status, fresher
+from .record import UNKNOWN_VERSION, MemberRecord, RecordVersion, Status, newer_record
 
 OVERDUE_GAPS = 2.5
 """Measured on quiet simulated clusters of 5 to 50: fewer than one healthy member in a hundred is overdue."""
 GAP_SMOOTHING = 0.2
 
-MAX_BURIED = 4096
-"""Beyond it the longest buried are let go."""
+MAX_FORGOTTEN = 4096
+"""Forgotten members whose versions are kept; of more, the oldest are dropped."""
 
 
 class Liveness(StrEnum):
@@ -36,15 +36,15 @@ class Member:
 
     record: MemberRecord
     liveness: Liveness
-    """Means nothing once it left."""
+    """Meaningless once it left."""
     since: float
-    """When its liveness last changed (or when it was first heard of, or left)."""
+    """When its liveness last changed (or when it became known, or left)."""
     heartbeat_at: float
     """When a newer heartbeat was last seen, directly or through others."""
     heartbeat_gap_s: float | None
     """Smoothed time between the newer heartbeats seen; None until there were two."""
     news_at: float
-    """When its record last changed in something that matters (see ``is_news``)."""
+    """When its record last had an important change (see ``is_news``)."""
 
     @property
     def identity(self) -> Identity:
@@ -66,14 +66,14 @@ class Member:
         return max(0.0, now - self.heartbeat_at)
 
     def overdue(self, now: float) -> bool:
-        """Whether its next heartbeat is late, going by those before. Grounds to look, not to accuse."""
+        """Return whether its next heartbeat is late, judged by those before: a reason to probe, not to suspect."""
         gap_s = self.heartbeat_gap_s
         return gap_s is not None and self.heartbeat_age_s(now) > OVERDUE_GAPS * gap_s
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What a merged record did to the view."""
+class RecordChange:
+    """What a merged record changed in the list."""
 
     before: Member | None
     after: Member
@@ -93,23 +93,23 @@ class Change:
 
 
 def is_news(before: MemberRecord, after: MemberRecord) -> bool:
-    """Whether the change is worth a push. Heartbeats, load and bytes handed off ride with the exchanges."""
+    """Return whether the change is pushed. Heartbeats, load and bytes handed off travel with the exchanges."""
     return _essentials(before) != _essentials(after)
 
 
 def _essentials(record: MemberRecord) -> tuple[object, ...]:
     handed_off = None if record.handoff is None else (record.handoff.epoch, record.handoff.done)
     place = (record.address, record.zone, record.weight, record.protocol)
-    return (record.generation, record.status, record.epoch, handed_off, record.condition.at_rest, place)
+    return (record.generation, record.status, record.epoch, handed_off, record.condition.in_sync, place)
 
 
-class View:
-    """All known members, this node among them."""
+class MembershipList:
+    """All known members, this node included."""
 
     def __init__(self, me: MemberRecord, now: float) -> None:
         self._my_identity = me.identity
         self._members = {me.identity: _first_heard(me, now)}
-        self._buried: dict[Identity, RecordVersion] = {}
+        self._forgotten: dict[Identity, RecordVersion] = {}
 
     @property
     def me(self) -> Member:
@@ -119,50 +119,52 @@ class View:
         return self._members.get(identity)
 
     def all(self) -> Iterable[Member]:
-        """Every member, this node among them, in the order they became known."""
+        """Return every member, this node included, in the order they became known."""
         return self._members.values()
 
     def others(self) -> list[Member]:
         return [member for member in self._members.values() if member.identity != self._my_identity]
 
     def size(self) -> int:
-        """How many members take part, whether or not they are reachable now."""
+        """Return the number of members that have not left, reachable or not."""
         return sum(not member.left for member in self._members.values())
 
-    def merge(self, record: MemberRecord, now: float) -> Change | None:
-        """Take a record that is fresher than what is known; None if it is not."""
-        if record.freshness <= self.freshness(record.identity):
+    def merge(self, record: MemberRecord, now: float) -> RecordChange | None:
+        """Take a record that is newer than the known one; return None if it is not."""
+        if record.record_version <= self.record_version(record.identity):
             return None
         before = self._members.get(record.identity)
         if before is None and record.status is Status.LEFT:
-            self._bury(record.identity, record.freshness)
+            self._remember_forgotten(record.identity, record.record_version)
             return None
-        self._buried.pop(record.identity, None)
+        self._forgotten.pop(record.identity, None)
         after = _first_heard(record, now) if before is None else _updated(before, record, now)
         self._members[record.identity] = after
-        return Change(before, after)
+        return RecordChange(before, after)
 
-    def freshness(self, identity: Identity) -> RecordVersion:
-        """The freshness below which nothing about the member is new here."""
+    def record_version(self, identity: Identity) -> RecordVersion:
+        """Return the version that a record of the member must exceed to be new here."""
         member = self._members.get(identity)
-        return self._buried.get(identity, UNHEARD) if member is None else member.record.freshness
+        return (
+            self._forgotten.get(identity, UNKNOWN_VERSION) if member is None else member.record.record_version
+        )
 
-    def judge(self, identity: Identity, liveness: Liveness, now: float) -> Member:
+    def set_liveness(self, identity: Identity, liveness: Liveness, now: float) -> Member:
         """Change this node's opinion of a known member."""
-        judged = replace(self._members[identity], liveness=liveness, since=now)
-        self._members[identity] = judged
-        return judged
+        updated = replace(self._members[identity], liveness=liveness, since=now)
+        self._members[identity] = updated
+        return updated
 
-    def forget(self, identity: Identity, buried: RecordVersion) -> None:
-        """Drop a member; nothing as old as ``buried`` brings it back."""
+    def forget(self, identity: Identity, version: RecordVersion) -> None:
+        """Drop a member; nothing as old as ``version`` brings it back."""
         del self._members[identity]
-        self._bury(identity, buried)
+        self._remember_forgotten(identity, version)
 
-    def _bury(self, identity: Identity, freshness: RecordVersion) -> None:
-        self._buried.pop(identity, None)
-        self._buried[identity] = freshness
-        if len(self._buried) > MAX_BURIED:
-            del self._buried[next(iter(self._buried))]
+    def _remember_forgotten(self, identity: Identity, record_version: RecordVersion) -> None:
+        self._forgotten.pop(identity, None)
+        self._forgotten[identity] = record_version
+        if len(self._forgotten) > MAX_FORGOTTEN:
+            del self._forgotten[next(iter(self._forgotten))]
 
 
 def _first_heard(record: MemberRecord, now: float) -> Member:
@@ -170,12 +172,12 @@ def _first_heard(record: MemberRecord, now: float) -> Member:
 
 
 def _updated(before: Member, record: MemberRecord, now: float) -> Member:
-    """The member with a fresher record. Whether that proves it alive is for the failure detector to say."""
+    """Return the member with a newer record. The failure detector decides whether that proves it alive."""
     old = before.record
     beat = (record.generation, record.heartbeat) > (old.generation, old.heartbeat)
     returned_or_left = before.left != (record.status is Status.LEFT)
     return Member(
-        record=fresher(old, record),
+        record=newer_record(old, record),
         liveness=Liveness.ALIVE if returned_or_left else before.liveness,
         since=now if returned_or_left else before.since,
         heartbeat_at=now if beat else before.heartbeat_at,

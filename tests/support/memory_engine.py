@@ -1,8 +1,8 @@
-"""The engine in memory: for simulations, which crash it, and for tests.
+"""The engine in memory, for tests and simulations, which crash it.
 
-It keeps apart what a power failure would spare and what it would not: every unsynced batch can be undone. A torn
-last write is one of them, for what was written of it is recognized and dropped. Besides, bits flip, a synced write
-turns out never to have reached the disk, writes and flushes fail, and the disk fills up and has space again.
+It simulates power failures: every unsynced batch can be undone. A torn last write is one of them, since recovery
+recognizes and drops what was written of it. It also simulates flipped bits, a synced write that never reached the disk,
+failed writes and flushes, and a disk that fills up and has space again.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from ..errors import Corruption, StorageFailed
-from .encoding import Stretch, following, stored_key, unpack
-from .engine import Durability, StoreEngine
-from .store import Batch, Row
+from covey.node.errors import Corruption, StorageFailed
+from covey.node.storage.encoding import KeyRange, following, stored_key, unpack
+from covey.node.storage.engine import Durability, StoreEngine
+from covey.node.storage.store import Row, WriteBatch
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -39,18 +39,18 @@ class MemoryEngine(StoreEngine):
     ) -> None:
         self._memory = store or MemoryStore(sleep, flush_latency_s)
         self._durability, self._on_failure, self._reserve_bytes = durability, on_failure, reserve_bytes
-        super().__init__(self._memory, durability, on_failure, reserve_bytes)
+        super().__init__(self._memory, durability, on_failure, reserve_bytes=reserve_bytes)
 
     @property
     def unsynced_batches(self) -> int:
-        """How many batches a power failure now could take; the last ones go first."""
+        """Number of batches that a power failure now could undo, the last ones first."""
         return len(self._memory.undo)
 
     def crash(self, *, keep_unsynced: int = 0) -> MemoryEngine:
         """End this engine and return the one that a restart finds.
 
-        Power fails: only what was synced is there, and of the rest the ``keep_unsynced`` oldest batches.
-        Only the process dies: pass ``unsynced_batches``.
+        After a power failure, only synced data and the ``keep_unsynced`` oldest unsynced batches exist.
+        For a crash of the process only, pass ``unsynced_batches``.
         """
         self._commit.abandon(StorageFailed("the engine has crashed"))
         self._closed = True
@@ -64,26 +64,26 @@ class MemoryEngine(StoreEngine):
         )
 
     def flip_bit(self, key: bytes, bit: int = 0) -> None:
-        """Change a bit of what is stored for ``key``, counted from the end, behind the engine's back."""
+        """Change a bit of what is stored for ``key``, counted from the end, without the engine noticing."""
         self._memory.flip_bit(stored_key(key), bit)
 
     def flip_any_bit(self, rng: random.Random) -> bool:
-        """Change one of all the bits stored of entries; False when there are none."""
+        """Change a random stored bit of the entries; return False when there are none."""
         stored = self._memory.any_key(rng)
         if stored is not None:
             self._memory.flip_bit(stored, rng.randrange(1 << 16))
         return stored is not None
 
     def unreadable(self) -> bool:
-        """Whether any entry has flipped bits; looked at behind the engine's back, which finds nothing by it."""
+        """Return whether any entry has flipped bits, without the engine noticing."""
         return self._memory.unreadable()
 
     def lose_write(self, key: bytes) -> None:
-        """Let the last write of ``key`` have never reached the disk, although it was synced."""
+        """Undo the last write of ``key``, as if it had never reached the disk although it was synced."""
         self._memory.lose_write(stored_key(key))
 
     def set_free_space(self, free_bytes: int) -> None:
-        """So much fits on the disk from now on; what is written takes of it."""
+        """Set the free space of the disk, which writes reduce."""
         self._memory.free = free_bytes
 
     def break_disk(self) -> None:
@@ -108,7 +108,7 @@ class MemoryStore:
         self._batches = 0
         self._before: dict[bytes, bytes | None] = {}
         """What the last write of each row replaced."""
-        self.scarred = False
+        self.needs_rewrite = False
         self.broken = False
         self.free = 1 << 50
 
@@ -119,12 +119,12 @@ class MemoryStore:
     def read_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return [self._rows.get(key) for key in keys]
 
-    def rows(self, stretch: Stretch) -> Iterator[Row]:
-        for key in self._rows.irange(stretch.begin, stretch.end, inclusive=(True, False)):
+    def rows(self, keys: KeyRange) -> Iterator[Row]:
+        for key in self._rows.irange(keys.begin, keys.end, inclusive=(True, False)):
             yield key, self._rows[key]
 
-    def snapshot(self, stretch: Stretch) -> Iterator[Row]:
-        return iter(list(self.rows(stretch)))
+    def snapshot(self, keys: KeyRange) -> Iterator[Row]:
+        return iter(list(self.rows(keys)))
 
     def read_named(self, name: bytes) -> bytes | None:
         value: bytes | None = self._named.get(name)
@@ -135,23 +135,23 @@ class MemoryStore:
         for name in takewhile(lambda name: name.startswith(prefix), names):
             yield name, self._named[name]
 
-    def write(self, batch: Batch) -> None:
+    def write(self, batch: WriteBatch) -> None:
         self._raise_if_broken()
         self.free -= sum(len(key) + len(value or b"") for key, value in (*batch.puts, *batch.named))
         if self.free < 0:
             self.broken = True  # a write that did not fit leaves the disk in no known state
             self._raise_if_broken()
         undo = _Undo({}, {})
-        for stretch in batch.erased:
-            for key in [key for key, _ in self.rows(stretch)]:
+        for keys in batch.deleted_ranges:
+            for key in [key for key, _ in self.rows(keys)]:
                 undo.rows[key] = _put(self._rows, key, None)
         for key in batch.deleted:
             undo.rows.setdefault(key, _put(self._rows, key, None))
         for key, value in batch.puts:
             replaced = self._before[key] = _put(self._rows, key, value)
             undo.rows.setdefault(key, replaced)
-        for stretch in batch.erased_names:
-            for name in list(self._named.irange(stretch.begin, stretch.end, inclusive=(True, False))):
+        for keys in batch.deleted_name_ranges:
+            for name in list(self._named.irange(keys.begin, keys.end, inclusive=(True, False))):
                 undo.named[name] = _put(self._named, name, None)
         for name, named in batch.named:
             replaced = _put(self._named, name, named)
@@ -173,10 +173,10 @@ class MemoryStore:
             self.undo.popleft()
 
     async def close(self) -> None:
-        """Nothing to let go of."""
+        """Do nothing: there are no files."""
 
     def after_crash(self, keep_unsynced: int) -> MemoryStore:
-        """The store as a restart finds it, with that many of the oldest unsynced batches."""
+        """Return the store that a restart finds, with that many of the oldest unsynced batches."""
         while len(self.undo) > keep_unsynced:
             undo = self.undo.pop()
             self._batches -= 1
@@ -222,7 +222,7 @@ class MemoryStore:
 
 
 def _put(rows: SortedDict[bytes, bytes], key: bytes, value: bytes | None) -> bytes | None:
-    """Set or (None) delete; returns what was there."""
+    """Set a row, or delete it (None); return what was there."""
     replaced: bytes | None = rows.pop(key, None) if value is None else rows.get(key)
     if value is not None:
         rows[key] = value

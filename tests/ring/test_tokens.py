@@ -1,4 +1,7 @@
-"""A span is open at its beginning, closed at its end, and may wrap past zero."""
+"""Every node and every client puts a key at the same place, for ever.
+
+A span is open at its beginning, closed at its end, and may wrap past zero.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.ring.hashing import TOKEN_SPACE
-from covey.ring.span import WHOLE_RING, TokenRange, merge_adjacent
+from covey.ring.tokens import TOKEN_SPACE, WHOLE_RING, TokenRange, merge_adjacent, token_bytes, token_of
+
+
+@pytest.mark.parametrize(
+    ("key", "token"),
+    [
+        (b"", 0),
+        (b"hello", 0xCBD8A7B341BD9B02),
+        (b"The quick brown fox jumps over the lazy dog", 0xE34BBC7BBC071B6C),
+    ],
+)
+def test_tokens_are_the_published_hash(key: bytes, token: int) -> None:
+    """MurmurHash3 x64 128 with seed 0, its first eight bytes, as the reference implementation has them."""
+    assert token_of(key) == token
+
+
+@given(st.binary())
+@settings(deadline=None)
+def test_every_token_is_unsigned_64_bits(key: bytes) -> None:
+    assert 0 <= token_of(key) < TOKEN_SPACE
+    assert token_bytes(key) == token_of(key).to_bytes(8, "big")
+
 
 LAST = TOKEN_SPACE - 1
 tokens = st.integers(0, LAST) | st.integers(0, 3) | st.integers(LAST - 3, LAST)
