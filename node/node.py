@@ -41,7 +41,7 @@ from .members.admission import Admission
 from .members.gossip_driver import GossipDriver
 from .members.join import JoinProcedure
 from .members.owner_discovery import OwnerDiscovery
-from .messages.data import Reply, Request
+from .messages.envelope import Reply, Request
 from .peer.client import LocalIdentity, PeerClient
 from .peer.server import PeerServer
 from .peer.skew_guard import SkewGuard

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ..membership.record import MemberRecord, Status
 from .compute import InlineCompute
 from .data_directory.directory import LocalState
-from .messages.data import PROTOCOL_VERSION
+from .messages.envelope import PROTOCOL_VERSION
 from .peer.client import LocalIdentity
 from .ports import Clock, Compute, Transport
 from .storage.interface import Engine

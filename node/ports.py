@@ -10,7 +10,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
-from .messages.data import Reply, Request
+from .messages.envelope import Reply, Request
 
 T = TypeVar("T")
 

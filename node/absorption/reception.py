@@ -32,7 +32,7 @@ from ..messages.absorption import (
     MembershipQuery,
     MembershipReply,
 )
-from ..messages.data import Envelope, Refusal, RefusalCode
+from ..messages.envelope import Envelope, Refusal, RefusalCode
 from ..operations import Get, GetResult
 from ..ports import Clock
 from ..storage.interface import Entry

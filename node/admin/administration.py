@@ -21,7 +21,9 @@ from ..errors import (
     UnknownNode,
 )
 from ..members.gossip_driver import GossipDriver
-from ..messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult, RequestLeave
+from ..messages.control import RequestLeave
+from ..messages.data import DataBatch, DataReply, Read, ReadResult
+from ..messages.envelope import EpochMismatch
 from ..operations import ClusterStatus, Explanation, RepairReport, ReplicaReport, RingView
 from ..peer.client import PeerClient
 from ..replica.service import ReplicaService

@@ -12,7 +12,7 @@ from ...identity import Identity
 from ..epoch.epochs import Epoch, EpochPassed, Epochs
 from ..events import Event, EventLog
 from ..messages.anti_entropy import TreeQuery, TreeReply
-from ..messages.data import EpochMismatch, Refusal, RefusalCode
+from ..messages.envelope import EpochMismatch, Refusal, RefusalCode
 from ..ports import Clock
 from .digests import Digests
 from .session import AntiEntropySession, Outcome

@@ -14,7 +14,7 @@ from ...identity import Identity
 from ...ring.moves import RingChange
 from ..epoch.epochs import Epoch, Epochs
 from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
-from ..messages.data import Envelope, EpochMismatch, Refusal
+from ..messages.envelope import Envelope, EpochMismatch, Refusal
 from ..ports import Clock
 from .merkle_tree import peers_of
 from .responder import AntiEntropyResponder

@@ -52,7 +52,7 @@ def applied(outcome: Outcome) -> bool:
 
 def outrun(outcome: Outcome) -> bool:
     """Return whether the replica took nothing, because it holds a newer version."""
-    return isinstance(outcome, MergeResult) and outcome.stands is not None
+    return isinstance(outcome, MergeResult) and outcome.newer is not None
 
 
 def remains_open(outcome: Outcome) -> bool:

@@ -100,8 +100,8 @@ class FastWrites(FastPath):
         for place, outcome in zip(self._sent[replica], outcomes, strict=True):
             if isinstance(outcome, MergeResult) and applied(outcome):
                 acknowledged.append(place)
-                if outcome.stands is not None:
-                    self._newer[place] = max(outcome.stands, self._newer.get(place, outcome.stands))
+                if outcome.newer is not None:
+                    self._newer[place] = max(outcome.newer, self._newer.get(place, outcome.newer))
                     self._outrun[place] = self._outrun.get(place, 0) + 1
                 continue
             if place not in self._handed_over and remains_open(outcome):

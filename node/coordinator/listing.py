@@ -16,7 +16,8 @@ from ...ring.span import TokenRange
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedClient
 from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable
-from ..messages.data import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
+from ..messages.data import Scan, ScanPurpose, ScanReply, checksum_of
+from ..messages.envelope import EpochMismatch, Refusal
 from ..replica.service import ReplicaService
 from ..storage.interface import Cursor, Entry
 from .replica_selector import ReplicaSelector

@@ -116,7 +116,7 @@ class SlowWrite:
     ) -> None:
         self._exposure.note(outcome)
         if isinstance(outcome, MergeResult) and applied(outcome):
-            tally.acknowledge(replica, outcome.stands or written)
+            tally.acknowledge(replica, outcome.newer or written)
             return
         if isinstance(outcome, MergeResult):
             self._below_floor = True

@@ -33,7 +33,8 @@ from ..data_directory.directory import COPIED, LocalState
 from ..epoch.epochs import Epochs
 from ..errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, PeerNotReady, twin_alive
 from ..events import Event, EventLog
-from ..messages.data import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply
+from ..messages.envelope import Envelope
+from ..messages.membership import MAX_RECALL_ADDRESSES, Ping, Recall, RecallReply
 from ..peer.client import PeerClient
 from ..ports import Clock
 from .history import DiskHistory
@@ -280,7 +281,7 @@ class DiskCheck:
             bool(self._me.unproven),
             self._epochs.record,
             runs_at,
-            tuple(others)[-MAX_ADDRESSES_TOLD:],
+            tuple(others)[-MAX_RECALL_ADDRESSES:],
         )
 
     async def _runs_elsewhere(self, envelope: Envelope) -> str:

@@ -25,7 +25,7 @@ from ...ring.paxos import Acceptor, AcceptorState, Answer, Ballot, DivergedRecor
 from ...ring.ring import Ring
 from ...ring.span import TokenRange
 from ..compute import InlineCompute
-from ..messages.data import EpochMismatch
+from ..messages.envelope import EpochMismatch
 from ..ports import Compute
 from ..storage.interface import Engine
 

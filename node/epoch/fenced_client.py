@@ -12,7 +12,8 @@ from ...identity import Identity
 from ...ring.epoch import EpochRecord
 from ...ring.paxos import DivergedRecord
 from ..errors import PeerError, PeerRefused
-from ..messages.data import DataBody, EpochMismatch, PushRecord
+from ..messages.control import PushRecord
+from ..messages.envelope import DataBody, EpochMismatch
 from ..peer.client import PeerClient
 from .epochs import Epochs
 

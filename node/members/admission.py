@@ -10,7 +10,8 @@ from ...ring.genesis import GenesisSeat
 from ..epoch.epochs import Epochs
 from ..errors import PeerError, twin_alive
 from ..events import Event, EventLog
-from ..messages.data import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
+from ..messages.envelope import Envelope, Refusal, RefusalCode
+from ..messages.membership import Hello, HelloReply, Ping
 from ..peer.client import PeerClient
 from ..ports import Clock
 from .gossip_driver import GossipDriver

@@ -27,7 +27,7 @@ from ...identity import Identity
 from ...ring.epoch import EpochRecord
 from ..errors import PeerError
 from ..messages.absorption import MAX_ADDRESS_BYTES, MembershipQuery, MembershipReply
-from ..messages.data import Envelope
+from ..messages.envelope import Envelope
 from ..peer.client import PeerClient
 
 MAX_CLAIMS = 4

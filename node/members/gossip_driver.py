@@ -32,18 +32,9 @@ from ..disk_identity.memory import ExtentMemory
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import JoinRefused, PeerError
 from ..events import Event, EventLog
-from ..messages.data import (
-    Acknowledged,
-    Envelope,
-    FetchRecord,
-    GossipAck,
-    GossipDelta,
-    GossipSyn,
-    Ping,
-    ProbeReply,
-    ProbeRequest,
-    RecordReply,
-)
+from ..messages.control import Acknowledged, FetchRecord, RecordReply
+from ..messages.envelope import Envelope
+from ..messages.membership import GossipAck, GossipDelta, GossipSyn, Ping, ProbeReply, ProbeRequest
 from ..peer.client import PeerClient
 from ..peer.skew_guard import SkewGuard
 from ..ports import Clock

@@ -23,7 +23,8 @@ from ..data_directory.verdict import META_ALONE
 from ..epoch.epochs import Epochs
 from ..errors import ForeignCluster, JoinRefused, PeerError, twin_alive
 from ..events import Event, EventLog
-from ..messages.data import ConfirmGenesis, Envelope, GenesisConfirmed, Hello, HelloReply
+from ..messages.envelope import Envelope
+from ..messages.membership import ConfirmGenesis, GenesisConfirmed, Hello, HelloReply
 from ..peer.client import PeerClient
 from ..peer.skew_guard import SkewGuard
 from ..ports import Clock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..messages.data import HelloReply
+from ..messages.membership import HelloReply
 
 
 @dataclass(frozen=True, slots=True)

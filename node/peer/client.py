@@ -10,20 +10,19 @@ from ...identity import Identity
 from ...quorum.hybrid_clock import HybridClock
 from ...quorum.version import COUNTER_BITS
 from ..errors import ClockSkew, ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
-from ..messages.data import (
-    Acknowledged,
-    DataReply,
+from ..messages.control import Acknowledged
+from ..messages.data import DataReply, ScanReply
+from ..messages.envelope import (
     Envelope,
     EpochMismatch,
-    Recall,
     Refusal,
     RefusalCode,
     Reply,
     ReplyBody,
     Request,
     RequestBody,
-    ScanReply,
 )
+from ..messages.membership import Recall
 from ..ports import Transport
 from .clocks import PeerClocks
 

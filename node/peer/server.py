@@ -13,7 +13,8 @@ from ..errors import ClockSkew
 from ..events import Event, EventLog
 from ..messages.absorption import Contribution
 from ..messages.anti_entropy import RequestRepair
-from ..messages.data import (
+from ..messages.control import RequestLeave
+from ..messages.envelope import (
     PROTOCOL_VERSION,
     DataBody,
     Envelope,
@@ -23,7 +24,6 @@ from ..messages.data import (
     ReplyBody,
     Request,
     RequestBody,
-    RequestLeave,
 )
 from .client import LocalIdentity
 

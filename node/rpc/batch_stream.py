@@ -15,7 +15,7 @@ from typing import Any, Final
 import grpc
 
 from ..errors import MalformedMessage, PeerError, PeerTimeout
-from ..messages.data import Reply, Request
+from ..messages.envelope import Reply, Request
 from .codec.peer import DATA
 from .peer import BATCHES_PATH
 from .status import peer_error

@@ -20,7 +20,7 @@ import grpc
 from grpc import ChannelConnectivity
 
 from ..errors import PeerUnreachable
-from ..messages.data import Reply, Request
+from ..messages.envelope import Reply, Request
 from .batch_stream import BatchStream
 from .codec.peer import Lane
 from .peer import method_path

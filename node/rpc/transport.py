@@ -8,7 +8,8 @@ from typing import Final
 import grpc
 
 from ..errors import MalformedMessage, PeerTimeout, PeerUnreachable
-from ..messages.data import DataBatch, Reply, Request
+from ..messages.data import DataBatch
+from ..messages.envelope import Reply, Request
 from ..ports import Clock
 from .codec.peer import lane_of
 from .descriptors import MOST_LINKS

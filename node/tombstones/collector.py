@@ -26,8 +26,8 @@ from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedClient
 from ..errors import Corruption, PeerError
 from ..events import Event, EventLog
-from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
-from ..messages.data import EpochMismatch
+from ..messages.envelope import EpochMismatch
+from ..messages.tombstones import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..ports import Clock
 from ..storage.interface import Cursor, Engine, TombstonePage
 from .confirmed import ConfirmedTombstones, by_replicas, held_by_all

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ...quorum.version import Version
 from ...ring.hashing import token_of
 from ...ring.ring import PreferenceList, Ring
-from ..messages.anti_entropy import Tombstone
+from ..messages.tombstones import Tombstone
 
 MOST_KEPT = 100_000
 """Some 30 MB with short keys."""

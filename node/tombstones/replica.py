@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from ...quorum.version import Version
 from ..epoch.epochs import Epochs
 from ..errors import Corruption
-from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
-from ..messages.data import EpochMismatch
+from ..messages.envelope import EpochMismatch
+from ..messages.tombstones import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..storage.interface import Engine
 from .confirmed import is_purgeable
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationError, Unavailable
-from covey.node.messages.data import GossipSyn, Hello
+from covey.node.messages.membership import GossipSyn, Hello
 from covey.node.operations import Consistency, Level, NodeStatus
 from covey.node.peer.skew_guard import COMPARE_ROUNDS
 

@@ -16,7 +16,8 @@ import pytest
 from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.hints.store import HintStore
 from covey.node.hints.writer import FOREIGN, NO_ROOM, TOO_OLD
-from covey.node.messages.data import DataBatch, DataBody, Merge, MergeKind
+from covey.node.messages.data import DataBatch, Merge, MergeKind
+from covey.node.messages.envelope import DataBody
 from covey.node.operations import ClusterStatus
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from covey.node.errors import NodeError
-from covey.node.messages.data import Refusal, Scan, ScanPurpose, ScanReply
+from covey.node.messages.data import Scan, ScanPurpose, ScanReply
+from covey.node.messages.envelope import Refusal
 from covey.node.storage.segments import segment_of, segment_span
 from covey.ring.hashing import token_of
 from covey.ring.ring import Ring

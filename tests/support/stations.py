@@ -23,16 +23,9 @@ from covey.node.epoch.paxos_driver import AcceptorView, PaxosDriver
 from covey.node.events import Event, EventLog
 from covey.node.hints.store import Hint
 from covey.node.messages.anti_entropy import TreeQuery
-from covey.node.messages.data import (
-    Accept,
-    Acknowledged,
-    DataBatch,
-    Envelope,
-    Prepare,
-    PushRecord,
-    Scan,
-    SizeQuery,
-)
+from covey.node.messages.control import Accept, Acknowledged, Prepare, PushRecord
+from covey.node.messages.data import DataBatch, Scan, SizeQuery
+from covey.node.messages.envelope import Envelope
 from covey.node.peer.client import LocalIdentity, PeerClient
 from covey.node.peer.server import PeerServer
 from covey.node.replica.load_meter import LoadMeter

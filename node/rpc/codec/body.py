@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 from google.protobuf.message import Message
 
 from ....proto.generated import peer_pb2
-from ...messages.data import EpochMismatch, Refusal, RefusalCode
+from ...messages.envelope import EpochMismatch, Refusal, RefusalCode
 from .values import (
     EnumTable,
     decode_optional,

@@ -9,12 +9,18 @@ from ....proto.generated import peer_pb2
 from ....ring.genesis import GenesisSeat, GenesisTerms, Seat
 from ....ring.paxos import Answer as AgreementReply
 from ...errors import MalformedMessage
-from ...messages.data import (
-    MAX_ADDRESSES_TOLD,
+from ...messages.control import (
     Accept,
     Acknowledged,
-    ConfirmGenesis,
     FetchRecord,
+    Prepare,
+    PushRecord,
+    RecordReply,
+    RequestLeave,
+)
+from ...messages.membership import (
+    MAX_RECALL_ADDRESSES,
+    ConfirmGenesis,
     GenesisConfirmed,
     GossipAck,
     GossipDelta,
@@ -22,14 +28,10 @@ from ...messages.data import (
     Hello,
     HelloReply,
     Ping,
-    Prepare,
     ProbeReply,
     ProbeRequest,
-    PushRecord,
     Recall,
     RecallReply,
-    RecordReply,
-    RequestLeave,
 )
 from . import absorption as codec_absorption
 from . import anti_entropy as codec_repair
@@ -159,7 +161,7 @@ def decode_recall_reply(message: peer_pb2.RecallReply) -> RecallReply:
         doubtful=message.doubtful,
         record=decode_optional(decode_record, message, "record"),
         runs_at=message.runs_at,
-        addresses=tuple(bounded(message.addresses, MAX_ADDRESSES_TOLD)),
+        addresses=tuple(bounded(message.addresses, MAX_RECALL_ADDRESSES)),
     )
 
 

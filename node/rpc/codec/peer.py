@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from ....proto.generated import peer_pb2
 from ...errors import MalformedMessage
-from ...messages.data import Envelope, Reply, Request, RequestBody
+from ...messages.envelope import Envelope, Reply, Request, RequestBody
 from . import control as codec_control
 from . import data as codec_data
 from . import tombstones as codec_tombstones

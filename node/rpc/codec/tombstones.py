@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ....proto.generated import peer_pb2
-from ...messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
+from ...messages.tombstones import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from .body import AnyBodyCodec, BodyCodec
 from .values import bounded, decode_stamp, decode_versions, encode_stamp, encode_versions, expect
 

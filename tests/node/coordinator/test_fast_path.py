@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.errors import OperationTimeout, ReplyFull
-from covey.node.messages.data import DataBatch, Reply, Request
+from covey.node.messages.data import DataBatch
+from covey.node.messages.envelope import Reply, Request
 from covey.node.operations import Consistency, Get, GetResult, Level, Put, WriteResult
 from covey.node.replica import service as replica_module
 from covey.quorum.counter import AllRingsCounter, OneRingCounter

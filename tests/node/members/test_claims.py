@@ -10,7 +10,7 @@ import pytest
 from covey.identity import Identity
 from covey.node.errors import PeerUnreachable
 from covey.node.members.claims import MAX_CLAIMS, Claimant, Claims
-from covey.node.messages.data import Envelope, Reply, Request
+from covey.node.messages.envelope import Envelope, Reply, Request
 from covey.node.peer.client import LocalIdentity, PeerClient
 from covey.quorum.hybrid_clock import HybridClock
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec

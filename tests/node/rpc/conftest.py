@@ -14,7 +14,8 @@ from covey.identity import Identity
 from covey.membership.record import Condition, HandoffProgress, LoadReport
 from covey.node.coordinator.preconditions import ANY, Preconditions
 from covey.node.errors import OperationError
-from covey.node.messages.data import Acknowledged, Reply, Request
+from covey.node.messages.control import Acknowledged
+from covey.node.messages.envelope import Reply, Request
 from covey.node.operations import (
     UNBOUNDED,
     ClusterStatus,

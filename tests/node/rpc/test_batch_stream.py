@@ -15,7 +15,8 @@ import pytest
 from covey.identity import Identity
 from covey.node.coordinator.replica_queue import ReplicaQueues
 from covey.node.errors import PeerError, PeerTimeout
-from covey.node.messages.data import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
+from covey.node.messages.data import ABSENT, DataBatch, DataReply, Read
+from covey.node.messages.envelope import Envelope, Reply, Request
 from covey.node.rpc.codec.peer import DATA
 from covey.node.rpc.links import MAX_MESSAGE_BYTES
 from covey.node.rpc.peer import BATCHES_PATH

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from covey.node.messages.anti_entropy import Tombstone
+from covey.node.messages.tombstones import Tombstone
 from covey.node.tombstones.confirmed import (
     MOST_KEPT,
     ConfirmedTombstones,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from covey.node.errors import Corruption
-from covey.node.messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
-from covey.node.messages.data import EpochMismatch
+from covey.node.messages.envelope import EpochMismatch
+from covey.node.messages.tombstones import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from covey.node.storage.interface import Entry
 from covey.node.tombstones.replica import TombstoneReplica
 from covey.ring import EpochRecord

@@ -18,18 +18,19 @@ from hypothesis import strategies as st
 from covey.identity import Identity
 from covey.membership.record import LARGEST_WEIGHT, SMALLEST_WEIGHT
 from covey.node.errors import MalformedMessage
-from covey.node.messages import data as messages
+from covey.node.messages import envelope as messages
 from covey.node.messages.data import (
+    BELOW_FLOOR,
+    MERGED,
     DataBatch,
-    Envelope,
     Merge,
     MergeKind,
-    Ping,
+    MergeResult,
     Read,
-    Reply,
-    Request,
     checksum_of,
 )
+from covey.node.messages.envelope import Envelope, Reply, Request
+from covey.node.messages.membership import Ping
 from covey.node.rpc.codec import peer as codec
 from covey.node.storage.interface import Cursor, Entry
 from covey.proto.generated import peer_pb2, types_pb2
@@ -55,8 +56,7 @@ GIVEN: dict[Any, st.SearchStrategy[Any]] = {
     Version: VERSIONS,
     EpochStamp: st.builds(EpochStamp, U64, NAMES),
     Cursor: st.builds(Cursor, U64, st.binary(max_size=8)),
-    messages.MergeResult: st.builds(messages.MergeResult, VERSIONS, st.just(False))
-    | st.sampled_from([messages.MERGED, messages.BELOW_FLOOR]),
+    MergeResult: st.builds(MergeResult, VERSIONS, st.just(False)) | st.sampled_from([MERGED, BELOW_FLOOR]),
     TokenRange: st.builds(TokenRange, U64, U64),
     EpochRecord: st.sampled_from(RECORDS),
     Mapping[str, Any]: st.dictionaries(NAMES, st.booleans() | st.text(), max_size=2),
