@@ -111,6 +111,11 @@ class ScanReply:
     checksum: int
     """``checksum_of`` the entries; verified by the receiver."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Total size of the keys and values."""
+        return sum(len(key) + len(entry.value or b"") for key, entry in self.entries)
+
 
 _CHECKED_ENTRY = struct.Struct("<IiQQQ")
 

@@ -111,7 +111,7 @@ HANDOFF = (
     mutation(
         "a damaged chunk is merged",
         0,
-        "node/ring_change/puller.py",
+        "node/epoch/fenced_client.py",
         "if reply.checksum != checksum_of(reply.entries):",
         "if False:",
         "tests/node/ring_change/test_puller.py",
