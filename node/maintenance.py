@@ -1,4 +1,4 @@
-"""All that keeps a node's data whole and equal to its peers', put together from its parts."""
+"""The parts of a node that keep its data whole and equal to its peers': hints, anti-entropy, tombstones, the disk."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from .anti_entropy.service import AntiEntropyService
 from .anti_entropy.session import AntiEntropySession
 from .config.config import Config
 from .disk_health.keys_ahead import KeysAhead
-from .disk_health.monitor import DiskMonitor
-from .disk_health.scrub import Scrubber
+from .disk_health.monitor import Scrubber, SpaceMonitor
 from .disk_health.segment_recovery import SegmentRecovery
-from .epoch.epochs import Epoch, Epochs
-from .epoch.fenced_client import FencedClient
+from .epoch.epochs import Epoch
+from .epoch.fenced_client import DataPlane
 from .events import EventLog
 from .hints.dispatcher import HintDispatcher
-from .hints.hint_log import HintEvents
-from .hints.manager import HintManager
+from .hints.manager import HintExpiry, HintManager
 from .hints.store import HintStore
-from .hints.writer import HintWriter
+from .hints.writer import HintLog, HintWriter
 from .members.gossip_driver import GossipDriver
 from .ports import Clock
 from .storage.interface import Engine
@@ -36,152 +34,142 @@ from .tombstones.collector import CollectionSettings, TombstoneCollector
 
 @dataclass(frozen=True)
 class MaintenanceContext:
-    """What all of it works on."""
-
     config: Config
-    peers: FencedClient
-    epochs: Epochs
-    engine: Engine
+    data: DataPlane
     gossiping: GossipDriver
     clock: Clock
     rng: random.Random
     tasks: Tasks
     log: EventLog
-    furthest: Callable[[], int]
-    """The last version timestamp that clocks follow."""
 
 
 @dataclass(frozen=True)
 class MaintenanceTasks:
+    engine: Engine
     repair: AntiEntropyService
     hints: HintManager
-    upkeep: DiskMonitor
+    hint_expiry: HintExpiry
     tombstones: TombstoneCollector
+    recovery: SegmentRecovery
+    scrubber: Scrubber
+    space: SpaceMonitor
     keys_ahead: KeysAhead
 
     def begin(self, tasks: Tasks) -> None:
         """Start the loops."""
         tasks.spawn(self.repair.run())
         tasks.spawn(self.hints.run())
-        tasks.spawn(self.upkeep.run())
+        tasks.spawn(self.hint_expiry.run())
+        tasks.spawn(self.space.run())
+        tasks.spawn(self.recovery.run())
+        tasks.spawn(self.scrubber.run())
         tasks.spawn(self.tombstones.run())
         tasks.spawn(self.keys_ahead.run())
 
     def condition(self, clock_off_ms: int) -> Condition:
-        """What gossip tells of this node's data, disk and clock."""
+        """Return what gossip spreads about this node's data, disk and clock."""
         return Condition(
             hints=self.hints.waiting(),
             comparisons=self.repair.comparisons,
-            quarantined=self.upkeep.quarantined(),
-            floor_wanted=max(self.tombstones.floor_wanted, self.upkeep.floor_wanted()),
-            disk_full=self.upkeep.disk_full(),
+            quarantined=len(self.engine.quarantined()),
+            floor_wanted=max(self.tombstones.floor_wanted, self.recovery.floor_wanted()),
+            disk_full=self.engine.disk_full(),
             clock_off_ms=clock_off_ms,
-            needs_restart=self.upkeep.needs_restart(),
+            needs_restart=self.engine.awaits_restart(),
             keys_ahead=self.keys_ahead.count,
         )
 
 
-def make_maintenance(site: MaintenanceContext) -> MaintenanceTasks:
+def make_maintenance(site: MaintenanceContext, max_followed: Callable[[], int]) -> MaintenanceTasks:
+    """``max_followed`` returns the last version timestamp that clocks follow."""
+    config, data, gossiping = site.config, site.data, site.gossiping
     repair = _make_repair(site)
+    hints, hint_expiry = _make_hints(site, repair)
     return MaintenanceTasks(
-        repair,
-        _make_hints(site, repair),
-        _make_upkeep(site),
-        _make_tombstones(site, repair),
-        KeysAhead(
-            site.engine,
-            site.clock,
-            site.furthest,
-            site.gossiping.say_condition,
-            site.config.heartbeat_interval,
+        engine=data.engine,
+        repair=repair,
+        hints=hints,
+        hint_expiry=hint_expiry,
+        tombstones=TombstoneCollector(
+            data=data,
+            is_down=gossiping.is_down,
+            on_lack=repair.mark,
+            clock=site.clock,
+            rng=site.rng,
+            settings=CollectionSettings.of(config),
+            log=site.log,
+        ),
+        recovery=SegmentRecovery(
+            data=data,
+            is_down=gossiping.is_down,
+            on_change=gossiping.say_condition,
+            throttle=Throttle(site.clock, config.handoff_rate),
+            rng=site.rng,
+            log=site.log,
+        ),
+        scrubber=Scrubber(data.engine, site.rng, config.scrub_interval),
+        space=SpaceMonitor(
+            engine=data.engine,
+            on_change=gossiping.say_condition,
+            log=site.log,
+            reserve_bytes=config.disk_reserve,
+        ),
+        keys_ahead=KeysAhead(
+            engine=data.engine,
+            clock=site.clock,
+            max_followed=max_followed,
+            on_change=gossiping.say_condition,
+            interval_s=config.heartbeat_interval,
         ),
     )
 
 
 def _make_repair(site: MaintenanceContext) -> AntiEntropyService:
-    peers, gossiping, config = site.peers, site.gossiping, site.config
-    digests = Digests(peers.me, site.epochs, site.engine)
+    config, data = site.config, site.data
+    digests = Digests(data)
     throttle = Throttle(site.clock, config.repair_rate)
 
-    def make_comparison(epoch: Epoch, peer: Identity) -> AntiEntropySession:
+    def make_session(epoch: Epoch, peer: Identity) -> AntiEntropySession:
         return AntiEntropySession(
-            epoch, peer, site.epochs, site.engine, peers, digests, throttle, site.rng, config.rpc_timeout
+            epoch=epoch, peer=peer, data=data, digests=digests, throttle=throttle, rng=site.rng
         )
 
     repair = AntiEntropyService(
-        peers.me,
-        site.epochs,
-        AntiEntropyResponder(peers.me, site.epochs, digests, make_comparison, site.clock, site.log),
-        Schedule(peers.me, config.repair_interval, site.rng),
-        gossiping.is_down,
-        gossiping.say_condition,
-        site.clock,
+        me=data.me,
+        epochs=data.epochs,
+        responder=AntiEntropyResponder(
+            data=data, digests=digests, make_session=make_session, clock=site.clock, log=site.log
+        ),
+        schedule=Schedule(data.me, config.repair_interval, site.rng),
+        is_down=site.gossiping.is_down,
+        on_change=site.gossiping.say_condition,
+        clock=site.clock,
     )
-    gossiping.observe_arrivals(repair.mark)
+    site.gossiping.observe_arrivals(repair.mark)
     return repair
 
 
-def _make_hints(site: MaintenanceContext, repair: AntiEntropyService) -> HintManager:
-    config, is_down = site.config, site.gossiping.is_down
-    lines = HintEvents(site.clock, site.log)
-    store = HintStore(site.engine, config.hint_max_bytes)
-    keeping = HintWriter(site.peers.me, store, repair.mark, lines)
-    replay = HintDispatcher(
-        store,
-        keeping,
-        site.peers,
-        site.epochs,
-        is_down,
-        Throttle(site.clock, config.hint_rate),
-        site.clock,
-        site.rng,
-        config.rpc_timeout,
-        lines,
+def _make_hints(site: MaintenanceContext, repair: AntiEntropyService) -> tuple[HintManager, HintExpiry]:
+    config, data, is_down = site.config, site.data, site.gossiping.is_down
+    writer = HintWriter(
+        me=data.me,
+        store=HintStore(data.engine, config.hint_max_bytes),
+        on_lack=repair.mark,
+        log=HintLog(site.clock, site.log),
     )
-    return HintManager(
-        store,
-        keeping,
-        replay,
-        site.epochs,
-        is_down,
-        site.gossiping.say_condition,
-        site.clock,
-        site.tasks,
-        lines,
+    manager = HintManager(
+        writer=writer,
+        dispatcher=HintDispatcher(
+            data=data,
+            writer=writer,
+            is_down=is_down,
+            throttle=Throttle(site.clock, config.hint_rate),
+            rng=site.rng,
+        ),
+        epochs=data.epochs,
+        is_down=is_down,
+        on_change=site.gossiping.say_condition,
+        tasks=site.tasks,
         interval_s=config.heartbeat_interval / 2,
-        max_age_s=config.hint_max_age,
     )
-
-
-def _make_upkeep(site: MaintenanceContext) -> DiskMonitor:
-    config, gossiping = site.config, site.gossiping
-    quarantine = SegmentRecovery(
-        site.peers.me,
-        site.epochs,
-        site.engine,
-        site.peers,
-        gossiping.is_down,
-        Throttle(site.clock, config.handoff_rate),
-        site.rng,
-        config.rpc_timeout,
-        site.log,
-        gossiping.say_condition,
-    )
-    scrubber = Scrubber(site.engine, site.rng, config.scrub_interval)
-    return DiskMonitor(
-        site.engine, quarantine, scrubber, gossiping.say_condition, site.tasks, site.log, config.disk_reserve
-    )
-
-
-def _make_tombstones(site: MaintenanceContext, repair: AntiEntropyService) -> TombstoneCollector:
-    return TombstoneCollector(
-        site.epochs,
-        site.engine,
-        site.peers,
-        site.gossiping.is_down,
-        repair.mark,
-        site.clock,
-        site.rng,
-        CollectionSettings.of(site.config),
-        site.log,
-    )
+    return manager, HintExpiry(writer, site.clock, config.hint_max_age)

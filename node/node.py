@@ -32,7 +32,7 @@ from .disk_identity.history import DiskHistory
 from .disk_identity.memory import ExtentMemory
 from .epoch.agreed_settings import AgreedSettings
 from .epoch.epochs import Epoch, Epochs
-from .epoch.fenced_client import FencedClient
+from .epoch.fenced_client import DataPlane, FencedClient
 from .epoch.paxos_driver import AcceptorView, PaxosDriver
 from .errors import StorageFailed
 from .events import Event, EventLog
@@ -49,6 +49,7 @@ from .place import NodeSpec, Ports
 from .replica.load_meter import LoadMeter
 from .replica.service import ReplicaService
 from .ring_change.handoff import Handoff
+from .ring_change.progress import PullTracker
 from .ring_change.puller import Puller
 from .ring_change.steward import Steward, StewardSettings
 from .routes import register_routes
@@ -102,6 +103,7 @@ class Node:
             self._cluster_id,
         )
         self._fenced = FencedClient(self._peers, self.epochs)
+        self._data = DataPlane(self.epochs, ports.engine, self._fenced, config.rpc_timeout)
         self.me.unproven = "it has only just started"
         self._disk = DiskHistory(home, ports.engine, self.me.process)
         self._disk_memory = ExtentMemory(self.me.identity, home, ports.clock, self._tasks)
@@ -188,7 +190,7 @@ class Node:
         await self._tasks.close()
         await self.coordinator.close()
         await self._pipes.close()
-        self._care.hints.keeping.write()
+        self._care.hints.writer.flush()
         await self.epochs.close()
         if not self.me.silent:
             # A disk that fails or hangs is taken for that of a process that was killed.
@@ -312,17 +314,15 @@ class Node:
         ports = self._ports
         return make_maintenance(
             MaintenanceContext(
-                self._config,
-                self._fenced,
-                self.epochs,
-                ports.engine,
-                self.gossiping,
-                ports.clock,
-                ports.rng,
-                self._tasks,
-                self._log,
-                self._hybrid.furthest,
-            )
+                config=self._config,
+                data=self._data,
+                gossiping=self.gossiping,
+                clock=ports.clock,
+                rng=ports.rng,
+                tasks=self._tasks,
+                log=self._log,
+            ),
+            max_followed=self._hybrid.furthest,
         )
 
     def _make_coordinator(self) -> Coordinator:
@@ -331,7 +331,7 @@ class Node:
             self.me.identity,
             self._pipes,
             self.gossiping,
-            self._care.hints.keeping,
+            self._care.hints.writer,
             self._ranking,
             self._ports.clock,
         )
@@ -351,13 +351,11 @@ class Node:
 
     def _make_handoff(self) -> Handoff:
         return Handoff(
-            self.me.identity,
-            self.epochs,
-            self._ports.engine,
-            self._make_puller,
-            self._config.handoff_grace,
-            self._failed,
-            self._log,
+            data=self._data,
+            make_puller=self._make_puller,
+            grace_s=self._config.handoff_grace,
+            on_failure=self._failed,
+            log=self._log,
         )
 
     def _make_administration(self) -> ClusterAdmin:
@@ -432,16 +430,11 @@ class Node:
             self.gossiping.say(handoff=progress)
 
         return Puller(
-            self.me.identity,
-            epoch,
-            self.epochs,
-            ports.engine,
-            self._fenced,
-            Throttle(ports.clock, config.handoff_rate),
-            self.gossiping.is_down,
-            lambda member: self.gossiping.member(member) is not None,
-            report,
-            ports.rng,
-            config.rpc_timeout,
-            self._log,
+            epoch=epoch,
+            data=self._data,
+            tracker=PullTracker(epoch.number, ports.engine, report, self._log),
+            throttle=Throttle(ports.clock, config.handoff_rate),
+            is_down=self.gossiping.is_down,
+            is_known=lambda member: self.gossiping.member(member) is not None,
+            rng=ports.rng,
         )

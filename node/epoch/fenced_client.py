@@ -6,6 +6,7 @@ record and asked again. Either way nothing was done under an epoch that the two 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
@@ -16,6 +17,7 @@ from ..messages.control import PushRecord
 from ..messages.data import Scan, ScanReply, checksum_of
 from ..messages.envelope import DataBody, EpochMismatch
 from ..peer.client import PeerClient
+from ..storage.interface import Engine
 from .epochs import Epochs
 
 B = TypeVar("B")
@@ -80,3 +82,17 @@ class FencedClient:
             await self._epochs.adopt(record)
         except DivergedRecord as diverged:
             raise PeerRefused(f"{source.name} is of another history: {diverged}") from diverged
+
+
+@dataclass(frozen=True)
+class DataPlane:
+    """The local entries, access to those of peers, and the epoch under which both are used."""
+
+    epochs: Epochs
+    engine: Engine
+    peers: FencedClient
+    rpc_timeout_s: float
+
+    @property
+    def me(self) -> Identity:
+        return self.peers.me

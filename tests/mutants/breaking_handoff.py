@@ -25,8 +25,8 @@ HANDOFF = (
         "a late answer to an old change's pull counts",
         7,
         "node/ring_change/puller.py",
-        "            await self._epochs.held(self._epoch.stamp)\n",
-        "            await self._epochs.settled()\n",
+        "            await self._data.epochs.held(stamp)\n",
+        "            await self._data.epochs.settled()\n",
         f"{SIMULATION}07_pulls.py::test_a_late_pull_is_discarded",
         "tests/node/ring_change/test_puller.py",
     ),
@@ -85,26 +85,27 @@ HANDOFF = (
     mutation(
         "done is said before it is on disk",
         16,
-        "node/ring_change/puller.py",
-        "        await self._engine.durable(always=True)\n        await self._sound()\n",
-        "        await self._sound()\n",
+        "node/ring_change/progress.py",
+        "        self._engine.put_meta({META_HANDOFF: self.progress.encode()})\n"
+        "        await self._engine.durable(always=True)\n",
+        "        self._engine.put_meta({META_HANDOFF: self.progress.encode()})\n",
         f"{SIMULATION}16_one_step.py::test_a_gainer_is_done_only_with_what_it_has_synced",
         "tests/node/ring_change/test_puller.py",
     ),
     mutation(
         "the place that a pull has come to is not on disk with its entries",
         0,
-        "node/ring_change/puller.py",
-        "self._engine.merge(reply.entries, {META_HANDOFF: progress.encode()})",
-        "self._engine.merge(reply.entries)",
+        "node/ring_change/progress.py",
+        "self._engine.merge(chunk.entries, {META_HANDOFF: progress.encode()})",
+        "self._engine.merge(chunk.entries)",
         f"{SIMULATION}06_adoption.py::test_a_restart_in_the_middle_of_a_handoff_goes_on_where_it_was",
     ),
     mutation(
         "tombstones are not handed off",
         0,
-        "node/ring_change/puller.py",
-        "self._engine.merge(reply.entries, {META_HANDOFF: progress.encode()})",
-        "self._engine.merge([(k, e) for k, e in reply.entries if not e.tombstone],"
+        "node/ring_change/progress.py",
+        "self._engine.merge(chunk.entries, {META_HANDOFF: progress.encode()})",
+        "self._engine.merge([(k, e) for k, e in chunk.entries if not e.tombstone],"
         " {META_HANDOFF: progress.encode()})",
         "tests/node/ring_change/test_puller.py",
     ),
@@ -129,7 +130,7 @@ HANDOFF = (
         10,
         "node/ring_change/handoff.py",
         (
-            ("            if self._epochs.stamp != epoch.stamp:\n                return\n", ""),
+            ("            if epochs.stamp != epoch.stamp:\n                return\n", ""),
             ("            self._task.cancel()\n        work", "            pass\n        work"),
         ),
         (

@@ -144,7 +144,7 @@ REPLICAS = (
         "a segment is healed in the epoch that its damage was found in",
         17,
         "node/disk_health/segment_recovery.py",
-        "            if self._found_under[number] < epoch.number:\n",
+        "            if self._found_under[segment] < epoch.number:\n",
         "            if True:\n",
         "tests/simulation/test_rule_17_quarantine.py::"
         "test_what_it_acknowledged_of_a_write_under_way_counts_no_more_once_it_is_healed",
@@ -153,8 +153,8 @@ REPLICAS = (
         "after a restart a segment is healed in the epoch that its damage was found in",
         17,
         "node/disk_health/segment_recovery.py",
-        "dict.fromkeys(engine.quarantined(), epochs.number)",
-        "dict.fromkeys(engine.quarantined(), 0)",
+        "dict.fromkeys(data.engine.quarantined(), data.epochs.number)",
+        "dict.fromkeys(data.engine.quarantined(), 0)",
         "tests/simulation/test_rule_17_quarantine.py::test_a_restart_brings_no_later_epoch",
     ),
     mutation(

@@ -175,7 +175,7 @@ async def test_a_write_that_goes_on_alone_is_written_above_too_and_leaves_hints_
 ) -> None:
     async with ahead_at("n1", "n2", "n3") as (cluster, version):
         kept: list[Entry] = []
-        hints = cluster.nodes["n1"].running._care.hints.keeping
+        hints = cluster.nodes["n1"].running._care.hints.writer
         monkeypatch.setattr(hints, "keep", lambda to, key, entry: kept.append(entry))
         end = cluster.network.refuse(lambda message: merges_of_key(message) and message.target != "n1")
         asyncio.get_running_loop().call_later(0.2, end)

@@ -10,7 +10,7 @@ import pytest
 from covey.identity import Identity
 from covey.node.epoch.epochs import Epoch, Epochs
 from covey.node.messages.data import Scan
-from covey.node.ring_change.handoff import Handoff, foreign_spans
+from covey.node.ring_change.handoff import Handoff, foreign_ranges
 from covey.node.storage.interface import Entry
 from covey.node.storage.memory import MemoryEngine
 from covey.quorum.version import Version
@@ -191,13 +191,13 @@ async def test_a_clean_up_ends_in_its_middle_when_the_epoch_does(following: Epoc
     await engine.deleted.wait()
     await epochs.adopt(following)
     under_the_first = len(engine.deletions)
-    assert 0 < under_the_first < len(foreign_spans(Epoch(STABLE), ME))
+    assert 0 < under_the_first < len(foreign_ranges(Epoch(STABLE), ME))
     engine.merge([(key, Entry(Version(2, 1, 1), b"new")) for key in KEYS])
     await asyncio.sleep(GRACE_S - A_MOMENT_S)
     assert engine.deletions == [1] * under_the_first
     assert all(engine.get(key) is not None for key in KEYS)
     await asyncio.sleep(4 * GRACE_S)
-    expected = 0 if following.changing else len(foreign_spans(Epoch(STABLE), ME))
+    expected = 0 if following.changing else len(foreign_ranges(Epoch(STABLE), ME))
     assert engine.deletions == [1] * under_the_first + [2] * expected
     await handoff.close()
     assert not failures

@@ -18,7 +18,7 @@ from covey.node.anti_entropy.session import AntiEntropySession
 from covey.node.coordinator.replica_queue import ReplicaQueues
 from covey.node.coordinator.replica_selector import ReplicaSelector
 from covey.node.epoch.epochs import Epoch, Epochs
-from covey.node.epoch.fenced_client import FencedClient
+from covey.node.epoch.fenced_client import DataPlane, FencedClient
 from covey.node.epoch.paxos_driver import AcceptorView, PaxosDriver
 from covey.node.events import Event, EventLog
 from covey.node.hints.store import Hint
@@ -92,9 +92,14 @@ class Station:
         self.pipes = ReplicaQueues(self.fenced, self.replica, self.ranking, SimulatedClock(), RPC_TIMEOUT_S)
         self.hints = KeptHints()
         self.replicas = ReplicaSelector(me, self.pipes, stations, self.hints, self.ranking, SimulatedClock())
-        self.digests = Digests(me, self.epochs, self.engine)
+        self.data = DataPlane(self.epochs, self.engine, self.fenced, RPC_TIMEOUT_S)
+        self.digests = Digests(self.data)
         self.anti_entropy = AntiEntropyResponder(
-            me, self.epochs, self.digests, self._compare, SimulatedClock(), self.log
+            data=self.data,
+            digests=self.digests,
+            make_session=self._make_session,
+            clock=SimulatedClock(),
+            log=self.log,
         )
         self.agreement = PaxosDriver(
             self.peers,
@@ -111,18 +116,14 @@ class Station:
     def hold(self, *entries: tuple[bytes, Entry]) -> None:
         self.engine.merge(entries)
 
-    def _compare(self, epoch: Epoch, peer: Identity) -> AntiEntropySession:
-        throttle, rng = Throttle(self.clock, 0), random.Random(self.me.disk_id)
+    def _make_session(self, epoch: Epoch, peer: Identity) -> AntiEntropySession:
         return AntiEntropySession(
-            epoch,
-            peer,
-            self.epochs,
-            self.engine,
-            self.fenced,
-            self.digests,
-            throttle,
-            rng,
-            RPC_TIMEOUT_S,
+            epoch=epoch,
+            peer=peer,
+            data=self.data,
+            digests=self.digests,
+            throttle=Throttle(self.clock, 0),
+            rng=random.Random(self.me.disk_id),
         )
 
     async def _flush(self, latency_s: float) -> None:

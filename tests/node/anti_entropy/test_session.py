@@ -7,10 +7,12 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.anti_entropy import session as comparison_module
-from covey.node.anti_entropy.session import Outcome
+from covey.node.anti_entropy import session as session_module
+from covey.node.anti_entropy.session import BatchSize, SessionResult, differences
 from covey.node.epoch.epochs import Epoch
 from covey.node.errors import DiskFull
 from covey.node.events import Event
@@ -22,7 +24,7 @@ from covey.ring.hashing import token_of
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry
+from tests.support.stations import Stations, entry, version
 
 ME, PEER, OTHER, JOINER = identities(4)
 STABLE = record(ring(1, 2, 3))
@@ -52,8 +54,8 @@ def newest(stations: Stations) -> dict[bytes, Entry]:
     return dict(sorted(held, key=lambda item: item[1].version))
 
 
-async def compare(stations: Stations, me: object = ME, peer: object = PEER) -> Outcome:
-    return await stations[me].anti_entropy.compare(Epoch(STABLE), peer)  # type: ignore[index, arg-type]
+async def compare(stations: Stations, me: object = ME, peer: object = PEER) -> SessionResult:
+    return await stations[me].anti_entropy.lead_session(Epoch(STABLE), peer)  # type: ignore[index, arg-type]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -110,15 +112,15 @@ async def test_a_write_that_arrives_a_moment_later_is_no_difference() -> None:
     await compare(stations)
     stations[ME].hold((b"fresh", entry(9)))
     running = asyncio.create_task(compare(stations))
-    await asyncio.sleep(comparison_module.LOOK_AGAIN_S / 2)
+    await asyncio.sleep(session_module.RECHECK_DELAY_S / 2)
     stations[PEER].hold((b"fresh", entry(9)))
     assert (await running).summary.differing == 0
 
 
 @in_virtual_time
 async def test_every_batch_is_bounded_in_keys_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison_module, "BATCH_BYTES", 4096)
-    monkeypatch.setattr(comparison_module, "BATCH_KEYS", 64)
+    monkeypatch.setattr(session_module, "BATCH_BYTES", 4096)
+    monkeypatch.setattr(session_module, "BATCH_KEYS", 64)
     stations = Stations(ME, PEER, OTHER)
     await stations.adopt(STABLE)
     for number, key in enumerate(KEYS):
@@ -149,7 +151,7 @@ async def test_half_of_the_time_nothing_is_asked(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(stations[ME].fenced, "call", timed)
     began = loop.time()
     await compare(stations)
-    assert asking_s < 0.5 * (loop.time() - began - comparison_module.LOOK_AGAIN_S)
+    assert asking_s < 0.5 * (loop.time() - began - session_module.RECHECK_DELAY_S)
 
 
 def watched(stations: Stations) -> list[object]:
@@ -285,7 +287,7 @@ async def test_of_two_that_begin_at_once_the_lower_identity_goes_on() -> None:
 async def test_who_has_begun_is_not_disturbed_by_the_lower_identity_either() -> None:
     stations = await two_that_differ()
     running = asyncio.create_task(compare(stations, PEER, ME))
-    await asyncio.sleep(comparison_module.LOOK_AGAIN_S / 2)
+    await asyncio.sleep(session_module.RECHECK_DELAY_S / 2)
     assert (await compare(stations, ME, PEER)).postponed
     assert (await running).obstacle == ""
 
@@ -294,7 +296,7 @@ async def test_who_has_begun_is_not_disturbed_by_the_lower_identity_either() -> 
 async def test_two_that_bring_the_same_to_one_hardly_bring_anything_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(comparison_module, "BATCH_KEYS", 8)
+    monkeypatch.setattr(session_module, "BATCH_KEYS", 8)
     stations = Stations(ME, PEER, OTHER)
     await stations.adopt(STABLE)
     for key in KEYS:
@@ -303,3 +305,33 @@ async def test_two_that_bring_the_same_to_one_hardly_bring_anything_twice(
     outcomes = await asyncio.gather(compare(stations, ME, OTHER), compare(stations, PEER, OTHER))
     assert all(stations[OTHER].engine.get(key) == entry(1) for key in KEYS)
     assert sum(outcome.summary.sent for outcome in outcomes) < 1.3 * len(KEYS)
+
+
+# --- versions and batch sizes ---
+
+SIDES = st.dictionaries(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(1, 3).map(version))
+
+
+@given(SIDES, SIDES)
+def test_moving_what_is_newer_makes_the_sides_equal_and_moves_nothing_else(here: dict, there: dict) -> None:
+    found = differences(here, there)
+    newest = {key: max(side[key] for side in (here, there) if key in side) for key in here | there}
+    assert set(found.newer_there) == {key for key in newest if here.get(key) != newest[key]}
+    assert set(found.newer_here) == {key for key in newest if there.get(key) != newest[key]}
+
+
+def test_batches_grow_while_values_are_small_and_shrink_for_large_ones() -> None:
+    size = BatchSize(512, 1 << 20)
+    began_with = size.keys
+    assert 1 < began_with < 512
+    for _ in range(5):
+        size.observe(size.keys, size.keys * 100)
+    assert size.keys == 512
+    size.observe(512, 512 << 20)
+    assert size.keys == 1
+
+
+def test_a_batch_that_brought_nothing_does_not_stop_the_next() -> None:
+    size = BatchSize(512, 1 << 20)
+    size.observe(0, 0)
+    assert size.keys >= 1

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covey.node.disk_health.segment_recovery import SegmentRecovery, pieces_of
+from covey.node.disk_health.segment_recovery import SegmentRecovery, replicated_ranges
 from covey.node.events import Event
 from covey.node.messages.data import DataBatch, DataReply, FailedResult, Merge
 from covey.node.storage.segments import SEGMENTS, segment_of, segment_span
@@ -22,7 +22,7 @@ from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
+from tests.support.stations import Stations, entry
 
 WHO = identities(5)
 ME, OTHER, THIRD, *_ = WHO
@@ -43,16 +43,12 @@ async def healing(stations: Stations) -> AsyncIterator[Told]:
     station = stations[ME]
     told = Told()
     repair = SegmentRecovery(
-        ME,
-        station.epochs,
-        station.engine,
-        station.fenced,
-        stations.is_down,
-        Throttle(SimulatedClock(), 0.0),
-        random.Random(1),
-        RPC_TIMEOUT_S,
-        station.log,
-        lambda: told.unsynced.append(station.engine.unsynced_batches),
+        data=station.data,
+        is_down=stations.is_down,
+        on_change=lambda: told.unsynced.append(station.engine.unsynced_batches),
+        throttle=Throttle(SimulatedClock(), 0.0),
+        rng=random.Random(1),
+        log=station.log,
     )
     running = asyncio.get_running_loop().create_task(repair.run())
     try:
@@ -201,7 +197,7 @@ async def test_what_is_not_replicated_here_is_dropped() -> None:
     foreign = next(
         key
         for key in (b"%d" % n for n in range(1000))
-        if not pieces_of(Ring(five.owners), ME, segment_of(token_of(key)))
+        if not replicated_ranges(Ring(five.owners), ME, segment_of(token_of(key)))
     )
     async with healing(stations):
         stations[ME].hold((foreign, entry(1)))
@@ -224,18 +220,18 @@ async def test_it_is_told_only_once_it_is_on_disk() -> None:
 @given(st.integers(0, SEGMENTS - 1), st.sampled_from([ring(1, 2, 3), ring(1, 2, 3, 4, 5)]))
 def test_pieces_are_all_of_a_segment_that_a_node_replicates(number: int, spec: RingSpec) -> None:
     ring_ = Ring(spec)
-    pieces = pieces_of(ring_, ME, number)
+    pieces = replicated_ranges(ring_, ME, number)
     first, last = segment_span(number).after + 1, segment_span(number).upto
     inside = [token for token in ring_.virtual_nodes if first <= token <= last]
     for token in {first, last, *inside, *(token + 1 for token in inside if token < last)}:
-        covering = [piece for piece in pieces if piece.span.contains(token)]
+        covering = [piece for piece in pieces if piece.token_range.contains(token)]
         expected = ring_.preference_list(token)
         assert len(covering) == (ME in expected)
         for piece in covering:
-            assert {ME, *piece.others} == set(expected)
+            assert {ME, *piece.sources} == set(expected)
             assert piece.needed == 2
 
 
 def test_with_w_of_one_nobody_can_make_up_for_a_damaged_copy() -> None:
     spec = ring(1, 2, 3, quorums=Quorums(3, 1, 3))
-    assert all(piece.needed > len(piece.others) for piece in pieces_of(Ring(spec), ME, NUMBER))
+    assert all(piece.needed > len(piece.sources) for piece in replicated_ranges(Ring(spec), ME, NUMBER))

@@ -11,11 +11,10 @@ import pytest
 
 from covey.identity import Identity
 from covey.node.events import Event
-from covey.node.hints import dispatcher as hint_replay
+from covey.node.hints import dispatcher as dispatcher_module
 from covey.node.hints.dispatcher import BACKOFF_S, HintDispatcher
-from covey.node.hints.hint_log import HintEvents
-from covey.node.hints.store import NOTHING, Hint, HintStore
-from covey.node.hints.writer import FOREIGN, HintWriter
+from covey.node.hints.store import NO_HINTS, Hint, HintStore
+from covey.node.hints.writer import FOREIGN, HintLog, HintWriter
 from covey.node.messages.data import DataBatch, MergeKind
 from covey.node.storage.memory import MemoryEngine
 from covey.node.throttle import Throttle
@@ -24,7 +23,7 @@ from tests.simulation.cluster import SimulatedClock
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
+from tests.support.stations import Stations, entry
 
 WHO = identities(4)
 ME, A, _, OUTSIDER = WHO
@@ -41,23 +40,16 @@ class Replaying:
         self.store = HintStore(MemoryEngine(), 1 << 30)
         self.lacking: list[Identity] = []
         clock = SimulatedClock()
-        log = HintEvents(clock, station.log)
-        keeping = HintWriter(ME, self.store, self.lacking.append, log)
-        self.replay = HintDispatcher(
-            self.store,
-            keeping,
-            station.fenced,
-            station.epochs,
-            stations.is_down,
-            Throttle(clock, rate),
-            clock,
-            random.Random(1),
-            RPC_TIMEOUT_S,
-            log,
+        self.dispatcher = HintDispatcher(
+            data=station.data,
+            writer=HintWriter(ME, self.store, self.lacking.append, HintLog(clock, station.log)),
+            is_down=stations.is_down,
+            throttle=Throttle(clock, rate),
+            rng=random.Random(1),
         )
 
     def begin(self, to: Identity = A) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self.replay.run(to))
+        return asyncio.get_running_loop().create_task(self.dispatcher.replay(to))
 
 
 async def replaying(at: EpochRecord = STABLE, rate: float = 0) -> Replaying:
@@ -89,10 +81,10 @@ def sends_data(message: Message) -> bool:
 async def test_the_destination_gets_what_it_missed_with_the_original_versions_and_it_is_forgotten() -> None:
     there = await replaying()
     there.store.add(hints())
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     for hint in hints():
         assert there.stations[A].engine.get(hint.key) == hint.entry
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
     assert [
         (line["member"], line["keys"], line["bytes"]) for line in there.lines.of(Event.HINT_REPLAYED)
     ] == [("n2", 3, 9)]
@@ -105,7 +97,7 @@ async def test_it_goes_under_the_current_epoch_as_the_write_that_it_was() -> Non
     await there.stations.adopt(following(STABLE))
     sent: list[Message] = []
     there.stations.network.lose(batches_to(sent, "n2"))
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     [message] = sent
     assert isinstance(message.request.body, DataBatch)
     assert message.request.body.epoch == following(STABLE).stamp
@@ -117,28 +109,28 @@ async def test_a_newer_version_that_stands_there_is_an_answer() -> None:
     there = await replaying()
     there.stations[A].hold((b"k0", entry(9)))
     there.store.add(hints())
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     assert there.stations[A].engine.get(b"k0") == entry(9)
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
 async def test_what_is_refused_at_the_floor_is_discarded() -> None:
     there = await replaying(record(ring(1, 2, 3), floor=5))
     there.store.add([*hints(number=5), *hints(count=1, number=6)])
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     assert there.stations[A].engine.get(b"k0") == entry(6)
     assert there.stations[A].engine.get(b"k1") is None
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
 async def test_keys_that_the_destination_is_no_replica_of_are_discarded_unsent() -> None:
     there = await replaying()
     there.store.add(hints(OUTSIDER))
-    await there.replay.run(OUTSIDER)
+    await there.dispatcher.replay(OUTSIDER)
     assert there.stations[OUTSIDER].engine.get(b"k0") is None
-    assert there.store.kept(OUTSIDER) == NOTHING
+    assert there.store.stored(OUTSIDER) == NO_HINTS
     assert [line["reason"] for line in there.lines.of(Event.HINT_DROPPED)] == [FOREIGN]
     assert there.lacking == []
 
@@ -147,7 +139,7 @@ async def test_keys_that_the_destination_is_no_replica_of_are_discarded_unsent()
 async def test_a_successor_is_a_replica() -> None:
     there = await replaying(record(ring(1, 2, 3), ring(1, 2, 4)))
     there.store.add(hints(OUTSIDER))
-    await there.replay.run(OUTSIDER)
+    await there.dispatcher.replay(OUTSIDER)
     assert there.stations[OUTSIDER].engine.get(b"k0") == entry(5)
 
 
@@ -162,7 +154,7 @@ async def test_a_hint_replaced_while_its_batch_is_under_way_is_delivered_too() -
     on_the_way.release()
     await task
     assert there.stations[A].engine.get(b"k0") == entry(7)
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
@@ -184,10 +176,10 @@ async def test_what_got_no_answer_is_kept_and_tried_again_after_longer_and_longe
     assert len(pauses) == 4
     for number, pause_s in enumerate(pauses):
         assert 0.5 * BACKOFF_S[0] * 2**number <= pause_s < 1.5 * BACKOFF_S[0] * 2**number + 0.1
-    assert there.store.kept(A).hints == 3
+    assert there.store.stored(A).hints == 3
     open_again()
     await task
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
@@ -213,9 +205,9 @@ async def test_a_destination_at_another_epoch_is_told_of_it_and_served() -> None
     there = await replaying()
     there.store.add(hints())
     await there.stations.adopt(following(STABLE), ME)
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     assert there.stations[A].epochs.number == 2
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
@@ -227,13 +219,13 @@ async def test_it_stops_when_the_destination_is_down_again_and_keeps_the_rest() 
     await asyncio.sleep(0.1)
     there.stations.down.add(A)
     await task
-    assert there.store.kept(A).hints == 3
+    assert there.store.stored(A).hints == 3
     assert there.lines.of(Event.HINT_REPLAYED) == []
 
 
 @in_virtual_time
 async def test_one_batch_is_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hint_replay, "BATCH_HINTS", 2)
+    monkeypatch.setattr(dispatcher_module, "BATCH_HINTS", 2)
     there = await replaying()
     there.store.add(hints(count=6))
     hold = there.stations.network.hold_replies(sends_data)
@@ -243,13 +235,13 @@ async def test_one_batch_is_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch)
     assert sum(there.stations[A].engine.get(hint.key) is not None for hint in hints(count=6)) == 2
     hold.release()
     await task
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
 async def test_no_more_bytes_a_second_go_than_allowed() -> None:
     there = await replaying(rate=100_000)
     there.store.add(hints(count=100, value=b"x" * 10_000))
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     assert asyncio.get_running_loop().time() == pytest.approx(10, rel=0.05)
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS

@@ -16,7 +16,7 @@ from covey.node.events import Event
 from covey.node.messages.data import ScanReply
 from covey.node.ring_change import puller as puller_module
 from covey.node.ring_change.handoff import Handoff
-from covey.node.ring_change.progress import PullProgress
+from covey.node.ring_change.progress import PullProgress, PullTracker
 from covey.node.ring_change.puller import Puller, assignments_of
 from covey.node.storage.interface import Entry
 from covey.node.throttle import Throttle
@@ -24,7 +24,7 @@ from covey.ring import EpochRecord, Ring, RingSpec, token_of
 from tests.simulation.cluster import SimulatedClock
 from tests.simulation.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring, rings
-from tests.support.stations import RPC_TIMEOUT_S, Stations, entry
+from tests.support.stations import Stations, entry
 
 WHO = identities(5)
 JOINER = WHO[3]
@@ -42,18 +42,13 @@ def make_puller(
 ) -> Puller:
     station = stations[me]
     return Puller(
-        me,
-        Epoch(change),
-        station.epochs,
-        station.engine,
-        station.fenced,
-        Throttle(SimulatedClock(), rate),
-        stations.is_down,
-        stations.has_heard_of,
-        report,
-        random.Random(1),
-        RPC_TIMEOUT_S,
-        station.log,
+        epoch=Epoch(change),
+        data=station.data,
+        tracker=PullTracker(change.number, station.engine, report, station.log),
+        throttle=Throttle(SimulatedClock(), rate),
+        is_down=stations.is_down,
+        is_known=stations.has_heard_of,
+        rng=random.Random(1),
     )
 
 
@@ -206,7 +201,7 @@ async def test_it_goes_on_where_a_crash_left_it(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(stations[source].replica, "scan", noting)
     await make_puller(stations, JOINER, JOINING).run()
     assert holds(stations, JOINER, gained(JOINING, JOINER))
-    assert len(pulled) <= len(gained(JOINING, JOINER)) - held + puller_module.PULLS_AT_ONCE
+    assert len(pulled) <= len(gained(JOINING, JOINER)) - held + puller_module.MAX_CONCURRENT_PULLS
 
 
 @in_virtual_time
@@ -361,13 +356,11 @@ def make_handoff(
 ) -> Handoff:
     station = stations[me]
     return Handoff(
-        me,
-        station.epochs,
-        station.engine,
-        lambda epoch: make_puller(stations, me, epoch.record),
-        grace_s,
-        failures.append,
-        station.log,
+        data=station.data,
+        make_puller=lambda epoch: make_puller(stations, me, epoch.record),
+        grace_s=grace_s,
+        on_failure=failures.append,
+        log=station.log,
     )
 
 

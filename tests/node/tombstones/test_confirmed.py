@@ -6,7 +6,7 @@ import pytest
 
 from covey.node.messages.tombstones import Tombstone
 from covey.node.tombstones.confirmed import (
-    MOST_KEPT,
+    MAX_CONFIRMED,
     ConfirmedTombstones,
     by_replicas,
     held_by_all,
@@ -55,7 +55,7 @@ def test_it_comes_in_parts_between_which_what_was_purged_is_forgotten() -> None:
     for part in known.purgeable(6, 99, 2):
         for batch in part.values():
             assert len(batch) <= 2
-            known.forget(batch)
+            known.remove(batch)
     assert len(known) == 0
     assert known.floor_wanted(6, 99) == 0
 
@@ -83,22 +83,22 @@ def test_what_the_floor_has_passed_already_wants_an_epoch_all_the_same() -> None
 def test_what_is_confirmed_need_not_be_asked_about_again() -> None:
     known = confirmed(A, B)
     newer = (b"a", version(11))
-    assert known.lacking([A, B, C, newer]) == (C, newer)
+    assert known.missing([A, B, C, newer]) == (C, newer)
 
 
 def test_a_newer_tombstone_of_a_key_takes_the_older_ones_place() -> None:
     known = confirmed(A)
     newer = (b"a", version(11))
     known.add([newer], 6)
-    known.forget([A])
+    known.remove([A])
     assert purgeable(known, 9, 99) == {6: [newer]}
-    known.forget([newer])
+    known.remove([newer])
     assert len(known) == 0
 
 
 def test_a_node_keeps_no_more_in_mind_than_it_has_room_for() -> None:
     known = ConfirmedTombstones()
-    known.add(((number.to_bytes(4, "big"), version(1)) for number in range(MOST_KEPT - 1)), 5)
+    known.add(((number.to_bytes(4, "big"), version(1)) for number in range(MAX_CONFIRMED - 1)), 5)
     assert not known.full
     known.add([A], 5)
     assert known.full

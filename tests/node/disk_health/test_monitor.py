@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from covey.node.disk_health.scrub import Scrubber
+from covey.node.disk_health.monitor import Scrubber
 from covey.node.storage.memory import MemoryEngine
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS, segment_of
 from covey.ring import token_of
