@@ -16,6 +16,7 @@ from ..epoch.epochs import Epoch, Epochs
 from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
 from ..messages.envelope import Envelope, EpochMismatch, Refusal
 from ..ports import Clock
+from ..tasks import wait_at_most
 from .merkle_tree import peers_of
 from .responder import AntiEntropyResponder
 from .schedule import PendingComparison, Schedule
@@ -85,10 +86,7 @@ class AntiEntropyService:
         self._requests.append(request)
         try:
             if request.missing:
-                async with asyncio.timeout(timeout_s):
-                    await request.done.wait()
-        except TimeoutError:
-            pass  # the summary names those that are unfinished
+                await wait_at_most(timeout_s, request.done)
         finally:
             self._requests.remove(request)
         return replace(request.summary, unfinished=tuple(sorted(peer.name for peer in request.missing)))
@@ -115,7 +113,9 @@ class AntiEntropyService:
             now = self._clock.monotonic()
             due = self._schedule.take(now, self._is_up) if epoch is not None else None
             if epoch is None or due is None:
-                await self._wait(self._schedule.next_at(self._is_up) - now)
+                wait_s = self._schedule.next_at(self._is_up) - now
+                await wait_at_most(min(MAX_WAIT_S, max(0.01, wait_s)), self._wakeup)
+                self._wakeup.clear()
             else:
                 await self._compare(epoch, *due)
             for request in self._requests:
@@ -139,14 +139,6 @@ class AntiEntropyService:
                 request.summary = request.summary.plus(result.summary)
                 if not result.obstacle:
                     request.missing.discard(peer)
-
-    async def _wait(self, wait_s: float) -> None:
-        try:
-            async with asyncio.timeout(min(MAX_WAIT_S, max(0.01, wait_s))):
-                await self._wakeup.wait()
-        except TimeoutError:
-            pass  # a peer may be due, or up again
-        self._wakeup.clear()
 
     def _update_peers(self) -> Epoch | None:
         """Return the epoch to compare under, after marking the peers that it requires; None while the ring changes."""

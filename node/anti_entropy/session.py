@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
 
 from ...identity import Identity
 from ...quorum.version import Version
@@ -61,18 +60,9 @@ LeafIndex = tuple[int, int]
 """The group of a leaf, and its position in the group."""
 
 
-class Differences(NamedTuple):
-    """Keys that one side lacks or holds in an older version than the other."""
-
-    newer_here: list[bytes]
-    newer_there: list[bytes]
-
-
-def differences(here: Mapping[bytes, Version], there: Mapping[bytes, Version]) -> Differences:
-    """Compare the versions of two sides. An absent key is older than every version."""
-    newer_there = [key for key, version in there.items() if key not in here or here[key] < version]
-    newer_here = [key for key, version in here.items() if key not in there or there[key] < version]
-    return Differences(newer_here, newer_there)
+def newer_in(one: Mapping[bytes, Version], other: Mapping[bytes, Version]) -> list[bytes]:
+    """Return the keys that ``other`` lacks or holds in an older version than ``one``."""
+    return [key for key, version in one.items() if key not in other or other[key] < version]
 
 
 class BatchSize:
@@ -212,9 +202,8 @@ class AntiEntropySession:
                 page = await self._scan(token_range, after)
                 here = await self._local_versions(token_range, after, upto=page.next)
                 there = {key: entry.version for key, entry in page.entries}
-                found = differences(here, there)
-                self._to_fetch.extend(found.newer_there)
-                self._to_send.extend(found.newer_here)
+                self._to_fetch.extend(newer_in(there, here))
+                self._to_send.extend(newer_in(here, there))
                 await self._move()
                 after = page.next
                 if after is None:

@@ -32,6 +32,7 @@ from ..events import Event, EventLog
 from ..messages.data import Scan, ScanPurpose
 from ..storage.interface import Cursor, Entry
 from ..storage.segments import common, segment_span
+from ..tasks import wait_at_most
 from ..throttle import Throttle
 
 CHUNK_ENTRIES = 1024
@@ -118,15 +119,8 @@ class SegmentRecovery:
             if await self._recover_all():
                 pause_s = min_s
             elif self._engine.quarantined():
-                await self._wait(pause_s * (0.5 + self._rng.random()))
+                await wait_at_most(pause_s * (0.5 + self._rng.random()), self._wakeup)
                 pause_s = min(max_s, 2 * pause_s)
-
-    async def _wait(self, pause_s: float) -> None:
-        try:
-            async with asyncio.timeout(pause_s):
-                await self._wakeup.wait()
-        except TimeoutError:
-            pass  # replicas that were away may be back
 
     async def _recover_all(self) -> int:
         """Return how many segments were recovered."""

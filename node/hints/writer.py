@@ -26,6 +26,9 @@ REMOVED = "the member is not in the ring any more"
 FOREIGN = "the ring has changed: the member is no replica of their keys any more"
 LOG_INTERVAL_S = 10.0
 
+_LogKey = tuple[Event, Identity, str]
+"""A kind of event, the member that it is about, and the reason, if it has one."""
+
 
 class HintLog:
     """Logs events about hints, whatever the load: each kind about each member at most every ``LOG_INTERVAL_S``.
@@ -36,47 +39,42 @@ class HintLog:
     def __init__(self, clock: Clock, log: EventLog) -> None:
         self._clock = clock
         self._log = log
-        self._logged_at: dict[tuple[Event, Identity, str], float] = {}
-        self._dropped: Counter[tuple[Identity, str]] = Counter()
-        self._replayed: dict[Identity, tuple[int, int, float]] = {}
+        self._logged_at: dict[_LogKey, float] = {}
+        self._sums: dict[_LogKey, dict[str, float]] = {}
 
     def stored(self, to: Identity, stored: StoredHints) -> None:
-        if self._is_due(Event.HINT_STORED, to):
+        if self._is_due((Event.HINT_STORED, to, "")):
             self._log.emit(Event.HINT_STORED, member=to.name, hints=stored.hints, bytes=stored.bytes)
 
     def dropped(self, to: Identity, hints: int, reason: str) -> None:
-        self._dropped[to, reason] += hints
-        self._log_dropped(to, reason)
+        self._add((Event.HINT_DROPPED, to, reason), hints=hints)
 
     def replayed(self, to: Identity, keys: int, size_bytes: int, after_s: float) -> None:
         """``after_s``: from the first batch to the last reply."""
-        keys_before, bytes_before, s_before = self._replayed.get(to, (0, 0, 0.0))
-        self._replayed[to] = (keys_before + keys, bytes_before + size_bytes, s_before + after_s)
-        self._log_replayed(to)
+        self._add((Event.HINT_REPLAYED, to, ""), keys=keys, bytes=size_bytes, after_s=after_s)
 
     def flush(self) -> None:
-        for to, reason in list(self._dropped):
-            self._log_dropped(to, reason)
-        for to in list(self._replayed):
-            self._log_replayed(to)
+        """Log the sums that are due."""
+        for key in list(self._sums):
+            self._log_if_due(key)
 
-    def _log_dropped(self, to: Identity, reason: str) -> None:
-        if self._is_due(Event.HINT_DROPPED, to, reason):
-            hints = self._dropped.pop((to, reason))
-            self._log.emit(Event.HINT_DROPPED, member=to.name, hints=hints, reason=reason)
+    def _add(self, key: _LogKey, **amounts: float) -> None:
+        sums = self._sums.setdefault(key, {})
+        for name, amount in amounts.items():
+            sums[name] = sums.get(name, 0) + amount
+        self._log_if_due(key)
 
-    def _log_replayed(self, to: Identity) -> None:
-        if self._is_due(Event.HINT_REPLAYED, to):
-            keys, size_bytes, after_s = self._replayed.pop(to)
-            self._log.emit(
-                Event.HINT_REPLAYED, member=to.name, keys=keys, bytes=size_bytes, after_s=round(after_s, 3)
-            )
+    def _log_if_due(self, key: _LogKey) -> None:
+        if self._is_due(key):
+            event, to, reason = key
+            sums = {name: round(amount, 3) for name, amount in self._sums.pop(key).items()}
+            self._log.emit(event, member=to.name, **sums, **({"reason": reason} if reason else {}))
 
-    def _is_due(self, event: Event, to: Identity, reason: str = "") -> bool:
+    def _is_due(self, key: _LogKey) -> bool:
         now = self._clock.monotonic()
-        if now - self._logged_at.get((event, to, reason), -LOG_INTERVAL_S) < LOG_INTERVAL_S:
+        if now - self._logged_at.get(key, -LOG_INTERVAL_S) < LOG_INTERVAL_S:
             return False
-        self._logged_at[event, to, reason] = now
+        self._logged_at[key] = now
         return True
 
 

@@ -53,3 +53,7 @@ class RequestLeave:
 @dataclass(frozen=True, slots=True)
 class Acknowledged:
     pass
+
+
+RecordBody = Prepare | Accept | PushRecord | FetchRecord | RequestLeave
+RecordReplyBody = AgreementReply | RecordReply | Acknowledged

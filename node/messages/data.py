@@ -141,3 +141,7 @@ class SizeQuery:
 @dataclass(frozen=True, slots=True)
 class SizeReply:
     sizes: tuple[int, ...]
+
+
+EntryBody = DataBatch | Scan | SizeQuery
+EntryReplyBody = DataReply | ScanReply | SizeReply

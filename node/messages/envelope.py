@@ -14,31 +14,9 @@ from ...identity import Identity
 from ...ring.epoch import EpochRecord, EpochStamp
 from .absorption import Contribution, ContributionReply, MembershipQuery, MembershipReply
 from .anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
-from .control import (
-    Accept,
-    Acknowledged,
-    AgreementReply,
-    FetchRecord,
-    Prepare,
-    PushRecord,
-    RecordReply,
-    RequestLeave,
-)
-from .data import DataBatch, DataReply, Scan, ScanReply, SizeQuery, SizeReply
-from .membership import (
-    ConfirmGenesis,
-    GenesisConfirmed,
-    GossipAck,
-    GossipDelta,
-    GossipSyn,
-    Hello,
-    HelloReply,
-    Ping,
-    ProbeReply,
-    ProbeRequest,
-    Recall,
-    RecallReply,
-)
+from .control import RecordBody, RecordReplyBody
+from .data import EntryBody, EntryReplyBody
+from .membership import MembershipBody, MembershipReplyBody
 from .tombstones import Confirm, ConfirmReply, Purge, PurgeReply
 
 PROTOCOL_VERSION = 1
@@ -75,40 +53,13 @@ class Refusal:
 
 # --- which message travels in which lane --------------------------------------------------------------------
 
-ControlBody = (
-    Hello
-    | ConfirmGenesis
-    | Recall
-    | GossipSyn
-    | GossipDelta
-    | ProbeRequest
-    | Ping
-    | Prepare
-    | Accept
-    | PushRecord
-    | FetchRecord
-    | RequestLeave
-    | RequestRepair
-    | MembershipQuery
-)
-DataBody = DataBatch | Scan | SizeQuery | TreeQuery | Confirm | Purge
+ControlBody = MembershipBody | RecordBody | RequestRepair | MembershipQuery
+DataBody = EntryBody | TreeQuery | Confirm | Purge
 RequestBody = ControlBody | DataBody | Contribution
 
-ControlReplyBody = (
-    HelloReply
-    | GenesisConfirmed
-    | RecallReply
-    | GossipAck
-    | Acknowledged
-    | ProbeReply
-    | AgreementReply
-    | RecordReply
-    | RepairSummary
-    | MembershipReply
-)
-DataReplyBody = DataReply | ScanReply | SizeReply | TreeReply | ConfirmReply | PurgeReply
+ControlReplyBody = MembershipReplyBody | RecordReplyBody | RepairSummary | MembershipReply
+DataReplyBody = EntryReplyBody | TreeReply | ConfirmReply | PurgeReply
 ReplyBody = ControlReplyBody | DataReplyBody | ContributionReply | EpochMismatch | Refusal
-
 
 # --- what is sent -------------------------------------------------------------------------------------------
 

@@ -130,3 +130,7 @@ class ProbeReply:
 @dataclass(frozen=True, slots=True)
 class Ping:
     pass
+
+
+MembershipBody = Hello | ConfirmGenesis | Recall | GossipSyn | GossipDelta | ProbeRequest | Ping
+MembershipReplyBody = HelloReply | GenesisConfirmed | RecallReply | GossipAck | ProbeReply

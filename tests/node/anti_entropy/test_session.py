@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.node.anti_entropy import session as session_module
-from covey.node.anti_entropy.session import BatchSize, SessionResult, differences
+from covey.node.anti_entropy.session import BatchSize, SessionResult, newer_in
 from covey.node.epoch.epochs import Epoch
 from covey.node.errors import DiskFull
 from covey.node.events import Event
@@ -314,10 +314,9 @@ SIDES = st.dictionaries(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(1
 
 @given(SIDES, SIDES)
 def test_moving_what_is_newer_makes_the_sides_equal_and_moves_nothing_else(here: dict, there: dict) -> None:
-    found = differences(here, there)
     newest = {key: max(side[key] for side in (here, there) if key in side) for key in here | there}
-    assert set(found.newer_there) == {key for key in newest if here.get(key) != newest[key]}
-    assert set(found.newer_here) == {key for key in newest if there.get(key) != newest[key]}
+    assert set(newer_in(there, here)) == {key for key in newest if here.get(key) != newest[key]}
+    assert set(newer_in(here, there)) == {key for key in newest if there.get(key) != newest[key]}
 
 
 def test_batches_grow_while_values_are_small_and_shrink_for_large_ones() -> None:
