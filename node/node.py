@@ -351,7 +351,9 @@ class Node:
 
     def _make_handoff(self) -> Handoff:
         return Handoff(
-            data=self._data,
+            me=self.me.identity,
+            epochs=self.epochs,
+            engine=self._ports.engine,
             make_puller=self._make_puller,
             grace_s=self._config.handoff_grace,
             on_failure=self._failed,

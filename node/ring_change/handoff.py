@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 from ...identity import Identity
 from ...ring.span import WHOLE_RING, TokenRange
-from ..epoch.epochs import Epoch, EpochPassed
-from ..epoch.fenced_client import DataPlane
+from ..epoch.epochs import Epoch, EpochPassed, Epochs
 from ..events import Event, EventLog
+from ..storage.interface import Engine
 from .puller import Puller
 
 
@@ -31,20 +31,24 @@ class Handoff:
 
     def __init__(
         self,
-        data: DataPlane,
+        me: Identity,
+        epochs: Epochs,
+        engine: Engine,
         make_puller: Callable[[Epoch], Puller],
         grace_s: float,
         on_failure: Callable[[BaseException], None],
         log: EventLog,
     ) -> None:
-        self._data = data
+        self._me = me
+        self._epochs = epochs
+        self._engine = engine
         self._make_puller = make_puller
         self._grace_s = grace_s
         self._on_failure = on_failure
         self._log = log
         self._task: asyncio.Task[None] | None = None
         self._closed = False
-        data.epochs.observe(self.start)
+        epochs.observe(self.start)
 
     def start(self, epoch: Epoch) -> None:
         """Begin the task of ``epoch``; the task of an earlier epoch is cancelled."""
@@ -74,21 +78,20 @@ class Handoff:
         except* EpochPassed:
             pass  # logged below, as when this task is cancelled for the next epoch
         finally:
-            if not finished and self._data.epochs.stamp != epoch.stamp:
+            if not finished and self._epochs.stamp != epoch.stamp:
                 self._log.emit(Event.HANDOFF_ABORTED, epoch=epoch.number, reason="the epoch has passed")
 
     async def _clean_up(self, epoch: Epoch) -> None:
         """Delete copies outside this node's lists; the epoch is checked again right before each deletion (rule 10)."""
         await asyncio.sleep(self._grace_s)
-        epochs, engine = self._data.epochs, self._data.engine
         keys = size_bytes = 0
-        for token_range in foreign_ranges(epoch, self._data.me):
-            await epochs.settled()
-            if epochs.stamp != epoch.stamp:
+        for token_range in foreign_ranges(epoch, self._me):
+            await self._epochs.settled()
+            if self._epochs.stamp != epoch.stamp:
                 return
-            before = engine.usage()
-            engine.drop([token_range])
-            after = engine.usage()
+            before = self._engine.usage()
+            self._engine.drop([token_range])
+            after = self._engine.usage()
             keys += before.keys - after.keys
             size_bytes += before.bytes - after.bytes
             await asyncio.sleep(0)  # let others write

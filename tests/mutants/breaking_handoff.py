@@ -130,7 +130,7 @@ HANDOFF = (
         10,
         "node/ring_change/handoff.py",
         (
-            ("            if epochs.stamp != epoch.stamp:\n                return\n", ""),
+            ("            if self._epochs.stamp != epoch.stamp:\n                return\n", ""),
             ("            self._task.cancel()\n        work", "            pass\n        work"),
         ),
         (

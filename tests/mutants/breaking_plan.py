@@ -13,7 +13,7 @@ PLAN = (
         "node/ring_change/steward.py",
         "        if not self._may_propose(beginning.record, beginning.view):\n            return None\n",
         "",
-        f"{STEWARD}test_only_the_steward_plans_and_once_for_what_it_plans_from",
+        f"{STEWARD}test_only_the_steward_plans_and_once_for_the_same_inputs",
     ),
     mutation(
         "a plan is made anew at every news",
@@ -21,7 +21,7 @@ PLAN = (
         "node/ring_change/steward.py",
         "if self._planned is None or self._planned[0] != key:",
         "if True:",
-        f"{STEWARD}test_only_the_steward_plans_and_once_for_what_it_plans_from",
+        f"{STEWARD}test_only_the_steward_plans_and_once_for_the_same_inputs",
     ),
     mutation(
         "a plan that no longer holds is proposed",

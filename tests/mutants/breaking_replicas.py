@@ -213,7 +213,7 @@ REPLICAS = (
         "node/tombstones/replica.py",
         "tuple(stable and self._holds(key, version) for key, version in request.tombstones)",
         "tuple(self._holds(key, version) for key, version in request.tombstones)",
-        "tests/node/tombstones/test_replica.py::test_it_confirms_nothing_while_the_ring_changes",
+        "tests/node/tombstones/test_replica.py::test_a_replica_confirms_nothing_while_the_ring_changes",
     ),
     mutation(
         "a tombstone is confirmed before it is on disk",
@@ -221,7 +221,7 @@ REPLICAS = (
         "node/tombstones/replica.py",
         "        await self._engine.durable(always=True)\n        return ConfirmReply",
         "        return ConfirmReply",
-        "tests/node/tombstones/test_replica.py::test_it_confirms_nothing_before_that_is_on_disk",
+        "tests/node/tombstones/test_replica.py::test_a_replica_confirms_nothing_before_it_is_on_disk",
     ),
     mutation(
         "replicas compare what only one of them replicates",

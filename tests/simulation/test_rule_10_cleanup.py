@@ -176,7 +176,15 @@ class IdlePuller:
 
 def handoff_on(engine: MemoryEngine, epochs: Epochs, failures: list[BaseException]) -> Handoff:
     log = NodeTrace("a", RunTrace())
-    return Handoff(ME, epochs, engine, lambda _: IdlePuller(), GRACE_S, failures.append, log)  # type: ignore[arg-type, return-value]
+    return Handoff(
+        me=ME,
+        epochs=epochs,
+        engine=engine,
+        make_puller=lambda _: IdlePuller(),  # type: ignore[arg-type, return-value]
+        grace_s=GRACE_S,
+        on_failure=failures.append,
+        log=log,
+    )
 
 
 @pytest.mark.parametrize("following", [CHANGING, raise_floor(STABLE, 1)], ids=["changing", "stable"])

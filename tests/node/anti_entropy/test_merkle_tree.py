@@ -21,7 +21,7 @@ def leaves_of(tree: MerkleTree) -> list[TokenRange]:
 
 @given(rings(), st.lists(TOKENS, max_size=20))
 @settings(deadline=None, max_examples=60)
-def test_leaves_hold_every_token_that_both_replicate_once_and_no_other(
+def test_leaves_cover_every_token_that_both_replicate_once_and_no_other(
     spec: RingSpec, drawn: list[int]
 ) -> None:
     """The oracle asks for each token's preference list; beside drawn tokens it looks at every border."""
@@ -39,7 +39,7 @@ def test_leaves_hold_every_token_that_both_replicate_once_and_no_other(
 
 @given(rings(), st.data())
 @settings(deadline=None, max_examples=30)
-def test_both_sides_make_the_same_tree_of_the_record_alone(spec: RingSpec, data: st.DataObject) -> None:
+def test_both_sides_compute_the_same_tree_from_the_record(spec: RingSpec, data: st.DataObject) -> None:
     one, other = (data.draw(st.sampled_from(sorted(spec.owners))) for _ in range(2))
     assert tree_between(Ring(spec), one, other) == tree_between(Ring(spec), other, one)
 
@@ -56,7 +56,7 @@ def test_a_leaf_lies_within_one_segment_and_none_wraps(spec: RingSpec) -> None:
     assert leaves == sorted(leaves, key=lambda leaf: leaf.upto)
 
 
-def test_two_owners_of_everything_share_every_segment_whole() -> None:
+def test_two_owners_of_everything_share_every_whole_segment() -> None:
     tree = tree_between(Ring(ring(1, 2, 3)), identity(1), identity(2))
     assert tree.leaves == SEGMENTS
     assert {leaf.width for leaf in leaves_of(tree)} == {SEGMENT_WIDTH}
@@ -78,7 +78,7 @@ def test_peers_are_exactly_those_with_a_tree_that_is_not_empty(spec: RingSpec) -
 
 @given(rings())
 @settings(deadline=None, max_examples=30)
-def test_a_group_in_few_spans_holds_the_tokens_of_its_leaves(spec: RingSpec) -> None:
+def test_the_merged_ranges_of_a_group_cover_the_tokens_of_its_leaves(spec: RingSpec) -> None:
     owners = sorted(spec.owners)
     tree = tree_between(Ring(spec), owners[0], owners[-1])
     for leaves, merged in zip(tree.groups, tree.group_ranges, strict=True):

@@ -32,11 +32,11 @@ def taken(schedule: Schedule, now: float) -> list[Identity]:
     return found
 
 
-def test_nobody_is_due_before_the_interval() -> None:
+def test_no_peer_is_due_before_the_interval() -> None:
     assert taken(schedule_at(), 100.0 + 30.0 * 0.7) == []
 
 
-def test_the_round_visits_everyone_once_before_anyone_again() -> None:
+def test_the_round_visits_every_peer_once_before_any_again() -> None:
     schedule, now, visited = schedule_at(), 100.0, []
     while len(visited) < 20:
         now += 1.0
@@ -45,7 +45,7 @@ def test_the_round_visits_everyone_once_before_anyone_again() -> None:
     assert 20 * 30 * 0.75 <= now - 100.0 <= 20 * 30 * 1.25 + 20
 
 
-def test_what_is_owed_is_due_soon_and_is_settled_by_one_comparison() -> None:
+def test_a_marked_peer_is_due_soon_and_only_once() -> None:
     schedule = schedule_at()
     schedule.mark(LAST, 100.0)
     assert schedule.pending(everyone) == [LAST]
@@ -53,14 +53,14 @@ def test_what_is_owed_is_due_soon_and_is_settled_by_one_comparison() -> None:
     assert schedule.pending(everyone) == []
 
 
-def test_who_has_the_higher_identity_waits_for_the_other_to_begin() -> None:
+def test_the_node_with_the_higher_identity_waits_for_the_other_to_begin() -> None:
     schedule = schedule_at()
     schedule.mark(FIRST, 100.0)
     assert taken(schedule, 100.0 + FOLLOWER_DELAY_S * 0.99) == []
     assert taken(schedule, 100.0 + PROMPTLY_S) == [FIRST]
 
 
-def test_a_mark_that_comes_while_a_comparison_runs_asks_for_another() -> None:
+def test_a_mark_while_a_comparison_runs_makes_another_pending() -> None:
     schedule = schedule_at()
     schedule.mark(LAST, 100.0)
     due = schedule.take(101.0, everyone)
@@ -70,7 +70,7 @@ def test_a_mark_that_comes_while_a_comparison_runs_asks_for_another() -> None:
     assert schedule.pending(everyone) == [LAST]
 
 
-def test_a_failure_is_owed_and_tried_again_ever_later() -> None:
+def test_a_failed_comparison_stays_pending_and_is_retried_after_growing_pauses() -> None:
     schedule, now, pauses = schedule_at(interval_s=10_000.0), 100.0, []
     schedule.failed(LAST, None, now)
     for _ in range(8):
@@ -85,7 +85,7 @@ def test_a_failure_is_owed_and_tried_again_ever_later() -> None:
     assert max(pauses) < 40
 
 
-def test_being_put_off_does_not_count_as_a_failure() -> None:
+def test_a_postponed_comparison_does_not_count_as_a_failure() -> None:
     schedule, now = schedule_at(), 100.0
     schedule.mark(LAST, now)
     for _ in range(8):
@@ -96,7 +96,7 @@ def test_being_put_off_does_not_count_as_a_failure() -> None:
         assert schedule.next_at(everyone) - now < 2
 
 
-def test_who_is_down_is_neither_due_nor_counted_and_stays_owed() -> None:
+def test_a_peer_that_is_down_is_neither_due_nor_counted_and_stays_pending() -> None:
     schedule = schedule_at()
     schedule.mark(LAST, 100.0)
     down = {LAST}
@@ -106,7 +106,7 @@ def test_who_is_down_is_neither_due_nor_counted_and_stays_owed() -> None:
     assert taken(schedule, 110.0) == [LAST]
 
 
-def test_who_is_no_peer_any_more_is_owed_nothing() -> None:
+def test_nothing_is_pending_with_a_former_peer() -> None:
     schedule = schedule_at()
     schedule.mark(LAST, 100.0)
     schedule.set_peers([FIRST], 100.0)
@@ -115,7 +115,7 @@ def test_who_is_no_peer_any_more_is_owed_nothing() -> None:
     assert schedule.pending(everyone) == []
 
 
-def test_with_no_interval_only_what_was_asked_for_is_due() -> None:
+def test_without_an_interval_only_marked_peers_are_due() -> None:
     schedule = schedule_at(interval_s=0)
     assert not schedule.automatic
     assert taken(schedule, 1e9) == []
@@ -124,7 +124,7 @@ def test_with_no_interval_only_what_was_asked_for_is_due() -> None:
 
 
 @pytest.mark.parametrize("pending", [None, PendingComparison(0.0)])
-def test_a_failure_under_an_older_pending_does_not_put_off_a_newer_one(
+def test_a_failure_of_an_older_comparison_does_not_delay_a_newer_one(
     pending: PendingComparison | None,
 ) -> None:
     schedule = schedule_at()

@@ -69,7 +69,7 @@ async def test_both_end_with_the_newer_entry_of_every_key(seed: int) -> None:
 
 
 @in_virtual_time
-async def test_what_was_moved_is_on_disk_on_both_sides_and_is_told() -> None:
+async def test_what_was_moved_is_on_disk_on_both_sides_and_is_logged() -> None:
     stations = await two_that_differ()
     before = contents(stations, ME), contents(stations, PEER)
     outcome = await compare(stations)
@@ -82,7 +82,7 @@ async def test_what_was_moved_is_on_disk_on_both_sides_and_is_told() -> None:
 
 
 @in_virtual_time
-async def test_equal_sides_exchange_one_question_and_log_nothing_loud() -> None:
+async def test_equal_sides_exchange_one_query_and_log_only_a_comparison() -> None:
     stations = await two_that_differ()
     await compare(stations)
     asked = watched(stations)
@@ -94,7 +94,7 @@ async def test_equal_sides_exchange_one_question_and_log_nothing_loud() -> None:
 
 
 @in_virtual_time
-async def test_only_the_pieces_that_differ_are_read() -> None:
+async def test_only_the_leaves_that_differ_are_read() -> None:
     stations = await two_that_differ()
     await compare(stations)
     stations[ME].hold((KEYS[7], entry(9, b"new")))
@@ -135,7 +135,7 @@ async def test_every_batch_is_bounded_in_keys_and_in_bytes(monkeypatch: pytest.M
 
 
 @in_virtual_time
-async def test_half_of_the_time_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_half_of_the_time_no_request_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     stations = await two_that_differ()
     loop = asyncio.get_running_loop()
     call, asking_s = stations[ME].fenced.call, 0.0
@@ -183,7 +183,7 @@ class BatchesOfMine:
 
 
 @in_virtual_time
-async def test_nothing_that_was_asked_under_an_epoch_is_merged_under_the_next() -> None:
+async def test_nothing_requested_under_one_epoch_is_merged_under_the_next() -> None:
     stations = await two_that_differ()
     batches = BatchesOfMine()
     held = stations.network.hold_replies(batches)
@@ -213,7 +213,7 @@ async def test_a_peer_of_another_epoch_is_sent_nothing() -> None:
 
 
 @in_virtual_time
-async def test_no_digests_are_told_while_the_ring_changes() -> None:
+async def test_no_digests_are_sent_while_the_ring_changes() -> None:
     stations = await two_that_differ()
     changing = following(STABLE, ring(1, 2, 3, 4))
     await stations.adopt(changing)
@@ -223,7 +223,7 @@ async def test_no_digests_are_told_while_the_ring_changes() -> None:
 
 @pytest.mark.parametrize("kind", [TreeQuery, Scan, DataBatch])
 @in_virtual_time
-async def test_a_lost_message_ends_the_comparison_and_the_next_one_completes_it(kind: type) -> None:
+async def test_a_lost_message_ends_the_session_and_the_next_one_completes_it(kind: type) -> None:
     stations = await two_that_differ()
     mend = stations.network.lose(lambda message: isinstance(message.request.body, kind))
     assert (await compare(stations)).obstacle
@@ -233,7 +233,7 @@ async def test_a_lost_message_ends_the_comparison_and_the_next_one_completes_it(
 
 
 @in_virtual_time
-async def test_digests_are_told_only_once_what_they_vouch_for_is_on_disk() -> None:
+async def test_digests_are_sent_only_after_their_data_is_fsynced() -> None:
     stations = await two_that_differ()
     stations[PEER].flushes.clear()
     stations[PEER].hold((b"unsynced", entry(1)))
@@ -246,7 +246,7 @@ async def test_digests_are_told_only_once_what_they_vouch_for_is_on_disk() -> No
 
 @pytest.mark.parametrize("damaged", [ME, PEER])
 @in_virtual_time
-async def test_what_is_in_quarantine_on_either_side_is_passed_over_and_the_rest_made_equal(
+async def test_ranges_in_quarantine_on_either_side_are_skipped_and_the_rest_made_equal(
     damaged: Identity,
 ) -> None:
     stations = await two_that_differ()
@@ -262,7 +262,7 @@ async def test_what_is_in_quarantine_on_either_side_is_passed_over_and_the_rest_
 
 
 @in_virtual_time
-async def test_a_full_disk_ends_the_comparison_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_ends_the_session_and_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise DiskFull("the disk is full")
 
@@ -275,7 +275,7 @@ async def test_a_full_disk_ends_the_comparison_and_is_said(monkeypatch: pytest.M
 
 
 @in_virtual_time
-async def test_of_two_that_begin_at_once_the_lower_identity_goes_on() -> None:
+async def test_of_two_that_begin_at_once_the_lower_identity_continues() -> None:
     stations = await two_that_differ()
     mine, theirs = await asyncio.gather(compare(stations, ME, PEER), compare(stations, PEER, ME))
     assert (mine.postponed, theirs.postponed) == (False, True)
@@ -284,7 +284,7 @@ async def test_of_two_that_begin_at_once_the_lower_identity_goes_on() -> None:
 
 
 @in_virtual_time
-async def test_who_has_begun_is_not_disturbed_by_the_lower_identity_either() -> None:
+async def test_a_session_that_has_begun_is_not_interrupted_by_the_lower_identity() -> None:
     stations = await two_that_differ()
     running = asyncio.create_task(compare(stations, PEER, ME))
     await asyncio.sleep(session_module.RECHECK_DELAY_S / 2)
@@ -293,7 +293,7 @@ async def test_who_has_begun_is_not_disturbed_by_the_lower_identity_either() -> 
 
 
 @in_virtual_time
-async def test_two_that_bring_the_same_to_one_hardly_bring_anything_twice(
+async def test_two_peers_that_send_the_same_keys_to_one_node_hardly_send_any_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(session_module, "BATCH_KEYS", 8)
@@ -313,7 +313,7 @@ SIDES = st.dictionaries(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(1
 
 
 @given(SIDES, SIDES)
-def test_moving_what_is_newer_makes_the_sides_equal_and_moves_nothing_else(here: dict, there: dict) -> None:
+def test_moving_newer_keys_makes_the_sides_equal_and_moves_nothing_else(here: dict, there: dict) -> None:
     newest = {key: max(side[key] for side in (here, there) if key in side) for key in here | there}
     assert set(newer_in(there, here)) == {key for key in newest if here.get(key) != newest[key]}
     assert set(newer_in(here, there)) == {key for key in newest if there.get(key) != newest[key]}
@@ -330,7 +330,7 @@ def test_batches_grow_while_values_are_small_and_shrink_for_large_ones() -> None
     assert size.keys == 1
 
 
-def test_a_batch_that_brought_nothing_does_not_stop_the_next() -> None:
+def test_an_empty_batch_does_not_stop_the_next() -> None:
     size = BatchSize(512, 1 << 20)
     size.observe(0, 0)
     assert size.keys >= 1

@@ -90,7 +90,7 @@ async def until_healed(stations: Stations) -> None:
 
 
 @in_virtual_time
-async def test_the_newest_that_r_others_hold_takes_the_place_of_what_was_damaged() -> None:
+async def test_the_newest_entries_of_r_others_replace_the_damaged_segment() -> None:
     stations = await three_stations()
     async with healing(stations):
         stations[ME].hold((KEY, entry(9, b"never acknowledged")))
@@ -105,7 +105,7 @@ async def test_the_newest_that_r_others_hold_takes_the_place_of_what_was_damaged
 
 
 @in_virtual_time
-async def test_it_waits_for_r_others() -> None:
+async def test_recovery_waits_for_r_others() -> None:
     """With one of two others away, the one that is there may lack what only the other and this node had."""
     stations = await three_stations()
     async with healing(stations):
@@ -117,7 +117,7 @@ async def test_it_waits_for_r_others() -> None:
 
 
 @in_virtual_time
-async def test_it_waits_for_an_epoch_later_than_the_one_that_it_was_found_in() -> None:
+async def test_recovery_waits_for_an_epoch_later_than_that_of_the_damage() -> None:
     stations = await three_stations()
     async with healing(stations):
         stations[ME].engine.quarantine([NUMBER], "a test")
@@ -138,7 +138,7 @@ async def test_others_in_quarantine_themselves_do_not_count() -> None:
 
 
 @in_virtual_time
-async def test_nothing_is_healed_while_the_ring_changes() -> None:
+async def test_nothing_is_recovered_while_the_ring_changes() -> None:
     stations = await three_stations()
     async with healing(stations):
         stations[ME].engine.quarantine([NUMBER], "a test")
@@ -148,7 +148,9 @@ async def test_nothing_is_healed_while_the_ring_changes() -> None:
 
 
 @in_virtual_time
-async def test_nothing_is_healed_that_would_be_found_damaged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_recovered_that_would_be_found_damaged_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stations = await three_stations()
     monkeypatch.setattr(stations[ME].engine, "awaits_restart", lambda: True)
     async with healing(stations):
@@ -158,7 +160,7 @@ async def test_nothing_is_healed_that_would_be_found_damaged_again(monkeypatch: 
 
 
 @in_virtual_time
-async def test_what_was_gathered_under_an_epoch_that_has_passed_is_not_taken() -> None:
+async def test_entries_fetched_under_a_past_epoch_are_not_used() -> None:
     """Whoever gave it may have lost the range since, and others may have been given writes of it."""
     stations = await three_stations()
     async with healing(stations):
@@ -179,7 +181,7 @@ async def test_what_was_gathered_under_an_epoch_that_has_passed_is_not_taken() -
 
 
 @in_virtual_time
-async def test_a_write_that_comes_meanwhile_fails_here() -> None:
+async def test_a_write_to_a_segment_in_quarantine_fails() -> None:
     stations = await three_stations()
     async with healing(stations):
         stations.kill(OTHER)
@@ -190,7 +192,7 @@ async def test_a_write_that_comes_meanwhile_fails_here() -> None:
 
 
 @in_virtual_time
-async def test_what_is_not_replicated_here_is_dropped() -> None:
+async def test_entries_that_the_node_does_not_replicate_are_dropped() -> None:
     stations = Stations(*WHO)
     five = record(ring(1, 2, 3, 4, 5))
     await stations.adopt(five)
@@ -207,7 +209,7 @@ async def test_what_is_not_replicated_here_is_dropped() -> None:
 
 
 @in_virtual_time
-async def test_it_is_told_only_once_it_is_on_disk() -> None:
+async def test_recovery_is_reported_only_once_it_is_on_disk() -> None:
     stations = await three_stations()
     async with healing(stations) as told:
         stations[OTHER].hold((KEY, entry(1)))
@@ -218,7 +220,7 @@ async def test_it_is_told_only_once_it_is_on_disk() -> None:
 
 
 @given(st.integers(0, SEGMENTS - 1), st.sampled_from([ring(1, 2, 3), ring(1, 2, 3, 4, 5)]))
-def test_pieces_are_all_of_a_segment_that_a_node_replicates(number: int, spec: RingSpec) -> None:
+def test_replicated_ranges_are_all_of_a_segment_that_a_node_replicates(number: int, spec: RingSpec) -> None:
     ring_ = Ring(spec)
     pieces = replicated_ranges(ring_, ME, number)
     first, last = segment_span(number).after + 1, segment_span(number).upto
@@ -232,6 +234,6 @@ def test_pieces_are_all_of_a_segment_that_a_node_replicates(number: int, spec: R
             assert piece.needed == 2
 
 
-def test_with_w_of_one_nobody_can_make_up_for_a_damaged_copy() -> None:
+def test_with_w_of_one_no_replica_can_replace_a_damaged_copy() -> None:
     spec = ring(1, 2, 3, quorums=Quorums(3, 1, 3))
     assert all(piece.needed > len(piece.sources) for piece in replicated_ranges(Ring(spec), ME, NUMBER))

@@ -78,7 +78,9 @@ def sends_data(message: Message) -> bool:
 
 
 @in_virtual_time
-async def test_the_destination_gets_what_it_missed_with_the_original_versions_and_it_is_forgotten() -> None:
+async def test_the_destination_gets_the_missed_writes_with_their_original_versions_and_the_hints_are_deleted() -> (
+    None
+):
     there = await replaying()
     there.store.add(hints())
     await there.dispatcher.replay(A)
@@ -91,7 +93,7 @@ async def test_the_destination_gets_what_it_missed_with_the_original_versions_an
 
 
 @in_virtual_time
-async def test_it_goes_under_the_current_epoch_as_the_write_that_it_was() -> None:
+async def test_a_hint_is_sent_under_the_current_epoch_as_a_write() -> None:
     there = await replaying()
     there.store.add(hints())
     await there.stations.adopt(following(STABLE))
@@ -105,7 +107,7 @@ async def test_it_goes_under_the_current_epoch_as_the_write_that_it_was() -> Non
 
 
 @in_virtual_time
-async def test_a_newer_version_that_stands_there_is_an_answer() -> None:
+async def test_a_hint_is_deleted_when_the_destination_holds_a_newer_version() -> None:
     there = await replaying()
     there.stations[A].hold((b"k0", entry(9)))
     there.store.add(hints())
@@ -115,7 +117,7 @@ async def test_a_newer_version_that_stands_there_is_an_answer() -> None:
 
 
 @in_virtual_time
-async def test_what_is_refused_at_the_floor_is_discarded() -> None:
+async def test_a_hint_refused_at_the_floor_is_discarded() -> None:
     there = await replaying(record(ring(1, 2, 3), floor=5))
     there.store.add([*hints(number=5), *hints(count=1, number=6)])
     await there.dispatcher.replay(A)
@@ -125,7 +127,7 @@ async def test_what_is_refused_at_the_floor_is_discarded() -> None:
 
 
 @in_virtual_time
-async def test_keys_that_the_destination_is_no_replica_of_are_discarded_unsent() -> None:
+async def test_hints_for_keys_that_the_destination_does_not_replicate_are_discarded_unsent() -> None:
     there = await replaying()
     there.store.add(hints(OUTSIDER))
     await there.dispatcher.replay(OUTSIDER)
@@ -144,7 +146,7 @@ async def test_a_successor_is_a_replica() -> None:
 
 
 @in_virtual_time
-async def test_a_hint_replaced_while_its_batch_is_under_way_is_delivered_too() -> None:
+async def test_a_hint_replaced_while_its_batch_is_in_flight_is_delivered_too() -> None:
     there = await replaying()
     there.store.add(hints())
     on_the_way = there.stations.network.hold_replies(sends_data)
@@ -158,7 +160,7 @@ async def test_a_hint_replaced_while_its_batch_is_under_way_is_delivered_too() -
 
 
 @in_virtual_time
-async def test_what_got_no_answer_is_kept_and_tried_again_after_longer_and_longer_pauses() -> None:
+async def test_hints_without_a_reply_are_kept_and_sent_again_after_growing_pauses() -> None:
     there = await replaying()
     there.store.add(hints())
     loop = asyncio.get_running_loop()
@@ -183,7 +185,7 @@ async def test_what_got_no_answer_is_kept_and_tried_again_after_longer_and_longe
 
 
 @in_virtual_time
-async def test_what_could_not_be_applied_there_is_kept_and_the_rest_forgotten() -> None:
+async def test_hints_that_failed_are_kept_and_the_others_deleted() -> None:
     there = await replaying()
     there.store.add(hints())
     _damage(there, b"k1")
@@ -201,7 +203,7 @@ def _damage(there: Replaying, key: bytes) -> None:
 
 
 @in_virtual_time
-async def test_a_destination_at_another_epoch_is_told_of_it_and_served() -> None:
+async def test_a_destination_at_an_older_epoch_is_sent_the_record_and_then_its_hints() -> None:
     there = await replaying()
     there.store.add(hints())
     await there.stations.adopt(following(STABLE), ME)
@@ -211,7 +213,7 @@ async def test_a_destination_at_another_epoch_is_told_of_it_and_served() -> None
 
 
 @in_virtual_time
-async def test_it_stops_when_the_destination_is_down_again_and_keeps_the_rest() -> None:
+async def test_replay_stops_when_the_destination_is_down_again_and_keeps_the_rest() -> None:
     there = await replaying()
     there.store.add(hints())
     there.stations.kill(A, noticed=False)
@@ -224,7 +226,7 @@ async def test_it_stops_when_the_destination_is_down_again_and_keeps_the_rest() 
 
 
 @in_virtual_time
-async def test_one_batch_is_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_batch_is_in_flight_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dispatcher_module, "BATCH_HINTS", 2)
     there = await replaying()
     there.store.add(hints(count=6))
@@ -239,7 +241,7 @@ async def test_one_batch_is_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch)
 
 
 @in_virtual_time
-async def test_no_more_bytes_a_second_go_than_allowed() -> None:
+async def test_replay_keeps_to_its_rate() -> None:
     there = await replaying(rate=100_000)
     there.store.add(hints(count=100, value=b"x" * 10_000))
     await there.dispatcher.replay(A)

@@ -22,9 +22,9 @@ def test_foreign_is_exactly_what_the_node_does_not_replicate(
     assert foreign == (me not in epoch.rings[0].preference_list(token))
 
 
-def test_to_one_who_is_no_owner_everything_is_foreign() -> None:
+def test_everything_is_foreign_to_a_node_that_is_no_owner() -> None:
     assert foreign_ranges(Epoch(record(ring(1, 2, 3))), identity(4)) == (WHOLE_RING,)
 
 
-def test_where_everybody_holds_everything_nothing_is_foreign() -> None:
+def test_nothing_is_foreign_where_every_node_replicates_everything() -> None:
     assert foreign_ranges(Epoch(record(ring(1, 2, 3))), identity(2)) == ()

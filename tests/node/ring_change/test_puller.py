@@ -77,7 +77,7 @@ def holds(stations: Stations, me: Identity, keys: list[bytes]) -> bool:
 
 
 @in_virtual_time
-async def test_a_joiner_pulls_all_that_it_gains_and_says_done_once_it_is_on_disk() -> None:
+async def test_a_joiner_pulls_all_that_it_gains_and_reports_done_once_it_is_on_disk() -> None:
     stations = await stations_changing()
     engine = stations[JOINER].engine
     unsynced_at_done: list[int] = []
@@ -93,7 +93,7 @@ async def test_a_joiner_pulls_all_that_it_gains_and_says_done_once_it_is_on_disk
 
 
 @in_virtual_time
-async def test_one_who_gains_nothing_is_done_at_once_and_says_so() -> None:
+async def test_a_node_that_gains_nothing_reports_done_at_once() -> None:
     stations = await stations_changing()
     reports: list[HandoffProgress] = []
     await make_puller(stations, WHO[0], JOINING, reports.append).run()
@@ -102,7 +102,7 @@ async def test_one_who_gains_nothing_is_done_at_once_and_says_so() -> None:
 
 
 @in_virtual_time
-async def test_what_newer_writes_brought_meanwhile_stays() -> None:
+async def test_newer_writes_are_not_overwritten_by_a_pull() -> None:
     stations = await stations_changing()
     key = gained(JOINING, JOINER)[0]
     stations[JOINER].hold((key, entry(9, b"newer")))
@@ -151,7 +151,7 @@ def test_whatever_changes_every_acknowledged_write_is_on_w_of_the_new_ring_after
 
 
 @in_virtual_time
-async def test_with_the_displaced_owner_dead_r_others_are_enough() -> None:
+async def test_r_others_are_enough_when_the_displaced_owner_is_dead() -> None:
     change = record(ring(1, 2, 3, 4), ring(1, 2, 3, 5), number=2)
     stations = await stations_changing(change)
     stations.kill(WHO[3])
@@ -176,7 +176,7 @@ async def test_a_single_source_that_is_not_the_displaced_one_is_not_enough() -> 
 
 
 @in_virtual_time
-async def test_it_goes_on_where_a_crash_left_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pull_resumes_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(puller_module, "CHUNK_ENTRIES", 1)
     stations = await stations_changing()
     station = stations[JOINER]
@@ -265,7 +265,7 @@ async def test_a_source_is_asked_for_one_chunk_at_a_time(monkeypatch: pytest.Mon
 
 
 @in_virtual_time
-async def test_a_damaged_chunk_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_damaged_chunk_is_requested_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stations = await stations_changing()
     damaged = 0
     for source in WHO[:3]:
@@ -288,7 +288,7 @@ async def test_a_damaged_chunk_is_asked_for_again(monkeypatch: pytest.MonkeyPatc
 
 
 @in_virtual_time
-async def test_a_source_that_lags_behind_is_given_the_record_and_then_serves() -> None:
+async def test_a_source_at_an_older_epoch_is_sent_the_record_and_then_serves() -> None:
     stations = await stations_changing(BEFORE)
     await stations[JOINER].epochs.adopt(JOINING)
     await make_puller(stations, JOINER, JOINING).run()
@@ -297,7 +297,7 @@ async def test_a_source_that_lags_behind_is_given_the_record_and_then_serves() -
 
 
 @in_virtual_time
-async def test_progress_is_reported_and_ends_with_all_of_it_done() -> None:
+async def test_progress_is_reported_until_all_is_done() -> None:
     stations = await stations_changing()
     reports: list[HandoffProgress] = []
     await make_puller(stations, JOINER, JOINING, reports.append).run()
@@ -310,7 +310,7 @@ async def test_progress_is_reported_and_ends_with_all_of_it_done() -> None:
 
 @pytest.mark.parametrize("hears_after_s", [0.0, 0.5])
 @in_virtual_time
-async def test_a_joiner_that_has_heard_of_the_seed_alone_pulls_and_counts_what_it_needs_and_no_more(
+async def test_a_joiner_that_knows_only_the_seed_pulls_and_counts_no_more_than_it_needs(
     hears_after_s: float,
 ) -> None:
     """Else whoever is displaced would count as down, and two others would be asked in its place."""
@@ -335,7 +335,7 @@ async def known_from_the_start() -> int:
 
 
 @in_virtual_time
-async def test_a_source_that_nobody_tells_of_is_not_waited_for_for_ever() -> None:
+async def test_the_wait_for_an_unknown_source_is_bounded() -> None:
     stations = await stations_changing()
     stations.unheard = {WHO[0]}
     await make_puller(stations, JOINER, JOINING).run()
@@ -356,7 +356,9 @@ def make_handoff(
 ) -> Handoff:
     station = stations[me]
     return Handoff(
-        data=station.data,
+        me=me,
+        epochs=station.epochs,
+        engine=station.engine,
         make_puller=lambda epoch: make_puller(stations, me, epoch.record),
         grace_s=grace_s,
         on_failure=failures.append,
@@ -365,7 +367,7 @@ def make_handoff(
 
 
 @in_virtual_time
-async def test_a_pull_that_its_epoch_left_behind_is_logged_as_aborted() -> None:
+async def test_a_pull_of_a_past_epoch_is_logged_as_aborted() -> None:
     stations = await stations_changing(BEFORE)
     failures: list[BaseException] = []
     handoff = make_handoff(stations, JOINER, failures)
@@ -381,7 +383,7 @@ async def test_a_pull_that_its_epoch_left_behind_is_logged_as_aborted() -> None:
 
 
 @in_virtual_time
-async def test_a_pull_that_a_stop_interrupts_is_not_aborted_for_it_goes_on_after_the_restart() -> None:
+async def test_a_pull_interrupted_by_a_stop_is_not_logged_as_aborted() -> None:
     stations = await stations_changing(BEFORE)
     handoff = make_handoff(stations, JOINER, [])
     stations.network.lose(lambda message: message.source == "n4")
@@ -392,7 +394,7 @@ async def test_a_pull_that_a_stop_interrupts_is_not_aborted_for_it_goes_on_after
 
 
 @in_virtual_time
-async def test_copies_outside_the_lists_go_only_after_the_grace_of_a_stable_epoch() -> None:
+async def test_foreign_copies_are_deleted_only_after_the_grace_of_a_stable_epoch() -> None:
     stations = await stations_changing(record(ring(1, 2, 3, 4)))
     me = WHO[0]
     handoff = make_handoff(stations, me, [])
@@ -425,7 +427,7 @@ async def test_a_closed_handoff_begins_nothing_for_a_record_that_comes_late() ->
 
 
 @in_virtual_time
-async def test_a_broken_disk_ends_the_node_rather_than_the_pull() -> None:
+async def test_a_broken_disk_ends_the_node_and_not_only_the_pull() -> None:
     stations = await stations_changing(BEFORE)
     failures: list[BaseException] = []
     handoff = make_handoff(stations, JOINER, failures)
@@ -440,7 +442,7 @@ async def test_a_broken_disk_ends_the_node_rather_than_the_pull() -> None:
 
 
 @in_virtual_time
-async def test_what_is_written_while_copies_are_deleted_is_not_counted_against_them() -> None:
+async def test_writes_during_the_clean_up_do_not_change_its_counts() -> None:
     stations = await stations_changing(record(ring(1, 2, 3, 4)))
     station = stations[WHO[0]]
     handoff = make_handoff(stations, WHO[0], [])
