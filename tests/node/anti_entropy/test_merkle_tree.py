@@ -11,7 +11,7 @@ from covey.ring.span import TokenRange
 from tests.support.rings import identity, ring, rings
 
 EDGES = st.sampled_from([0, 1, SEGMENT_WIDTH - 1, SEGMENT_WIDTH, TOKEN_SPACE - 1])
-"""Where cutting could go wrong."""
+"""Tokens at which cutting is most likely to fail."""
 TOKENS = st.integers(0, TOKEN_SPACE - 1) | EDGES
 
 

@@ -19,14 +19,14 @@ def schedule_at(now: float = 100.0, interval_s: float = 30.0) -> Schedule:
     return schedule
 
 
-def everyone(_: Identity) -> bool:
+def all_up(_: Identity) -> bool:
     return True
 
 
 def taken(schedule: Schedule, now: float) -> list[Identity]:
-    """Everyone who is due, each found equal at once."""
+    """Return the peers that are due; each comparison completes at once."""
     found = []
-    while (due := schedule.take(now, everyone)) is not None:
+    while (due := schedule.take(now, all_up)) is not None:
         schedule.completed(*due)
         found.append(due[0])
     return found
@@ -48,9 +48,9 @@ def test_the_round_visits_every_peer_once_before_any_again() -> None:
 def test_a_marked_peer_is_due_soon_and_only_once() -> None:
     schedule = schedule_at()
     schedule.mark(LAST, 100.0)
-    assert schedule.pending(everyone) == [LAST]
+    assert schedule.pending(all_up) == [LAST]
     assert taken(schedule, 100.0 + MAX_START_DELAY_S) == [LAST]
-    assert schedule.pending(everyone) == []
+    assert schedule.pending(all_up) == []
 
 
 def test_the_node_with_the_higher_identity_waits_for_the_other_to_begin() -> None:
@@ -63,21 +63,21 @@ def test_the_node_with_the_higher_identity_waits_for_the_other_to_begin() -> Non
 def test_a_mark_while_a_comparison_runs_makes_another_pending() -> None:
     schedule = schedule_at()
     schedule.mark(LAST, 100.0)
-    due = schedule.take(101.0, everyone)
+    due = schedule.take(101.0, all_up)
     assert due is not None
     schedule.mark(LAST, 101.0)
     schedule.completed(*due)
-    assert schedule.pending(everyone) == [LAST]
+    assert schedule.pending(all_up) == [LAST]
 
 
 def test_a_failed_comparison_stays_pending_and_is_retried_after_growing_pauses() -> None:
     schedule, now, pauses = schedule_at(interval_s=10_000.0), 100.0, []
     schedule.failed(LAST, None, now)
     for _ in range(8):
-        due_at = schedule.next_at(everyone)
+        due_at = schedule.next_at(all_up)
         pauses.append(due_at - now)
         now = due_at
-        due = schedule.take(now, everyone)
+        due = schedule.take(now, all_up)
         assert due is not None
         schedule.failed(*due, now)
     assert pauses[0] < 2
@@ -89,11 +89,11 @@ def test_a_postponed_comparison_does_not_count_as_a_failure() -> None:
     schedule, now = schedule_at(), 100.0
     schedule.mark(LAST, now)
     for _ in range(8):
-        now = schedule.next_at(everyone)
-        due = schedule.take(now, everyone)
+        now = schedule.next_at(all_up)
+        due = schedule.take(now, all_up)
         assert due is not None
         schedule.postponed(*due, now)
-        assert schedule.next_at(everyone) - now < 2
+        assert schedule.next_at(all_up) - now < 2
 
 
 def test_a_peer_that_is_down_is_neither_due_nor_counted_and_stays_pending() -> None:
@@ -110,9 +110,9 @@ def test_nothing_is_pending_with_a_former_peer() -> None:
     schedule = schedule_at()
     schedule.mark(LAST, 100.0)
     schedule.set_peers([FIRST], 100.0)
-    assert schedule.pending(everyone) == []
+    assert schedule.pending(all_up) == []
     schedule.mark(LAST, 100.0)
-    assert schedule.pending(everyone) == []
+    assert schedule.pending(all_up) == []
 
 
 def test_without_an_interval_only_marked_peers_are_due() -> None:

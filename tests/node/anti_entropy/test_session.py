@@ -1,4 +1,4 @@
-"""Two stations under one epoch become equal; whatever goes wrong meanwhile only leaves that for later."""
+"""Two stations under one epoch become equal; a fault only delays that until a later session."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.support.stations import Stations, entry, version
 
 ME, PEER, OTHER, JOINER = identities(4)
 STABLE = record(ring(1, 2, 3))
-"""With three owners and N = 3, everyone replicates everything."""
+"""With three owners and N = 3, every owner replicates everything."""
 KEYS = [b"key-%d" % i for i in range(600)]
 VERSIONS = (entry(1, b"first"), entry(2, None), entry(3, b""), entry(4, b"last"))
 
@@ -49,7 +49,7 @@ def contents(stations: Stations, who: object) -> dict[bytes, Entry | None]:
 
 
 def newest(stations: Stations) -> dict[bytes, Entry]:
-    """What must stand for each key."""
+    """The entry that each key must have in the end."""
     held = [(key, found) for who in (ME, PEER) for key, found in contents(stations, who).items() if found]
     return dict(sorted(held, key=lambda item: item[1].version))
 
@@ -155,7 +155,7 @@ async def test_half_of_the_time_no_request_is_in_flight(monkeypatch: pytest.Monk
 
 
 def watched(stations: Stations) -> list[object]:
-    """What is asked from now on."""
+    """Record the requests from now on."""
     bodies: list[object] = []
 
     def note(message: Message) -> bool:
@@ -166,11 +166,11 @@ def watched(stations: Stations) -> list[object]:
     return bodies
 
 
-# --- what goes wrong ---
+# --- faults ---
 
 
 class BatchesOfMine:
-    """Concerns what this side reads or writes at the other."""
+    """Matches the batches that this side sends to the other."""
 
     def __init__(self) -> None:
         self.seen = asyncio.Event()
@@ -199,7 +199,7 @@ async def test_nothing_requested_under_one_epoch_is_merged_under_the_next() -> N
 
 @in_virtual_time
 async def test_a_peer_of_another_epoch_is_sent_nothing() -> None:
-    """It adopted the change just before the batch came: what it dropped for the change must stay dropped."""
+    """It adopted the change just before the batch arrived: what it dropped for the change must stay dropped."""
     stations = await two_that_differ()
     before = contents(stations, PEER)
     batches = BatchesOfMine()
@@ -255,7 +255,7 @@ async def test_ranges_in_quarantine_on_either_side_are_skipped_and_the_rest_made
     stations[damaged].engine.quarantine([bad], "a flipped bit")
     outcome = await compare(stations)
     assert outcome.summary.compared == SEGMENTS - 1
-    assert outcome.obstacle == "", "quarantine is told apart, and takes more than a comparison"
+    assert outcome.obstacle == "", "quarantine is no obstacle; recovery repairs it"
     readable = [key for key in KEYS if segment_of(token_of(key)) != bad]
     for who in (ME, PEER):
         assert all(stations[who].engine.get(key) == wanted.get(key) for key in readable)

@@ -1,4 +1,4 @@
-"""The scrubber: what is damaged is found within a round, and nobody is kept waiting by it."""
+"""The scrubber finds damage within a round, in steps that are short."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Replay: which hints go where, when they are forgotten, and how gently."""
+"""Replay: which hints are sent where, when they are deleted, and at what rate."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ STABLE = record(ring(1, 2, 3))
 
 
 class Replaying:
-    """Hints kept at n1 for others, and what n1 would do with them."""
+    """Hints at n1 for other nodes, and the dispatcher that would send them."""
 
     def __init__(self, stations: Stations, rate: float = 0) -> None:
         self.stations = stations
@@ -63,7 +63,7 @@ def hints(to: Identity = A, count: int = 3, number: int = 5, value: bytes = b"v"
 
 
 def batches_to(sent: list[Message], name: str) -> Callable[[Message], bool]:
-    """Keeps what is sent there, and concerns none of it."""
+    """Record what is sent to a node; matches no message."""
 
     def seen(message: Message) -> bool:
         if message.target == name and isinstance(message.request.body, DataBatch):
@@ -197,7 +197,7 @@ async def test_hints_that_failed_are_kept_and_the_others_deleted() -> None:
 
 
 def _damage(there: Replaying, key: bytes) -> None:
-    """Let the destination hold an entry that does not match its checksum."""
+    """Have the destination hold an entry that does not match its checksum."""
     there.stations[A].hold((key, entry(1)))
     there.stations[A].engine.flip_bit(key)
 

@@ -58,10 +58,10 @@ def test_a_delete_is_stored_like_a_value(store: HintStore) -> None:
     assert sorted(all_for(store)) == [hint(key=b"empty", value=b""), hint(value=None)]
 
 
-@pytest.mark.parametrize("together", [True, False])
-def test_only_the_newest_write_of_a_key_is_stored(store: HintStore, together: bool) -> None:
+@pytest.mark.parametrize("in_one_batch", [True, False])
+def test_only_the_newest_write_of_a_key_is_stored(store: HintStore, in_one_batch: bool) -> None:
     writes = [hint(wall_ms=2), hint(wall_ms=3, value=b"newest"), hint(wall_ms=1)]
-    for batch in [writes] if together else [[write] for write in writes]:
+    for batch in [writes] if in_one_batch else [[write] for write in writes]:
         assert store.add(batch) == []
     assert all_for(store) == [hint(wall_ms=3, value=b"newest")]
     assert store.stored(A).hints == 1

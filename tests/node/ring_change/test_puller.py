@@ -53,7 +53,7 @@ def make_puller(
 
 
 async def stations_changing(change: EpochRecord = JOINING) -> Stations:
-    """All at ``change``, and the old owners hold every key of theirs."""
+    """Return stations at ``change`` whose old owners hold all of their keys."""
     stations = Stations(*WHO)
     await stations.adopt(record(change.owners))
     for key in KEYS:
@@ -126,7 +126,7 @@ async def test_tombstones_are_pulled_too() -> None:
 def test_whatever_changes_every_acknowledged_write_is_on_w_of_the_new_ring_afterwards(
     old: RingSpec, new: RingSpec, seed: int
 ) -> None:
-    """The point of handoff: what w(O) replicas held, r(S) of the successors' replicas cannot miss."""
+    """What w(O) replicas held, r(S) of the successors' replicas cannot miss."""
     if old == new:
         return
     change = record(old, new, number=2)
@@ -162,7 +162,7 @@ async def test_r_others_are_enough_when_the_displaced_owner_is_dead() -> None:
 
 @in_virtual_time
 async def test_a_single_source_that_is_not_the_displaced_one_is_not_enough() -> None:
-    """Else: v acknowledged by the other two of three is missing at the newcomer and one of the old."""
+    """Otherwise a write acknowledged by the other two of three is missing at the newcomer and one old replica."""
     change = record(ring(1, 2, 3), ring(1, 2, 4), number=2)
     stations = await stations_changing(change)
     stations.kill(WHO[2])
@@ -313,7 +313,7 @@ async def test_progress_is_reported_until_all_is_done() -> None:
 async def test_a_joiner_that_knows_only_the_seed_pulls_and_counts_no_more_than_it_needs(
     hears_after_s: float,
 ) -> None:
-    """Else whoever is displaced would count as down, and two others would be asked in its place."""
+    """Otherwise the displaced owner would count as down, and two others would be pulled from in its place."""
     stations = await stations_changing()
     stations.unheard = set(WHO[1:3]) if hears_after_s else set()
     asyncio.get_running_loop().call_later(hears_after_s, stations.unheard.clear)
@@ -327,7 +327,7 @@ async def test_a_joiner_that_knows_only_the_seed_pulls_and_counts_no_more_than_i
 
 
 async def known_from_the_start() -> int:
-    """What a joiner that knows everyone counts."""
+    """Return the total that a joiner that knows all members estimates."""
     stations = await stations_changing()
     await make_puller(stations, JOINER, JOINING).run()
     total: int = stations[JOINER].log.of(Event.HANDOFF_STARTED)[0]["bytes_total"]

@@ -85,7 +85,7 @@ async def test_an_owner_down_for_long_is_evicted_without_anyone_asking() -> None
 
 
 async def _all_but_n4_restarted(cluster: SimulatedCluster) -> None:
-    """So that nobody remembers n4 but by the ring."""
+    """After this, n4 is known only by the ring."""
     await cluster.form(4)
     for node in cluster.nodes.values():
         await node.crash()
@@ -174,7 +174,7 @@ async def test_status_reports_why_nothing_is_proposed() -> None:
 
 @in_virtual_time
 async def test_only_the_steward_plans_and_once_for_the_same_inputs() -> None:
-    """However much news there is: heartbeats, epochs and states of others come all the time."""
+    """Heartbeats, epochs and states of other members change all the time."""
     async with SimulatedCluster(2) as cluster:
         await cluster.form(5)
         before = {name: node.compute.runs for name, node in cluster.nodes.items()}
@@ -222,7 +222,7 @@ def _obstacle(cluster: SimulatedCluster, of: str) -> str:
 
 
 def _paused(planning: asyncio.Event, go_on: asyncio.Event) -> Callable[[], Awaitable[None]]:
-    """Say that a computation begins, and have it wait."""
+    """Signal that a computation begins, and have it wait."""
 
     async def pause() -> None:
         planning.set()
@@ -239,4 +239,4 @@ async def test_a_node_that_does_not_plan_reports_what_a_change_waits_for() -> No
         await cluster.nodes["n4"].crash()
         await cluster.until(lambda: len(cluster.events("member.down", "n1")) == 2, "n4 and n5 are down")
         cluster.add("n6", ["n1:1"])
-        await cluster.until(lambda: "moving it takes" in _obstacle(cluster, "n2"), "n2 says why")
+        await cluster.until(lambda: "moving it takes" in _obstacle(cluster, "n2"), "n2 reports why")

@@ -1,4 +1,4 @@
-"""What is known of tombstones between their confirmation and their purge."""
+"""Tombstones between their confirmation and their purge."""
 
 from __future__ import annotations
 

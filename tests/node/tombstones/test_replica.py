@@ -1,4 +1,4 @@
-"""What a replica confirms, and what it purges, whoever asks."""
+"""Which tombstones a replica confirms, and which it purges."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ async def test_a_replica_purges_exactly_that_tombstone(held: Entry | None, purge
 async def test_a_replica_purges_only_after_the_confirming_epoch_and_up_to_its_floor(
     number: int, confirmed_epoch: int, purged: int
 ) -> None:
-    """Whatever the sender thinks it may."""
+    """The replica does not rely on the sender's check."""
     _, replica = await station_with(entry(number, None))
     request = purge_of(number, confirmed_epoch=confirmed_epoch)
     assert await replica.purge(request) == PurgeReply(RECORD.stamp, purged)
