@@ -1,6 +1,6 @@
-"""Recovers segments in quarantine by replacing all their entries with those of other replicas (rule 17).
+"""Recovers segments in quarantine by replacing all their entries with those of other replicas.
 
-Invariants
+Invariants (docs/ring-changes.md, rule 17)
 - A segment is recovered under a later epoch than the one in which its damage was found. Until then a write that this
   node acknowledged may still be in flight, and be completed by a replica that has already sent its entries. Under a
   later epoch that acknowledgement no longer counts, and the other replicas' acknowledgements are in what they send.

@@ -1,4 +1,4 @@
-"""Messages by which tombstones are collected (rules 12 and 13 of the epoch rules). All are data messages."""
+"""Messages by which tombstones are collected (docs/ring-changes.md, rules 12 and 13). All are data messages."""
 
 from __future__ import annotations
 

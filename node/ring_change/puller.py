@@ -1,4 +1,4 @@
-"""Pulls the ranges that a node gains by a ring change (rules 7 and 8 of the epoch rules).
+"""Pulls the ranges that a node gains by a ring change (docs/ring-changes.md, rules 7 and 8).
 
 For each range whose preference list changes, a gaining node takes all entries from the owner that it displaces, or
 from r(O) nodes of the old list. Requests and replies carry the epoch. A chunk that arrives under another epoch is

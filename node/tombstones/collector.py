@@ -1,4 +1,4 @@
-"""Collects tombstones: confirms them on all replicas, waits for the floor, purges (rules 11 to 13 of the epoch rules).
+"""Collects tombstones: confirm on all replicas, wait for the floor, purge (docs/ring-changes.md, rules 11 to 13).
 
 The first node of a range's list drives the collection. Under a stable epoch it asks all replicas of the range for
 tombstones older than ``tombstone_age``. Those that all replicas hold on disk are remembered (``confirmed``), and gossip

@@ -2,7 +2,7 @@
 
 That all replicas of a key held a version or a newer one under some stable epoch stays true for ever, so a confirmation
 outlives ring changes: a node that enters the list later has pulled that version or a newer one. Confirmations are in
-memory only, and repeated after a restart. Rule 12 of the epoch rules bounds their use:
+memory only, and repeated after a restart. Their use is bounded (docs/ring-changes.md, rule 12):
 
 - A tombstone may be purged only under an epoch greater than the one it was confirmed under, with the floor at or
   above it. In the same epoch a read's write-back from before the confirmation may still be in flight.

@@ -1,4 +1,4 @@
-"""Confirms and purges tombstones as a replica (rules 12, 16 and 17 of the epoch rules).
+"""Confirms and purges tombstones as a replica (docs/ring-changes.md, rules 12, 16 and 17).
 
 The epoch check and the step that follows it are uninterrupted: there is no await between them. A confirmation is
 sent only after an fsync, whatever the durability setting: one that a power failure reverted would let an older value

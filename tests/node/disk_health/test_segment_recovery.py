@@ -1,4 +1,4 @@
-"""Recovery replaces a segment in quarantine by the entries of r others at the same stable epoch (rule 17)."""
+"""A segment in quarantine is replaced by what r others hold at one stable epoch (docs/ring-changes.md, rule 17)."""
 
 from __future__ import annotations
 
