@@ -29,7 +29,7 @@ from .ports import Clock
 from .storage.interface import Engine
 from .tasks import Tasks
 from .throttle import Throttle
-from .tombstones.collector import CollectionSettings, TombstoneCollector
+from .tombstones.collector import TombstoneCollector
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def make_maintenance(site: MaintenanceContext, max_followed: Callable[[], int]) 
             on_lack=repair.mark,
             clock=site.clock,
             rng=site.rng,
-            settings=CollectionSettings.of(config),
+            age_s=config.tombstone_age,
             log=site.log,
         ),
         recovery=SegmentRecovery(

@@ -53,17 +53,14 @@ def peers_of(ring: Ring, me: Identity) -> frozenset[Identity]:
     return frozenset(owner for owners in lists if me in owners for owner in owners) - {me}
 
 
-def _merged_intervals(ranges: Iterable[TokenRange]) -> Iterator[tuple[int, int]]:
+def _merged_intervals(ranges: Iterable[TokenRange]) -> list[tuple[int, int]]:
     """Return the first and last tokens of disjoint ranges, ascending; adjacent ranges are merged."""
-    first, last = 0, -1
-    for begin, end in sorted(interval for token_range in ranges for interval in intervals(token_range)):
-        if begin > last + 1:
-            if first <= last:
-                yield first, last
-            first = begin
-        last = end
-    if first <= last:
-        yield first, last
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(interval for token_range in ranges for interval in intervals(token_range)):
+        if merged and first == merged[-1][1] + 1:
+            first, _ = merged.pop()
+        merged.append((first, last))
+    return merged
 
 
 def _cut_at_segments(merged: Iterable[tuple[int, int]]) -> Iterator[TokenRange]:

@@ -73,7 +73,7 @@ class HintDispatcher:
                 return False
             page = self._store.page(to, after, BATCH_HINTS, BATCH_BYTES)
             self._writer.drop_damaged(to, page.damaged)
-            self._writer.discard_foreign([hint for hint in page.hints if not is_replica(epoch, hint)])
+            self._writer.discard_foreign(to, [hint for hint in page.hints if not is_replica(epoch, hint)])
             wanted = [hint for hint in page.hints if is_replica(epoch, hint)]
             if wanted:
                 taken = await self._deliver(to, epoch, wanted)

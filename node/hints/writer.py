@@ -150,8 +150,8 @@ class HintWriter:
         """Discard all hints for ``to``, which is in no live ring."""
         self.log.dropped(to, self.store.delete_all(to), REMOVED)
 
-    def discard_foreign(self, hints: Sequence[Hint]) -> None:
-        """Discard hints whose destination is no replica of their keys any more."""
-        self.store.delete(hints)
-        for to, count in Counter(hint.to for hint in hints).items():
-            self.log.dropped(to, count, FOREIGN)
+    def discard_foreign(self, to: Identity, hints: Sequence[Hint]) -> None:
+        """Discard hints for ``to``, which is no replica of their keys any more."""
+        if hints:
+            self.store.delete(hints)
+            self.log.dropped(to, len(hints), FOREIGN)

@@ -14,14 +14,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
 from ...quorum.version import timestamp_at
 from ...ring.ring import PreferenceList
 from ...ring.span import TokenRange
-from ..config.config import Config
 from ..epoch.epochs import Epoch
 from ..epoch.fenced_client import DataPlane
 from ..errors import Corruption, PeerError
@@ -42,21 +40,10 @@ PAUSE_S = 0.02
 """Pause between two batches, so that clients keep their share of the machine."""
 MAX_SHARE = 0.1
 """Largest part of the time that scans for tombstones take."""
-MAX_INTERVAL_S = 60.0
+SCANS_PER_AGE, MAX_INTERVAL_S = 10, 60.0
+"""Scans begin each tenth of ``tombstone_age``, which delays collection by little, and at least once a minute."""
 SPREAD_S = 1.0
 """Time for an epoch to reach the other nodes before purging begins under it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionSettings:
-    age_s: float
-    interval_s: float
-    """Pause between two scans for tombstones that are old enough."""
-
-    @classmethod
-    def of(cls, config: Config) -> CollectionSettings:
-        """Scan each tenth of the age, which delays collection by little, and at least once a minute."""
-        return cls(config.tombstone_age, min(config.tombstone_age / 10, MAX_INTERVAL_S))
 
 
 class TombstoneCollector:
@@ -67,10 +54,10 @@ class TombstoneCollector:
         on_lack: Callable[[Identity], None],
         clock: Clock,
         rng: random.Random,
-        settings: CollectionSettings,
+        age_s: float,
         log: EventLog,
     ) -> None:
-        """``on_lack`` is called with peers that lack a tombstone that this node holds."""
+        """``on_lack`` is called with peers that lack a tombstone of this node that is older than ``age_s``."""
         self._me = data.me
         self._data = data
         self._epochs = data.epochs
@@ -78,7 +65,8 @@ class TombstoneCollector:
         self._on_lack = on_lack
         self._clock = clock
         self._rng = rng
-        self._settings = settings
+        self._age_s = age_s
+        self._interval_s = min(age_s / SCANS_PER_AGE, MAX_INTERVAL_S)
         self._log = log
         self._confirmed = ConfirmedTombstones()
         self._obstacles: set[str] = set()
@@ -95,7 +83,7 @@ class TombstoneCollector:
 
     async def run(self) -> None:
         """Scan for tombstones at intervals, and purge after each new epoch, until cancelled."""
-        scan_at = self._clock.monotonic() + self._jittered(self._settings.interval_s)
+        scan_at = self._clock.monotonic() + self._jittered(self._interval_s)
         while True:
             await self._wait(scan_at)
             began_s = self._clock.monotonic()
@@ -104,7 +92,7 @@ class TombstoneCollector:
                 await self._collect(epoch, scans)
             if scans:
                 took_s = self._clock.monotonic() - began_s
-                scan_at = began_s + self._jittered(max(self._settings.interval_s, took_s / MAX_SHARE))
+                scan_at = began_s + self._jittered(max(self._interval_s, took_s / MAX_SHARE))
 
     def _jittered(self, interval_s: float) -> float:
         return interval_s * (0.75 + self._rng.random() / 2)
@@ -134,7 +122,7 @@ class TombstoneCollector:
     # --- confirming ---
 
     async def _confirm_all(self, epoch: Epoch) -> None:
-        up_to = timestamp_at(self._clock.wall_ms() - int(self._settings.age_s * 1000))
+        up_to = timestamp_at(self._clock.wall_ms() - int(self._age_s * 1000))
         before = len(self._confirmed)
         for replicas, ranges in epoch.rings[0].led_by(self._me).items():
             for token_range in ranges:

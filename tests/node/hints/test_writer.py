@@ -113,7 +113,7 @@ async def test_the_destination_lacks_hints_that_are_too_old_or_damaged() -> None
 async def test_a_member_that_is_no_replica_any_more_lacks_nothing() -> None:
     keeper = Keeper()
     await keeper.keep(*hints(count=2))
-    keeper.writer.discard_foreign(hints(count=2))
+    keeper.writer.discard_foreign(A, hints(count=2))
     assert (keeper.lacking, keeper.store.destinations()) == ([], [])
     assert keeper.dropped() == [("n2", 2, FOREIGN)]
 
