@@ -93,7 +93,7 @@ def make_maintenance(site: MaintenanceContext, max_followed: Callable[[], int]) 
         tombstones=TombstoneCollector(
             data=data,
             is_down=gossiping.is_down,
-            on_lack=repair.mark,
+            on_stale=repair.mark,
             clock=site.clock,
             rng=site.rng,
             age_s=config.tombstone_age,
@@ -154,7 +154,7 @@ def _make_hints(site: MaintenanceContext, repair: AntiEntropyService) -> tuple[H
     writer = HintWriter(
         me=data.me,
         store=HintStore(data.engine, config.hint_max_bytes),
-        on_lack=repair.mark,
+        on_stale=repair.mark,
         log=HintLog(site.clock, site.log),
     )
     manager = HintManager(

@@ -45,10 +45,6 @@ class Digests:
         """Return one digest for each leaf of the groups, in order. Raises EpochPassed."""
         return [digest for group in groups for digest in await self._of_ranges(epoch, group)]
 
-    async def durable(self) -> None:
-        """Return once the data of the digests computed so far is fsynced."""
-        await self._data.engine.durable()
-
     async def _of_ranges(self, epoch: Epoch, ranges: Sequence[TokenRange]) -> list[Digest]:
         await asyncio.sleep(0)
         await self._data.epochs.held(epoch.stamp)

@@ -30,6 +30,7 @@ class AntiEntropyResponder:
     ) -> None:
         self._me = data.me
         self._epochs = data.epochs
+        self._engine = data.engine
         self._digests = digests
         self._make_session = make_session
         self._clock = clock
@@ -68,7 +69,7 @@ class AntiEntropyResponder:
                 digests = await self._digests.of_groups(epoch, tree)
         except EpochPassed:
             return self._epochs.mismatch(query.epoch) or Refusal(RefusalCode.NOT_READY, "the epoch passed")
-        await self._digests.durable()
+        await self._engine.durable()
         return TreeReply(tuple(digests))
 
     def _leads_against(self, peer: Identity) -> bool:

@@ -40,25 +40,21 @@ class Schedule:
         self._me = me
         self._interval_s = interval_s if self.automatic else math.inf
         self._rng = rng
-        self._peers: frozenset[Identity] = frozenset()
+        self.peers: frozenset[Identity] = frozenset()
         self._pending: dict[Identity, PendingComparison] = {}
         self._round: list[Identity] = []
         self._round_at = 0.0
 
-    @property
-    def peers(self) -> frozenset[Identity]:
-        return self._peers
-
     def set_peers(self, peers: Iterable[Identity], now: float) -> None:
         """Continue with these peers and drop what is pending with others."""
-        self._peers = frozenset(peers)
-        self._pending = {peer: pending for peer, pending in self._pending.items() if peer in self._peers}
+        self.peers = frozenset(peers)
+        self._pending = {peer: pending for peer, pending in self._pending.items() if peer in self.peers}
         self._round = []
         self._round_at = now + self._pause_s()
 
     def mark(self, peer: Identity, now: float) -> None:
         """Make a comparison pending that begins from now on."""
-        if peer in self._peers:
+        if peer in self.peers:
             wait_s = FOLLOWER_DELAY_S if peer < self._me else 0.0
             self._pending[peer] = PendingComparison(now + wait_s + self._rng.uniform(0.0, MAX_START_DELAY_S))
 
@@ -76,7 +72,7 @@ class Schedule:
             return peer, self._pending[peer]
         if now >= self._round_at:
             self._round_at = now + self._pause_s()
-            if up := sorted(filter(is_up, self._peers)):
+            if up := sorted(filter(is_up, self.peers)):
                 return self._next_of_round(up), None
         return None
 
@@ -95,7 +91,7 @@ class Schedule:
             self._pending[peer] = PendingComparison(now + wait_s, pending.failures)
 
     def failed(self, peer: Identity, pending: PendingComparison | None, now: float) -> None:
-        if peer in self._peers and self._pending.get(peer) is pending:
+        if peer in self.peers and self._pending.get(peer) is pending:
             failures = pending.failures + 1 if pending is not None else 1
             wait_s = min(MAX_PAUSE_S, POSTPONED_S * 2.0 ** (failures - 1)) * self._rng.uniform(0.75, 1.25)
             self._pending[peer] = PendingComparison(now + wait_s, failures)

@@ -38,7 +38,6 @@ from ..messages.data import (
     Result,
     Scan,
     ScanPurpose,
-    ScanReply,
 )
 from ..storage.interface import Cursor, Entry
 from ..throttle import Throttle
@@ -196,10 +195,12 @@ class AntiEntropySession:
 
     async def _make_equal(self, token_range: TokenRange) -> None:
         """Compare the keys of a range page by page, and move newer entries to the other side."""
-        after: Cursor | None = None
+        stamp, after = self._epoch.stamp, None
         try:
             while True:
-                page = await self._scan(token_range, after)
+                scan = Scan(stamp, ScanPurpose.KEYS, token_range, after, PAGE_ENTRIES, PAGE_BYTES)
+                page = await self._data.peers.fetch_chunk(self.peer, scan, self._data.rpc_timeout_s)
+                await self._pace(page.size_bytes)
                 here = await self._local_versions(token_range, after, upto=page.next)
                 there = {key: entry.version for key, entry in page.entries}
                 self._to_fetch.extend(newer_in(there, here))
@@ -210,13 +211,6 @@ class AntiEntropySession:
                     return
         except (PeerRefused, Quarantined) as error:
             self._obstacle = str(error)  # the other ranges can still be made equal
-
-    async def _scan(self, token_range: TokenRange, after: Cursor | None) -> ScanReply:
-        stamp = self._epoch.stamp
-        scan = Scan(stamp, ScanPurpose.KEYS, token_range, after, PAGE_ENTRIES, PAGE_BYTES)
-        page = await self._data.peers.fetch_chunk(self.peer, scan, self._data.rpc_timeout_s)
-        await self._pace(page.size_bytes)
-        return page
 
     async def _local_versions(
         self, token_range: TokenRange, after: Cursor | None, upto: Cursor | None

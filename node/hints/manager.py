@@ -57,13 +57,14 @@ class HintManager:
             await asyncio.sleep(self._interval_s)
 
     def _report_unreadable(self) -> None:
-        """Any owner may lack a hint if the disk did not return them when the node started."""
+        """Report all owners as stale if the disk did not return their hints when the node started."""
         epoch = self._epochs.current
         if self._store.unreadable and epoch is not None:
             for to in dict.fromkeys(owner for spec in epoch.record.live_rings for owner in spec.owners):
                 self.writer.drop_all(to, self._store.unreadable)
 
     def _check(self, to: Identity) -> None:
+        """Begin a replay to ``to`` if it is up, or discard its hints if it was removed."""
         epoch = self._epochs.current
         if epoch is None or to in self._replaying:
             return

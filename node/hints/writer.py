@@ -80,13 +80,13 @@ class HintLog:
 
 class HintWriter:
     def __init__(
-        self, me: Identity, store: HintStore, on_lack: Callable[[Identity], None], log: HintLog
+        self, me: Identity, store: HintStore, on_stale: Callable[[Identity], None], log: HintLog
     ) -> None:
-        """``on_lack`` is called with a destination that will not get a hint that it needs."""
+        """``on_stale`` is called with a destination that stays stale, since a hint that it needs is dropped."""
         self.store = store
         self.log = log
         self._me = me
-        self._on_lack = on_lack
+        self._on_stale = on_stale
         self._waiting: list[Hint] = []
 
     def keep(self, to: Identity, key: bytes, entry: Entry) -> None:
@@ -121,13 +121,13 @@ class HintWriter:
         if names:
             self.store.delete((), names)
             self.log.dropped(to, len(names), DAMAGED)
-            self._on_lack(to)
+            self._on_stale(to)
 
     def drop_all(self, to: Identity, reason: str) -> None:
         """Drop all hints for ``to`` because the disk does not return them."""
         if to != self._me:
             self.log.dropped(to, self.store.delete_all(to), reason)
-            self._on_lack(to)
+            self._on_stale(to)
 
     @contextmanager
     def surviving_damage(self, to: Identity) -> Iterator[None]:
@@ -142,7 +142,7 @@ class HintWriter:
     def _drop(self, hints: Iterable[Hint], reason: str) -> None:
         for to, count in Counter(hint.to for hint in hints).items():
             self.log.dropped(to, count, reason)
-            self._on_lack(to)
+            self._on_stale(to)
 
     # --- discarding what the destination does not need ---
 

@@ -51,18 +51,18 @@ class TombstoneCollector:
         self,
         data: DataPlane,
         is_down: Callable[[Identity], bool],
-        on_lack: Callable[[Identity], None],
+        on_stale: Callable[[Identity], None],
         clock: Clock,
         rng: random.Random,
         age_s: float,
         log: EventLog,
     ) -> None:
-        """``on_lack`` is called with peers that lack a tombstone of this node that is older than ``age_s``."""
+        """``on_stale`` is called with replicas that lack a tombstone older than ``age_s``."""
         self._me = data.me
         self._data = data
         self._epochs = data.epochs
         self._is_down = is_down
-        self._on_lack = on_lack
+        self._on_stale = on_stale
         self._clock = clock
         self._rng = rng
         self._age_s = age_s
@@ -160,7 +160,7 @@ class TombstoneCollector:
         self._confirmed.add(held_by_all(asked, answers), epoch.number)
         for replica, answer in zip(replicas, answers, strict=True):
             if not all(answer) and replica != self._me:
-                self._on_lack(replica)
+                self._on_stale(replica)
 
     # --- purging ---
 

@@ -98,7 +98,7 @@ async def test_on_a_full_disk_new_hints_are_dropped_and_old_hints_can_be_deleted
     assert keeper.store.destinations() == []
 
 
-async def test_the_destination_lacks_hints_that_are_too_old_or_damaged() -> None:
+async def test_the_destination_stales_hints_that_are_too_old_or_damaged() -> None:
     keeper = Keeper()
     await keeper.keep(*hints(A), *hints(B))
     keeper.writer.expire(hints(A))
