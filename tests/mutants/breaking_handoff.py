@@ -115,6 +115,7 @@ HANDOFF = (
         "node/epoch/fenced_client.py",
         "if reply.checksum != checksum_of(reply.entries):",
         "if False:",
+        "tests/node/epoch/test_fenced_client.py::test_a_chunk_that_was_damaged_in_transit_is_an_error",
         "tests/node/ring_change/test_puller.py",
     ),
     mutation(
