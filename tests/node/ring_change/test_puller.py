@@ -13,7 +13,7 @@ from covey.identity import Identity
 from covey.membership.record import HandoffProgress
 from covey.node.epoch.epochs import META_HANDOFF, Epoch, EpochPassed
 from covey.node.events import Event
-from covey.node.messages.data import ScanReply
+from covey.node.messages.data import Scan, ScanReply
 from covey.node.ring_change import puller as puller_module
 from covey.node.ring_change.handoff import Handoff
 from covey.node.ring_change.progress import PullProgress, PullTracker
@@ -227,10 +227,11 @@ async def test_the_same_rings_under_another_number_start_afresh() -> None:
 @in_virtual_time
 async def test_a_chunk_that_arrives_after_its_epoch_is_not_merged() -> None:
     stations = await stations_changing()
-    hold = stations.network.hold_replies(lambda message: message.source == "n4")
+    hold = stations.network.hold_replies(lambda message: isinstance(message.request.body, Scan))
     puller = make_puller(stations, JOINER, JOINING)
     task = asyncio.get_running_loop().create_task(puller.run())
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert hold.held
     await stations[JOINER].epochs.adopt(following(JOINING))
     hold.release()
     with pytest.raises(ExceptionGroup) as caught:
