@@ -13,17 +13,19 @@ from .anti_entropy.service import AntiEntropyService
 from .anti_entropy.session import AntiEntropySession
 from .config.config import Config
 from .disk_health.keys_ahead import KeysAhead
-from .disk_health.monitor import DiskMonitor
-from .disk_health.scrub import Scrubber
+from .disk_health.monitor import Scrubber, SpaceMonitor
 from .disk_health.segment_recovery import SegmentRecovery
 from .epoch.fenced_client import DataPlane
-from .hints.manager import HintManager, HintSettings
+from .hints.dispatcher import HintDispatcher
+from .hints.manager import HintExpiry, HintManager
+from .hints.store import HintStore
+from .hints.writer import HintLog, HintWriter
 from .members.gossip_driver import GossipDriver
 from .members.members import Members
 from .peer.skew_guard import SkewGuard
 from .runtime import Runtime
 from .throttle import Throttle
-from .tombstones.collector import CollectionSettings, TombstoneCollector
+from .tombstones.collector import TombstoneCollector
 
 
 class MaintenanceTasks:
@@ -41,43 +43,60 @@ class MaintenanceTasks:
         self._tasks = runtime.tasks
         self._skew_guard = skew_guard
         self._gossip = gossip
+        self._engine = data.engine
         self.anti_entropy = _make_anti_entropy(config, runtime, data, members, self._on_change)
+        writer = HintWriter(
+            runtime.me.identity,
+            HintStore(data.engine, config.hint_max_bytes),
+            on_stale=self.anti_entropy.mark,
+            log=HintLog(runtime.clock, runtime.log),
+        )
         self.hints = HintManager(
+            runtime,
+            data.epochs,
+            members,
+            writer=writer,
+            dispatcher=HintDispatcher(
+                runtime, data, members, writer=writer, throttle=Throttle(runtime.clock, config.hint_rate)
+            ),
+            on_change=self._on_change,
+            interval_s=config.heartbeat_interval / 2,
+        )
+        self._hint_expiry = HintExpiry(runtime, writer, config.hint_max_age)
+        self.recovery = SegmentRecovery(
             runtime,
             data,
             members,
-            settings=HintSettings.of(config),
-            lacks=self.anti_entropy.mark,
+            throttle=Throttle(runtime.clock, config.handoff_rate),
             on_change=self._on_change,
         )
-        self.disk = DiskMonitor(
-            runtime,
-            data.engine,
-            recovery=SegmentRecovery(
-                runtime,
-                data,
-                members,
-                throttle=Throttle(runtime.clock, config.handoff_rate),
-                on_change=self._on_change,
-            ),
-            scrubber=Scrubber(data.engine, runtime.rng, config.scrub_interval),
-            on_change=self._on_change,
-            reserve_bytes=config.disk_reserve,
+        self._scrubber = Scrubber(data.engine, runtime.rng, config.scrub_interval)
+        self._space = SpaceMonitor(
+            runtime, data.engine, on_change=self._on_change, reserve_bytes=config.disk_reserve
         )
         self.tombstones = TombstoneCollector(
-            runtime, data, members, behind=self.anti_entropy.mark, settings=CollectionSettings.of(config)
+            runtime, data, members, on_stale=self.anti_entropy.mark, age_s=config.tombstone_age
         )
         self.keys_ahead = KeysAhead(
             data.engine,
             runtime.clock,
-            furthest=max_timestamp,
+            max_followed=max_timestamp,
             on_change=self._on_change,
             interval_s=config.heartbeat_interval,
         )
 
     def begin(self) -> None:
         """Start the loops."""
-        for part in (self.anti_entropy, self.hints, self.disk, self.tombstones, self.keys_ahead):
+        for part in (
+            self.anti_entropy,
+            self.hints,
+            self._hint_expiry,
+            self._space,
+            self.recovery,
+            self._scrubber,
+            self.tombstones,
+            self.keys_ahead,
+        ):
             self._tasks.spawn(part.run())
 
     def health(self) -> Health:
@@ -85,11 +104,11 @@ class MaintenanceTasks:
         return Health(
             hints=self.hints.waiting(),
             comparisons=self.anti_entropy.comparisons,
-            quarantined=self.disk.quarantined(),
-            floor_wanted=max(self.tombstones.floor_wanted, self.disk.floor_wanted()),
-            disk_full=self.disk.disk_full(),
+            quarantined=len(self._engine.quarantined()),
+            floor_wanted=max(self.tombstones.floor_wanted, self.recovery.floor_wanted()),
+            disk_full=self._engine.disk_full(),
             clock_off_ms=self._skew_guard.off_ms(),
-            needs_restart=self.disk.needs_restart(),
+            needs_restart=self._engine.needs_restart(),
             keys_ahead=self.keys_ahead.count,
         )
 
@@ -101,17 +120,17 @@ def _make_anti_entropy(
     config: Config, runtime: Runtime, data: DataPlane, members: Members, on_change: Callable[[], None]
 ) -> AntiEntropyService:
     me = runtime.me.identity
-    digests = Digests(me, data.epochs, data.engine)
+    digests = Digests(me, data)
     throttle = Throttle(runtime.clock, config.repair_rate)
     return AntiEntropyService(
         runtime,
         data.epochs,
         members,
-        anti_entropy=AntiEntropyResponder(
+        responder=AntiEntropyResponder(
             runtime,
-            data.epochs,
+            data,
             digests,
-            make=partial(AntiEntropySession, runtime, data, digests, throttle),
+            make_session=partial(AntiEntropySession, runtime, data, digests, throttle),
         ),
         schedule=Schedule(me, config.repair_interval, runtime.rng),
         on_change=on_change,

@@ -13,7 +13,7 @@ from .config.config import Config
 from .epoch.epochs import Epoch
 from .errors import StorageFailed
 from .events import Event, EventLog
-from .messages.data import Reply, Request
+from .messages.envelope import Reply, Request
 from .parts import NodeParts
 from .ports import Ports
 from .runtime import NodeSpec
@@ -43,7 +43,7 @@ class Node(NodeParts):
         self.epochs.observe(
             self.gossip.on_epoch,
             self.maintenance.anti_entropy.on_epoch,
-            self.maintenance.disk.recovery.on_epoch,
+            self.maintenance.recovery.on_epoch,
             self.maintenance.tombstones.on_epoch,
             self._handoff.start,
             self.absorption.on_epoch,
@@ -97,7 +97,7 @@ class Node(NodeParts):
         await self._runtime.tasks.close()
         await self.coordinator.close()
         await self._replica_queues.close()
-        self.maintenance.hints.writer.write()
+        self.maintenance.hints.writer.flush()
         await self.epochs.close()
         if not self.me.silent:
             # A disk that fails or hangs now counts as that of a process that was killed.

@@ -48,6 +48,7 @@ from .ports import Ports
 from .replica.load_meter import LoadMeter
 from .replica.service import ReplicaService
 from .ring_change.handoff import Handoff
+from .ring_change.progress import PullTracker
 from .ring_change.puller import Puller
 from .ring_change.steward import Steward, StewardSettings
 from .routes import register_routes
@@ -181,7 +182,7 @@ class NodeParts:
             self._runtime,
             self.epochs,
             ports.engine,
-            puller=self._make_puller,
+            make_puller=self._make_puller,
             grace_s=config.handoff_grace,
         )
 
@@ -227,7 +228,7 @@ class NodeParts:
             self.members,
             epoch=epoch,
             throttle=Throttle(self._ports.clock, self._config.handoff_rate),
-            report=self._report_handoff,
+            tracker=PullTracker(epoch.number, self._ports.engine, self._report_handoff, self._runtime.log),
         )
 
     def _report_handoff(self, progress: HandoffProgress) -> None:

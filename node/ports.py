@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from .data_directory.local_state import LocalState
-from .messages.data import Reply, Request
+from .messages.envelope import Reply, Request
 from .storage.interface import Engine
 
 T = TypeVar("T")

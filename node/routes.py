@@ -10,26 +10,12 @@ from .members.admission import Admission
 from .members.genesis import Genesis
 from .members.gossip_driver import GossipDriver
 from .messages.absorption import Contribution, MembershipQuery
-from .messages.anti_entropy import Confirm, Purge, RequestRepair, TreeQuery
-from .messages.data import (
-    Accept,
-    Acknowledged,
-    ConfirmGenesis,
-    DataBatch,
-    Envelope,
-    FetchRecord,
-    GossipDelta,
-    GossipSyn,
-    Hello,
-    Ping,
-    Prepare,
-    ProbeRequest,
-    PushRecord,
-    Recall,
-    RequestLeave,
-    Scan,
-    SizeQuery,
-)
+from .messages.anti_entropy import RequestRepair, TreeQuery
+from .messages.control import Accept, Acknowledged, FetchRecord, Prepare, PushRecord, RequestLeave
+from .messages.data import DataBatch, Scan, SizeQuery
+from .messages.envelope import Envelope
+from .messages.membership import ConfirmGenesis, GossipDelta, GossipSyn, Hello, Ping, ProbeRequest, Recall
+from .messages.tombstones import Confirm, Purge
 from .peer.server import PeerServer
 from .replica.service import ReplicaService
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from ..identity import Identity
 from ..membership.record import MemberRecord, Status
 from .events import EventLog
-from .messages.data import PROTOCOL_VERSION, Recall, RequestBody
+from .messages.envelope import PROTOCOL_VERSION, RequestBody
+from .messages.membership import Recall
 from .ports import Clock
 from .tasks import Tasks
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
+
+
+async def wait_at_most(timeout_s: float, event: asyncio.Event) -> None:
+    """Return when the event is set, or after ``timeout_s``."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
 
 
 class Tasks:

@@ -32,7 +32,7 @@ from ..messages.absorption import (
     MembershipQuery,
     MembershipReply,
 )
-from ..messages.data import Envelope, Refusal, RefusalCode
+from ..messages.envelope import Envelope, Refusal, RefusalCode
 from ..operations import Get, GetResult
 from ..runtime import Runtime
 from ..storage.interface import Entry

@@ -19,7 +19,7 @@ from ..errors import (
 )
 from ..members.gossip_driver import GossipDriver
 from ..messages.anti_entropy import RepairSummary, RequestRepair
-from ..messages.data import RequestLeave
+from ..messages.control import RequestLeave
 from ..peer.client import PeerClient
 from ..ring_change.steward import Steward
 from .explain import KeyExplainer

@@ -11,7 +11,8 @@ from ..epoch.epochs import Epoch
 from ..epoch.fenced_client import DataPlane
 from ..errors import InvalidRequest, PeerError, StorageFailed, Unavailable
 from ..members.members import Members
-from ..messages.data import DataBatch, DataReply, EpochMismatch, Read, ReadResult
+from ..messages.data import DataBatch, DataReply, Read, ReadResult
+from ..messages.envelope import EpochMismatch
 from ..replica.service import ReplicaService
 from .status import state_of
 

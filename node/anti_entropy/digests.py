@@ -1,7 +1,7 @@
-"""This node's side of the hash trees: its digests, for its own comparisons and for those of its peers.
+"""This node's Merkle trees and their digests, for its own anti-entropy sessions and for those of its peers.
 
-A digest is taken under the epoch that the tree belongs to, a group at a time so that nobody waits long, and is
-told to a peer only once an fsync covers what it vouches for.
+A digest is computed under the epoch that its tree belongs to, one group at a time so that the event loop is not
+held up, and is sent only after its data is fsynced.
 """
 
 from __future__ import annotations
@@ -13,55 +13,50 @@ from operator import xor
 
 from ...identity import Identity
 from ...ring.tokens import TokenRange
-from ..epoch.epochs import Epoch, Epochs
+from ..epoch.epochs import Epoch
+from ..epoch.fenced_client import DataPlane
 from ..errors import Quarantined
-from ..storage.interface import Engine
 from .merkle_tree import MerkleTree, tree_between
 
 Digest = int | None
-"""None where something is quarantined: nothing can be said."""
+"""None for a range in quarantine, whose contents are unknown."""
 
 
 class Digests:
-    def __init__(self, me: Identity, epochs: Epochs, engine: Engine) -> None:
+    def __init__(self, me: Identity, data: DataPlane) -> None:
         self._me = me
-        self._epochs = epochs
-        self._engine = engine
+        self._data = data
         self._trees: dict[Identity, MerkleTree] = {}
-        self._of: Epoch | None = None
+        self._epoch: Epoch | None = None
 
     def tree(self, epoch: Epoch, peer: Identity) -> MerkleTree:
-        """What this node shares with ``peer`` under a stable epoch; kept while the epoch lasts."""
-        if self._of is not epoch:
-            self._of, self._trees = epoch, {}
+        """Return the tree of this node and ``peer`` under a stable epoch; it is cached while the epoch lasts."""
+        if self._epoch is not epoch:
+            self._epoch, self._trees = epoch, {}
         tree = self._trees.get(peer)
         if tree is None:
             tree = self._trees[peer] = tree_between(epoch.rings[0], self._me, peer)
         return tree
 
     async def of_groups(self, epoch: Epoch, tree: MerkleTree) -> list[Digest]:
-        """One digest for each group of the tree. Raises EpochPassed."""
-        return [_combined(await self._of_spans(epoch, key_ranges)) for key_ranges in tree.key_ranges]
+        """Return one digest for each group of the tree. Raises EpochPassed."""
+        return [_combined(await self._of_ranges(epoch, ranges)) for ranges in tree.group_ranges]
 
-    async def of_pieces(self, epoch: Epoch, groups: Sequence[Sequence[TokenRange]]) -> list[Digest]:
-        """One digest for each piece of the groups, in order. Raises EpochPassed."""
-        return [digest for group in groups for digest in await self._of_spans(epoch, group)]
+    async def of_leaves(self, epoch: Epoch, groups: Sequence[Sequence[TokenRange]]) -> list[Digest]:
+        """Return one digest for each leaf of the groups, in order. Raises EpochPassed."""
+        return [digest for group in groups for digest in await self._of_ranges(epoch, group)]
 
-    async def durable(self) -> None:
-        """Return once an fsync covers what the digests taken so far vouch for."""
-        await self._engine.durable()
-
-    async def _of_spans(self, epoch: Epoch, spans: Sequence[TokenRange]) -> list[Digest]:
+    async def _of_ranges(self, epoch: Epoch, ranges: Sequence[TokenRange]) -> list[Digest]:
         await asyncio.sleep(0)
-        await self._epochs.held(epoch.stamp)
+        await self._data.epochs.held(epoch.stamp)
         try:
-            return [*self._engine.digests(spans)]
+            return [*self._data.engine.digests(ranges)]
         except Quarantined:
-            return [self._of_span(span) for span in spans]
+            return [self._of_range(token_range) for token_range in ranges]
 
-    def _of_span(self, span: TokenRange) -> Digest:
+    def _of_range(self, token_range: TokenRange) -> Digest:
         try:
-            return self._engine.digests([span])[0]
+            return self._data.engine.digests([token_range])[0]
         except Quarantined:
             return None
 

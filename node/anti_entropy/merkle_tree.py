@@ -1,11 +1,11 @@
-"""The hash tree of what two owners both replicate.
+"""The Merkle tree of what two owners both replicate. Pure.
 
 Rules
-- It follows from a stable epoch and the two identities alone, so both sides make the same tree without a word.
-- A piece is a stretch of tokens that both replicate, within one segment. Together the pieces hold every token
-  that both replicate, once, and no other; most are whole segments, whose digests the engine has at hand.
-- Pieces stand in token order and none wraps past zero. Groups are ``FANOUT`` pieces in a row, the last of them
-  fewer. The digest of a group is the XOR of its pieces', as that of a piece is of its entries.
+- It follows from a stable epoch and the two identities, so both sides compute the same tree without exchanging it.
+- A leaf is a range that both replicate, within one segment. The leaves cover every token that both replicate exactly
+  once, and no other. Most are whole segments, whose digests the engine maintains.
+- Leaves are in token order and none wraps past zero. A group is ``FANOUT`` consecutive leaves; the last group may have
+  fewer. The digest of a group is the XOR of its leaves', as that of a leaf is of its entries'.
 """
 
 from __future__ import annotations
@@ -25,61 +25,57 @@ FANOUT = 64
 
 @dataclass(frozen=True)
 class MerkleTree:
-    """Two levels below the root: groups, and the pieces of each."""
+    """Two levels below the root: groups, and the leaves of each."""
 
     groups: tuple[tuple[TokenRange, ...], ...]
 
     @cached_property
-    def key_ranges(self) -> tuple[tuple[TokenRange, ...], ...]:
-        """The groups in as few spans as possible: what their digests are read by."""
+    def group_ranges(self) -> tuple[tuple[TokenRange, ...], ...]:
+        """Each group in as few ranges as possible: what its digest is computed from."""
         return tuple(merge_adjacent(group) for group in self.groups)
 
     @property
-    def pieces(self) -> int:
+    def leaves(self) -> int:
         return sum(map(len, self.groups))
 
 
 def tree_between(ring: Ring, one: Identity, other: Identity) -> MerkleTree:
-    """The tree of what ``one`` and ``other`` both replicate; empty when that is nothing."""
+    """Return the tree of what ``one`` and ``other`` both replicate; empty when that is nothing."""
     shared = (found.token_range for found in ring.ranges() if {one, other} <= set(found.preference_list))
-    pieces = tuple(_cut(_joined(shared)))
-    return MerkleTree(tuple(pieces[begin : begin + FANOUT] for begin in range(0, len(pieces), FANOUT)))
+    leaves = tuple(_cut_at_segments(_merged_intervals(shared)))
+    return MerkleTree(tuple(leaves[begin : begin + FANOUT] for begin in range(0, len(leaves), FANOUT)))
 
 
 def peers_of(ring: Ring, me: Identity) -> frozenset[Identity]:
-    """Who replicates anything that ``me`` replicates."""
+    """Return the owners that replicate anything that ``me`` replicates."""
     lists = (found.preference_list for found in ring.ranges())
     return frozenset(owner for owners in lists if me in owners for owner in owners) - {me}
 
 
-def _joined(spans: Iterable[TokenRange]) -> Iterator[tuple[int, int]]:
-    """First and last tokens of disjoint spans, ascending; those that touch are one."""
-    first, last = 0, -1
-    for begin, end in sorted(interval for span in spans for interval in intervals(span)):
-        if begin > last + 1:
-            if first <= last:
-                yield first, last
-            first = begin
-        last = end
-    if first <= last:
-        yield first, last
+def _merged_intervals(ranges: Iterable[TokenRange]) -> list[tuple[int, int]]:
+    """Return the first and last tokens of disjoint ranges, ascending; adjacent ranges are merged."""
+    merged: list[tuple[int, int]] = []
+    for first, last in sorted(interval for token_range in ranges for interval in intervals(token_range)):
+        if merged and first == merged[-1][1] + 1:
+            first, _ = merged.pop()
+        merged.append((first, last))
+    return merged
 
 
-def _cut(key_ranges: Iterable[tuple[int, int]]) -> Iterator[TokenRange]:
-    """Cut stretches where segments end."""
-    for first, last in key_ranges:
+def _cut_at_segments(merged: Iterable[tuple[int, int]]) -> Iterator[TokenRange]:
+    for first, last in merged:
         while first <= last:
             end = min(last, first - first % SEGMENT_WIDTH + SEGMENT_WIDTH - 1)
             yield TokenRange((first - 1) % TOKEN_SPACE, end)
             first = end + 1
 
 
-def joined(pieces: Iterable[TokenRange]) -> list[TokenRange]:
-    """Ascending pieces of one group, those that touch made one stretch, which does not wrap either."""
-    key_ranges: list[TokenRange] = []
-    for piece in pieces:
-        if key_ranges and key_ranges[-1].upto == piece.after:
-            key_ranges[-1] = TokenRange(key_ranges[-1].after, piece.upto)
+def merge_leaves(leaves: Iterable[TokenRange]) -> list[TokenRange]:
+    """Merge adjacent leaves of one group, given in order; none of the results wraps past zero either."""
+    merged: list[TokenRange] = []
+    for leaf in leaves:
+        if merged and merged[-1].upto == leaf.after:
+            merged[-1] = TokenRange(merged[-1].after, leaf.upto)
         else:
-            key_ranges.append(piece)
-    return key_ranges
+            merged.append(leaf)
+    return merged

@@ -1,7 +1,7 @@
-"""This node's comparisons with its peers, one at a time, and its answers when they compare with it.
+"""The anti-entropy sessions that this node leads, one at a time, and its replies in sessions that its peers lead.
 
-Two nodes need not do the same work: while one compares with the other, it puts off the other's wish to begin. When
-both begin at once, the one with the lower identity goes on.
+Two nodes need not do the same work: a node that leads a session with a peer refuses that peer's request to begin
+one. When both begin at once, the node with the lower identity continues.
 """
 
 from __future__ import annotations
@@ -9,100 +9,89 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...identity import Identity
-from ..epoch.epochs import Epoch, EpochPassed, Epochs
+from ..epoch.epochs import Epoch, EpochPassed
+from ..epoch.fenced_client import DataPlane
 from ..events import Event
 from ..messages.anti_entropy import TreeQuery, TreeReply
-from ..messages.data import EpochMismatch, Refusal, RefusalCode
+from ..messages.envelope import EpochMismatch, Refusal, RefusalCode
 from ..runtime import Runtime
 from .digests import Digests
-from .session import AntiEntropySession, Outcome
-
-MakeComparison = Callable[[Epoch, Identity], AntiEntropySession]
+from .session import AntiEntropySession, SessionResult
 
 
 class AntiEntropyResponder:
     def __init__(
         self,
         runtime: Runtime,
-        epochs: Epochs,
+        data: DataPlane,
         digests: Digests,
-        make: MakeComparison,
+        make_session: Callable[[Epoch, Identity], AntiEntropySession],
     ) -> None:
         self._me = runtime.me.identity
-        self._epochs = epochs
+        self._epochs = data.epochs
+        self._engine = data.engine
         self._digests = digests
-        self._make = make
+        self._make_session = make_session
         self._clock = runtime.clock
         self._log = runtime.log
         self._leading: AntiEntropySession | None = None
 
-    async def compare(self, epoch: Epoch, peer: Identity) -> Outcome:
-        """Make what this node and ``peer`` share under a stable epoch equal; ends early when the epoch does."""
-        began = self._clock.monotonic()
-        self._leading = comparison = self._make(epoch, peer)
+    async def lead_session(self, epoch: Epoch, peer: Identity) -> SessionResult:
+        """Make this node and ``peer`` equal in what they share under a stable epoch; end early when the epoch does."""
+        began_s = self._clock.monotonic()
+        self._leading = session = self._make_session(epoch, peer)
         try:
-            outcome = await comparison.run()
+            result = await session.run()
         finally:
             self._leading = None
-        self._tell(epoch, peer, outcome, round(self._clock.monotonic() - began, 3))
-        return outcome
+        self._log_result(epoch, peer, result, round(self._clock.monotonic() - began_s, 3))
+        return result
 
     async def answer(self, peer: Identity, query: TreeQuery) -> TreeReply | EpochMismatch | Refusal:
-        """Tell the digests that ``peer`` asks for."""
+        """Return the digests that ``peer`` asks for."""
         await self._epochs.settled()
         if (mismatch := self._epochs.mismatch(query.epoch)) is not None:
             return mismatch
         epoch = self._epochs.current
         if epoch is None or epoch.record.changing:
             return Refusal(RefusalCode.NOT_READY, "the ring is changing")
-        if not query.groups and self._goes_on_against(peer):
+        if not query.groups and self._leads_against(peer):
             return Refusal(RefusalCode.NOT_READY, f"{self._me.name} compares with {peer.name} already")
-        return await self._read(epoch, peer, query)
-
-    async def _read(
-        self, epoch: Epoch, peer: Identity, query: TreeQuery
-    ) -> TreeReply | EpochMismatch | Refusal:
         tree = self._digests.tree(epoch, peer)
         groups = tree.groups
         if any(number >= len(groups) for number in query.groups):
             return Refusal(RefusalCode.NOT_READY, f"{self._me.name} and {peer.name} share no such group")
         try:
             if query.groups:
-                digests = await self._digests.of_pieces(epoch, [groups[number] for number in query.groups])
+                digests = await self._digests.of_leaves(epoch, [groups[number] for number in query.groups])
             else:
                 digests = await self._digests.of_groups(epoch, tree)
         except EpochPassed:
             return self._epochs.mismatch(query.epoch) or Refusal(RefusalCode.NOT_READY, "the epoch passed")
-        await self._digests.durable()
+        await self._engine.durable()
         return TreeReply(tuple(digests))
 
-    def _goes_on_against(self, peer: Identity) -> bool:
-        """Whether this node compares with ``peer`` and will not give way to it."""
+    def _leads_against(self, peer: Identity) -> bool:
+        """Return whether this node leads a session with ``peer`` and will not yield to it."""
         leading = self._leading
-        return leading is not None and leading.peer == peer and (leading.under_way or self._me < peer)
+        return leading is not None and leading.peer == peer and (leading.accepted or self._me < peer)
 
-    def _tell(self, epoch: Epoch, peer: Identity, outcome: Outcome, took_s: float) -> None:
-        summary = outcome.summary
-        obstacle = {"reason": outcome.obstacle} if outcome.obstacle else {}
+    def _log_result(self, epoch: Epoch, peer: Identity, result: SessionResult, after_s: float) -> None:
+        summary = result.summary
+        differences: dict[str, int] = {}
         if summary.differing:
-            self._log.emit(
-                Event.REPAIR_FINISHED,
-                member=peer.name,
-                epoch=epoch.number,
-                segments=summary.compared,
-                differing=summary.differing,
-                keys_received=summary.received,
-                keys_sent=summary.sent,
-                bytes=summary.bytes,
-                after_s=took_s,
-                **obstacle,
-            )
-        else:
-            self._log.emit(
-                Event.REPAIR_COMPARED,
-                member=peer.name,
-                epoch=epoch.number,
-                segments=summary.compared,
-                after_s=took_s,
-                **obstacle,
-            )
+            differences = {
+                "differing": summary.differing,
+                "keys_received": summary.received,
+                "keys_sent": summary.sent,
+                "bytes": summary.bytes,
+            }
+        self._log.emit(
+            Event.REPAIR_FINISHED if differences else Event.REPAIR_COMPARED,
+            member=peer.name,
+            epoch=epoch.number,
+            segments=summary.compared,
+            **differences,
+            after_s=after_s,
+            **({"reason": result.obstacle} if result.obstacle else {}),
+        )

@@ -1,11 +1,11 @@
-"""Whom to compare with next. Pure: told the time, given a random source.
+"""When to compare with which peer. Pure: the time and a random source are passed in.
 
 Rules
-- A comparison that is owed comes before those of the round: after a start, after a peer returned or was marked.
+- Pending comparisons come before the round: after a start, after a peer returned or was marked.
 - The round visits the peers in shuffled order, one each interval.
-- Of two that owe each other a comparison, the one with the lower identity begins; the other waits a while, and
-  then finds nothing left to do.
-- A comparison that failed stays owed, or becomes so, and is tried again after a pause that grows.
+- Of two nodes that both have a comparison with each other pending, the one with the lower identity begins. The other
+  waits for a moment, and then finds no difference.
+- A comparison that failed stays pending, or becomes so, and is retried after a pause that grows.
 """
 
 from __future__ import annotations
@@ -17,90 +17,84 @@ from dataclasses import dataclass
 
 from ...identity import Identity
 
-PROMPT_S = 0.2
-"""What is owed begins within so long, when nothing else is under way."""
-FOLLOWER_WAITS_S = 0.5
+MAX_START_DELAY_S = 0.2
+"""A pending comparison begins within this time, unless another one is running."""
+FOLLOWER_DELAY_S = 0.5
 POSTPONED_S = 1.0
-LONGEST_PAUSE_S = 30.0
+MAX_PAUSE_S = 30.0
 
 
 @dataclass(frozen=True, eq=False)
 class PendingComparison:
-    """A comparison that is owed. Equal only to itself: one marked anew is another."""
+    """A comparison that is due at some time. Compared by identity: marking a peer again creates another one."""
 
     due_at: float
     failures: int = 0
 
 
 class Schedule:
-    """``interval_s`` of 0: nothing is due but what was asked for."""
+    """With an ``interval_s`` of 0 there is no round, only what is requested."""
 
     def __init__(self, me: Identity, interval_s: float, rng: random.Random) -> None:
-        self.by_itself = interval_s > 0
+        self.automatic = interval_s > 0
         self._me = me
-        self._interval_s = interval_s if self.by_itself else math.inf
+        self._interval_s = interval_s if self.automatic else math.inf
         self._rng = rng
-        self._peers: frozenset[Identity] = frozenset()
-        self._debts: dict[Identity, PendingComparison] = {}
+        self.peers: frozenset[Identity] = frozenset()
+        self._pending: dict[Identity, PendingComparison] = {}
         self._round: list[Identity] = []
         self._round_at = 0.0
 
-    @property
-    def peers(self) -> frozenset[Identity]:
-        return self._peers
-
-    def follow(self, peers: Iterable[Identity], now: float) -> None:
-        """Go on with these peers; what was owed to others is no longer."""
-        self._peers = frozenset(peers)
-        self._debts = {peer: debt for peer, debt in self._debts.items() if peer in self._peers}
+    def set_peers(self, peers: Iterable[Identity], now: float) -> None:
+        """Continue with these peers and drop what is pending with others."""
+        self.peers = frozenset(peers)
+        self._pending = {peer: pending for peer, pending in self._pending.items() if peer in self.peers}
         self._round = []
         self._round_at = now + self._pause_s()
 
-    def owe(self, peer: Identity, now: float) -> None:
-        """A comparison with ``peer`` that begins from now on is owed."""
-        if peer in self._peers:
-            wait_s = FOLLOWER_WAITS_S if peer < self._me else 0.0
-            self._debts[peer] = PendingComparison(now + wait_s + self._rng.uniform(0.0, PROMPT_S))
+    def mark(self, peer: Identity, now: float) -> None:
+        """Make a comparison pending that begins from now on."""
+        if peer in self.peers:
+            wait_s = FOLLOWER_DELAY_S if peer < self._me else 0.0
+            self._pending[peer] = PendingComparison(now + wait_s + self._rng.uniform(0.0, MAX_START_DELAY_S))
 
-    def owed(self, is_up: Callable[[Identity], bool]) -> Collection[Identity]:
-        """Whom of those that are up a comparison is owed to."""
-        return [peer for peer in self._debts if is_up(peer)]
+    def pending(self, is_up: Callable[[Identity], bool]) -> Collection[Identity]:
+        """Return the peers that are up with which a comparison is pending."""
+        return [peer for peer in self._pending if is_up(peer)]
 
     def take(
         self, now: float, is_up: Callable[[Identity], bool]
     ) -> tuple[Identity, PendingComparison | None] | None:
-        """Whom to compare with now, and by which debt; None when nobody is due."""
-        due = [
-            (debt.due_at, peer) for peer, debt in self._debts.items() if debt.due_at <= now and is_up(peer)
-        ]
+        """Return the peer to compare with now, and what is pending with it; None when no peer is due."""
+        due = [(p.due_at, peer) for peer, p in self._pending.items() if p.due_at <= now and is_up(peer)]
         if due:
             _, peer = min(due)
-            return peer, self._debts[peer]
+            return peer, self._pending[peer]
         if now >= self._round_at:
             self._round_at = now + self._pause_s()
-            if up := sorted(filter(is_up, self._peers)):
+            if up := sorted(filter(is_up, self.peers)):
                 return self._next_of_round(up), None
         return None
 
     def next_at(self, is_up: Callable[[Identity], bool]) -> float:
-        """When somebody will be due, as things stand."""
-        return min([debt.due_at for peer, debt in self._debts.items() if is_up(peer)] + [self._round_at])
+        """Return when the next peer will be due."""
+        return min([p.due_at for peer, p in self._pending.items() if is_up(peer)] + [self._round_at])
 
-    def compared(self, peer: Identity, debt: PendingComparison | None) -> None:
-        """The two are equal: what was owed when the comparison began is settled."""
-        if self._debts.get(peer) is debt:
-            self._debts.pop(peer, None)
+    def completed(self, peer: Identity, pending: PendingComparison | None) -> None:
+        """Record that the two are equal; ``pending`` is what ``take`` returned."""
+        if self._pending.get(peer) is pending:
+            self._pending.pop(peer, None)
 
-    def postponed(self, peer: Identity, debt: PendingComparison | None, now: float) -> None:
-        if debt is not None and self._debts.get(peer) is debt:
+    def postponed(self, peer: Identity, pending: PendingComparison | None, now: float) -> None:
+        if pending is not None and self._pending.get(peer) is pending:
             wait_s = POSTPONED_S * self._rng.uniform(0.75, 1.25)
-            self._debts[peer] = PendingComparison(now + wait_s, debt.failures)
+            self._pending[peer] = PendingComparison(now + wait_s, pending.failures)
 
-    def failed(self, peer: Identity, debt: PendingComparison | None, now: float) -> None:
-        if peer in self._peers and self._debts.get(peer) is debt:
-            failures = debt.failures + 1 if debt is not None else 1
-            wait_s = min(LONGEST_PAUSE_S, POSTPONED_S * 2.0 ** (failures - 1)) * self._rng.uniform(0.75, 1.25)
-            self._debts[peer] = PendingComparison(now + wait_s, failures)
+    def failed(self, peer: Identity, pending: PendingComparison | None, now: float) -> None:
+        if peer in self.peers and self._pending.get(peer) is pending:
+            failures = pending.failures + 1 if pending is not None else 1
+            wait_s = min(MAX_PAUSE_S, POSTPONED_S * 2.0 ** (failures - 1)) * self._rng.uniform(0.75, 1.25)
+            self._pending[peer] = PendingComparison(now + wait_s, failures)
 
     def _next_of_round(self, up: list[Identity]) -> Identity:
         self._round = [peer for peer in self._round if peer in up]

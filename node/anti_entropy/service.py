@@ -1,7 +1,7 @@
-"""Repair as a whole: brings replicas to be equal, without anyone asking and when asked.
+"""Anti-entropy: makes replicas equal, both continuously and on request.
 
-It compares with the peers of the current stable epoch, one at a time: each in turn, and soon with all of them after
-this node started or gained ranges, with one that returned, and with one that was marked.
+It leads one session at a time with the peers of the current stable epoch: with each in turn, and soon with all of them
+after this node started or gained ranges, with one that returned, and with one that was marked.
 """
 
 from __future__ import annotations
@@ -15,84 +15,77 @@ from ...ring.moves import RingChange
 from ..epoch.epochs import Epoch, Epochs
 from ..members.members import Members
 from ..messages.anti_entropy import RepairSummary, RequestRepair, TreeQuery, TreeReply
-from ..messages.data import Envelope, EpochMismatch, Refusal
+from ..messages.envelope import Envelope, EpochMismatch, Refusal
 from ..runtime import Runtime
+from ..tasks import wait_at_most
 from .merkle_tree import peers_of
 from .responder import AntiEntropyResponder
 from .schedule import PendingComparison, Schedule
-from .session import Outcome
 
-LONGEST_WAIT_S = 1.0
-"""Who is up is looked at again after so long, at the latest."""
+MAX_WAIT_S = 1.0
+"""Liveness of the peers is checked again after this time."""
 
 
 @dataclass
 class _Request:
-    """Someone waits for comparisons that begin from now on."""
+    """A request for sessions with all peers that begin from now on."""
 
     after: int
-    """Comparisons up to this one, in the order of their beginning, are too old."""
+    """Sessions up to this number, counted from the start of the node, began too early."""
     missing: set[Identity]
     summary: RepairSummary = field(default_factory=RepairSummary)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class AntiEntropyService:
-    """``run`` it for as long as the node lives."""
-
     def __init__(
         self,
         runtime: Runtime,
         epochs: Epochs,
         members: Members,
-        anti_entropy: AntiEntropyResponder,
+        responder: AntiEntropyResponder,
         schedule: Schedule,
         on_change: Callable[[], None],
     ) -> None:
-        """Take ``on_change``, which is called when the number of comparisons that are owed has changed."""
+        """``on_change`` is called when ``comparisons`` has changed."""
         self._me = runtime.me.identity
-        self._clock = runtime.clock
         self._epochs = epochs
-        self._members = members
-        self._anti_entropy = anti_entropy
+        self._responder = responder
         self._schedule = schedule
+        self._members = members
         self._on_change = on_change
-        self._followed: Epoch | None = None
+        self._clock = runtime.clock
+        self._epoch: Epoch | None = None
+        """The epoch that the schedule's peers are of."""
         self._begun = 0
         self._requests: list[_Request] = []
-        self._wake = asyncio.Event()
-        self._said = 0
+        self._wakeup = asyncio.Event()
+        self._published = 0
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Take up what the adoption of an epoch asks for."""
-        self._wake.set()
-
-    # --- what others of this node ask ---
+        self._wakeup.set()
 
     def mark(self, peer: Identity) -> None:
-        """Compare with this peer soon: it may lack something that this node has, or the other way round."""
-        if self._schedule.by_itself:
-            self._owe(peer)
+        """Compare with this peer soon: one of the two may lack something that the other has."""
+        if self._schedule.automatic:
+            self._mark(peer)
 
     @property
     def comparisons(self) -> int:
-        """How many are owed to peers that are up."""
-        return len(self._schedule.owed(self._is_up))
+        """The number of comparisons that are pending with peers that are up."""
+        return len(self._schedule.pending(self._is_up))
 
     async def compare_all(self, timeout_s: float) -> RepairSummary:
-        """Compare with all peers that are up, from now on; returns at the latest after ``timeout_s``."""
-        if self._follow() is None:
+        """Compare with all peers that are up, in sessions that begin from now on, for at most ``timeout_s``."""
+        if self._update_peers() is None:
             return RepairSummary(unfinished=self._names_of_other_owners())
         request = _Request(self._begun, {peer for peer in self._schedule.peers if self._is_up(peer)})
         for peer in sorted(request.missing):
-            self._owe(peer)
+            self._mark(peer)
         self._requests.append(request)
         try:
             if request.missing:
-                async with asyncio.timeout(timeout_s):
-                    await request.done.wait()
-        except TimeoutError:
-            pass  # the summary says which are unfinished
+                await wait_at_most(timeout_s, request.done)
         finally:
             self._requests.remove(request)
         return replace(request.summary, unfinished=tuple(sorted(peer.name for peer in request.missing)))
@@ -105,7 +98,7 @@ class AntiEntropyService:
     async def on_tree_query(
         self, envelope: Envelope, query: TreeQuery
     ) -> TreeReply | EpochMismatch | Refusal:
-        return await self._anti_entropy.answer(envelope.source, query)
+        return await self._responder.answer(envelope.source, query)
 
     async def on_request(self, envelope: Envelope, message: RequestRepair) -> RepairSummary:
         return await self.compare_all(message.timeout_ms / 1000)
@@ -113,49 +106,47 @@ class AntiEntropyService:
     # --- the loop ---
 
     async def run(self) -> None:
-        """Compare with whoever is due, until cancelled."""
+        """Compare with the peers that are due, until cancelled."""
         while True:
-            epoch = self._follow()
+            epoch = self._update_peers()
             now = self._clock.monotonic()
             due = self._schedule.take(now, self._is_up) if epoch is not None else None
             if epoch is None or due is None:
-                await self._news_or(self._schedule.next_at(self._is_up) - now)
+                wait_s = self._schedule.next_at(self._is_up) - now
+                await wait_at_most(min(MAX_WAIT_S, max(0.01, wait_s)), self._wakeup)
+                self._wakeup.clear()
             else:
                 await self._compare(epoch, *due)
-            self._release()
-            self._say()
+            for request in self._requests:
+                if not any(self._is_up(peer) for peer in request.missing):
+                    request.done.set()
+            self._publish()
 
-    async def _compare(self, epoch: Epoch, peer: Identity, debt: PendingComparison | None) -> None:
+    async def _compare(self, epoch: Epoch, peer: Identity, pending: PendingComparison | None) -> None:
         self._begun += 1
         number = self._begun
-        outcome = await self._anti_entropy.compare(epoch, peer)
+        result = await self._responder.lead_session(epoch, peer)
         now = self._clock.monotonic()
-        if outcome.postponed:
-            self._schedule.postponed(peer, debt, now)
-        elif outcome.obstacle:
-            self._schedule.failed(peer, debt, now)
+        if result.postponed:
+            self._schedule.postponed(peer, pending, now)
+        elif result.obstacle:
+            self._schedule.failed(peer, pending, now)
         else:
-            self._schedule.compared(peer, debt)
+            self._schedule.completed(peer, pending)
         for request in self._requests:
             if number > request.after:
-                _count(request, peer, outcome)
+                request.summary = request.summary.plus(result.summary)
+                if not result.obstacle:
+                    request.missing.discard(peer)
 
-    async def _news_or(self, wait_s: float) -> None:
-        try:
-            async with asyncio.timeout(min(LONGEST_WAIT_S, max(0.01, wait_s))):
-                await self._wake.wait()
-        except TimeoutError:
-            pass  # somebody may be due, or up again
-        self._wake.clear()
-
-    def _follow(self) -> Epoch | None:
-        """The epoch to compare under, after taking up what its adoption asks for; None while the ring changes."""
+    def _update_peers(self) -> Epoch | None:
+        """Return the epoch to compare under, after marking the peers that it requires; None while the ring changes."""
         epoch = self._epochs.current
         if epoch is None or epoch.record.changing:
             return None
-        before, self._followed = self._followed, epoch
+        before, self._epoch = self._epoch, epoch
         if before is not epoch:
-            self._schedule.follow(peers_of(epoch.rings[0], self._me), self._clock.monotonic())
+            self._schedule.set_peers(peers_of(epoch.rings[0], self._me), self._clock.monotonic())
             if before is None or RingChange(before.rings[0], epoch.rings[0]).gained_ranges(self._me):
                 for peer in sorted(self._schedule.peers):
                     self.mark(peer)
@@ -163,28 +154,15 @@ class AntiEntropyService:
                 request.missing &= self._schedule.peers
         return epoch
 
-    def _release(self) -> None:
-        """Let those go who wait for nobody that is up."""
-        for request in self._requests:
-            if not any(self._is_up(peer) for peer in request.missing):
-                request.done.set()
+    def _mark(self, peer: Identity) -> None:
+        self._schedule.mark(peer, self._clock.monotonic())
+        self._wakeup.set()
+        self._publish()
 
-    def _owe(self, peer: Identity) -> None:
-        self._schedule.owe(peer, self._clock.monotonic())
-        self._wake.set()
-        self._say()
-
-    def _say(self) -> None:
-        """Let the members know as soon as something is owed, and as soon as nothing is any more."""
-        if self.comparisons != self._said:
-            self._said = self.comparisons
+    def _publish(self) -> None:
+        if self.comparisons != self._published:
+            self._published = self.comparisons
             self._on_change()
 
     def _is_up(self, peer: Identity) -> bool:
         return not self._members.is_down(peer)
-
-
-def _count(request: _Request, peer: Identity, outcome: Outcome) -> None:
-    request.summary = request.summary.plus(outcome.summary)
-    if not outcome.obstacle:
-        request.missing.discard(peer)

@@ -93,8 +93,8 @@ class FastWrites(BatchAttempt):
         for position, outcome in zip(self._sent[replica], outcomes, strict=True):
             if isinstance(outcome, MergeResult) and applied(outcome):
                 acknowledged.append(position)
-                if outcome.stands is not None:
-                    self._newer[position] = max(outcome.stands, self._newer.get(position, outcome.stands))
+                if outcome.newer is not None:
+                    self._newer[position] = max(outcome.newer, self._newer.get(position, outcome.newer))
                     self._superseding[position] = self._superseding.get(position, 0) + 1
                 continue
             if position not in self._fallen_back and remains_open(outcome):

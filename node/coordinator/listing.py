@@ -16,7 +16,7 @@ from ...ring.tokens import TOKEN_SPACE, TokenRange, token_of
 from ..epoch.epochs import Epoch, Epochs
 from ..epoch.fenced_client import FencedClient
 from ..errors import InvalidRequest, OperationTimeout, PeerError, StorageFailed, Unavailable
-from ..messages.data import EpochMismatch, Refusal, Scan, ScanPurpose, ScanReply, checksum_of
+from ..messages.data import Scan, ScanPurpose, ScanReply
 from ..replica.service import ReplicaService
 from ..storage.interface import Cursor, Entry
 from .replica_selector import ReplicaSelector
@@ -113,14 +113,11 @@ class KeyListing:
         """Return None without a usable reply: the page is tried again unless the others cover every range."""
         try:
             if owner == self._replicas.me:
-                reply: ScanReply | EpochMismatch | Refusal = await self._replica.scan(scan)
-            else:
-                reply = await self._peers.call(owner, scan, ScanReply, timeout_s)
+                reply = await self._replica.scan(scan)
+                return reply if isinstance(reply, ScanReply) else None
+            return await self._peers.fetch_chunk(owner, scan, timeout_s)
         except (PeerError, StorageFailed):
             return None
-        if not isinstance(reply, ScanReply) or reply.checksum != checksum_of(reply.entries):
-            return None
-        return reply
 
 
 def _covers(epoch: Epoch, owners: Collection[Identity]) -> bool:

@@ -18,17 +18,8 @@ from ...quorum.ranking import ReplicaRanking
 from ...ring.epoch import EpochStamp
 from ..epoch.fenced_client import FencedClient
 from ..errors import NodeError, PeerRefused, PeerUnreachable
-from ..messages.data import (
-    REPLY_FULL,
-    DataBatch,
-    DataReply,
-    EpochMismatch,
-    FailedResult,
-    Merge,
-    Read,
-    ReadResult,
-    Result,
-)
+from ..messages.data import REPLY_FULL, DataBatch, DataReply, FailedResult, Merge, Read, ReadResult, Result
+from ..messages.envelope import EpochMismatch
 from ..ports import Clock
 from ..replica.service import ReplicaService
 

@@ -81,7 +81,7 @@ class Exposure:
         if isinstance(outcome, MergeResult) and applied(outcome):
             self.unanswered -= 1
             self.applied += 1
-            self.taken += outcome.stands is None
+            self.taken += outcome.newer is None
         elif not remains_open(outcome):
             self.unanswered -= 1
         if not self.unanswered and self.on_answered is not None:
@@ -249,8 +249,8 @@ class _WriteAttempt(Attempt):
         self._exposure.record(outcome)
         if isinstance(outcome, MergeResult) and applied(outcome):
             self._counter.ack(replica, (0,))
-            if outcome.stands is not None:
-                self.newest = max(self.newest, outcome.stands)
+            if outcome.newer is not None:
+                self.newest = max(self.newest, outcome.newer)
         else:
             self._counter.nack(replica, 0)
             if isinstance(outcome, MergeResult):

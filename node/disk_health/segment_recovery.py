@@ -1,18 +1,18 @@
-"""Heals segments in quarantine by replacing them as a whole from other replicas (docs/ring-changes.md, rule 17).
+"""Recovers segments in quarantine by replacing all their entries with those of other replicas.
 
-What must hold:
-- It happens under a later epoch than the one the damage was found in. Until then a write that this node had
-  acknowledged may still be under way, and be completed by a replica that has already given what it holds. Under
-  a later epoch that acknowledgement counts no more, and what the others acknowledged is in what they give.
-- Of each piece of the segment that this node replicates, r other replicas must have given all they hold, at
-  this node's own stable epoch. Together they have every write that was ever acknowledged there: a write is on w
-  replicas, at most one of which is this node. Where there are fewer than r others, all of them must have.
-- Where a write may have been acknowledged by this node alone (w is 1), no one else can make up for it: such a
-  segment stays in quarantine, since an answer from the others could miss an acknowledged write.
-- The epoch is checked again in the very step that puts the new entries in the place of all the old ones.
-- What this node does not replicate of the segment is dropped with it.
-- While the disk has damage that only a restart removes, nothing is healed: it would be found damaged again.
-- A healed segment is reported only once it is on disk.
+Invariants (docs/ring-changes.md, rule 17)
+- A segment is recovered under a later epoch than the one in which its damage was found. Until then a write that this
+  node acknowledged may still be in flight, and be completed by a replica that has already sent its entries. Under a
+  later epoch that acknowledgement no longer counts, and the other replicas' acknowledgements are in what they send.
+- For each range of the segment that this node replicates, r other replicas must send all their entries, at this node's
+  own stable epoch. Among them they have every acknowledged write: it is on w replicas, at most one of which is this
+  node. Where there are fewer than r others, all of them must send theirs.
+- Where a write may have been acknowledged by this node only (w is 1), the others cannot replace it. Such a segment
+  stays in quarantine, since the others' entries could miss an acknowledged write.
+- The epoch is checked again in the same step that replaces the old entries by the new.
+- Entries of the segment that this node does not replicate are dropped with it.
+- While the disk has damage that only a restart removes, nothing is recovered: it would be found damaged again.
+- A recovered segment is reported only once it is on disk.
 """
 
 from __future__ import annotations
@@ -29,40 +29,39 @@ from ..epoch.fenced_client import DataPlane
 from ..errors import DiskFull, PeerError
 from ..events import Event
 from ..members.members import Members
-from ..messages.data import Scan, ScanPurpose, ScanReply, checksum_of
+from ..messages.data import Scan, ScanPurpose
 from ..runtime import Runtime
 from ..storage.interface import Cursor, Entry
 from ..storage.segments import common, segment_range
+from ..tasks import wait_at_most
 from ..throttle import Throttle
 
 CHUNK_ENTRIES = 1024
 CHUNK_BYTES = 1 << 20
 RETRY_BACKOFF_S = (0.5, 30.0)
 
-Entries = dict[bytes, Entry]
-
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a segment with one preference list, that this node is in."""
+class ReplicatedRange:
+    """A range within a segment that has one preference list, which this node is in."""
 
-    span: TokenRange
-    others: tuple[Identity, ...]
+    token_range: TokenRange
+    sources: tuple[Identity, ...]
+    """The other replicas."""
     needed: int
-    """How many of the others must give all they hold."""
+    """The number of sources that must send all their entries."""
 
 
-def pieces_of(ring: Ring, me: Identity, number: int) -> list[Piece]:
-    """What of a segment ``me`` replicates, in token order."""
-    pieces = []
+def replicated_ranges(ring: Ring, me: Identity, segment: int) -> list[ReplicatedRange]:
+    """Return what ``me`` replicates of a segment, in token order."""
+    ranges = []
     for found in ring.ranges():
         if me in found.preference_list:
-            others = tuple(other for other in found.preference_list if other != me)
-            needed = min(ring.r, len(others)) if ring.w > 1 else len(others) + 1
-            pieces += [
-                Piece(span, others, needed) for span in common(found.token_range, segment_range(number))
-            ]
-    return sorted(pieces, key=lambda piece: piece.span)
+            sources = tuple(other for other in found.preference_list if other != me)
+            needed = min(ring.r, len(sources)) if ring.w > 1 else len(sources) + 1
+            common_ranges = common(found.token_range, segment_range(segment))
+            ranges += [ReplicatedRange(token_range, sources, needed) for token_range in common_ranges]
+    return sorted(ranges, key=lambda found: found.token_range)
 
 
 class SegmentRecovery:
@@ -74,124 +73,116 @@ class SegmentRecovery:
         throttle: Throttle,
         on_change: Callable[[], None],
     ) -> None:
-        """Take ``on_change``, called when the number of segments in quarantine has changed, on disk too."""
+        """``on_change`` is called once a change of the segments in quarantine is on disk."""
         self._me = runtime.me.identity
+        self._peers = data.peers
+        self._epochs = data.epochs
+        self._engine = data.engine
+        self._members = members
+        self._on_change = on_change
+        self._throttle = throttle
         self._rng = runtime.rng
         self._log = runtime.log
-        self._epochs, self._engine, self._peers = data.epochs, data.engine, data.peers
-        self._members = members
-        self._throttle = throttle
-        self._on_change = on_change
         self._found_under = dict.fromkeys(data.engine.quarantined(), data.epochs.number)
-        """The number of the epoch that each segment was last found damaged in, or of a later one."""
-        self._news = asyncio.Event()
+        """For each segment, the number of the epoch in which it was last found damaged, or of a later one."""
+        self._wakeup = asyncio.Event()
         data.engine.watch_quarantine(self._on_quarantine)
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Try again what waits for a later epoch."""
-        self._news.set()
+        self._wakeup.set()
 
     def floor_wanted(self) -> int:
-        """A floor whose rise would be the later epoch that a segment waits for; 0 when none does."""
+        """Return a floor whose rise makes the later epoch that a segment waits for; 0 when none waits."""
         epoch = self._epochs.current
         if epoch is None or all(self._found_under[n] < epoch.number for n in self._engine.quarantined()):
             return 0
         return epoch.record.floor + 1
 
-    def _on_quarantine(self, numbers: tuple[int, ...], reason: str) -> None:
-        for number in numbers:
-            self._found_under[number] = self._epochs.number
-            self._log.emit(Event.SEGMENT_QUARANTINED, segment=number, reason=reason)
-        self._news.set()
+    def _on_quarantine(self, segments: tuple[int, ...], reason: str) -> None:
+        for segment in segments:
+            self._found_under[segment] = self._epochs.number
+            self._log.emit(Event.SEGMENT_QUARANTINED, segment=segment, reason=reason)
+        self._wakeup.set()
 
     async def run(self) -> None:
-        """Heal whatever is in quarantine, until cancelled."""
-        shortest_s, longest_s = RETRY_BACKOFF_S
-        pause_s = shortest_s
+        """Recover the segments in quarantine, until cancelled."""
+        min_s, max_s = RETRY_BACKOFF_S
+        pause_s = min_s
         while True:
             while not self._engine.quarantined():
-                await self._news.wait()
-                self._news.clear()
-                pause_s = shortest_s
-            self._news.clear()
+                await self._wakeup.wait()
+                self._wakeup.clear()
+                pause_s = min_s
+            self._wakeup.clear()
             await self._engine.durable(always=True)
             self._on_change()
-            if await self._heal_all():
-                pause_s = shortest_s
+            if await self._recover_all():
+                pause_s = min_s
             elif self._engine.quarantined():
-                await self._news_or_pause(pause_s * (0.5 + self._rng.random()))
-                pause_s = min(longest_s, 2 * pause_s)
+                await wait_at_most(pause_s * (0.5 + self._rng.random()), self._wakeup)
+                pause_s = min(max_s, 2 * pause_s)
 
-    async def _news_or_pause(self, pause_s: float) -> None:
-        try:
-            async with asyncio.timeout(pause_s):
-                await self._news.wait()
-        except TimeoutError:
-            pass  # nothing new, but who was away may be back
-
-    async def _heal_all(self) -> int:
-        """How many segments were healed."""
+    async def _recover_all(self) -> int:
+        """Return how many segments were recovered."""
         if self._engine.needs_restart():
             return 0
-        healed = 0
-        for number in self._engine.quarantined():
+        recovered = 0
+        for segment in self._engine.quarantined():
             epoch = self._epochs.current
             if epoch is None or epoch.record.changing:
-                return healed
-            if self._found_under[number] < epoch.number:
-                healed += await self._heal(epoch, number)
-        return healed
+                return recovered
+            if self._found_under[segment] < epoch.number:
+                recovered += await self._recover(epoch, segment)
+        return recovered
 
-    async def _heal(self, epoch: Epoch, number: int) -> bool:
-        began = asyncio.get_running_loop().time()
-        gathered: Entries = {}
-        for piece in pieces_of(epoch.rings[0], self._me, number):
-            if not await self._gather(epoch, piece, gathered):
+    async def _recover(self, epoch: Epoch, segment: int) -> bool:
+        began_s = asyncio.get_running_loop().time()
+        entries: dict[bytes, Entry] = {}
+        for replicated in replicated_ranges(epoch.rings[0], self._me, segment):
+            if not await self._fetch(epoch, replicated, entries):
                 return False
         await self._epochs.settled()
-        if self._epochs.stamp != epoch.stamp or number not in self._engine.quarantined():
+        if self._epochs.stamp != epoch.stamp or segment not in self._engine.quarantined():
             return False
         try:
-            self._engine.replace([segment_range(number)], list(gathered.items()))
+            self._engine.replace([segment_range(segment)], list(entries.items()))
         except DiskFull:
             return False
         await self._engine.durable(always=True)
-        took_s = round(asyncio.get_running_loop().time() - began, 3)
-        self._log.emit(Event.SEGMENT_HEALED, segment=number, entries=len(gathered), after_s=took_s)
+        after_s = round(asyncio.get_running_loop().time() - began_s, 3)
+        self._log.emit(Event.SEGMENT_HEALED, segment=segment, entries=len(entries), after_s=after_s)
         self._on_change()
         return True
 
-    async def _gather(self, epoch: Epoch, piece: Piece, into: Entries) -> bool:
-        """Bring together what enough others hold of a piece; False when they cannot be had now."""
-        given = 0
-        for source in self._in_turn(piece.others):
-            if given == piece.needed:
+    async def _fetch(self, epoch: Epoch, replicated: ReplicatedRange, entries: dict[bytes, Entry]) -> bool:
+        """Add to ``entries`` what enough sources hold of a range. Return False if too few of them send it now."""
+        complete = 0
+        for source in self._ordered(replicated.sources):
+            if complete == replicated.needed:
                 break
             try:
-                await self._exhaust(epoch, source, piece.span, into)
-                given += 1
+                await self._fetch_from(source, epoch, replicated.token_range, entries)
+                complete += 1
             except PeerError:
-                continue  # the next one may do, and else all of it is tried again
-        return given == piece.needed
+                continue  # another source may be enough; if not, the segment is retried
+        return complete == replicated.needed
 
-    def _in_turn(self, others: Sequence[Identity]) -> list[Identity]:
-        shuffled = self._rng.sample(others, len(others))
-        return sorted(shuffled, key=self._members.is_down)
+    def _ordered(self, sources: Sequence[Identity]) -> list[Identity]:
+        """Return the sources in random order, those that are down last."""
+        return sorted(self._rng.sample(sources, len(sources)), key=self._members.is_down)
 
-    async def _exhaust(self, epoch: Epoch, source: Identity, span: TokenRange, into: Entries) -> None:
-        """Take everything that ``source`` holds of a span; the newest of each key stays."""
+    async def _fetch_from(
+        self, source: Identity, epoch: Epoch, token_range: TokenRange, entries: dict[bytes, Entry]
+    ) -> None:
+        """Add all that ``source`` holds of a range; the newest entry of each key stays."""
         after: Cursor | None = None
         while True:
-            scan = Scan(epoch.stamp, ScanPurpose.PULL, span, after, CHUNK_ENTRIES, CHUNK_BYTES)
-            reply = await self._peers.call(source, scan, ScanReply)
-            if not isinstance(reply, ScanReply):
-                raise PeerError(f"{source.name} is at another epoch")
-            if reply.checksum != checksum_of(reply.entries):
-                raise PeerError(f"a chunk from {source.name} was damaged on its way")
-            for key, entry in reply.entries:
-                if key not in into or entry.version > into[key].version:
-                    into[key] = entry
-            await self._throttle.spent(sum(len(key) + len(e.value or b"") for key, e in reply.entries))
-            if reply.next is None:
+            scan = Scan(epoch.stamp, ScanPurpose.PULL, token_range, after, CHUNK_ENTRIES, CHUNK_BYTES)
+            chunk = await self._peers.fetch_chunk(source, scan)
+            for key, entry in chunk.entries:
+                if key not in entries or entry.version > entries[key].version:
+                    entries[key] = entry
+            await self._throttle.spent(chunk.size_bytes)
+            if chunk.next is None:
                 return
-            after = reply.next
+            after = chunk.next

@@ -34,7 +34,7 @@ from ..data_directory.opening import COPIED
 from ..epoch.epochs import Epochs
 from ..errors import DiskDoubted, DiskReplaced, JoinRefused, PeerError, describe_duplicate
 from ..events import Event
-from ..messages.data import Recall, RecallReply
+from ..messages.membership import Recall, RecallReply
 from ..peer.client import PeerClient
 from ..runtime import Runtime
 from .history import DiskHistory

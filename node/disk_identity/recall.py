@@ -9,7 +9,8 @@ from ...membership.extent import MAX_IDENTITIES
 from ..data_directory.local_state import LocalState
 from ..epoch.epochs import Epochs
 from ..errors import PeerError, PeerNotReady
-from ..messages.data import MAX_ADDRESSES_TOLD, Envelope, Ping, Recall, RecallReply
+from ..messages.envelope import Envelope
+from ..messages.membership import MAX_RECALL_ADDRESSES, Ping, Recall, RecallReply
 from ..peer.client import PeerClient
 from ..runtime import Runtime
 from .memory import MemberMemory
@@ -60,7 +61,7 @@ class RecallResponder:
             doubtful=bool(self._me.unproven),
             record=self._epochs.record,
             runs_at=runs_at,
-            addresses=tuple(others)[-MAX_ADDRESSES_TOLD:],
+            addresses=tuple(others)[-MAX_RECALL_ADDRESSES:],
         )
 
     async def _runs_elsewhere(self, envelope: Envelope) -> str:

@@ -24,7 +24,7 @@ from ...ring.moves import RingChange
 from ...ring.paxos import Acceptor, AcceptorReply, AcceptorState, Ballot, DivergedRecord
 from ...ring.ring import Ring
 from ...ring.tokens import TokenRange
-from ..messages.data import EpochMismatch
+from ..messages.envelope import EpochMismatch
 from ..ports import Compute
 from ..storage.interface import Engine
 

@@ -13,7 +13,9 @@ from ...identity import Identity
 from ...ring.epoch import EpochRecord
 from ...ring.paxos import DivergedRecord
 from ..errors import PeerError, PeerRefused
-from ..messages.data import DataBody, EpochMismatch, PushRecord
+from ..messages.control import PushRecord
+from ..messages.data import Scan, ScanReply, checksum_of
+from ..messages.envelope import DataBody, EpochMismatch
 from ..peer.client import PeerClient
 from ..storage.interface import Engine
 from .epochs import Epochs
@@ -47,6 +49,18 @@ class FencedClient:
                 return reply
             if not await self._reconcile(to, body, reply, timeout_s):
                 return reply
+        return reply
+
+    async def fetch_chunk(self, source: Identity, scan: Scan, timeout_s: float | None = None) -> ScanReply:
+        """Fetch a chunk of a range and verify its checksum.
+
+        Raises PeerError when ``source`` is at another epoch or the chunk was damaged in transit, and as ``call`` does.
+        """
+        reply = await self.call(source, scan, ScanReply, timeout_s)
+        if isinstance(reply, EpochMismatch):
+            raise PeerError(f"{source.name} is at another epoch")
+        if reply.checksum != checksum_of(reply.entries):
+            raise PeerError(f"a chunk from {source.name} was damaged in transit")
         return reply
 
     async def _reconcile(

@@ -11,16 +11,16 @@ from ...identity import Identity
 from ...ring.epoch import EpochRecord
 from ...ring.paxos import AcceptorReply, Ballot, Phase, Proposer, next_ballot
 from ..errors import PeerError
-from ..messages.data import (
+from ..messages.control import (
     Accept,
     Acknowledged,
     AgreementReply,
-    Envelope,
     FetchRecord,
     Prepare,
     PushRecord,
     RecordReply,
 )
+from ..messages.envelope import Envelope
 from ..peer.client import PeerClient
 from ..runtime import Runtime
 from .epochs import Epochs

@@ -1,19 +1,19 @@
-"""Replaying hints: a destination that is up again is brought what it missed, with the original versions.
+"""Replays hints: sends a destination that is up again the writes that it missed, with the original versions.
 
-Rules:
-- A hint is delivered under the then current epoch, and only if its destination is in the key's preference list in
-  some live ring; otherwise it is discarded: who is in the list instead has pulled the key in a handoff.
-- The destination's floor applies, as to the write that the hint was: what is refused for age is discarded.
-- A hint is forgotten only when the destination has answered that this version or a newer one stands there, or that
-  it is settled. Whatever else happens it is kept, and tried again after a pause that grows.
-- Gently: one batch at a time for each destination, and a bound on the bytes a second for all of them together.
+Rules
+- A hint is delivered under the current epoch, and only if its destination is in the key's preference list in some
+  live ring. Otherwise it is discarded: the node that replaced the destination has pulled the key in a handoff.
+- The destination's floor applies, as to the original write: a hint that is refused at the floor is discarded.
+- A hint is deleted only when the destination has replied that it holds this version or a newer one, or that the
+  version is at or below its floor. In any other case it is kept, and sent again after a pause that grows.
+- One batch is in flight for each destination, and the total rate in bytes per second is bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from ...api.backoff import backoff_s
 from ...identity import Identity
@@ -25,26 +25,13 @@ from ..members.members import Members
 from ..messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
 from ..runtime import Runtime
 from ..throttle import Throttle
-from .hint_log import HintEvents
-from .store import Hint, HintStore
+from .store import Hint
 from .writer import HintWriter
 
 BATCH_HINTS = 512
 BATCH_BYTES = 256 << 10
 BACKOFF_S = (0.5, 60.0)
-"""First and longest pause after a batch that was not taken as a whole."""
-
-
-@dataclass
-class _Brought:
-    """What a destination has taken since it was up."""
-
-    keys: int = 0
-    bytes: int = 0
-
-    def add(self, taken: Sequence[Hint]) -> None:
-        self.keys += len(taken)
-        self.bytes += sum(hint.size_bytes for hint in taken)
+"""First and longest pause after a batch that was not taken completely."""
 
 
 class HintDispatcher:
@@ -53,75 +40,69 @@ class HintDispatcher:
         runtime: Runtime,
         data: DataPlane,
         members: Members,
-        store: HintStore,
         writer: HintWriter,
         throttle: Throttle,
-        log: HintEvents,
     ) -> None:
-        self._clock = runtime.clock
-        self._rng = runtime.rng
-        self._epochs = data.epochs
-        self._peers = data.peers
-        self._members = members
-        self._store = store
+        self._data = data
         self._writer = writer
+        self._store = writer.store
+        self._members = members
         self._throttle = throttle
-        self._log = log
+        self._rng = runtime.rng
 
-    async def run(self, to: Identity) -> None:
-        """Bring ``to`` its hints until there are none left, or it is down again."""
-        began_s = self._clock.monotonic()
-        brought = _Brought()
+    async def replay(self, to: Identity) -> None:
+        """Send ``to`` its hints until there are none left, or it is down again."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        delivered = Counter(keys=0, bytes=0)
         failures = 0
-        while self._store.kept(to).hints and not self._members.is_down(to):
-            failures = 0 if await self._pass(to, brought) else failures + 1
+        while self._store.stored(to).hints and not self._members.is_down(to):
+            failures = 0 if await self._replay_once(to, delivered) else failures + 1
             if failures:
                 await asyncio.sleep(backoff_s(failures - 1, BACKOFF_S, self._rng))
-        if brought.keys and not self._store.kept(to).hints:
-            self._log.replayed(to, brought.keys, brought.bytes, self._clock.monotonic() - began_s)
+        if delivered["keys"] and not self._store.stored(to).hints:
+            after_s = loop.time() - began_s
+            self._writer.log.replayed(to, delivered["keys"], delivered["bytes"], after_s)
 
-    async def _pass(self, to: Identity, brought: _Brought) -> bool:
-        """Go over all hints for ``to`` once; says whether none is left that should have been taken."""
-        after, whole = None, True
+    async def _replay_once(self, to: Identity, delivered: Counter[str]) -> bool:
+        """Send all hints for ``to`` once. Return False if any of them must be sent again."""
+        after, complete = None, True
         while True:
-            await self._epochs.settled()
-            epoch = self._epochs.current
+            await self._data.epochs.settled()
+            epoch = self._data.epochs.current
             if epoch is None:
                 return False
             page = self._store.page(to, after, BATCH_HINTS, BATCH_BYTES)
-            self._writer.discard_damaged(to, page.damaged)
-            self._writer.discard_foreign([hint for hint in page.hints if not is_replica(epoch, hint)])
+            self._writer.drop_damaged(to, page.damaged)
+            self._writer.discard_foreign(to, [hint for hint in page.hints if not is_replica(epoch, hint)])
             wanted = [hint for hint in page.hints if is_replica(epoch, hint)]
             if wanted:
                 taken = await self._deliver(to, epoch, wanted)
-                self._store.forget(taken)
-                brought.add(taken)
+                self._store.delete(taken)
+                delivered.update(keys=len(taken), bytes=sum(hint.size_bytes for hint in taken))
                 if not taken:
                     return False
-                whole = whole and len(taken) == len(wanted)
+                complete = complete and len(taken) == len(wanted)
                 await self._throttle.spent(sum(hint.size_bytes for hint in wanted))
             if page.next is None:
-                return whole
+                return complete
             after = page.next
 
     async def _deliver(self, to: Identity, epoch: Epoch, hints: Sequence[Hint]) -> list[Hint]:
-        """Send a batch; returns those hints that need not be sent again."""
+        """Send a batch. Return the hints that need not be sent again."""
         operations = tuple(Merge(hint.key, hint.entry, MergeKind.WRITE) for hint in hints)
         batch = DataBatch(epoch.stamp, operations)
         try:
-            reply = await self._peers.call(to, batch, DataReply)
+            reply = await self._data.peers.call(to, batch, DataReply)
         except PeerError:
-            return []  # kept, and tried again
-        if not isinstance(reply, DataReply) or reply.epoch != epoch.stamp:
+            return []  # kept, and sent again
+        if not isinstance(reply, DataReply) or reply.epoch != epoch.stamp or len(reply.results) != len(hints):
             return []
-        if len(reply.results) != len(hints):
-            return []
-        return [
-            hint for hint, result in zip(hints, reply.results, strict=True) if isinstance(result, MergeResult)
-        ]
+        results = zip(hints, reply.results, strict=True)
+        return [hint for hint, result in results if isinstance(result, MergeResult)]
 
 
 def is_replica(epoch: Epoch, hint: Hint) -> bool:
-    """Whether the destination is in the key's preference list in some live ring."""
+    """Return whether the destination is in the key's preference list in some live ring."""
     token = token_of(hint.key)
     return any(hint.to in ring.preference_list(token) for ring in epoch.rings)

@@ -1,163 +1,114 @@
-"""Hints as a whole: kept while replicas miss writes, brought to them soon after they are up again, discarded when
-their destination is no replica any more, dropped when they grow too old.
-"""
+"""The loops of hinted handoff: replay to members that are up, discarding for members that were removed, and expiry."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from ...identity import Identity
-from ..config.config import Config
-from ..epoch.fenced_client import DataPlane
-from ..errors import Corruption, StorageFailed
+from ..epoch.epochs import Epochs
 from ..members.members import Members
 from ..runtime import Runtime
-from ..throttle import Throttle
 from .dispatcher import BATCH_BYTES, BATCH_HINTS, HintDispatcher
-from .hint_log import HintEvents
-from .store import HintStore, Page
 from .writer import HintWriter
 
 SWEEPS_PER_AGE = 16
-"""How often, while a hint grows old, those that have are looked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class HintSettings:
-    max_bytes: int
-    """Bound on what is kept for one destination."""
-    max_age_s: float
-    rate: float
-    """Bytes a second that are sent, at most."""
-    interval_s: float
-    """Between two rounds over the destinations."""
-
-    @classmethod
-    def of(cls, config: Config) -> HintSettings:
-        return cls(
-            max_bytes=config.hint_max_bytes,
-            max_age_s=config.hint_max_age,
-            rate=config.hint_rate,
-            interval_s=config.heartbeat_interval / 2,
-        )
+"""How often expired hints are looked for within ``max_age_s``."""
 
 
 class HintManager:
-    """Owns the loops. ``writer`` takes the writes that coordinators' replicas missed."""
-
     def __init__(
         self,
         runtime: Runtime,
-        data: DataPlane,
+        epochs: Epochs,
         members: Members,
-        settings: HintSettings,
-        lacks: Callable[[Identity], None],
+        writer: HintWriter,
+        dispatcher: HintDispatcher,
         on_change: Callable[[], None],
+        interval_s: float,
     ) -> None:
-        """Take ``lacks``, called with a member that will not get a hint which it needs.
-
-        ``on_change`` is called when ``waiting`` becomes 0 or is 0 no longer.
-        """
-        self._clock = runtime.clock
-        self._tasks = runtime.tasks
-        self._log = HintEvents(runtime.clock, runtime.log)
-        self._epochs = data.epochs
+        """``on_change`` is called when ``waiting`` becomes 0 or stops being 0."""
+        self.writer = writer
+        """Where a coordinator leaves missed writes."""
+        self._store = writer.store
+        self._dispatcher = dispatcher
+        self._epochs = epochs
         self._members = members
         self._on_change = on_change
-        self._interval_s = settings.interval_s
-        self._max_age_s = settings.max_age_s
-        self._store = HintStore(data.engine, settings.max_bytes)
-        self.writer = HintWriter(me=runtime.me.identity, store=self._store, lacks=lacks, log=self._log)
-        self._dispatcher = HintDispatcher(
-            runtime,
-            data,
-            members,
-            store=self._store,
-            writer=self.writer,
-            throttle=Throttle(runtime.clock, settings.rate),
-            log=self._log,
-        )
-        self._busy: set[Identity] = set()
+        self._tasks = runtime.tasks
+        self._interval_s = interval_s
+        self._replaying: set[Identity] = set()
         self._published = False
 
     def waiting(self) -> int:
-        """Hints kept for destinations that are up."""
+        """Return the number of hints for destinations that are up."""
         return sum(
-            self._store.kept(to).hints for to in self._store.destinations() if not self._members.is_down(to)
+            self._store.stored(to).hints for to in self._store.destinations() if not self._members.is_down(to)
         )
 
     async def run(self) -> None:
-        """See to every destination, again and again, until cancelled."""
-        self._tasks.spawn(self._expire())
-        self._report_lost()
+        """Replay or discard the hints of each destination, until cancelled."""
+        self._report_unreadable()
         while True:
             for to in self._store.destinations():
-                self._see_to(to)
+                self._check(to)
             if bool(self.waiting()) != self._published:
                 self._published = not self._published
                 self._on_change()
-            self._log.catch_up()
+            self.writer.log.flush()
             await asyncio.sleep(self._interval_s)
 
-    def _report_lost(self) -> None:
-        """Any owner may be one whose hints the disk did not give back when the node started."""
+    def _report_unreadable(self) -> None:
+        """Report all owners as stale if the disk did not return their hints when the node started."""
         epoch = self._epochs.current
         if self._store.unreadable and epoch is not None:
             for to in dict.fromkeys(owner for spec in epoch.record.live_rings for owner in spec.owners):
-                self.writer.lost(to, self._store.unreadable)
+                self.writer.drop_all(to, self._store.unreadable)
 
-    def _see_to(self, to: Identity) -> None:
+    def _check(self, to: Identity) -> None:
+        """Begin a replay to ``to`` if it is up, or discard its hints if it was removed."""
         epoch = self._epochs.current
-        if epoch is None or to in self._busy:
+        if epoch is None or to in self._replaying:
             return
         if not any(to in spec.owners for spec in epoch.record.live_rings):
             self.writer.discard_all(to)
-        elif not self._members.is_down(to) and self._tasks.spawn(self._bring(to)):
-            self._busy.add(to)
+        elif not self._members.is_down(to) and self._tasks.spawn(self._replay(to)):
+            self._replaying.add(to)
 
-    async def _bring(self, to: Identity) -> None:
+    async def _replay(self, to: Identity) -> None:
         try:
-            await self._spared(to, self._dispatcher.run(to))
+            with self.writer.surviving_damage(to):
+                await self._dispatcher.replay(to)
         finally:
-            self._busy.discard(to)
+            self._replaying.discard(to)
 
-    async def _spared(self, to: Identity, work: Awaitable[None]) -> None:
-        """Await the work; what the disk has lost of hints, the node can do without."""
-        try:
-            await work
-        except Corruption as damage:
-            self.writer.lost(to, str(damage))
-        except StorageFailed:
-            return  # the engine has told its owner, and the node ends
 
-    async def _expire(self) -> None:
-        """Drop what has grown too old, until cancelled."""
+class HintExpiry:
+    def __init__(self, runtime: Runtime, writer: HintWriter, max_age_s: float) -> None:
+        self._writer = writer
+        self._store = writer.store
+        self._clock = runtime.clock
+        self._max_age_s = max_age_s
+
+    async def run(self) -> None:
+        """Drop hints that are older than the maximum age, until cancelled."""
         while True:
             await asyncio.sleep(self._max_age_s / SWEEPS_PER_AGE)
-            now_ms = self._clock.wall_ms()
+            limit_ms = self._clock.wall_ms() - self._max_age_s * 1000
             for to in self._store.destinations():
-                if self._store.kept(to).oldest_ms < now_ms - self._max_age_s * 1000:
-                    await self._spared(to, self._expire_of(to, now_ms))
+                if self._store.stored(to).oldest_ms < limit_ms:
+                    with self._writer.surviving_damage(to):
+                        await self._expire(to, limit_ms)
 
-    async def _expire_of(self, to: Identity, now_ms: int) -> None:
-        limit_ms = now_ms - self._max_age_s * 1000
-        oldest_ms = now_ms
-        async for page in self._pages(to):
-            self.writer.expire([hint for hint in page.hints if hint.wall_ms < limit_ms])
-            young = (hint.wall_ms for hint in page.hints if hint.wall_ms >= limit_ms)
-            oldest_ms = min(oldest_ms, min(young, default=now_ms))
-        self._store.none_before(to, oldest_ms)
-
-    async def _pages(self, to: Identity) -> AsyncIterator[Page]:
-        """All hints for a destination, bit by bit, so that nobody else has to wait long; damaged ones go."""
-        after = None
+    async def _expire(self, to: Identity, limit_ms: float) -> None:
+        oldest_ms, after = self._clock.wall_ms(), None
         while True:
             page = self._store.page(to, after, BATCH_HINTS, BATCH_BYTES)
-            self.writer.discard_damaged(to, page.damaged)
-            yield page
+            self._writer.drop_damaged(to, page.damaged)
+            self._writer.expire([hint for hint in page.hints if hint.wall_ms < limit_ms])
+            oldest_ms = min([oldest_ms, *(hint.wall_ms for hint in page.hints if hint.wall_ms >= limit_ms)])
             if page.next is None:
-                return
+                break
             after = page.next
             await asyncio.sleep(0)
+        self._store.note_oldest(to, oldest_ms)

@@ -1,98 +1,157 @@
-"""Keeping hints, and letting go of them.
+"""Keeps hints and discards them.
 
-What replicas missed within one turn of the loop is stored by one write. A hint that cannot be kept (no room, too
-old, a full disk) is dropped: no client's write fails by it, and whoever compares replicas is told that the
-destination lacks something. A hint that nobody needs any more is discarded.
+The writes that replicas missed within one iteration of the event loop are stored by one write. A hint that cannot
+be kept (no room, too old, a full disk) is dropped: no client's write fails by it, and anti-entropy with the
+destination is requested instead. A hint that its destination does not need any more is discarded.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ...identity import Identity
-from ..errors import DiskFull, StorageFailed
+from ..errors import Corruption, DiskFull, StorageFailed
+from ..events import Event, EventLog
+from ..ports import Clock
 from ..storage.interface import Entry
-from .hint_log import HintEvents
-from .store import Hint, HintStore
+from .store import Hint, HintStore, StoredHints
 
 NO_ROOM = "hint_max_bytes is reached"
 TOO_OLD = "they are older than hint_max_age"
 DAMAGED = "they are damaged on this node's disk"
 REMOVED = "the member is not in the ring any more"
 FOREIGN = "the ring has changed: the member is no replica of their keys any more"
+LOG_INTERVAL_S = 10.0
+
+_LogKey = tuple[Event, Identity, str]
+"""A kind of event, the member that it is about, and the reason, if it has one."""
+
+
+class HintLog:
+    """Logs events about hints, whatever the load: each kind about each member at most every ``LOG_INTERVAL_S``.
+
+    The first is logged at once; those that follow are summed up until ``flush`` finds them due.
+    """
+
+    def __init__(self, clock: Clock, log: EventLog) -> None:
+        self._clock = clock
+        self._log = log
+        self._logged_at: dict[_LogKey, float] = {}
+        self._sums: dict[_LogKey, dict[str, float]] = {}
+
+    def stored(self, to: Identity, stored: StoredHints) -> None:
+        if self._is_due((Event.HINT_STORED, to, "")):
+            self._log.emit(Event.HINT_STORED, member=to.name, hints=stored.hints, bytes=stored.bytes)
+
+    def dropped(self, to: Identity, hints: int, reason: str) -> None:
+        self._add((Event.HINT_DROPPED, to, reason), hints=hints)
+
+    def replayed(self, to: Identity, keys: int, size_bytes: int, after_s: float) -> None:
+        """``after_s``: from the first batch to the last reply."""
+        self._add((Event.HINT_REPLAYED, to, ""), keys=keys, bytes=size_bytes, after_s=after_s)
+
+    def flush(self) -> None:
+        """Log the sums that are due."""
+        for key in list(self._sums):
+            self._log_if_due(key)
+
+    def _add(self, key: _LogKey, **amounts: float) -> None:
+        sums = self._sums.setdefault(key, {})
+        for name, amount in amounts.items():
+            sums[name] = sums.get(name, 0) + amount
+        self._log_if_due(key)
+
+    def _log_if_due(self, key: _LogKey) -> None:
+        if self._is_due(key):
+            event, to, reason = key
+            sums = {name: round(amount, 3) for name, amount in self._sums.pop(key).items()}
+            self._log.emit(event, member=to.name, **sums, **({"reason": reason} if reason else {}))
+
+    def _is_due(self, key: _LogKey) -> bool:
+        now = self._clock.monotonic()
+        if now - self._logged_at.get(key, -LOG_INTERVAL_S) < LOG_INTERVAL_S:
+            return False
+        self._logged_at[key] = now
+        return True
 
 
 class HintWriter:
-    """``lacks`` is called with a destination that will not get a hint which it needs."""
-
     def __init__(
-        self, me: Identity, store: HintStore, lacks: Callable[[Identity], None], log: HintEvents
+        self, me: Identity, store: HintStore, on_stale: Callable[[Identity], None], log: HintLog
     ) -> None:
+        """``on_stale`` is called with a destination that stays stale, since a hint that it needs is dropped."""
+        self.store = store
+        self.log = log
         self._me = me
-        self._store = store
-        self._lacks = lacks
-        self._log = log
+        self._on_stale = on_stale
         self._waiting: list[Hint] = []
 
     def keep(self, to: Identity, key: bytes, entry: Entry) -> None:
-        """See HintSink. For this node itself there is nothing to keep that its disk did not take at once."""
+        """Keep a missed write (see HintSink). This node itself gets none: its own disk has refused the write."""
         if to == self._me:
             return
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self.write)
+            asyncio.get_running_loop().call_soon(self.flush)
         self._waiting.append(Hint(to, key, entry))
 
-    def write(self) -> None:
-        """Store what waits."""
+    def flush(self) -> None:
+        """Store the hints that wait."""
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
         try:
-            self._drop(self._store.add(waiting), NO_ROOM)
+            self._drop(self.store.add(waiting), NO_ROOM)
         except (StorageFailed, DiskFull) as error:
             self._drop(waiting, f"they cannot be stored: {error}")
         for to in dict.fromkeys(hint.to for hint in waiting):
-            if (kept := self._store.kept(to)).hints:
-                self._log.stored(to, kept)
+            if (stored := self.store.stored(to)).hints:
+                self.log.stored(to, stored)
 
-    # --- letting go ---
+    # --- dropping what the destination needs ---
 
     def expire(self, hints: Sequence[Hint]) -> None:
-        """These have grown too old."""
-        self._store.forget(hints)
+        """Drop hints that have grown too old."""
+        self.store.delete(hints)
         self._drop(hints, TOO_OLD)
 
-    def lost(self, to: Identity, reason: str) -> None:
-        """The disk does not give them back."""
-        if to == self._me:
-            return
-        self._log.dropped(to, self._store.drop_all(to), reason)
-        self._lacks(to)
-
-    def discard_damaged(self, to: Identity, names: Sequence[bytes]) -> None:
+    def drop_damaged(self, to: Identity, names: Sequence[bytes]) -> None:
         if names:
-            self._store.forget((), names)
-            self._log.dropped(to, len(names), DAMAGED)
-            self._lacks(to)
+            self.store.delete((), names)
+            self.log.dropped(to, len(names), DAMAGED)
+            self._on_stale(to)
 
-    def discard_all(self, to: Identity) -> None:
-        """The destination is in no live ring."""
-        self._log.dropped(to, self._store.drop_all(to), REMOVED)
+    def drop_all(self, to: Identity, reason: str) -> None:
+        """Drop all hints for ``to`` because the disk does not return them."""
+        if to != self._me:
+            self.log.dropped(to, self.store.delete_all(to), reason)
+            self._on_stale(to)
 
-    def discard_foreign(self, hints: Iterable[Hint]) -> None:
-        """Their destinations hold these keys no longer, and so lack nothing."""
-        foreign = list(hints)
-        self._store.forget(foreign)
-        for to, count in _by_destination(foreign).items():
-            self._log.dropped(to, count, FOREIGN)
+    @contextmanager
+    def surviving_damage(self, to: Identity) -> Iterator[None]:
+        """Drop the hints for ``to`` if reading them meets damage; end quietly when the engine has failed."""
+        try:
+            yield
+        except Corruption as damage:
+            self.drop_all(to, str(damage))
+        except StorageFailed:
+            return  # the engine has reported it, and the node ends
 
     def _drop(self, hints: Iterable[Hint], reason: str) -> None:
-        for to, count in _by_destination(hints).items():
-            self._log.dropped(to, count, reason)
-            self._lacks(to)
+        for to, count in Counter(hint.to for hint in hints).items():
+            self.log.dropped(to, count, reason)
+            self._on_stale(to)
 
+    # --- discarding what the destination does not need ---
 
-def _by_destination(hints: Iterable[Hint]) -> Counter[Identity]:
-    return Counter(hint.to for hint in hints)
+    def discard_all(self, to: Identity) -> None:
+        """Discard all hints for ``to``, which is in no live ring."""
+        self.log.dropped(to, self.store.delete_all(to), REMOVED)
+
+    def discard_foreign(self, to: Identity, hints: Sequence[Hint]) -> None:
+        """Discard hints for ``to``, which is no replica of their keys any more."""
+        if hints:
+            self.store.delete(hints)
+            self.log.dropped(to, len(hints), FOREIGN)

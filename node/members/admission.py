@@ -7,7 +7,8 @@ from ...membership.record import MemberRecord
 from ..epoch.epochs import Epochs
 from ..errors import PeerError, describe_duplicate
 from ..events import Event
-from ..messages.data import Envelope, Hello, HelloReply, Ping, Refusal, RefusalCode
+from ..messages.envelope import Envelope, Refusal, RefusalCode
+from ..messages.membership import Hello, HelloReply, Ping
 from ..peer.client import PeerClient
 from ..runtime import Runtime
 from .genesis import Genesis

@@ -28,7 +28,7 @@ from ..epoch.epochs import Epochs
 from ..errors import PeerError
 from ..events import Event, EventLog
 from ..messages.absorption import MAX_ADDRESS_BYTES, MembershipQuery, MembershipReply
-from ..messages.data import Envelope
+from ..messages.envelope import Envelope
 from ..peer.client import PeerClient
 
 MAX_CLAIMS = 4

@@ -17,7 +17,8 @@ from ..data_directory.verdict import META_ALONE
 from ..epoch.epochs import Epochs
 from ..errors import PeerError
 from ..events import Event
-from ..messages.data import ConfirmGenesis, Envelope, GenesisConfirmed
+from ..messages.envelope import Envelope
+from ..messages.membership import ConfirmGenesis, GenesisConfirmed
 from ..peer.client import PeerClient
 from ..runtime import LocalIdentity, NodeSpec, Runtime
 from ..storage.interface import Engine

@@ -34,18 +34,9 @@ from ..disk_identity.memory import MemberMemory
 from ..epoch.epochs import Epoch, Epochs
 from ..errors import JoinRefused, PeerError
 from ..events import Event
-from ..messages.data import (
-    Acknowledged,
-    Envelope,
-    FetchRecord,
-    GossipAck,
-    GossipDelta,
-    GossipSyn,
-    Ping,
-    ProbeReply,
-    ProbeRequest,
-    RecordReply,
-)
+from ..messages.control import Acknowledged, FetchRecord, RecordReply
+from ..messages.envelope import Envelope
+from ..messages.membership import GossipAck, GossipDelta, GossipSyn, Ping, ProbeReply, ProbeRequest
 from ..peer.client import PeerClient
 from ..peer.skew_guard import SkewGuard
 from ..runtime import Runtime

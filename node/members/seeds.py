@@ -17,7 +17,7 @@ from ...ring.paxos import DivergedRecord
 from ..epoch.epochs import Epochs
 from ..errors import ForeignCluster, PeerError
 from ..events import Event
-from ..messages.data import Hello, HelloReply
+from ..messages.membership import Hello, HelloReply
 from ..peer.client import PeerClient
 from ..peer.skew_guard import SkewGuard
 from ..runtime import Runtime

@@ -1,4 +1,4 @@
-"""Messages between a cluster of one and a cluster that counts its node as a member.
+"""Messages between a cluster of one and a cluster that has its node as a member.
 
 Both requests come from a node that names no cluster in its envelope, even if it belongs to one.
 """
@@ -19,7 +19,7 @@ CALL_TIMEOUTS = 2
 """Time that a contribution may take, in timeouts of a call to a peer: the writes themselves may take one."""
 MAX_KEY_BYTES = 65_535
 MAX_MEMBERS = 16
-"""Maximum number of members that an answer names."""
+"""Maximum number of members that a reply names."""
 MAX_ADDRESS_BYTES = 512
 
 
@@ -32,11 +32,11 @@ class MembershipQuery:
 class MembershipReply:
     counted: bool
     record: EpochRecord | None
-    """The newest the answering node has; None while it belongs to no cluster."""
+    """The newest record of the replying node; None while it belongs to no cluster."""
     owners_up: int
-    """Number of owners of the record that the answering node thinks alive, itself included."""
+    """Number of owners of the record that are alive as the replying node sees it, itself included."""
     members: tuple[tuple[Identity, str], ...]
-    """Members that are alive and their addresses, the answering node first; at most MAX_MEMBERS."""
+    """Members that are alive and their addresses, the replying node first; at most MAX_MEMBERS."""
 
 
 @dataclass(frozen=True, slots=True)

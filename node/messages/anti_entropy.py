@@ -1,90 +1,54 @@
-"""What nodes say to each other to become equal; bodies of the lanes of ``..messages``."""
+"""Messages of anti-entropy: Merkle tree digests (data messages), and requests for a repair (control messages)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...quorum.version import Version
 from ...ring.epoch import EpochStamp
-
-# --- data lane ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class TreeQuery:
-    """Digests of what the sender and the receiver both replicate, by the tree that ``hash_tree`` makes of it."""
+    """Asks for the receiver's digests of the Merkle tree of what it and the sender both replicate."""
 
     epoch: EpochStamp
-    """A stable one; the tree follows from it and from who the two are."""
+    """A stable epoch; the shape of the tree follows from it and the two identities."""
     groups: tuple[int, ...]
-    """Digests of all pieces of these groups; with none named, one digest of every group."""
+    """Asks for the digest of every leaf of these groups; empty asks for one digest of every group."""
 
 
 @dataclass(frozen=True, slots=True)
 class TreeReply:
     digests: tuple[int | None, ...]
-    """In the order of the tree. None where something is quarantined: nothing can be said."""
-
-
-Tombstone = tuple[bytes, Version]
-
-
-@dataclass(frozen=True, slots=True)
-class Confirm:
-    """Which of these keys do you hold at this version or a newer one, on disk?"""
-
-    epoch: EpochStamp
-    tombstones: tuple[Tombstone, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ConfirmReply:
-    epoch: EpochStamp
-    confirmed: tuple[bool, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Purge:
-    """Delete those of these tombstones that you hold exactly; all replicas confirmed them."""
-
-    epoch: EpochStamp
-    confirmed_epoch: int
-    """Number of the epoch under which they were confirmed: an earlier one."""
-    tombstones: tuple[Tombstone, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PurgeReply:
-    epoch: EpochStamp
-    purged: int
-
-
-# --- control lane -------------------------------------------------------------------------------------------
+    """In the order of the tree. None for a range in quarantine, whose contents are unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RequestRepair:
-    """Compare with all your peers now; answered once that is done, or at the latest after ``timeout_ms``."""
+    """Asks for an anti-entropy session with every peer of the receiver, starting now.
+
+    It is answered when all are complete, or after ``timeout_ms``.
+    """
 
     timeout_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class RepairSummary:
-    """What came of comparing with peers."""
+    """Result of one or more anti-entropy sessions."""
 
     compared: int = 0
-    """Pieces of segments."""
+    """Leaves of Merkle trees whose digests were compared."""
     differing: int = 0
-    """Pieces that were not equal."""
+    """Leaves whose digests differed."""
     received: int = 0
-    """Keys whose newer entry was brought here."""
+    """Keys whose newer entry was merged here."""
     sent: int = 0
     """Keys whose newer entry was sent to a peer."""
     bytes: int = 0
-    """Of keys and values, received and sent."""
+    """Total size of keys and values, received and sent."""
     unfinished: tuple[str, ...] = ()
-    """Names of peers that could not be compared with, or made equal to."""
+    """Names of peers without a complete session."""
 
     def plus(self, other: RepairSummary) -> RepairSummary:
         return RepairSummary(

@@ -9,9 +9,9 @@ from ...identity import Identity
 from ...quorum.hybrid_clock import ClockSkew, HybridClock, MachineClock
 from ...quorum.version import COUNTER_BITS
 from ..errors import ForeignCluster, PeerNotReady, PeerRefused, PeerTimeout, PeerUnreachable
-from ..messages.data import (
-    Acknowledged,
-    DataReply,
+from ..messages.control import Acknowledged
+from ..messages.data import DataReply, ScanReply
+from ..messages.envelope import (
     Envelope,
     EpochMismatch,
     Refusal,
@@ -20,7 +20,6 @@ from ..messages.data import (
     ReplyBody,
     Request,
     RequestBody,
-    ScanReply,
 )
 from ..ports import Transport
 from ..runtime import LocalIdentity

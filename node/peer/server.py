@@ -12,7 +12,8 @@ from ...ring.paxos import DivergedRecord
 from ..events import Event
 from ..messages.absorption import Contribution
 from ..messages.anti_entropy import RequestRepair
-from ..messages.data import (
+from ..messages.control import RequestLeave
+from ..messages.envelope import (
     PROTOCOL_VERSION,
     DataBody,
     Envelope,
@@ -22,7 +23,6 @@ from ..messages.data import (
     ReplyBody,
     Request,
     RequestBody,
-    RequestLeave,
 )
 from ..runtime import Runtime
 

@@ -17,15 +17,12 @@ from ..messages.data import (
     REPLY_FULL,
     DataBatch,
     DataReply,
-    EpochMismatch,
     FailedResult,
     Merge,
     MergeKind,
     MergeResult,
     Read,
     ReadResult,
-    Refusal,
-    RefusalCode,
     Result,
     Scan,
     ScanPurpose,
@@ -35,6 +32,7 @@ from ..messages.data import (
     VersionResult,
     checksum_of,
 )
+from ..messages.envelope import EpochMismatch, Refusal, RefusalCode
 from ..named import as_named
 from ..storage.interface import Engine
 from .load_meter import LoadMeter

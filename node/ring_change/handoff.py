@@ -1,4 +1,4 @@
-"""Handoff as a whole: pulls while the ring changes, and deletes what is not ours once it has stood long enough."""
+"""Handoff: pulls gained ranges while the ring changes, and deletes foreign copies after a grace when it is stable."""
 
 from __future__ import annotations
 
@@ -14,11 +14,9 @@ from ..storage.interface import Engine
 from .puller import Puller
 
 
-def foreign_spans(epoch: Epoch, me: Identity) -> tuple[TokenRange, ...]:
-    """What ``me`` does not replicate under a stable epoch."""
-    if me not in epoch.record.owners.owners:
-        return (WHOLE_RING,)
-    mine = epoch.rings[0].ranges_of(me)
+def foreign_ranges(epoch: Epoch, me: Identity) -> tuple[TokenRange, ...]:
+    """Return what ``me`` does not replicate under a stable epoch."""
+    mine = epoch.rings[0].ranges_of(me) if me in epoch.record.owners.owners else ()
     if not mine:
         return (WHOLE_RING,)
     if mine == (WHOLE_RING,):
@@ -30,28 +28,28 @@ def foreign_spans(epoch: Epoch, me: Identity) -> tuple[TokenRange, ...]:
 
 
 class Handoff:
-    """One task at a time, belonging to the current epoch: a puller while it changes, else the cleaner."""
+    """Runs one task at a time, that of the current epoch: a puller while the ring changes, else the clean-up."""
 
     def __init__(
         self,
         runtime: Runtime,
         epochs: Epochs,
         engine: Engine,
-        puller: Callable[[Epoch], Puller],
+        make_puller: Callable[[Epoch], Puller],
         grace_s: float,
     ) -> None:
         self._me = runtime.me.identity
-        self._log = runtime.log
-        self._on_failure = runtime.tasks.on_failure
         self._epochs = epochs
         self._engine = engine
-        self._puller = puller
+        self._make_puller = make_puller
         self._grace_s = grace_s
+        self._on_failure = runtime.tasks.on_failure
+        self._log = runtime.log
         self._task: asyncio.Task[None] | None = None
         self._closed = False
 
     def start(self, epoch: Epoch) -> None:
-        """Begin what ``epoch`` asks for; what an earlier epoch asked for ends."""
+        """Begin the task of ``epoch``; the task of an earlier epoch is cancelled."""
         if self._closed:
             return
         if self._task is not None:
@@ -71,33 +69,28 @@ class Handoff:
             self._on_failure(error)
 
     async def _pull(self, epoch: Epoch) -> None:
-        ended = False
+        finished = False
         try:
-            await self._puller(epoch).run()
-            ended = True
+            await self._make_puller(epoch).run()
+            finished = True
         except* EpochPassed:
-            pass  # said below, as when this task is cancelled for the next epoch
+            pass  # logged below, as when this task is cancelled for the next epoch
         finally:
-            if not ended and self._epochs.stamp != epoch.stamp:
+            if not finished and self._epochs.stamp != epoch.stamp:
                 self._log.emit(Event.HANDOFF_ABORTED, epoch=epoch.number, reason="the epoch has passed")
 
     async def _clean_up(self, epoch: Epoch) -> None:
-        """Delete copies outside this node's lists; the epoch is checked again right before each deletion."""
+        """Delete copies outside this node's lists; the epoch is checked again right before each deletion (rule 10)."""
         await asyncio.sleep(self._grace_s)
         keys = size_bytes = 0
-        for span in foreign_spans(epoch, self._me):
+        for token_range in foreign_ranges(epoch, self._me):
             await self._epochs.settled()
             if self._epochs.stamp != epoch.stamp:
                 return
             before = self._engine.usage()
-            self._engine.drop([span])
+            self._engine.drop([token_range])
             after = self._engine.usage()
             keys += before.keys - after.keys
             size_bytes += before.bytes - after.bytes
-            await asyncio.sleep(0)  # where others write
-        self._log.emit(
-            Event.CLEANUP_FINISHED,
-            epoch=epoch.number,
-            keys=keys,
-            bytes=size_bytes,
-        )
+            await asyncio.sleep(0)  # let others write
+        self._log.emit(Event.CLEANUP_FINISHED, epoch=epoch.number, keys=keys, bytes=size_bytes)

@@ -1,28 +1,35 @@
-"""How far a gaining node has pulled under one epoch, as kept on disk.
+"""How far a gaining node has pulled under one epoch: on disk, in gossip and in the log.
 
-A place in a range is written in the same atomic batch as the entries up to it, so a restart goes on where the
-data ends. Progress under any other epoch number is worth nothing: that change is another change.
+The position in a range is written in the same atomic batch as the entries up to it, so a restart resumes where the
+data ends. Progress under any other epoch number is void: the same change under another number is another change.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from ...identity import Identity
-from ..storage.interface import Cursor
+from ...membership.record import HandoffProgress
+from ..epoch.epochs import META_HANDOFF
+from ..events import Event, EventLog
+from ..messages.data import ScanReply
+from ..storage.interface import Cursor, Engine
+
+REPORT_INTERVAL_S = 0.5
 
 
 @dataclass
 class PullProgress:
-    """Keyed by the pull's place in the epoch's list of moves, which every node computes alike."""
+    """Progress of all pulls, each named by its index in the epoch's list of moves, which every node computes alike."""
 
     epoch: int
     finished: dict[int, list[Identity]] = field(default_factory=dict)
-    """Sources that a pull has exhausted."""
+    """Sources from which everything has been pulled, by pull."""
     cursors: dict[tuple[int, Identity], Cursor] = field(default_factory=dict)
-    """Where an unfinished source goes on."""
+    """Where the next chunk of an unfinished source begins after."""
     bytes_done: int = 0
     bytes_total: int = 0
 
@@ -30,7 +37,7 @@ class PullProgress:
         return self.finished.get(pull, ())
 
     def advance(self, pull: int, source: Identity, to: Cursor | None, received_bytes: int) -> None:
-        """Note what came from ``source``; None when it has no more."""
+        """Record a chunk from ``source`` that ends at ``to``; None when it was the last one."""
         self.bytes_done += received_bytes
         self.bytes_total = max(self.bytes_total, self.bytes_done)
         if to is None:
@@ -60,7 +67,7 @@ class PullProgress:
 
     @classmethod
     def load(cls, stored: bytes | None, epoch: int) -> PullProgress:
-        """What was stored for ``epoch``; a fresh start when it was for another or there is none."""
+        """Return what was stored for ``epoch``; empty progress when that was for another epoch or there is none."""
         data = json.loads(stored) if stored is not None else None
         if data is None or data["epoch"] != epoch:
             return cls(epoch)
@@ -74,3 +81,68 @@ class PullProgress:
             data["bytes_done"],
             data["bytes_total"],
         )
+
+
+class PullTracker:
+    """Stores pulled chunks with the progress that they make, and reports it."""
+
+    def __init__(
+        self, epoch: int, engine: Engine, publish: Callable[[HandoffProgress], None], log: EventLog
+    ) -> None:
+        """``publish`` is called with what gossip is to spread."""
+        self._engine = engine
+        self._publish = publish
+        self._log = log
+        self._began_s = asyncio.get_running_loop().time()
+        self.progress = PullProgress.load(engine.get_meta(META_HANDOFF), epoch)
+
+    def store(self, pull: int, source: Identity, chunk: ScanReply) -> None:
+        progress = self.progress.copy()
+        progress.advance(pull, source, chunk.next, chunk.size_bytes)
+        if chunk.entries:
+            self._engine.merge(chunk.entries, {META_HANDOFF: progress.encode()})
+        self.progress = progress
+
+    async def persist(self) -> None:
+        self._engine.put_meta({META_HANDOFF: self.progress.encode()})
+        await self._engine.durable(always=True)
+
+    def started(self, ranges: int) -> None:
+        bytes_total = self.progress.bytes_total
+        self._log.emit(
+            Event.HANDOFF_STARTED, epoch=self.progress.epoch, ranges=ranges, bytes_total=bytes_total
+        )
+
+    async def report_regularly(self) -> None:
+        """Publish and log the progress until cancelled."""
+        began_s, bytes_before = asyncio.get_running_loop().time(), self.progress.bytes_done
+        while True:
+            self._publish_progress(done=False)
+            await asyncio.sleep(REPORT_INTERVAL_S)
+            done, total = self.progress.bytes_done, self.progress.bytes_total
+            rate = (done - bytes_before) / (asyncio.get_running_loop().time() - began_s)
+            eta = {"eta_s": round((total - done) / rate, 1)} if rate > 0 else {}
+            self._log.emit(
+                Event.HANDOFF_PROGRESS,
+                epoch=self.progress.epoch,
+                bytes_done=done,
+                bytes_total=total,
+                **eta,
+            )
+
+    def finished(self, ranges: int) -> None:
+        """Publish that this node is done; call it once everything is on disk."""
+        self.progress.bytes_total = self.progress.bytes_done
+        if ranges:
+            after_s = round(asyncio.get_running_loop().time() - self._began_s, 3)
+            self._log.emit(
+                Event.HANDOFF_FINISHED,
+                epoch=self.progress.epoch,
+                bytes_done=self.progress.bytes_done,
+                after_s=after_s,
+            )
+        self._publish_progress(done=True)
+
+    def _publish_progress(self, *, done: bool) -> None:
+        progress = self.progress
+        self._publish(HandoffProgress(progress.epoch, progress.bytes_done, progress.bytes_total, done))

@@ -1,47 +1,44 @@
-"""Pulling what the new ring gives this node (docs/ring-changes.md, rules 7 and 8).
+"""Pulls the ranges that a node gains by a ring change (docs/ring-changes.md, rules 7 and 8).
 
-For each range whose list changes, a gaining node takes everything from the owner it displaces, or else from
-r(O) nodes of the old list. Requests and replies carry the epoch; what comes under another is discarded, because
-the entries of a chunk and the place it ends at are merged only if the epoch is still the same at that moment.
-"Done" is said only once all of it is on disk.
+For each range whose preference list changes, a gaining node takes all entries from the owner that it displaces, or
+from r(O) nodes of the old list. Requests and replies carry the epoch. A chunk that arrives under another epoch is
+discarded: its entries and its end are merged only if the epoch is still the same at that moment. A node reports that
+it is done only once everything is on disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...api.backoff import backoff_s
 from ...identity import Identity
-from ...membership.record import HandoffProgress
 from ...ring.moves import Pull
 from ...ring.tokens import TokenRange
-from ..epoch.epochs import META_HANDOFF, Epoch, EpochPassed
+from ..epoch.epochs import Epoch, EpochPassed
 from ..epoch.fenced_client import DataPlane
 from ..errors import DiskFull, PeerError, Quarantined
-from ..events import Event
 from ..members.members import Members
-from ..messages.data import Scan, ScanPurpose, ScanReply, SizeQuery, SizeReply, checksum_of
+from ..messages.data import Scan, ScanPurpose, SizeQuery, SizeReply
 from ..runtime import Runtime
 from ..storage.segments import common, segment_range
 from ..throttle import Throttle
-from .progress import PullProgress
+from .progress import PullTracker
 
 CHUNK_ENTRIES = 1024
 CHUNK_BYTES = 512 << 10
-"""Each step of it, at the source and here, holds up everything else there for a millisecond or two."""
-PULLS_AT_ONCE = 4
+"""Reading and merging a chunk occupies the event loop of each node for a millisecond or two."""
+MAX_CONCURRENT_PULLS = 4
 RETRY_BACKOFF_S = (0.1, 2.0)
-REPORT_EVERY_S = 0.5
-ACQUAINTED_S, ASK_AGAIN_S = 3.0, 0.05
-"""How long, in which steps, a joiner waits to hear of all owners; gossip takes a round or two to tell."""
+MAX_DISCOVERY_S, DISCOVERY_INTERVAL_S = 3.0, 0.05
+"""How long, and how often, to check whether gossip knows all sources; it usually takes a round or two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One pull of this node's; ``index`` names it in the progress on disk."""
+    """A pull of this node; ``index`` names it in the progress on disk."""
 
     index: int
     span: TokenRange
@@ -49,7 +46,7 @@ class Assignment:
 
 
 def assignments_of(epoch: Epoch, me: Identity) -> list[Assignment]:
-    """What ``me`` has to pull under ``epoch``; the numbering is the same at every node and restart."""
+    """Return what ``me`` has to pull under ``epoch``, numbered alike at every node and after each restart."""
     if epoch.change is None:
         return []
     pulls = [(move.token_range, pull) for move in epoch.change.moves for pull in move.pulls]
@@ -65,87 +62,50 @@ class Puller:
         data: DataPlane,
         members: Members,
         epoch: Epoch,
+        tracker: PullTracker,
         throttle: Throttle,
-        report: Callable[[HandoffProgress], None],
     ) -> None:
-        self._me = me = runtime.me.identity
-        self._rng = runtime.rng
-        self._log = runtime.log
-        self._epochs, self._engine, self._peers = data.epochs, data.engine, data.peers
-        self._members = members
+        self._me = runtime.me.identity
         self._epoch = epoch
+        self._data = data
+        self._tracker = tracker
         self._throttle = throttle
-        self._report = report
-        self._assignments = assignments_of(epoch, me)
+        self._members = members
+        self._rng = runtime.rng
+        self._assignments = assignments_of(epoch, self._me)
         self._turns: defaultdict[Identity, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Of each source, which is asked for one chunk at a time, so that what others ask of it comes in between. While
-        one is merged here, the next is on its way."""
-        self._progress = PullProgress.load(data.engine.get_meta(META_HANDOFF), epoch.number)
+        """Limits each source to one chunk at a time, so that its other requests are served in between. While a chunk
+        is merged here, the next one is in transit."""
 
     async def run(self) -> None:
-        """Returns when everything is pulled, on disk and reported; raises EpochPassed when it has lost its epoch."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
+        """Return when everything is pulled, on disk and reported. Raise EpochPassed when the epoch is over."""
         if self._assignments:
-            await self._acquainted()
-            await self._measure()
-            self._log.emit(
-                Event.HANDOFF_STARTED,
-                epoch=self._epoch.number,
-                ranges=len(self._assignments),
-                bytes_total=self._progress.bytes_total,
-            )
+            await self._discover_sources()
+            await self._estimate_total()
+            self._tracker.started(len(self._assignments))
         async with asyncio.TaskGroup() as group:
-            reporter = group.create_task(self._report_regularly(began))
+            reporting = group.create_task(self._tracker.report_regularly())
             await self._pull_all()
-            reporter.cancel()
-        await self._finish(loop.time() - began)
-
-    async def _finish(self, took_s: float) -> None:
-        self._engine.put_meta({META_HANDOFF: self._progress.encode()})
-        await self._engine.durable(always=True)
-        await self._sound()
+            reporting.cancel()
+        await self._tracker.persist()
+        await self._until_none_is_quarantined()
         self._check_epoch()
-        self._progress.bytes_total = self._progress.bytes_done
-        if self._assignments:
-            self._log.emit(
-                Event.HANDOFF_FINISHED,
-                epoch=self._epoch.number,
-                bytes_done=self._progress.bytes_done,
-                after_s=round(took_s, 3),
-            )
-        self._report(self._state(done=True))
+        self._tracker.finished(len(self._assignments))
 
-    def _state(self, done: bool) -> HandoffProgress:
-        return HandoffProgress(
-            self._epoch.number, self._progress.bytes_done, self._progress.bytes_total, done=done
-        )
+    async def _discover_sources(self) -> None:
+        """Wait until gossip knows every source, for a limited time.
 
-    async def _report_regularly(self, began: float) -> None:
-        had = self._progress.bytes_done
-        while True:
-            self._report(self._state(done=False))
-            await asyncio.sleep(REPORT_EVERY_S)
-            done, total = self._progress.bytes_done, self._progress.bytes_total
-            rate = (done - had) / (asyncio.get_running_loop().time() - began)
-            eta = {"eta_s": round((total - done) / rate, 1)} if rate > 0 else {}
-            self._log.emit(
-                Event.HANDOFF_PROGRESS, epoch=self._epoch.number, bytes_done=done, bytes_total=total, **eta
-            )
-
-    async def _acquainted(self) -> None:
-        """Wait a little until gossip has told of every source.
-
-        A joiner may get the change before it has heard of anyone but the seed. Whoever it has not heard of is not down:
-        taking the one displaced for such would have the joiner pull from r others, twice as much and more.
+        A joiner may receive the change before it knows any member but the seed. A member that gossip does not know is
+        not down. If the displaced owner were taken for down, the joiner would pull at least twice as much, from r
+        others.
         """
         sources = {source for assignment in self._assignments for source in assignment.pull.sources}
         waited_s = 0.0
-        while waited_s < ACQUAINTED_S and not all(
+        while waited_s < MAX_DISCOVERY_S and not all(
             s == self._me or self._members.is_known(s) for s in sources
         ):
-            await asyncio.sleep(ASK_AGAIN_S)
-            waited_s += ASK_AGAIN_S
+            await asyncio.sleep(DISCOVERY_INTERVAL_S)
+            waited_s += DISCOVERY_INTERVAL_S
 
     # --- pulling ---
 
@@ -157,89 +117,79 @@ class Puller:
                 await self._pull(waiting.pop())
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(PULLS_AT_ONCE, len(waiting))):
+            for _ in range(min(MAX_CONCURRENT_PULLS, len(waiting))):
                 group.create_task(worker())
 
     async def _pull(self, assignment: Assignment) -> None:
-        """Exhaust sources, in turn and again, until the pull is complete."""
+        """Pull from one source after another, repeatedly, until the pull is complete."""
         failures = 0
-        while not self._complete(assignment):
+        while not self._is_complete(assignment):
+            self._check_epoch()
             for source in self._sources(assignment):
-                if self._complete(assignment):
+                if self._is_complete(assignment):
                     break
                 try:
-                    await self._exhaust(assignment, source)
+                    await self._pull_from(source, assignment)
                 except (PeerError, DiskFull, Quarantined):
-                    failures += 1  # another source may do; later there may be space, or the damage be gone
-            if not self._complete(assignment):
+                    failures += 1  # try another source; later there may be space, or the damage be repaired
+            if not self._is_complete(assignment):
                 await asyncio.sleep(backoff_s(failures, RETRY_BACKOFF_S, self._rng))
 
-    async def _sound(self) -> None:
-        """Return once nothing of what was pulled is in quarantine: that is not there, though it was received."""
+    async def _until_none_is_quarantined(self) -> None:
+        """Return once nothing of what was pulled is in quarantine: what is there counts as missing."""
         while True:
-            quarantined = [segment_range(number) for number in self._engine.quarantined()]
+            quarantined = [segment_range(number) for number in self._data.engine.quarantined()]
             if not any(common(a.span, segment) for segment in quarantined for a in self._assignments):
                 return
             await asyncio.sleep(RETRY_BACKOFF_S[1])
 
-    def _complete(self, assignment: Assignment) -> bool:
-        return assignment.pull.complete(self._progress.sources_finished(assignment.index))
+    def _is_complete(self, assignment: Assignment) -> bool:
+        return assignment.pull.complete(self._tracker.progress.sources_finished(assignment.index))
 
     def _sources(self, assignment: Assignment) -> list[Identity]:
-        """Who to pull from, best first: the displaced one, then the others of the old list; the dead ones last."""
+        """Return the unfinished sources: the displaced owner, then the others at random; those that are down last."""
         pull = assignment.pull
         others = [s for s in pull.sources if s not in (pull.displaced, self._me)]
         self._rng.shuffle(others)
         ordered = [pull.displaced, *others] if pull.displaced is not None else others
-        finished = self._progress.sources_finished(assignment.index)
+        finished = self._tracker.progress.sources_finished(assignment.index)
         return sorted((s for s in ordered if s not in finished), key=self._members.is_down)
 
-    async def _exhaust(self, assignment: Assignment, source: Identity) -> None:
-        place = (assignment.index, source)
-        while source not in self._progress.sources_finished(assignment.index):
-            after = self._progress.cursors.get(place)
-            most = self._throttle.share(CHUNK_BYTES)
-            scan = Scan(self._epoch.stamp, ScanPurpose.PULL, assignment.span, after, CHUNK_ENTRIES, most)
+    async def _pull_from(self, source: Identity, assignment: Assignment) -> None:
+        """Pull all that ``source`` has of the range, chunk by chunk."""
+        index, stamp = assignment.index, self._epoch.stamp
+        while source not in self._tracker.progress.sources_finished(index):
+            after = self._tracker.progress.cursors.get((index, source))
+            max_bytes = self._throttle.share(CHUNK_BYTES)
+            scan = Scan(stamp, ScanPurpose.PULL, assignment.span, after, CHUNK_ENTRIES, max_bytes)
             async with self._turns[source]:
-                reply = await self._peers.call(source, scan, ScanReply)
-            await self._epochs.held(self._epoch.stamp)
-            if not isinstance(reply, ScanReply):
-                raise PeerError(f"{source.name} is at another epoch")
-            if reply.checksum != checksum_of(reply.entries):
-                raise PeerError(f"a chunk from {source.name} was damaged on its way")
-            size = self._merge(assignment, source, reply)
-            await self._throttle.spent(size)
-
-    def _merge(self, assignment: Assignment, source: Identity, reply: ScanReply) -> int:
-        size = sum(len(key) + len(entry.value or b"") for key, entry in reply.entries)
-        progress = self._progress.copy()
-        progress.advance(assignment.index, source, reply.next, size)
-        if reply.entries:
-            self._engine.merge(reply.entries, {META_HANDOFF: progress.encode()})
-        self._progress = progress
-        return size
+                chunk = await self._data.peers.fetch_chunk(source, scan)
+            await self._data.epochs.held(stamp)
+            self._tracker.store(index, source, chunk)
+            await self._throttle.spent(chunk.size_bytes)
 
     def _check_epoch(self) -> None:
-        if self._epochs.stamp != self._epoch.stamp:
+        if self._data.epochs.stamp != self._epoch.stamp:
             raise EpochPassed
 
-    # --- how much there is ---
+    # --- the estimate of the total ---
 
-    async def _measure(self) -> None:
-        """Ask one source of each pull how much there is, for the progress shown; an estimate, so failures pass."""
+    async def _estimate_total(self) -> None:
+        """Ask the first sources of each pull for sizes. Failures are ignored: the total is only shown to people."""
         by_source: dict[Identity, list[TokenRange]] = {}
         for assignment in self._assignments:
             sources = self._sources(assignment)
-            if sources and not self._complete(assignment):
+            if sources and not self._is_complete(assignment):
                 needed = 1 if sources[0] == assignment.pull.displaced else assignment.pull.needed
                 for source in sources[:needed]:
                     by_source.setdefault(source, []).append(assignment.span)
         sizes = await asyncio.gather(*(self._size(source, spans) for source, spans in by_source.items()))
-        self._progress.bytes_total = self._progress.bytes_done + sum(sizes)
+        self._tracker.progress.bytes_total = self._tracker.progress.bytes_done + sum(sizes)
 
     async def _size(self, source: Identity, spans: Sequence[TokenRange]) -> int:
+        query = SizeQuery(self._epoch.stamp, tuple(spans))
         try:
-            reply = await self._peers.call(source, SizeQuery(self._epoch.stamp, tuple(spans)), SizeReply)
+            reply = await self._data.peers.call(source, query, SizeReply)
         except PeerError:
             return 0
         return sum(reply.sizes) if isinstance(reply, SizeReply) else 0

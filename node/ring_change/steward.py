@@ -1,16 +1,15 @@
-"""The steward: the owner, lowest in identity of those alive, that proposes what the plan says.
+"""The steward proposes ring changes: it is the owner with the lowest identity among those that are alive.
 
-Safety never depends on there being just one. A node that was asked to remove another proposes too while the
-ring is stable, so that an operator need not know who the steward is.
+Safety never depends on there being only one. A node that was asked to remove another proposes too while the ring is
+stable, so that an operator need not know which node is the steward.
 
-Every owner considers what waits, which costs little, so that its status says what a change waits for. Only a node
-that would propose plans a change to begin: apart from the event loop, once for all that the plan depends on. When the
-plan is there, the members, the epoch and the steward may be others; it is proposed only if it still holds.
+Every owner considers which changes wait, which is cheap, so that its status shows what they wait for. Only a node
+that would propose a change plans it, in another thread, and again only when an input of the plan has changed. By the
+time the plan is made, the members, the epoch and the steward may be others: it is proposed only if it is still valid.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -29,13 +28,7 @@ from ...ring.cluster_view import (
     floor_interval_s,
 )
 from ...ring.epoch import EpochRecord
-from ...ring.planning import (
-    NOTHING_WAITS,
-    abort_backoff_s,
-    consider,
-    is_outdated,
-    steward,
-)
+from ...ring.planning import NOTHING_WAITS, abort_backoff_s, consider, is_outdated, steward
 from ...ring.succession import Step
 from ..config.config import Config
 from ..epoch.epochs import Epochs
@@ -44,18 +37,19 @@ from ..events import Event
 from ..members.members import Members
 from ..ports import Compute
 from ..runtime import Runtime
+from ..tasks import wait_at_most
 
-STANDS_LONG_ENOUGH_S = 60.0
-"""So long with nothing that waits ends a row of aborts; so does a change that is finished."""
+ABORT_BACKOFF_RESET_S = 60.0
+"""Idle time after which the abort backoff resets; finishing a change also resets it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StewardSettings:
     policy: Policy
     interval_s: float
-    """How often the plan is made anew without news."""
+    """How often waiting changes are considered when no member has changed."""
     settled_after_s: float
-    """How old a version is when no write of it is under way any more."""
+    """The age of a version at which no write of it is in flight any more."""
 
     @classmethod
     def of(cls, config: Config) -> StewardSettings:
@@ -79,27 +73,27 @@ class Steward:
         settings: StewardSettings,
     ) -> None:
         self._me = runtime.me.identity
-        self._clock = runtime.clock
-        self._rng = runtime.rng
-        self._log = runtime.log
         self._epochs = epochs
         self._members = members
         self._agreement = agreement
+        self._clock = runtime.clock
+        self._rng = runtime.rng
         self._compute = compute
         self._settings = settings
+        self._log = runtime.log
         self._progress = ProgressWatch()
         self._floor = FloorWatch()
         self._aborts = 0
         self._last_abort = 0.0
-        self._waited_at = 0.0
+        self._last_waiting_at = 0.0
         self._removals: Counter[Identity] = Counter()
         self._unheard_since: dict[Identity, float] = {}
         self._planned: tuple[Hashable, Plan] | None = None
-        """The last plan of a change to begin, and what it was made from."""
+        """The latest plan of a change to begin, and the inputs that it was made from."""
         self.closed = False
-        """Set when this node leaves its cluster for another: it proposes nothing any more."""
+        """Set when this node joins another cluster: it proposes nothing any more."""
         self.obstacle = ""
-        """Why nothing is proposed now, for status; without a whole plan when another node plans."""
+        """Why nothing is proposed now, for status; less detailed when another node plans."""
 
     def request_removal(self, identity: Identity) -> None:
         self._removals[identity] += 1
@@ -111,21 +105,15 @@ class Steward:
     async def run(self) -> None:
         """Plan and propose until cancelled."""
         while True:
-            await self._news_or_interval()
+            # Progress and time are inputs of the plan too, so it is made again without a change of the members.
+            interval_s = self._settings.interval_s * (0.75 + self._rng.random() / 2)
+            await wait_at_most(interval_s, self._members.changed)
+            self._members.changed.clear()
             record = self._epochs.record
             if record is not None and self._me in record.owners.owners:
                 await self._step(record)
             else:
                 self.obstacle = ""
-
-    async def _news_or_interval(self) -> None:
-        changed = self._members.changed
-        try:
-            async with asyncio.timeout(self._settings.interval_s * (0.75 + self._rng.random() / 2)):
-                await changed.wait()
-        except TimeoutError:
-            pass  # nothing new: progress and time still matter to the plan
-        changed.clear()
 
     async def _step(self, record: EpochRecord) -> None:
         view = self._view(record)
@@ -134,40 +122,40 @@ class Steward:
         if planned is None:
             assert isinstance(considered, BeginPlanner)
             self.obstacle = considered.missing_sources()
-            self._waited_at = view.now
+            self._last_waiting_at = view.now
             return
         self.obstacle = "" if isinstance(planned, Propose) or planned == NOTHING_WAITS else planned.reason
         if planned != NOTHING_WAITS:
-            self._waited_at = view.now
-        elif view.now - self._waited_at > STANDS_LONG_ENOUGH_S:
+            self._last_waiting_at = view.now
+        elif view.now - self._last_waiting_at > ABORT_BACKOFF_RESET_S:
             self._aborts = 0
-        if isinstance(planned, Propose) and self._still_holds(record, planned):
+        if isinstance(planned, Propose) and self._is_still_valid(record, planned):
             await self._propose(record, planned)
 
     async def _plan(self, beginning: BeginPlanner) -> Plan | None:
-        """Return the change to begin; None on a node that would not propose it."""
-        if not self._acts(beginning.record, beginning.view):
+        """Return the change to begin; None if this node would not propose it."""
+        if not self._may_propose(beginning.record, beginning.view):
             return None
         key = beginning.key
         if self._planned is None or self._planned[0] != key:
             self._planned = key, await self._compute.run(beginning.plan)
         return self._planned[1]
 
-    def _still_holds(self, record: EpochRecord, planned: Propose) -> bool:
-        """Return whether this node is to propose the change now. Planning may have taken a while."""
+    def _is_still_valid(self, record: EpochRecord, planned: Propose) -> bool:
+        """Return whether this node may still propose the change. Planning may have taken a while."""
         if self._epochs.stamp != record.stamp:
             return False
         view = self._view(record)
-        return self._acts(record, view) and not is_outdated(planned, view)
+        return self._may_propose(record, view) and not is_outdated(planned, view)
 
-    def _acts(self, record: EpochRecord, view: ClusterView) -> bool:
+    def _may_propose(self, record: EpochRecord, view: ClusterView) -> bool:
         able = [i for i, member in view.members.items() if member.alive and not self._disk_is_full(i)]
         if self._me not in able or self.closed:
             return False
         return steward(record, able) == self._me or (bool(self._removals) and not record.changing)
 
     def _disk_is_full(self, identity: Identity) -> bool:
-        """Whether it may soon be unable to put on disk what it proposes."""
+        """Return whether the member may soon be unable to store what it proposes."""
         member = self._members.get(identity)
         return member is not None and member.record.condition.disk_full
 
@@ -185,7 +173,7 @@ class Steward:
         elif chosen is not None and planned.step is Step.FINISH:
             self._aborts = 0
 
-    # --- what the plan is made from ---
+    # --- inputs of the plan ---
 
     def _view(self, record: EpochRecord) -> ClusterView:
         now = self._clock.monotonic()
@@ -196,7 +184,7 @@ class Steward:
         backoff_s = abort_backoff_s(self._aborts)
         epoch = self._epochs.current
         if epoch is not None and epoch.record is not record:
-            epoch = None  # another one was adopted while the plan was made
+            epoch = None  # a newer record was adopted while the plan was made
         return ClusterView(
             members=members,
             now=now,
@@ -214,7 +202,7 @@ class Steward:
     def _unheard(
         self, record: EpochRecord, heard: Mapping[Identity, MemberView], now: float
     ) -> dict[Identity, MemberView]:
-        """Owners that no member has told of, as when all others have restarted since: down as far as anyone knows."""
+        """Return owners that gossip does not know, as after a restart of all others; they count as down."""
         missing = {
             identity: owner for identity, owner in record.owners.owners.items() if identity not in heard
         }

@@ -16,7 +16,7 @@ import grpc
 
 from ...api.codec import MalformedMessage
 from ..errors import PeerError, PeerTimeout
-from ..messages.data import Reply, Request
+from ..messages.envelope import Reply, Request
 from .codec.peer import DATA
 from .peer import BATCHES_PATH
 from .status import peer_error

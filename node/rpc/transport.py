@@ -23,7 +23,8 @@ from grpc import ChannelConnectivity
 from ...api.channel import channel_options
 from ...api.codec import MalformedMessage
 from ..errors import PeerTimeout, PeerUnreachable
-from ..messages.data import DataBatch, Reply, Request
+from ..messages.data import DataBatch
+from ..messages.envelope import Reply, Request
 from ..ports import Clock
 from .batch_stream import BatchStream
 from .codec.peer import Lane, lane_of

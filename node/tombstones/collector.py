@@ -1,172 +1,150 @@
 """Collects tombstones: confirm on all replicas, wait for the floor, purge (docs/ring-changes.md, rules 11 to 13).
 
-The node that stands first in a range's list drives it. Under a stable epoch it asks all replicas of the range
-for what is older than ``tombstone_age``; what all of them hold, on disk, it keeps in mind (``confirmed``) and
-tells, by gossip, which floor that waits for. Once the steward has had the floor raised, under any later epoch,
-it has the tombstones purged on all replicas of the then current lists.
+The first node of a range's list drives the collection. Under a stable epoch it asks all replicas of the range for
+tombstones older than ``tombstone_age``. Those that all replicas hold on disk are remembered (``confirmed``), and gossip
+spreads which floor they wait for. When the steward has had the floor raised, the driver has the tombstones purged,
+under any later epoch, on all replicas of the current lists.
 
-Age only says when to begin. A replica that is away is waited for, in both steps: what was purged without it, it
-would bring back as a tombstone, to be collected again. Evicting it lets the collection go on.
+Age only determines when to begin. Both steps wait for a replica that is away: it would bring back what was purged
+without it as a tombstone, to be collected again. Evicting it lets the collection continue.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 from ...identity import Identity
 from ...quorum.version import timestamp_at
 from ...ring.ring import PreferenceList
 from ...ring.tokens import TokenRange
-from ..config.config import Config
 from ..epoch.epochs import Epoch
 from ..epoch.fenced_client import DataPlane
 from ..errors import Corruption, PeerError
 from ..events import Event
 from ..members.members import Members
-from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
-from ..messages.data import EpochMismatch
+from ..messages.envelope import EpochMismatch
+from ..messages.tombstones import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..runtime import Runtime
-from ..storage.interface import Cursor, TombstonePage
+from ..storage.interface import Cursor
 from .confirmed import ConfirmedTombstones, by_replicas, held_by_all
 from .replica import TombstoneReplica
 
 Q = TypeVar("Q", Confirm, Purge)
 R = TypeVar("R", ConfirmReply, PurgeReply)
 
-BATCH = 256
-"""Tombstones asked about at once: some 10 KB, and with the longest keys that can be configured 16 MB."""
+BATCH_TOMBSTONES = 256
+"""Tombstones in one message: about 10 KB, and 16 MB with the longest keys that can be configured."""
 PAUSE_S = 0.02
-"""Between two batches, so that clients keep their share of the machine."""
-SHARE = 0.1
-"""Of the time, that looking for tombstones takes at most."""
-LONGEST_INTERVAL_S = 60.0
+"""Pause between two batches, so that clients keep their share of the machine."""
+MAX_SHARE = 0.1
+"""Largest part of the time that scans for tombstones take."""
+SCANS_PER_AGE, MAX_INTERVAL_S = 10, 60.0
+"""Scans begin each tenth of ``tombstone_age``, which delays collection by little, and at least once a minute."""
 SPREAD_S = 1.0
-"""How long an epoch has to reach the others before purging begins under it."""
-
-
-@dataclass(frozen=True, slots=True)
-class CollectionSettings:
-    age_s: float
-    interval_s: float
-    """Between two looks for tombstones that are old enough."""
-
-    @classmethod
-    def of(cls, config: Config) -> CollectionSettings:
-        """A tenth of the age is little beside it, and a minute is often enough."""
-        interval_s = min(config.tombstone_age / 10, LONGEST_INTERVAL_S)
-        return cls(config.tombstone_age, interval_s)
+"""Time for an epoch to reach the other nodes before purging begins under it."""
 
 
 class TombstoneCollector:
-    """``behind`` is told of peers that lack a tombstone of this node's."""
-
     def __init__(
         self,
         runtime: Runtime,
         data: DataPlane,
         members: Members,
-        behind: Callable[[Identity], None],
-        settings: CollectionSettings,
+        on_stale: Callable[[Identity], None],
+        age_s: float,
     ) -> None:
+        """``on_stale`` is called with replicas that lack a tombstone older than ``age_s``."""
         self._me = runtime.me.identity
+        self._data = data
+        self._epochs = data.epochs
+        self._members = members
+        self._on_stale = on_stale
         self._clock = runtime.clock
         self._rng = runtime.rng
+        self._age_s = age_s
+        self._interval_s = min(age_s / SCANS_PER_AGE, MAX_INTERVAL_S)
         self._log = runtime.log
-        self._epochs, self._engine, self._peers = data.epochs, data.engine, data.peers
-        self._members = members
-        self._behind = behind
-        self._settings = settings
-        self.replica = TombstoneReplica(data.engine, data.epochs)
         self._confirmed = ConfirmedTombstones()
-        self._awaited: set[str] = set()
-        self._moved_on = asyncio.Event()
+        self._obstacles: set[str] = set()
+        self._epoch_passed = asyncio.Event()
+        self.replica = TombstoneReplica(data.engine, data.epochs)
         self.floor_wanted = 0
         """The floor that confirmed tombstones wait for; 0 for none."""
         self.waiting = ""
-        """Whom tombstones wait for that could be collected otherwise, for people; empty for nobody."""
+        """The replicas that tombstones wait for, as text for people; empty when they wait for none."""
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Purge what the new epoch's floor allows."""
-        self._moved_on.set()
+        self._epoch_passed.set()
 
     async def run(self) -> None:
-        """Collect until cancelled: look for more now and then, and purge whenever the epoch has moved on."""
-        look_at = self._clock.monotonic() + self._jittered(self._settings.interval_s)
+        """Scan for tombstones at intervals, and purge after each new epoch, until cancelled."""
+        scan_at = self._clock.monotonic() + self._jittered(self._interval_s)
         while True:
-            await self._epoch_or(look_at)
-            looks = self._clock.monotonic() >= look_at
-            began = self._clock.monotonic()
+            await self._wait(scan_at)
+            began_s = self._clock.monotonic()
+            scans = began_s >= scan_at
             if (epoch := self._epochs.current) is not None:
-                await self._collect(epoch, looks)
-            if looks:
-                took_s = self._clock.monotonic() - began
-                look_at = began + self._jittered(max(self._settings.interval_s, took_s / SHARE))
+                await self._collect(epoch, scans)
+            if scans:
+                took_s = self._clock.monotonic() - began_s
+                scan_at = began_s + self._jittered(max(self._interval_s, took_s / MAX_SHARE))
 
     def _jittered(self, interval_s: float) -> float:
         return interval_s * (0.75 + self._rng.random() / 2)
 
-    async def _epoch_or(self, look_at: float) -> None:
+    async def _wait(self, scan_at: float) -> None:
+        """Return at the time of the next scan, or earlier after a new epoch."""
         try:
-            async with asyncio.timeout(max(0.0, look_at - self._clock.monotonic())):
-                await self._moved_on.wait()
+            async with asyncio.timeout(max(0.0, scan_at - self._clock.monotonic())):
+                await self._epoch_passed.wait()
                 await asyncio.sleep(self._jittered(SPREAD_S))
         except TimeoutError:
-            pass  # time to look
-        self._moved_on.clear()
+            pass  # it is time to scan
+        self._epoch_passed.clear()
 
-    async def _collect(self, epoch: Epoch, looks: bool) -> None:
-        self._awaited = set()
+    async def _collect(self, epoch: Epoch, scans: bool) -> None:
+        self._obstacles = set()
         await self._purge_all(epoch)
-        if looks and not epoch.record.changing:
+        if scans and not epoch.record.changing:
             await self._confirm_all(epoch)
-            self._say_waiting()
+            waiting = ", ".join(sorted(self._obstacles))
+            if waiting and waiting != self.waiting:
+                reason = f"a tombstone stays until all its replicas have it: {waiting}"
+                self._log.emit(Event.TOMBSTONES_WAITING, reason=reason)
+            self.waiting = waiting
         self.floor_wanted = self._confirmed.floor_wanted(epoch.number, epoch.record.floor)
-
-    def _say_waiting(self) -> None:
-        waiting = ", ".join(sorted(self._awaited))
-        if waiting and waiting != self.waiting:
-            self._log.emit(
-                Event.TOMBSTONES_WAITING,
-                reason=f"a tombstone stays until all its replicas have it: {waiting}",
-            )
-        self.waiting = waiting
 
     # --- confirming ---
 
     async def _confirm_all(self, epoch: Epoch) -> None:
-        up_to = timestamp_at(self._clock.wall_ms() - int(self._settings.age_s * 1000))
+        up_to = timestamp_at(self._clock.wall_ms() - int(self._age_s * 1000))
         before = len(self._confirmed)
-        for replicas, spans in epoch.rings[0].primary_ranges(self._me).items():
-            for span in spans:
-                await self._confirm_span(epoch, replicas, span, up_to)
+        for replicas, ranges in epoch.rings[0].primary_ranges(self._me).items():
+            for token_range in ranges:
+                await self._confirm_range(epoch, replicas, token_range, up_to)
         if (keys := len(self._confirmed) - before) > 0:
             self._log.emit(Event.TOMBSTONES_CONFIRMED, epoch=epoch.number, keys=keys)
 
-    async def _confirm_span(
-        self, epoch: Epoch, replicas: PreferenceList, span: TokenRange, up_to: int
+    async def _confirm_range(
+        self, epoch: Epoch, replicas: PreferenceList, token_range: TokenRange, up_to: int
     ) -> None:
         after: Cursor | None = None
         while self._epochs.stamp == epoch.stamp and not self._confirmed.full:
-            if (page := self._page(span, after, up_to)) is None:
+            try:
+                page = self._data.engine.tombstones(token_range, after, up_to, BATCH_TOMBSTONES)
+            except Corruption:
+                self._obstacles.add(f"{self._me.name} is damaged there")
                 return
-            if asked := self._confirmed.lacking(page.entries):
-                if self._someone_is_away(replicas):
+            if missing := self._confirmed.missing(page.entries):
+                if self._any_away(replicas):
                     return
-                await self._confirm(epoch, replicas, asked)
+                await self._confirm(epoch, replicas, missing)
             if page.next is None:
                 return
             after = page.next
             await asyncio.sleep(PAUSE_S)
-
-    def _page(self, span: TokenRange, after: Cursor | None, up_to: int) -> TombstonePage | None:
-        try:
-            return self._engine.tombstones(span, after, up_to, BATCH)
-        except Corruption:
-            self._awaited.add(f"{self._me.name} is damaged there")
-            return None
 
     async def _confirm(self, epoch: Epoch, replicas: PreferenceList, asked: Sequence[Tombstone]) -> None:
         request = Confirm(epoch.stamp, tuple(asked))
@@ -179,13 +157,13 @@ class TombstoneCollector:
         self._confirmed.add(held_by_all(asked, answers), epoch.number)
         for replica, answer in zip(replicas, answers, strict=True):
             if not all(answer) and replica != self._me:
-                self._behind(replica)
+                self._on_stale(replica)
 
     # --- purging ---
 
     async def _purge_all(self, epoch: Epoch) -> None:
         purged = 0
-        for part in self._confirmed.purgeable(epoch.number, epoch.record.floor, BATCH):
+        for part in self._confirmed.purgeable(epoch.number, epoch.record.floor, BATCH_TOMBSTONES):
             for confirmed_epoch, tombstones in part.items():
                 for replicas, batch in by_replicas(epoch.rings, tombstones).items():
                     purged += await self._purge(epoch, confirmed_epoch, replicas, batch)
@@ -196,22 +174,22 @@ class TombstoneCollector:
     async def _purge(
         self, epoch: Epoch, confirmed_epoch: int, replicas: PreferenceList, batch: Sequence[Tombstone]
     ) -> int:
-        """Purge a batch everywhere; what not all have purged is tried again. Returns how many are done with."""
-        if self._epochs.stamp != epoch.stamp or self._someone_is_away(replicas):
+        """Purge a batch on all replicas. Return its size; 0 when it must be retried."""
+        if self._epochs.stamp != epoch.stamp or self._any_away(replicas):
             return 0
         request = Purge(epoch.stamp, confirmed_epoch, tuple(batch))
         if await self._ask_all(replicas, request, PurgeReply, self.replica.purge) is None:
             return 0
-        self._confirmed.forget(batch)
+        self._confirmed.remove(batch)
         return len(batch)
 
-    # --- asking ---
+    # --- requests to all replicas ---
 
-    def _someone_is_away(self, replicas: PreferenceList) -> bool:
+    def _any_away(self, replicas: PreferenceList) -> bool:
         away = [
             replica.name for replica in replicas if replica != self._me and self._members.is_down(replica)
         ]
-        self._awaited.update(f"{name} is away" for name in away)
+        self._obstacles.update(f"{name} is away" for name in away)
         return bool(away)
 
     async def _ask_all(
@@ -219,19 +197,19 @@ class TombstoneCollector:
         replicas: PreferenceList,
         request: Q,
         expect: type[R],
-        ask_myself: Callable[[Q], Awaitable[R | EpochMismatch]],
+        ask_self: Callable[[Q], Awaitable[R | EpochMismatch]],
     ) -> list[R] | None:
-        """The replies of all, in order; None unless each gave one under the epoch that was asked under."""
+        """Return the replies of all replicas, in order; None unless each replied under the epoch of the request."""
 
         async def ask(replica: Identity) -> R | EpochMismatch | None:
             if replica == self._me:
-                return await ask_myself(request)
+                return await ask_self(request)
             try:
-                return await self._peers.call(replica, request, expect)
+                return await self._data.peers.call(replica, request, expect)
             except PeerError:
-                self._awaited.add(f"{replica.name} does not answer")
+                self._obstacles.add(f"{replica.name} does not answer")
                 return None
 
         replies = await asyncio.gather(*map(ask, replicas))
-        given = [reply for reply in replies if isinstance(reply, expect) and reply.epoch == request.epoch]
-        return given if len(given) == len(replicas) else None
+        valid = [reply for reply in replies if isinstance(reply, expect) and reply.epoch == request.epoch]
+        return valid if len(valid) == len(replicas) else None

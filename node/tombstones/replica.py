@@ -1,8 +1,8 @@
-"""This node as a replica in the collection of tombstones (docs/ring-changes.md, rules 12, 16 and 17).
+"""Confirms and purges tombstones as a replica (docs/ring-changes.md, rules 12, 16 and 17).
 
-The epoch check and the step that follows it are one uninterrupted piece of code. What is confirmed is on disk
-first, whatever the durability: a confirmation that a power failure took back would let an older value return.
-Purging needs no flush: a tombstone that comes back by a power failure does no harm.
+The epoch check and the step that follows it are uninterrupted: there is no await between them. A confirmation is
+sent only after an fsync, whatever the durability setting: one that a power failure reverted would let an older value
+return. A purge needs no fsync: a tombstone that a power failure brings back does no harm.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from ...quorum.version import Version
 from ..epoch.epochs import Epochs
 from ..errors import Corruption
-from ..messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
-from ..messages.data import EpochMismatch
+from ..messages.envelope import EpochMismatch
+from ..messages.tombstones import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from ..storage.interface import Engine
 from .confirmed import is_purgeable
 
@@ -24,7 +24,7 @@ class TombstoneReplica:
         self._epochs = epochs
 
     async def confirm(self, request: Confirm) -> ConfirmReply | EpochMismatch:
-        """Nothing is confirmed while the ring changes, nor what cannot be read."""
+        """Confirm nothing while the ring changes, nor anything that cannot be read."""
         await self._epochs.settled()
         if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
             return mismatch
@@ -35,18 +35,18 @@ class TombstoneReplica:
         return ConfirmReply(request.epoch, confirmed)
 
     async def purge(self, request: Purge) -> PurgeReply | EpochMismatch:
-        """Each proof is checked against this node's own epoch and floor."""
+        """Purge what this node's own epoch and floor allow."""
         await self._epochs.settled()
         if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
             return mismatch
         record = self._epochs.record
-        proven = [
+        allowed = [
             (key, version)
             for key, version in request.tombstones
             if record is not None
             and is_purgeable(version, request.confirmed_epoch, record.number, record.floor)
         ]
-        return PurgeReply(request.epoch, self._purge(proven))
+        return PurgeReply(request.epoch, self._purge(allowed))
 
     def _holds(self, key: bytes, version: Version) -> bool:
         try:
@@ -56,7 +56,7 @@ class TombstoneReplica:
         return entry is not None and entry.version >= version
 
     def _purge(self, tombstones: Sequence[Tombstone]) -> int:
-        """All at once; one by one when something among them is corrupt, so that the others go all the same."""
+        """Purge all at once; one at a time if any of them is damaged, so that the others are purged all the same."""
         if not tombstones:
             return 0
         try:

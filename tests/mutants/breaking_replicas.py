@@ -144,7 +144,7 @@ REPLICAS = (
         "a segment is healed in the epoch that its damage was found in",
         17,
         "node/disk_health/segment_recovery.py",
-        "            if self._found_under[number] < epoch.number:\n",
+        "            if self._found_under[segment] < epoch.number:\n",
         "            if True:\n",
         "tests/simulation/test_rule_17_quarantine.py::"
         "test_what_it_acknowledged_of_a_write_under_way_counts_no_more_once_it_is_healed",
@@ -213,7 +213,7 @@ REPLICAS = (
         "node/tombstones/replica.py",
         "tuple(stable and self._holds(key, version) for key, version in request.tombstones)",
         "tuple(self._holds(key, version) for key, version in request.tombstones)",
-        "tests/node/tombstones/test_replica.py::test_it_confirms_nothing_while_the_ring_changes",
+        "tests/node/tombstones/test_replica.py::test_a_replica_confirms_nothing_while_the_ring_changes",
     ),
     mutation(
         "a tombstone is confirmed before it is on disk",
@@ -221,7 +221,7 @@ REPLICAS = (
         "node/tombstones/replica.py",
         "        await self._engine.durable(always=True)\n        return ConfirmReply",
         "        return ConfirmReply",
-        "tests/node/tombstones/test_replica.py::test_it_confirms_nothing_before_that_is_on_disk",
+        "tests/node/tombstones/test_replica.py::test_a_replica_confirms_nothing_before_it_is_on_disk",
     ),
     mutation(
         "replicas compare what only one of them replicates",

@@ -16,7 +16,7 @@ from covey.node.data_directory.opening import COPIED
 from covey.node.epoch.epochs import Epochs
 from covey.node.errors import DiskDoubted, DiskReplaced
 from covey.node.events import Event, EventLog
-from covey.node.messages.data import Envelope, Request, RequestBody
+from covey.node.messages.envelope import Envelope, Request, RequestBody
 from covey.node.node import Node
 from covey.node.operations import Delete, Get, GetResult, Put, WriteResult
 from covey.node.ports import Ports

@@ -15,7 +15,7 @@ from functools import partial
 from typing import TypeVar
 
 from covey.node.errors import NodeError, PeerTimeout, PeerUnreachable
-from covey.node.messages.data import Reply, Request
+from covey.node.messages.envelope import Reply, Request
 from covey.node.ports import Handler
 from covey.node.rpc.codec.peer import reply_from_bytes, reply_to_bytes, request_from_bytes, request_to_bytes
 

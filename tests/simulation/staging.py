@@ -14,19 +14,10 @@ from functools import partial
 from typing import NamedTuple
 
 from covey.membership.member_list import Liveness
-from covey.node.messages.data import (
-    Accept,
-    DataBatch,
-    FetchRecord,
-    Hello,
-    Merge,
-    Prepare,
-    PushRecord,
-    Read,
-    RequestBody,
-    Scan,
-    ScanPurpose,
-)
+from covey.node.messages.control import Accept, FetchRecord, Prepare, PushRecord
+from covey.node.messages.data import DataBatch, Merge, Read, Scan, ScanPurpose
+from covey.node.messages.envelope import RequestBody
+from covey.node.messages.membership import Hello
 from covey.node.storage.interface import Entry
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.succession import begin, finish

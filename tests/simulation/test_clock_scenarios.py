@@ -8,7 +8,7 @@ import pytest
 
 from covey.api.cluster import NodeStatus
 from covey.node.errors import OperationError, Unavailable
-from covey.node.messages.data import GossipSyn, Hello
+from covey.node.messages.membership import GossipSyn, Hello
 from covey.node.peer.skew_guard import COMPARE_ROUNDS
 from covey.quorum.consistency import Consistency, Level
 

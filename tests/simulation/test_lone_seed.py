@@ -11,7 +11,8 @@ import pytest
 from covey.identity import Identity
 from covey.node.errors import Unavailable
 from covey.node.messages.absorption import Contribution, MembershipQuery
-from covey.node.messages.data import GenesisConfirmed, Hello, RefusalCode
+from covey.node.messages.envelope import RefusalCode
+from covey.node.messages.membership import GenesisConfirmed, Hello
 from covey.node.storage.interface import Entry
 from covey.node.storage.segments import segment_of
 from covey.quorum.consistency import Consistency, Level

@@ -10,7 +10,8 @@ import pytest
 
 from covey.node.data_directory.directory import DataDirectory
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
-from covey.node.messages.data import Accept, DataBatch, Merge, Prepare, Read
+from covey.node.messages.control import Accept, Prepare
+from covey.node.messages.data import DataBatch, Merge, Read
 from covey.quorum.consistency import Consistency, Level
 from covey.ring.paxos import AcceptorReply, Ballot
 from covey.ring.succession import raise_floor

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationError
-from covey.node.messages.data import DataBatch, Prepare, Read, Refusal
+from covey.node.messages.control import Prepare
+from covey.node.messages.data import DataBatch, Read
+from covey.node.messages.envelope import Refusal
 from covey.quorum.consistency import Consistency, Level
 from covey.ring.paxos import Ballot
 

@@ -9,7 +9,7 @@ import pytest
 
 from covey.node.errors import JoinRefused
 from covey.node.members.claims import MAX_LISTEN_S
-from covey.node.messages.data import ConfirmGenesis, GenesisConfirmed, Hello
+from covey.node.messages.membership import ConfirmGenesis, GenesisConfirmed, Hello
 from covey.ring.epoch import EpochRecord, Quorums
 from covey.ring.genesis import GenesisTerms, Seat, first_record
 

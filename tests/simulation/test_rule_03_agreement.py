@@ -7,17 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from covey.node.messages.data import (
-    Accept,
-    DataBatch,
-    DataReply,
-    GossipDelta,
-    GossipSyn,
-    Prepare,
-    PushRecord,
-    Read,
-    Scan,
-)
+from covey.node.messages.control import Accept, Prepare, PushRecord
+from covey.node.messages.data import DataBatch, DataReply, Read, Scan
+from covey.node.messages.membership import GossipDelta, GossipSyn
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.paxos import AcceptorReply, Ballot
 from covey.ring.succession import abort, begin, finish, raise_floor

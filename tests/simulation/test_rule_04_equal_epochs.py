@@ -7,7 +7,10 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationTimeout
-from covey.node.messages.data import DataBatch, EpochMismatch, FetchRecord, Hello, Merge, Read
+from covey.node.messages.control import FetchRecord
+from covey.node.messages.data import DataBatch, Merge, Read
+from covey.node.messages.envelope import EpochMismatch
+from covey.node.messages.membership import Hello
 from covey.node.storage.interface import Entry
 from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version

@@ -9,7 +9,9 @@ import pytest
 
 from covey.identity import Identity
 from covey.node.epoch.epochs import META_HANDOFF, Epochs
-from covey.node.messages.data import DataBatch, EpochMismatch, Merge, PushRecord, Read, Scan
+from covey.node.messages.control import PushRecord
+from covey.node.messages.data import DataBatch, Merge, Read, Scan
+from covey.node.messages.envelope import EpochMismatch
 from covey.node.ring_change.progress import PullProgress
 from covey.node.ring_change.puller import assignments_of
 from covey.node.storage.interface import Cursor, Entry

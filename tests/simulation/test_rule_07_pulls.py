@@ -6,7 +6,9 @@ import asyncio
 
 import pytest
 
-from covey.node.messages.data import EpochMismatch, PushRecord, Scan, ScanPurpose, ScanReply
+from covey.node.messages.control import PushRecord
+from covey.node.messages.data import Scan, ScanPurpose, ScanReply
+from covey.node.messages.envelope import EpochMismatch
 from covey.ring.epoch import EpochStamp
 from covey.ring.succession import abort, begin, finish
 from covey.ring.tokens import WHOLE_RING

@@ -1,4 +1,4 @@
-"""A node deletes copies outside its lists only under a stable epoch, after a grace (docs/ring-changes.md, rule 10)."""
+"""Rule 10: copies outside a node's lists are deleted while its epoch is stable, after a grace; only then."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from covey.identity import Identity
 from covey.node.epoch.epochs import Epoch, Epochs
 from covey.node.messages.data import Scan
-from covey.node.ring_change.handoff import Handoff, foreign_spans
+from covey.node.ring_change.handoff import Handoff, foreign_ranges
 from covey.node.runtime import LocalIdentity, Runtime
 from covey.node.storage.interface import Entry
 from covey.node.tasks import Tasks
@@ -185,7 +185,13 @@ def handoff_on(engine: MemoryEngine, epochs: Epochs, failures: list[BaseExceptio
         NodeTrace("a", RunTrace()),
         Tasks(failures.append),
     )
-    handoff = Handoff(runtime, epochs, engine, puller=lambda _: IdlePuller(), grace_s=GRACE_S)  # type: ignore[arg-type, return-value]
+    handoff = Handoff(
+        runtime,
+        epochs,
+        engine,
+        make_puller=lambda _: IdlePuller(),  # type: ignore[arg-type, return-value]
+        grace_s=GRACE_S,
+    )
     epochs.observe(handoff.start)
     return handoff
 
@@ -202,13 +208,13 @@ async def test_a_clean_up_ends_in_its_middle_when_the_epoch_does(following: Epoc
     await engine.deleted.wait()
     await epochs.adopt(following)
     under_the_first = len(engine.deletions)
-    assert 0 < under_the_first < len(foreign_spans(Epoch(STABLE), ME))
+    assert 0 < under_the_first < len(foreign_ranges(Epoch(STABLE), ME))
     engine.merge([(key, Entry(Version(2, 1, 1), b"new")) for key in KEYS])
     await asyncio.sleep(GRACE_S - A_MOMENT_S)
     assert engine.deletions == [1] * under_the_first
     assert all(engine.get(key) is not None for key in KEYS)
     await asyncio.sleep(4 * GRACE_S)
-    expected = 0 if following.changing else len(foreign_spans(Epoch(STABLE), ME))
+    expected = 0 if following.changing else len(foreign_ranges(Epoch(STABLE), ME))
     assert engine.deletions == [1] * under_the_first + [2] * expected
     await handoff.close()
     assert not failures

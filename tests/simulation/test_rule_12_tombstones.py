@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from covey.node.messages.anti_entropy import Confirm, Purge, TreeQuery
+from covey.node.messages.anti_entropy import TreeQuery
 from covey.node.messages.data import DataBatch, DataReply, Merge, MergeKind, MergeResult
+from covey.node.messages.tombstones import Confirm, Purge
 from covey.node.storage.interface import Entry
 from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version

@@ -17,7 +17,8 @@ from covey.api.cluster import ClusterStatus
 from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.hints.store import HintStore
 from covey.node.hints.writer import FOREIGN, NO_ROOM, TOO_OLD
-from covey.node.messages.data import DataBatch, DataBody, Merge, MergeKind
+from covey.node.messages.data import DataBatch, Merge, MergeKind
+from covey.node.messages.envelope import DataBody
 from covey.ring.ring import Ring
 from covey.ring.succession import finish, raise_floor
 from covey.ring.tokens import token_of

@@ -7,16 +7,8 @@ import asyncio
 import pytest
 
 from covey.node.errors import OperationError
-from covey.node.messages.data import (
-    DataBatch,
-    DataReply,
-    EpochMismatch,
-    Merge,
-    Read,
-    ReadResult,
-    Scan,
-    ScanPurpose,
-)
+from covey.node.messages.data import DataBatch, DataReply, Merge, Read, ReadResult, Scan, ScanPurpose
+from covey.node.messages.envelope import EpochMismatch
 from covey.node.storage.interface import Entry
 from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version

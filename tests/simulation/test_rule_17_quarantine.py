@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from covey.node.errors import NodeError
-from covey.node.messages.data import Refusal, Scan, ScanPurpose, ScanReply
+from covey.node.messages.data import Scan, ScanPurpose, ScanReply
+from covey.node.messages.envelope import Refusal
 from covey.node.storage.segments import segment_of, segment_range
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of

@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from covey.node.messages.data import Ping
+from covey.node.messages.membership import Ping
 from tests.support.checking import Rule, Violation
 from tests.support.memory_engine import MemoryEngine
 

@@ -11,7 +11,8 @@ import pytest
 
 from covey.membership.record import MemberRecord
 from covey.node.errors import JoinRefused, NodeError, OperationTimeout, Unavailable
-from covey.node.messages.data import DataBatch, Hello, Read
+from covey.node.messages.data import DataBatch, Read
+from covey.node.messages.membership import Hello
 from covey.node.operations import WriteResult
 from covey.quorum.consistency import Consistency, Level
 

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any
 
 from covey.identity import Identity
-from covey.node.messages.data import Reply, Request
+from covey.node.messages.envelope import Reply, Request
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord, EpochStamp
 from covey.ring.tokens import TokenRange

@@ -18,7 +18,8 @@ from functools import partial
 from covey.identity import Identity
 from covey.membership.member_list import Liveness
 from covey.node.errors import JoinRefused, NodeError, StorageFailed
-from covey.node.messages.data import Accept, FetchRecord, GossipDelta, GossipSyn, Prepare, PushRecord
+from covey.node.messages.control import Accept, FetchRecord, Prepare, PushRecord
+from covey.node.messages.membership import GossipDelta, GossipSyn
 from covey.node.storage.segments import SEGMENTS
 
 from .cluster import Folder, SimulatedCluster, SimulatedNode

@@ -24,16 +24,9 @@ from covey.node.events import Event, EventLog
 from covey.node.hints.store import Hint
 from covey.node.members.members import Members
 from covey.node.messages.anti_entropy import TreeQuery
-from covey.node.messages.data import (
-    Accept,
-    Acknowledged,
-    DataBatch,
-    Envelope,
-    Prepare,
-    PushRecord,
-    Scan,
-    SizeQuery,
-)
+from covey.node.messages.control import Accept, Acknowledged, Prepare, PushRecord
+from covey.node.messages.data import DataBatch, Scan, SizeQuery
+from covey.node.messages.envelope import Envelope
 from covey.node.peer.client import PeerClient
 from covey.node.peer.server import PeerServer
 from covey.node.replica.load_meter import LoadMeter
@@ -121,9 +114,9 @@ class Station:
             ranking=self.ranking,
             clock=SimulatedClock(),
         )
-        self.digests = Digests(me, self.epochs, self.engine)
+        self.digests = Digests(me, self.data)
         self.anti_entropy = AntiEntropyResponder(
-            self.simulated(), self.epochs, self.digests, make=self._compare
+            self.simulated(), self.data, self.digests, make_session=self._make_session
         )
         self.agreement = PaxosDriver(self.runtime, self.peers, self.epochs, members=stations)
         self.dispatcher = PeerServer(
@@ -135,7 +128,7 @@ class Station:
     def hold(self, *entries: tuple[bytes, Entry]) -> None:
         self.engine.merge(entries)
 
-    def _compare(self, epoch: Epoch, peer: Identity) -> AntiEntropySession:
+    def _make_session(self, epoch: Epoch, peer: Identity) -> AntiEntropySession:
         return AntiEntropySession(
             self.simulated(),
             self.data,

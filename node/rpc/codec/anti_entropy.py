@@ -7,15 +7,8 @@ from typing import Final
 
 from ....api.codec import Codec, bounded, expect
 from ....proto.generated import peer_pb2
-from ...messages.anti_entropy import (
-    Confirm,
-    ConfirmReply,
-    Purge,
-    PurgeReply,
-    Tombstone,
-    TreeQuery,
-    TreeReply,
-)
+from ...messages.anti_entropy import TreeQuery, TreeReply
+from ...messages.tombstones import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from .values import PEER, STAMP, decode_versions, encode_versions
 
 MAX_DIGESTS: Final = 100_000

@@ -10,14 +10,20 @@ from ....identity import Identity
 from ....proto.generated import peer_pb2
 from ...messages.absorption import MAX_ADDRESS_BYTES, MAX_MEMBERS, MembershipQuery, MembershipReply
 from ...messages.anti_entropy import RepairSummary, RequestRepair
-from ...messages.data import (
-    MAX_ADDRESSES_TOLD,
+from ...messages.control import (
     Accept,
     Acknowledged,
     AgreementReply,
-    ConfirmGenesis,
-    EpochMismatch,
     FetchRecord,
+    Prepare,
+    PushRecord,
+    RecordReply,
+    RequestLeave,
+)
+from ...messages.envelope import EpochMismatch, Refusal, RefusalCode
+from ...messages.membership import (
+    MAX_RECALL_ADDRESSES,
+    ConfirmGenesis,
     GenesisConfirmed,
     GossipAck,
     GossipDelta,
@@ -25,16 +31,10 @@ from ...messages.data import (
     Hello,
     HelloReply,
     Ping,
-    Prepare,
     ProbeReply,
     ProbeRequest,
-    PushRecord,
     Recall,
     RecallReply,
-    RecordReply,
-    Refusal,
-    RefusalCode,
-    RequestLeave,
 )
 from .values import PEER, RECORD, REMEMBERED
 
@@ -43,7 +43,7 @@ PEER.flat(
     RecallReply,
     peer_pb2.RecallReply,
     remembered=REMEMBERED,
-    addresses=repeated(SCALAR, MAX_ADDRESSES_TOLD),
+    addresses=repeated(SCALAR, MAX_RECALL_ADDRESSES),
 )
 PEER.flat(GossipSyn, peer_pb2.Exchange, remembered=REMEMBERED)
 PEER.flat(GossipAck, peer_pb2.ExchangeReply, remembered=REMEMBERED)

@@ -126,9 +126,9 @@ def encode_results(reply: DataReply) -> peer_pb2.DataResults:
         elif isinstance(result, FailedResult):
             kinds.append(FAILED)
             reasons.append(result.reason)
-        elif result.stands is not None:
+        elif result.newer is not None:
             kinds.append(NEWER_STANDS)
-            versions.append(result.stands)
+            versions.append(result.newer)
         else:
             kinds.append(IS_BELOW_FLOOR if result.below_floor else IS_MERGED)
     return peer_pb2.DataResults(

@@ -15,7 +15,7 @@ from google.protobuf.message_factory import GetMessageClass
 from ....api.cluster_codec import IDENTITY
 from ....api.codec import MalformedMessage
 from ....proto.generated import peer_pb2
-from ...messages.data import Envelope, Reply, Request, RequestBody
+from ...messages.envelope import Envelope, Reply, Request, RequestBody
 from . import control, data
 from .values import PEER
 

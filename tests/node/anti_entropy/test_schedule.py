@@ -6,37 +6,37 @@ from itertools import pairwise
 import pytest
 
 from covey.identity import Identity
-from covey.node.anti_entropy.schedule import FOLLOWER_WAITS_S, PROMPT_S, PendingComparison, Schedule
+from covey.node.anti_entropy.schedule import FOLLOWER_DELAY_S, MAX_START_DELAY_S, PendingComparison, Schedule
 from tests.support.rings import identities
 
 FIRST, ME, LAST = identities(3)
-PROMPTLY_S = FOLLOWER_WAITS_S + PROMPT_S
+PROMPTLY_S = FOLLOWER_DELAY_S + MAX_START_DELAY_S
 
 
 def schedule_at(now: float = 100.0, interval_s: float = 30.0) -> Schedule:
     schedule = Schedule(ME, interval_s, random.Random(1))
-    schedule.follow([FIRST, LAST], now)
+    schedule.set_peers([FIRST, LAST], now)
     return schedule
 
 
-def everyone(_: Identity) -> bool:
+def all_up(_: Identity) -> bool:
     return True
 
 
 def taken(schedule: Schedule, now: float) -> list[Identity]:
-    """Everyone who is due, each found equal at once."""
+    """Return the peers that are due; each comparison completes at once."""
     found = []
-    while (due := schedule.take(now, everyone)) is not None:
-        schedule.compared(*due)
+    while (due := schedule.take(now, all_up)) is not None:
+        schedule.completed(*due)
         found.append(due[0])
     return found
 
 
-def test_nobody_is_due_before_the_interval() -> None:
+def test_no_peer_is_due_before_the_interval() -> None:
     assert taken(schedule_at(), 100.0 + 30.0 * 0.7) == []
 
 
-def test_the_round_visits_everyone_once_before_anyone_again() -> None:
+def test_the_round_visits_every_peer_once_before_any_again() -> None:
     schedule, now, visited = schedule_at(), 100.0, []
     while len(visited) < 20:
         now += 1.0
@@ -45,39 +45,39 @@ def test_the_round_visits_everyone_once_before_anyone_again() -> None:
     assert 20 * 30 * 0.75 <= now - 100.0 <= 20 * 30 * 1.25 + 20
 
 
-def test_what_is_owed_is_due_soon_and_is_settled_by_one_comparison() -> None:
+def test_a_marked_peer_is_due_soon_and_only_once() -> None:
     schedule = schedule_at()
-    schedule.owe(LAST, 100.0)
-    assert schedule.owed(everyone) == [LAST]
-    assert taken(schedule, 100.0 + PROMPT_S) == [LAST]
-    assert schedule.owed(everyone) == []
+    schedule.mark(LAST, 100.0)
+    assert schedule.pending(all_up) == [LAST]
+    assert taken(schedule, 100.0 + MAX_START_DELAY_S) == [LAST]
+    assert schedule.pending(all_up) == []
 
 
-def test_who_has_the_higher_identity_waits_for_the_other_to_begin() -> None:
+def test_the_node_with_the_higher_identity_waits_for_the_other_to_begin() -> None:
     schedule = schedule_at()
-    schedule.owe(FIRST, 100.0)
-    assert taken(schedule, 100.0 + FOLLOWER_WAITS_S * 0.99) == []
+    schedule.mark(FIRST, 100.0)
+    assert taken(schedule, 100.0 + FOLLOWER_DELAY_S * 0.99) == []
     assert taken(schedule, 100.0 + PROMPTLY_S) == [FIRST]
 
 
-def test_a_mark_that_comes_while_a_comparison_runs_asks_for_another() -> None:
+def test_a_mark_while_a_comparison_runs_makes_another_pending() -> None:
     schedule = schedule_at()
-    schedule.owe(LAST, 100.0)
-    due = schedule.take(101.0, everyone)
+    schedule.mark(LAST, 100.0)
+    due = schedule.take(101.0, all_up)
     assert due is not None
-    schedule.owe(LAST, 101.0)
-    schedule.compared(*due)
-    assert schedule.owed(everyone) == [LAST]
+    schedule.mark(LAST, 101.0)
+    schedule.completed(*due)
+    assert schedule.pending(all_up) == [LAST]
 
 
-def test_a_failure_is_owed_and_tried_again_ever_later() -> None:
+def test_a_failed_comparison_stays_pending_and_is_retried_after_growing_pauses() -> None:
     schedule, now, pauses = schedule_at(interval_s=10_000.0), 100.0, []
     schedule.failed(LAST, None, now)
     for _ in range(8):
-        due_at = schedule.next_at(everyone)
+        due_at = schedule.next_at(all_up)
         pauses.append(due_at - now)
         now = due_at
-        due = schedule.take(now, everyone)
+        due = schedule.take(now, all_up)
         assert due is not None
         schedule.failed(*due, now)
     assert pauses[0] < 2
@@ -85,47 +85,49 @@ def test_a_failure_is_owed_and_tried_again_ever_later() -> None:
     assert max(pauses) < 40
 
 
-def test_being_put_off_does_not_count_as_a_failure() -> None:
+def test_a_postponed_comparison_does_not_count_as_a_failure() -> None:
     schedule, now = schedule_at(), 100.0
-    schedule.owe(LAST, now)
+    schedule.mark(LAST, now)
     for _ in range(8):
-        now = schedule.next_at(everyone)
-        due = schedule.take(now, everyone)
+        now = schedule.next_at(all_up)
+        due = schedule.take(now, all_up)
         assert due is not None
         schedule.postponed(*due, now)
-        assert schedule.next_at(everyone) - now < 2
+        assert schedule.next_at(all_up) - now < 2
 
 
-def test_who_is_down_is_neither_due_nor_counted_and_stays_owed() -> None:
+def test_a_peer_that_is_down_is_neither_due_nor_counted_and_stays_pending() -> None:
     schedule = schedule_at()
-    schedule.owe(LAST, 100.0)
+    schedule.mark(LAST, 100.0)
     down = {LAST}
-    assert schedule.owed(lambda peer: peer not in down) == []
+    assert schedule.pending(lambda peer: peer not in down) == []
     assert schedule.take(110.0, lambda peer: peer not in down) is None
     down.clear()
     assert taken(schedule, 110.0) == [LAST]
 
 
-def test_who_is_no_peer_any_more_is_owed_nothing() -> None:
+def test_nothing_is_pending_with_a_former_peer() -> None:
     schedule = schedule_at()
-    schedule.owe(LAST, 100.0)
-    schedule.follow([FIRST], 100.0)
-    assert schedule.owed(everyone) == []
-    schedule.owe(LAST, 100.0)
-    assert schedule.owed(everyone) == []
+    schedule.mark(LAST, 100.0)
+    schedule.set_peers([FIRST], 100.0)
+    assert schedule.pending(all_up) == []
+    schedule.mark(LAST, 100.0)
+    assert schedule.pending(all_up) == []
 
 
-def test_with_no_interval_only_what_was_asked_for_is_due() -> None:
+def test_without_an_interval_only_marked_peers_are_due() -> None:
     schedule = schedule_at(interval_s=0)
-    assert not schedule.by_itself
+    assert not schedule.automatic
     assert taken(schedule, 1e9) == []
-    schedule.owe(LAST, 1e9)
+    schedule.mark(LAST, 1e9)
     assert taken(schedule, 1e9 + 1) == [LAST]
 
 
-@pytest.mark.parametrize("debt", [None, PendingComparison(0.0)])
-def test_a_failure_under_an_older_debt_does_not_put_off_a_newer_one(debt: PendingComparison | None) -> None:
+@pytest.mark.parametrize("pending", [None, PendingComparison(0.0)])
+def test_a_failure_of_an_older_comparison_does_not_delay_a_newer_one(
+    pending: PendingComparison | None,
+) -> None:
     schedule = schedule_at()
-    schedule.owe(LAST, 100.0)
-    schedule.failed(LAST, debt, 100.0)
-    assert taken(schedule, 100.0 + PROMPT_S) == [LAST]
+    schedule.mark(LAST, 100.0)
+    schedule.failed(LAST, pending, 100.0)
+    assert taken(schedule, 100.0 + MAX_START_DELAY_S) == [LAST]

@@ -1,4 +1,4 @@
-"""Two stations under one epoch become equal; whatever goes wrong meanwhile only leaves that for later."""
+"""Two stations under one epoch become equal; a fault only delays that until a later session."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.anti_entropy import session as comparison_module
-from covey.node.anti_entropy.session import Outcome
+from covey.node.anti_entropy import session as session_module
+from covey.node.anti_entropy.session import BatchSize, SessionResult, newer_in
 from covey.node.epoch.epochs import Epoch
 from covey.node.errors import DiskFull
 from covey.node.events import Event
@@ -22,11 +24,11 @@ from covey.ring.tokens import token_of
 from tests.simulation.network import Message
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry
+from tests.support.stations import Stations, entry, version
 
 ME, PEER, OTHER, JOINER = identities(4)
 STABLE = record(ring(1, 2, 3))
-"""With three owners and N = 3, everyone replicates everything."""
+"""With three owners and N = 3, every owner replicates everything."""
 KEYS = [b"key-%d" % i for i in range(600)]
 VERSIONS = (entry(1, b"first"), entry(2, None), entry(3, b""), entry(4, b"last"))
 
@@ -47,13 +49,13 @@ def contents(stations: Stations, who: object) -> dict[bytes, Entry | None]:
 
 
 def newest(stations: Stations) -> dict[bytes, Entry]:
-    """What must stand for each key."""
+    """The entry that each key must have in the end."""
     held = [(key, found) for who in (ME, PEER) for key, found in contents(stations, who).items() if found]
     return dict(sorted(held, key=lambda item: item[1].version))
 
 
-async def compare(stations: Stations, me: object = ME, peer: object = PEER) -> Outcome:
-    return await stations[me].anti_entropy.compare(Epoch(STABLE), peer)  # type: ignore[index, arg-type]
+async def compare(stations: Stations, me: object = ME, peer: object = PEER) -> SessionResult:
+    return await stations[me].anti_entropy.lead_session(Epoch(STABLE), peer)  # type: ignore[index, arg-type]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -67,7 +69,7 @@ async def test_both_end_with_the_newer_entry_of_every_key(seed: int) -> None:
 
 
 @in_virtual_time
-async def test_what_was_moved_is_on_disk_on_both_sides_and_is_told() -> None:
+async def test_what_was_moved_is_on_disk_on_both_sides_and_is_logged() -> None:
     stations = await two_that_differ()
     before = contents(stations, ME), contents(stations, PEER)
     outcome = await compare(stations)
@@ -80,7 +82,7 @@ async def test_what_was_moved_is_on_disk_on_both_sides_and_is_told() -> None:
 
 
 @in_virtual_time
-async def test_equal_sides_exchange_one_question_and_log_nothing_loud() -> None:
+async def test_equal_sides_exchange_one_query_and_log_only_a_comparison() -> None:
     stations = await two_that_differ()
     await compare(stations)
     asked = watched(stations)
@@ -92,7 +94,7 @@ async def test_equal_sides_exchange_one_question_and_log_nothing_loud() -> None:
 
 
 @in_virtual_time
-async def test_only_the_pieces_that_differ_are_read() -> None:
+async def test_only_the_leaves_that_differ_are_read() -> None:
     stations = await two_that_differ()
     await compare(stations)
     stations[ME].hold((KEYS[7], entry(9, b"new")))
@@ -110,15 +112,15 @@ async def test_a_write_that_arrives_a_moment_later_is_no_difference() -> None:
     await compare(stations)
     stations[ME].hold((b"fresh", entry(9)))
     running = asyncio.create_task(compare(stations))
-    await asyncio.sleep(comparison_module.LOOK_AGAIN_S / 2)
+    await asyncio.sleep(session_module.RECHECK_DELAY_S / 2)
     stations[PEER].hold((b"fresh", entry(9)))
     assert (await running).summary.differing == 0
 
 
 @in_virtual_time
 async def test_every_batch_is_bounded_in_keys_and_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison_module, "BATCH_BYTES", 4096)
-    monkeypatch.setattr(comparison_module, "BATCH_KEYS", 64)
+    monkeypatch.setattr(session_module, "BATCH_BYTES", 4096)
+    monkeypatch.setattr(session_module, "BATCH_KEYS", 64)
     stations = Stations(ME, PEER, OTHER)
     await stations.adopt(STABLE)
     for number, key in enumerate(KEYS):
@@ -133,7 +135,7 @@ async def test_every_batch_is_bounded_in_keys_and_in_bytes(monkeypatch: pytest.M
 
 
 @in_virtual_time
-async def test_half_of_the_time_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_half_of_the_time_no_request_is_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
     stations = await two_that_differ()
     loop = asyncio.get_running_loop()
     call, asking_s = stations[ME].fenced.call, 0.0
@@ -149,11 +151,11 @@ async def test_half_of_the_time_nothing_is_asked(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(stations[ME].fenced, "call", timed)
     began = loop.time()
     await compare(stations)
-    assert asking_s < 0.5 * (loop.time() - began - comparison_module.LOOK_AGAIN_S)
+    assert asking_s < 0.5 * (loop.time() - began - session_module.RECHECK_DELAY_S)
 
 
 def watched(stations: Stations) -> list[object]:
-    """What is asked from now on."""
+    """Record the requests from now on."""
     bodies: list[object] = []
 
     def note(message: Message) -> bool:
@@ -164,11 +166,11 @@ def watched(stations: Stations) -> list[object]:
     return bodies
 
 
-# --- what goes wrong ---
+# --- faults ---
 
 
 class BatchesOfMine:
-    """Concerns what this side reads or writes at the other."""
+    """Matches the batches that this side sends to the other."""
 
     def __init__(self) -> None:
         self.seen = asyncio.Event()
@@ -181,7 +183,7 @@ class BatchesOfMine:
 
 
 @in_virtual_time
-async def test_nothing_that_was_asked_under_an_epoch_is_merged_under_the_next() -> None:
+async def test_nothing_requested_under_one_epoch_is_merged_under_the_next() -> None:
     stations = await two_that_differ()
     batches = BatchesOfMine()
     held = stations.network.hold_replies(batches)
@@ -197,7 +199,7 @@ async def test_nothing_that_was_asked_under_an_epoch_is_merged_under_the_next() 
 
 @in_virtual_time
 async def test_a_peer_of_another_epoch_is_sent_nothing() -> None:
-    """It adopted the change just before the batch came: what it dropped for the change must stay dropped."""
+    """It adopted the change just before the batch arrived: what it dropped for the change must stay dropped."""
     stations = await two_that_differ()
     before = contents(stations, PEER)
     batches = BatchesOfMine()
@@ -211,7 +213,7 @@ async def test_a_peer_of_another_epoch_is_sent_nothing() -> None:
 
 
 @in_virtual_time
-async def test_no_digests_are_told_while_the_ring_changes() -> None:
+async def test_no_digests_are_sent_while_the_ring_changes() -> None:
     stations = await two_that_differ()
     changing = following(STABLE, ring(1, 2, 3, 4))
     await stations.adopt(changing)
@@ -221,7 +223,7 @@ async def test_no_digests_are_told_while_the_ring_changes() -> None:
 
 @pytest.mark.parametrize("kind", [TreeQuery, Scan, DataBatch])
 @in_virtual_time
-async def test_a_lost_message_ends_the_comparison_and_the_next_one_completes_it(kind: type) -> None:
+async def test_a_lost_message_ends_the_session_and_the_next_one_completes_it(kind: type) -> None:
     stations = await two_that_differ()
     mend = stations.network.lose(lambda message: isinstance(message.request.body, kind))
     assert (await compare(stations)).obstacle
@@ -231,7 +233,7 @@ async def test_a_lost_message_ends_the_comparison_and_the_next_one_completes_it(
 
 
 @in_virtual_time
-async def test_digests_are_told_only_once_what_they_vouch_for_is_on_disk() -> None:
+async def test_digests_are_sent_only_after_their_data_is_fsynced() -> None:
     stations = await two_that_differ()
     stations[PEER].flushes.clear()
     stations[PEER].hold((b"unsynced", entry(1)))
@@ -244,7 +246,7 @@ async def test_digests_are_told_only_once_what_they_vouch_for_is_on_disk() -> No
 
 @pytest.mark.parametrize("damaged", [ME, PEER])
 @in_virtual_time
-async def test_what_is_in_quarantine_on_either_side_is_passed_over_and_the_rest_made_equal(
+async def test_ranges_in_quarantine_on_either_side_are_skipped_and_the_rest_made_equal(
     damaged: Identity,
 ) -> None:
     stations = await two_that_differ()
@@ -253,14 +255,14 @@ async def test_what_is_in_quarantine_on_either_side_is_passed_over_and_the_rest_
     stations[damaged].engine.quarantine([bad], "a flipped bit")
     outcome = await compare(stations)
     assert outcome.summary.compared == SEGMENTS - 1
-    assert outcome.obstacle == "", "quarantine is told apart, and takes more than a comparison"
+    assert outcome.obstacle == "", "quarantine is no obstacle; recovery repairs it"
     readable = [key for key in KEYS if segment_of(token_of(key)) != bad]
     for who in (ME, PEER):
         assert all(stations[who].engine.get(key) == wanted.get(key) for key in readable)
 
 
 @in_virtual_time
-async def test_a_full_disk_ends_the_comparison_and_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_disk_ends_the_session_and_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise DiskFull("the disk is full")
 
@@ -273,7 +275,7 @@ async def test_a_full_disk_ends_the_comparison_and_is_said(monkeypatch: pytest.M
 
 
 @in_virtual_time
-async def test_of_two_that_begin_at_once_the_lower_identity_goes_on() -> None:
+async def test_of_two_that_begin_at_once_the_lower_identity_continues() -> None:
     stations = await two_that_differ()
     mine, theirs = await asyncio.gather(compare(stations, ME, PEER), compare(stations, PEER, ME))
     assert (mine.postponed, theirs.postponed) == (False, True)
@@ -282,19 +284,19 @@ async def test_of_two_that_begin_at_once_the_lower_identity_goes_on() -> None:
 
 
 @in_virtual_time
-async def test_who_has_begun_is_not_disturbed_by_the_lower_identity_either() -> None:
+async def test_a_session_that_has_begun_is_not_interrupted_by_the_lower_identity() -> None:
     stations = await two_that_differ()
     running = asyncio.create_task(compare(stations, PEER, ME))
-    await asyncio.sleep(comparison_module.LOOK_AGAIN_S / 2)
+    await asyncio.sleep(session_module.RECHECK_DELAY_S / 2)
     assert (await compare(stations, ME, PEER)).postponed
     assert (await running).obstacle == ""
 
 
 @in_virtual_time
-async def test_two_that_bring_the_same_to_one_hardly_bring_anything_twice(
+async def test_two_peers_that_send_the_same_keys_to_one_node_hardly_send_any_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(comparison_module, "BATCH_KEYS", 8)
+    monkeypatch.setattr(session_module, "BATCH_KEYS", 8)
     stations = Stations(ME, PEER, OTHER)
     await stations.adopt(STABLE)
     for key in KEYS:
@@ -303,3 +305,32 @@ async def test_two_that_bring_the_same_to_one_hardly_bring_anything_twice(
     outcomes = await asyncio.gather(compare(stations, ME, OTHER), compare(stations, PEER, OTHER))
     assert all(stations[OTHER].engine.get(key) == entry(1) for key in KEYS)
     assert sum(outcome.summary.sent for outcome in outcomes) < 1.3 * len(KEYS)
+
+
+# --- versions and batch sizes ---
+
+SIDES = st.dictionaries(st.sampled_from([b"a", b"b", b"c", b"d"]), st.integers(1, 3).map(version))
+
+
+@given(SIDES, SIDES)
+def test_moving_newer_keys_makes_the_sides_equal_and_moves_nothing_else(here: dict, there: dict) -> None:
+    newest = {key: max(side[key] for side in (here, there) if key in side) for key in here | there}
+    assert set(newer_in(there, here)) == {key for key in newest if here.get(key) != newest[key]}
+    assert set(newer_in(here, there)) == {key for key in newest if there.get(key) != newest[key]}
+
+
+def test_batches_grow_while_values_are_small_and_shrink_for_large_ones() -> None:
+    size = BatchSize(512, 1 << 20)
+    began_with = size.keys
+    assert 1 < began_with < 512
+    for _ in range(5):
+        size.observe(size.keys, size.keys * 100)
+    assert size.keys == 512
+    size.observe(512, 512 << 20)
+    assert size.keys == 1
+
+
+def test_an_empty_batch_does_not_stop_the_next() -> None:
+    size = BatchSize(512, 1 << 20)
+    size.observe(0, 0)
+    assert size.keys >= 1

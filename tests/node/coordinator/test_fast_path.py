@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from covey.node.errors import OperationTimeout, ReplyFull
-from covey.node.messages.data import DataBatch, Reply, Request
+from covey.node.messages.data import DataBatch
+from covey.node.messages.envelope import Reply, Request
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.node.replica import service as replica_module
 from covey.quorum.consistency import Consistency, Level

@@ -22,7 +22,8 @@ from covey.node.coordinator.replica_queue import (
     Undelivered,
 )
 from covey.node.errors import NodeError, PeerRefused, PeerTimeout, PeerUnreachable, StorageFailed
-from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, EpochMismatch, Merge, Read, ReadResult
+from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, Merge, Read, ReadResult
+from covey.node.messages.envelope import EpochMismatch
 from covey.quorum.ranking import ReplicaRanking
 from covey.ring.epoch import EpochStamp
 from tests.simulation.cluster import SimulatedClock

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from covey.node.disk_health.segment_recovery import SegmentRecovery, pieces_of
+from covey.node.disk_health.segment_recovery import SegmentRecovery, replicated_ranges
 from covey.node.events import Event
 from covey.node.messages.data import DataBatch, DataReply, FailedResult, Merge
 from covey.node.storage.segments import SEGMENTS, segment_of, segment_range
@@ -31,28 +31,28 @@ KEY = b"key"
 NUMBER = segment_of(token_of(KEY))
 
 
-class Told:
-    """How often the member record was renewed, and whether something was unsynced then."""
+class Changes:
+    """For each reported change, the number of batches that were not fsynced then."""
 
     def __init__(self) -> None:
         self.unsynced: list[int] = []
 
 
 @asynccontextmanager
-async def healing(stations: Stations) -> AsyncIterator[Told]:
+async def recovering(stations: Stations) -> AsyncIterator[Changes]:
     station = stations[ME]
-    told = Told()
+    changes = Changes()
     repair = SegmentRecovery(
         station.simulated(1),
         station.data,
         stations,
+        on_change=lambda: changes.unsynced.append(station.engine.unsynced_batches),
         throttle=Throttle(SimulatedClock(), 0.0),
-        on_change=lambda: told.unsynced.append(station.engine.unsynced_batches),
     )
     station.epochs.observe(repair.on_epoch)
     running = asyncio.get_running_loop().create_task(repair.run())
     try:
-        yield told
+        yield changes
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
@@ -66,14 +66,14 @@ async def three_stations() -> Stations:
 
 
 async def find_damage(stations: Stations, number: int = NUMBER) -> None:
-    """And let a later epoch come, which healing waits for."""
+    """Quarantine a segment, and adopt the later epoch that recovery waits for."""
     stations[ME].engine.quarantine([number], "a test")
     record = stations[ME].epochs.record
     assert record is not None
     await stations.adopt(following(record))
 
 
-def healed(stations: Stations) -> bool:
+def recovered(stations: Stations) -> bool:
     return stations[ME].engine.quarantined() == ()
 
 
@@ -85,19 +85,19 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("not in 100 s")
 
 
-async def until_healed(stations: Stations) -> None:
-    await until(lambda: healed(stations))
+async def until_recovered(stations: Stations) -> None:
+    await until(lambda: recovered(stations))
 
 
 @in_virtual_time
-async def test_the_newest_that_r_others_hold_takes_the_place_of_what_was_damaged() -> None:
+async def test_the_newest_entries_of_r_others_replace_the_damaged_segment() -> None:
     stations = await three_stations()
-    async with healing(stations):
+    async with recovering(stations):
         stations[ME].hold((KEY, entry(9, b"never acknowledged")))
         stations[OTHER].hold((KEY, entry(1, b"old")))
         stations[THIRD].hold((KEY, entry(2, b"new")))
         await find_damage(stations)
-        await until_healed(stations)
+        await until_recovered(stations)
         assert stations[ME].engine.get(KEY) == entry(2, b"new")
         (event,) = stations[ME].log.of(Event.SEGMENT_HEALED)
         assert (event["segment"], event["entries"]) == (NUMBER, 1)
@@ -105,63 +105,65 @@ async def test_the_newest_that_r_others_hold_takes_the_place_of_what_was_damaged
 
 
 @in_virtual_time
-async def test_it_waits_for_r_others() -> None:
-    """With one of two others away, the one that is there may lack what only the other and this node had."""
+async def test_recovery_waits_for_r_others() -> None:
+    """With one of two others away, the remaining one may lack what only the other and this node had."""
     stations = await three_stations()
-    async with healing(stations):
+    async with recovering(stations):
         stations[THIRD].hold((KEY, entry(2)))
         stations.kill(THIRD)
         await find_damage(stations)
         await asyncio.sleep(100)
-        assert not healed(stations)
+        assert not recovered(stations)
 
 
 @in_virtual_time
-async def test_it_waits_for_an_epoch_later_than_the_one_that_it_was_found_in() -> None:
+async def test_recovery_waits_for_an_epoch_later_than_that_of_the_damage() -> None:
     stations = await three_stations()
-    async with healing(stations):
+    async with recovering(stations):
         stations[ME].engine.quarantine([NUMBER], "a test")
         await asyncio.sleep(100)
-        assert not healed(stations)
+        assert not recovered(stations)
         await stations.adopt(following(THREE))
-        await until_healed(stations)
+        await until_recovered(stations)
 
 
 @in_virtual_time
 async def test_others_in_quarantine_themselves_do_not_count() -> None:
     stations = await three_stations()
-    async with healing(stations):
+    async with recovering(stations):
         stations[THIRD].engine.quarantine([NUMBER], "a test")
         await find_damage(stations)
         await asyncio.sleep(100)
-        assert not healed(stations)
+        assert not recovered(stations)
 
 
 @in_virtual_time
-async def test_nothing_is_healed_while_the_ring_changes() -> None:
+async def test_nothing_is_recovered_while_the_ring_changes() -> None:
     stations = await three_stations()
-    async with healing(stations):
+    async with recovering(stations):
         stations[ME].engine.quarantine([NUMBER], "a test")
         await stations.adopt(following(THREE, ring(1, 2, 3, 4)))
         await asyncio.sleep(100)
-        assert not healed(stations)
+        assert not recovered(stations)
 
 
 @in_virtual_time
-async def test_nothing_is_healed_that_would_be_found_damaged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_recovered_that_would_be_found_damaged_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stations = await three_stations()
     monkeypatch.setattr(stations[ME].engine, "needs_restart", lambda: True)
-    async with healing(stations):
+    async with recovering(stations):
         await find_damage(stations)
         await asyncio.sleep(100)
-        assert not healed(stations)
+        assert not recovered(stations)
 
 
 @in_virtual_time
-async def test_what_was_gathered_under_an_epoch_that_has_passed_is_not_taken() -> None:
-    """Whoever gave it may have lost the range since, and others may have been given writes of it."""
+async def test_entries_fetched_under_a_past_epoch_are_not_used() -> None:
+    """The source may have lost the range since, and others may have received writes to it."""
     stations = await three_stations()
-    async with healing(stations):
+    async with recovering(stations):
         stations[OTHER].hold((KEY, entry(1)))
         asked: list[str] = []
 
@@ -175,13 +177,13 @@ async def test_what_was_gathered_under_an_epoch_that_has_passed_is_not_taken() -
         await stations[ME].epochs.adopt(following(following(THREE), ring(1, 2, 3, 4)))
         replies.release()
         await asyncio.sleep(100)
-        assert not healed(stations)
+        assert not recovered(stations)
 
 
 @in_virtual_time
-async def test_a_write_that_comes_meanwhile_fails_here() -> None:
+async def test_a_write_to_a_segment_in_quarantine_fails() -> None:
     stations = await three_stations()
-    async with healing(stations):
+    async with recovering(stations):
         stations.kill(OTHER)
         await find_damage(stations)
         reply = await stations[ME].replica.serve(DataBatch(following(THREE).stamp, (Merge(KEY, entry(5)),)))
@@ -190,48 +192,48 @@ async def test_a_write_that_comes_meanwhile_fails_here() -> None:
 
 
 @in_virtual_time
-async def test_what_is_not_replicated_here_is_dropped() -> None:
+async def test_entries_that_the_node_does_not_replicate_are_dropped() -> None:
     stations = Stations(*WHO)
     five = record(ring(1, 2, 3, 4, 5))
     await stations.adopt(five)
     foreign = next(
         key
         for key in (b"%d" % n for n in range(1000))
-        if not pieces_of(Ring(five.owners), ME, segment_of(token_of(key)))
+        if not replicated_ranges(Ring(five.owners), ME, segment_of(token_of(key)))
     )
-    async with healing(stations):
+    async with recovering(stations):
         stations[ME].hold((foreign, entry(1)))
         await find_damage(stations, segment_of(token_of(foreign)))
-        await until_healed(stations)
+        await until_recovered(stations)
         assert stations[ME].engine.get(foreign) is None
 
 
 @in_virtual_time
-async def test_it_is_told_only_once_it_is_on_disk() -> None:
+async def test_recovery_is_reported_only_once_it_is_on_disk() -> None:
     stations = await three_stations()
-    async with healing(stations) as told:
+    async with recovering(stations) as changes:
         stations[OTHER].hold((KEY, entry(1)))
         await find_damage(stations)
-        await until_healed(stations)
+        await until_recovered(stations)
         await asyncio.sleep(1)
-        assert set(told.unsynced) == {0}
+        assert set(changes.unsynced) == {0}
 
 
 @given(st.integers(0, SEGMENTS - 1), st.sampled_from([ring(1, 2, 3), ring(1, 2, 3, 4, 5)]))
-def test_pieces_are_all_of_a_segment_that_a_node_replicates(number: int, spec: RingSpec) -> None:
+def test_replicated_ranges_are_all_of_a_segment_that_a_node_replicates(number: int, spec: RingSpec) -> None:
     ring_ = Ring(spec)
-    pieces = pieces_of(ring_, ME, number)
+    ranges = replicated_ranges(ring_, ME, number)
     first, last = segment_range(number).after + 1, segment_range(number).upto
     inside = [token for token in ring_.virtual_nodes if first <= token <= last]
     for token in {first, last, *inside, *(token + 1 for token in inside if token < last)}:
-        covering = [piece for piece in pieces if piece.span.contains(token)]
+        covering = [found for found in ranges if found.token_range.contains(token)]
         expected = ring_.preference_list(token)
         assert len(covering) == (ME in expected)
-        for piece in covering:
-            assert {ME, *piece.others} == set(expected)
-            assert piece.needed == 2
+        for found in covering:
+            assert {ME, *found.sources} == set(expected)
+            assert found.needed == 2
 
 
-def test_with_w_of_one_nobody_can_make_up_for_a_damaged_copy() -> None:
+def test_with_w_of_one_no_replica_can_replace_a_damaged_copy() -> None:
     spec = ring(1, 2, 3, quorums=Quorums(3, 1, 3))
-    assert all(piece.needed > len(piece.others) for piece in pieces_of(Ring(spec), ME, NUMBER))
+    assert all(found.needed > len(found.sources) for found in replicated_ranges(Ring(spec), ME, NUMBER))

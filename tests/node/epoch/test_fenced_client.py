@@ -8,7 +8,9 @@ import pytest
 
 from covey.node.epoch.fenced_client import MAX_RECORD_PUSHES
 from covey.node.errors import PeerRefused, PeerTimeout, PeerUnreachable
-from covey.node.messages.data import DataBatch, DataReply, EpochMismatch, Merge, PushRecord
+from covey.node.messages.control import PushRecord
+from covey.node.messages.data import DataBatch, DataReply, Merge
+from covey.node.messages.envelope import EpochMismatch
 from covey.ring.epoch import EpochRecord
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.identity import Identity
-from covey.node.messages.data import Accept, Prepare, PushRecord
+from covey.node.messages.control import Accept, Prepare, PushRecord
 from covey.ring.paxos import Ballot
 from covey.ring.succession import abort, begin, finish
 from tests.simulation.virtual_time import in_virtual_time, run

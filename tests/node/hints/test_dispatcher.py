@@ -1,4 +1,4 @@
-"""Replay: which hints go where, when they are forgotten, and how gently."""
+"""Replay: which hints are sent where, when they are deleted, and at what rate."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import pytest
 
 from covey.identity import Identity
 from covey.node.events import Event
-from covey.node.hints import dispatcher as hint_replay
+from covey.node.hints import dispatcher as dispatcher_module
 from covey.node.hints.dispatcher import BACKOFF_S, HintDispatcher
-from covey.node.hints.hint_log import HintEvents
-from covey.node.hints.store import NOTHING, Hint, HintStore
-from covey.node.hints.writer import FOREIGN, HintWriter
+from covey.node.hints.store import NO_HINTS, Hint, HintStore
+from covey.node.hints.writer import FOREIGN, HintLog, HintWriter
 from covey.node.messages.data import DataBatch, MergeKind
 from covey.node.throttle import Throttle
 from covey.ring.epoch import EpochRecord
@@ -31,7 +30,7 @@ STABLE = record(ring(1, 2, 3))
 
 
 class Replaying:
-    """Hints kept at n1 for others, and what n1 would do with them."""
+    """Hints at n1 for other nodes, and the dispatcher that would send them."""
 
     def __init__(self, stations: Stations, rate: float = 0) -> None:
         self.stations = stations
@@ -40,20 +39,16 @@ class Replaying:
         self.store = HintStore(MemoryEngine(), 1 << 30)
         self.lacking: list[Identity] = []
         clock = SimulatedClock()
-        log = HintEvents(clock, station.log)
-        keeping = HintWriter(ME, self.store, self.lacking.append, log)
-        self.replay = HintDispatcher(
+        self.dispatcher = HintDispatcher(
             station.simulated(1),
             station.data,
             stations,
-            store=self.store,
-            writer=keeping,
+            writer=HintWriter(ME, self.store, self.lacking.append, HintLog(clock, station.log)),
             throttle=Throttle(clock, rate),
-            log=log,
         )
 
     def begin(self, to: Identity = A) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self.replay.run(to))
+        return asyncio.get_running_loop().create_task(self.dispatcher.replay(to))
 
 
 async def replaying(at: EpochRecord = STABLE, rate: float = 0) -> Replaying:
@@ -67,7 +62,7 @@ def hints(to: Identity = A, count: int = 3, number: int = 5, value: bytes = b"v"
 
 
 def batches_to(sent: list[Message], name: str) -> Callable[[Message], bool]:
-    """Keeps what is sent there, and concerns none of it."""
+    """Record what is sent to a node; matches no message."""
 
     def seen(message: Message) -> bool:
         if message.target == name and isinstance(message.request.body, DataBatch):
@@ -82,26 +77,28 @@ def sends_data(message: Message) -> bool:
 
 
 @in_virtual_time
-async def test_the_destination_gets_what_it_missed_with_the_original_versions_and_it_is_forgotten() -> None:
+async def test_the_destination_gets_the_missed_writes_with_their_original_versions_and_the_hints_are_deleted() -> (
+    None
+):
     there = await replaying()
     there.store.add(hints())
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     for hint in hints():
         assert there.stations[A].engine.get(hint.key) == hint.entry
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
     assert [
         (line["member"], line["keys"], line["bytes"]) for line in there.lines.of(Event.HINT_REPLAYED)
     ] == [("n2", 3, 9)]
 
 
 @in_virtual_time
-async def test_it_goes_under_the_current_epoch_as_the_write_that_it_was() -> None:
+async def test_a_hint_is_sent_under_the_current_epoch_as_a_write() -> None:
     there = await replaying()
     there.store.add(hints())
     await there.stations.adopt(following(STABLE))
     sent: list[Message] = []
     there.stations.network.lose(batches_to(sent, "n2"))
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     [message] = sent
     assert isinstance(message.request.body, DataBatch)
     assert message.request.body.epoch == following(STABLE).stamp
@@ -109,32 +106,32 @@ async def test_it_goes_under_the_current_epoch_as_the_write_that_it_was() -> Non
 
 
 @in_virtual_time
-async def test_a_newer_version_that_stands_there_is_an_answer() -> None:
+async def test_a_hint_is_deleted_when_the_destination_holds_a_newer_version() -> None:
     there = await replaying()
     there.stations[A].hold((b"k0", entry(9)))
     there.store.add(hints())
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     assert there.stations[A].engine.get(b"k0") == entry(9)
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
-async def test_what_is_refused_at_the_floor_is_discarded() -> None:
+async def test_a_hint_refused_at_the_floor_is_discarded() -> None:
     there = await replaying(record(ring(1, 2, 3), floor=5))
     there.store.add([*hints(number=5), *hints(count=1, number=6)])
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     assert there.stations[A].engine.get(b"k0") == entry(6)
     assert there.stations[A].engine.get(b"k1") is None
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
-async def test_keys_that_the_destination_is_no_replica_of_are_discarded_unsent() -> None:
+async def test_hints_for_keys_that_the_destination_does_not_replicate_are_discarded_unsent() -> None:
     there = await replaying()
     there.store.add(hints(OUTSIDER))
-    await there.replay.run(OUTSIDER)
+    await there.dispatcher.replay(OUTSIDER)
     assert there.stations[OUTSIDER].engine.get(b"k0") is None
-    assert there.store.kept(OUTSIDER) == NOTHING
+    assert there.store.stored(OUTSIDER) == NO_HINTS
     assert [line["reason"] for line in there.lines.of(Event.HINT_DROPPED)] == [FOREIGN]
     assert there.lacking == []
 
@@ -143,12 +140,12 @@ async def test_keys_that_the_destination_is_no_replica_of_are_discarded_unsent()
 async def test_a_successor_is_a_replica() -> None:
     there = await replaying(record(ring(1, 2, 3), ring(1, 2, 4)))
     there.store.add(hints(OUTSIDER))
-    await there.replay.run(OUTSIDER)
+    await there.dispatcher.replay(OUTSIDER)
     assert there.stations[OUTSIDER].engine.get(b"k0") == entry(5)
 
 
 @in_virtual_time
-async def test_a_hint_replaced_while_its_batch_is_under_way_is_delivered_too() -> None:
+async def test_a_hint_replaced_while_its_batch_is_in_flight_is_delivered_too() -> None:
     there = await replaying()
     there.store.add(hints())
     on_the_way = there.stations.network.hold_replies(sends_data)
@@ -158,11 +155,11 @@ async def test_a_hint_replaced_while_its_batch_is_under_way_is_delivered_too() -
     on_the_way.release()
     await task
     assert there.stations[A].engine.get(b"k0") == entry(7)
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
-async def test_what_got_no_answer_is_kept_and_tried_again_after_longer_and_longer_pauses() -> None:
+async def test_hints_without_a_reply_are_kept_and_sent_again_after_growing_pauses() -> None:
     there = await replaying()
     there.store.add(hints())
     loop = asyncio.get_running_loop()
@@ -180,14 +177,14 @@ async def test_what_got_no_answer_is_kept_and_tried_again_after_longer_and_longe
     assert len(pauses) == 4
     for number, pause_s in enumerate(pauses):
         assert 0.5 * BACKOFF_S[0] * 2**number <= pause_s < 1.5 * BACKOFF_S[0] * 2**number + 0.1
-    assert there.store.kept(A).hints == 3
+    assert there.store.stored(A).hints == 3
     open_again()
     await task
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
-async def test_what_could_not_be_applied_there_is_kept_and_the_rest_forgotten() -> None:
+async def test_hints_that_failed_are_kept_and_the_others_deleted() -> None:
     there = await replaying()
     there.store.add(hints())
     _damage(there, b"k1")
@@ -199,23 +196,23 @@ async def test_what_could_not_be_applied_there_is_kept_and_the_rest_forgotten() 
 
 
 def _damage(there: Replaying, key: bytes) -> None:
-    """Let the destination hold an entry that does not match its checksum."""
+    """Have the destination hold an entry that does not match its checksum."""
     there.stations[A].hold((key, entry(1)))
     there.stations[A].engine.flip_bit(key)
 
 
 @in_virtual_time
-async def test_a_destination_at_another_epoch_is_told_of_it_and_served() -> None:
+async def test_a_destination_at_an_older_epoch_is_sent_the_record_and_then_its_hints() -> None:
     there = await replaying()
     there.store.add(hints())
     await there.stations.adopt(following(STABLE), ME)
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     assert there.stations[A].epochs.number == 2
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
-async def test_it_stops_when_the_destination_is_down_again_and_keeps_the_rest() -> None:
+async def test_replay_stops_when_the_destination_is_down_again_and_keeps_the_rest() -> None:
     there = await replaying()
     there.store.add(hints())
     there.stations.kill(A, noticed=False)
@@ -223,13 +220,13 @@ async def test_it_stops_when_the_destination_is_down_again_and_keeps_the_rest() 
     await asyncio.sleep(0.1)
     there.stations.down.add(A)
     await task
-    assert there.store.kept(A).hints == 3
+    assert there.store.stored(A).hints == 3
     assert there.lines.of(Event.HINT_REPLAYED) == []
 
 
 @in_virtual_time
-async def test_one_batch_is_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hint_replay, "BATCH_HINTS", 2)
+async def test_one_batch_is_in_flight_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatcher_module, "BATCH_HINTS", 2)
     there = await replaying()
     there.store.add(hints(count=6))
     hold = there.stations.network.hold_replies(sends_data)
@@ -239,13 +236,13 @@ async def test_one_batch_is_under_way_at_a_time(monkeypatch: pytest.MonkeyPatch)
     assert sum(there.stations[A].engine.get(hint.key) is not None for hint in hints(count=6)) == 2
     hold.release()
     await task
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS
 
 
 @in_virtual_time
-async def test_no_more_bytes_a_second_go_than_allowed() -> None:
+async def test_replay_keeps_to_its_rate() -> None:
     there = await replaying(rate=100_000)
     there.store.add(hints(count=100, value=b"x" * 10_000))
-    await there.replay.run(A)
+    await there.dispatcher.replay(A)
     assert asyncio.get_running_loop().time() == pytest.approx(10, rel=0.05)
-    assert there.store.kept(A) == NOTHING
+    assert there.store.stored(A) == NO_HINTS

@@ -4,9 +4,8 @@ import asyncio
 
 from covey.identity import Identity
 from covey.node.events import Event
-from covey.node.hints.hint_log import PAUSE_S, HintEvents
 from covey.node.hints.store import Hint, HintStore
-from covey.node.hints.writer import DAMAGED, FOREIGN, NO_ROOM, TOO_OLD, HintWriter
+from covey.node.hints.writer import DAMAGED, FOREIGN, LOG_INTERVAL_S, NO_ROOM, TOO_OLD, HintLog, HintWriter
 from tests.support.clocks import ManualClock
 from tests.support.memory_engine import MemoryEngine
 from tests.support.rings import identities
@@ -25,12 +24,12 @@ class Keeper:
         self.clock = ManualClock()
         self.lines = Lines()
         self.lacking: list[Identity] = []
-        self.log = HintEvents(self.clock, self.lines)
-        self.keeping = HintWriter(ME, self.store, self.lacking.append, self.log)
+        self.log = HintLog(self.clock, self.lines)
+        self.writer = HintWriter(ME, self.store, self.lacking.append, self.log)
 
     async def keep(self, *hints: Hint) -> None:
         for hint in hints:
-            self.keeping.keep(*hint)
+            self.writer.keep(*hint)
         await asyncio.sleep(0)
 
     def dropped(self) -> list[tuple[object, object, object]]:
@@ -41,36 +40,36 @@ def hints(to: Identity = A, *, number: int = 1, count: int = 1) -> list[Hint]:
     return [Hint(to, b"k%d" % key, entry(number)) for key in range(count)]
 
 
-async def test_what_comes_in_one_turn_of_the_loop_is_one_write() -> None:
+async def test_hints_of_one_iteration_of_the_event_loop_are_one_write() -> None:
     keeper = Keeper()
     await keeper.keep(*hints(A, count=5), *hints(B, count=5))
     assert keeper.engine.unsynced_batches == 1
-    assert (keeper.store.kept(A).hints, keeper.store.kept(B).hints) == (5, 5)
+    assert (keeper.store.stored(A).hints, keeper.store.stored(B).hints) == (5, 5)
 
 
-async def test_and_later_turns_are_writes_of_their_own() -> None:
+async def test_hints_of_later_iterations_are_separate_writes() -> None:
     keeper = Keeper()
     await keeper.keep(*hints(number=1))
     await keeper.keep(*hints(number=2))
     assert keeper.engine.unsynced_batches == 2
-    assert keeper.store.kept(A).hints == 1
+    assert keeper.store.stored(A).hints == 1
 
 
-async def test_what_waits_is_stored_at_once_when_the_node_stops() -> None:
+async def test_waiting_hints_are_stored_when_the_node_stops() -> None:
     keeper = Keeper()
-    keeper.keeping.keep(*hints()[0])
-    keeper.keeping.write()
-    assert keeper.store.kept(A).hints == 1
+    keeper.writer.keep(*hints()[0])
+    keeper.writer.flush()
+    assert keeper.store.stored(A).hints == 1
 
 
-async def test_a_node_keeps_nothing_for_itself() -> None:
+async def test_a_node_keeps_no_hints_for_itself() -> None:
     keeper = Keeper()
     await keeper.keep(*hints(ME))
     assert keeper.store.destinations() == []
     assert (keeper.lacking, keeper.lines.lines) == ([], [])
 
 
-async def test_what_there_is_no_room_for_is_dropped_and_told() -> None:
+async def test_hints_without_room_are_dropped_and_reported() -> None:
     keeper = Keeper(max_bytes=1)
     await keeper.keep(*hints(count=3))
     assert keeper.lacking == [A]
@@ -78,7 +77,7 @@ async def test_what_there_is_no_room_for_is_dropped_and_told() -> None:
     assert keeper.lines.of(Event.HINT_STORED) == []
 
 
-async def test_a_disk_that_takes_no_hints_fails_nothing() -> None:
+async def test_a_broken_disk_drops_hints_and_raises_nothing() -> None:
     keeper = Keeper()
     keeper.engine.break_disk()
     await keeper.keep(*hints(A), *hints(B))
@@ -87,7 +86,7 @@ async def test_a_disk_that_takes_no_hints_fails_nothing() -> None:
     assert "the disk is broken" in str(keeper.dropped()[0][2])
 
 
-async def test_on_a_full_disk_there_is_no_room_for_hints_though_old_ones_can_go() -> None:
+async def test_on_a_full_disk_new_hints_are_dropped_and_old_hints_can_be_deleted() -> None:
     keeper = Keeper()
     await keeper.keep(*hints(A))
     keeper.engine.set_free_space(900)
@@ -95,26 +94,26 @@ async def test_on_a_full_disk_there_is_no_room_for_hints_though_old_ones_can_go(
     await keeper.keep(*hints(A, number=2), *hints(B))
     assert keeper.lacking == [A, B]
     assert "less free space" in str(keeper.dropped()[0][2])
-    keeper.keeping.expire(hints(A))
+    keeper.writer.expire(hints(A))
     assert keeper.store.destinations() == []
 
 
-async def test_what_is_too_old_or_damaged_is_lacking_at_its_destination() -> None:
+async def test_the_destination_stales_hints_that_are_too_old_or_damaged() -> None:
     keeper = Keeper()
     await keeper.keep(*hints(A), *hints(B))
-    keeper.keeping.expire(hints(A))
+    keeper.writer.expire(hints(A))
     [(name, packed)] = keeper.engine.rows(b"\xffhint")
     keeper.engine.put_rows([(name, packed[:-1])])
-    keeper.keeping.discard_damaged(B, [name])
+    keeper.writer.drop_damaged(B, [name])
     assert keeper.lacking == [A, B]
     assert keeper.dropped() == [("n2", 1, TOO_OLD), ("n3", 1, DAMAGED)]
     assert keeper.store.destinations() == []
 
 
-async def test_what_a_member_has_no_part_in_any_more_is_not_lacking_there() -> None:
+async def test_a_member_that_is_no_replica_any_more_lacks_nothing() -> None:
     keeper = Keeper()
     await keeper.keep(*hints(count=2))
-    keeper.keeping.discard_foreign(hints(count=2))
+    keeper.writer.discard_foreign(A, hints(count=2))
     assert (keeper.lacking, keeper.store.destinations()) == ([], [])
     assert keeper.dropped() == [("n2", 2, FOREIGN)]
 
@@ -122,39 +121,39 @@ async def test_what_a_member_has_no_part_in_any_more_is_not_lacking_there() -> N
 # --- the log ---
 
 
-async def test_the_first_hint_is_told_at_once_and_the_next_ones_ten_seconds_later() -> None:
+async def test_the_first_hint_is_logged_at_once_and_the_next_after_ten_seconds() -> None:
     keeper = Keeper()
     for _ in range(3):
         await keeper.keep(*hints(count=2))
-    keeper.clock.now_s += PAUSE_S
+    keeper.clock.now_s += LOG_INTERVAL_S
     await keeper.keep(*hints(count=7))
     assert [line["hints"] for line in keeper.lines.of(Event.HINT_STORED)] == [2, 7]
 
 
-async def test_each_destination_is_told_of_by_itself() -> None:
+async def test_each_destination_is_logged_separately() -> None:
     keeper = Keeper()
     await keeper.keep(*hints(A), *hints(B))
     assert [line["member"] for line in keeper.lines.of(Event.HINT_STORED)] == ["n2", "n3"]
 
 
-async def test_drops_are_added_up_between_lines_and_none_is_left_out() -> None:
+async def test_drops_are_summed_up_between_lines_and_none_is_left_out() -> None:
     keeper = Keeper(max_bytes=1)
     for _ in range(4):
         await keeper.keep(*hints())
-    keeper.log.catch_up()
+    keeper.log.flush()
     assert keeper.dropped() == [("n2", 1, NO_ROOM)]
-    keeper.clock.now_s += PAUSE_S
-    keeper.log.catch_up()
-    keeper.log.catch_up()
+    keeper.clock.now_s += LOG_INTERVAL_S
+    keeper.log.flush()
+    keeper.log.flush()
     assert keeper.dropped() == [("n2", 1, NO_ROOM), ("n2", 3, NO_ROOM)]
 
 
-def test_replays_are_added_up_between_lines() -> None:
+def test_replays_are_summed_up_between_lines() -> None:
     keeper = Keeper()
     for _ in range(3):
         keeper.log.replayed(A, 2, 10, 0.5)
-    keeper.clock.now_s += PAUSE_S
-    keeper.log.catch_up()
+    keeper.clock.now_s += LOG_INTERVAL_S
+    keeper.log.flush()
     assert keeper.lines.of(Event.HINT_REPLAYED) == [
         {"member": "n2", "keys": 2, "bytes": 10, "after_s": 0.5},
         {"member": "n2", "keys": 4, "bytes": 20, "after_s": 1.0},

@@ -11,7 +11,7 @@ from covey.identity import Identity
 from covey.node.epoch.epochs import Epochs
 from covey.node.errors import PeerUnreachable
 from covey.node.members.claims import MAX_CLAIMS, Claimant, Claims
-from covey.node.messages.data import Envelope, Reply, Request
+from covey.node.messages.envelope import Envelope, Reply, Request
 from covey.node.peer.client import PeerClient
 from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import HybridClock

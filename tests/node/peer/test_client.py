@@ -3,20 +3,10 @@ from __future__ import annotations
 import pytest
 
 from covey.node.errors import PeerError, PeerRefused, PeerTimeout, PeerUnreachable
-from covey.node.messages.data import (
-    Acknowledged,
-    DataBatch,
-    DataReply,
-    EpochMismatch,
-    FetchRecord,
-    Ping,
-    RecordReply,
-    Refusal,
-    RefusalCode,
-    Reply,
-    ReplyBody,
-    Request,
-)
+from covey.node.messages.control import Acknowledged, FetchRecord, RecordReply
+from covey.node.messages.data import DataBatch, DataReply
+from covey.node.messages.envelope import EpochMismatch, Refusal, RefusalCode, Reply, ReplyBody, Request
+from covey.node.messages.membership import Ping
 from covey.node.peer.client import PeerClient
 from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import ClockSkew, HybridClock

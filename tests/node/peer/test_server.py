@@ -8,25 +8,18 @@ import pytest
 
 from covey.node.events import Event
 from covey.node.messages.anti_entropy import RequestRepair
-from covey.node.messages.data import (
+from covey.node.messages.control import Acknowledged, FetchRecord, PushRecord, RecordReply, RequestLeave
+from covey.node.messages.data import DataBatch, Scan, ScanPurpose, SizeQuery
+from covey.node.messages.envelope import (
     PROTOCOL_VERSION,
-    Acknowledged,
-    DataBatch,
     Envelope,
-    FetchRecord,
-    Ping,
-    PushRecord,
-    RecordReply,
     Refusal,
     RefusalCode,
     Reply,
     Request,
     RequestBody,
-    RequestLeave,
-    Scan,
-    ScanPurpose,
-    SizeQuery,
 )
+from covey.node.messages.membership import Ping
 from covey.node.peer.server import PeerServer
 from covey.node.runtime import LocalIdentity, Runtime
 from covey.node.tasks import Tasks

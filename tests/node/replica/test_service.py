@@ -12,14 +12,12 @@ from covey.node.messages.data import (
     REPLY_FULL,
     DataBatch,
     DataReply,
-    EpochMismatch,
     FailedResult,
     Merge,
     MergeKind,
     MergeResult,
     Read,
     ReadResult,
-    Refusal,
     Scan,
     ScanPurpose,
     ScanReply,
@@ -28,6 +26,7 @@ from covey.node.messages.data import (
     VersionResult,
     checksum_of,
 )
+from covey.node.messages.envelope import EpochMismatch, Refusal
 from covey.node.replica import service as replica_module
 from covey.node.storage.interface import Chunk, Entry
 from covey.ring.epoch import EpochRecord, EpochStamp

@@ -27,7 +27,7 @@ def _after(taken: list[tuple[int, object, Cursor | None, int]], epoch: int = 5) 
 
 @settings(deadline=None)
 @given(steps)
-def test_what_was_stored_is_what_a_restart_goes_on_from(
+def test_a_restart_resumes_from_the_stored_progress(
     taken: list[tuple[int, object, Cursor | None, int]],
 ) -> None:
     progress = _after(taken)
@@ -36,17 +36,17 @@ def test_what_was_stored_is_what_a_restart_goes_on_from(
 
 @settings(deadline=None)
 @given(steps)
-def test_under_any_other_epoch_it_is_worth_nothing(
+def test_progress_of_any_other_epoch_is_void(
     taken: list[tuple[int, object, Cursor | None, int]],
 ) -> None:
     assert PullProgress.load(_after(taken).encode(), 6) == PullProgress(6)
 
 
-def test_without_anything_stored_it_starts_afresh() -> None:
+def test_without_stored_progress_it_is_empty() -> None:
     assert PullProgress.load(None, 3) == PullProgress(3)
 
 
-def test_a_place_is_kept_until_the_source_is_exhausted() -> None:
+def test_a_cursor_is_kept_until_the_source_is_finished() -> None:
     progress = _after([(0, identity(1), Cursor(9, b"k"), 10)])
     assert progress.cursors == {(0, identity(1)): Cursor(9, b"k")}
     assert progress.sources_finished(0) == ()

@@ -13,10 +13,10 @@ from covey.identity import Identity
 from covey.membership.record import HandoffProgress
 from covey.node.epoch.epochs import META_HANDOFF, Epoch, EpochPassed
 from covey.node.events import Event
-from covey.node.messages.data import ScanReply
+from covey.node.messages.data import Scan, ScanReply
 from covey.node.ring_change import puller as puller_module
 from covey.node.ring_change.handoff import Handoff
-from covey.node.ring_change.progress import PullProgress
+from covey.node.ring_change.progress import PullProgress, PullTracker
 from covey.node.ring_change.puller import Puller, assignments_of
 from covey.node.storage.interface import Entry
 from covey.node.tasks import Tasks
@@ -49,13 +49,13 @@ def make_puller(
         station.data,
         stations,
         epoch=Epoch(change),
+        tracker=PullTracker(change.number, station.engine, report, station.log),
         throttle=Throttle(SimulatedClock(), rate),
-        report=report,
     )
 
 
 async def stations_changing(change: EpochRecord = JOINING) -> Stations:
-    """All at ``change``, and the old owners hold every key of theirs."""
+    """Return stations at ``change`` whose old owners hold all of their keys."""
     stations = Stations(*WHO)
     await stations.adopt(record(change.owners))
     for key in KEYS:
@@ -79,7 +79,7 @@ def holds(stations: Stations, me: Identity, keys: list[bytes]) -> bool:
 
 
 @in_virtual_time
-async def test_a_joiner_pulls_all_that_it_gains_and_says_done_once_it_is_on_disk() -> None:
+async def test_a_joiner_pulls_all_that_it_gains_and_reports_done_once_it_is_on_disk() -> None:
     stations = await stations_changing()
     engine = stations[JOINER].engine
     unsynced_at_done: list[int] = []
@@ -95,7 +95,7 @@ async def test_a_joiner_pulls_all_that_it_gains_and_says_done_once_it_is_on_disk
 
 
 @in_virtual_time
-async def test_one_who_gains_nothing_is_done_at_once_and_says_so() -> None:
+async def test_a_node_that_gains_nothing_reports_done_at_once() -> None:
     stations = await stations_changing()
     reports: list[HandoffProgress] = []
     await make_puller(stations, WHO[0], JOINING, reports.append).run()
@@ -104,7 +104,7 @@ async def test_one_who_gains_nothing_is_done_at_once_and_says_so() -> None:
 
 
 @in_virtual_time
-async def test_what_newer_writes_brought_meanwhile_stays() -> None:
+async def test_newer_writes_are_not_overwritten_by_a_pull() -> None:
     stations = await stations_changing()
     key = gained(JOINING, JOINER)[0]
     stations[JOINER].hold((key, entry(9, b"newer")))
@@ -128,7 +128,7 @@ async def test_tombstones_are_pulled_too() -> None:
 def test_whatever_changes_every_acknowledged_write_is_on_w_of_the_new_ring_afterwards(
     old: RingSpec, new: RingSpec, seed: int
 ) -> None:
-    """The point of handoff: what w(O) replicas held, r(S) of the successors' replicas cannot miss."""
+    """What w(O) replicas held, r(S) of the successors' replicas cannot miss."""
     if old == new:
         return
     change = record(old, new, number=2)
@@ -153,7 +153,7 @@ def test_whatever_changes_every_acknowledged_write_is_on_w_of_the_new_ring_after
 
 
 @in_virtual_time
-async def test_with_the_displaced_owner_dead_r_others_are_enough() -> None:
+async def test_r_others_are_enough_when_the_displaced_owner_is_dead() -> None:
     change = record(ring(1, 2, 3, 4), ring(1, 2, 3, 5), number=2)
     stations = await stations_changing(change)
     stations.kill(WHO[3])
@@ -164,7 +164,7 @@ async def test_with_the_displaced_owner_dead_r_others_are_enough() -> None:
 
 @in_virtual_time
 async def test_a_single_source_that_is_not_the_displaced_one_is_not_enough() -> None:
-    """Else: v acknowledged by the other two of three is missing at the newcomer and one of the old."""
+    """Otherwise a write acknowledged by the other two of three is missing at the newcomer and one old replica."""
     change = record(ring(1, 2, 3), ring(1, 2, 4), number=2)
     stations = await stations_changing(change)
     stations.kill(WHO[2])
@@ -178,7 +178,7 @@ async def test_a_single_source_that_is_not_the_displaced_one_is_not_enough() -> 
 
 
 @in_virtual_time
-async def test_it_goes_on_where_a_crash_left_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_pull_resumes_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(puller_module, "CHUNK_ENTRIES", 1)
     stations = await stations_changing()
     station = stations[JOINER]
@@ -203,7 +203,7 @@ async def test_it_goes_on_where_a_crash_left_it(monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(stations[source].replica, "scan", noting)
     await make_puller(stations, JOINER, JOINING).run()
     assert holds(stations, JOINER, gained(JOINING, JOINER))
-    assert len(pulled) <= len(gained(JOINING, JOINER)) - held + puller_module.PULLS_AT_ONCE
+    assert len(pulled) <= len(gained(JOINING, JOINER)) - held + puller_module.MAX_CONCURRENT_PULLS
 
 
 @in_virtual_time
@@ -229,10 +229,11 @@ async def test_the_same_rings_under_another_number_start_afresh() -> None:
 @in_virtual_time
 async def test_a_chunk_that_arrives_after_its_epoch_is_not_merged() -> None:
     stations = await stations_changing()
-    hold = stations.network.hold_replies(lambda message: message.source == "n4")
+    hold = stations.network.hold_replies(lambda message: isinstance(message.request.body, Scan))
     puller = make_puller(stations, JOINER, JOINING)
     task = asyncio.get_running_loop().create_task(puller.run())
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert hold.held
     await stations[JOINER].epochs.adopt(following(JOINING))
     hold.release()
     with pytest.raises(ExceptionGroup) as caught:
@@ -267,7 +268,7 @@ async def test_a_source_is_asked_for_one_chunk_at_a_time(monkeypatch: pytest.Mon
 
 
 @in_virtual_time
-async def test_a_damaged_chunk_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_damaged_chunk_is_requested_again(monkeypatch: pytest.MonkeyPatch) -> None:
     stations = await stations_changing()
     damaged = 0
     for source in WHO[:3]:
@@ -290,7 +291,7 @@ async def test_a_damaged_chunk_is_asked_for_again(monkeypatch: pytest.MonkeyPatc
 
 
 @in_virtual_time
-async def test_a_source_that_lags_behind_is_given_the_record_and_then_serves() -> None:
+async def test_a_source_at_an_older_epoch_is_sent_the_record_and_then_serves() -> None:
     stations = await stations_changing(BEFORE)
     await stations[JOINER].epochs.adopt(JOINING)
     await make_puller(stations, JOINER, JOINING).run()
@@ -299,7 +300,7 @@ async def test_a_source_that_lags_behind_is_given_the_record_and_then_serves() -
 
 
 @in_virtual_time
-async def test_progress_is_reported_and_ends_with_all_of_it_done() -> None:
+async def test_progress_is_reported_until_all_is_done() -> None:
     stations = await stations_changing()
     reports: list[HandoffProgress] = []
     await make_puller(stations, JOINER, JOINING, reports.append).run()
@@ -312,10 +313,10 @@ async def test_progress_is_reported_and_ends_with_all_of_it_done() -> None:
 
 @pytest.mark.parametrize("hears_after_s", [0.0, 0.5])
 @in_virtual_time
-async def test_a_joiner_that_has_heard_of_the_seed_alone_pulls_and_counts_what_it_needs_and_no_more(
+async def test_a_joiner_that_knows_only_the_seed_pulls_and_counts_no_more_than_it_needs(
     hears_after_s: float,
 ) -> None:
-    """Else whoever is displaced would count as down, and two others would be asked in its place."""
+    """Otherwise the displaced owner would count as down, and two others would be pulled from in its place."""
     stations = await stations_changing()
     stations.unheard = set(WHO[1:3]) if hears_after_s else set()
     asyncio.get_running_loop().call_later(hears_after_s, stations.unheard.clear)
@@ -329,7 +330,7 @@ async def test_a_joiner_that_has_heard_of_the_seed_alone_pulls_and_counts_what_i
 
 
 async def known_from_the_start() -> int:
-    """What a joiner that knows everyone counts."""
+    """Return the total that a joiner that knows all members estimates."""
     stations = await stations_changing()
     await make_puller(stations, JOINER, JOINING).run()
     total: int = stations[JOINER].log.of(Event.HANDOFF_STARTED)[0]["bytes_total"]
@@ -337,7 +338,7 @@ async def known_from_the_start() -> int:
 
 
 @in_virtual_time
-async def test_a_source_that_nobody_tells_of_is_not_waited_for_for_ever() -> None:
+async def test_the_wait_for_an_unknown_source_is_bounded() -> None:
     stations = await stations_changing()
     stations.unheard = {WHO[0]}
     await make_puller(stations, JOINER, JOINING).run()
@@ -361,7 +362,7 @@ def make_handoff(
         replace(station.runtime, tasks=Tasks(failures.append)),
         station.epochs,
         station.engine,
-        puller=lambda epoch: make_puller(stations, me, epoch.record),
+        make_puller=lambda epoch: make_puller(stations, me, epoch.record),
         grace_s=grace_s,
     )
     station.epochs.observe(handoff.start)
@@ -369,7 +370,7 @@ def make_handoff(
 
 
 @in_virtual_time
-async def test_a_pull_that_its_epoch_left_behind_is_logged_as_aborted() -> None:
+async def test_a_pull_of_a_past_epoch_is_logged_as_aborted() -> None:
     stations = await stations_changing(BEFORE)
     failures: list[BaseException] = []
     handoff = make_handoff(stations, JOINER, failures)
@@ -385,7 +386,7 @@ async def test_a_pull_that_its_epoch_left_behind_is_logged_as_aborted() -> None:
 
 
 @in_virtual_time
-async def test_a_pull_that_a_stop_interrupts_is_not_aborted_for_it_goes_on_after_the_restart() -> None:
+async def test_a_pull_interrupted_by_a_stop_is_not_logged_as_aborted() -> None:
     stations = await stations_changing(BEFORE)
     handoff = make_handoff(stations, JOINER, [])
     stations.network.lose(lambda message: message.source == "n4")
@@ -396,7 +397,7 @@ async def test_a_pull_that_a_stop_interrupts_is_not_aborted_for_it_goes_on_after
 
 
 @in_virtual_time
-async def test_copies_outside_the_lists_go_only_after_the_grace_of_a_stable_epoch() -> None:
+async def test_foreign_copies_are_deleted_only_after_the_grace_of_a_stable_epoch() -> None:
     stations = await stations_changing(record(ring(1, 2, 3, 4)))
     me = WHO[0]
     handoff = make_handoff(stations, me, [])
@@ -429,7 +430,7 @@ async def test_a_closed_handoff_begins_nothing_for_a_record_that_comes_late() ->
 
 
 @in_virtual_time
-async def test_a_broken_disk_ends_the_node_rather_than_the_pull() -> None:
+async def test_a_broken_disk_ends_the_node_and_not_only_the_pull() -> None:
     stations = await stations_changing(BEFORE)
     failures: list[BaseException] = []
     handoff = make_handoff(stations, JOINER, failures)
@@ -444,7 +445,7 @@ async def test_a_broken_disk_ends_the_node_rather_than_the_pull() -> None:
 
 
 @in_virtual_time
-async def test_what_is_written_while_copies_are_deleted_is_not_counted_against_them() -> None:
+async def test_writes_during_the_clean_up_do_not_change_its_counts() -> None:
     stations = await stations_changing(record(ring(1, 2, 3, 4)))
     station = stations[WHO[0]]
     handoff = make_handoff(stations, WHO[0], [])

@@ -85,7 +85,7 @@ async def test_an_owner_down_for_long_is_evicted_without_anyone_asking() -> None
 
 
 async def _all_but_n4_restarted(cluster: SimulatedCluster) -> None:
-    """So that nobody remembers n4 but by the ring."""
+    """After this, n4 is known only by the ring."""
     await cluster.form(4)
     for node in cluster.nodes.values():
         await node.crash()
@@ -96,7 +96,7 @@ async def _all_but_n4_restarted(cluster: SimulatedCluster) -> None:
 
 
 @in_virtual_time
-async def test_an_owner_that_nobody_has_heard_of_since_they_all_restarted_is_evicted_too() -> None:
+async def test_an_owner_unknown_to_all_since_their_restart_is_evicted_too() -> None:
     async with SimulatedCluster(2, evict_after=20.0) as cluster:
         await _all_but_n4_restarted(cluster)
         await asyncio.sleep(10)
@@ -105,7 +105,7 @@ async def test_an_owner_that_nobody_has_heard_of_since_they_all_restarted_is_evi
 
 
 @in_virtual_time
-async def test_an_owner_that_nobody_has_heard_of_can_be_removed() -> None:
+async def test_an_owner_unknown_to_all_can_be_removed() -> None:
     async with SimulatedCluster(2) as cluster:
         await _all_but_n4_restarted(cluster)
         await cluster.nodes["n2"].running.administration.remove("n4", 30)
@@ -113,7 +113,7 @@ async def test_an_owner_that_nobody_has_heard_of_can_be_removed() -> None:
 
 
 @in_virtual_time
-async def test_a_removal_that_ran_out_of_time_says_why_and_is_withdrawn() -> None:
+async def test_a_removal_that_timed_out_reports_why_and_is_withdrawn() -> None:
     async with SimulatedCluster(2) as cluster:
         await cluster.form(4)
         await cluster.nodes["n4"].crash()
@@ -129,7 +129,7 @@ async def test_a_removal_that_ran_out_of_time_says_why_and_is_withdrawn() -> Non
 
 
 @in_virtual_time
-async def test_a_dead_joiner_ends_its_change_and_the_next_try_waits_longer() -> None:
+async def test_a_dead_joiner_aborts_its_change_and_the_next_attempt_waits_longer() -> None:
     async with SimulatedCluster(2) as cluster:
         await cluster.form(3)
         await cluster.put("n1", b"k", b"v")
@@ -147,7 +147,7 @@ async def test_a_dead_joiner_ends_its_change_and_the_next_try_waits_longer() -> 
 
 
 @in_virtual_time
-async def test_a_joiner_that_makes_no_progress_is_given_up_after_the_timeout() -> None:
+async def test_a_change_is_aborted_when_a_joiner_makes_no_progress_for_the_timeout() -> None:
     async with SimulatedCluster(2, handoff_timeout=10.0) as cluster:
         await cluster.form(3)
         await cluster.put("n1", b"k", b"v")
@@ -160,7 +160,7 @@ async def test_a_joiner_that_makes_no_progress_is_given_up_after_the_timeout() -
 
 
 @in_virtual_time
-async def test_why_nothing_is_proposed_is_told_to_people() -> None:
+async def test_status_reports_why_nothing_is_proposed() -> None:
     async with SimulatedCluster(2) as cluster:
         await cluster.form(3)
         await cluster.put("n1", b"k", b"v")
@@ -173,8 +173,8 @@ async def test_why_nothing_is_proposed_is_told_to_people() -> None:
 
 
 @in_virtual_time
-async def test_only_the_steward_plans_and_once_for_what_it_plans_from() -> None:
-    """However much news there is: heartbeats, epochs and states of others come all the time."""
+async def test_only_the_steward_plans_and_once_for_the_same_inputs() -> None:
+    """Heartbeats, epochs and states of other members change all the time."""
     async with SimulatedCluster(2) as cluster:
         await cluster.form(5)
         before = {name: node.compute.runs for name, node in cluster.nodes.items()}
@@ -222,7 +222,7 @@ def _obstacle(cluster: SimulatedCluster, of: str) -> str:
 
 
 def _paused(planning: asyncio.Event, go_on: asyncio.Event) -> Callable[[], Awaitable[None]]:
-    """Say that a computation begins, and have it wait."""
+    """Signal that a computation begins, and have it wait."""
 
     async def pause() -> None:
         planning.set()
@@ -232,11 +232,11 @@ def _paused(planning: asyncio.Event, go_on: asyncio.Event) -> Callable[[], Await
 
 
 @in_virtual_time
-async def test_a_node_that_does_not_plan_says_what_a_change_waits_for_all_the_same() -> None:
+async def test_a_node_that_does_not_plan_reports_what_a_change_waits_for() -> None:
     async with SimulatedCluster(2) as cluster:
         await cluster.form(5)
         await cluster.nodes["n5"].crash()
         await cluster.nodes["n4"].crash()
         await cluster.until(lambda: len(cluster.events("member.down", "n1")) == 2, "n4 and n5 are down")
         cluster.add("n6", ["n1:1"])
-        await cluster.until(lambda: "moving it takes" in _obstacle(cluster, "n2"), "n2 says why")
+        await cluster.until(lambda: "moving it takes" in _obstacle(cluster, "n2"), "n2 reports why")

@@ -24,7 +24,8 @@ from covey.identity import Identity
 from covey.membership.record import HandoffProgress, Health, LoadReport
 from covey.node.coordinator.preconditions import ANY, Preconditions
 from covey.node.errors import OperationError
-from covey.node.messages.data import Acknowledged, Reply, Request
+from covey.node.messages.control import Acknowledged
+from covey.node.messages.envelope import Reply, Request
 from covey.node.operations import UNBOUNDED, GetResult, OnResults, Operation, OperationResult, TimeBounds
 from covey.node.ports import Handler
 from covey.node.rpc.server import RpcServer

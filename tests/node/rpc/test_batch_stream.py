@@ -16,7 +16,8 @@ from covey.api.channel import MAX_MESSAGE_BYTES
 from covey.identity import Identity
 from covey.node.coordinator.replica_queue import ReplicaQueues
 from covey.node.errors import PeerError, PeerTimeout
-from covey.node.messages.data import ABSENT, DataBatch, DataReply, Envelope, Read, Reply, Request
+from covey.node.messages.data import ABSENT, DataBatch, DataReply, Read
+from covey.node.messages.envelope import Envelope, Reply, Request
 from covey.node.rpc.codec.peer import DATA
 from covey.node.rpc.peer import BATCHES_PATH
 from covey.node.rpc.server import RpcServer

@@ -13,18 +13,10 @@ import pytest
 
 from covey.identity import Identity
 from covey.node.errors import PeerError, PeerTimeout, PeerUnreachable
-from covey.node.messages.data import (
-    Acknowledged,
-    DataBatch,
-    DataReply,
-    Envelope,
-    Merge,
-    MergeResult,
-    Ping,
-    Read,
-    Reply,
-    Request,
-)
+from covey.node.messages.control import Acknowledged
+from covey.node.messages.data import DataBatch, DataReply, Merge, MergeResult, Read
+from covey.node.messages.envelope import Envelope, Reply, Request
+from covey.node.messages.membership import Ping
 from covey.node.rpc import transport as transport_module
 from covey.node.rpc.codec import peer as codec
 from covey.node.rpc.server import SERVER_OPTIONS

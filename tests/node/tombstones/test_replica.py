@@ -1,4 +1,4 @@
-"""What a replica confirms, and what it purges, whoever asks."""
+"""Which tombstones a replica confirms, and which it purges."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 
 from covey.node.errors import Corruption
-from covey.node.messages.anti_entropy import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
-from covey.node.messages.data import EpochMismatch
+from covey.node.messages.envelope import EpochMismatch
+from covey.node.messages.tombstones import Confirm, ConfirmReply, Purge, PurgeReply, Tombstone
 from covey.node.storage.interface import Entry
 from covey.node.tombstones.replica import TombstoneReplica
 from covey.ring.epoch import EpochRecord
@@ -53,19 +53,19 @@ def purge_of(number: int, at: EpochRecord = RECORD, confirmed_epoch: int = EARLI
     ],
 )
 @in_virtual_time
-async def test_it_confirms_that_version_or_a_newer_one(held: Entry | None, confirms: bool) -> None:
+async def test_a_replica_confirms_that_version_or_a_newer_one(held: Entry | None, confirms: bool) -> None:
     _, replica = await station_with(held)
     assert await replica.confirm(asks_of(10)) == ConfirmReply(RECORD.stamp, (confirms,))
 
 
 @in_virtual_time
-async def test_it_confirms_nothing_while_the_ring_changes() -> None:
+async def test_a_replica_confirms_nothing_while_the_ring_changes() -> None:
     _, replica = await station_with(entry(10, None), CHANGING)
     assert await replica.confirm(asks_of(10, CHANGING)) == ConfirmReply(CHANGING.stamp, (False,))
 
 
 @in_virtual_time
-async def test_it_confirms_nothing_before_that_is_on_disk() -> None:
+async def test_a_replica_confirms_nothing_before_it_is_on_disk() -> None:
     station, replica = await station_with(None)
     station.flushes.clear()
     station.hold((KEY, entry(10, None)))
@@ -88,7 +88,7 @@ async def test_it_confirms_nothing_before_that_is_on_disk() -> None:
     ],
 )
 @in_virtual_time
-async def test_it_purges_exactly_that_tombstone(held: Entry | None, purged: int) -> None:
+async def test_a_replica_purges_exactly_that_tombstone(held: Entry | None, purged: int) -> None:
     station, replica = await station_with(held)
     assert await replica.purge(purge_of(10)) == PurgeReply(RECORD.stamp, purged)
     assert station.engine.get(KEY) == (None if purged else held)
@@ -98,24 +98,24 @@ async def test_it_purges_exactly_that_tombstone(held: Entry | None, purged: int)
     ("number", "confirmed_epoch", "purged"), [(20, 6, 1), (21, 6, 0), (20, 7, 0), (20, 8, 0)]
 )
 @in_virtual_time
-async def test_it_purges_only_after_the_confirming_epoch_and_up_to_its_floor(
+async def test_a_replica_purges_only_after_the_confirming_epoch_and_up_to_its_floor(
     number: int, confirmed_epoch: int, purged: int
 ) -> None:
-    """Whatever the sender thinks it may."""
+    """The replica does not rely on the sender's check."""
     _, replica = await station_with(entry(number, None))
     request = purge_of(number, confirmed_epoch=confirmed_epoch)
     assert await replica.purge(request) == PurgeReply(RECORD.stamp, purged)
 
 
 @in_virtual_time
-async def test_it_purges_also_while_the_ring_changes() -> None:
+async def test_a_replica_purges_also_while_the_ring_changes() -> None:
     _, replica = await station_with(entry(10, None), CHANGING)
     assert await replica.purge(purge_of(10, CHANGING)) == PurgeReply(CHANGING.stamp, 1)
 
 
 @pytest.mark.parametrize("ahead", [True, False])
 @in_virtual_time
-async def test_at_another_epoch_it_does_nothing(ahead: bool) -> None:
+async def test_a_replica_at_another_epoch_does_nothing(ahead: bool) -> None:
     after = following(RECORD)
     station, replica = await station_with(entry(10, None), after if ahead else RECORD)
     asked = RECORD if ahead else after
@@ -126,7 +126,7 @@ async def test_at_another_epoch_it_does_nothing(ahead: bool) -> None:
 
 
 @in_virtual_time
-async def test_what_cannot_be_read_is_neither_confirmed_nor_keeps_others_from_being_purged(
+async def test_a_damaged_entry_is_not_confirmed_and_does_not_prevent_other_purges(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     station, replica = await station_with(entry(10, None))

@@ -19,17 +19,9 @@ from covey.api.codec import MalformedMessage
 from covey.identity import Identity
 from covey.membership.record import MAX_WEIGHT, MIN_WEIGHT
 from covey.node.messages import data as messages
-from covey.node.messages.data import (
-    DataBatch,
-    Envelope,
-    Merge,
-    MergeKind,
-    Ping,
-    Read,
-    Reply,
-    Request,
-    checksum_of,
-)
+from covey.node.messages.data import DataBatch, Merge, MergeKind, Read, checksum_of
+from covey.node.messages.envelope import Envelope, Reply, Request
+from covey.node.messages.membership import Ping
 from covey.node.rpc.codec import peer as codec
 from covey.node.storage.interface import Cursor, Entry
 from covey.proto.generated import peer_pb2, types_pb2

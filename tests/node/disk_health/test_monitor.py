@@ -1,4 +1,4 @@
-"""The scrubber: what is damaged is found within a round, and nobody is kept waiting by it."""
+"""The scrubber finds damage within a round, in steps that are short."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from covey.node.disk_health.scrub import Scrubber
+from covey.node.disk_health.monitor import Scrubber
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS, segment_of
 from covey.ring.tokens import token_of
 from tests.simulation.virtual_time import in_virtual_time
@@ -43,7 +43,7 @@ def held(*keys: bytes) -> MemoryEngine:
 
 
 @in_virtual_time
-async def test_what_is_sound_stays() -> None:
+async def test_undamaged_segments_are_not_quarantined() -> None:
     assert await quarantined_after(held(*(b"%d" % n for n in range(500))), 1.1 * ROUND_S) == ()
 
 
@@ -56,7 +56,7 @@ async def test_a_flipped_bit_is_found_within_a_round() -> None:
 
 @pytest.mark.parametrize("keys", [[KEY], [KEY, *sharing_a_segment(2)]])
 @in_virtual_time
-async def test_a_write_that_vanished_is_found_though_all_that_is_there_is_sound(keys: list[bytes]) -> None:
+async def test_a_lost_write_is_found_although_all_entries_are_undamaged(keys: list[bytes]) -> None:
     engine = held(*keys)
     engine.merge([(KEY, entry(2))])
     engine.lose_write(KEY)
@@ -65,14 +65,14 @@ async def test_a_write_that_vanished_is_found_though_all_that_is_there_is_sound(
 
 
 @in_virtual_time
-async def test_zero_is_never() -> None:
+async def test_an_interval_of_zero_disables_scrubbing() -> None:
     engine = held(KEY)
     engine.flip_bit(KEY)
     assert await quarantined_after(engine, 100 * ROUND_S, interval_s=0) == ()
 
 
 @in_virtual_time
-async def test_a_segment_is_read_bit_by_bit_and_changes_meanwhile_are_no_damage() -> None:
+async def test_a_segment_is_read_in_steps_and_concurrent_writes_are_no_damage() -> None:
     keys = sharing_a_segment(4)
     engine = held(*keys)
     steps = 0
