@@ -10,7 +10,7 @@ MalformedMessage. An optional value is an absent field, which differs from an em
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass
 from enum import Enum
 from operator import attrgetter
@@ -97,26 +97,36 @@ class Codecs:
         self._by_type[kind] = codec
         return codec
 
-    def flat(self, kind: type[V], message_type: Any, *, nested: str = "", **fields: Codec[Any]) -> Codec[V]:
+    def flat(
+        self,
+        kind: type[V],
+        message_type: Any,
+        *,
+        nested: str = "",
+        renamed: Mapping[str, str] | None = None,
+        **fields: Codec[Any],
+    ) -> Codec[V]:
         """Derive the codec of a dataclass or named tuple, field by field, and use it for all fields of the type.
 
         ``fields`` are the codecs of fields whose types do not determine them. ``nested`` is the message field that
-        has those fields of the type which ``message_type`` itself lacks.
+        has those fields of the type which ``message_type`` itself lacks. ``renamed`` has the message's names of fields
+        that are named differently there.
         """
+        renamed = renamed or {}
         of_message = set(message_type.DESCRIPTOR.fields_by_name)
         parts = [
-            _Field(name, fields.get(name) or self._of(hint), _is_optional(hint))
+            _Field(renamed.get(name, name), fields.get(name) or self._of(hint), _is_optional(hint))
             for name, hint in get_type_hints(kind).items()
         ]
         inner = [part for part in parts if part.name not in of_message]
         if inner and not nested:
             raise TypeError(f"{message_type.DESCRIPTOR.name} has no field {inner[0].name}")
         readers = [part.reader(f"{nested}.{part.name}" if part in inner else part.name) for part in parts]
-        names = tuple(part.name for part in parts)
+        attributes = tuple(zip([part.name for part in parts], get_type_hints(kind), strict=True))
         translated = [(part.name, part.write) for part in parts if part.write is not _same]
 
         def encode(value: V) -> Any:
-            encoded = {name: getattr(value, name) for name in names}
+            encoded = {name: getattr(value, attribute) for name, attribute in attributes}
             for name, write in translated:
                 encoded[name] = write(encoded[name])
             if nested:

@@ -91,8 +91,9 @@ PEER.flat(
     nested="freshness",
     weight=Codec(lambda weight: weight, decode_weight),
 )
-PEER.flat(DigestEntry, peer_pb2.DigestEntry)
-PEER.flat(Suspicion, peer_pb2.Suspicion)
+_FRESHNESS: Final = {"record_version": "freshness"}
+PEER.flat(DigestEntry, peer_pb2.DigestEntry, renamed=_FRESHNESS)
+PEER.flat(Suspicion, peer_pb2.Suspicion, renamed=_FRESHNESS)
 REMEMBERED: Final = repeated(PEER.flat(Extent, peer_pb2.Extent), MAX_REMEMBERED)
 
 # --- genesis ------------------------------------------------------------------------------------------------
