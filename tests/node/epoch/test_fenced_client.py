@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from covey.node.epoch.fenced_client import MAX_RECORD_PUSHES
-from covey.node.errors import PeerRefused, PeerTimeout, PeerUnreachable
+from covey.node.errors import PeerError, PeerRefused, PeerTimeout, PeerUnreachable
 from covey.node.messages.control import PushRecord
-from covey.node.messages.data import DataBatch, DataReply, Merge
+from covey.node.messages.data import DataBatch, DataReply, Merge, Scan, ScanPurpose, ScanReply
 from covey.node.messages.envelope import EpochMismatch
 from covey.ring.epoch import EpochRecord
+from covey.ring.tokens import WHOLE_RING
 from tests.simulation.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry
@@ -118,3 +119,42 @@ async def test_a_peer_that_is_not_there_is_unreachable_and_one_that_is_silent_ti
     stations.kill(PEER)
     with pytest.raises(PeerUnreachable):
         await write(stations, NEW)
+
+
+# --- chunks of a range ---
+
+
+def scan(under: EpochRecord) -> Scan:
+    return Scan(under.stamp, ScanPurpose.PULL, WHOLE_RING, None, max_entries=10, max_bytes=1000)
+
+
+@in_virtual_time
+async def test_a_chunk_is_fetched_with_its_entries() -> None:
+    stations = await at(NEW, NEW)
+    stations[PEER].hold((KEY, entry(1)))
+    chunk = await stations[ME].fenced.fetch_chunk(PEER, scan(NEW), 0.2)
+    assert chunk.entries == ((KEY, entry(1)),)
+    assert chunk.size_bytes == len(KEY) + len(b"v")
+
+
+@in_virtual_time
+async def test_a_chunk_of_another_epoch_is_an_error() -> None:
+    stations = await at(OLD, NEW)
+    with pytest.raises(PeerError, match="n2 is at another epoch"):
+        await stations[ME].fenced.fetch_chunk(PEER, scan(OLD), 0.2)
+
+
+@in_virtual_time
+async def test_a_chunk_that_was_damaged_in_transit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    stations = await at(NEW, NEW)
+    stations[PEER].hold((KEY, entry(1)))
+    serve = stations[PEER].replica.scan
+
+    async def damaged(request: Scan) -> object:
+        reply = await serve(request)
+        assert isinstance(reply, ScanReply)
+        return replace(reply, entries=((KEY, entry(1, b"w")),))
+
+    monkeypatch.setattr(stations[PEER].replica, "scan", damaged)
+    with pytest.raises(PeerError, match="a chunk from n2 was damaged in transit"):
+        await stations[ME].fenced.fetch_chunk(PEER, scan(NEW), 0.2)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from covey.api.codec import MalformedMessage
 from covey.identity import Identity
 from covey.membership.record import MAX_WEIGHT, MIN_WEIGHT
-from covey.node.messages import data as messages
+from covey.node.messages import data, envelope
 from covey.node.messages.data import DataBatch, Merge, MergeKind, Read, checksum_of
 from covey.node.messages.envelope import Envelope, Reply, Request
 from covey.node.messages.membership import Ping
@@ -47,8 +47,8 @@ GIVEN: dict[Any, st.SearchStrategy[Any]] = {
     Version: VERSIONS,
     EpochStamp: st.builds(EpochStamp, U64, NAMES),
     Cursor: st.builds(Cursor, U64, st.binary(max_size=8)),
-    messages.MergeResult: st.builds(messages.MergeResult, VERSIONS, st.just(False))
-    | st.sampled_from([messages.MERGED, messages.BELOW_FLOOR]),
+    data.MergeResult: st.builds(data.MergeResult, VERSIONS, st.just(False))
+    | st.sampled_from([data.MERGED, data.BELOW_FLOOR]),
     TokenRange: st.builds(TokenRange, U64, U64),
     EpochRecord: st.sampled_from(RECORDS),
     Mapping[str, Any]: st.dictionaries(NAMES, st.booleans() | st.text(), max_size=2),
@@ -81,7 +81,7 @@ def tuples_of(members: tuple[Any, ...]) -> st.SearchStrategy[Any]:
     return st.tuples(*[values_of(member) for member in members])
 
 
-@pytest.mark.parametrize("body_type", get_args(messages.RequestBody), ids=lambda body: body.__name__)
+@pytest.mark.parametrize("body_type", get_args(envelope.RequestBody), ids=lambda body: body.__name__)
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_a_request_survives_its_bytes(body_type: type, data: st.DataObject) -> None:
@@ -89,7 +89,7 @@ def test_a_request_survives_its_bytes(body_type: type, data: st.DataObject) -> N
     assert codec.request_from_bytes(codec.request_to_bytes(request)) == request
 
 
-@pytest.mark.parametrize("body_type", get_args(messages.ReplyBody), ids=lambda body: body.__name__)
+@pytest.mark.parametrize("body_type", get_args(envelope.ReplyBody), ids=lambda body: body.__name__)
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_a_reply_survives_its_bytes(body_type: type, data: st.DataObject) -> None:
@@ -100,13 +100,13 @@ def test_a_reply_survives_its_bytes(body_type: type, data: st.DataObject) -> Non
 @pytest.mark.parametrize(
     ("lane", "bodies", "replies"),
     [
-        (codec.CONTROL, messages.ControlBody, messages.ControlReplyBody),
-        (codec.DATA, messages.DataBody, messages.DataReplyBody),
+        (codec.CONTROL, envelope.ControlBody, envelope.ControlReplyBody),
+        (codec.DATA, envelope.DataBody, envelope.DataReplyBody),
     ],
 )
 def test_every_body_of_a_lane_has_a_place_in_it(lane: codec.Lane, bodies: Any, replies: Any) -> None:
     """And so have the refusals, which either lane can answer with."""
-    refusals = (messages.EpochMismatch, messages.Refusal)
+    refusals = (envelope.EpochMismatch, envelope.Refusal)
     assert all(body in lane.requests for body in get_args(bodies))
     assert all(body in lane.replies for body in (*get_args(replies), *refusals))
 
