@@ -119,7 +119,7 @@ class Flight:
 
     def lose_track(self) -> None:
         """A write of the batch may have happened, or may happen yet: what comes later must be newer."""
-        self._seen.observe(self.latest_timestamp)
+        self._seen.lose(self.latest_timestamp)
 
 
 class Lane:

@@ -26,7 +26,7 @@ _ABSENT, _VALUE, _DONE, _SUPERSEDED, _FAILED = range(5)
 
 
 def request_of(
-    flight: Flight, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED
+    flight: Flight, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED, lost_timestamp: int = 0
 ) -> kv_pb2.OperateRequest:
     """The message that carries a batch which leaves now."""
     batch = flight.left
@@ -42,6 +42,7 @@ def request_of(
         cluster_id=stamp.cluster_id,
         sent_ms=stamp.sent_ms,
         begin_within_ms=stamp.within_ms,
+        lost_timestamp=lost_timestamp,
     )
 
 

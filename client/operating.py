@@ -122,16 +122,16 @@ class Operator:
                     await stream.send(self._request(flight, now))
 
     def _request(self, flight: Flight, now: float) -> kv_pb2.OperateRequest:
-        seen = self._seen.timestamp
-        stamp = self.clock.stamp(self._cluster.cluster_id, seen)
+        seen, lost = self._seen.told, self._seen.lost
+        stamp = self.clock.stamp(self._cluster.cluster_id, seen, lost)
         flight.latest_timestamp = stamp.latest_timestamp
         if flight.writes:
             self._seen.allow(flight.latest_timestamp)
-        return request_of(flight, seen, now, stamp)
+        return request_of(flight, seen, now, stamp, lost)
 
     def _greet(self, greeting: Greeting, took_s: float) -> CoveyError | None:
         self.clock.allow_skew(greeting.max_skew_ms)
-        self.clock.read(greeting.clock_ms)
+        self.clock.read(greeting.clock_ms, took_s)
         self.clock.took(took_s)
         return self._cluster.met(self._address, greeting.cluster_id)
 
@@ -165,11 +165,12 @@ class Operator:
 
     def _hear(self, reply: kv_pb2.OperateReply) -> None:
         self._seen.observe(reply.seen_timestamp)
-        self.clock.read(reply.clock_ms)
         flight = self.lane.flight(reply.id)
         if flight is None:
+            self.clock.read(reply.clock_ms)
             return  # it came too late
         now = self._loop.time()
+        self.clock.read(reply.clock_ms, now - flight.departed_at)
         round_trip_s = None if flight.heard else now - flight.departed_at
         if round_trip_s is not None:
             self.clock.took(round_trip_s)

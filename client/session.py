@@ -39,10 +39,9 @@ class Session:
         addresses: Sequence[str],
         rng: random.Random,
         cluster: ClusterIdentity,
-        seen_timestamp: int = 0,
+        seen: HighestSeen | None = None,
     ) -> None:
-        self.seen = HighestSeen()
-        self.seen.observe(seen_timestamp)
+        self.seen = seen or HighestSeen()
         self._links = Links(self.seen, self._hear, cluster)
         self._router = Router(
             addresses, self._links.outstanding, self._links.silent_since, rng, cluster.foreign

@@ -77,12 +77,21 @@ class HighestSeen:
     writes when they go through different coordinators.
 
     A write whose outcome is not known may have, or get, any version up to the latest that its batch allows; so that
-    counts as seen too.
+    counts as seen too. It is kept apart: where the clock that it was taken from was far ahead, no node follows it for
+    as long, and what nodes told has to be followed meanwhile.
     """
 
     def __init__(self) -> None:
-        self.timestamp = 0
+        self.told = 0
+        """Of the versions that nodes told."""
+        self.lost = 0
+        """Latest version of the writes whose outcome will never be known."""
         self._allowed = 0
+
+    @property
+    def timestamp(self) -> int:
+        """The higher one of ``told`` and ``lost``."""
+        return max(self.told, self.lost)
 
     def allow(self, latest_timestamp: int) -> None:
         """Note a write that is sent now and may get any version up to this one."""
@@ -90,7 +99,11 @@ class HighestSeen:
 
     def assume_allowed(self) -> None:
         """Note that the outcome of some write sent so far will never be known."""
-        self.observe(self._allowed)
+        self.lose(self._allowed)
+
+    def lose(self, latest_timestamp: int) -> None:
+        """Note that the outcome of a write that may get any version up to this one will never be known."""
+        self.lost = max(self.lost, latest_timestamp)
 
     def observe(self, timestamp: int) -> None:
-        self.timestamp = max(self.timestamp, timestamp)
+        self.told = max(self.told, timestamp)

@@ -20,6 +20,10 @@ from ..errors import BeyondBound, ClockSkew
 from ..ports import Clock
 from .version import COUNTER_BITS
 
+MOMENT = 0.2
+"""How far beyond the allowed skew timestamps are drawn, as a part of it. A clock that has followed others to the very
+end has room for some above them."""
+
 
 class HybridClock:
     def __init__(self, clock: Clock, max_skew_s: float) -> None:
@@ -61,13 +65,14 @@ class HybridClock:
 
         Raises BeyondBound when the last of them would be greater than ``latest``, unless that is 0.
 
-        Raises ClockSkew, if ``bounded``, when it would lie further ahead of the wall clock than following others
-        could have brought it, this wall clock having been set back as far as the allowed skew.
+        Raises ClockSkew, if ``bounded``, when one of them would lie further ahead of the wall clock than others follow
+        at once or in a moment (``MOMENT``), which it may since this wall clock was set back.
         """
         timestamp = max(self._last, self._wall(), above) + 1
         ahead_ms = self._ahead_ms(timestamp + count - 1)
-        if bounded and ahead_ms > 2 * self._max_skew_ms:
-            raise ClockSkew(ahead_ms / 1000, 2 * self._max_skew_ms / 1000)
+        most_ms = int(self._max_skew_ms * (1 + MOMENT))
+        if bounded and ahead_ms > most_ms:
+            raise ClockSkew(ahead_ms / 1000, most_ms / 1000)
         if latest and timestamp + count - 1 > latest:
             raise BeyondBound(
                 f"the next timestamp is {timestamp + count - 1 - latest} beyond the latest allowed"
@@ -85,7 +90,7 @@ class HybridClock:
         self._last = timestamp
 
     def was_set_back(self) -> bool:
-        """Whether this machine's wall clock was set back so far that nothing more can be drawn."""
+        """Whether this machine's wall clock was set back so far that nothing can be drawn for longer than a moment."""
         return self._ahead_ms(self._last) > 2 * self._max_skew_ms
 
     def return_to_wall(self) -> None:

@@ -124,7 +124,7 @@ class Coordinator:
     ) -> None:
         """See Operations.execute_all."""
         batch = Batch(self._means, operations, on_results, bounds)
-        refusal = self._refusal() or self._not_followed(operations)
+        refusal = self._refusal() or self._not_followed(operations, bounds)
         met_ms = self._late(bounds)
         room = self._limits.max_in_flight - self._means.load.in_flight
         admitted: list[int] = []
@@ -186,11 +186,11 @@ class Coordinator:
             return Unavailable("this node belongs to no cluster yet")
         return self._skewed()
 
-    def _not_followed(self, operations: Sequence[Operation]) -> Unavailable | None:
+    def _not_followed(self, operations: Sequence[Operation], bounds: TimeBounds) -> Unavailable | None:
         """Return why nothing is begun for a client that has seen the near future; None when the clock follows it."""
         seen = max([operation.seen_timestamp for operation in operations], default=0)
         try:
-            self._means.versions.follow_client(seen)
+            self._means.versions.follow_client(seen, bounds.lost_timestamp)
         except Unavailable as error:
             return error
         return None

@@ -13,7 +13,11 @@ Rules:
 - A key that stands beyond what is followed gets separate versions (see ``ahead``), which move no clock.
 - Of what a client has seen, what lies far beyond is ignored: it comes from such a key, and orders nothing else. What
   lies beyond by no more than clocks and the windows of writes differ is the instant up to which a write may have got a
-  version: until this clock follows it, the client's next operation is refused.
+  version: until this clock follows it, the client's next operation is refused. That instant comes apart from what the
+  client was told: ignored, since the clock it was taken from was far ahead, it hides nothing that the client has seen.
+- What is drawn lies no further ahead of this wall clock than others follow in a moment, and counts as seen by its
+  client also when the wall clock is then set back a little. A node that has drawn or heard of versions further ahead
+  than that, its wall clock having been set back since, draws nothing until time has caught up.
 - No version's time lies beyond what the write's client allows (``TimeBounds``). So a client that raises what it has
   seen to that instant, when it does not know what became of a write, has its later writes ordered after it, however
   late the coordinator of the first one met it and whatever the clocks show. The versions of keys that stand ahead are
@@ -53,10 +57,14 @@ class VersionSource:
         self._latest_on_disk = latest_on_disk
         self._ahead = AheadVersions(clock.wall_ms, clock.follows)
         self._lane = 0
+        self._drawn = 0
+        """Last timestamp drawn by the clock beside other owners, since it last went back."""
         clock.begin(latest_on_disk())
 
-    def follow_client(self, seen_timestamp: int) -> None:
+    def follow_client(self, seen_timestamp: int, lost_timestamp: int = 0) -> None:
         """Rise to what a client has seen, unless that lies so far ahead that it comes from a key that stands there.
+
+        And to the latest version of a write that it lost track of, ``lost_timestamp``, under the same condition.
 
         Raises Unavailable when it is too far ahead now, and will not be in a moment.
         """
@@ -65,6 +73,12 @@ class VersionSource:
         elif self._clock.was_set_back() and self._lane + 2 < LANE_STEP:
             self._lane += 2
             self._clock.return_to_wall()
+            self._drawn = 0
+        self._follow(seen_timestamp)
+        if lost_timestamp:
+            self._follow(lost_timestamp)
+
+    def _follow(self, seen_timestamp: int) -> None:
         if self._clock.follows(seen_timestamp):
             self._clock.observe(seen_timestamp)
             return
@@ -76,8 +90,11 @@ class VersionSource:
             )
 
     def furthest_seen(self) -> int:
-        """Return the last timestamp that a client may count as seen: every node will follow it."""
-        return self._clock.furthest()
+        """Return the last timestamp that a client may count as seen: every node will follow it.
+
+        It is not lower than what was drawn here by the clock, unless that was given up.
+        """
+        return max(self._clock.furthest(), self._drawn)
 
     def now_ms(self) -> int:
         """Return the hybrid clock, by which bounds in time are measured."""
@@ -144,8 +161,8 @@ class VersionSource:
             raise Expired.met_at(self.now_ms(), bounds.sent_ms) from None
         except ClockSkew as skew:
             raise Unavailable(
-                f"the operation was not done: this node has drawn versions {skew.ahead_s:.1f} s ahead of its clock, "
-                "which was set back too often; ask another node, and start this one again"
+                f"the operation was not done: this node's versions are {skew.ahead_s:.1f} s ahead of its clock, which "
+                f"was set back; {self._what_helps()}"
             ) from skew
         first += (self._lane - first) % LANE_STEP
         end = first + LANE_STEP * count
@@ -154,10 +171,17 @@ class VersionSource:
                 "the operation was not done: this node's disk holds versions so far ahead of its clock that there are "
                 "none after them; start on an empty data folder"
             )
+        if not alone:
+            self._drawn = end - LANE_STEP
         disk_id, generation = self._me.identity.disk_id, self._me.generation
         return [
             as_named(Version, (timestamp, disk_id, generation)) for timestamp in range(first, end, LANE_STEP)
         ]
+
+    def _what_helps(self) -> str:
+        if self._clock.was_set_back():
+            return "it went back too often to go back with it: ask another node, and start this one again"
+        return "ask another node, or in a moment"
 
     def see_all(self, timestamps: Sequence[int]) -> None:
         """Draw above these from now on. Replicas keep versions over restarts, and clocks do not."""
