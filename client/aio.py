@@ -15,6 +15,7 @@ from . import forking
 from .arguments import checked_addresses, checked_timeout
 from .cluster_identity import ClusterIdentity
 from .errors import InvalidRequest, Unavailable
+from .version import HighestSeen
 
 if TYPE_CHECKING:
     from .admin import Administration
@@ -52,7 +53,7 @@ class AsyncClient:
         """The event loop that the session belongs to."""
         self._cluster = ClusterIdentity(self._addresses)
         """The cluster; it outlasts sessions, since a child of a fork belongs to its parent's cluster."""
-        self._seen_before = 0
+        self._seen = HighestSeen()
         """The highest version timestamp of sessions that are over."""
         self._closed = False
         forking.watch(self)
@@ -146,7 +147,7 @@ class AsyncClient:
     @property
     def seen_timestamp(self) -> int:
         """The highest version timestamp seen; every request carries it, which keeps this client's order."""
-        return self._seen_before if self._session is None else self._session.seen.timestamp
+        return self._seen.timestamp
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
@@ -233,7 +234,7 @@ class AsyncClient:
         if self._session is None:
             forking.note_use()
             self._session = _session_class()(
-                self._addresses, random.Random(os.urandom(16)), self._cluster, self._seen_before
+                self._addresses, random.Random(os.urandom(16)), self._cluster, self._seen
             )
             if forking.must_wait(self, loop):
                 self._session.wait_for_fork()
@@ -241,7 +242,6 @@ class AsyncClient:
         return self._session
 
     def _end_session(self) -> None:
-        self._seen_before = self.seen_timestamp
         self._session = self._loop = None
 
     def _limit(self, timeout: float | None) -> float:

@@ -120,7 +120,7 @@ class InFlightBatch:
 
     def assume_written(self) -> None:
         """Note that a write of the batch may have happened, or may happen yet: later writes must be newer."""
-        self._seen.observe(self.latest_timestamp)
+        self._seen.lose(self.latest_timestamp)
 
 
 class OperationQueue:

@@ -27,7 +27,9 @@ _DEFAULT = Consistency()
 UNSTAMPED = Stamp()
 
 
-def request_of(batch: InFlightBatch, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED) -> Request:
+def request_of(
+    batch: InFlightBatch, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED, lost_timestamp: int = 0
+) -> Request:
     """Return the message that carries a batch which is sent now."""
     pendings = batch.pending
     operations = [pending.operation for pending in pendings]
@@ -42,6 +44,7 @@ def request_of(batch: InFlightBatch, seen_timestamp: int, now: float, stamp: Sta
         cluster_id=stamp.cluster_id,
         sent_ms=stamp.sent_ms,
         begin_within_ms=stamp.within_ms,
+        lost_timestamp=lost_timestamp,
     )
 
 

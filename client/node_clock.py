@@ -3,6 +3,8 @@
 Rules
 - The estimate is the node's latest reading plus the time that has passed here since, by a clock that keeps running
   while this machine is suspended. It errs to the early side, by the time that the reading took to arrive.
+- A reading behind the estimate may have taken long, so it has little weight. A reading that is further behind than the
+  time it took and the difference of hybrid clocks is from a clock that was set back; the estimate follows it at once.
 - A batch carries the estimate of the instant at which it is sent. The node begins no operation after that instant and
   the operation's timeout, and gives no write a version beyond a second, nearer instant: the batch's latest.
 - A write whose outcome is not known raises what the client has seen to the latest of its batch. So whatever the client
@@ -28,6 +30,8 @@ ROUND_TRIPS = 3
 ABOVE_SEEN_MS = 50
 """Minimum distance of the latest instant above what the client has seen: it leaves room for versions."""
 MAX_WIRE_WITHIN_MS = 2**32 - 1
+NEAR_FUTURE_MS = 10_000
+"""How far beyond the clocks' skew nodes wait for the latest version of a lost write; they ignore one beyond it."""
 WEIGHT_OF_LESS = 0.125
 """Weight of a reading that is behind the estimate; one that is ahead replaces the estimate."""
 
@@ -62,6 +66,7 @@ class NodeClock:
         """The node's clock minus this machine's."""
         self._least_ms = int(DEFAULT_SKEW_MS * FOLLOWED_SHARE)
         self._within_ms = self._least_ms
+        self._skew_ms = DEFAULT_SKEW_MS
 
     @property
     def known(self) -> bool:
@@ -70,12 +75,16 @@ class NodeClock:
     def allow_skew(self, skew_ms: int) -> None:
         """Note how far ahead of its clock the node follows others."""
         if skew_ms > 0:
+            self._skew_ms = skew_ms
             within_ms = int(skew_ms * FOLLOWED_SHARE)
             self._least_ms = max(MIN_WITHIN_MS, min(within_ms, MAX_WITHIN_MS // 2))
             self._within_ms = max(self._within_ms, self._least_ms)
 
-    def read(self, clock_ms: int) -> None:
-        """Note a reading that has just arrived; 0 when the node does not send its clock."""
+    def read(self, clock_ms: int, took_s: float | None = None) -> None:
+        """Note a reading that has just arrived; 0 when the node does not send its clock.
+
+        It was asked for ``took_s`` ago, where that is known.
+        """
         if clock_ms <= 0:
             return
         lead_ms = clock_ms - self.elapsed_s() * 1000
@@ -83,6 +92,8 @@ class NodeClock:
             self._lead_ms = lead_ms
         else:
             self._lead_ms += (lead_ms - self._lead_ms) * WEIGHT_OF_LESS
+            if took_s is not None:
+                self._lead_ms = min(self._lead_ms, lead_ms + took_s * 1000 + 2 * self._skew_ms)
 
     def took(self, round_trip_s: float) -> None:
         """Note the time that the node took to begin an operation and answer."""
@@ -93,10 +104,12 @@ class NodeClock:
         """Return the node's clock; 0 when it is not known."""
         return 0 if self._lead_ms is None else max(1, int(self._lead_ms + self.elapsed_s() * 1000))
 
-    def stamp(self, cluster_id: str, seen_timestamp: int) -> Stamp:
-        """Return the stamp of a batch that leaves now."""
+    def stamp(self, cluster_id: str, seen_timestamp: int, lost_timestamp: int = 0) -> Stamp:
+        """Return the stamp of a batch that leaves now; nodes draw its versions above both, if the latter is near."""
         sent_ms = self.now_ms()
         if not sent_ms:
             return Stamp(cluster_id)
+        if (lost_timestamp >> COUNTER_BITS) - sent_ms <= 2 * self._skew_ms + NEAR_FUTURE_MS:
+            seen_timestamp = max(seen_timestamp, lost_timestamp)
         above_seen_ms = (seen_timestamp >> COUNTER_BITS) + ABOVE_SEEN_MS - sent_ms
         return Stamp(cluster_id, sent_ms, min(MAX_WIRE_WITHIN_MS, max(self._within_ms, above_seen_ms)))

@@ -124,16 +124,16 @@ class OperationSender:
                     await stream.send(self._request(batch, now))
 
     def _request(self, batch: InFlightBatch, now: float) -> Request:
-        seen = self._seen.timestamp
-        stamp = self.clock.stamp(self._cluster.cluster_id, seen)
+        seen, lost = self._seen.observed, self._seen.lost
+        stamp = self.clock.stamp(self._cluster.cluster_id, seen, lost)
         batch.latest_timestamp = stamp.latest_timestamp
         if batch.writes:
             self._seen.allow(batch.latest_timestamp)
-        return request_of(batch, seen, now, stamp)
+        return request_of(batch, seen, now, stamp, lost)
 
     def _on_greeting(self, greeting: Greeting, took_s: float) -> CoveyError | None:
         self.clock.allow_skew(greeting.max_skew_ms)
-        self.clock.read(greeting.clock_ms)
+        self.clock.read(greeting.clock_ms, took_s)
         self.clock.took(took_s)
         return self._cluster.met(self._address, greeting.cluster_id)
 
@@ -173,11 +173,12 @@ class OperationSender:
 
     def _receive(self, reply: Reply) -> None:
         self._seen.observe(reply.seen_timestamp)
-        self.clock.read(reply.clock_ms)
         batch = self.queue.batch(reply.id)
         if batch is None:
+            self.clock.read(reply.clock_ms)
             return  # its operations have expired
         now = self._loop.time()
+        self.clock.read(reply.clock_ms, now - batch.sent_at)
         round_trip_s = None if batch.answered else now - batch.sent_at
         if round_trip_s is not None:
             self.clock.took(round_trip_s)

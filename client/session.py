@@ -43,10 +43,9 @@ class Session:
         addresses: Sequence[str],
         rng: random.Random,
         cluster: ClusterIdentity,
-        seen_timestamp: int = 0,
+        seen: HighestSeen | None = None,
     ) -> None:
-        self.seen = HighestSeen()
-        self.seen.observe(seen_timestamp)
+        self.seen = seen or HighestSeen()
         self._links = Links(self.seen, self._on_reply, cluster)
         self._router = Router(
             given=addresses,

@@ -75,12 +75,21 @@ class HighestSeen:
     """The highest version timestamp that a client has seen, which it sends along with its operations.
 
     It keeps the client's own order of writes when they go through different coordinators. A write whose outcome is
-    unknown may have, or get, any version up to the latest that its batch allows; so that counts as seen too.
+    unknown may have, or get, any version up to the latest that its batch allows; so that counts as seen too. It is kept
+    apart: if it was taken from a clock far ahead, no node follows it for as long, but nodes must follow the rest.
     """
 
     def __init__(self) -> None:
-        self.timestamp = 0
+        self.observed = 0
+        """Highest timestamp of the versions that nodes returned."""
+        self.lost = 0
+        """Latest version of the writes whose outcome will never be known."""
         self._allowed = 0
+
+    @property
+    def timestamp(self) -> int:
+        """The higher of ``observed`` and ``lost``."""
+        return max(self.observed, self.lost)
 
     def allow(self, latest_timestamp: int) -> None:
         """Record a write that is sent now and may get any version up to this one."""
@@ -88,7 +97,11 @@ class HighestSeen:
 
     def assume_allowed(self) -> None:
         """Record that the outcome of some write sent until now will never be known."""
-        self.observe(self._allowed)
+        self.lose(self._allowed)
+
+    def lose(self, latest_timestamp: int) -> None:
+        """Record that the outcome of a write that may get any version up to this one will never be known."""
+        self.lost = max(self.lost, latest_timestamp)
 
     def observe(self, timestamp: int) -> None:
-        self.timestamp = max(self.timestamp, timestamp)
+        self.observed = max(self.observed, timestamp)

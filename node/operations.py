@@ -50,6 +50,8 @@ class TimeBounds(NamedTuple):
     """The shortest of their timeouts."""
     latest_timestamp: int = 0
     """No write gets a version beyond it; 0: any."""
+    lost_timestamp: int = 0
+    """The latest version that an earlier write may get of which the client lost track; 0: there is none."""
 
     def passed(self, operation: Operation, now_ms: int) -> bool:
         """Return whether the client has stopped waiting for the operation."""

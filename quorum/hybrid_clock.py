@@ -19,6 +19,10 @@ from typing import Protocol
 
 from .version import COUNTER_BITS
 
+MAX_DRAWN_SHARE = 1.2
+"""How far ahead of the wall clock timestamps are drawn, as a part of the allowed skew. Above 1: a clock that has
+followed others to the limit has room for some above them, and others follow those a moment later."""
+
 
 class MachineClock(Protocol):
     """The clocks of one machine."""
@@ -73,14 +77,15 @@ class HybridClock:
 
         Raise BeyondBound if the last of them would be greater than ``latest``, unless that is 0.
 
-        Raise ClockSkew, if ``bounded``, when the last of them would be more than twice the allowed skew ahead of the
-        wall clock: following others accounts for one, and a wall clock that was set back for the other.
+        Raise ClockSkew, if ``bounded``, when the last of them would be further ahead of the wall clock, which was set
+        back, than others follow in a moment (``MAX_DRAWN_SHARE``).
         """
         first = max(self._last, self._wall(), above) + 1
         last = first + count - 1
         ahead_ms = self._ahead_ms(last)
-        if bounded and ahead_ms > 2 * self._max_skew_ms:
-            raise ClockSkew(ahead_ms / 1000, 2 * self.max_skew_s)
+        max_ms = int(self._max_skew_ms * MAX_DRAWN_SHARE)
+        if bounded and ahead_ms > max_ms:
+            raise ClockSkew(ahead_ms / 1000, max_ms / 1000)
         if latest and last > latest:
             raise BeyondBound(f"the next timestamp is {last - latest} beyond the latest allowed")
         self._last = last
@@ -96,7 +101,7 @@ class HybridClock:
         self._last = timestamp
 
     def was_set_back(self) -> bool:
-        """Return True if this machine's wall clock was set back so far that nothing more can be drawn."""
+        """Return True if this machine's wall clock was set back so far that nothing can be drawn for long."""
         return self._ahead_ms(self._last) > 2 * self._max_skew_ms
 
     def return_to_wall(self) -> None:

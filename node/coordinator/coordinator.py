@@ -102,7 +102,7 @@ class Coordinator:
     ) -> None:
         """See Operations.execute_all."""
         batch = Batch(self._context, self._tasks.spawn, operations, on_results=on_results, bounds=bounds)
-        refusal = self._refusal() or self._not_followed(operations)
+        refusal = self._refusal() or self._not_followed(operations, bounds)
         late_ms = self._late_ms(bounds)
         room = self._limits.max_in_flight - self._context.load.in_flight
         admitted: list[int] = []
@@ -125,7 +125,7 @@ class Coordinator:
 
     def furthest_seen(self) -> int:
         """See Operations.furthest_seen."""
-        return self._context.versions.clock.latest_followed()
+        return self._context.versions.latest_seen()
 
     def in_flight(self) -> int:
         """See Operations.in_flight."""
@@ -159,11 +159,11 @@ class Coordinator:
         reason = self._context.me.silent or self._refused or self._skew_guard.refusal()
         return Unavailable(f"the operation was not done: {reason}") if reason else None
 
-    def _not_followed(self, operations: Sequence[Operation]) -> Unavailable | None:
+    def _not_followed(self, operations: Sequence[Operation], bounds: TimeBounds) -> Unavailable | None:
         """Return why nothing is begun for a client that has seen the near future; None if the clock follows it."""
         seen = max([operation.seen_timestamp for operation in operations], default=0)
         try:
-            self._context.versions.follow_client(seen)
+            self._context.versions.follow_client(seen, bounds.lost_timestamp)
         except Unavailable as error:
             return error
         return None

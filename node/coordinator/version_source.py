@@ -11,7 +11,10 @@ Rules:
   twice.
 - Of what a client has seen, what is far beyond the bound is ignored: it comes from a key ahead of all clocks, and
   orders nothing else. What is beyond it by no more than clocks and the windows of writes differ is the instant up to
-  which a write may have got a version: the client's next operation is refused until this clock follows it.
+  which a write may have got a version: the client's next operation is refused until this clock follows it. That
+  instant arrives apart from what the client has observed, so that it hides nothing when it is ignored.
+- What is drawn is no further ahead of this wall clock than others follow in a moment, and counts as seen by its client
+  also if the wall clock is then set back a little.
 - No version is later than the write's client allows (``TimeBounds``). A client that does not know the outcome of a
   write counts that instant as seen. Then its later writes are ordered after the first one, however late a coordinator
   received that one, and whatever clocks show. Keys ahead of all clocks are exempt.
@@ -71,10 +74,14 @@ class VersionSource:
         """Highest timestamp drawn for keys ahead of all clocks, by a hash of the key."""
         self._ahead: dict[bytes, int] = {}
         """Keys ahead of all clocks, with the highest timestamp that each is known to hold or that was drawn for it."""
+        self._drawn = 0
+        """Last timestamp drawn by the clock as one of several owners, since the clock last went back."""
         clock.begin(latest_on_disk())
 
-    def follow_client(self, seen_timestamp: int) -> None:
+    def follow_client(self, seen_timestamp: int, lost_timestamp: int = 0) -> None:
         """Rise to what a client has seen, unless that comes from a key ahead of all clocks.
+
+        Rise to ``lost_timestamp``, the latest version that a write with an unknown outcome may get, likewise.
 
         Raise Unavailable if it is too far ahead now, but will not be in a moment.
         """
@@ -83,6 +90,19 @@ class VersionSource:
         elif self.clock.was_set_back() and self._low_bits + 2 < TIMESTAMP_STEP:
             self._low_bits += 2
             self.clock.return_to_wall()
+            self._drawn = 0
+        self._follow(seen_timestamp)
+        if lost_timestamp:
+            self._follow(lost_timestamp)
+
+    def latest_seen(self) -> int:
+        """Return the last timestamp that a client may count as seen: every node follows it.
+
+        It is not lower than what was drawn here by the clock, unless that was given up.
+        """
+        return max(self.clock.latest_followed(), self._drawn)
+
+    def _follow(self, seen_timestamp: int) -> None:
         if self.clock.follows(seen_timestamp):
             self.clock.observe(seen_timestamp)
             return
@@ -183,8 +203,8 @@ class VersionSource:
             raise Expired.met_at(self.clock.current_ms(), bounds.sent_ms) from None
         except ClockSkew as skew:
             raise Unavailable(
-                f"the operation was not done: this node has drawn versions {skew.ahead_s:.1f} s ahead of its clock, "
-                "which was set back too often; ask another node, and start this one again"
+                f"the operation was not done: this node's versions are {skew.ahead_s:.1f} s ahead of its clock, which "
+                f"was set back; {self._advice()}"
             ) from skew
         first += (self._low_bits - first) % TIMESTAMP_STEP
         end = first + TIMESTAMP_STEP * count
@@ -193,11 +213,18 @@ class VersionSource:
                 "the operation was not done: this node's disk holds versions so far ahead of its clock that there are "
                 "none after them; start on an empty data folder"
             )
+        if not only_owner:
+            self._drawn = end - TIMESTAMP_STEP
         disk_id, generation = self._me.identity.disk_id, self._me.generation
         return [
             as_named(Version, (timestamp, disk_id, generation))
             for timestamp in range(first, end, TIMESTAMP_STEP)
         ]
+
+    def _advice(self) -> str:
+        if self.clock.was_set_back():
+            return "it went back too often to follow it: ask another node, and start this one again"
+        return "ask another node, or in a moment"
 
     def _is_only_owner(self) -> bool:
         record = self._epochs.record

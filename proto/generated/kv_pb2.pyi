@@ -177,7 +177,7 @@ class BatchResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[OperationResult, _Mapping]]] = ...) -> None: ...
 
 class OperateRequest(_message.Message):
-    __slots__ = ("id", "kinds", "keys", "values", "timeouts_ms", "consistencies", "seen_timestamp", "cluster_id", "sent_ms", "begin_within_ms")
+    __slots__ = ("id", "kinds", "keys", "values", "timeouts_ms", "consistencies", "seen_timestamp", "cluster_id", "sent_ms", "begin_within_ms", "lost_timestamp")
     ID_FIELD_NUMBER: _ClassVar[int]
     KINDS_FIELD_NUMBER: _ClassVar[int]
     KEYS_FIELD_NUMBER: _ClassVar[int]
@@ -188,6 +188,7 @@ class OperateRequest(_message.Message):
     CLUSTER_ID_FIELD_NUMBER: _ClassVar[int]
     SENT_MS_FIELD_NUMBER: _ClassVar[int]
     BEGIN_WITHIN_MS_FIELD_NUMBER: _ClassVar[int]
+    LOST_TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     id: int
     kinds: bytes
     keys: _containers.RepeatedScalarFieldContainer[bytes]
@@ -198,7 +199,8 @@ class OperateRequest(_message.Message):
     cluster_id: str
     sent_ms: int
     begin_within_ms: int
-    def __init__(self, id: _Optional[int] = ..., kinds: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ..., values: _Optional[_Iterable[bytes]] = ..., timeouts_ms: _Optional[_Iterable[int]] = ..., consistencies: _Optional[_Iterable[_Union[Consistency, _Mapping]]] = ..., seen_timestamp: _Optional[int] = ..., cluster_id: _Optional[str] = ..., sent_ms: _Optional[int] = ..., begin_within_ms: _Optional[int] = ...) -> None: ...
+    lost_timestamp: int
+    def __init__(self, id: _Optional[int] = ..., kinds: _Optional[bytes] = ..., keys: _Optional[_Iterable[bytes]] = ..., values: _Optional[_Iterable[bytes]] = ..., timeouts_ms: _Optional[_Iterable[int]] = ..., consistencies: _Optional[_Iterable[_Union[Consistency, _Mapping]]] = ..., seen_timestamp: _Optional[int] = ..., cluster_id: _Optional[str] = ..., sent_ms: _Optional[int] = ..., begin_within_ms: _Optional[int] = ..., lost_timestamp: _Optional[int] = ...) -> None: ...
 
 class OperateReply(_message.Message):
     __slots__ = ("id", "places", "kinds", "values", "timestamps", "disk_id", "generation", "failures", "seen_timestamp", "queue_depth", "clock_ms", "cluster_id")

@@ -21,9 +21,9 @@ clock, in milliseconds since the Unix epoch) and "covey-max-skew-ms" (its settin
 A request may carry the instant at which it was sent, by the answering node's clock as the caller estimates it
 (sent_ms). An operation that the node could begin only after sent_ms and its timeout is not begun, which is certain.
 A write is not begun later than begin_within_ms after sent_ms either, and gets no version whose time lies beyond these
-instants. So a caller that does not know what became of a write, and takes the instant into seen_timestamp (shifted
-left by 16 bits, and all lower bits set), has its later writes ordered after that one. Without sent_ms nothing of this
-applies.
+instants. So a caller that does not know what became of a write, and sends the instant along (shifted left by 16 bits,
+and all lower bits set), has its later writes ordered after that one: as lost_timestamp of Operate, elsewhere taken
+into seen_timestamp. Without sent_ms nothing of this applies.
 """
 
 from collections import abc as _abc

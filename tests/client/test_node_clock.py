@@ -79,3 +79,24 @@ def test_the_latest_version_lies_above_what_the_client_has_seen() -> None:
 
 def test_the_latest_timestamp_is_the_last_of_its_millisecond() -> None:
     assert Stamp("c", NOW_MS, 400).latest_timestamp == (NOW_MS + 400 << 16) + 0xFFFF
+
+
+def test_a_clock_that_was_set_back_is_followed_at_once_but_for_what_hybrid_clocks_differ() -> None:
+    clock = Clock()
+    clock.node.read(NOW_MS + 120_000)
+    clock.node.read(NOW_MS, 0.2)
+    assert clock.node.now_ms() == NOW_MS + 200 + 2 * DEFAULT_SKEW_MS
+
+
+def test_a_reading_that_took_long_tells_of_no_clock_that_was_set_back() -> None:
+    clock = Clock()
+    clock.node.read(NOW_MS + 8_000)
+    clock.node.read(NOW_MS, 8.0)
+    assert clock.node.now_ms() == NOW_MS + 7_000
+
+
+def test_the_latest_version_lies_above_what_the_client_lost_track_of_unless_nodes_ignore_that() -> None:
+    clock = Clock()
+    clock.node.read(NOW_MS)
+    assert clock.node.stamp("c", 0, NOW_MS + 3_000 << 16).within_ms == 3_000 + ABOVE_SEEN_MS
+    assert clock.node.stamp("c", 0, NOW_MS + 53_000 << 16).within_ms == DEFAULT_SKEW_MS * FOLLOWED_SHARE

@@ -473,7 +473,8 @@ async def test_what_a_write_that_timed_out_may_yet_get_counts_as_seen() -> None:
     await settle()
     node.stream.reply(0)
     await settle()
-    assert node.stream.written[-1].seen_timestamp >= node.seen.timestamp
+    assert node.stream.written[-1].lost_timestamp == node.seen.timestamp
+    assert node.stream.written[-1].seen_timestamp == node.seen.observed < node.seen.lost
     await node.sender.close()
 
 

@@ -130,10 +130,11 @@ class Client:
             values=[operation.value.encode()] if kind == PUT and operation.value is not None else [],
             timeouts_ms=[int(patience_s * 1000)],
             consistencies=[kv_pb2.Consistency(level=LEVELS[operation.level])],
-            seen_timestamp=self._seen.timestamp,
+            seen_timestamp=self._seen.observed,
             cluster_id=stamp.cluster_id,
             sent_ms=stamp.sent_ms,
             begin_within_ms=stamp.within_ms,
+            lost_timestamp=self._seen.lost,
         )
 
     def _clock_of(self, node: SimulatedNode, process: Node) -> NodeClock:
@@ -157,16 +158,17 @@ class Client:
         if process is None:
             raise OperationError(f"nothing listens at {node.address}")
         clock = self._clock_of(node, process)
-        stamp = clock.stamp(process.preconditions.cluster_id(), self._seen.timestamp)
+        stamp = clock.stamp(process.preconditions.cluster_id(), self._seen.observed, self._seen.lost)
         patience_s = PATIENCE_S * self._rng.uniform(0.5, 1.1)
         request = self._request(begun, stamp, patience_s).SerializeToString()
+        sent_s = self._loop.time()
         task = node.process.create_task(_served(process, request))
         await asyncio.wait([task], timeout=patience_s)
         if not task.done() or task.cancelled() or node.node is not process:
             task.add_done_callback(_heard_by_nobody)
             self._lose_track(begun, stamp)
             raise ConnectionLost
-        clock.read(process.preconditions.clock_ms())
+        clock.read(process.preconditions.clock_ms(), self._loop.time() - sent_s)
         try:
             return task.result()
         except OperationError as error:
@@ -179,7 +181,7 @@ class Client:
 
     def _lose_track(self, begun: Operation, stamp: Stamp) -> None:
         if begun.writes:
-            self._seen.observe(stamp.latest_timestamp)
+            self._seen.lose(stamp.latest_timestamp)
 
     # --- listings ---
 

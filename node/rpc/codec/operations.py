@@ -109,7 +109,8 @@ def decode_operations(message: kv_pb2.OperateRequest, default_timeout_s: float) 
 def decode_bounds(message: kv_pb2.OperateRequest, default_timeout_s: float) -> TimeBounds:
     """Return the instants by which the operations of a batch may begin."""
     timeouts_s = [ms / 1000 for ms in message.timeouts_ms] or [default_timeout_s]
-    return time_bounds(message.sent_ms, message.begin_within_ms, timeouts_s)
+    bounds = time_bounds(message.sent_ms, message.begin_within_ms, timeouts_s)
+    return bounds._replace(lost_timestamp=message.lost_timestamp) if message.lost_timestamp else bounds
 
 
 def _spread(given: Sequence[Any], count: int, decode: Callable[[Any], Any], default: Any) -> list[Any]:

@@ -195,3 +195,55 @@ def test_an_only_owner_that_has_to_stay_ahead_draws_beyond_what_a_client_allows(
     stage.source.follow_client(0)
     [version] = stage.source.draw([KEY], 0, time_bounds(WALL_MS, 400, (5.0,)))
     assert version > ahead()
+
+
+def test_what_a_client_lost_track_of_far_ahead_hides_nothing_of_what_it_has_seen() -> None:
+    stage = Stage()
+    seen = ahead(400).timestamp
+    stage.source.follow_client(seen, ahead().timestamp)
+    (version,) = stage.source.draw([KEY], 0)
+    assert ahead(400) < version < ahead(401)
+
+
+def test_what_a_client_lost_track_of_is_risen_above() -> None:
+    stage = Stage()
+    stage.source.follow_client(0, ahead(400).timestamp)
+    assert stage.source.draw([KEY], 0)[0] > ahead(400)
+
+
+def test_what_a_client_lost_track_of_just_beyond_the_bound_is_refused_until_it_is_followed() -> None:
+    stage = Stage()
+    with pytest.raises(Unavailable, match=r"0\.6 s ahead"):
+        stage.source.follow_client(ahead(200).timestamp, ahead(600).timestamp)
+
+
+@pytest.mark.parametrize("back_ms", [0, 90, 400])
+def test_no_version_is_drawn_that_its_client_may_not_count_as_seen(back_ms: int) -> None:
+    """The wall clock is set back before the version is drawn."""
+    stage = Stage()
+    stage.draw(KEY, seen=ahead(500).timestamp)
+    stage.clock.wall -= back_ms
+    if back_ms > 100:
+        with pytest.raises(Unavailable, match="in a moment"):
+            stage.draw(KEY)
+        stage.clock.wall += back_ms - 100
+    (version,) = stage.draw(KEY)
+    assert ahead(500) < version
+    assert version.timestamp <= stage.source.latest_seen()
+
+
+def test_a_version_counts_as_seen_also_when_the_wall_clock_is_set_back_before_the_reply() -> None:
+    stage = Stage()
+    (version,) = stage.draw(KEY, seen=ahead(500).timestamp)
+    stage.clock.wall -= 400
+    assert version.timestamp <= stage.source.latest_seen()
+
+
+def test_what_was_drawn_before_a_clock_went_back_far_no_longer_counts_as_seen() -> None:
+    """Other nodes may not follow it for as long as it went back."""
+    stage = Stage()
+    stage.clock.wall += HOUR_MS
+    stage.draw(KEY)
+    stage.clock.wall -= HOUR_MS
+    stage.draw(KEY)
+    assert stage.source.latest_seen() < ahead(1_000).timestamp
