@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from covey.node.errors import OperationError, OperationTimeout, Unavailable
-from covey.node.events import Level
 from covey.node.messages.data import DataBatch, Merge
 from covey.node.operations import Consistency, Get, GetResult, Put
 from covey.node.storage.interface import Entry
+from covey.quorum.consistency import Level
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from covey.ring.succession import raise_floor
 from covey.ring.tokens import TokenRange
@@ -44,7 +44,7 @@ async def ahead_at(*names: str, by_ms: int = AHEAD_MS) -> AsyncIterator[tuple[Si
 def clocks_stand_still(cluster: SimulatedCluster) -> bool:
     """No node draws or tells of times beyond the bound."""
     return all(
-        node.running._hybrid.current() >> COUNTER_BITS <= node.clock.wall_ms() + BOUND_MS
+        node.running._hybrid_clock.current() >> COUNTER_BITS <= node.clock.wall_ms() + BOUND_MS
         for node in cluster.nodes.values()
     )
 
@@ -205,7 +205,7 @@ async def test_of_two_coordinators_that_met_the_same_version_the_later_one_write
     """The first write has reached one replica only, which the second one does not; still the second one stands."""
     for first, second in (("n1", "n2"), ("n2", "n1")):
         async with ahead_at("n1", "n2", "n3") as (cluster, version):
-            cluster.nodes[first].running.coordinator._means.versions.note_ahead(KEY, version)
+            cluster.nodes[first].running.coordinator._context.versions.remember_ahead(KEY, version)
             end = cluster.network.lose(lambda message, first=first: message.source == first)
             with pytest.raises(OperationError):
                 await cluster.put(first, KEY, b"first", timeout_s=1.0)
@@ -213,7 +213,7 @@ async def test_of_two_coordinators_that_met_the_same_version_the_later_one_write
             kept = held(cluster, first)
             assert kept is not None and kept.value == b"first"
             cluster.network.lose(lambda message, first=first: message.target == first)
-            cluster.nodes[second].running.coordinator._means.versions.note_ahead(KEY, version)
+            cluster.nodes[second].running.coordinator._context.versions.remember_ahead(KEY, version)
             later = await cluster.put(second, KEY, b"second", timeout_s=3.0)
             assert later.version > kept.version
 

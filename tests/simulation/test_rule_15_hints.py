@@ -72,7 +72,7 @@ async def end(cluster: SimulatedCluster, *names: str) -> None:
 
 def kept(cluster: SimulatedCluster, at: str, to: str) -> int:
     """Hints as they lie on the disk of ``at``."""
-    return HintStore(cluster.nodes[at].engine, 1 << 30).kept(cluster.nodes[to].identity).hints
+    return HintStore(cluster.nodes[at].engine, 1 << 30).stored(cluster.nodes[to].identity).hints
 
 
 def kept_anywhere(cluster: SimulatedCluster) -> int:
