@@ -79,7 +79,12 @@ class Failure(NamedTuple):
 
 
 def decode_failure(message: kv_pb2.OperationFailure) -> Failure:
-    return Failure(message.code, message.message, message.maybe_applied, message.retry_after)
+    return Failure(
+        code=message.code,
+        message=message.message,
+        maybe_applied=message.maybe_applied,
+        retry_after_s=message.retry_after,
+    )
 
 
 def failure_of(error: grpc.aio.AioRpcError) -> Failure | None:
@@ -91,11 +96,11 @@ def failure_of(error: grpc.aio.AioRpcError) -> Failure | None:
     if pairs.get(ERROR_CODE) == str(int(WRONG_CLUSTER)):
         code = WRONG_CLUSTER
     return Failure(
-        code,
-        error.details() or error.code().name,
-        pairs[MAYBE_APPLIED] != "0",
-        float(pairs.get(RETRY_AFTER, 0.0)),
-        read_cluster_id(pairs),
+        code=code,
+        message=error.details() or error.code().name,
+        maybe_applied=pairs[MAYBE_APPLIED] != "0",
+        retry_after_s=float(pairs.get(RETRY_AFTER, 0.0)),
+        cluster_id=read_cluster_id(pairs),
     )
 
 

@@ -60,18 +60,24 @@ def refuse_duplicates(keys: Iterable[Key]) -> None:
 
 def get_operation(key: Key, consistency: Consistency | None) -> Operation:
     key_bytes = encoded(key, "key")
-    return Operation(GET, key_bytes, b"", consistency, _checked(len(key_bytes)))
+    return Operation(
+        kind=GET, key=key_bytes, value=b"", consistency=consistency, size_bytes=_checked(len(key_bytes))
+    )
 
 
 def put_operation(key: Key, value: Key, consistency: Consistency | None) -> Operation:
     key_bytes, value_bytes = encoded(key, "key"), encoded(value, "value")
     size_bytes = _checked(len(key_bytes) + len(value_bytes))
-    return Operation(PUT, key_bytes, value_bytes, consistency, size_bytes)
+    return Operation(
+        kind=PUT, key=key_bytes, value=value_bytes, consistency=consistency, size_bytes=size_bytes
+    )
 
 
 def delete_operation(key: Key, consistency: Consistency | None) -> Operation:
     key_bytes = encoded(key, "key")
-    return Operation(DELETE, key_bytes, b"", consistency, _checked(len(key_bytes)))
+    return Operation(
+        kind=DELETE, key=key_bytes, value=b"", consistency=consistency, size_bytes=_checked(len(key_bytes))
+    )
 
 
 def _checked(size_bytes: int) -> int:

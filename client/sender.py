@@ -189,7 +189,16 @@ class OperationSender:
         else:
             self._deliver(reply, batch)
         others = max(0, reply.queue_depth - self.queue.in_flight)
-        self._on_reply(ReplyReport(self._address, now, round_trip_s, len(batch.operations), others, served))
+        self._on_reply(
+            ReplyReport(
+                address=self._address,
+                now=now,
+                round_trip_s=round_trip_s,
+                operations=len(batch.operations),
+                others=others,
+                served=served,
+            )
+        )
         self._on_change()  # after the results: operations that follow from them join the next batch
 
     def _deliver(self, reply: Reply, batch: InFlightBatch) -> None:

@@ -228,7 +228,12 @@ class NodeParts:
             self.members,
             epoch=epoch,
             throttle=Throttle(self._ports.clock, self._config.handoff_rate),
-            tracker=PullTracker(epoch.number, self._ports.engine, self._report_handoff, self._runtime.log),
+            tracker=PullTracker(
+                epoch=epoch.number,
+                engine=self._ports.engine,
+                publish=self._report_handoff,
+                log=self._runtime.log,
+            ),
         )
 
     def _report_handoff(self, progress: HandoffProgress) -> None:

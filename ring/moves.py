@@ -1,4 +1,4 @@
-"""Two rings -> range moves: who must pull what before the successors may take over (rules 6, 8 and 9).
+"""Which nodes must pull which ranges before the successors become the owners (docs/ring-changes.md, rules 6, 8 and 9).
 
 The tokens of both rings cut the circle into ranges; within one, each ring has one preference list. Below, O and S are
 the owners and the successors, and list(X) is a range's preference list in the ring of X.

@@ -9,11 +9,11 @@ keep data safe whatever is proposed. Planning makes changes end:
 - After an abort, ``abort_backoff_s`` passes, longer after each one in a row. Then every node that has to pull must have
   been up for that time twice: one that comes and goes would pull the same data again and again.
 - What waits is begun as ``begin_planner`` describes. The last owner stays.
-- The floor rises when nothing else waits, at most once in ``floor_interval_s`` (rules 11 and 12). Tombstones that all
-  their replicas confirmed can be purged once the floor reaches them, and damaged segments can be healed in a later
-  epoch, which any rise brings. Every rise is an epoch, under which all running operations restart their count, so one
-  rise serves all that is wanted. Clients' writes at or below the floor are refused, so it stays below everything that
-  may still be under way.
+- The floor rises when nothing else waits, at most once in ``floor_interval_s`` (docs/ring-changes.md, rules 11 and
+  12). Tombstones that all their replicas confirmed can be purged once the floor reaches them, and damaged segments
+  can be healed in a later epoch, which any rise brings. Every rise is an epoch, under which all running operations
+  restart their count, so one rise serves all that is wanted. Clients' writes at or below the floor are refused, so it
+  stays below everything that may still be under way.
 """
 
 from __future__ import annotations

@@ -154,71 +154,9 @@ PRODUCT = ("api", "client", "identity.py", "membership", "node", "quorum", "ring
 MAX_ARGUMENTS = 7
 MAX_POSITIONAL = 3
 BY_POSITION = {
-    "BodyCodec": "a table of codecs, one row for each message",
     "EventSpec": "a table of events, one row for each",
 }
 """Classes whose calls read better by position, and why."""
-STILL_WIDE = {"Coordinator", "FastReads", "FastWrites"}
-"""Classes whose constructors are still to be divided. The list may only become shorter."""
-STILL_BY_POSITION: set[str] = {
-    "Batch",
-    "BatchContext",
-    "BatchUnderWay",
-    "Beginning",
-    "Change",
-    "Contribution",
-    "DataReply",
-    "Delete",
-    "Dispatcher",
-    "Displacement",
-    "ExchangeWith",
-    "FailureDetector",
-    "FastReads",
-    "FastWrites",
-    "Get",
-    "Handoff",
-    "HandoffProgress",
-    "Heard",
-    "InFlightBatch",
-    "Lane",
-    "Load",
-    "Loader",
-    "NodeLink",
-    "NodePlan",
-    "OperateStream",
-    "Operation",
-    "Operator",
-    "Outcome",
-    "Pull",
-    "PullProgress",
-    "Pushes",
-    "Put",
-    "RangeMove",
-    "RepairSummary",
-    "ReplicaQueue",
-    "ReplicaReport",
-    "RocksEngine",
-    "Router",
-    "Scan",
-    "ScanReply",
-    "Seat",
-    "Slot",
-    "SlowRead",
-    "SlowWrite",
-    "Summary",
-    "TopologyLearner",
-    "Version",
-    "Waves",
-    "WriteAbove",
-    "_Counted",
-    "_Placement",
-    "_Question",
-    "_RetryLoop",
-    "_Run",
-    "_Waiting",
-    "_Wave",
-}
-"""Classes whose calls are still to name their arguments. The list may only become shorter."""
 
 
 @dataclass(frozen=True)
@@ -295,7 +233,7 @@ def _place(file: Path, node: ast.AST) -> str:
 def test_no_constructor_takes_more_than_seven_arguments() -> None:
     """One that needs more has two jobs, or is to be given what travels together as one value."""
     wide = {name.partition(":")[2] for name, count in Modules().constructors() if count > MAX_ARGUMENTS}
-    assert wide == STILL_WIDE
+    assert wide == set()
 
 
 def test_no_class_is_called_with_more_than_three_positional_arguments() -> None:
@@ -305,8 +243,7 @@ def test_no_class_is_called_with_more_than_three_positional_arguments() -> None:
         for call in Modules().calls()
         if call.positional > MAX_POSITIONAL and call.name not in BY_POSITION
     ]
-    assert [call for call in calls if call.name not in STILL_BY_POSITION] == []
-    assert STILL_BY_POSITION - {call.name for call in calls} == set(), "no longer on the list"
+    assert calls == []
     assert BY_POSITION.keys() - {call.name for call in Modules().calls()} == set(), "not called at all"
 
 

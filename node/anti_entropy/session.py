@@ -126,7 +126,11 @@ class AntiEntropySession:
             if isinstance(error, PeerRefused) and not self.accepted:
                 return SessionResult(RepairSummary(), self._obstacle, postponed=True)
         summary = RepairSummary(
-            self._compared - len(self._unknown), self._differing, self._received, self._sent, self._bytes
+            compared=self._compared - len(self._unknown),
+            differing=self._differing,
+            received=self._received,
+            sent=self._sent,
+            bytes=self._bytes,
         )
         return SessionResult(summary, self._obstacle)
 
@@ -197,7 +201,14 @@ class AntiEntropySession:
         stamp, after = self._epoch.stamp, None
         try:
             while True:
-                scan = Scan(stamp, ScanPurpose.KEYS, token_range, after, PAGE_ENTRIES, PAGE_BYTES)
+                scan = Scan(
+                    epoch=stamp,
+                    purpose=ScanPurpose.KEYS,
+                    span=token_range,
+                    after=after,
+                    max_entries=PAGE_ENTRIES,
+                    max_bytes=PAGE_BYTES,
+                )
                 page = await self._data.peers.fetch_chunk(self.peer, scan)
                 await self._pace(page.size_bytes)
                 here = await self._local_versions(token_range, after, upto=page.next)

@@ -98,7 +98,13 @@ class KeyListing:
             if not _covers(epoch, owners):
                 raise Unavailable("some range has too few replicas up to list its keys")
             scan = Scan(
-                epoch.stamp, ScanPurpose.KEYS, FROM_TOKEN_ZERO, after, PAGE_ENTRIES, PAGE_BYTES, prefix
+                epoch=epoch.stamp,
+                purpose=ScanPurpose.KEYS,
+                span=FROM_TOKEN_ZERO,
+                after=after,
+                max_entries=PAGE_ENTRIES,
+                max_bytes=PAGE_BYTES,
+                prefix=prefix,
             )
             replies = await asyncio.gather(*(self._scan(owner, scan, timeout_s) for owner in owners))
             page = {o: reply for o, reply in zip(owners, replies, strict=True) if reply is not None}

@@ -77,7 +77,15 @@ class ReplicaQueue:
             reason = STOPPING if self.closed else f"too much waits for {self._to.name}"
             on_outcomes(self._to, [Undelivered(False, reason)] * count)
             return
-        self._waiting.append(_Waiting(self._clock.monotonic(), epoch, operations, on_outcomes, size_bytes))
+        self._waiting.append(
+            _Waiting(
+                since_s=self._clock.monotonic(),
+                epoch=epoch,
+                operations=operations,
+                on_outcomes=on_outcomes,
+                size_bytes=size_bytes,
+            )
+        )
         self._waiting_operations += count
         self._waiting_bytes += size_bytes
         self._ranking.sent(self._to, count)

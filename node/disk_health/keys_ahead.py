@@ -34,7 +34,7 @@ class _SegmentCount:
     counted_at: float
 
 
-_EMPTY = _SegmentCount(0, 0, 0, 0.0)
+_EMPTY = _SegmentCount(digest=0, keys=0, earliest=0, counted_at=0.0)
 """The count of an empty segment."""
 
 
@@ -129,6 +129,6 @@ class KeysAhead:
                 earliest = min(ahead) if not keys else min(earliest, *ahead)
                 keys += len(ahead)
             if chunk.next is None:
-                return _SegmentCount(digest, keys, earliest, counted_at)
+                return _SegmentCount(digest=digest, keys=keys, earliest=earliest, counted_at=counted_at)
             after = chunk.next
             await asyncio.sleep(PAUSE_S)

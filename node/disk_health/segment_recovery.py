@@ -177,7 +177,14 @@ class SegmentRecovery:
         """Add all that ``source`` holds of a range; the newest entry of each key stays."""
         after: Cursor | None = None
         while True:
-            scan = Scan(epoch.stamp, ScanPurpose.PULL, token_range, after, CHUNK_ENTRIES, CHUNK_BYTES)
+            scan = Scan(
+                epoch=epoch.stamp,
+                purpose=ScanPurpose.PULL,
+                span=token_range,
+                after=after,
+                max_entries=CHUNK_ENTRIES,
+                max_bytes=CHUNK_BYTES,
+            )
             chunk = await self._peers.fetch_chunk(source, scan)
             for key, entry in chunk.entries:
                 if key not in entries or entry.version > entries[key].version:

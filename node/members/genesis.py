@@ -1,4 +1,4 @@
-"""Forms a first cluster of several seeds, or of one (rule 2 of the epoch rules).
+"""Forms a first cluster of several seeds, or of one (docs/ring-changes.md, rule 2).
 
 Every listed seed must have answered with the same terms and confirmed, on its disk, to take part in the very first
 record, which is a function of the terms and the seeds. A seed takes part in one such record only.

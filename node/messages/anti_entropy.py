@@ -52,10 +52,10 @@ class RepairSummary:
 
     def plus(self, other: RepairSummary) -> RepairSummary:
         return RepairSummary(
-            self.compared + other.compared,
-            self.differing + other.differing,
-            self.received + other.received,
-            self.sent + other.sent,
-            self.bytes + other.bytes,
-            (*self.unfinished, *other.unfinished),
+            compared=self.compared + other.compared,
+            differing=self.differing + other.differing,
+            received=self.received + other.received,
+            sent=self.sent + other.sent,
+            bytes=self.bytes + other.bytes,
+            unfinished=(*self.unfinished, *other.unfinished),
         )

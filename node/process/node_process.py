@@ -169,7 +169,7 @@ class NodeProcess:
             home=self._folder,
             compute=compute,
         )
-        return Node(self._config, place, ports, self._log, self._failed)
+        return Node(config=self._config, spec=place, ports=ports, log=self._log, on_failure=self._failed)
 
     def _announce(self, node: Node) -> None:
         self._log.emit(

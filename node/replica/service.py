@@ -66,7 +66,12 @@ class ReplicaService:
             results, durable = self._apply(batch)
             if not durable:
                 await self._engine.durable()
-        return DataReply(batch.epoch, results, self._load.queue_depth, self._load.service_time_ms)
+        return DataReply(
+            epoch=batch.epoch,
+            results=results,
+            queue_depth=self._load.queue_depth,
+            service_time_ms=self._load.service_time_ms,
+        )
 
     async def scan(self, request: Scan) -> ScanReply | EpochMismatch | Refusal:
         await self._epochs.settled()
@@ -85,7 +90,9 @@ class ReplicaService:
             return Refusal(RefusalCode.NOT_READY, str(corruption))
         if not self._engine.is_durable_within(request.span):
             await self._engine.durable()
-        return ScanReply(request.epoch, chunk.entries, chunk.next, checksum_of(chunk.entries))
+        return ScanReply(
+            epoch=request.epoch, entries=chunk.entries, next=chunk.next, checksum=checksum_of(chunk.entries)
+        )
 
     async def size(self, request: SizeQuery) -> SizeReply | EpochMismatch:
         await self._epochs.settled()

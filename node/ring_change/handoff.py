@@ -1,4 +1,7 @@
-"""Handoff: pulls gained ranges while the ring changes, and deletes foreign copies after a grace when it is stable."""
+"""Handoff: pulls gained ranges while the ring changes, and deletes foreign copies after a grace when it is stable.
+
+See docs/ring-changes.md, rules 6 to 10.
+"""
 
 from __future__ import annotations
 

@@ -72,14 +72,16 @@ class PullProgress:
         if data is None or data["epoch"] != epoch:
             return cls(epoch)
         return cls(
-            epoch,
-            {int(pull): [Identity.parse(s) for s in sources] for pull, sources in data["finished"].items()},
-            {
+            epoch=epoch,
+            finished={
+                int(pull): [Identity.parse(s) for s in sources] for pull, sources in data["finished"].items()
+            },
+            cursors={
                 (pull, Identity.parse(source)): Cursor(int(token), bytes.fromhex(key))
                 for pull, source, token, key in data["cursors"]
             },
-            data["bytes_done"],
-            data["bytes_total"],
+            bytes_done=data["bytes_done"],
+            bytes_total=data["bytes_total"],
         )
 
 
@@ -145,4 +147,11 @@ class PullTracker:
 
     def _publish_progress(self, *, done: bool) -> None:
         progress = self.progress
-        self._publish(HandoffProgress(progress.epoch, progress.bytes_done, progress.bytes_total, done))
+        self._publish(
+            HandoffProgress(
+                epoch=progress.epoch,
+                bytes_done=progress.bytes_done,
+                bytes_total=progress.bytes_total,
+                done=done,
+            )
+        )

@@ -161,7 +161,14 @@ class Puller:
         while source not in self._tracker.progress.sources_finished(index):
             after = self._tracker.progress.cursors.get((index, source))
             max_bytes = self._throttle.share(CHUNK_BYTES)
-            scan = Scan(stamp, ScanPurpose.PULL, assignment.span, after, CHUNK_ENTRIES, max_bytes)
+            scan = Scan(
+                epoch=stamp,
+                purpose=ScanPurpose.PULL,
+                span=assignment.span,
+                after=after,
+                max_entries=CHUNK_ENTRIES,
+                max_bytes=max_bytes,
+            )
             async with self._turns[source]:
                 chunk = await self._data.peers.fetch_chunk(source, scan)
             await self._data.epochs.held(stamp)

@@ -58,7 +58,13 @@ def failure_of(error: BaseException) -> Failure | None:
             maybe_applied = isinstance(error, OperationError) and error.maybe_applied
             retry_after_s = error.retry_after_s if isinstance(error, Overloaded) else 0.0
             cluster_id = error.cluster_id if isinstance(error, WrongCluster) else ""
-            return Failure(_CODES[kind], str(error), maybe_applied, retry_after_s, cluster_id)
+            return Failure(
+                code=_CODES[kind],
+                message=str(error),
+                maybe_applied=maybe_applied,
+                retry_after_s=retry_after_s,
+                cluster_id=cluster_id,
+            )
     return None
 
 

@@ -1,4 +1,4 @@
-"""Quarantine: damaged segments that are not yet merged from other replicas (rule 17).
+"""Quarantine: damaged segments that are not yet merged from other replicas (docs/ring-changes.md, rule 17).
 
 What a node holds of such a segment is unknown, which is not the same as absent: nothing of it is read, written,
 scanned or compared. It is released by replacing or dropping the entire segment in one batch.

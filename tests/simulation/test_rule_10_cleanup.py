@@ -1,4 +1,4 @@
-"""Rule 10: copies outside a node's lists are deleted while its epoch is stable, after a grace; only then."""
+"""Foreign copies are deleted only while the epoch is stable, after a grace (docs/ring-changes.md, rule 10)."""
 
 from __future__ import annotations
 

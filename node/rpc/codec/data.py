@@ -253,7 +253,9 @@ def _decode_contribution(message: peer_pb2.Contribution) -> Contribution:
     keys, values = bounded(message.keys, MAX_ENTRIES), bounded(message.values, MAX_ENTRIES)
     expect(all(len(key) <= MAX_KEY_BYTES for key in keys), "a key that is too long")
     entries = _decode_entries(message, keys, values)
-    return Contribution(message.cluster_id, entries, message.written, message.last)
+    return Contribution(
+        cluster_id=message.cluster_id, entries=entries, written=message.written, last=message.last
+    )
 
 
 # --- the lane -----------------------------------------------------------------------------------------------

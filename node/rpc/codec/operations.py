@@ -39,16 +39,32 @@ def decode_consistency(message: kv_pb2.Consistency) -> Consistency:
 
 
 def decode_get(message: kv_pb2.GetRequest, timeout_s: float) -> Get:
-    return Get(message.key, timeout_s, decode_consistency(message.consistency), message.seen_timestamp)
+    return Get(
+        key=message.key,
+        timeout_s=timeout_s,
+        consistency=decode_consistency(message.consistency),
+        seen_timestamp=message.seen_timestamp,
+    )
 
 
 def decode_put(message: kv_pb2.PutRequest, timeout_s: float) -> Put:
     consistency = decode_consistency(message.consistency)
-    return Put(message.key, message.value, timeout_s, consistency, message.seen_timestamp)
+    return Put(
+        key=message.key,
+        value=message.value,
+        timeout_s=timeout_s,
+        consistency=consistency,
+        seen_timestamp=message.seen_timestamp,
+    )
 
 
 def decode_delete(message: kv_pb2.DeleteRequest, timeout_s: float) -> Delete:
-    return Delete(message.key, timeout_s, decode_consistency(message.consistency), message.seen_timestamp)
+    return Delete(
+        key=message.key,
+        timeout_s=timeout_s,
+        consistency=decode_consistency(message.consistency),
+        seen_timestamp=message.seen_timestamp,
+    )
 
 
 def encode_get_result(result: GetResult) -> kv_pb2.GetResponse:
@@ -102,7 +118,9 @@ def decode_operations(message: kv_pb2.OperateRequest, default_timeout_s: float) 
         elif kind == PUT:
             operations.append(as_named(Put, (key, next_value(), timeout_s, consistency, seen)))
         else:
-            operations.append(Delete(key, timeout_s, consistency, seen))
+            operations.append(
+                Delete(key=key, timeout_s=timeout_s, consistency=consistency, seen_timestamp=seen)
+            )
     return operations
 
 

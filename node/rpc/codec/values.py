@@ -118,7 +118,7 @@ def _encode_seat(offered: GenesisSeat) -> peer_pb2.GenesisSeat:
 def _decode_seat(message: peer_pb2.GenesisSeat) -> GenesisSeat:
     identity, weight = IDENTITY.decode(message.identity), decode_weight(message.weight)
     return GenesisSeat(
-        Seat(message.address, identity, message.zone, weight),
+        Seat(address=message.address, identity=identity, zone=message.zone, weight=weight),
         GenesisTerms(
             seeds=tuple(bounded(message.seeds)),
             quorums=_QUORUMS.decode(message.quorums),
