@@ -105,7 +105,7 @@ def test_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as holder:
         address = f"{LOOPBACK}:{holder.getsockname()[1]}"
         said = told(node_command(tmp_path / "d", listen=address), USAGE)
-    assert f"cannot listen at {address}: somebody else does" in said
+    assert f"cannot listen at {address}: another process does" in said
 
 
 # --- data folders ---
