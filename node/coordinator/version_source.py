@@ -98,8 +98,11 @@ class VersionSource:
     def latest_seen(self) -> int:
         """Return the last timestamp that a client may count as seen: every node follows it.
 
-        It is not lower than what was drawn here by the clock, unless that was given up.
+        It is not lower than what was drawn here by the clock, unless the wall clock was set back so far that other
+        nodes would not follow that for long.
         """
+        if self.clock.was_set_back():
+            return self.clock.latest_followed()
         return max(self.clock.latest_followed(), self._drawn)
 
     def _follow(self, seen_timestamp: int) -> None:

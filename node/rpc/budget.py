@@ -22,8 +22,8 @@ MAX_IN_HAND: Final = 512
 """Approximate maximum of operations of all streams: more would wait for each other and be done no sooner."""
 MIN_PART: Final = 32
 """Minimum number of operations of a stream, for any number of streams."""
-MAX_BYTES: Final = 16 << 20
-"""Maximum number of bytes of all streams."""
+MAX_BYTES: Final = 8 << 20
+"""Maximum number of bytes of all streams; gRPC's buffers and replicas' copies make it many times that."""
 MIN_BYTES: Final = 64 << 10
 """Minimum number of bytes of a stream, for any number of streams."""
 STALLED_S: Final = 5.0

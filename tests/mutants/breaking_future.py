@@ -91,6 +91,14 @@ FUTURE: tuple[Mutation, ...] = (
         f"{SOURCE}::test_a_version_counts_as_seen_also_when_the_wall_clock_is_set_back_before_the_reply",
     ),
     mutation(
+        "what was drawn before the wall clock was set back by hours counts as seen",
+        14,
+        "node/coordinator/version_source.py",
+        "        if self.clock.was_set_back():\n            return self.clock.latest_followed()\n",
+        "",
+        f"{SOURCE}::test_what_was_drawn_before_a_clock_went_back_far_no_longer_counts_as_seen",
+    ),
+    mutation(
         "a floor that was raised while clocks were ahead blocks all writes",
         11,
         "node/coordinator/version_source.py",
