@@ -7,6 +7,9 @@ Rules
 - Untried nodes are tried at once, one after the other. When all were tried, a jittered pause precedes the next round,
   longer each time, until the operation's deadline. After a node that refused for load, the pause that it asks for
   precedes the next node.
+- A write is not sent to a silent node, which left an operation unanswered, as long as another node answers, if only by
+  a refusal: it would wait there for all of its time, and might be done. ``topology_learner`` asks silent nodes for an
+  answer.
 - A node that answers other operations well is not at fault for the one that fails, unless it refuses for load.
 - A client that never reached any node does not wait: it makes one round over all addresses, and its error says so.
 - An operation that no node has done ends with the most informative of its errors: that of a node that answered and
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from copy import copy
 from typing import Any, NamedTuple, TypeVar
@@ -36,6 +39,7 @@ from .errors import (
     Unavailable,
     Unreachable,
     WrongCluster,
+    is_answer,
 )
 from .links import Links, NodeLink
 from .requests import Operation
@@ -57,6 +61,8 @@ Attempt = Callable[[NodeLink, float], Awaitable[_Result]]
 """Asks one node, until a deadline on the loop's clock; raises CoveyError."""
 Choose = Callable[[Collection[str], float], str | None]
 """Given the addresses that were tried and the loop's time: the address to try next."""
+NextNode = Callable[[Mapping[str, CoveyError], float], str | None]
+"""The same, given the errors of this round by address."""
 
 
 class FirstAttempt(NamedTuple):
@@ -178,7 +184,13 @@ class Dispatcher:
         return await self._run(self._retry_loop(self._router.choose_given, deadline, writes=writes), attempt)
 
     def _retry_loop(self, choose: Choose, deadline: float, *, writes: bool) -> _RetryLoop:
-        return _RetryLoop(choose, self._rng, self._closed, deadline=deadline, writes=writes)
+        def next_node(tried: Mapping[str, CoveyError], now_s: float) -> str | None:
+            address = choose(tried, now_s)
+            if writes and address is not None and self._router.is_silent(address):
+                return None if any(map(is_answer, tried.values())) else address
+            return address
+
+        return _RetryLoop(next_node, self._rng, self._closed, deadline=deadline, writes=writes)
 
     async def _run(self, loop: _RetryLoop, attempt: Attempt[_Result]) -> _Result:
         while True:
@@ -205,8 +217,13 @@ class Dispatcher:
             pause_s = error.retry_after if isinstance(error, Overloaded) else 0.0
             if isinstance(error, Overloaded):
                 self.admission.overloaded(asyncio.get_running_loop().time())
-            if isinstance(error, Overloaded) or not self._router.served_since(address, begun_at):
+            served = self._router.served_since(address, begun_at)
+            if isinstance(error, Overloaded) or not served:
                 self._router.failed(address, asyncio.get_running_loop().time(), pause_s)
+            if is_answer(error):
+                self._router.answered(address)
+            elif isinstance(error, Unanswered) and not served:
+                self._router.unanswered(address)
             self._on_attempt(False)
 
 
@@ -221,9 +238,9 @@ class _RetryLoop:
     """The attempts at one operation, from node to node."""
 
     def __init__(
-        self, choose: Choose, rng: random.Random, closed: asyncio.Event, *, deadline: float, writes: bool
+        self, next_node: NextNode, rng: random.Random, closed: asyncio.Event, *, deadline: float, writes: bool
     ) -> None:
-        self._choose = choose
+        self._next_node = next_node
         self._rng = rng
         self._closed = closed
         self._deadline = deadline
@@ -244,7 +261,7 @@ class _RetryLoop:
 
     def choose(self) -> str | None:
         """Return the next address of this round; None when all were tried."""
-        return self._choose(self._tried, asyncio.get_running_loop().time())
+        return self._next_node(self._tried, asyncio.get_running_loop().time())
 
     @property
     def all_foreign(self) -> bool:

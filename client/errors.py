@@ -108,6 +108,11 @@ class PartialFailure(CoveyError):
         """The error of each operation that failed."""
 
 
+def is_answer(error: CoveyError) -> bool:
+    """Return True if a node sent this error; False if none was reached, or none answered."""
+    return not isinstance(error, (NotSent, Unanswered, Unreachable))
+
+
 def _restored(kind: type[CoveyError], args: tuple[Any, ...], attributes: dict[str, Any]) -> CoveyError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)

@@ -3,8 +3,10 @@
 Operations go to one node as long as it keeps up, and are spread when there are many. Owners of the ring are ordered by
 their scores (``quorum.ranking``), roughly, relative to the best; equals are in a random order, so that clients do not
 all choose the same node. The first owner that has room takes the operation; if none has, the one that is filled least.
-Nodes that failed are backed off and come last, in the order in which their backoff ends. Correctness needs none of
-this: without a ring, the addresses that the client was given are tried in their order.
+Nodes that failed are backed off and come last, in the order in which their backoff ends. A node that left an operation
+unanswered is silent until it answers any request, and comes after all others: an operation that is sent to it may wait
+there for all of its time. Correctness needs none of this: without a ring, the addresses that the client was given are
+tried in their order.
 """
 
 from __future__ import annotations
@@ -81,6 +83,12 @@ class Router:
         self._ranked: list[_Choice] = []
         """Owners, the best first."""
         self._ranked_until_s = 0.0
+        self._silent: dict[str, None] = {}
+
+    @property
+    def silent(self) -> list[str]:
+        """Addresses of the nodes that left an operation unanswered and have answered nothing since."""
+        return list(self._silent)
 
     @property
     def addresses(self) -> list[str]:
@@ -92,6 +100,7 @@ class Router:
         if self._topology is None or self._topology.outdated_by(topology):
             self._topology = topology
             self._scores = {address: self._score_of(address) for address in self.addresses}
+            self._silent = {address: None for address in self._silent if address in self._scores}
             self._ranked_until_s = 0.0
 
     def replied(self, address: str, now_s: float, round_trip_s: float, operations: int, others: int) -> None:
@@ -100,17 +109,29 @@ class Router:
 
     def served(self, address: str, now_s: float) -> None:
         """Record a completed operation."""
+        self.answered(address)
         self.backoff.succeeded(address)
         self._score_of(address).served(now_s)
 
     def served_since(self, address: str, instant_s: float) -> bool:
-        return self._score_of(address).served_s >= instant_s
+        return self._score_of(address).served_s > instant_s
 
     def failed(self, address: str, now_s: float, at_least_s: float = 0.0) -> None:
         """Record a failure; the node asked not to be used for ``at_least_s``."""
         self.backoff.failed(address, now_s, at_least_s)
         self._score_of(address).failed()
         self._ranked_until_s = 0.0
+
+    def answered(self, address: str) -> None:
+        """Record an answer of any kind, also a refusal."""
+        self._silent.pop(address, None)
+
+    def unanswered(self, address: str) -> None:
+        """Record an operation that was sent and not answered."""
+        self._silent[address] = None
+
+    def is_silent(self, address: str) -> bool:
+        return address in self._silent
 
     def choose(self, tried: Collection[str], now_s: float) -> str | None:
         """Return the best address not in ``tried``; None if all are."""
@@ -134,6 +155,7 @@ class Router:
         return (
             address not in tried
             and address not in self._foreign
+            and address not in self._silent
             and not self.backoff.is_backed_off(address, now_s)
         )
 
@@ -144,7 +166,11 @@ class Router:
         untried = [address for address in addresses if address not in tried]
         return min(
             untried,
-            key=lambda address: (address in self._foreign, self.backoff.until_s(address, now_s)),
+            key=lambda address: (
+                address in self._foreign,
+                address in self._silent,
+                self.backoff.until_s(address, now_s),
+            ),
             default=None,
         )
 

@@ -1,5 +1,8 @@
 """Keeps the client's copy of the ring current: soon after the first answer, each half minute, and after failures.
 
+Also asks addresses of which the client needs to know whether a node of its cluster answers there again: where another
+cluster or no node has answered, and those of silent nodes (``routing``).
+
 A single command ends before the first look, so it costs one call.
 """
 
@@ -9,7 +12,7 @@ import asyncio
 import random
 
 from .cluster_identity import ClusterIdentity
-from .errors import CoveyError
+from .errors import CoveyError, is_answer
 from .links import Links
 from .routing import Router, Topology
 
@@ -18,7 +21,9 @@ REFRESH_EVERY_S = 30.0
 REFRESH_TIMEOUT_S = 2.0
 LOOK_AGAIN_EVERY_S = 5.0
 """Time between two checks of an address that belongs to another cluster."""
-MAX_DOUBTFUL = 16
+ASK_SILENT_EVERY_S = 1.0
+"""Time between two requests to a silent node, less than the request's timeout."""
+MAX_CHECKED = 16
 """Addresses checked at a time."""
 MIN_INTERVAL_S = 0.5
 
@@ -65,8 +70,12 @@ class TopologyLearner:
             await self._look()
             await self._look_again()
             await asyncio.sleep(MIN_INTERVAL_S * self._rng.uniform(0.8, 1.2))
-            longest_s = LOOK_AGAIN_EVERY_S if self._cluster.foreign else REFRESH_EVERY_S
-            await self._wait_until_wanted(longest_s * self._rng.uniform(0.8, 1.2))
+            await self._wait_until_wanted(self._interval_s() * self._rng.uniform(0.8, 1.2))
+
+    def _interval_s(self) -> float:
+        if self._router.silent:
+            return ASK_SILENT_EVERY_S
+        return LOOK_AGAIN_EVERY_S if self._cluster.foreign else REFRESH_EVERY_S
 
     async def _wait_until_wanted(self, longest_s: float) -> None:
         try:
@@ -89,15 +98,18 @@ class TopologyLearner:
                 return
 
     async def _look_again(self) -> None:
-        """Ask at addresses where another cluster or no node has answered; ``link.call`` notes which cluster answers."""
-        doubtful = self._cluster.doubtful[:MAX_DOUBTFUL]
-        await asyncio.gather(*(self._ask(address) for address in doubtful))
+        """Ask silent nodes, and where another cluster or no node has answered; ``link.call`` notes which."""
+        checked = [*self._router.silent, *self._cluster.doubtful][:MAX_CHECKED]
+        await asyncio.gather(*(self._ask(address) for address in checked))
 
     async def _ask(self, address: str) -> Topology | None:
         """Return the ring of the node at ``address``; None when it has none, or does not answer."""
         try:
             response = await self._links.to(address).call("Ring", REFRESH_TIMEOUT_S)
+            self._router.answered(address)
             topology = Topology.decode(response.record, response.addresses)
             return topology if topology.record.cluster_id == self._cluster.cluster_id else None
-        except (CoveyError, ValueError):
+        except (CoveyError, ValueError) as error:
+            if isinstance(error, CoveyError) and is_answer(error):
+                self._router.answered(address)
             return None  # this node knows no usable ring; routing works without one, and others are asked

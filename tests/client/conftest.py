@@ -156,6 +156,7 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self.every_time: Fault | None = None
         self.status = cluster_pb2.StatusResponse(answered_by=name)
         self.ring_asked = 0
+        self.ring_fault: Fault | None = None
         self.leave_asked = False
         self.keys_asked: list[kv_pb2.KeysRequest] = []
         self.chunks_before_fault = 0
@@ -236,6 +237,8 @@ class FakeNode(kv_pb2_grpc.KVServicer, cluster_pb2_grpc.ClusterServicer):
         self, request: cluster_pb2.RingRequest, context: grpc.aio.ServicerContext
     ) -> cluster_pb2.RingResponse:
         self.ring_asked += 1
+        if self.ring_fault is not None:
+            await self.ring_fault(context)
         return self.cluster.ring_response(self.cluster_id)
 
     async def Status(

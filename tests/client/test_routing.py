@@ -190,6 +190,32 @@ def test_a_node_that_is_backed_off_comes_last() -> None:
     assert tried[-1] == first
 
 
+def test_a_silent_node_comes_last_until_it_answers() -> None:
+    client = Client()
+    client.trust_all()
+    first, *_ = client.order()
+    client.router.failed(first, client.now)
+    client.router.unanswered(first)
+    client.now += 2 * MIN_BACKOFF_S
+    assert client.order()[-1] == first
+    client.router.answered(first)
+    assert client.choose() == first
+
+
+def test_a_silent_node_that_left_the_ring_is_forgotten() -> None:
+    client = Client()
+    client.router.unanswered("a:1")
+    client.router.learn(topology(2, suffix=":2"))
+    assert client.router.silent == []
+
+
+def test_a_node_that_served_when_an_operation_began_may_be_at_fault_for_it() -> None:
+    """Clocks of event loops are as coarse as a millisecond."""
+    client = Client()
+    client.router.served("a:1", client.now)
+    assert not client.router.served_since("a:1", client.now)
+
+
 def test_with_all_nodes_backed_off_the_one_whose_backoff_ends_first_comes_first() -> None:
     client = Client(learned=False)
     client.router.failed("y:1", now_s=0.0)

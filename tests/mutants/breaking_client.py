@@ -6,6 +6,7 @@ from .mutation import mutation
 
 ADMISSION_TESTS = "tests/client/test_admission.py"
 AIO_TESTS = "tests/client/test_aio.py"
+SILENT_TESTS = "tests/client/test_silent_nodes.py"
 
 CLIENT = (
     mutation(
@@ -39,6 +40,30 @@ CLIENT = (
         "if error.maybe_applied or not isinstance(error, _ELSEWHERE):",
         "if not isinstance(error, _ELSEWHERE):",
         AIO_TESTS,
+    ),
+    mutation(
+        "a write is sent to a silent node while another node refuses it",
+        0,
+        "client/dispatch.py",
+        "return None if any(map(is_answer, tried.values())) else address",
+        "return address",
+        SILENT_TESTS,
+    ),
+    mutation(
+        "a silent node is never asked whether it answers again",
+        0,
+        "client/topology_learner.py",
+        "[*self._router.silent, *self._cluster.doubtful]",
+        "[*self._cluster.doubtful]",
+        SILENT_TESTS,
+    ),
+    mutation(
+        "a node that served in the millisecond in which an operation began is not at fault for it",
+        0,
+        "client/routing.py",
+        "served_s > instant_s",
+        "served_s >= instant_s",
+        "tests/client/test_routing.py",
     ),
     mutation(
         "the last failure is reported, although another node knew the reason",
