@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 BUFFER_BYTES = 1 << 16
+READER_GONE = "the reader of standard output has closed it"
 PIPED_TABLE_WIDTH = 4096
 """Columns. Tables are not padded to it."""
 MAX_QUOTED = 80
@@ -103,13 +104,19 @@ class _Stdout(io.RawIOBase):
                 select.select((), (STDOUT,), ())
             except BrokenPipeError as error:
                 self._failed = True
-                raise OutputError(
-                    "the reader of standard output has closed it", ExitCode.READER_GONE
-                ) from error
+                raise OutputError(READER_GONE, ExitCode.READER_GONE) from error
             except OSError as error:
                 self._failed = True
                 message = f"standard output cannot be written: {cause(error)}"
                 raise OutputError(message, ExitCode.OUTPUT_FAILED) from error
+
+
+def check_reader() -> None:
+    """Raise OutputError if stdout is a pipe that its reader has closed, as a write would."""
+    pipe = select.poll()
+    pipe.register(STDOUT, 0)
+    if any(events & select.POLLERR for _, events in pipe.poll(0)):
+        raise OutputError(READER_GONE, ExitCode.READER_GONE)
 
 
 # --- messages on stderr ---

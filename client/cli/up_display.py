@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from .output import check_reader
+
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
@@ -97,6 +99,7 @@ class ChangeLines:
         print(f"{_clock()}  {message}", flush=True)
 
     def show_status(self, status: ClusterStatus | None, nodes: Sequence[LocalNode]) -> None:
+        check_reader()  # there may be nothing to write for long
         if status is None:
             return
         now = {node.name: f"{node.state} at {node.address}" for node in status.nodes}
