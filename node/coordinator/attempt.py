@@ -1,7 +1,7 @@
 """Attempts at operations under one epoch.
 
-An attempt ends by a decision, when a newer record is adopted, or at its deadline. Replies that arrive later count for
-nothing: what was counted under one epoch says nothing about the quorums of the next.
+An attempt ends by a decision, when a newer record is adopted, or at its deadline. Replies that arrive later are not
+counted: replies under one epoch prove nothing about the quorums of the next.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class Coordinator:
         limits: Limits,
         tasks: Tasks,
     ) -> None:
-        """``tasks`` owns the operations on the slow path; the coordinator closes it."""
+        """Take ``tasks``, which owns the operations on the slow path; the coordinator closes it."""
         self._context = context
         self._listing = listing
         self._skew_guard = skew_guard

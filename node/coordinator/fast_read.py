@@ -1,8 +1,8 @@
 """Fast path of reads: answered when as many replicas as are needed hold the same version.
 
-One replica is asked for the value, the others for the version only. If they agree, enough copies are known of what is
-returned, and if none of them holds anything there is nothing to return. If they disagree, the slow path finds the
-newest version and writes it back. A replica that turns out to be behind later gets what was answered.
+One replica is asked for the value, the others for the version only. If they agree on a version, enough replicas hold
+what is returned; if none of them holds the key, the read returns nothing. If they disagree, the slow path finds the
+newest version and writes it back. A replica whose later reply shows that it is behind gets the entry that was returned.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FastReads(BatchAttempt):
         on_read: OnRead,
         on_fallback: OnFallback,
     ) -> None:
-        """All ``plans`` are such that agreement suffices."""
+        """Take ``plans`` under which a read is answered once its replicas agree on the version."""
         super().__init__(context.epochs, len(keys))
         self._replicas = context.replicas
         self._epoch = epoch

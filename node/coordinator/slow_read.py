@@ -1,9 +1,9 @@
 """Slow path of a read: attempts, each under one epoch, until the newest version is known to be safe to return.
 
 The best-ranked replicas are asked. A read is answered when each live ring has r replies, and the newest version among
-them is known to be on w replicas of each ring. Otherwise it is written back first, so that what was read once is never
-unread. If no replica holds anything, that is the answer. A replica that is behind although enough others are not gets
-the answer in the background.
+them is known to be on w replicas of each ring. Otherwise it is written back first, so that no later
+read returns an older version. If no replica holds the key, the read returns nothing. A replica that is behind, when
+enough others are not, is repaired in the background.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Slow path of a write: attempts, each under one epoch, until each live ring has its w acknowledgements.
 
 Every attempt sends the same version to every replica of every live ring; a second version would order one write twice.
-Once any replica may have applied it, the error of a failed write says so. Replicas that missed an acknowledged write
-get a hint, which never counts. A write that was not acknowledged leaves none: what is reported as not done must not
-happen later.
+Once any replica may have applied it, the error of a failed write reports that. Replicas that missed an acknowledged
+write get a hint, which never counts as an acknowledgement. A write that was not acknowledged leaves no hint: what is
+reported as not done must not happen later.
 
 Keys ahead of all clocks. A key that was written while clocks were wrong may hold a version that no clock reaches. A
 write of it meets that version on a quorum, and gets a second version right above it, for this key only; no clock
@@ -92,7 +92,7 @@ class SlowWrite:
     def __init__(
         self, context: CoordinatorContext, consistency: Consistency, deadline_s: float, exposure: Exposure
     ) -> None:
-        """``exposure`` is that of the fast path, which keeps recording late answers in it."""
+        """Take the ``exposure`` of the fast path, which keeps recording late answers in it."""
         self._context = context
         self._consistency = consistency
         self._deadline_s = deadline_s

@@ -4,17 +4,18 @@ Rules:
 - A version is above the floor, all that this process has drawn or observed, and what the client has seen.
 - A node that is the only owner draws above everything that its disk ever held, however far ahead of its clock that is.
   Its clock may have been set back since; there are no other clocks to compare with, and none to move.
-- A node among others follows its disk no further than it follows them. Otherwise one version from the far future, once
-  merged, would put all its later versions there.
-- If its clock was set back so far that the next timestamp would be too far ahead, it goes back with its clock.
-  Timestamps then repeat, so each one has in its lowest bits how often this process went back, and no version is drawn
-  twice.
-- Of what a client has seen, what is far beyond the bound is ignored: it comes from a key ahead of all clocks, and
-  orders nothing else. What is beyond it by no more than clocks and the windows of writes differ is the instant up to
-  which a write may have got a version: the client's next operation is refused until this clock follows it. That
-  instant arrives apart from what the client has observed, so that it hides nothing when it is ignored.
-- What is drawn is no further ahead of this wall clock than others follow in a moment, and counts as seen by its client
-  also if the wall clock is then set back a little.
+- A node that is one of several owners follows the versions on its disk no further than it follows those of other nodes.
+  Otherwise one version from the far future, once merged, would move all its later versions into the far future.
+- If its clock was set back so far that the next timestamp would be too far ahead, it draws by the clock as set back.
+  Times then repeat, so the lowest bits of each timestamp count how often this process went back, and no version is
+  drawn twice.
+- A timestamp that a client has seen and that is far beyond the bound is ignored: it comes from a key ahead of all
+  clocks, and orders nothing else.
+- A timestamp beyond the bound by no more than clocks and the windows of writes differ is the instant up to which a
+  write may have got a version: the client's next operation is refused until this clock follows it. The client sends
+  that instant separately from what it has observed, so that ignoring one does not lose the other.
+- A drawn timestamp is at most so far ahead of this wall clock that other nodes follow it in a moment. Its client counts
+  it as seen, also if the wall clock is then set back a little.
 - No version is later than the write's client allows (``TimeBounds``). A client that does not know the outcome of a
   write counts that instant as seen. Then its later writes are ordered after the first one, however late a coordinator
   received that one, and whatever clocks show. Keys ahead of all clocks are exempt.
