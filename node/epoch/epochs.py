@@ -1,13 +1,13 @@
 """Keeps the epoch in force at this node, and its state as an acceptor of the next one.
 
 What is kept here (docs/ring-changes.md, rules 3, 4, 6 and 16):
-- a record is on disk before anything is done under it, and with it, in the same atomic step, goes the dropping
-  of every range that this node enters by it;
+- a record is on disk before anything is done under it; the same atomic step drops every range that this node enters
+  by it;
 - a promise or an accepted value is on disk before it is answered;
 - a step that was begun is finished, even if its caller is cancelled: half an adoption would serve from dropped ranges;
 - while a record is being adopted nothing is served: a server first awaits ``settled()`` and then checks
   the epoch and does its step without yielding in between;
-- a count of replies under an epoch is notified of the next epoch (``watch``), and starts again from zero.
+- whatever counts replies under an epoch is notified of the next one (``watch``), and counts again from zero.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Epochs:
     """Keeps the current epoch and the acceptor's state, both on disk."""
 
     def __init__(self, me: Identity, engine: Engine, compute: Compute | None = None) -> None:
-        """Take where rings are computed; without it, on the event loop."""
+        """Take ``compute``, which computes rings in another thread; None computes them on the event loop."""
         self._engine = engine
         self._compute = compute
         stored = engine.get_meta(META_AGREEMENT)

@@ -1,7 +1,7 @@
 """Fences calls of the data lane by epoch: they succeed only between nodes at equal epochs.
 
-A peer that is ahead answers with its record, which is adopted here; to one that is behind, this node's record is pushed
-before the call is repeated. Either way nothing was done under an epoch that the two did not share.
+A peer that is ahead answers with its record, which this node adopts. A peer that is behind gets this node's record
+before the call is repeated. In both cases nothing was done under an epoch that the two nodes did not share.
 """
 
 from __future__ import annotations
