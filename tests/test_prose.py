@@ -79,7 +79,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/members",
     "node/peer",
     "node/process",
-    "node/ring_change",
     "node/rpc",
     "node/rpc/codec",
     "node/storage",

@@ -91,7 +91,7 @@ class PullTracker:
     def __init__(
         self, epoch: int, engine: Engine, publish: Callable[[HandoffProgress], None], log: EventLog
     ) -> None:
-        """``publish`` is called with what gossip is to spread."""
+        """Take ``publish``, which is called with the progress that gossip spreads."""
         self._engine = engine
         self._publish = publish
         self._log = log
