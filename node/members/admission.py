@@ -81,9 +81,7 @@ class Admission:
         owns = record is None or member.identity in record.live_owners
         if owns or await self._generation_at(member.address, member.identity) is not None:
             return ""
-        return (
-            f"nobody answers as {member.identity.name} at {member.address}; is that the address to advertise?"
-        )
+        return f"no node answers as {member.identity.name} at {member.address}; is that the address to advertise?"
 
     async def _generation_at(self, address: str, identity: Identity) -> int | None:
         """Return the generation in which ``identity`` answers at ``address``; None when it does not answer."""

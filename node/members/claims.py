@@ -75,7 +75,7 @@ class Claims:
         """Set by each claim; cleared by the task that waits for it."""
 
     def note(self, envelope: Envelope) -> None:
-        """Note a call from a member of another cluster, if it claims this node."""
+        """Record a call from a member of another cluster, if it claims this node."""
         me, meant = self._peers.me.identity, envelope.destination
         if not envelope.cluster_id or envelope.cluster_id == self._epochs.cluster_id():
             return
@@ -150,7 +150,7 @@ class ClaimListener:
     def notice(self) -> str:
         """Return the notice for the operator of a fresh node that is its only seed."""
         return (
-            f"no other seed is given: {self._name} forms a cluster of its own, unless a cluster that counts it as a "
+            f"no other seed is given: {self._name} forms a new cluster, unless a cluster that counts it as a "
             f"member calls within {self._listen_s:.2g} s; to join a cluster, start it with --seed"
         )
 
@@ -177,7 +177,7 @@ class ClaimListener:
                 address=address,
                 reason=(
                     f"cluster {claimant.cluster_id} counts {self._name} as a member: it joins that cluster as a new "
-                    "disk instead of forming one of its own"
+                    "disk instead of forming a new cluster"
                 ),
             )
         return claimant
