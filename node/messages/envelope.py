@@ -1,8 +1,8 @@
 """What encloses every message between nodes: requests, replies and refusals.
 
 Messages are plain values, encoded only in ``node/rpc``. Every request names its source and, once known, the
-identity it is meant for, since addresses get reused. Requests of the control lane (gossip, agreement, records) have
-a connection of their own and are never shed.
+identity it is meant for, since addresses get reused. Requests of the control lane (gossip, agreement, records) use
+a separate connection and are never shed.
 """
 
 from __future__ import annotations

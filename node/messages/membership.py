@@ -30,7 +30,7 @@ class HelloReply:
     record: EpochRecord | None
     """The newest record of the replying node; None while it belongs to no cluster."""
     seat: GenesisSeat | None
-    """The replying node's seat, while it waits to form a cluster as one of its own seeds."""
+    """The replying node's seat, while it waits to form a cluster and is in its list of seeds."""
     refused: str = ""
     """Why the sender cannot join; empty when it can."""
     wall_ms: int = 0
