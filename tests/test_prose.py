@@ -73,7 +73,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/anti_entropy",
     "node/disk_health",
     "node/disk_identity",
-    "node/hints",
     "node/peer",
     "node/process",
     "node/rpc",

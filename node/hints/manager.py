@@ -27,7 +27,7 @@ class HintManager:
         on_change: Callable[[], None],
         interval_s: float,
     ) -> None:
-        """``on_change`` is called when ``waiting`` becomes 0 or stops being 0."""
+        """Take ``on_change``, which is called when ``waiting`` becomes 0 or stops being 0."""
         self.writer = writer
         """Where a coordinator leaves missed writes."""
         self._store = writer.store

@@ -50,7 +50,7 @@ class HintLog:
         self._add((Event.HINT_DROPPED, to, reason), hints=hints)
 
     def replayed(self, to: Identity, keys: int, size_bytes: int, after_s: float) -> None:
-        """``after_s``: from the first batch to the last reply."""
+        """Log a replay that took ``after_s`` from the first batch to the last reply."""
         self._add((Event.HINT_REPLAYED, to, ""), keys=keys, bytes=size_bytes, after_s=after_s)
 
     def flush(self) -> None:
@@ -82,7 +82,7 @@ class HintWriter:
     def __init__(
         self, me: Identity, store: HintStore, on_stale: Callable[[Identity], None], log: HintLog
     ) -> None:
-        """``on_stale`` is called with a destination that stays stale, since a hint that it needs is dropped."""
+        """Take ``on_stale``, which is called with a destination that stays stale because its hint is dropped."""
         self.store = store
         self.log = log
         self._me = me
