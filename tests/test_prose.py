@@ -70,7 +70,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "client",
     "membership",
     "node",
-    "node/anti_entropy",
     "node/disk_health",
     "node/disk_identity",
     "node/peer",

@@ -47,7 +47,7 @@ class AntiEntropyService:
         schedule: Schedule,
         on_change: Callable[[], None],
     ) -> None:
-        """``on_change`` is called when ``comparisons`` has changed."""
+        """Take ``on_change``, which is called when ``comparisons`` has changed."""
         self._me = runtime.me.identity
         self._epochs = epochs
         self._responder = responder
