@@ -55,7 +55,7 @@ class TombstoneCollector:
         on_stale: Callable[[Identity], None],
         age_s: float,
     ) -> None:
-        """``on_stale`` is called with replicas that lack a tombstone older than ``age_s``."""
+        """Take ``on_stale``, which is called with replicas that lack a tombstone older than ``age_s``."""
         self._me = runtime.me.identity
         self._data = data
         self._epochs = data.epochs
