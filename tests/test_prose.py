@@ -72,7 +72,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node",
     "node/disk_health",
     "node/disk_identity",
-    "node/peer",
     "node/process",
     "node/rpc",
     "node/rpc/codec",

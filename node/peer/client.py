@@ -1,4 +1,4 @@
-"""Calls peers: envelopes, addresses, clocks, and the errors that refusals stand for."""
+"""Calls peers: envelopes, addresses, clocks, and the errors that refusals are mapped to."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ class PeerClient:
     async def ask(
         self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float | None = None
     ) -> B:
-        """Like ``call``, for requests that are not fenced by epoch."""
+        """Send a request that is not fenced by epoch and return the answer. Raises as ``call`` does."""
         answer = await self.call(to, body, expect, timeout_s)
         if isinstance(answer, EpochMismatch):
             raise PeerRefused(f"{to.name} is at another epoch")
         return answer
 
     async def send(self, to: Identity, body: RequestBody, timeout_s: float | None = None) -> None:
-        """Like ``ask``, for requests that are only acknowledged."""
+        """Send a request that is only acknowledged. Raises as ``call`` does."""
         await self.ask(to, body, Acknowledged, timeout_s)
 
     async def call_address(
@@ -101,7 +101,7 @@ class PeerClient:
         timeout_s = self._rpc_timeout_s if timeout_s is None else timeout_s
         began_s = self._clock.machine.monotonic()
         reply = await self._reply(address, body, timeout_s, to, without_cluster_id)
-        if _says(reply, RefusalCode.EXPIRED):
+        if _is_refused(reply, RefusalCode.EXPIRED):
             # The peer's clock was set meanwhile, or was not known: its refusal carries it.
             left_s = began_s + timeout_s - self._clock.machine.monotonic()
             if left_s > 0:
@@ -148,7 +148,7 @@ class PeerClient:
         )
 
 
-def _says(reply: Reply, code: RefusalCode) -> bool:
+def _is_refused(reply: Reply, code: RefusalCode) -> bool:
     return isinstance(reply.body, Refusal) and reply.body.code is code
 
 
@@ -164,7 +164,7 @@ class PeerClocks:
         """Distance of each peer's clock ahead of this machine's monotonic clock, by address."""
 
     def note(self, address: str, timestamp: int) -> None:
-        """Note a reply that has just arrived with the peer's hybrid clock."""
+        """Record the peer's hybrid clock from a reply that has just arrived."""
         if len(self._leads_ms) >= MAX_CLOCKS:
             self._leads_ms.clear()
         lead_ms = (timestamp >> COUNTER_BITS) - self._clock.monotonic() * 1000
