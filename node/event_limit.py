@@ -122,7 +122,7 @@ def _bounded(name: str, value: object) -> object:
 
 
 def text(value: str, most: int = MAX_TEXT) -> str:
-    """Return ``value``, cut to ``most`` characters, with escapes for unprintable ones."""
+    """Return ``value``, cut to ``most`` characters, with unprintable characters escaped."""
     if len(value) > most:
         value = f"{value[:most]}... ({len(value)} characters)"
     if value.isprintable():

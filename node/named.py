@@ -13,5 +13,5 @@ as_named = tuple.__new__
 
 
 def named_from(kind: type[T]) -> Callable[[Iterable[object]], T]:
-    """Makes one from its fields in order."""
+    """Return a function that makes a ``kind`` from all its fields, given in order."""
     return partial(tuple.__new__, kind)

@@ -87,7 +87,7 @@ class NodeParts:
         self._make_server()
 
     def _make_peers(self) -> None:
-        """Members, the epoch in force, and calls to peers."""
+        """Make the members, the epoch in force, and the calls to peers."""
         config, ports, me = self._config, self._ports, self.me
         self.members = Members(config, self._spec, self._runtime)
         self.epochs = Epochs(me.identity, ports.engine, ports.compute)
@@ -113,7 +113,7 @@ class NodeParts:
             self._skew_guard.compare_first(self.epochs.record.owners.owners.keys() - {me.identity})
 
     def _make_disk_identity(self) -> None:
-        """Whether the disk may act under its identity."""
+        """Make the checks whether the disk may act under its identity."""
         home = self._ports.home
         self._disk_history = DiskHistory(home, self._ports.engine, self.me.process)
         self._memory = MemberMemory(self._runtime, home)
@@ -136,7 +136,7 @@ class NodeParts:
         )
 
     def _make_agreement(self) -> None:
-        """Gossip, agreement on the next epoch, and the steward that proposes it."""
+        """Make gossip, agreement on the next epoch, and the steward that proposes it."""
         self.gossip = GossipDriver(
             self._runtime,
             self.members,
@@ -157,7 +157,7 @@ class NodeParts:
         )
 
     def _make_data_path(self) -> None:
-        """This node as a replica and as a coordinator, and the maintenance of its data."""
+        """Make the replica service, the coordinator, and the maintenance of this node's data."""
         config, ports = self._config, self._ports
         self._load = LoadMeter(ports.clock)
         self._ranking = ReplicaRanking()
@@ -240,7 +240,7 @@ class NodeParts:
         self.gossip.publish(handoff=progress)
 
     def _make_absorption(self) -> None:
-        """A cluster of one, and the cluster that counts its node as a member."""
+        """Make both sides of absorption: a cluster of one, and the cluster that counts its node as a member."""
         config = self._config
         self._claims = Claims(self._peers, self.epochs)
         self.absorption = Absorption(
@@ -261,7 +261,7 @@ class NodeParts:
         )
 
     def _make_joining(self) -> None:
-        """Joining a cluster or forming one, and letting others join."""
+        """Make what joins or forms a cluster, and what admits other nodes."""
         config, runtime = self._config, self._runtime
         listener = ClaimListener(
             self._claims, self.me.identity.name, config.heartbeat_interval, log=runtime.log
@@ -286,7 +286,7 @@ class NodeParts:
         )
 
     def _make_administration(self) -> None:
-        """What operators call."""
+        """Make what operators call."""
         self.administration = ClusterAdmin(
             self.gossip,
             self._peers,
@@ -307,7 +307,7 @@ class NodeParts:
         )
 
     def _make_server(self) -> None:
-        """What peers call."""
+        """Make what peers call."""
         self._server = PeerServer(
             self._runtime, self._hybrid_clock, self.epochs.cluster_id, on_foreign_request=self._claims.note
         )

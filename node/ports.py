@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 class Clock(Protocol):
     def monotonic(self) -> float:
-        """Seconds since some fixed instant; never goes back."""
+        """Return the seconds since some fixed instant; never goes back."""
 
     def wall_ms(self) -> int:
-        """Milliseconds since the Unix epoch by this machine's clock; may jump either way."""
+        """Return milliseconds since the Unix epoch by this machine's clock; may jump either way."""
 
     def process_cpu_s(self) -> float:
-        """CPU seconds this process has used."""
+        """Return the CPU seconds that this process has used."""
 
 
 Handler = Callable[[Request], Awaitable[Reply]]

@@ -52,7 +52,6 @@ ALLOWED: dict[tuple[str, str], str] = {}
 WITH_PHRASES: tuple[str, ...] = (
     "client",
     "membership",
-    "node",
     "node/absorption",
     "node/admin",
     "node/data_directory",
@@ -69,7 +68,6 @@ WITH_PHRASES: tuple[str, ...] = (
 WITHOUT_VERBS: tuple[str, ...] = (
     "client",
     "membership",
-    "node",
     "node/disk_health",
     "node/disk_identity",
     "node/process",
