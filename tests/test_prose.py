@@ -61,7 +61,6 @@ WITH_PHRASES: tuple[str, ...] = (
     "node/process",
     "node/rpc",
     "node/rpc/codec",
-    "proto/covey/v1",
     "ring",
 )
 """Folders and pages in which phrases are still to be replaced."""
@@ -81,7 +80,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/rpc",
     "node/rpc/codec",
     "node/tombstones",
-    "proto",
     "quorum",
     "ring",
 )
