@@ -53,13 +53,10 @@ WITH_PHRASES: tuple[str, ...] = (
     "client",
     "membership",
     "node",
-    "node/admin",
     "node/coordinator",
     "node/epoch",
     "node/members",
     "node/messages",
-    "node/rpc",
-    "node/rpc/codec",
     "ring",
 )
 """Folders and pages in which phrases are still to be replaced."""
@@ -75,8 +72,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/members",
     "node/peer",
     "node/ring_change",
-    "node/rpc",
-    "node/rpc/codec",
     "node/tombstones",
     "quorum",
     "ring",

@@ -116,7 +116,7 @@ class Reception:
         limit = timestamp_at(self._clock.wall_ms() + self._max_skew_ms + 1)
         if entry.version.timestamp >= limit:
             ahead_s = (entry.version.wall_ms - self._clock.wall_ms()) / 1000
-            return f"a version is {ahead_s:.1f} s ahead of this node's clock; it is accepted once the clock has reached it"
+            return f"a version is {ahead_s:.1f} s ahead of this node's clock, and accepted once the clock reaches it"
         try:
             fitted = await self._above_floor(key, entry)
             if fitted is not None:

@@ -109,7 +109,7 @@ class NodeProcess:
         """Set if this run has ended so that the node restarts, on an empty disk, as a member of another cluster."""
 
     async def run(self) -> int:
-        """Run the node; return the exit code. Raise JoinRefused, DiskDoubted or DiskReplaced, with everything closed."""
+        """Run the node; return the exit code. Raise JoinRefused, DiskDoubted or DiskReplaced once all is closed."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._log.reopen)
         engine = RocksEngine.open(
             self._folder.engine_path,

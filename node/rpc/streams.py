@@ -178,7 +178,7 @@ class ServedStream:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     def answered(self) -> None:
-        """Note that all replies to one message have been passed to ``send``."""
+        """Count a message as answered: all replies to it have been passed to ``send``."""
         self._in_hand -= 1
         self._has_room.set()
         if self._in_hand == 0:
