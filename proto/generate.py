@@ -1,8 +1,8 @@
 """Regenerates ``proto/generated`` from the ``.proto`` files: ``python proto/generate.py [--check]``.
 
 The folder of this file is the include folder: ``covey/v1/kv.proto`` is imported by that path, in every language. Only
-the Python modules live elsewhere, since ``covey.v1`` is no package of Python's: protoc writes modules that import each
-other from ``covey.v1``, and these references are rewritten to the package that they are kept in.
+the Python modules are elsewhere, since ``covey.v1`` is not a Python package: protoc writes modules that import each
+other from ``covey.v1``, and these imports are rewritten to ``covey.proto.generated``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MODULE_NAME = re.compile(r"'covey\.v1\.(\w+_pb2)'")
 def generate(include: Path, into: Path) -> None:
     """Write the modules and type stubs of the ``.proto`` files in ``include``/covey/v1 into the folder ``into``.
 
-    Files there that are not made from these are removed. Raises CalledProcessError when protoc rejects a file; its
+    Other files there are removed. Raises CalledProcessError when protoc rejects a file; its
     messages are on stderr.
     """
     with tempfile.TemporaryDirectory() as scratch:
@@ -51,12 +51,12 @@ def _run_protoc(include: Path, out: Path) -> None:
 
 
 def _relocated(text: str) -> str:
-    """Refer to the neighbouring modules by where they are kept."""
+    """Rewrite the imports of the other generated modules to the package in which they are."""
     return _MODULE_NAME.sub(r"'covey.proto.generated.\1'", _IMPORT.sub("from . import ", text))
 
 
 def differences(left: Path, right: Path) -> list[str]:
-    """The names of files that only one of two folders has, or whose bytes are not the same."""
+    """Return the names of files that only one of two folders has, or that differ."""
     names = sorted({file.name for folder in (left, right) for file in folder.glob("*.py*") if file.is_file()})
     return [name for name in names if _content(left / name) != _content(right / name)]
 
@@ -66,7 +66,7 @@ def _content(file: Path) -> bytes | None:
 
 
 def check() -> int:
-    """Compare ``proto/generated`` with what the ``.proto`` files give now; 1 when they differ."""
+    """Compare ``proto/generated`` with newly generated modules; return 1 if they differ, else 0."""
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch, "generated")
         generate(INCLUDE, fresh)

@@ -52,15 +52,6 @@ ALLOWED: dict[tuple[str, str], str] = {}
 WITH_PHRASES: tuple[str, ...] = (
     "client",
     "membership",
-    "node/absorption",
-    "node/admin",
-    "node/data_directory",
-    "node/disk_identity",
-    "node/process",
-    "node/rpc",
-    "node/rpc/codec",
-    "node/storage",
-    "proto/covey/v1",
     "ring",
 )
 """Folders and pages in which phrases are still to be replaced."""
@@ -68,13 +59,6 @@ WITH_PHRASES: tuple[str, ...] = (
 WITHOUT_VERBS: tuple[str, ...] = (
     "client",
     "membership",
-    "node/disk_health",
-    "node/disk_identity",
-    "node/process",
-    "node/rpc",
-    "node/rpc/codec",
-    "node/storage",
-    "proto",
     "quorum",
     "ring",
 )

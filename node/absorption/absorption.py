@@ -1,19 +1,19 @@
-"""Makes a cluster of one that no other node has joined part of the cluster that counts its node as a member.
+"""Absorption: a cluster of one node becomes part of the cluster that has a member of that node's name.
 
-The case arises when a node that is its only seed loses its folder and is started again while the other members are out
-of reach. It then forms a cluster, theirs counts its old disk, and both serve. So once a claim (``claims``) has been
-verified:
+The case arises when a node that is the only seed loses its data folder and is started again while the other members are
+unreachable. It then forms a new cluster, while the members of the old cluster still count its old disk as a member, and
+both clusters serve. So once a claim of the other cluster (``claims``) has been verified:
 
-1. This node refuses clients and peers from that moment on, before anything else: whatever it acknowledged is in its
-   engine once the operations under way have ended.
-2. The verdict is put on disk. From here on a restart continues with it, and the node never serves as a cluster of one
-   again. It is not taken back, whatever becomes of the other cluster.
-3. Everything is brought into the other cluster (``transfer``), and that this is finished is put on disk.
-4. The process gives up the data, and with it its identity, and begins anew with an empty folder that remembers where
-   the other cluster is. It then joins as a new disk under its name, and the old one is replaced.
+1. This node first refuses clients and peers. When the operations under way have ended, its engine has all data that it
+   has acknowledged and will ever acknowledge.
+2. The verdict is stored on disk. It is never revoked, whatever happens to the other cluster: a restart continues with
+   it, and the node never again serves as a cluster of one.
+3. All entries are sent to the other cluster (``transfer``), and the end of the transfer is stored on disk.
+4. The process discards the data and with it the identity, and restarts with an empty folder that contains the addresses
+   of the other cluster. It then joins that cluster as a new disk under its name, which replaces the old disk.
 
-Only a node whose record has never had another owner does so: a cluster that others have joined has owners who would
-not know of it. Such a node refuses the callers and logs it, as any node does.
+Only a node whose cluster never had another owner does this: other owners would not learn that their cluster ends. Any
+other node refuses the members of the other cluster as it refuses any foreign cluster, and logs it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ..runtime import Runtime
 from .transfer import Transfer
 
 REST_S = 0.5
-"""Minimum time, on average, between two claims that are verified."""
+"""Average minimum time between the verifications of two claims."""
 
 
 class Absorption:
@@ -56,11 +56,11 @@ class Absorption:
         self._transfer = Transfer(
             runtime, peers, claims, engine=data.engine, timeout_s=CALL_TIMEOUTS * call_timeout_s
         )
-        self._not_able = ""
+        self._logged_obstacle = ""
         self.began = asyncio.Event()
-        """Set once this node refuses everything because it is to join another cluster."""
+        """Set once this node refuses all requests because it is to join another cluster."""
         self.finished = asyncio.Event()
-        """Set once everything is acknowledged there and the data can be given up."""
+        """Set once the other cluster has acknowledged all entries, so that the data can be discarded."""
         stored = data.engine.get_meta(META_VERDICT)
         self.verdict = Verdict.decode(stored) if stored is not None else None
         if (epoch := data.epochs.current) is not None:
@@ -71,7 +71,7 @@ class Absorption:
         return _refusal(self.verdict.cluster_id) if self.verdict is not None else ""
 
     def status(self) -> str:
-        """Return what is under way, for status; empty when nothing is."""
+        """Return a sentence on the absorption under way, for ``covey status``; empty if there is none."""
         verdict = self.verdict
         if verdict is None:
             return ""
@@ -83,10 +83,10 @@ class Absorption:
         )
 
     async def run(self, close: Callable[[str], None], idle: Callable[[], Awaitable[None]]) -> None:
-        """Wait for a claim and follow it, or continue with one; return when all entries are transferred.
+        """Wait for a claim, or continue with the stored verdict; return when all entries are transferred.
 
-        ``close`` is called with a reason and refuses everything from then on, as must a node that starts with a
-        verdict; ``idle`` returns when no operation is under way.
+        ``close`` makes the node refuse all requests, for the reason given. It is not called if there is a stored
+        verdict: the node must then refuse requests from its start. ``idle`` returns when no operation is under way.
         """
         if self.verdict is None:
             claimant = await self._claimed()
@@ -121,7 +121,7 @@ class Absorption:
             await asyncio.sleep(REST_S * (0.5 + self._rng.random()))
 
     def _alone(self) -> bool:
-        """Return whether this is a cluster of one that no other node has joined or is about to join."""
+        """Return whether this node is the only member its cluster ever had, and no other node is about to join."""
         record = self._epochs.record
         if record is None or record.changing or not self._epochs.is_sole_owner():
             return False
@@ -145,7 +145,7 @@ class Absorption:
         self._engine.put_meta({META_VERDICT: verdict.encode()})
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Clear the mark for good once there was another owner, for its node may know of this cluster."""
+        """Clear META_ALONE forever once the cluster has had another owner, whose node knows of the cluster."""
         if len(epoch.record.live_owners) > 1 and self._engine.get_meta(META_ALONE):
             self._engine.put_meta({META_ALONE: None})
 
@@ -153,10 +153,10 @@ class Absorption:
         owners = len(claimant.record.owners.owners)
         reason = (
             f"cluster {claimant.cluster_id} counts this node as a member, but cannot take it in: "
-            f"{claimant.owners_up} of its {owners} owners are up; this node goes on as a cluster of its own"
+            f"{claimant.owners_up} of its {owners} owners are up; this node continues as a separate cluster"
         )
-        if reason != self._not_able:
-            self._not_able = reason
+        if reason != self._logged_obstacle:
+            self._logged_obstacle = reason
             self._log.emit(Event.ABSORPTION_WAITING, cluster_id=claimant.cluster_id, reason=reason)
 
 

@@ -1,18 +1,18 @@
-"""Takes in a cluster of one: answers which members the cluster has, and writes the entries that it is sent.
+"""The receiving side of an absorption: answers queries for the cluster's members, and writes the entries it receives.
 
 Rules
-- An entry is written as a client's write is, by a write quorum of every live ring, but with the version that it has:
-  of two writes to one key the newer wins, whichever cluster acknowledged it, and an entry that is sent twice
-  changes nothing.
-- Nothing acknowledged is dropped for its age. A version at or below the floor is refused by replicas, since what was
-  below the floor is settled and tombstones there may be gone. So the key is read: a newer version
-  supersedes the entry, as it would have in one cluster; over an older one or none, the entry is written
-  with the lowest version above the floor. Every write that a client made since the floor was raised is newer than
-  that. The price is that a value written in the cluster of one may come back to a key that was deleted here later, if
-  the tombstone has been collected: the delete did not know the value, and a value is not given up for it.
-- What was under way for longer than its sender waits is not begun: the sender has brought it by another way, and its
-  key may have been deleted since. A tombstone is collected only after a longer time.
-- A version from too far ahead of this node's clock is refused until its time has come, as any other such data.
+- An entry is written like a client's write, by a write quorum of every live ring, but with the version that it has. So
+  of two writes to one key the newer wins, whichever cluster acknowledged it, and an entry that arrives twice has no
+  further effect.
+- No acknowledged entry is dropped because it is old. Replicas refuse versions at or below the floor, since tombstones
+  there may have been collected. So for such an entry the key is read first. If its current version is newer, the entry
+  is superseded. Otherwise the entry is written with the lowest version above the floor, which is older than that of
+  every client's write since the floor was raised. The price: a value from the cluster of one may reappear for a key
+  that was deleted here later, if the tombstone has been collected. The delete did not know of the value, and no value
+  is discarded for it.
+- A batch that arrives after its sender has stopped waiting is not begun: the sender has sent it again, and its keys may
+  have been deleted since. Tombstones are collected only after a longer time.
+- A version too far ahead of this node's clock is refused until the clock has reached it, like any other such data.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Reception:
         self._log = runtime.log
         self._receiving = False
         self._known: set[object] = set()
-        """Identities of the nodes that have begun to send entries."""
+        """Identities of the nodes whose first batch is logged."""
 
     async def on_query(self, envelope: Envelope, message: MembershipQuery) -> MembershipReply:
         record = self._epochs.record
@@ -73,7 +73,7 @@ class Reception:
         )
 
     def _counts(self, envelope: Envelope) -> bool:
-        """Return whether this cluster has a member of the caller's name, on another disk and not alive elsewhere."""
+        """Return whether a member has the caller's name, on another disk, and is not alive at another address."""
         caller, record = envelope.source, self._epochs.record
         if record is None or caller.name == self._members.own_record().identity.name:
             return False
@@ -88,12 +88,12 @@ class Reception:
         return bool(named) or any(owner.name == caller.name and owner != caller for owner in owners)
 
     async def on_contribution(self, envelope: Envelope, message: Contribution) -> ContributionReply | Refusal:
-        """Write the entries, and answer once all are acknowledged, or with the reason why not."""
+        """Write the entries; reply once all are acknowledged, or with the reason why one is not."""
         record = self._epochs.record
         if record is None or record.cluster_id != message.cluster_id:
             return Refusal(RefusalCode.FOREIGN_CLUSTER, f"this node does not belong to {message.cluster_id}")
         if self._receiving:
-            return Refusal(RefusalCode.NOT_READY, "it is writing other entries that it was brought")
+            return Refusal(RefusalCode.NOT_READY, "it is writing other entries that it has received")
         self._receiving = True
         try:
             self._note_begin(envelope)
@@ -110,15 +110,13 @@ class Reception:
         return ContributionReply(trouble)
 
     async def _write(self, key: bytes, entry: Entry) -> str:
-        """Write an entry; return why it is not acknowledged, or empty when it is."""
+        """Write an entry; return why it is not acknowledged, or an empty string."""
         if not key:
             return "an entry has no key"
         limit = timestamp_at(self._clock.wall_ms() + self._max_skew_ms + 1)
         if entry.version.timestamp >= limit:
             ahead_s = (entry.version.wall_ms - self._clock.wall_ms()) / 1000
-            return (
-                f"a version is {ahead_s:.1f} s ahead of this node's clock; it is taken when its time has come"
-            )
+            return f"a version is {ahead_s:.1f} s ahead of this node's clock, and accepted once the clock reaches it"
         try:
             fitted = await self._above_floor(key, entry)
             if fitted is not None:
@@ -128,7 +126,7 @@ class Reception:
         return ""
 
     async def _above_floor(self, key: bytes, entry: Entry) -> Entry | None:
-        """Return the entry with a version that replicas accept; None when a newer version exists."""
+        """Return the entry with a version that replicas accept; None if it needs no write since it is superseded."""
         record = self._epochs.record
         floor = record.floor if record is not None else 0
         if entry.version.timestamp > floor:
@@ -138,7 +136,7 @@ class Reception:
         if current.version is not None and current.version >= entry.version:
             return None
         if current.version is None and entry.tombstone:
-            return None  # nothing is left that it could delete
+            return None  # the key has no value that it could delete
         return Entry(entry.version._replace(timestamp=floor + 1), entry.value)
 
     def _note_begin(self, envelope: Envelope) -> None:

@@ -1,10 +1,11 @@
-"""Transfers everything that this node holds into another cluster, tombstones included.
+"""Transfers all entries of this node to another cluster, tombstones included.
 
 Rules
-- One batch is under way, bounded in entries and bytes. It is sent until all of it is acknowledged, with pauses that
-  grow and vary, to one member of the other cluster after another: no other node has these entries.
-- Progress is noted by segment after batches, so that a restart continues there; sending an entry twice does no harm.
-- A segment that cannot be read is skipped, counted and logged, and the data is then set aside instead of erased.
+- One batch at a time is under way, bounded in entries and bytes. Since no other node has these entries, it is sent to
+  one member of the other cluster after another, with increasing random pauses, until all of it is acknowledged.
+- After a batch, the number of completed segments is stored, so that a restart continues from there. Sending an entry
+  twice has no further effect.
+- A segment that cannot be read is skipped, counted and logged; the data is then kept aside instead of being deleted.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from ..storage.interface import Engine, Entry
 from ..storage.segments import SEGMENTS, segment_range
 
 RETRY_BACKOFF_S = (0.1, 5.0)
-SAY_AGAIN_TRIES = 20
-"""Number of failures of one kind in a row after which they are logged again: with the longest pauses, 100 s."""
+LOG_AGAIN_TRIES = 20
+"""Number of tries after which a lasting failure is logged again: every 100 s at the longest pauses."""
 SEGMENTS_AT_ONCE = 16
-"""Segments that are read before other work gets its turn."""
+"""Number of segments that are read before other tasks of the event loop run."""
 
 Note = Callable[[Verdict], None]
 
@@ -51,10 +52,10 @@ class Transfer:
         self._timeout_s = timeout_s
         self._log = runtime.log
         self.trouble = ""
-        """The reason why the batch under way has not been acknowledged yet."""
+        """Why the batch under way is not acknowledged yet; empty if no try has failed."""
 
     async def run(self, verdict: Verdict, note: Note) -> Verdict:
-        """Return once everything is acknowledged; ``note`` is called with how far it is."""
+        """Send all entries from the verdict's segment on; call ``note`` with the progress; return the final verdict."""
         batch: list[tuple[bytes, Entry]] = []
         for number in range(verdict.segment, SEGMENTS):
             verdict = await self._segment(number, batch, verdict)
@@ -68,7 +69,7 @@ class Transfer:
         return await self._deliver(batch, verdict, last=True)
 
     async def _segment(self, number: int, batch: list[tuple[bytes, Entry]], verdict: Verdict) -> Verdict:
-        """Add what the segment holds to ``batch``, which is sent whenever it is full."""
+        """Add the entries of a segment to ``batch``, which is sent and emptied whenever it is full."""
         after = None
         while True:
             room, room_bytes = MAX_ENTRIES - len(batch), MAX_BYTES - _size(batch)
@@ -85,13 +86,13 @@ class Transfer:
             batch.clear()
 
     async def _deliver(self, batch: list[tuple[bytes, Entry]], verdict: Verdict, *, last: bool) -> Verdict:
-        """Send a batch until it is acknowledged."""
+        """Send a batch repeatedly until it is acknowledged; return the verdict with its entries counted."""
         contribution = Contribution(
             cluster_id=verdict.cluster_id, entries=tuple(batch), written=verdict.entries, last=last
         )
         tries = 0
         while trouble := await self._send(contribution, *verdict.members[tries % len(verdict.members)]):
-            if trouble != self.trouble or tries % SAY_AGAIN_TRIES == 0:
+            if trouble != self.trouble or tries % LOG_AGAIN_TRIES == 0:
                 self._log.emit(Event.ABSORPTION_WAITING, cluster_id=verdict.cluster_id, reason=trouble)
             self.trouble = trouble
             tries += 1
@@ -102,7 +103,7 @@ class Transfer:
         return replace(verdict, entries=verdict.entries + len(batch))
 
     async def _send(self, contribution: Contribution, to: Identity, address: str) -> str:
-        """Send the batch once; return why it is not acknowledged, or empty when it is."""
+        """Send the batch once; return why it is not acknowledged, or an empty string."""
         try:
             reply = await self._peers.call_address(
                 address, contribution, self._timeout_s, to=to, without_cluster_id=True

@@ -27,7 +27,7 @@ from .status import ClusterView
 
 POLL_S = 0.05
 ANSWER_GRACE_S = 1.0
-"""Time added to the timeout of a peer's repair, in which it reports how far it came."""
+"""Time added to the timeout of a peer's repair, so that its reply arrives."""
 MAX_TIMEOUT_S = 1_000_000.0
 
 
@@ -65,7 +65,7 @@ class ClusterAdmin:
         return await self._explainer.explain(key)
 
     async def repair(self, timeout_s: float) -> RepairReport:
-        """Have every owner that is up compare with all its peers; each answers within ``timeout_s``."""
+        """Make every owner that is up compare its data with all its peers'; each may take ``timeout_s``."""
         record = self._require_epoch().record
         if record.changing:
             raise Unavailable(
@@ -135,7 +135,7 @@ class ClusterAdmin:
             self._steward.withdraw_removal(identity)
 
     def _unheard_owner(self, record: EpochRecord, name: str) -> Identity | None:
-        """Return an owner of that name that gossip does not know, as when all others have restarted since it failed."""
+        """Return an owner of that name that gossip does not know, as after a restart of all others since it failed."""
         named = (identity for identity in sorted(record.owners.owners) if identity.name == name)
         return next((identity for identity in named if not self._members.is_known(identity)), None)
 
@@ -145,18 +145,18 @@ class ClusterAdmin:
             if asyncio.get_running_loop().time() >= deadline_s:
                 obstacle = self._steward.obstacle
                 raise OperationTimeout(
-                    f"{unfinished} after {timeout_s:g} s, and goes on"
+                    f"{unfinished} after {timeout_s:g} s; the change continues"
                     + (f": {obstacle}" if obstacle else ""),
                     maybe_applied=True,
                 )
             await asyncio.sleep(POLL_S)
 
     def _is_out(self, identity: Identity) -> bool:
-        """Return whether no live ring has the node; another change may have begun by now."""
+        """Return whether the node is in no live ring, whatever change of the ring may have begun since."""
         return identity not in self._require_epoch().record.live_owners
 
     def _find(self, name: str, prefer_alive: bool) -> Member:
-        """Return the member of that name; of several (an old and a new disk), the live or the down one."""
+        """Return the member of that name; of several (an old and a new disk), one alive or down as preferred."""
         found = [m for m in self._members.all() if m.identity.name == name and not m.left]
         if not found:
             known = ", ".join(m.identity.name for m in self._members.all() if not m.left)

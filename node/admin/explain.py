@@ -1,4 +1,4 @@
-"""Explains one key: which replicas it has, and what each of them holds."""
+"""Explains one key: lists its replicas and reads the entry that each of them has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reports the cluster as this node knows it: each member's state, what is pending, and warnings."""
+"""Reports the cluster as this node knows it: each member's state, pending work, and warnings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..tombstones.collector import TombstoneCollector
 
 
 def state_of(member: Member | None) -> NodeState:
-    """Return the state that the member has published, or that it is down or suspected."""
+    """Return that the member is down or suspected, else the state that it has published."""
     if member is None or member.liveness is Liveness.DOWN or member.left:
         return NodeState.DOWN
     if member.liveness is Liveness.SUSPECT:
@@ -26,7 +26,7 @@ def state_of(member: Member | None) -> NodeState:
 
 
 def _pending_of(name: str, condition: Health) -> Iterator[str]:
-    """Yield what a member still has to do for its data, or other members' data."""
+    """Yield a sentence on each kind of work that a member still has to do for its data or other members' data."""
     if condition.hints:
         plural = "" if condition.hints == 1 else "s"
         yield f"{name} keeps {condition.hints:,} hint{plural} for members that are up"
@@ -43,7 +43,7 @@ def _pending_of(name: str, condition: Health) -> Iterator[str]:
 
 
 def _warnings_of(name: str, condition: Health) -> Iterator[str]:
-    """Yield what an operator should know of a member although nothing is pending."""
+    """Yield a sentence on each fault of a member's disk or clock that an operator should know."""
     if off_ms := condition.clock_off_ms:
         yield (
             f"{name}'s clock is {describe_skew(off_ms)} what a majority reports: set it right; "
@@ -52,10 +52,10 @@ def _warnings_of(name: str, condition: Health) -> Iterator[str]:
     if condition.disk_full:
         yield f"{name}'s disk is full: it refuses writes until there is space"
     if keys := condition.keys_ahead:
-        stand = "1 key that stands" if keys == 1 else f"{keys:,} keys that stand"
+        count = "1 key" if keys == 1 else f"{keys:,} keys"
         yield (
-            f"{name} holds {stand} ahead of all clocks, written while clocks were wrong; "
-            "they can be read and written, and this ends when time has caught up with them"
+            f"{name} holds {count} with versions ahead of all clocks, written while clocks were wrong; "
+            "they can be read and written, and this warning ends when clocks have reached the versions"
         )
 
 
@@ -69,7 +69,7 @@ class ClusterView:
         tombstones: TombstoneCollector,
         under_way: Callable[[], str],
     ) -> None:
-        """Take ``under_way``, which returns what this node does instead of serving; empty while it serves."""
+        """Take ``under_way``, which returns why this node does not serve; empty while it serves."""
         self._me = runtime.me.identity
         self._clock = runtime.clock
         self._epochs = epochs
@@ -133,7 +133,7 @@ class ClusterView:
         )
 
     def _unheard(self, epoch: Epoch) -> list[NodeStatus]:
-        """Return the owners that this node has not heard of since it started."""
+        """Return the owners of which this node has received no record since it started."""
         return [
             NodeStatus(
                 identity=identity,
@@ -154,7 +154,7 @@ class ClusterView:
         ]
 
     def _pending(self, record: EpochRecord) -> list[str]:
-        """Return what keeps the cluster from being in sync, apart from down members."""
+        """Return sentences on the reasons why the cluster is not in sync, apart from down members."""
         pending = [under_way] if (under_way := self._under_way()) else []
         if record.changing:
             obstacle = self._steward.obstacle
@@ -177,12 +177,12 @@ class ClusterView:
         return pending
 
     def _why_not_begun(self, record: EpochRecord) -> str:
-        """Return the end of a sentence: what the next change of a stable ring waits for."""
+        """Return the end of a sentence: why the next change of a stable ring cannot begin; empty if it can."""
         obstacle = self._steward.obstacle
         return f", but the change cannot begin yet: {obstacle}" if obstacle and not record.changing else ""
 
     def _warnings(self, record: EpochRecord) -> list[str]:
-        """Return what an operator should know although nothing is pending."""
+        """Return sentences on faults that an operator should know although no work is pending."""
         owners = record.owners.owners
         up = [owner for owner in owners if not self._members.is_down(owner)]
         warnings = [f"{owner.name} is down" for owner in sorted(owners) if self._members.is_down(owner)]

@@ -1,10 +1,11 @@
-"""A node's data folder: its identity, generation and known peers, and the place of its engine.
+"""A node's data folder: its identity, generation and known peers, and the folder of its engine.
 
 Rules:
-- One process at a time, by a lock that the operating system drops when the process dies.
+- One process at a time uses the folder. It holds a lock that the operating system releases when the process ends.
 - ``opening`` lists the rules of identity and generation.
-- Discarded data is moved aside; only data that another cluster has in full is deleted.
-- Files are replaced atomically (write aside, fsync, rename, fsync the folder): a crash leaves the old or the new.
+- Data that the node discards is moved aside; only data that another cluster has completely is deleted.
+- Files are replaced atomically (write a new file, fsync it, rename it, fsync the folder), so that after a crash the
+  file has either its old or its new content.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ MAX_ADDRESS_LENGTH = 512
 
 
 class DataDirectory:
-    """A ``LocalState`` on disk, held by this process until ``close``. Raises DataDirectoryError where writing fails."""
+    """A ``LocalState`` on disk, locked by this process until ``close``. A failed write raises DataDirectoryError."""
 
     def __init__(self, path: Path, lock: int, state: DirectoryState) -> None:
         self.path = path
@@ -64,10 +65,10 @@ class DataDirectory:
     def open(
         cls, path: Path, name: str, rng: random.Random | None = None, *, accept_restored: bool = False
     ) -> DataDirectory:
-        """Take the folder for the node ``name``, creating it if need be.
+        """Lock and open the folder of the node ``name``; create it if it does not exist.
 
         ``rng`` draws the disk id of a new folder; the operating system's randomness unless given.
-        ``accept_restored``: an operator vouches for a folder that is in doubt.
+        ``accept_restored``: an operator accepts the data of a folder that is in doubt.
         Raises DataDirectoryError, which gives the remedy, when the folder cannot be this node's.
         """
         if path.exists() and not path.is_dir():
@@ -94,7 +95,7 @@ class DataDirectory:
         return dict(self._saved)
 
     def save_peers(self, addresses: Mapping[Identity, str]) -> None:
-        """Save the addresses; blocks for an fsync if they differ from those saved."""
+        """Save the addresses. Blocks for an fsync if they differ from those saved."""
         if self._saved == addresses:
             return
         content = {str(identity): address for identity, address in sorted(addresses.items())}
@@ -103,10 +104,11 @@ class DataDirectory:
         self._saved = dict(addresses)
 
     def discard_data(self, addresses: Mapping[Identity, str], aside: str | None = None) -> None:
-        """Discard the data and with it the identity: the next opening is that of a new disk. Blocks.
+        """Discard the data and with it the identity, so that the next opening draws a new identity. Blocks.
 
-        ``addresses``: the nodes that the new disk will contact. The data is deleted, or kept under the name ``aside``.
-        Whenever the process dies, the folder is unchanged or that of a new disk with these addresses.
+        ``addresses``: the nodes that the next process will contact. ``aside``: the name under which the data is kept;
+        None to delete it. After a crash at any point either nothing has changed, or the identity is discarded and the
+        addresses are saved.
         """
         self.save_peers(addresses)
         with self._writing():
@@ -116,7 +118,7 @@ class DataDirectory:
         delete_discarded(self.path)
 
     def set_engine_aside(self) -> Path:
-        """Move the engine aside, so that the next opening draws a new disk id; return its new place."""
+        """Rename the engine's folder, so that the next opening draws a new disk id; return the new path."""
         moved = _unused(self.path / f"{ENGINE_FOLDER}.{self.identity.disk_id:016x}")
         with self._writing():
             self.engine_path.rename(moved)
@@ -124,7 +126,7 @@ class DataDirectory:
         return moved
 
     def claim(self) -> None:
-        """Do what LocalState.claim describes; blocks for a few fsyncs."""
+        """Record on disk that the folder is claimed and not in doubt. Blocks for a few fsyncs."""
         with self._writing():
             self._write_witness()
             if not self.claimed:
@@ -134,7 +136,7 @@ class DataDirectory:
         self.claimed, self.doubt = True, ""
 
     def record_doubt(self, reason: str) -> None:
-        """Do what LocalState.record_doubt describes; blocks for an fsync."""
+        """Record on disk that the folder is in doubt. Blocks for an fsync."""
         content = {"identity": str(self.identity), "reason": reason}
         with self._writing():
             replace_file(self.path / DOUBT_FILE, json.dumps(content, indent=1))
@@ -144,7 +146,7 @@ class DataDirectory:
         return dict(self._remembered)
 
     async def save_remembered(self, remembered: Memory) -> None:
-        """Do what LocalState.save_remembered describes; one save at a time."""
+        """Save the extents in a worker thread, one save at a time."""
         self._remembered = dict(remembered)
         with self._writing():
             await asyncio.get_running_loop().run_in_executor(self._worker, self._write_witness)

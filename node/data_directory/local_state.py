@@ -1,4 +1,4 @@
-"""What a node asks of its data folder, and an implementation without files."""
+"""The interface of a node's data folder, and an implementation in memory."""
 
 from __future__ import annotations
 
@@ -11,52 +11,52 @@ from .witness import Memory
 
 
 class LocalState(Protocol):
-    """The local state of a node, which outlasts the process."""
+    """The state of a node that survives its process, apart from the engine's data."""
 
     @property
     def identity(self) -> Identity: ...
 
     @property
     def generation(self) -> int:
-        """Number of this start, from 1."""
+        """The number of this start of the node, from 1; higher than that of every earlier start."""
 
     def peers(self) -> dict[Identity, str]:
         """Return the last known addresses of other nodes (host:port)."""
 
     def save_peers(self, addresses: Mapping[Identity, str]) -> None:
-        """Replace what ``peers`` returns."""
+        """Replace the addresses that ``peers`` returns."""
 
     @property
     def claimed(self) -> bool:
-        """Whether the engine names the identity, since an earlier start or this one."""
+        """Whether the engine has stored the identity (``disk_identity.history``), at an earlier start or this one."""
 
     @property
     def older(self) -> bool:
-        """Whether it is of a format in which the engine did not name the identity although it may hold data."""
+        """Whether the folder is of a format in which an engine with data did not store the identity."""
 
     @property
     def doubt(self) -> str:
-        """Why this may not be the disk that the identity stands for; empty if there is no doubt."""
+        """Why this may not be the disk that belongs to the identity; empty if there is no doubt."""
 
     @property
     def forgiving(self) -> bool:
         """Whether an operator accepts the data of a folder that was in doubt."""
 
     def claim(self) -> None:
-        """Record that the engine names the identity, and that there is no doubt any more."""
+        """Record that the engine has stored the identity, and that there is no doubt."""
 
     def record_doubt(self, reason: str) -> None:
-        """Record on disk that it is in doubt."""
+        """Record that this may not be the disk that belongs to the identity, for the next start to decide."""
 
     def remembered(self) -> dict[Identity, tuple[Extent, ...]]:
         """Return the last saved extents of other members' data."""
 
     async def save_remembered(self, remembered: Memory) -> None:
-        """Replace what ``remembered`` returns, without blocking the event loop."""
+        """Replace the extents that ``remembered`` returns, without blocking the event loop."""
 
 
 class MemoryDataDirectory:
-    """A local state in memory; ``restarted`` returns the same disk under the next process."""
+    """A local state in memory; ``restarted`` returns that of the next process on the same disk."""
 
     def __init__(
         self, identity: Identity, generation: int = 1, addresses: Mapping[Identity, str] | None = None
@@ -90,7 +90,7 @@ class MemoryDataDirectory:
         return self._under(self.generation + 1)
 
     def copy(self) -> MemoryDataDirectory:
-        """Return a copy of the folder as it is now: the next start from it finds what this one would."""
+        """Return a copy of the folder as it is now, from which a start finds the same state as from the original."""
         return self._under(self.generation)
 
     def _under(self, generation: int) -> MemoryDataDirectory:

@@ -1,11 +1,13 @@
 """Opening a data folder: checks that it can be this node's, and begins its next generation.
 
-- The identity is written before the engine's folder exists: data without an identity is never adopted, and an
-  identity without data is replaced by a new one, since a node must not vote or serve under an identity whose
-  disk it does not have. Once the engine names the identity too, the folder is ``claimed``.
-- A claimed folder that was copied or restored, or that a running node found to be set back, is in ``doubt`` until
-  the node has decided whether its disk is the one that the identity stands for.
-- Each opening has a new generation, on disk before it is sent to any node: versions are unique across restarts.
+- The identity is written before the engine's folder is created. A folder with data but no identity is refused; an
+  identity without data is replaced by a new one, since a node must not vote or serve under an identity whose disk it
+  does not have. Once the engine has stored the identity too, the folder is ``claimed``.
+- A claimed folder that was copied or restored, or whose data a running node found to be set back to an older copy, is
+  in ``doubt`` until the node has decided whether this is the disk that belongs to the identity
+  (``disk_identity.check``).
+- Each opening has a new generation, which is on disk before it is sent to any node, so that versions, which contain it,
+  are unique across restarts.
 """
 
 from __future__ import annotations
@@ -23,10 +25,10 @@ from .durable_files import ASIDE, make_folder, replace_file
 from .witness import read_witness
 
 FORMAT = 4
-"""Raised with every change that older versions of covey could not read.
+"""The number of the format, increased with every change that older versions of covey cannot read.
 
-Before 2, the engine kept counts and no digests for each segment; it makes the rows anew when it is opened. Before 3, it
-had no journal of what the rows become. Before 4, it did not name the identity whose data it is.
+Before 2, the engine stored counts but no digests for each segment; such rows are replaced when the engine is opened.
+Before 3, it had no journal of changed summaries. Before 4, it did not store the identity whose data it has.
 """
 
 _FORMAT_FILE = "FORMAT"
@@ -34,14 +36,15 @@ LOCK_FILE = "lock"
 _IDENTITY_FILE = "identity.json"
 ENGINE_FOLDER = "engine"
 DISCARDED_FOLDER = "engine.given-up"
-"""Data that another cluster has in full; deleted at the next opening if not before."""
+"""Data that another cluster has completely; deleted at the latest at the next opening."""
 WITNESS_FILE = "witness.json"
 DOUBT_FILE = "DOUBT"
 COPIED = "the data folder was copied or restored since its node last ran"
 FORGIVEN_GENERATIONS = 1 << 16
-"""Generations skipped by a start that accepts restored data: other nodes may know starts after the copy."""
+"""Number of generations that a start that accepts restored data skips, since the original may have used generations
+after the copy was made."""
 MAX_GENERATION = 0xFFFF_FFFF
-"""Versions have 32 bits for the generation."""
+"""The maximum of the 32 bits that a version has for the generation."""
 MAX_FORMAT_DIGITS = 9
 
 
@@ -57,7 +60,7 @@ class DirectoryState(NamedTuple):
 
 
 def open_directory(path: Path, name: str, rng: random.Random, accept_restored: bool) -> DirectoryState:
-    """Check that the folder can be ``name``'s, and begin its next generation. Raise DataDirectoryError and OSError."""
+    """Check that the folder can be ``name``'s, and begin its next generation. Raise DataDirectoryError or OSError."""
     _check_format(path)
     delete_discarded(path)
     known = _read_identity(path)
@@ -83,7 +86,7 @@ def open_directory(path: Path, name: str, rng: random.Random, accept_restored: b
 
 
 def _doubt(path: Path, identity: Identity) -> str:
-    """Return why a claimed folder may not be the disk that its identity stands for; empty if nothing is wrong."""
+    """Return why a claimed folder may not be the disk that belongs to its identity; empty if there is no doubt."""
     try:
         content = read_json(path / DOUBT_FILE)
         if Identity.parse(content["identity"]) == identity:
@@ -119,7 +122,7 @@ def _check_format(path: Path) -> None:
 
 
 def _read_format(path: Path) -> str | None:
-    """Return the text of the format file; not a number when it is damaged."""
+    """Return the text of the format file, which is not a number if it is damaged; None if there is no such file."""
     try:
         return read_bounded(path / _FORMAT_FILE, 100).decode("utf-8", "replace").strip()
     except FileNotFoundError:
@@ -164,7 +167,7 @@ def _read_identity(path: Path) -> DirectoryState | None:
 
 def write_identity(path: Path, state: DirectoryState) -> None:
     content: dict[str, object] = {"identity": str(state.identity), "generation": state.generation}
-    if not state.older:  # claimed later: a crash before the engine names the identity leaves the old form
+    if not state.older:  # "claimed" is added by DataDirectory.claim, once the engine has stored the identity
         content["claimed"] = state.claimed
     replace_file(path / _IDENTITY_FILE, json.dumps(content, indent=1))
 

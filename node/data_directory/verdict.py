@@ -1,4 +1,4 @@
-"""The stored decision that a cluster of one becomes part of another cluster."""
+"""The stored decision that a cluster of one node becomes part of another cluster (``absorption``), and its progress."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from ...identity import Identity
 from ..errors import StorageFailed
 
 META_ALONE = "alone"
-"""Set while the cluster was formed by this node alone and no other node has ever joined."""
+"""Name of the value that is set while this node, which formed its cluster without others, has always been its only
+member."""
 META_VERDICT = "absorption"
+"""Name under which a ``Verdict`` is stored."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +22,13 @@ class Verdict:
     members: tuple[tuple[Identity, str], ...]
     """Members of that cluster and their last known addresses; never empty."""
     segment: int = 0
-    """All segments below this one are acknowledged there."""
+    """All entries of the segments below this one are acknowledged by the other cluster."""
     entries: int = 0
-    """Number of entries acknowledged there."""
+    """Number of entries that the other cluster has acknowledged."""
     skipped: int = 0
     """Number of segments that could not be read completely."""
     finished: bool = False
-    """Whether everything is acknowledged there."""
+    """Whether the other cluster has acknowledged all entries."""
 
     def encode(self) -> bytes:
         content = {
@@ -41,7 +43,7 @@ class Verdict:
 
     @classmethod
     def decode(cls, encoded: bytes) -> Verdict:
-        """Decode a verdict. Raise StorageFailed for anything else."""
+        """Decode bytes that ``encode`` wrote. Raise StorageFailed for any other bytes."""
         try:
             content = json.loads(encoded)
             members = tuple((Identity.parse(name), str(address)) for name, address in content.pop("members"))

@@ -1,10 +1,10 @@
-"""The witness file of a data folder: shows that the folder was not copied, and stores what peers have reported.
+"""The witness file of a data folder: shows whether the folder was copied, and stores other members' extents.
 
-A copy of a folder has the same bytes in other files. So the file names the inode that it was written to, and the
-inode's generation where the file system gives one (ext4, XFS and Btrfs do): a file that names an inode other than its
-own is a copy. It is replaced by a new file at each start and every few seconds while its content changes, so that a
-copy that is put back over the folder it came from is recognised too. Moving the folder within
-its file system, changing owners or modes, crashes and reboots leave inodes alone.
+A copy of a folder has the same bytes in other inodes. So the file contains the number of the inode that it was written
+to, and the inode's generation where the file system has one (ext4, XFS and Btrfs do): a file that is in another inode
+is a copy. The file is replaced by a new one at each start and every few seconds while its content changes, so that a
+copy that is restored into the original folder is recognised too. Moving the folder within its file system, changing
+owners or modes, crashes and reboots do not change inodes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...identity import Identity
 from ...membership.extent import MAX_IDENTITIES, MAX_REMEMBERED, Extent
 
 MAX_BYTES = 64 << 20
-"""Maximum size of the file; a larger one was not written here."""
+"""Maximum size of the file; a larger file was not written by covey."""
 _FS_IOC_GETVERSION = 0x80087601
 _INODE_GENERATION = struct.Struct("q")
 
@@ -29,7 +29,7 @@ Memory = Mapping[Identity, tuple[Extent, ...]]
 
 
 def read_witness(file: Path) -> tuple[bool, dict[Identity, tuple[Extent, ...]]]:
-    """Return whether the file is where it was written, and its extents; (False, {}) if it cannot be read."""
+    """Return whether the file is in the inode it was written to, and its extents; (False, {}) if it is unreadable."""
     try:
         with file.open("rb") as opened:
             place = _place_of(opened.fileno())
@@ -46,7 +46,7 @@ def read_witness(file: Path) -> tuple[bool, dict[Identity, tuple[Extent, ...]]]:
 
 
 def write_witness(file: Path, remembered: Memory) -> None:
-    """Write and sync a new file at ``file``, which the caller renames over the old one. Raise OSError."""
+    """Write and sync a new file at ``file``, with which the caller replaces the old file. Raise OSError."""
     with file.open("w", encoding="utf-8") as opened:
         content = {
             "place": _place_of(opened.fileno()),

@@ -1,8 +1,9 @@
 """Counts the keys of this node whose versions are ahead of all clocks, for ``covey status --json``.
 
-The engine knows the highest timestamp that it ever merged. While clocks follow that one, there is nothing to count and
-nothing is read. Otherwise each segment is read once, slowly, and again only when its digest has changed or when time
-may have passed some of its versions. So the count falls to 0 without further writes.
+A clock follows timestamps up to ``max_followed``; a version with a higher timestamp is ahead of it. The engine knows
+the highest timestamp that it ever merged: while clocks follow that timestamp, there are no such keys and nothing is
+read. Otherwise each segment is read once, slowly, and again only when its digest has changed or when clocks may have
+reached some of its versions. So the count falls to 0 even without further writes.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from ..storage.segments import SEGMENTS, segment_range
 PAGE_ENTRIES = 256
 PAGE_BYTES = 1 << 20
 PAUSE_S = 0.01
-"""Pause between two reads, so that they take at most a twentieth of the time."""
+"""Pause between two reads, so that reading takes at most a twentieth of the event loop's time."""
 GROUP_SEGMENTS = 64
-"""Number of segments whose combined digest is compared first."""
+"""Number of segments whose combined digest is compared before those of single segments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class _SegmentCount:
     digest: int
     keys: int
     earliest: int
-    """The lowest timestamp among their versions."""
+    """The lowest timestamp of the keys counted."""
     counted_at: float
 
 
@@ -48,9 +49,10 @@ class KeysAhead:
         interval_s: float,
         recount_s: float = 60.0,
     ) -> None:
-        """``max_followed`` returns the last timestamp that clocks follow; ``on_change`` is called with a new count.
+        """Take ``max_followed``, which returns the highest timestamp that clocks follow.
 
-        Keys whose versions time has passed may be counted for up to ``recount_s`` more.
+        ``on_change`` is called when the count has changed. A key is counted for up to ``recount_s`` after clocks have
+        reached its version.
         """
         self._engine = engine
         self._clock = clock
@@ -71,7 +73,7 @@ class KeysAhead:
             try:
                 await self._recount()
             except StorageFailed:
-                return  # the engine has reported it, and the node ends
+                return  # the engine has reported it, and the node stops
 
     async def _recount(self) -> None:
         if self._engine.latest_timestamp() <= self._max_followed():
@@ -109,7 +111,7 @@ class KeysAhead:
         await asyncio.sleep(0)
 
     def _is_outdated(self, segment: int) -> bool:
-        """Return whether time has passed the version of a key, and the segment was last read a while ago."""
+        """Return whether clocks have reached a counted version, and the count is at least ``recount_s`` old."""
         counted = self._segments.get(segment, _EMPTY)
         if not counted.keys or counted.earliest > self._max_followed():
             return False

@@ -1,4 +1,4 @@
-"""Watches this node's disk: a scrubber looks for damage, and a monitor for a lack of free space."""
+"""Watches this node's disk: ``Scrubber`` searches for damage, ``SpaceMonitor`` checks the free space."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from ..storage.interface import Engine
 from ..storage.segments import SEGMENTS
 
 STEP_BYTES = 256 << 10
-"""Bytes that the scrubber reads at once, per-entry costs included: about a millisecond."""
+"""Bytes that the scrubber reads without a pause, as ``Engine.verify`` counts them: about a millisecond."""
 STEP_PAUSE_S = 0.01
 SPACE_INTERVAL_S = 0.5
-"""How often free space is checked while little is written."""
+"""Interval of checks of free space; the engine also checks it after every MiB written."""
 
 
 class Scrubber:
-    """Reads all entries, slowly and repeatedly, so that damage is found while other replicas still have copies.
+    """Verifies all entries, slowly and repeatedly, so that damage is found while other replicas still have copies.
 
-    A segment is checked entry by entry and by its summary (``Engine.verify``); a damaged one goes into quarantine,
-    from where it is recovered. Each node begins at a random segment.
+    ``Engine.verify`` checks each segment, and puts a damaged segment in quarantine; ``SegmentRecovery`` then recovers
+    it. Each node begins at a random segment.
     """
 
     def __init__(self, engine: Engine, rng: random.Random, interval_s: float) -> None:
-        """``interval_s``: the time of one round; 0 for no scrubbing."""
+        """Take ``interval_s``, the time in which all segments are verified once; 0 for no scrubbing."""
         self._engine = engine
         self._rng = rng
         self._pause_s = interval_s / SEGMENTS
 
     async def run(self) -> None:
-        """Check one segment after another, until cancelled."""
+        """Verify one segment after another until cancelled; return at once if scrubbing is off."""
         number = self._rng.randrange(SEGMENTS)
         while self._pause_s:
             await asyncio.sleep(self._pause_s * (0.5 + self._rng.random()))
@@ -45,14 +45,14 @@ class SpaceMonitor:
     def __init__(
         self, runtime: Runtime, engine: Engine, on_change: Callable[[], None], reserve_bytes: int
     ) -> None:
-        """``on_change`` is called when the disk has become full, or has space again."""
+        """Take ``on_change``, which is called when the disk has become full, or has space again."""
         self._engine = engine
         self._on_change = on_change
         self._log = runtime.log
         self._reserve_bytes = reserve_bytes
 
     async def run(self) -> None:
-        """Check the free space until cancelled."""
+        """Check the free space at intervals until cancelled."""
         was_full = False
         while True:
             self._engine.check_free_space()

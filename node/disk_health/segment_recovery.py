@@ -43,7 +43,7 @@ RETRY_BACKOFF_S = (0.5, 30.0)
 
 @dataclass(frozen=True, slots=True)
 class ReplicatedRange:
-    """A range within a segment that has one preference list, which this node is in."""
+    """A range within a segment whose keys all have one preference list, which contains this node."""
 
     token_range: TokenRange
     sources: tuple[Identity, ...]
@@ -53,7 +53,7 @@ class ReplicatedRange:
 
 
 def replicated_ranges(ring: Ring, me: Identity, segment: int) -> list[ReplicatedRange]:
-    """Return what ``me`` replicates of a segment, in token order."""
+    """Return the ranges of a segment that ``me`` replicates, in token order."""
     ranges = []
     for found in ring.ranges():
         if me in found.preference_list:
@@ -73,7 +73,7 @@ class SegmentRecovery:
         throttle: Throttle,
         on_change: Callable[[], None],
     ) -> None:
-        """``on_change`` is called once a change of the segments in quarantine is on disk."""
+        """Take ``on_change``, which is called once a change of the set of segments in quarantine is on disk."""
         self._me = runtime.me.identity
         self._peers = data.peers
         self._epochs = data.epochs
@@ -84,7 +84,7 @@ class SegmentRecovery:
         self._rng = runtime.rng
         self._log = runtime.log
         self._found_under = dict.fromkeys(data.engine.quarantined(), data.epochs.number)
-        """For each segment, the number of the epoch in which it was last found damaged, or of a later one."""
+        """For each segment, the number of the epoch in which it was last found damaged, or of a later epoch."""
         self._wakeup = asyncio.Event()
         data.engine.watch_quarantine(self._on_quarantine)
 
@@ -92,7 +92,7 @@ class SegmentRecovery:
         self._wakeup.set()
 
     def floor_wanted(self) -> int:
-        """Return a floor whose rise makes the later epoch that a segment waits for; 0 when none waits."""
+        """Return the floor to request; 0 if no segment waits for a later epoch, which raising the floor creates."""
         epoch = self._epochs.current
         if epoch is None or all(self._found_under[n] < epoch.number for n in self._engine.quarantined()):
             return 0
@@ -123,7 +123,7 @@ class SegmentRecovery:
                 pause_s = min(max_s, 2 * pause_s)
 
     async def _recover_all(self) -> int:
-        """Return how many segments were recovered."""
+        """Recover the segments for which this is possible now; return their number."""
         if self._engine.needs_restart():
             return 0
         recovered = 0
@@ -155,7 +155,7 @@ class SegmentRecovery:
         return True
 
     async def _fetch(self, epoch: Epoch, replicated: ReplicatedRange, entries: dict[bytes, Entry]) -> bool:
-        """Add to ``entries`` what enough sources hold of a range. Return False if too few of them send it now."""
+        """Add the entries of a range from as many sources as needed. Return False if too few sources send them now."""
         complete = 0
         for source in self._ordered(replicated.sources):
             if complete == replicated.needed:
@@ -168,13 +168,13 @@ class SegmentRecovery:
         return complete == replicated.needed
 
     def _ordered(self, sources: Sequence[Identity]) -> list[Identity]:
-        """Return the sources in random order, those that are down last."""
+        """Return the sources in random order, with those that are down last."""
         return sorted(self._rng.sample(sources, len(sources)), key=self._members.is_down)
 
     async def _fetch_from(
         self, source: Identity, epoch: Epoch, token_range: TokenRange, entries: dict[bytes, Entry]
     ) -> None:
-        """Add all that ``source`` holds of a range; the newest entry of each key stays."""
+        """Add all entries of a range that ``source`` holds, except where ``entries`` has a newer one."""
         after: Cursor | None = None
         while True:
             scan = Scan(

@@ -1,21 +1,29 @@
-"""Checks at each start, before anything is served, whether the disk may act under its identity.
+"""Checks at each start, before any request is served, whether the disk may be used under its identity.
+
+A disk may have been emptied, copied, or set back to an older copy, and then lacks writes that its node has
+acknowledged. Other members remember how far the disk's data went (``Extent``); a memory that the disk does not account
+for contradicts the disk.
 
 The steps, in this order:
-- Does the engine name the folder's identity? If not, the data is gone, or another node's: the node becomes a new one.
-- Is the folder in doubt: copied, restored, or found to be set back while the node ran? If not, all known addresses are
-  asked once, for ``ASKED_FOR_S``, what they remember of this disk; without a contradiction the start continues.
-- A disk in doubt, or one that a member contradicts, is silent until enough answers have come (``verdict``).
+1. If the engine does not name the folder's identity, the data is lost or another node's: the disk is replaced, which
+   means that the node starts again as a new one, on an empty disk with a new identity.
+2. If the folder is not in doubt (not copied or restored, nor found to be set back while the node ran), all known
+   addresses are asked once, for ``ASKED_FOR_S``, what they remember of this disk. If none contradicts it, the start
+   continues.
+3. If the folder is in doubt or a member contradicts the disk, the node is silent and repeats the question until
+   ``verdict`` decides.
 
 Rules of the verdict. The owners that count are those of the newest record among the answers.
-- A disk that is no longer one of theirs is replaced.
-- Replacing an owner's disk takes a majority of owners whose own disks are not in doubt, since only they can admit the
-  new one. Without them, as when all nodes were restored at once, no data is given up: a contradicted disk waits for
-  an operator, and one without a contradiction is accepted once every other owner has answered.
-- With such a majority, a contradicted disk is replaced, and so is a copy of a disk whose process had not ended: what
-  that acknowledged in its last few heartbeats may be unknown to the owners that answer. A copy of a disk whose last
-  process had ended cleanly is accepted once every other owner has answered and none contradicts it.
+- A disk that is no longer among the owners is replaced.
+- To replace an owner's disk, a majority of owners whose own disks are not in doubt is needed, since only these can
+  admit the new disk. Without it, as when all nodes were restored at once, no data is discarded: a contradicted disk
+  waits for an operator, and a disk without a contradiction is accepted once every other owner has answered.
+- With such a majority, a contradicted disk is replaced. So is a copy of a disk whose process had not ended cleanly,
+  since the owners that answer may not know the writes that it acknowledged in its last few heartbeats. A copy of a disk
+  whose last process had ended cleanly is accepted once every other owner has answered and none contradicts it.
 
-A node waits for its owners without limit; once the cluster evicts its silent identity, it is none of the owners.
+The wait for the owners has no limit. It ends at the latest when the cluster evicts the silent identity, which is then
+no longer among the owners.
 """
 
 from __future__ import annotations
@@ -44,8 +52,8 @@ RETRY_BACKOFF_S = (0.1, 2.0)
 LOG_AGAIN_S = 60.0
 MAX_ADDRESSES_ASKED = 256
 DUPLICATE_ENDS_S = 10.0
-"""Of two processes under one identity and generation, gossip ends one within this time. The other is then contradicted
-by what the first had published, and is replaced: it lacks what the first had acknowledged."""
+"""Of two processes with one identity and generation, gossip ends one within this time. The extent that it had published
+then contradicts the other's disk, which is replaced, since it lacks the writes that the first had acknowledged."""
 
 
 class Conclusion(Enum):
@@ -56,7 +64,7 @@ class Conclusion(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """The answer of another owner."""
+    """The relevant part of another owner's answer."""
 
     contradicts: bool
     doubtful: bool
@@ -75,12 +83,13 @@ def verdict(
     record: EpochRecord,
     answers: Mapping[Identity, Recalled],
     *,
-    find_contradiction: bool,
+    found_contradiction: bool,
     ended_in_order: bool,
 ) -> Verdict:
-    """Judge a disk in doubt; ``record`` is the newest one known.
+    """Decide about a disk in doubt by the rules of this module.
 
-    ``find_contradiction``: found while the node ran. ``ended_in_order``: whether the process before this one was.
+    ``record``: the newest record known. ``found_contradiction``: whether the disk was contradicted before, while its
+    node ran or at this start. ``ended_in_order``: whether the previous process on this disk ended cleanly.
     """
     owners = record.live_owners
     if me not in owners:
@@ -88,7 +97,7 @@ def verdict(
     missing = tuple(owner.name for owner in sorted(owners - {me} - answers.keys()))
     intact = sum(owner in answers and not answers[owner].doubtful for owner in record.owners.owners)
     replaceable = intact >= record.majority
-    if find_contradiction or any(answer.contradicts for answer in answers.values()):
+    if found_contradiction or any(answer.contradicts for answer in answers.values()):
         if replaceable:
             return Verdict(Conclusion.REPLACE, "others remember data that this disk lacks")
         return Verdict(
@@ -100,11 +109,13 @@ def verdict(
     if replaceable and not ended_in_order:
         return Verdict(Conclusion.REPLACE, "it was copied from a process that had not ended")
     if missing:
-        return Verdict(Conclusion.WAIT, "every other owner has to say what it remembers", missing)
+        return Verdict(Conclusion.WAIT, "every other owner has to answer what it remembers", missing)
     return Verdict(Conclusion.ACCEPT, "every other owner has answered, and none remembers more")
 
 
 class DiskCheck:
+    """The check at the start (``run``), and the same comparison with every later gossip message (``heard``)."""
+
     def __init__(
         self,
         runtime: Runtime,
@@ -132,9 +143,9 @@ class DiskCheck:
     # --- at the start ---
 
     async def run(self) -> None:
-        """Return once this disk may act under its identity.
+        """Return once this disk may be used under its identity.
 
-        Raises DiskReplaced when it must not, JoinRefused when another process does.
+        Raises DiskReplaced when it must not be used, JoinRefused when another process runs under the identity.
         """
         if fault := self._history.fault():
             raise DiskReplaced(fault)
@@ -147,7 +158,7 @@ class DiskCheck:
         self._me.unproven = ""
 
     async def _is_contradicted(self) -> bool:
-        """Return whether a member that answers at once remembers what this disk does not account for."""
+        """Return whether a member that answers within ``ASKED_FOR_S`` contradicts the disk; record the doubt if so."""
         await self._history.begin()
         recalled = await self._ask_all(self._history.extent())
         for identity, reply in recalled.items():
@@ -157,7 +168,7 @@ class DiskCheck:
         return False
 
     async def _resolve_doubt(self) -> None:
-        find_contradiction = self._home.doubt != COPIED
+        found_contradiction = self._home.doubt != COPIED
         answers: dict[Identity, Recalled] = {}
         newest = self._epochs.record
         assert newest is not None, "a node of no cluster has nothing to ask"
@@ -174,7 +185,7 @@ class DiskCheck:
                 self._me.identity,
                 newest,
                 answers,
-                find_contradiction=find_contradiction,
+                found_contradiction=found_contradiction,
                 ended_in_order=self._history.ended_in_order,
             )
             if found.conclusion is Conclusion.REPLACE:
@@ -188,7 +199,7 @@ class DiskCheck:
             tries += 1
 
     def _report_waiting(self, found: Verdict) -> None:
-        """Log what is waited for when it changes, and every ``LOG_AGAIN_S`` while it does not."""
+        """Log the missing owners when they change, and every ``LOG_AGAIN_S`` while they do not."""
         logged, at_s = self._logged
         line = f"{self._home.doubt}: {found.reason} {found.waiting_for}"
         now_s = self._clock.monotonic()
@@ -204,7 +215,7 @@ class DiskCheck:
         )
 
     async def _ask_all(self, extent: Extent | None) -> dict[Identity, RecallReply]:
-        """Return the answers that come in time, by identity."""
+        """Ask all known addresses; return the answers that arrive within ``ASKED_FOR_S``, by identity."""
         known = [*self._addresses, *self._responder.asked_from.values()]
         addresses = [address for address in dict.fromkeys(known) if address != self._me.address]
         answers = await asyncio.gather(*(self._ask(address, extent) for address in addresses))
@@ -217,15 +228,15 @@ class DiskCheck:
         try:
             reply = await self._peers.call_address(address, Recall(extent), ASKED_FOR_S)
         except PeerError:
-            return None  # it is asked again
+            return None  # it is asked again with the next call
         if not isinstance(reply.body, RecallReply) or reply.source == self._me.identity:
             return None
         return reply.source, reply.body
 
-    # --- later ---
+    # --- while the node runs ---
 
     def heard(self, source: Identity, remembered: Sequence[Extent]) -> None:
-        """Compare what a peer remembers of this node with its disk; on a contradiction the node starts again."""
+        """Compare what a peer remembers of this node with the disk; on a contradiction the node restarts, in doubt."""
         if self._me.silent or (extent := self._history.contradicted_by(remembered)) is None:
             return
         if extent.generation >= self._me.generation and not self._outlived_duplicate():
@@ -233,7 +244,7 @@ class DiskCheck:
         self.doubt(_contradiction(source, extent))
 
     def doubt(self, reason: str) -> None:
-        """Stop serving; the next start decides about the disk."""
+        """Stop serving and end this process' run of the node; the next start decides about the disk."""
         self._me.unproven = reason
         try:
             self._home.record_doubt(reason)

@@ -1,11 +1,12 @@
-"""Ties a node's identity to the data that it stands for (docs/ring-changes.md, rule 1).
+"""Ties a node's identity to its data (docs/ring-changes.md, rule 1).
 
-The engine keeps, in the same store as the data, one named value: the identity whose data it is, the processes that
-acted on it (``Opening``), and whether the last of them ended in good order. So:
-- an engine that was emptied, or belongs to another folder, does not name the folder's identity;
-- one that was set back to an older copy lacks processes that others remember, or had not got as far as they remember.
+The engine stores, beside the data, one named value: the identity whose data it is, one ``Opening`` for each process
+that opened it, and whether the last process ended cleanly. Therefore:
+- An engine that was emptied, or belongs to another folder, does not name the folder's identity.
+- An engine that was set back to an older copy lacks openings that other members remember, or has a lower extent than
+  they remember.
 
-Each process writes its opening, durably, before it sends anything under the identity.
+Each process stores its opening durably before it sends any message under the identity.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ META_DISK = "disk"
 
 @dataclass(frozen=True, slots=True)
 class DiskRecord:
-    """The engine's record of the disk that it is."""
+    """The named value: whose data the engine has, and which processes opened it."""
 
     identity: Identity
     openings: tuple[Opening, ...] = ()
     ended: bool = False
-    """Whether the last process ended in good order and nothing was written since."""
+    """Whether the last process ended cleanly and nothing was written since."""
     forgiven: int = 0
-    """Generations below it are not compared with what peers remember: an operator accepted the data as it is."""
+    """Lower generations are not compared with the extents that peers remember: an operator has accepted the data."""
 
     def encode(self) -> bytes:
         return json.dumps(
@@ -48,7 +49,7 @@ class DiskRecord:
 
     @classmethod
     def decode(cls, encoded: bytes) -> DiskRecord:
-        """Decode a record. Raise Corruption for bytes that ``encode`` did not write."""
+        """Decode bytes that ``encode`` wrote. Raise Corruption for any other bytes."""
         try:
             content: dict[str, Any] = json.loads(encoded)
             return cls(
@@ -62,7 +63,7 @@ class DiskRecord:
 
 
 class DiskHistory:
-    """This process's part in the history of its disk."""
+    """The processes that opened this disk, up to and including this one."""
 
     def __init__(self, home: LocalState, engine: Engine, process: int) -> None:
         self._home = home
@@ -71,25 +72,25 @@ class DiskHistory:
         self._record = DiskRecord.decode(stored) if stored is not None else None
         self._opening = Opening(home.generation, process, max(1, engine.extent()))
         self.ended_in_order = self._record is not None and self._record.ended
-        """Whether the process before this one ended in good order."""
+        """Whether the previous process ended cleanly."""
         self._begun = False
 
     def fault(self) -> str:
-        """Return why the engine is not the one that the folder's identity stands for; empty when it is."""
+        """Return why the engine's data is not that of the folder's identity; empty when it is."""
         record = self._record
         if record is not None:
             mine = record.identity == self._home.identity
             return "" if mine else f"the data is that of {record.identity}"
-        if self._home.claimed or (self._home.older and not self._holds_something()):
+        if self._home.claimed or (self._home.older and not self._has_data()):
             return "the data is gone"
         return ""
 
-    def _holds_something(self) -> bool:
+    def _has_data(self) -> bool:
         usage = self._engine.usage()
         return self._engine.get_meta(META_AGREEMENT) is not None or usage.bytes > 0
 
     async def begin(self) -> None:
-        """Put this process's opening on disk; the folder counts as intact from here on."""
+        """Store this process's opening durably; from then on the folder is claimed and not in doubt."""
         record = self._record or DiskRecord(self._home.identity)
         forgiven = self._opening.generation if self._home.forgiving else record.forgiven
         await self._write(
@@ -104,7 +105,7 @@ class DiskHistory:
         self._begun = True
 
     async def end(self) -> None:
-        """Note that this process ended in good order; nothing is written after it."""
+        """Record that this process ended cleanly. Nothing may be written after this."""
         if self._begun and self._record is not None:
             await self._write(replace(self._record, ended=True))
 
@@ -114,11 +115,11 @@ class DiskHistory:
         self._record = record
 
     def extent(self) -> Extent:
-        """Return how far the data goes, for others to remember."""
+        """Return how far this disk's data goes, for other members to remember."""
         return Extent(self._opening.generation, self._opening.process, max(1, self._engine.extent()))
 
     def contradicted_by(self, remembered: Sequence[Extent]) -> Extent | None:
-        """Return what others remember that this disk does not account for; None if it accounts for all of it."""
+        """Return a remembered extent that contradicts this disk; None if there is none."""
         record = self._record
         openings = record.openings if record is not None else ()
         if not self._begun:

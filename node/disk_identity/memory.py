@@ -1,7 +1,7 @@
-"""Keeps over restarts what this node knows of other members: their addresses, and how far their data goes.
+"""Stores other members' addresses and extents (how far their data goes), so that they survive restarts of this node.
 
-A process that is heard of for the first time is saved at the next heartbeat, a mark that rises within
-``MARKS_SAVED_S``: a node that restarts may remember a little less than it had heard, but forgets no process.
+The first extent of a process is saved at the next heartbeat, a higher mark of a known process within ``MARKS_SAVED_S``.
+So after a restart a node may remember slightly lower marks than it had received, but forgets no process.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class MemberMemory:
         self._saved_s = self._clock.monotonic()
 
     def extents_of(self, member: Identity) -> tuple[Extent, ...]:
-        """Return how far the data of the member's processes went, as far as this node has heard."""
+        """Return the extents of the member's processes, as far as this node has received them."""
         return self._extents.of(member)
 
     def note(self, records: Iterable[MemberRecord]) -> None:
@@ -43,9 +43,9 @@ class MemberMemory:
         self._extents.note(member, extent)
 
     def save(self, members: Iterable[Member], unheard: Collection[Identity]) -> None:
-        """Save addresses that changed, and extents when it is time; others than these are forgotten.
+        """Save addresses if they changed, and extents when they are due; forget nodes that are in neither argument.
 
-        ``unheard``: owners that gossip has not heard of since this node started.
+        ``unheard``: owners of which gossip has received no record since this node started.
         """
         present = {m.identity: m.record.address for m in members if not m.left}
         kept = {*present, *unheard}
@@ -67,6 +67,6 @@ class MemberMemory:
         try:
             await self._home.save_remembered(self._extents.all())
         except DataDirectoryError:
-            self._extents.changed = True  # as when the disk is full: the next save has it all
+            self._extents.changed = True  # such as for a full disk; the next save includes these changes
         finally:
             self._saving = False

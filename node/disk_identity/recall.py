@@ -1,4 +1,4 @@
-"""Answers nodes that start with what this node remembers of their disks (see ``check``)."""
+"""Answers nodes that start: sends them what this node remembers of their disks (see ``check``)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..runtime import Runtime
 from .memory import MemberMemory
 
 ASKED_FOR_S = 0.5
+"""Time in which a node that starts expects the answers."""
 
 
 class RecallResponder:
@@ -39,10 +40,11 @@ class RecallResponder:
         """The addresses from which members last asked what is remembered of them."""
 
     async def on_recall(self, envelope: Envelope, message: Recall) -> RecallReply:
-        """Answer a node that starts with what is remembered of its disk.
+        """Return what this node remembers of the disk of a node that starts.
 
-        What a process that runs elsewhere has published of that generation or a later one is left out: two that run at
-        once are distinguished at first contact and by gossip.
+        If another process runs under the same identity, extents of the asking generation and of later
+        generations are left out: they are that process', and do not contradict the disk. First contact and gossip
+        decide which process ends.
         """
         remembered = self._memory.extents_of(envelope.source)
         if message.extent is not None:
@@ -71,7 +73,7 @@ class RecallResponder:
             try:
                 await self._peers.call_address(address, Ping(), ASKED_FOR_S / 2, to=envelope.source)
             except PeerNotReady:
-                return address  # it is there, though it does not serve yet
+                return address  # a process answers there, though it does not serve yet
             except PeerError:
                 continue
             return address

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class ThreadCompute:
-    """Computes in a separate thread, one piece of work after another."""
+    """Runs functions in a separate thread, one after another."""
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="covey-compute")
@@ -20,5 +20,5 @@ class ThreadCompute:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     def close(self) -> None:
-        """Take no more work. A computation under way ends by itself, in well under a second."""
+        """Accept no more functions. One that is running ends by itself, in well under a second."""
         self._executor.shutdown(wait=False, cancel_futures=True)

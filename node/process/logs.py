@@ -1,9 +1,9 @@
-"""Writes a node's events as JSON lines for programs, or as lines for people, to a file or to stderr.
+"""Writes a node's events to a file or to stderr, as JSON lines for programs or as readable lines for people.
 
-Nothing here is global: each node has a separate log, since tests and the simulator run many in one process.
-A log that cannot be written (a full disk, a closed pipe, a pipe that is not read) must not stop or block the node:
-such lines are counted, and ``log.dropped`` gives their number as soon as a line can be written again. A file can be
-moved away while the node runs (logrotate): ``NodeLog.reopen`` continues with a new one.
+There is no global logger: each node has a separate log, since tests and the simulator run many nodes in one process.
+A log that cannot be written (a full disk, a closed pipe, a pipe that is not read) must not stop or block the node.
+Lines that cannot be written are counted, and a ``log.dropped`` line reports their number as soon as a line can be
+written again. A log file may be moved away while the node runs (logrotate); ``NodeLog.reopen`` then opens a new one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..events import ENVELOPE, SEVERITY, Event, EventLog, Level
 
 STDERR_FILENO = 2
 PIECE_BYTES = 4096
-"""A pipe or terminal that is writable takes this much without blocking its writer (PIPE_BUF)."""
+"""Number of bytes that a pipe or terminal reported as writable accepts without blocking (PIPE_BUF)."""
 UNIX_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,15 +47,19 @@ class LineWriter:
         dropped_line: Callable[[int], str],
         is_ready: Callable[[], bool] | None = None,
     ) -> None:
-        """``is_ready`` returns whether the file takes PIECE_BYTES without blocking; None if it never blocks."""
+        """Take ``is_ready``, which returns whether the file accepts PIECE_BYTES without blocking; None: it always does.
+
+        ``dropped_line`` returns the line that reports a number of dropped lines.
+        """
         self._file = file
         self._is_ready = is_ready
         self._dropped_line = dropped_line
         self._dropped = 0
         self._torn = False
+        """Whether the file ends with an incomplete line."""
 
     def msg(self, line: str) -> None:
-        """Write a line. structlog calls this, by the name of the level."""
+        """Write a line, or count it as dropped. structlog calls this method by the name of the level."""
         if self._dropped and self._write(self._dropped_line(self._dropped)):
             self._dropped = 0
         if self._dropped or not self._write(line):
@@ -66,12 +70,12 @@ class LineWriter:
     def _write(self, line: str) -> bool:
         data = b"\n" * self._torn + line.encode("utf-8", "backslashreplace") + b"\n"
         written = self._write_bytes(data)
-        # A disk that fills up may take the beginning of a line; the next line must not be appended to it.
+        # A full disk may accept only the beginning of a line; the next line must then begin with a line break.
         self._torn = self._torn if written == 0 else written < len(data)
         return written == len(data)
 
     def _write_bytes(self, data: bytes) -> int:
-        """Write bytes, and return how many of them were written."""
+        """Write as many of the bytes as the file accepts; return their number."""
         piece = len(data) if self._is_ready is None else PIECE_BYTES
         written = 0
         try:
@@ -85,16 +89,16 @@ class LineWriter:
         return written
 
     def replace(self, file: IO[bytes]) -> None:
-        """Continue with another file, and close the previous one."""
-        former, self._file, self._torn = self._file, file, False
-        _close(former)
+        """Write to another file from here on, and close the previous one."""
+        previous, self._file, self._torn = self._file, file, False
+        _close(previous)
 
     def close(self) -> None:
         _close(self._file)
 
 
 def _close(file: IO[bytes]) -> None:
-    with suppress(OSError):  # a network file system may report only now that it is full
+    with suppress(OSError):  # a network file system may report a full disk only when the file is closed
         file.close()
 
 
@@ -107,7 +111,7 @@ class NodeLog(EventLog):
         self._file = file
 
     def reopen(self) -> None:
-        """Continue with a new file after the log's file was moved away; do nothing for a log to stderr."""
+        """Open the log's file again after it was moved away; do nothing for a log to stderr."""
         if self._file is None:
             return
         try:
@@ -172,12 +176,15 @@ def _open(file: Path | None) -> IO[bytes]:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a log file. A named pipe without a reader is an error instead of a wait; files never wait."""
+    """Open a log file without blocking, so that a named pipe without a reader is an error. Files never block."""
     return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _readiness(stream: IO[bytes]) -> Callable[[], bool] | None:
-    """Return a check of whether a pipe, socket or terminal is writable. Its mode is kept, since it may be shared."""
+    """Return a function that checks whether a pipe, socket or terminal is writable; None for a file.
+
+    The stream is not set to non-blocking mode, since other processes may share it.
+    """
     if stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
         return None
     poll = select.poll()
@@ -186,7 +193,7 @@ def _readiness(stream: IO[bytes]) -> Callable[[], bool] | None:
 
 
 def _stamp(wall_us: Callable[[], int]) -> Callable[[WrappedLogger, str, EventDict], EventDict]:
-    """Return a processor that adds time and level, and puts the fields that every line has first."""
+    """Return a processor that adds time and level, and moves the fields of ``ENVELOPE`` to the front."""
 
     def stamp(_: WrappedLogger, level: str, fields: EventDict) -> EventDict:
         now = (UNIX_EPOCH + timedelta(microseconds=wall_us())).replace(tzinfo=None)

@@ -1,11 +1,11 @@
-"""Detects and names what blocks the event loop, for debug logs and tests.
+"""Detects callbacks that block the event loop, and logs where, for debugging and tests.
 
 While a callback runs, no message is answered and no heartbeat is sent. ``LoopWatch`` repeatedly sets a short timer on
-the loop. A thread checks whether the timer is overdue, and then samples what the loop's thread is doing. When the timer
-fires, ``loop.held`` is logged if the loop's thread was computing all that time: on a busy machine it may only have
-waited for a processor.
+the loop. A separate thread checks whether the timer is overdue; if so, it samples which code the loop's thread runs.
+When the timer fires late, ``loop.held`` is logged, but only for the processor time that the loop's thread used: on a
+busy machine it may only have waited for a processor.
 
-The thread wakes a hundred times a second, so a watch is started only where debug events are logged.
+The thread wakes a hundred times a second, so a watch is started only if debug events are logged.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import NamedTuple
 from ..events import Event, EventLog
 
 HELD_S = 0.02
-"""Minimum blocking time that is logged."""
+"""Minimum processor time of a callback, in seconds, that is logged."""
 BEAT_S = 0.02
 SAMPLE_S = 0.01
 PACKAGE = str(Path(__file__).parents[2])
@@ -32,7 +32,7 @@ class CodeLocation(NamedTuple):
     """A line of covey's code."""
 
     file: str
-    """Relative to the package; empty outside of it."""
+    """The path relative to the package; empty for code outside of it."""
     function: str
     line: int
 
@@ -41,7 +41,7 @@ OUTSIDE = CodeLocation("", "", 0)
 
 
 class LoopWatch:
-    """Watches the running loop, from the thread that runs it, until closed."""
+    """Watches the running event loop until closed. To be created in the loop's thread."""
 
     def __init__(self, log: EventLog) -> None:
         self._log = log
@@ -50,13 +50,13 @@ class LoopWatch:
         self._due_s = time.monotonic() + BEAT_S
         self._cpu_s = time.thread_time()
         self._samples: Counter[CodeLocation] = Counter()
-        self._over = threading.Event()
+        self._closing = threading.Event()
         self._timer = self._loop.call_later(BEAT_S, self._beat)
         self._thread = threading.Thread(target=self._sample, name="covey-loop-watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        self._over.set()
+        self._closing.set()
         self._timer.cancel()
         self._thread.join()
 
@@ -71,13 +71,13 @@ class LoopWatch:
         self._timer = self._loop.call_later(BEAT_S, self._beat)
 
     def _sample(self) -> None:
-        while not self._over.wait(SAMPLE_S):
+        while not self._closing.wait(SAMPLE_S):
             if time.monotonic() - self._due_s > SAMPLE_S:
                 self._samples[innermost(sys._current_frames().get(self._watched))] += 1
 
 
 def innermost(frame: FrameType | None) -> CodeLocation:
-    """Return the innermost location in covey's code at which a thread is."""
+    """Return the innermost location in covey's code of a thread's stack; OUTSIDE if there is none."""
     while frame is not None:
         code = frame.f_code
         if code.co_filename.startswith(PACKAGE) and code.co_filename != __file__:
@@ -89,13 +89,17 @@ def innermost(frame: FrameType | None) -> CodeLocation:
 
 
 def _busiest(samples: Counter[CodeLocation]) -> str:
-    """Return the function seen most often, and its line seen most often, as file:line function."""
+    """Return the function sampled most often, at its line sampled most often, as ``file:line function``."""
     if not samples:
         return "unknown"
     functions: Counter[tuple[str, str]] = Counter()
-    for place, count in samples.items():
-        functions[place.file, place.function] += count
+    for location, count in samples.items():
+        functions[location.file, location.function] += count
     busiest = functions.most_common(1)[0][0]
-    lines = {place.line: count for place, count in samples.items() if (place.file, place.function) == busiest}
+    lines = {
+        location.line: count
+        for location, count in samples.items()
+        if (location.file, location.function) == busiest
+    }
     file, function = busiest
     return f"{file}:{max(lines, key=lines.__getitem__)} {function}" if file else "outside covey"

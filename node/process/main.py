@@ -35,7 +35,7 @@ from .options import NodeOptions, checked_config
 
 
 def run_node(options: NodeOptions) -> int:
-    """Run a node until a signal ends it; return the exit code. Errors are a line or two on stderr."""
+    """Run a node until a signal ends it; return the exit code. Errors are printed to stderr, in a line or two."""
     import uvloop
 
     _occupy_standard_descriptors()
@@ -47,15 +47,15 @@ def run_node(options: NodeOptions) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(options, config, descriptors))
     except JoinRefused as error:
-        return _say(error, EXIT_REFUSED)
+        return _report(error, EXIT_REFUSED)
     except (ConfigurationError, DataDirectoryError, AddressInUse) as error:
-        return _say(error, EXIT_CONFIGURATION)
+        return _report(error, EXIT_CONFIGURATION)
     except NodeError as error:
-        return _say(error, EXIT_FAILED)
+        return _report(error, EXIT_FAILED)
 
 
 def _occupy_standard_descriptors() -> None:
-    """Open those of stdin, stdout and stderr that are closed; otherwise the next file opened would get their output."""
+    """Open stdin, stdout and stderr if they are closed; otherwise a file opened later would receive their output."""
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
@@ -63,12 +63,13 @@ def _occupy_standard_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
 
 
-def _say(error: NodeError, code: int) -> int:
+def _report(error: NodeError, code: int) -> int:
     print_error(str(error))
     return code
 
 
 async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudget) -> int:
+    """Run the node, and run it again each time it has to restart with a new or doubted disk."""
     stop = StopRequest()
     folder = DataDirectory.open(options.data, options.name, accept_restored=options.accept_restored_data)
     try:
@@ -95,7 +96,7 @@ async def _run(options: NodeOptions, config: Config, descriptors: DescriptorBudg
                 except DiskReplaced as replaced:
                     _replace_disk(folder, log, str(replaced))
                 except DiskDoubted:
-                    pass  # the folder records the doubt; the next start decides
+                    pass  # the folder has the doubt on record; the next start decides
                 options = replace(options, listen=process.bound)
                 folder.close()
                 folder = DataDirectory.open(options.data, options.name)
@@ -110,7 +111,7 @@ def _replace_disk(folder: DataDirectory, log: NodeLog, reason: str) -> None:
     moved = folder.set_engine_aside()
     log.emit(
         Event.DISK_REPLACED,
-        reason=f"{reason}; the node goes on as a new one under its name, and the old data may be deleted",
+        reason=f"{reason}; the node restarts as a new one under its name, and the old data may be deleted",
         disk_id=f"{folder.identity.disk_id:016x}",
         moved_to=str(moved),
     )

@@ -1,4 +1,4 @@
-"""Memory of a long-running process: the C library's allocator and the garbage collector."""
+"""Settings of the C library's allocator and of the garbage collector for a process that runs for a long time."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MMAP_THRESHOLD_BYTES: Final = 256 << 10
 """Blocks from this size on are mapped separately and returned to the system when they are freed. By default, glibc
 raises the threshold to the size of each such block that it frees, up to 32 MiB, and fragments its heaps."""
 MAX_ARENAS: Final = 2
-"""Number of heaps; the default is eight for each core, and each keeps the memory that it once had."""
+"""Maximum number of heaps; glibc's default is eight for each core, and a heap rarely returns memory."""
 
 
 def release_large_blocks() -> None:
-    """Make the allocator return large blocks. Call it before threads start; it does nothing without glibc."""
+    """Make the allocator return large blocks. Must be called before threads start; does nothing without glibc."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(M_ARENA_MAX, MAX_ARENAS)
@@ -24,7 +24,7 @@ def release_large_blocks() -> None:
 
 
 def freeze_startup_objects() -> None:
-    """Exclude the objects that exist now from garbage collection: they live as long as the process.
+    """Exclude the objects that exist now from garbage collection, since they exist until the process ends.
 
     A collection that visits them takes tens of milliseconds, once or twice a second under load.
     """

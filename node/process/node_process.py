@@ -1,4 +1,7 @@
-"""One life of a node within its process: its disk, its port, its signals, and why it ends."""
+"""One run of a node within its process: opens its disk and port, handles signals, and records why the run ends.
+
+A process can have several runs, since a node whose disk is replaced or in doubt restarts within the process (``main``).
+"""
 
 from __future__ import annotations
 
@@ -40,9 +43,9 @@ EXIT_DONE, EXIT_FAILED, EXIT_CONFIGURATION, EXIT_REFUSED = 0, 1, 2, 4
 DRAIN_S = 1.5
 """Time for which operations under way may run after SIGTERM."""
 ANNOUNCE_STOP_S = 0.3
-"""Time for which clients are informed that this node stops before its port closes. An operation that meets a closing
-port ends without an answer, so its client cannot know whether it happened; a client that was informed uses another node
-for longer than this."""
+"""Time between the announcement to clients that this node stops and the closing of its port. An operation that arrives
+at a closing port gets no answer, so its client cannot know whether it was applied. A client that has received the
+announcement uses other nodes for longer than this."""
 SERVER_GRACE_S = 0.5
 
 
@@ -60,26 +63,26 @@ class SystemClock:
 
 
 class StopRequest:
-    """A signal to end the process. It outlasts the lives of the node within the process."""
+    """The request to end the process by a signal; it remains valid for all runs of the node in the process."""
 
     def __init__(self) -> None:
         self.signal = ""
-        """The name of the first signal; empty before."""
+        """The name of the first signal received; empty before that."""
         self.on_request: Callable[[str], None] = lambda _: None
 
     def listen(self) -> None:
         """Handle the signals that end a process."""
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signal_number, self._note, signal_number.name)
+            loop.add_signal_handler(signal_number, self._request, signal_number.name)
 
-    def _note(self, name: str) -> None:
+    def _request(self, name: str) -> None:
         self.signal = self.signal or name
         self.on_request(name)
 
 
 class NodeProcess:
-    """One life of a node: opens its disk and port, runs it, and closes everything."""
+    """One run of a node: opens its disk and port, runs it, and closes everything."""
 
     def __init__(
         self,
@@ -98,15 +101,15 @@ class NodeProcess:
         self._folder = folder
         self._log = log
         self._clock = SystemClock()
-        self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._end_reason: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._failure: BaseException | None = None
         self.bound = options.listen
-        """The address at which it listens, once it does."""
+        """The address at which the node listens; before that, the address given."""
         self.absorbed: Verdict | None = None
-        """Set when it has ended to restart, on an empty disk, as a member of another cluster."""
+        """Set if this run has ended so that the node restarts, on an empty disk, as a member of another cluster."""
 
     async def run(self) -> int:
-        """Return the exit code. Raise JoinRefused, DiskDoubted and DiskReplaced after everything is closed."""
+        """Run the node; return the exit code. Raise JoinRefused, DiskDoubted or DiskReplaced once all is closed."""
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._log.reopen)
         engine = RocksEngine.open(
             self._folder.engine_path,
@@ -124,22 +127,22 @@ class NodeProcess:
             max_value_bytes=self._config.max_value_bytes,
             max_connections=self._descriptors.connections,
         )
-        guarding: asyncio.Task[None] | None = None
+        guard_task: asyncio.Task[None] | None = None
         try:
             self.bound = await server.bind(self._options.listen)
             node = self._make_node(self._options.advertise or self.bound, engine, transport, compute)
             await server.serve(node.handle, node.coordinator, node.administration, node.preconditions)
             assert server.connections is not None, "it is bound"
-            guarding = asyncio.get_running_loop().create_task(
+            guard_task = asyncio.get_running_loop().create_task(
                 server.connections.run(self._connections_closed)
             )
-            guarding.add_done_callback(self._guarded)
+            guard_task.add_done_callback(self._on_task_done)
             self._announce(node)
             reason = await self._live(node, server)
             await self._stop(node, server, reason)
         finally:
-            if guarding is not None:
-                guarding.cancel()
+            if guard_task is not None:
+                guard_task.cancel()
             await server.stop(0)
             await transport.close()
             compute.close()
@@ -147,7 +150,7 @@ class NodeProcess:
                 watch.close()
             await engine.close()
         if isinstance(self._failure, DiskDoubted | DiskReplaced) and self._stop_request.signal:
-            return EXIT_DONE  # the next start decides again
+            return EXIT_DONE  # the next start decides about the disk
         if isinstance(self._failure, JoinRefused | DiskDoubted | DiskReplaced):
             raise self._failure
         return EXIT_DONE if self._failure is None else EXIT_FAILED
@@ -155,7 +158,7 @@ class NodeProcess:
     def _make_node(
         self, address: str, engine: RocksEngine, transport: GrpcTransport, compute: ThreadCompute
     ) -> Node:
-        place = NodeSpec(
+        spec = NodeSpec(
             address=address,
             seeds=self._options.seeds or self._config.seeds,
             zone=self._options.zone,
@@ -169,7 +172,7 @@ class NodeProcess:
             home=self._folder,
             compute=compute,
         )
-        return Node(config=self._config, spec=place, ports=ports, log=self._log, on_failure=self._failed)
+        return Node(config=self._config, spec=spec, ports=ports, log=self._log, on_failure=self._failed)
 
     def _announce(self, node: Node) -> None:
         self._log.emit(
@@ -181,20 +184,22 @@ class NodeProcess:
             data=str(self._options.data),
         )
         if (lone := node.lone()) and self._options.log_file is not None and os.isatty(STDERR_FILENO):
-            print_error(lone)  # a person started it at a terminal, and will not see the log
+            print_error(
+                lone
+            )  # a person started it at a terminal and does not see the log, which goes to a file
         for warning in self._config.warnings():
             self._log.emit(Event.CONFIG_WARNING, reason=warning)
 
     async def _live(self, node: Node, server: RpcServer) -> str:
-        """Run until an end is requested; return the reason."""
+        """Run until the end of this run is requested; return the reason."""
         loop = asyncio.get_running_loop()
         joining = loop.create_task(self._join(node, server))
         leaving = loop.create_task(self._leave(node))
         moving = loop.create_task(self._move(node, server))
         for task in (joining, leaving, moving):
-            task.add_done_callback(self._guarded)
+            task.add_done_callback(self._on_task_done)
         try:
-            return await self._over
+            return await self._end_reason
         finally:
             for task in (joining, leaving, moving):
                 task.cancel()
@@ -213,11 +218,11 @@ class NodeProcess:
         self._end("left the cluster")
 
     async def _move(self, node: Node, server: RpcServer) -> None:
-        """End this life once all data is in the cluster that this node is to join."""
+        """End this run once the other cluster that this node is to join has all its data."""
         await node.absorption.began.wait()
         await server.set_serving(False)
         await node.absorption.finished.wait()
-        if not self._over.done():
+        if not self._end_reason.done():
             self.absorbed = node.absorption.verdict
             self._end("joins another cluster on an empty disk")
 
@@ -231,20 +236,20 @@ class NodeProcess:
         await server.stop(SERVER_GRACE_S)
         self._log.emit(Event.NODE_STOPPED, after_s=round(self._clock.monotonic() - began, 3))
 
-    # --- its end ---
+    # --- the end of the run ---
 
     def _signalled(self, name: str) -> None:
         self.absorbed = None  # the absorption continues at the next start
         self._end(name)
 
     def _end(self, reason: str) -> None:
-        if not self._over.done():
-            self._over.set_result(reason)
+        if not self._end_reason.done():
+            self._end_reason.set_result(reason)
 
     def _failed(self, error: BaseException) -> None:
-        """Log an error after which the node cannot run, and end this life."""
+        """Record an error after which the node cannot continue, log it, and end this run."""
         if self._failure is None and isinstance(error, DiskDoubted | DiskReplaced):
-            self._failure = error  # the process continues with another life
+            self._failure = error  # ``main`` logs it and starts another run
         elif self._failure is None:
             self._failure = error
             fields = (
@@ -258,8 +263,8 @@ class NodeProcess:
     def _connections_closed(self, closed: int, left: int) -> None:
         self._log.emit(Event.CONNECTIONS_CLOSED, closed=closed, left=left)
 
-    def _guarded(self, task: asyncio.Task[None]) -> None:
-        """End the process when a task fails that must not."""
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        """End this run if a task has failed that must not fail."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failed(error)
 
@@ -273,6 +278,6 @@ class NodeProcess:
 
 
 def print_error(text: str) -> None:
-    """Write a line to standard error, unless that is closed or full."""
+    """Write a line to standard error; ignore that it is closed or full."""
     with suppress(OSError):
         os.write(STDERR_FILENO, f"covey node: {text}\n".encode("utf-8", "backslashreplace"))

@@ -1,4 +1,4 @@
-"""Parses and checks the command line of a node, before anything is started or changed."""
+"""The options of a node, and their check before anything is started or changed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class NodeOptions:
 
 
 def checked_config(options: NodeOptions) -> Config:
-    """Return the configuration. Refuse settings with which a node cannot work."""
+    """Return the configuration. Raise ConfigurationError for options or settings with which a node cannot work."""
     config = Config.load(options.config_file, os.environ, options.settings)
     if not NAME.fullmatch(options.name):
         raise ConfigurationError(
@@ -49,7 +49,7 @@ def checked_config(options: NodeOptions) -> Config:
     if not listen.is_loopback and not options.insecure:
         raise ConfigurationError(
             f"--listen {options.listen}: beyond this machine anyone could read and write everything; "
-            "say --insecure if that is meant"
+            "add --insecure if that is intended"
         )
     if options.advertise is not None:
         if _address("--advertise", options.advertise).is_unspecified:
@@ -58,7 +58,7 @@ def checked_config(options: NodeOptions) -> Config:
             )
     elif listen.is_unspecified:
         raise ConfigurationError(
-            f"--listen {options.listen}: say by --advertise at which address others reach it"
+            f"--listen {options.listen}: set the address at which others reach it by --advertise"
         )
     for seed in options.seeds:
         _address("--seed", seed)
@@ -78,9 +78,9 @@ def _address(flag: str, text: str, *, any_port: bool = False) -> Address:
 
 
 def complaint(options: NodeOptions) -> str | None:
-    """Return why the node would not start, as far as that is known without a change; None if nothing is wrong.
+    """Return why the node would not start, as far as can be checked without changes; None if no fault is found.
 
-    For a parent process that starts all of its nodes or none.
+    A parent process calls this for each of its nodes, so as to start all of them or none.
     """
     try:
         checked_config(options)
@@ -91,7 +91,7 @@ def complaint(options: NodeOptions) -> str | None:
 
 
 def _check_folder(path: Path, name: str) -> None:
-    """Raise DataDirectoryError where opening the folder would, in frequent cases; the node checks the rest."""
+    """Raise DataDirectoryError for frequent reasons why opening the folder fails; the node checks for the others."""
     try:
         if path.exists() and not path.is_dir():
             raise DataDirectoryError(
@@ -110,7 +110,7 @@ def _check_folder(path: Path, name: str) -> None:
 
 
 def _owner_of(identity_file: Path) -> str | None:
-    """Return the name of the node in the file; None when it has none, which the node reports."""
+    """Return the name of the node in an identity file; None if it has none, which the node reports when it starts."""
     try:
         with identity_file.open("rb") as file:
             content = json.loads(file.read(MAX_IDENTITY_BYTES))

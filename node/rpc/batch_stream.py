@@ -1,4 +1,4 @@
-"""The calling end of a peer's stream of batches: requests go out in order, replies arrive as they are ready.
+"""The calling end of a peer's stream of batches: requests are sent in order, replies arrive as they are ready.
 
 A request that is not answered in time ends the stream, and with it the work of the peer on its requests. A stream that
 has ended is not used again; its link opens another one. Requests under way when it ended may have been handled; so may

@@ -1,16 +1,17 @@
-"""Bounds the work in hand for callers, in operations and in bytes, and divides it among their streams.
+"""Bounds the operations and bytes in hand, and divides them among the streams of clients.
 
-In hand are the values of unfinished requests, the values that reads under way are expected to return, and the replies
-that the transport has not taken yet. A stream that has used its part is not read further: its requests wait at the
-sender, which can still give them up with certainty, and do not delay those of others. All streams with work in hand
-have equal parts, so many callers on one stream get no more than few on another.
+The bytes in hand are those of the values of unfinished requests, of the values that reads under way are expected to
+return, and of the replies that the transport has not accepted yet. All streams with work in hand have equal parts of
+the budget, so a stream with many callers gets no more than one with few. A stream that has used its part is not read
+further: its requests wait at the sender, which knows for certain that they were not begun, and do not delay the
+requests of other streams.
 
 Rules:
-- The size of a value is not known before it is read, so a read reserves the recent average, which is corrected by the
-  value returned (``Share.expect``).
-- When all that is in hand reaches ``MAX_BYTES``, reads begin only where little is expected of them: clients of small
-  values are not blocked by those of large values. The others wait, in the order in which they asked.
-- A stream whose client takes no reply for ``STALLED_S`` while others wait for room is ended (``streams``).
+- The size of a value is not known before it is read, so a read reserves the recent average, which each returned value
+  corrects (``Share.expect``).
+- When the bytes in hand reach ``MAX_BYTES``, only reads of streams with small values begin, so that clients with large
+  values do not block them. The other reads wait, in the order of their requests.
+- A stream whose client accepts no reply for ``STALLED_S`` while others wait for room is ended (``streams``).
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from collections.abc import Callable
 from typing import Final
 
 MAX_IN_HAND: Final = 512
-"""Approximate maximum of operations of all streams: more would wait for each other and be done no sooner."""
+"""Approximate maximum number of operations of all streams; with more, they would wait for each other."""
 MIN_PART: Final = 32
 """Minimum number of operations of a stream, for any number of streams."""
 MAX_BYTES: Final = 8 << 20
-"""Maximum number of bytes of all streams; gRPC's buffers and replicas' copies make it many times that."""
+"""Maximum number of bytes of all streams. The memory used is a multiple: gRPC's buffers and replicas have copies."""
 MIN_BYTES: Final = 64 << 10
 """Minimum number of bytes of a stream, for any number of streams."""
 STALLED_S: Final = 5.0
 MIN_EXPECTED_BYTES: Final = 64
 """Minimum number of bytes expected of one read."""
-SLOWLY: Final = 0.1
+AVERAGE_WEIGHT: Final = 0.1
 """Weight of the latest value in an average."""
 
 
@@ -51,16 +52,16 @@ class Budget:
         self.bytes = 0
         """Bytes in hand of all streams."""
         self.expected_bytes: float = MIN_EXPECTED_BYTES
-        """Bytes expected of a read of a client that has not read before."""
+        """Average bytes of values read recently; expected of a read of a client that has not read before."""
 
     @property
     def part(self) -> int:
-        """Operations that a stream may have in hand now, before more are read from it."""
+        """The number of operations in hand at which no more requests are read from a stream."""
         return max(self._min_operations, self._max_operations // max(1, len(self._busy)))
 
     @property
     def part_bytes(self) -> int:
-        """Return the bytes that a stream may have in hand now, before more are read from it."""
+        """The number of bytes in hand at which no more requests are read from a stream."""
         return max(self.min_bytes, self._max_bytes // max(1, len(self._busy)))
 
     @property
@@ -69,11 +70,11 @@ class Budget:
 
     @property
     def awaited(self) -> bool:
-        """Return whether a share waits for room."""
+        """Whether a share waits for room."""
         return bool(self._waiting)
 
     def share(self, on_change: Callable[[], None]) -> Share:
-        """Return a stream's share; ``on_change`` is called when it has less in hand, or there may be room for it."""
+        """Return a stream's share; it calls ``on_change`` when it has less in hand, or there may be room for it."""
         return Share(self, self._busy, on_change)
 
     def wait(self, share: Share) -> None:
@@ -83,18 +84,18 @@ class Budget:
         self._waiting.pop(share, None)
 
     def call_next(self) -> None:
-        """Let the longest waiting share check whether there is room for it; when it has begun it calls the next."""
+        """Let the longest waiting share check whether there is room for it; ``Share.room`` then calls the next."""
         if self._waiting and self.room_bytes > 0:
             share = next(iter(self._waiting))
             del self._waiting[share]
             share.changed()
 
     def found(self, bytes_each: float) -> None:
-        self.expected_bytes += (bytes_each - self.expected_bytes) * SLOWLY
+        self.expected_bytes += (bytes_each - self.expected_bytes) * AVERAGE_WEIGHT
 
 
 class Share:
-    """Counts what one stream has in hand."""
+    """Counts the operations and bytes that one stream or call has in hand."""
 
     def __init__(self, of: Budget, busy: set[Share], on_change: Callable[[], None]) -> None:
         self._of = of
@@ -105,34 +106,34 @@ class Share:
         self._request_bytes = 0
         """Bytes of the values in the last request."""
         self._expected_bytes = 0.0
-        """Bytes expected of a read, once one has found a value."""
+        """Average bytes of the values that this stream has read; 0 before the first."""
         self._closed = False
 
     @property
     def full(self) -> bool:
-        """Return whether another request like the last one would be more than its part."""
+        """Whether another request like the last one would exceed the stream's part."""
         if self._in_hand >= self._of.part:
             return True
         return self._bytes > 0 and self._bytes + self._request_bytes > self._of.part_bytes
 
     @property
     def expected_bytes(self) -> int:
-        """Return the bytes that a read is expected to bring."""
+        """The bytes that the next read is expected to return."""
         return max(MIN_EXPECTED_BYTES, int(self._expected_bytes or self._of.expected_bytes))
 
     def expect(self, found: int, found_bytes: int) -> None:
-        """Update the average from reads that have brought this number of values and bytes."""
+        """Update the averages from reads that have returned this number of values and bytes."""
         each = found_bytes / found
         self._of.found(each)
         grown = each > self._expected_bytes
         self._expected_bytes = (
-            each if grown else self._expected_bytes + (each - self._expected_bytes) * SLOWLY
+            each if grown else self._expected_bytes + (each - self._expected_bytes) * AVERAGE_WEIGHT
         )
 
     def room(self, operations: int, each_bytes: int) -> int:
-        """Return how many of these operations may begin now, each with ``each_bytes`` reserved for what it brings.
+        """Return how many of these operations may begin now, with ``each_bytes`` reserved for the value of each.
 
-        None of them when there is no room; ``on_change`` is called when that may have changed.
+        If there is no room, it is 0, and ``on_change`` is called when that may have changed.
         """
         of = self._of
         idle = self._in_hand == 0
@@ -141,7 +142,7 @@ class Share:
             return max(0, most)
         room_bytes = min(of.part_bytes - self._bytes, max(of.room_bytes, of.min_bytes - self._bytes))
         if idle and of.room_bytes > 0:
-            room_bytes = max(room_bytes, each_bytes)  # or what is larger than a part would never begin
+            room_bytes = max(room_bytes, each_bytes)  # or a read of more than the part would never begin
         most = max(0, min(most, room_bytes // each_bytes))
         if most == 0 and of.room_bytes < each_bytes:
             of.wait(self)
@@ -159,7 +160,7 @@ class Share:
         self._rest()
 
     def came(self, request_bytes: int) -> None:
-        """Count the values of a request that has come as in hand."""
+        """Count the values of a received request as in hand."""
         self._request_bytes = request_bytes
         self.hold(request_bytes)
 
@@ -171,7 +172,7 @@ class Share:
             self._busy.add(self)
 
     def release(self, size_bytes: int) -> None:
-        """Count these bytes as in hand no longer."""
+        """Stop counting these bytes as in hand."""
         if not self._closed:
             self._bytes -= size_bytes
             self._of.bytes -= size_bytes
@@ -179,7 +180,7 @@ class Share:
             self._of.call_next()
 
     def close(self) -> None:
-        """End the share: the stream is over, and later releases have no effect."""
+        """Release all bytes, since the stream has ended; later calls of ``release`` have no effect."""
         self._busy.discard(self)
         self._of.leave(self)
         self._of.bytes -= self._bytes

@@ -1,4 +1,4 @@
-"""Serves people who look at the cluster and change it: proto/covey/v1/cluster.proto over ``Administration``."""
+"""Serves operators: the service Cluster of proto/covey/v1/cluster.proto, by means of ``Administration``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .kv import allowed_s
 from .status import ErrorMapper, ReportDefect
 
 CHANGE_TIMEOUT_S: Final = 600.0
-"""How long a leave, a removal or a repair may take when the caller does not say: moving data takes its time."""
+"""Default timeout of a leave, a removal or a repair, which may have to move much data."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Change = cluster_pb2.LeaveRequest | cluster_pb2.RemoveRequest | cluster_pb2.RepairRequest
 
 
 def encode_ring(view: RingView | None, clock_ms: int = 0) -> cluster_pb2.RingResponse:
-    """Encode what a node knows of the ring, and its clock, by which clients set the instants of their changes."""
+    """Encode the ring as a node knows it, and the node's clock, from which clients derive ``sent_ms``."""
     if view is None:
         return cluster_pb2.RingResponse(clock_ms=clock_ms)
     return cluster_pb2.RingResponse(
@@ -90,7 +90,7 @@ class ClusterService(cluster_pb2_grpc.ClusterServicer):
             return response
 
     def _admitted_s(self, change: Change, context: Context) -> float:
-        """Return the seconds that a change may take. Raise OperationError when it is not to be begun."""
+        """Return the seconds that a change may take. Raise OperationError when it must not begin."""
         timeout_s = allowed_s(change.timeout, context, CHANGE_TIMEOUT_S)
         self._preconditions.check_cluster(change.cluster_id)
         self._preconditions.check_time(change.sent_ms, timeout_s)

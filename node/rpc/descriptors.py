@@ -1,7 +1,7 @@
 """Divides the descriptors (open files and connections) that the system allows this process.
 
-A process that has none left can open no file of its storage, which ends it, and reach no peer. So the storage, the
-node itself and its calls to peers have a part each that connections from outside cannot take.
+A process without free descriptors cannot open the files of its storage, which ends it, or connect to peers. So the
+storage, the node itself and its calls to peers each have a part that incoming connections cannot use.
 """
 
 from __future__ import annotations

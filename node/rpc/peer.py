@@ -1,6 +1,6 @@
-"""Serves the calls of peers: bytes in, the node's handler, bytes out.
+"""Serves the calls of peers: decodes each request, passes it to the node's handler, and encodes the reply.
 
-Messages are parsed here and not by gRPC, so that malformed bytes end in a typed refusal.
+Messages are parsed here and not by gRPC, so that malformed bytes end with the status INVALID_ARGUMENT.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def method_path(lane: Lane) -> str:
 
 
 BATCHES_PATH: Final = f"/{SERVICE}/Batches"
-"""The data lane's stream."""
+"""Path of the method with the data lane's stream."""
 
 
 def peer_service(
     handler: Handler, streams: Streams, report_defect: ReportDefect
 ) -> grpc.GenericRpcHandler[Any, Any]:
-    """The service Peer, to be added to a server."""
+    """Return the service Peer, to be added to a server."""
     methods: dict[str, Any] = {
         lane.name: grpc.unary_unary_rpc_method_handler(_answer(lane, handler, report_defect))
         for lane in LANES

@@ -29,11 +29,11 @@ KV: Final = kv_pb2.DESCRIPTOR.services_by_name["KV"].full_name
 CLUSTER: Final = cluster_pb2.DESCRIPTOR.services_by_name["Cluster"].full_name
 
 MIN_RECEIVED_BYTES: Final = 8 << 20
-"""Smallest limit of one message, even where values are small: messages between nodes take less beside values."""
+"""Minimum of the limit for one message: without their values, messages between nodes are smaller."""
 BATCHED_BYTES: Final = 5 << 20
-"""Room in one message beside a value of the maximum length: the rest of a batch is smaller (``waves``, ``pipes``)."""
+"""Room in one message beside a value of the maximum length: the rest is smaller (``waves``, ``replica_queue``)."""
 MAX_CALLS: Final = 256
-"""Maximum number of calls and streams of one connection; the rest waits at its sender."""
+"""Maximum number of calls and streams of one connection; more wait at the sender."""
 
 SERVER_OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.so_reuseport", 0),  # or a second node would share the port instead of being refused

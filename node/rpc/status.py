@@ -1,4 +1,4 @@
-"""The errors of a node as failures on the wire (``api.failure``), and the statuses of peers as errors."""
+"""Maps a node's errors to failures on the wire (``api.failure``), and gRPC statuses of peers to errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from ..errors import (
 )
 
 ReportDefect = Callable[[str, BaseException], None]
-"""Called with the method and the error that ended it when the error was not raised on purpose."""
+"""Called with a method and the unexpected error that ended it."""
 
 _CODES: Final[dict[type[Exception], failure.Code]] = {
     InvalidRequest: failure.INVALID_REQUEST,
@@ -42,15 +42,15 @@ _CODES: Final[dict[type[Exception], failure.Code]] = {
 }
 
 _DEFECT: Final = Failure(
-    failure.INTERNAL, "the node failed in a way it did not foresee; its log says how", maybe_applied=True
+    failure.INTERNAL, "an unexpected error in the node; its log has the details", maybe_applied=True
 )
 _DISK_FAILED: Final = Failure(
-    failure.INTERNAL, "the node's disk failed; its log says how", maybe_applied=True
+    failure.INTERNAL, "the node's disk failed; its log has the details", maybe_applied=True
 )
 
 
 def failure_of(error: BaseException) -> Failure | None:
-    """Return what a client gets for the error; None for a defect. (A disk that failed ends the node, with a reason.)"""
+    """Return the failure that a client receives for an error; None for an unexpected error, which is a defect."""
     if isinstance(error, StorageFailed):
         return _DISK_FAILED
     for kind in type(error).__mro__:
@@ -69,7 +69,7 @@ def failure_of(error: BaseException) -> Failure | None:
 
 
 def failure_or_defect(method: str, error: BaseException, report_defect: ReportDefect) -> Failure:
-    """Return what the caller of ``method`` gets for the error; report a defect."""
+    """Return the failure that the caller of ``method`` receives for an error; report a defect."""
     known = failure_of(error)
     if known is None:
         report_defect(method, error)
@@ -78,7 +78,7 @@ def failure_or_defect(method: str, error: BaseException, report_defect: ReportDe
 
 
 class ErrorMapper:
-    """Ends an RPC with the status of what leaves the block; a defect is reported, but not to the caller."""
+    """Ends an RPC with the status of the error that leaves the block; reports a defect, but not to the caller."""
 
     def __init__(
         self, method: str, context: grpc.aio.ServicerContext[Any, Any], report_defect: ReportDefect
@@ -103,7 +103,7 @@ _NEVER_HANDLED: Final = {
     StatusCode.RESOURCE_EXHAUSTED: (failure.SENT_TOO_LARGE, failure.RECEIVED_TOO_LARGE),
     StatusCode.INVALID_ARGUMENT: ("",),
 }
-"""The beginnings of details with which a status implies that no handler has seen the request."""
+"""For each status, the beginnings of its details that prove that no handler has received the request."""
 
 
 def peer_error(error: grpc.aio.AioRpcError, address: str) -> PeerError:

@@ -1,10 +1,10 @@
-"""The serving end of streams: messages in as they arrive, replies out one at a time, an end when the server stops.
+"""The serving end of streams: reads messages, writes replies one at a time, and ends when the server stops.
 
 The caller decides how long a stream lasts, so a server that stops must end it, or it would wait for its whole grace
 period. It then passes on no more messages, and ends the stream once all those passed on are answered.
 
-No more is read while the outbox is full, while the caller has used its part of the budget (``budget``), or while
-operations that were read wait for room to begin (``waves``): the rest waits at the sender.
+No more messages are read while the outbox is full, while the caller has used its part of the budget (``budget``), or
+while operations that were read wait for room to begin (``waves``): further messages wait at the sender.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 OnMessage = Callable[["ServedStream", Any], None]
 
 MAX_IN_HAND: Final = 64
-"""Maximum number of messages of one stream in work; the rest waits at the sender, by HTTP/2's flow control."""
+"""Maximum number of unanswered messages of one stream; more wait at the sender, by HTTP/2's flow control."""
 MAX_OUTBOX_BYTES: Final = 4 << 20
 """Bytes of unwritten replies of one stream at which no more is read."""
 MAX_STREAMS: Final = 1024
 """Maximum number of open streams, of clients and peers; each may have one message on its way in."""
-LOOK_EVERY_S: Final = 1.0
+STALL_CHECK_INTERVAL_S: Final = 1.0
 """Time between two checks for stalled streams."""
 MAX_PEER_BYTES: Final = 64 << 20
 MIN_PEER_BYTES: Final = 1 << 20
@@ -73,7 +73,7 @@ class Streams:
                 self._looking = None
 
     def _look_later(self) -> None:
-        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._end_stalled)
+        self._looking = asyncio.get_running_loop().call_later(STALL_CHECK_INTERVAL_S, self._end_stalled)
 
     def _end_stalled(self) -> None:
         """End the streams whose callers read no replies; those of clients only while others wait for room."""
@@ -99,7 +99,7 @@ class ServedStream:
         self._in_hand = 0
         self._has_room = asyncio.Event()
         self.share = budget.share(self._on_room)
-        """Of the operations of clients, for those who bring any."""
+        """The stream's share of the budget for clients or for peers."""
         self._unbegun: dict[Waves, None] = {}
         """Requests with operations that wait for room, in their order."""
         self._beginning: asyncio.Handle | None = None
@@ -152,7 +152,7 @@ class ServedStream:
         """End the stream with this error; operations under way on it may have happened."""
         self._failure = error
         self.end()
-        self._idle.set()  # do not wait for the other replies
+        self._idle.set()  # so that ``run`` does not wait for the other replies
 
     def begin_now(self, waves: Waves) -> None:
         """Begin operations that have just arrived, as far as there is room; the rest later."""
@@ -178,7 +178,7 @@ class ServedStream:
             self._writing = asyncio.get_running_loop().create_task(self._write())
 
     def answered(self) -> None:
-        """Note that all replies to one message have been passed to ``send``."""
+        """Count a message as answered: all replies to it have been passed to ``send``."""
         self._in_hand -= 1
         self._has_room.set()
         if self._in_hand == 0:
@@ -195,7 +195,7 @@ class ServedStream:
             self._begin_soon()
 
     def _begin_soon(self) -> None:
-        """Schedule the next wave for the loop's next turn, so that others have theirs between two waves."""
+        """Schedule the next wave for the event loop's next turn, so that other tasks run between two waves."""
         if self._beginning is None:
             self._beginning = asyncio.get_running_loop().call_soon(self._begin_more)
 

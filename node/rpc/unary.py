@@ -1,7 +1,7 @@
 """Serves operations of unary calls: their part of the budget, and batches of them.
 
 A call has a share of the budget like a stream (``budget``). A call that there is no room for is refused as Overloaded:
-unlike a stream it cannot be left unread.
+unlike the messages of a stream, it is read already.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Begins the operations of one request in waves, each as large as there is room for.
 
-A request may ask for more than a node should work on at once: values that in sum fill its memory, or operations whose
-number would keep other tasks from running. A wave has at most ``WAVE_OPERATIONS``, and reads reserve room for
-what they are expected to return (``budget``). The loop has a turn between two waves. A read whose value did not fit the
-reply of its replica is begun again with a later wave. What has not begun when its time is up certainly did not happen.
+A request may ask for more than a node should work on at once: values that together would fill its memory, or so
+large a number of operations that other tasks would not run. A wave has at most ``WAVE_OPERATIONS``, and reads reserve
+room for what they are expected to return (``budget``). Other tasks of the event loop run between two waves. A read
+whose value did not fit into the reply of its replica begins again with a later wave. An operation that has not begun
+when its timeout ends has certainly not been applied.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from .budget import Share
 
 WAVE_OPERATIONS: Final = 512
 WAVE_BYTES: Final = 4 << 20
-"""Maximum size of the values of puts in a wave, as in one message to a replica; the last one may exceed it."""
+"""Maximum size of the values of puts in a wave, as in one message to a replica; the last value may exceed it."""
 AT_ONCE_S: Final = 0.01
-"""Operations that waited no longer than this keep their timeouts unchanged."""
+"""Operations that begin within this time keep their timeouts; later, the time waited is subtracted."""
 COUNTED_S: Final = 1.0
-"""Time for which operations count as in hand: longer ones wait for something other than their turn."""
+"""Maximum time for which an operation counts as in hand; a longer one waits for a replica, not for this node."""
 
 ExecuteAll = Callable[[Sequence[Operation], OnResults, TimeBounds], None]
 
@@ -41,7 +42,7 @@ class Waves:
         on_put_off: Callable[[Waves], None],
         bounds: TimeBounds = UNBOUNDED,
     ) -> None:
-        """``on_put_off`` is called when operations that had begun have to begin again."""
+        """Take ``on_put_off``, which is called when an operation that had begun has to begin again."""
         self._operations = operations
         self._share = share
         self._execute_all = execute_all
@@ -49,8 +50,9 @@ class Waves:
         self._on_put_off = on_put_off
         self._bounds = bounds
         self._next = 0
-        """The first place that has not begun once."""
+        """The first place whose operation has not begun."""
         self._again: deque[int] = deque()
+        """Places of operations that have to begin again."""
         self._value_bytes = sum([len(operation.value) for operation in operations if type(operation) is Put])
         self._reads = any(type(operation) is Get for operation in operations)
         self._began_s = asyncio.get_running_loop().time()
@@ -63,7 +65,7 @@ class Waves:
 
     @property
     def waiting(self) -> int:
-        """Operations that have not begun yet."""
+        """The number of operations that have to begin, or to begin again."""
         return len(self._operations) - self._next + len(self._again)
 
     def begin_some(self, most: int = WAVE_OPERATIONS) -> bool:
@@ -92,7 +94,7 @@ class Waves:
         self._value_bytes = 0
 
     def refuse(self, kind: type[Operation], error: Callable[[], OperationError]) -> None:
-        """Begin no more operations of this kind: those that wait end with the error."""
+        """Begin no more operations of this kind; those that wait end with the error."""
         waiting = self._all_waiting()
         refused = [place for place in waiting if type(self._operations[place]) is kind]
         self._again = deque([place for place in waiting if type(self._operations[place]) is not kind])
@@ -113,7 +115,7 @@ class Waves:
             self._on_results(places, results)
 
     def _choose(self, count: int) -> list[int]:
-        """The next places to begin, which are no more than ``count`` and have values of about ``WAVE_BYTES``."""
+        """Take the next places to begin: at most ``count``, with values of about ``WAVE_BYTES`` at most."""
         places: list[int] = []
         size_bytes = 0
         while len(places) < count and size_bytes < WAVE_BYTES:
@@ -127,7 +129,7 @@ class Waves:
         return places
 
     def _begin_places(self, places: list[int], each_bytes: int) -> None:
-        """Begin these operations with the rest of their time."""
+        """Begin these operations with their remaining timeouts; fail those that have none left."""
         waited_s = asyncio.get_running_loop().time() - self._began_s
         late = [place for place in places if self._operations[place].timeout_s <= waited_s]
         if late:
@@ -162,7 +164,7 @@ class Waves:
         return [*self._again, *range(self._next, len(self._operations))]
 
     def _watch_time(self) -> None:
-        """End waiting operations when their time is up."""
+        """Set the timer that fails waiting operations when their timeouts end."""
         if self._timer is not None:
             return
         waiting = self._all_waiting()
@@ -188,7 +190,7 @@ class _Wave:
     def __init__(
         self, waves: Waves, share: Share, count: int, *, places: Sequence[int] | None, each_bytes: int
     ) -> None:
-        """Take ``places``, those of the operations in the request; None for the whole request."""
+        """Take ``places``, the positions of the operations in the request; None for the whole request."""
         self._waves = waves
         self._share = share
         self._places = places
@@ -212,7 +214,7 @@ class _Wave:
         self._count_down(count)
 
     def _count_down(self, operations: int) -> None:
-        """Stop counting this number of operations as in hand, if as many still count."""
+        """Stop counting this number of operations as in hand, or all that still count if they are fewer."""
         fewer = min(operations, self._counted)
         if fewer:
             self._counted -= fewer

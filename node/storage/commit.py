@@ -3,10 +3,10 @@
 Rules:
 - Writes are numbered as they happen. A flush covers the writes that happened before it began, and no later writes.
 - At most one flush runs; callers that arrive meanwhile are served by the next one.
-- Once a flush fails, it is unknown what is on the disk, so nothing is reported durable ever again: all present and
-  later callers get StorageFailed. (An fsync that succeeds after a failed one proves nothing.)
-- A replica reports a version, also to readers, only once it is durable. Most keys have no unsynced write, and are not
-  waited for.
+- After a failed flush the content of the disk is unknown, so no write is ever reported durable again: all present and
+  later callers get StorageFailed. (An fsync that succeeds after a failed fsync proves nothing.)
+- A replica returns a version, to readers too, only once it is durable. ``UnsyncedWrites`` shows for which keys it must
+  wait; for most keys it need not.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from ..errors import StorageFailed
 
 
 class GroupCommit:
-    """Runs ``flush`` for the callers of ``durable``; with ``interval_s`` also that long after a write.
+    """Runs ``flush`` for the callers of ``durable``, one flush at a time; belongs to one event loop.
 
-    ``on_synced`` receives the number of the last write covered by a flush that ended, ``on_failure`` the first failure.
-    Belongs to one event loop.
+    ``interval_s``: if given, a write is flushed after this time although no caller waits for it.
+    ``on_synced`` receives, after each flush, the number of the last write that it covered.
+    ``on_failure`` receives the first failure of a write or flush.
     """
 
     def __init__(
@@ -54,18 +55,18 @@ class GroupCommit:
 
     @property
     def synced(self) -> int:
-        """The number of the last write that is certainly on the disk."""
+        """The number of the last write that is known to be on the disk."""
         return self._synced
 
     def note_write(self) -> int:
-        """Note that a write has just happened; return its number, counted from 1."""
+        """Count a write that has just happened; return its number, counted from 1."""
         self._written += 1
         if self._interval_s is not None and self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._interval_s, self._interval_over)
         return self._written
 
     async def durable(self) -> None:
-        """Return once a flush that began after every write noted so far has ended. Raise StorageFailed."""
+        """Wait until every write counted so far is covered by a flush. Raise StorageFailed."""
         self.raise_if_failed()
         target = self._written
         if self._synced >= target:
@@ -75,7 +76,7 @@ class GroupCommit:
         await self._covered(target)
 
     async def close(self) -> None:
-        """Flush what is left and release all waiting callers. Raise StorageFailed when that flush fails."""
+        """Flush the remaining writes and complete all waiting callers. Raise StorageFailed if that flush fails."""
         self._closed = True
         self._stop_timer()
         try:
@@ -86,7 +87,7 @@ class GroupCommit:
                 await asyncio.wait([self._flushing])
 
     def abandon(self, error: StorageFailed) -> None:
-        """End without flushing, as a crash does."""
+        """Stop without flushing, as a crash does; waiting callers get ``error``."""
         self._closed = True
         self._stop_timer()
         if self._flushing is not None:
@@ -95,7 +96,7 @@ class GroupCommit:
         self._release_all()
 
     def fail(self, error: StorageFailed) -> None:
-        """Record that a write or a flush has failed: nothing is reported durable any more."""
+        """Record that a write or a flush has failed: no write is reported durable from here on."""
         if self._failed is not None:
             return
         self._failed = error
@@ -158,6 +159,7 @@ class GroupCommit:
 
 
 _MAX_CHECKED_KEYS = 256
+"""Maximum number of keys that ``UnsyncedWrites.may_contain_range`` compares with a range."""
 
 
 class _Write(NamedTuple):
@@ -175,7 +177,7 @@ class UnsyncedWrites:
         self._dropping: deque[_Write] = deque()
 
     def add(self, number: int, keys: Sequence[bytes], ranges: Sequence[TokenRange] = ()) -> None:
-        """Note that write ``number`` changed these keys, and everything in these ranges."""
+        """Record that write ``number`` changed these keys and deleted or replaced all entries of these ranges."""
         write = _Write(number, keys, ranges)
         self._writes.append(write)
         for key in keys:
@@ -184,7 +186,7 @@ class UnsyncedWrites:
             self._dropping.append(write)
 
     def synced(self, number: int) -> None:
-        """Note that all writes up to ``number`` are on the disk."""
+        """Forget all writes up to ``number``, which are now on the disk."""
         while self._writes and self._writes[0].number <= number:
             write = self._writes.popleft()
             for key in write.keys:
@@ -197,7 +199,7 @@ class UnsyncedWrites:
         return key in self._last_write_of or (bool(self._dropping) and self._dropped(token_of(key)))
 
     def may_contain_range(self, token_range: TokenRange) -> bool:
-        """Return whether a write changed anything in the range; also true when there are too many to check."""
+        """Return whether an unsynced write may have changed the range; True if there are too many to check."""
         if self._dropping or len(self._last_write_of) > _MAX_CHECKED_KEYS:
             return True
         return any(token_range.contains(token_of(key)) for key in self._last_write_of)

@@ -1,11 +1,11 @@
-"""How keys, entries and named values look on disk.
+"""The format of keys, entries and named values on disk.
 
 A stored key is the key's token (8 bytes, big-endian) followed by the key, so that stored keys sort in ring
-order and a range is one scan. What is stored under it opens with a checksum that covers everything else *and*
-the stored key, so that neither a flipped bit nor a value under a wrong key is ever served.
+order and a range is one scan. The bytes stored under it begin with a checksum of the remaining bytes *and* of the
+stored key, so that neither a flipped bit nor a value under a wrong key is ever served.
 
-An entry is decoded only on request: order, digest and size are computed from the stored bytes, since every write needs
-them.
+Every write needs the version, digest and size of the entry that it replaces. These are computed from the stored bytes;
+an entry is decoded only where its value is needed.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ TOKEN_BYTES = 8
 
 _CHECKSUM_BYTES = 4
 _FLAGS = slice(4, 5)
-"""Where the flags are, behind the checksum."""
+"""The position of the flags, after the checksum."""
 _RANK = slice(5, 25)
-"""Where the version is, behind the flags."""
+"""The position of the version, after the flags."""
 _HEADER_BYTES = 25
-"""Checksum, flags and version; the value follows."""
+"""Length of checksum, flags and version; the value follows."""
 _BYTES_BESIDE = TOKEN_BYTES + _HEADER_BYTES
-"""Stored bytes of an entry besides key and value."""
+"""Number of stored bytes of an entry besides its key and value."""
 _LIVE, _TOMBSTONE = b"\0", b"\1"
-"""The possible flags."""
+"""The possible values of the flags."""
 _VERSION = struct.Struct(">QQI")
 """A version's timestamp, disk id and generation."""
 
 
 class KeyRange(NamedTuple):
-    """Stored keys with ``begin <= key < end``; no end: to the last."""
+    """The stored keys with ``begin <= key < end``; without an end, all from ``begin``."""
 
     begin: bytes
     end: bytes | None
@@ -77,8 +77,8 @@ def pack(stored: bytes, entry: Entry) -> bytes:
     """Return the bytes to store under ``stored``."""
     version, value = entry
     if value is None:
-        return _summed(stored, _TOMBSTONE + _VERSION.pack(*version))
-    return _summed(stored, _LIVE + _VERSION.pack(*version) + value)
+        return _with_checksum(stored, _TOMBSTONE + _VERSION.pack(*version))
+    return _with_checksum(stored, _LIVE + _VERSION.pack(*version) + value)
 
 
 def is_cut_short(packed: bytes) -> bool:
@@ -86,21 +86,21 @@ def is_cut_short(packed: bytes) -> bool:
 
 
 def check(stored: bytes, packed: bytes) -> None:
-    """Raise Corruption, naming the key, for anything that ``pack`` did not write under ``stored``."""
+    """Raise Corruption, naming the key, for bytes that ``pack`` did not write under ``stored``."""
     if len(packed) < _HEADER_BYTES:
         raise Corruption(f"the entry of key {key_in(stored)!r} is cut short")
-    if not _sums_up(stored, packed):
+    if not _checksum_matches(stored, packed):
         raise Corruption(f"the entry of key {key_in(stored)!r} does not match its checksum")
 
 
 def unpack(stored: bytes, packed: bytes) -> Entry:
-    """Decode what ``pack`` wrote. Raise Corruption, naming the key, for anything else."""
+    """Decode bytes that ``pack`` wrote under ``stored``. Raise Corruption, naming the key, for any other bytes."""
     check(stored, packed)
     return entry_in(packed)
 
 
 def entry_in(packed: bytes) -> Entry:
-    """Decode an entry whose bytes were checked."""
+    """Decode an entry that ``check`` has accepted."""
     value = None if is_tombstone(packed) else packed[_HEADER_BYTES:]
     return as_named(Entry, (version_in(packed), value))
 
@@ -115,7 +115,7 @@ def version_in(packed: bytes) -> Version:
 
 
 def rank_in(packed: bytes) -> bytes:
-    """Return the version as bytes, which sort as versions do."""
+    """Return the version as bytes that sort as versions do."""
     return packed[_RANK]
 
 
@@ -124,7 +124,7 @@ def is_tombstone(packed: bytes) -> bool:
 
 
 def entry_bytes(stored: bytes, packed: bytes) -> int:
-    """Return the size of key and value."""
+    """Return the length of key and value."""
     return len(stored) + len(packed) - _BYTES_BESIDE
 
 
@@ -134,28 +134,28 @@ def peek(packed: bytes) -> Version | None:
 
 
 def digest_of(stored: bytes, packed: bytes) -> int:
-    """Return a 64-bit digest of this version of a key; equal on every node that holds it."""
+    """Return a 64-bit digest of key, version and flags; equal on every node that holds this version of the key."""
     return mmh3_x64_128_utupledigest(stored + packed[_RANK] + packed[_FLAGS])[0]
 
 
 def pack_named(name: bytes, value: bytes) -> bytes:
     """Return the bytes to store for a named value."""
-    return _summed(name, value)
+    return _with_checksum(name, value)
 
 
 def unpack_named(name: bytes, packed: bytes) -> bytes:
-    """Decode what ``pack_named`` wrote. Raise Corruption, with the name, for anything else."""
-    if not _sums_up(name, packed):
+    """Decode bytes that ``pack_named`` wrote. Raise Corruption, with the name, for any other bytes."""
+    if not _checksum_matches(name, packed):
         raise Corruption(f"the named value {name!r} does not match its checksum")
     return packed[_CHECKSUM_BYTES:]
 
 
-def _summed(under: bytes, content: bytes) -> bytes:
-    """Return ``content``, preceded by a checksum of it and of its key."""
+def _with_checksum(under: bytes, content: bytes) -> bytes:
+    """Return ``content``, preceded by a checksum of it and of the name ``under`` which it is stored."""
     return crc32(content, crc32(under)).to_bytes(_CHECKSUM_BYTES, "big") + content
 
 
-def _sums_up(under: bytes, packed: bytes) -> bool:
+def _checksum_matches(under: bytes, packed: bytes) -> bool:
     checksum = crc32(packed[_CHECKSUM_BYTES:], crc32(under))
     return packed[:_CHECKSUM_BYTES] == checksum.to_bytes(_CHECKSUM_BYTES, "big")
 
@@ -164,8 +164,8 @@ def intervals(token_range: TokenRange) -> list[tuple[int, int]]:
     """Return the first and last token of a range, or of its two parts when it wraps past zero, in ring order."""
     if token_range.after < token_range.upto:
         return [(token_range.after + 1, token_range.upto)]
-    pieces = [(token_range.after + 1, TOKEN_SPACE - 1), (0, token_range.upto)]
-    return [(first, last) for first, last in pieces if first <= last]
+    parts = [(token_range.after + 1, TOKEN_SPACE - 1), (0, token_range.upto)]
+    return [(first, last) for first, last in parts if first <= last]
 
 
 def key_range_of(first: int, last: int) -> KeyRange:

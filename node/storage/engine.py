@@ -1,11 +1,11 @@
-"""The engine, over any store: versions, checksums, segments and durability are implemented here, once.
+"""The engine: implements versions, checksums, segments and durability over any ``Store``.
 
-What must hold:
+Invariants:
 - An entry is replaced only by a newer version, in whatever order they arrive.
-- Every change is one batch of the store: entries, their rows of the ledger, and named values.
-- Under ``sync``, nothing counts as durable before a flush that began after its batch has ended.
+- Every change is one atomic batch of the store: entries, the rows of the ledger that they change, and named values.
+- Under ``sync``, a write is durable only when a flush that began after it has ended.
 - After a failed write or flush the engine changes nothing more; it still reads.
-- Damage is detected on reads, puts its segment in quarantine, and is never served (``reads``).
+- A read that finds damage puts the damaged segment in quarantine; damaged entries are never served (``reads``).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ FLUSH_INTERVAL_S = 1.0
 
 
 class StoreEngine:
-    """An ``Engine``; belongs to one event loop."""
+    """An ``Engine`` (``interface``) over a store; belongs to one event loop."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class StoreEngine:
         self._periodic = durability == "periodic"
         self._unsynced = UnsyncedWrites()
         self._durable_extent = store.extent()
-        """The extent that is on disk; everything that a store finds when it is opened is."""
+        """The extent that is known to be on disk. All that a store finds when it is opened is on disk."""
         self._commit = GroupCommit(
             self._sync,
             interval_s=FLUSH_INTERVAL_S if self._periodic else None,
@@ -248,6 +248,7 @@ class StoreEngine:
             await self._close_store()
 
     async def _sync(self) -> None:
+        # The extent is read first: writes that happen during the sync may not be covered by it.
         reached = self._store.extent()
         await self._store.sync()
         self._durable_extent = reached
@@ -256,7 +257,7 @@ class StoreEngine:
         try:
             await self._store.close()
         except StorageFailed:
-            if self.failed is None:  # otherwise its owner knows already, and closes because of it
+            if self.failed is None:  # otherwise the owner has received the failure already
                 raise
 
     def _held(self, keys: Sequence[bytes]) -> list[Entry | None]:
@@ -267,7 +268,7 @@ class StoreEngine:
     def _merge(
         self, entries: Sequence[tuple[bytes, Entry]], merged: dict[bytes, bytes], changes: Changes
     ) -> list[Version]:
-        """Note in ``merged`` and ``changes`` what entries alter; return the versions that are then held."""
+        """Add the new rows to ``merged`` and the ledger's changes to ``changes``; return the versions then held."""
         versions = []
         keys = [stored_key(key) for key, _ in entries]
         for stored, (_, entry), held in zip(keys, entries, self._reads.held(keys), strict=True):
@@ -281,7 +282,7 @@ class StoreEngine:
         return versions
 
     def _note(self, changes: Changes, stored: bytes, before: bytes | None, after: bytes | None) -> None:
-        """Note how the ledger changes when one row replaces another."""
+        """Add to ``changes`` how the ledger changes when the row ``after`` replaces ``before``; None for no row."""
         number = segment_in(stored)
         summary = changes.summaries.get(number, self._ledger.summaries[number])
         changes.summaries[number] = replace_row(summary, stored, before, after)
@@ -295,7 +296,7 @@ class StoreEngine:
         if self.failed is None:
             self._write(WriteBatch(), changes, None)
         else:
-            self._ledger.apply(changes)  # the engine still reads, and must not serve damaged rows
+            self._ledger.apply(changes)  # nothing can be written, but reads must be refused
 
     def _write(
         self,
@@ -306,7 +307,10 @@ class StoreEngine:
         touched: Collection[bytes] = (),
         ranges: Sequence[TokenRange] = (),
     ) -> None:
-        """Write a batch and its changes of the ledger atomically; ``touched`` are the stored keys in it."""
+        """Write a batch and the changes of the ledger atomically.
+
+        ``touched`` and ``ranges``: the stored keys and the ranges that the batch changes.
+        """
         self._ledger.note(changes, batch)
         if meta:
             batch.named.extend([_named(name, value) for name, value in meta.items()])

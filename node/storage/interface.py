@@ -1,8 +1,8 @@
 """The interface of a storage engine.
 
-Reads and merges are plain calls that complete before they return, so that an epoch check and the step that
-follows it cannot be separated (nothing else runs on the loop between them). Durability is awaited separately:
-``durable()`` returns once everything merged before the call is covered by an fsync, which many callers share.
+Reads and merges are synchronous: between an epoch check and the read or merge that follows it nothing else runs on the
+event loop, so the epoch cannot change. Durability is awaited separately: ``durable()`` returns once everything merged
+before the call is covered by an fsync, which many callers share.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import Corruption, StorageFailed
 
 
 class Entry(NamedTuple):
-    """What a replica holds for a key. A tombstone has no value."""
+    """The version and value that a replica holds for a key. A tombstone has no value."""
 
     version: Version
     value: bytes | None
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
 
 class Cursor(NamedTuple):
-    """A position in a range's scan: the last key returned."""
+    """A position in the scan of a range: the last key returned, and its token."""
 
     token: int
     key: bytes
@@ -46,9 +46,9 @@ class Chunk:
 @dataclass(frozen=True, slots=True)
 class Usage:
     keys: int
-    """Entries held, tombstones not counted."""
+    """Number of entries, without tombstones."""
     bytes: int
-    """Key and value bytes of all entries held."""
+    """Length of the keys and values of all entries, tombstones included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,33 +61,34 @@ class TombstonePage:
 
 
 class Engine(Protocol):
-    """A replica's disk. Only the node's event loop calls it.
+    """The storage of a replica. Only the node's event loop calls it.
 
     Besides the entries it keeps a summary of each segment of the token space (``segments``). A segment whose
     stored bytes were found damaged is in quarantine: every call that touches it raises Quarantined, until it is
     replaced or dropped as a whole.
 
-    Raises StorageFailed after a failed write or flush, when it changes nothing
-    more, though it still reads, and once it is closed.
+    After a failed write or flush every change raises StorageFailed, while reads still work. Once the engine is closed,
+    every call does.
     """
 
     @property
     def failed(self) -> StorageFailed | None:
-        """The failed write or flush after which nothing is accepted any more."""
+        """The failure of a write or flush after which no change is accepted; None while there was none."""
 
     def get(self, key: bytes) -> Entry | None:
         """Return the entry held for ``key``. Raise Quarantined when its segment is damaged."""
 
     def get_many(self, keys: Sequence[bytes]) -> list[Entry | Corruption | None]:
-        """Return what ``get`` returns for each key, in one cheaper step; errors for damage are returned, not raised."""
+        """Return what ``get`` returns for each key, at a lower cost; Quarantined is returned, not raised."""
 
     def merge(
         self, entries: Sequence[tuple[bytes, Entry]], meta: Mapping[str, bytes | None] | None = None
     ) -> list[Version]:
-        """Keep, for each key, the newer of what is held and what is given; one atomic batch with ``meta``.
+        """Store each entry that is newer than the one held for its key, and ``meta``, in one atomic batch.
 
-        Returns for each entry the version that is now held. ``meta`` values of None delete. Raises Quarantined
-        when a key is in quarantine, and DiskFull when there are entries and no space; nothing was done then.
+        Returns for each entry the version that is now held. ``meta``: named values as in ``put_meta``. Raises
+        Quarantined when the segment of a key is in quarantine, and DiskFull when there are entries and no space; then
+        nothing has changed.
         """
 
     def scan(
@@ -102,10 +103,10 @@ class Engine(Protocol):
     ) -> Chunk:
         """Return entries of a range in ring order, tombstones included, at least one unless the range is exhausted.
 
-        With ``prefix``, entries whose keys do not start with it are skipped. They count a little towards
-        ``max_entries`` and in full towards ``max_bytes``, since they are read, so that a chunk may be empty although
-        ``next`` is set. Without values, each is returned as b""; they are read and count all the same.
-        Raises Quarantined for anything it cannot read, after the entries before it have been returned.
+        With ``prefix``, entries whose keys do not start with it are skipped. Since they are read, each counts as a
+        sixteenth of an entry towards ``max_entries`` and in full towards ``max_bytes``, so a chunk may be empty though
+        ``next`` is set. ``with_values=False`` returns b"" for each value; values are read and count nevertheless.
+        Entries before one that cannot be read are returned first; the next call, from there, raises Quarantined.
         """
 
     def size(self, token_range: TokenRange) -> int:

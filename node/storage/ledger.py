@@ -1,11 +1,11 @@
-"""The ledger: what an engine keeps about its entries, stored in the same batch as the entries that change it.
+"""The ledger: an engine's data about its entries, stored in the same batch as the entries that change it.
 
-It has each segment's summary, the segments in quarantine, and the latest timestamp ever merged. A ledger that
-does not exist yet (a new folder, or one of an older format) is made once, from the entries found.
+It consists of each segment's summary, the set of segments in quarantine, and the latest timestamp ever merged. A ledger
+that does not exist yet (a new folder, or one of an older format) is computed once from the entries.
 
-A batch changes nearly as many summaries as it has entries. So it writes them to one row, the next one of the journal,
-rather than to a row for each; occasionally a batch updates the rows of the summaries and drops the journal. A damaged
-journal is recomputed from the entries.
+A batch changes nearly as many summaries as it has entries. To write one row instead of a row for each, it appends the
+new summaries as one row to a journal. When the journal has ``JOURNAL_ROWS`` rows, the next batch writes the rows of the
+changed summaries and drops the journal. If the journal is damaged, all summaries are computed from the entries.
 """
 
 from __future__ import annotations
@@ -35,27 +35,27 @@ from .summary import (
 
 _QUARANTINE = b"\xffquarantine"
 _LATEST = b"\xfflatest"
-"""Written with the first change, so where it is missing there are no entries, or there is no ledger yet."""
+"""The latest timestamp. Written with the first change: where it is missing, the ledger does not exist yet."""
 _FORMER_PREFIX = b"\xffusage"
-"""Prefix of the counts that format 1 had; only they distinguish such a folder from a new one."""
+"""Prefix of the rows with counts that format 1 had; they are deleted when the ledger is made."""
 _JOURNAL_PREFIX = b"\xffjournal"
 _TIMESTAMP = struct.Struct(">Q")
-_PLACE = struct.Struct(">Q")
+_JOURNAL_POSITION = struct.Struct(">Q")
 JOURNAL_ROWS = 1024
-"""Number of rows after which the next batch drops the journal, which takes milliseconds; an opening reads no more."""
+"""Maximum number of rows of the journal, all of which are read at each opening; dropping it takes milliseconds."""
 
 
 @dataclass(slots=True)
 class Changes:
-    """What one batch changes in the ledger."""
+    """The changes that one batch makes to the ledger."""
 
     summaries: dict[int, Summary] = field(default_factory=dict)
     latest: int = 0
-    """The latest timestamp among what is merged."""
+    """The latest version timestamp among the merged entries."""
     damaged: dict[int, str] = field(default_factory=dict)
-    """Segments that enter quarantine, and the reasons."""
+    """The segments that enter quarantine, each with the reason."""
     released: set[int] = field(default_factory=set)
-    """Segments that leave it."""
+    """The segments that leave quarantine."""
 
 
 class Ledger:
@@ -63,17 +63,18 @@ class Ledger:
         self.summaries = Summaries()
         self.quarantine = Quarantine()
         self.latest_timestamp = 0
-        self._begun = False
+        self._stored = False
+        """Whether the latest timestamp has a row."""
         self._journal_begin = self._journal_end = 0
         self._outdated: dict[int, None] = {}
-        """Segments whose summaries have changed since their rows were written."""
+        """Segments whose new summaries are only in the journal; a set that keeps the order of insertion."""
 
     @classmethod
     def open(cls, store: Store) -> Ledger:
-        """Read the ledger, or make it from the entries found. Raise Corruption and StorageFailed."""
+        """Read the ledger, or compute it from the entries if there is none. Raise Corruption or StorageFailed."""
         ledger = cls()
         latest = store.read_named(_LATEST)
-        changes = _found_in(store) if latest is None else ledger._read(store, latest)
+        changes = _computed_from_entries(store) if latest is None else ledger._read(store, latest)
         batch = WriteBatch()
         ledger.note(changes, batch)
         if latest is None:
@@ -84,16 +85,16 @@ class Ledger:
         return ledger
 
     def note(self, changes: Changes, batch: WriteBatch) -> None:
-        """Add the rows that change to a batch, which must be written before anything else is noted."""
+        """Add the rows for these changes to a batch. It must be written, and ``apply`` called, before the next call."""
         latest = max(changes.latest, self.latest_timestamp)
         if self._journal_is_long():
             batch.deleted_name_ranges = [*batch.deleted_name_ranges, beginning_with(_JOURNAL_PREFIX)]
             outdated = {number: self.summaries[number] for number in self._outdated} | changes.summaries
             batch.named += [encode_summary(number, summary) for number, summary in outdated.items()]
         elif changes.summaries:
-            name = _JOURNAL_PREFIX + _PLACE.pack(self._journal_end)
+            name = _JOURNAL_PREFIX + _JOURNAL_POSITION.pack(self._journal_end)
             batch.named.append((name, pack_named(name, encode_changes(latest, changes.summaries))))
-        if self._journal_is_long() or (not self._begun and _is_notable(changes)):
+        if self._journal_is_long() or (not self._stored and _affects_segments(changes)):
             batch.named.append((_LATEST, pack_named(_LATEST, _TIMESTAMP.pack(latest))))
         if changes.damaged or changes.released:
             encoded = self.quarantine.encode(changes.damaged, changes.released)
@@ -103,8 +104,8 @@ class Ledger:
         return self._journal_end - self._journal_begin >= JOURNAL_ROWS
 
     def apply(self, changes: Changes) -> None:
-        """Apply changes that have been stored."""
-        self._begun = self._begun or _is_notable(changes)
+        """Apply changes to the ledger in memory once their batch is written."""
+        self._stored = self._stored or _affects_segments(changes)
         if self._journal_is_long():
             self._journal_begin = self._journal_end
             self._outdated.clear()
@@ -118,8 +119,8 @@ class Ledger:
             self.quarantine.add([number], reason)
 
     def _read(self, store: Store, latest: bytes) -> Changes:
-        """Read the stored ledger; return changes that repair what cannot be read of it."""
-        self._begun = True
+        """Read the stored ledger; return the changes that repair its unreadable parts."""
+        self._stored = True
         self.latest_timestamp = _TIMESTAMP.unpack(unpack_named(_LATEST, latest))[0]
         if (quarantined := store.read_named(_QUARANTINE)) is not None:
             self.quarantine = Quarantine.decode(unpack_named(_QUARANTINE, quarantined))
@@ -135,30 +136,30 @@ class Ledger:
         try:
             self._replay(store)
         except Corruption:
-            self._journal_end = self._journal_begin + JOURNAL_ROWS  # as long as one that is dropped
-            changes = _found_in(store)
+            self._journal_end = self._journal_begin + JOURNAL_ROWS  # so that the next batch drops it
+            changes = _computed_from_entries(store)
             changes.summaries = dict.fromkeys(range(SEGMENTS), NOTHING) | changes.summaries
         return changes
 
     def _replay(self, store: Store) -> None:
-        """Apply the journal. Raise Corruption when part of it cannot be read."""
+        """Apply the rows of the journal. Raise Corruption if one of them is damaged."""
         for name, packed in store.named_rows(_JOURNAL_PREFIX):
             latest, summaries = decode_changes(unpack_named(name, packed))
-            place = int.from_bytes(name[len(_JOURNAL_PREFIX) :], "big")
+            position = int.from_bytes(name[len(_JOURNAL_PREFIX) :], "big")
             if not self._outdated:
-                self._journal_begin = place
-            self._journal_end = place + 1
+                self._journal_begin = position
+            self._journal_end = position + 1
             self.latest_timestamp = max(self.latest_timestamp, latest)
             self.summaries.apply(summaries)
             self._outdated |= dict.fromkeys(summaries)
 
 
-def _is_notable(changes: Changes) -> bool:
+def _affects_segments(changes: Changes) -> bool:
     return bool(changes.summaries or changes.damaged)
 
 
 def recount(store: Store, number: int) -> tuple[Summary, int]:
-    """Return the summary of a segment's entries, each verified, and their latest timestamp. Raise Corruption."""
+    """Return the summary of a segment's entries and their latest timestamp. Raise Corruption for a damaged entry."""
     return _count(store, segment_key_range(number))
 
 
@@ -170,8 +171,8 @@ def _count(store: Store, keys: KeyRange) -> tuple[Summary, int]:
     return summary, latest
 
 
-def _found_in(store: Store) -> Changes:
-    """Return the ledger of the entries found; segments that cannot be read go into quarantine."""
+def _computed_from_entries(store: Store) -> Changes:
+    """Return the changes that make an empty ledger that of the entries; unreadable segments go into quarantine."""
     changes = Changes()
     if _is_empty(store):
         return changes
@@ -198,9 +199,10 @@ SUMMARY_MISMATCH = "its entries do not add up to its summary"
 
 
 def range_delete_changes(store: Store, ledger: Ledger, ranges: Sequence[TokenRange]) -> Changes:
-    """Return the changes that go with deleting every entry of the ranges.
+    """Return the changes of the ledger for deleting every entry of the ranges.
 
-    Segments that they cover become empty, and those that they cut are recounted; damage found there means quarantine.
+    Segments that lie entirely in the ranges become empty. Segments that lie partly in them are read to compute the
+    summary of the entries that remain; those that are found damaged go into quarantine.
     """
     touched = touched_by(ranges)
     changes = Changes(
@@ -209,7 +211,7 @@ def range_delete_changes(store: Store, ledger: Ledger, ranges: Sequence[TokenRan
     )
     for number in touched.cut:
         if number in ledger.quarantine:
-            continue  # what it holds stays unknown
+            continue  # its entries remain unknown
         try:
             inside, outside = _divide(store, number, ranges)
         except Corruption as corruption:

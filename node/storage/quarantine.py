@@ -1,7 +1,7 @@
-"""Quarantine: damaged segments that are not yet merged from other replicas (docs/ring-changes.md, rule 17).
+"""Quarantine: damaged segments not yet recovered from other replicas (docs/ring-changes.md, rule 17).
 
-What a node holds of such a segment is unknown, which is not the same as absent: nothing of it is read, written,
-scanned or compared. It is released by replacing or dropping the entire segment in one batch.
+Which entries a node holds of such a segment is unknown, which is not the same as having none: the segment is not read,
+written, scanned or compared. It leaves quarantine when it is replaced or dropped as a whole in one batch.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ..errors import Corruption, Quarantined
 from .segments import SEGMENTS, touched_by
 
 Watcher = Callable[[tuple[int, ...], str], None]
-"""Receives the numbers of segments that were just put in quarantine, and the reason."""
+"""A callback that receives the numbers of segments that have just entered quarantine, and the reason."""
 
 _FOUND_EARLIER = "found damaged before this start"
 
 
 class Quarantine:
-    """The set as it is on disk. The caller stores changes first, and then applies them."""
+    """The set of segments in quarantine, as stored on disk. The caller stores a change before it applies it."""
 
     def __init__(self, numbers: Collection[int] = ()) -> None:
         self._reasons = dict.fromkeys(sorted(numbers), _FOUND_EARLIER)
@@ -28,13 +28,13 @@ class Quarantine:
 
     @classmethod
     def decode(cls, encoded: bytes) -> Quarantine:
-        """Decode what ``encode`` wrote. Raise Corruption."""
+        """Decode bytes that ``encode`` wrote. Raise Corruption if they are cut short."""
         if len(encoded) % 2:
             raise Corruption("the list of segments in quarantine is cut short")
         return cls([number for (number,) in struct.iter_unpack(">H", encoded) if number < SEGMENTS])
 
     def encode(self, added: Collection[int], released: Collection[int]) -> bytes:
-        """Return the bytes to store for the changed set."""
+        """Return the bytes to store for the set with these segments added and released."""
         numbers = sorted({*self._reasons, *added} - set(released))
         return struct.pack(f">{len(numbers)}H", *numbers)
 

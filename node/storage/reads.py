@@ -1,9 +1,9 @@
 """Verified reads: every row that leaves the store for the engine's callers passes through here.
 
-Every entry is checked against its checksum. What is found damaged, by that or by the store itself, puts its segment in
-quarantine before the caller receives the error, and is never served.
+Every entry is checked against its checksum. When that or the store itself finds damage, the segment is put in
+quarantine before the caller receives the error; damaged entries are never served.
 
-A segment as a whole is checked against its summary, which finds an entry that is missing or older than what was
+``verify`` compares a whole segment with its summary, which also finds entries that are missing or older than those
 written.
 """
 
@@ -31,31 +31,31 @@ from .summary import NOTHING, Summary, summary_of_packed
 
 _MAX_CACHED_PARTS = 4096
 _ENTRY_COST_BYTES = 1024
-"""Bytes of values that take as long to verify as the fixed work for an entry."""
+"""The fixed cost of verifying an entry, as the number of value bytes that take the same time."""
 
 
 class VerifiedReads:
     def __init__(
         self, store: Store, ledger: Ledger, on_damage: Callable[[Collection[int], str], None]
     ) -> None:
-        """``on_damage`` puts segments in quarantine, on disk too."""
+        """Take ``on_damage``, which puts segments in quarantine, on disk too, for the given reason."""
         self._store = store
         self._quarantine = ledger.quarantine
         self._summaries = ledger.summaries
         self._on_damage = on_damage
         self._part_digests: dict[SegmentPart, tuple[Summary, int]] = {}
-        """Digests of parts that ranges cut off, each with the summary of the segment that it was computed under: an
-        anti-entropy session returns to the same ranges again and again."""
+        """Cached digests of parts of segments, since anti-entropy sessions read the same ranges repeatedly. A digest is
+        valid while its segment has the summary stored with it."""
 
     def held(self, stored: Sequence[bytes]) -> list[bytes | None]:
-        """Return the rows under stored keys, in their order, each verified. Raise Quarantined for any of them."""
+        """Return the verified row of each stored key, or None. Raise Quarantined if a segment is damaged."""
         if self._quarantine:
             for key in stored:
                 self._quarantine.refuse(segment_in(key))
         try:
             rows = self._store.read_many(stored)
         except Corruption:
-            rows = [self._read(key) for key in stored]  # one by one, to find the damaged one
+            rows = [self._read(key) for key in stored]  # read each key separately to find the damaged row
         try:
             for key, packed in zip(stored, rows, strict=True):
                 if packed is not None:
@@ -65,32 +65,32 @@ class VerifiedReads:
         return rows
 
     def verified(self, stored: bytes, packed: bytes) -> Entry:
-        """Return the entry in a row. Raise Quarantined when it does not match its checksum."""
+        """Return the entry of a row. Raise Quarantined if the row does not match its checksum."""
         self.check(stored, packed)
         return entry_in(packed)
 
     def check(self, stored: bytes, packed: bytes) -> None:
-        """Raise Quarantined for a row that does not match its checksum."""
+        """Raise Quarantined if a row does not match its checksum."""
         try:
             check(stored, packed)
         except Corruption as corruption:
             raise self._damaged([segment_in(stored)], corruption) from corruption
 
     def rows(self, keys: KeyRange) -> Iterator[Row]:
-        """Yield the unverified rows of a range, and raise Quarantined at the first segment in quarantine."""
-        barred = self._first_barred(keys)
-        readable = keys if barred is None else KeyRange(keys.begin, segment_key_range(barred).begin)
-        place = keys.begin
+        """Yield the unverified rows of a range; raise Quarantined on reaching a segment in quarantine."""
+        quarantined = self._first_in_quarantine(keys)
+        readable = keys if quarantined is None else KeyRange(keys.begin, segment_key_range(quarantined).begin)
+        last_read = keys.begin
         try:
-            if barred is None or readable.begin < segment_key_range(barred).begin:
+            if quarantined is None or readable.begin < segment_key_range(quarantined).begin:
                 for row in self._store.rows(readable):
-                    place = row[0]
+                    last_read = row[0]
                     yield row
         except Corruption as corruption:
-            damaged = unreadable(self._store, KeyRange(place, readable.end))
+            damaged = unreadable(self._store, KeyRange(last_read, readable.end))
             raise self._damaged(damaged, corruption) from corruption
-        if barred is not None:
-            self._quarantine.refuse(barred)
+        if quarantined is not None:
+            self._quarantine.refuse(quarantined)
 
     def digest(self, token_range: TokenRange) -> int:
         """Return the XOR of the digests of the entries in a range. Raise Quarantined when one of them is damaged."""
@@ -101,7 +101,7 @@ class VerifiedReads:
         return digest
 
     def verify(self, number: int, step_bytes: int) -> Iterator[None]:
-        """Do what ``Engine.verify`` describes."""
+        """Check a segment, as ``Engine.verify`` describes."""
         if number in self._quarantine:
             return
         expected, summary = self._summaries[number], NOTHING
@@ -142,7 +142,7 @@ class VerifiedReads:
         except Corruption as corruption:
             raise self._damaged([segment_in(stored)], corruption) from corruption
 
-    def _first_barred(self, keys: KeyRange) -> int | None:
+    def _first_in_quarantine(self, keys: KeyRange) -> int | None:
         if not self._quarantine:
             return None
         touched = segments_within(keys)
@@ -156,9 +156,9 @@ class VerifiedReads:
 
 
 def unreadable(store: Store, keys: KeyRange) -> list[int]:
-    """Return which segments of a range, which begins shortly before the damage, the store cannot read.
+    """Return the damaged segments, where a read of ``keys`` failed at or shortly after its beginning.
 
-    A store does not report how far the damage extends, so segments are tried one by one, until one behind it is read.
+    A store does not report how far damage extends, so segments are read in order until one is readable again.
     """
     found: list[int] = []
     for number in segments_within(keys):

@@ -1,16 +1,16 @@
 """The engine on RocksDB.
 
 How RocksDB is used, and why:
-- A write reaches the operating system before ``write`` returns (no manual log flushing), so it survives the
-  process; ``flush_wal`` then makes it survive the machine. Recovery itself syncs what it replays into table
-  files, so all that is found at opening is durable, also what a killed process had never synced.
-- Recovery drops a torn tail of the log and refuses to open when anything before it is damaged. (RocksDB's
-  default silently drops everything behind the damage.)
-- Entries and named values are flushed to table files together, so that neither is ever ahead of the other.
-- Its sequence number, which every write raises and recovery restores, is the extent of the data. A rewritten database
-  continues the count of the old one.
-- A table file found damaged is not repaired in place: the database is rewritten at the next opening (``salvage``).
-- A scan asks for the iterator's status at its end: RocksDB ends an iteration early at a damaged block.
+- A write reaches the operating system before ``write`` returns (no manual log flushing), so it survives a crash of the
+  process; ``flush_wal`` then makes it survive a power failure. Recovery syncs the log that it replays into table files,
+  so all data found at an opening is durable, even data that a killed process had not synced.
+- Recovery drops an incomplete record at the end of the log, and fails if an earlier record is damaged. (RocksDB's
+  default silently drops all records after the damage.)
+- Entries and named values are flushed to table files atomically, so that neither is ever newer than the other.
+- The extent of the data is RocksDB's sequence number, which every write raises and recovery restores. A rewritten
+  database continues the count of the old one.
+- A damaged table file is not repaired in place: the database is rewritten at the next opening (``salvage``).
+- A scan checks the iterator's status at its end, since RocksDB ends an iteration early at a damaged block.
 """
 
 from __future__ import annotations
@@ -41,18 +41,19 @@ from .store import Row, Store, WriteBatch
 
 _MIB = 1 << 20
 _BLOCK_CACHE_BYTES = 16 * _MIB
-"""The system's page cache holds the rest: a cache twice as large serves 300,000 keys no faster."""
+"""A cache twice as large serves 300,000 keys no faster, since the system's page cache holds the remaining blocks."""
 _BLOCK_BYTES = 4096
 _BLOCK_RESTART_INTERVAL = 4
-"""Maximum number of rows that a lookup scans; keys begin with tokens, so prefix compression would save little."""
+"""Maximum number of rows that a lookup in a block scans. Small, since prefix compression saves little: keys begin with
+tokens."""
 _MEMTABLE_BYTES = 4 * _MIB
 """About the size of a core's cache: insertions into a memtable of 16 MiB cost twice as much."""
 _MEMTABLES = 8
 _MEMTABLE_BLOOM_RATIO = 0.02
 _WRITES_SLOWED_AT_FILES = 80
-"""Tables that wait for compaction, 320 MiB of memtables. RocksDB's slowed writes would block the event loop."""
+"""Number of table files waiting for compaction (320 MiB) at which RocksDB slows writes, which blocks the event loop."""
 _FIRST_LEVEL_BYTES = 64 * _MIB
-"""A few times the four memtables that are compacted into it at once, which rewrites all of it."""
+"""A few times the size of four memtables: these are compacted into the level at once, which rewrites all of it."""
 _LOG_BYTES = 64 * _MIB
 _OPEN_TABLES = 128
 _NAMED = "meta"
@@ -64,7 +65,7 @@ _LAST_TOKEN = KeyRange(b"\xff" * TOKEN_BYTES, None)
 
 
 class RocksEngine(StoreEngine):
-    """A replica's disk."""
+    """An engine whose store is a RocksDB database."""
 
     @classmethod
     def open(
@@ -76,12 +77,12 @@ class RocksEngine(StoreEngine):
         reserve_bytes: int = 0,
         open_tables: int = _OPEN_TABLES,
     ) -> RocksEngine:
-        """Open or create the database in the folder ``path``.
+        """Open or create the database in the folder ``path``; first rewrite it if it was found damaged.
 
-        ``reserve_bytes``: with less free space than this, entries are refused; 0 for no such limit.
+        ``reserve_bytes``: with less free space than this, entries are refused; 0 for no limit.
         ``open_tables``: maximum number of table files that are kept open.
 
-        Raises Corruption when what was synced there is damaged, StorageFailed for anything else.
+        Raises Corruption when synced data is damaged, StorageFailed for any other error.
         """
         try:
             salvage_if_requested(path, open_store)
@@ -91,6 +92,8 @@ class RocksEngine(StoreEngine):
 
 
 class RocksStore:
+    """A ``Store`` in a RocksDB database. Syncs run in a thread, all other calls in the caller's."""
+
     def __init__(self, path: Path, open_tables: int = _OPEN_TABLES) -> None:
         self._path = path
         self.needs_rewrite = False
@@ -151,7 +154,7 @@ class RocksStore:
         for key, value in batch.puts:
             put(key, value)
         for keys in batch.deleted_name_ranges:
-            assert keys.end is not None, "RocksDB wants an end, and names have one"
+            assert keys.end is not None, "RocksDB requires an end, and ranges of names have one"
             changes.delete_range(keys.begin, keys.end, self._named_handle)
         handle = self._named_handle
         for name, named in batch.named:
@@ -196,7 +199,7 @@ class RocksStore:
             self._worker.shutdown()
 
     def _note_damage(self) -> None:
-        """Have the database rewritten when it is opened next."""
+        """Request that the database is rewritten at its next opening."""
         if not self.needs_rewrite:
             self.needs_rewrite = True
             request_salvage(self._path)
@@ -205,7 +208,7 @@ class RocksStore:
         if keys.end is not None:
             changes.delete_range(keys.begin, keys.end)
             return
-        # RocksDB wants an end, and there is none behind the last token: its keys, if any, are deleted one by one.
+        # RocksDB requires an end, and none exists after the last token: keys of that token are deleted one by one.
         changes.delete_range(keys.begin, _LAST_TOKEN.begin)
         for key, _ in self.rows(_LAST_TOKEN):
             changes.delete(key)
@@ -221,13 +224,13 @@ class RocksStore:
         except Exception as error:
             raise _failure(error, "cannot close") from error
         finally:
-            # RocksDB gives up its lock on the folder only when the last handle is gone.
+            # RocksDB releases its lock on the folder only when the last handle is deleted.
             del self._named_handle, self._named, self._entries
 
 
 @contextmanager
 def open_store(path: Path) -> Iterator[Store]:
-    """Open a store without an engine; when the context ends, everything written is on disk."""
+    """Open a store without an engine; everything written is on disk when the context ends without an error."""
     store = RocksStore(path)
     try:
         yield store
@@ -264,7 +267,7 @@ def _is_corruption(error: Exception) -> bool:
 
 
 def _failure(error: Exception, what: str) -> StorageFailed:
-    """Translate RocksDB's error. The binding raises bare ``Exception`` for all of them; anything else is a bug."""
+    """Translate RocksDB's error, for which the binding raises ``Exception`` itself; raise any other, which is a bug."""
     if type(error) is not Exception:
         raise error
     kind = Corruption if _is_corruption(error) else StorageFailed
@@ -272,7 +275,7 @@ def _failure(error: Exception, what: str) -> StorageFailed:
 
 
 def _options(cache: Cache, open_tables: int) -> Options:
-    """Return options for a node with a small footprint: some 50 MiB under full load."""
+    """Return options with which a node uses about 50 MiB of memory under full load."""
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.create_missing_column_families(True)
@@ -298,7 +301,7 @@ def _options(cache: Cache, open_tables: int) -> Options:
 
 
 def _entry_options(cache: Cache, open_tables: int) -> Options:
-    """Return options for entries: most writes first look up their key, which is seldom in a memtable."""
+    """Return options for entries. A Bloom filter serves writes, whose keys are looked up and rarely in a memtable."""
     options = _options(cache, open_tables)
     options.set_memtable_whole_key_filtering(True)
     options.set_memtable_prefix_bloom_ratio(_MEMTABLE_BLOOM_RATIO)

@@ -1,14 +1,15 @@
-"""Salvage: rewriting a database that RocksDB cannot read completely any more.
+"""Salvage: rewriting a database with a damaged table file.
 
-A damaged block stays in its table file: reads near it fail again and again, and so does compaction, which would drop
-it. So, at the next opening, everything readable is copied into a new database. Unreadable entries are left out, and
-their segments are put in quarantine in the new database before it replaces the old one. The named values must all be
-readable: without them the node loses its identity.
+A damaged block remains in its table file: every read near it fails, and so does the compaction that would remove it.
+So, at the next opening, all readable rows are copied to a new database. Segments with unreadable entries are left out,
+and are in quarantine in the new database before it replaces the old one. All named values must be readable, since
+without them the node loses its identity; if not, the opening fails.
 
 The new database continues the sequence number of the old one, so that its extent never decreases.
 
-The new database is written to a folder within the old one's, whose existence means that there is data of this node, and
-replaces it file by file. Each step can be repeated, so a crash at any point leaves the old or the new database intact.
+The new database is written to a subfolder of the old one's folder and then replaces the old files one by one: the
+folder itself must always exist, since a node without it counts as one without data. Each step can be repeated, so after
+a crash at any point either the old or the new database is complete.
 """
 
 from __future__ import annotations
@@ -27,12 +28,15 @@ from .segments import SEGMENTS, segment_key_range
 from .store import Row, Store, WriteBatch
 
 _REQUESTED = "DAMAGED"
-"""Marks, within the database's folder, that it must be rewritten at the next opening."""
-_ASIDE = "salvaged"
+"""An empty file in the database's folder: it must be rewritten at the next opening."""
+_NEW_FOLDER = "salvaged"
+"""The subfolder with the new database."""
 _COMPLETE = "COMPLETE"
+"""An empty file in the subfolder: the new database is complete."""
 _MOVING = "MOVING"
+"""An empty file in the subfolder: the old files are deleted, and the new files are being moved."""
 _EXTENT_BEFORE = b"\xffextent"
-"""The extent of the databases that this one replaced; absent if it is the first."""
+"""Name of the extent of the databases that this one replaced; absent if it is the first."""
 _EXTENT = struct.Struct(">Q")
 _BATCH_BYTES = 1 << 20
 _UNREADABLE = "it could not be read when the database was rewritten"
@@ -43,20 +47,22 @@ def request_salvage(folder: Path) -> None:
     _mark(folder / _REQUESTED)
 
 
-def salvage_if_requested(folder: Path, opened: Callable[[Path], AbstractContextManager[Store]]) -> None:
+def salvage_if_requested(
+    folder: Path, open_database: Callable[[Path], AbstractContextManager[Store]]
+) -> None:
     """Rewrite the database in ``folder`` if it is damaged. Raise Corruption, StorageFailed and OSError.
 
-    ``opened`` opens or creates a database; leaving its context syncs everything to disk.
+    ``open_database`` opens or creates a database; leaving its context syncs everything to disk.
     """
-    aside = folder / _ASIDE
-    if (folder / _REQUESTED).exists() and not (aside / _COMPLETE).exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        aside.mkdir()
-        with opened(folder) as old, opened(aside) as new:
+    new_folder = folder / _NEW_FOLDER
+    if (folder / _REQUESTED).exists() and not (new_folder / _COMPLETE).exists():
+        shutil.rmtree(new_folder, ignore_errors=True)
+        new_folder.mkdir()
+        with open_database(folder) as old, open_database(new_folder) as new:
             _copy(old, new)
-        _mark(aside / _COMPLETE)
-    if (aside / _COMPLETE).exists():
-        _take_place(folder, aside)
+        _mark(new_folder / _COMPLETE)
+    if (new_folder / _COMPLETE).exists():
+        _replace_files(folder, new_folder)
 
 
 def extent_before(store: Store) -> int:
@@ -99,20 +105,20 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
     yield batch
 
 
-def _take_place(folder: Path, aside: Path) -> None:
-    if not (aside / _MOVING).exists():
+def _replace_files(folder: Path, new_folder: Path) -> None:
+    if not (new_folder / _MOVING).exists():
         for file in folder.iterdir():
             if file.is_file() and file.name != _REQUESTED:
                 file.unlink()
-        _sync(folder)  # otherwise an old log could reappear after a power failure, and be replayed
-        _mark(aside / _MOVING)
-    for file in sorted(aside.iterdir()):
+        _sync(folder)  # or a power failure could restore an old log, which would be replayed
+        _mark(new_folder / _MOVING)
+    for file in sorted(new_folder.iterdir()):
         if file.name not in (_COMPLETE, _MOVING):
             file.replace(folder / file.name)
     _sync(folder)
     (folder / _REQUESTED).unlink(missing_ok=True)
-    (aside / _COMPLETE).unlink()
-    shutil.rmtree(aside)
+    (new_folder / _COMPLETE).unlink()
+    shutil.rmtree(new_folder)
     _sync(folder)
 
 

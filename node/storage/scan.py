@@ -1,4 +1,7 @@
-"""Scans: a bounded part of a range at a time, resumed after its last key, also when entries are merged meanwhile."""
+"""Scans: each call returns a bounded part of a range and a cursor at which the next call resumes.
+
+A scan is no snapshot: it sees entries that are merged between two calls if they are ahead of its cursor.
+"""
 
 from __future__ import annotations
 
@@ -28,14 +31,14 @@ _SKIPPED_PER_ENTRY = 16
 
 
 def remaining(token_range: TokenRange, after: Cursor | None) -> list[KeyRange]:
-    """Return the part of a range behind a cursor, in ring order from its beginning."""
+    """Return the part of a range after a cursor, in ring order. Raise ValueError if the cursor is not in the range."""
     parts = key_ranges(token_range)
     if after is None:
         return parts
-    begin = encode_token(after.token) + after.key + b"\0"  # the least stored key behind the cursor
-    for at, keys in enumerate(parts):
+    begin = encode_token(after.token) + after.key + b"\0"  # the least stored key after the cursor
+    for index, keys in enumerate(parts):
         if keys.begin <= begin and (keys.end is None or begin < keys.end):
-            return [KeyRange(begin, keys.end), *parts[at + 1 :]]
+            return [KeyRange(begin, keys.end), *parts[index + 1 :]]
     raise ValueError(f"{after} is not in {token_range}")
 
 
@@ -88,21 +91,21 @@ def gather_tombstones(
     """Return the next tombstones of a range (see ``Engine.tombstones``)."""
     found: list[tuple[bytes, Version]] = []
     skipped = 0
-    place = after
+    last_read = after
     for stored, packed in _rows(reads, _with_tombstones(summaries, remaining(token_range, after))):
         if len(found) + skipped // _SKIPPED_PER_ENTRY >= max_entries:
-            return TombstonePage(tuple(found), place)
-        place = Cursor(token_in(stored), key_in(stored))
+            return TombstonePage(tuple(found), last_read)
+        last_read = _cursor_at(stored)
         entry = reads.verified(stored, packed)
         if entry.tombstone and entry.version.timestamp <= up_to:
-            found.append((place.key, entry.version))
+            found.append((last_read.key, entry.version))
         else:
             skipped += 1
     return TombstonePage(tuple(found), None)
 
 
 def _with_tombstones(summaries: Summaries, parts: list[KeyRange]) -> list[KeyRange]:
-    """Return the parts that lie in segments with tombstones."""
+    """Return the parts of these key ranges that lie in segments with tombstones."""
     return [
         clip(keys, number)
         for keys in parts

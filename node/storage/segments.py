@@ -1,7 +1,7 @@
-"""Segments: the token space in a fixed number of equal parts, the same at every node.
+"""Segments: the token space divided into a fixed number of equal parts, the same at every node.
 
-The summary of the entries held (number, size, digest) and quarantine are per segment. Ranges may cut segments anywhere;
-the parts that they cut off are read entry by entry.
+Each segment has a summary of its entries (``summary``) and is in quarantine as a whole or not. Ranges may begin and end
+anywhere within segments; where a range covers a segment only in part, its entries are read one by one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def segment_of(token: int) -> int:
 
 
 def segment_in(stored: bytes) -> int:
-    """Return the segment that contains a stored key: the first 12 bits of its token."""
+    """Return the segment of a stored key, which is the first 12 bits of its token."""
     return stored[0] << 4 | stored[1] >> 4
 
 
@@ -59,7 +59,7 @@ def segments_within(keys: KeyRange) -> range:
 
 
 def clip(keys: KeyRange, number: int) -> KeyRange:
-    """Return the part of a key range that lies in the segment, which it touches."""
+    """Return the part of a key range that lies in a segment. The range must touch the segment."""
     begin, end = segment_key_range(number)
     if keys.end is not None:
         end = keys.end if end is None else min(end, keys.end)
@@ -67,7 +67,7 @@ def clip(keys: KeyRange, number: int) -> KeyRange:
 
 
 def common(token_range: TokenRange, other: TokenRange) -> list[TokenRange]:
-    """Return what two ranges share; two ranges when they overlap at both ends."""
+    """Return the intersection of two ranges: none, one, or two ranges where they overlap at both ends."""
     return [
         TokenRange((max(first, begin) - 1) % TOKEN_SPACE, min(last, end))
         for first, last in intervals(token_range)
@@ -77,14 +77,14 @@ def common(token_range: TokenRange, other: TokenRange) -> list[TokenRange]:
 
 
 class Split(NamedTuple):
-    """A range cut at the borders of segments."""
+    """A range divided at the borders of segments: the segments that it covers, and parts of others."""
 
     whole: list[int]
     cut: list[SegmentPart]
 
 
 def split(token_range: TokenRange) -> Split:
-    """Return the segments that the range covers, and the parts of those that it cuts."""
+    """Return the segments that lie entirely in the range, and the parts in it of those that lie partly in it."""
     if token_range.width == TOKEN_SPACE:
         return Split(list(range(SEGMENTS)), [])
     whole: list[int] = []
@@ -101,7 +101,7 @@ def split(token_range: TokenRange) -> Split:
 
 
 class Touched(NamedTuple):
-    """The segments that ranges touch: covered entirely, or cut."""
+    """The segments that lie entirely (``whole``) or partly (``cut``) in one of several ranges, ascending."""
 
     whole: tuple[int, ...]
     cut: tuple[int, ...]

@@ -1,6 +1,6 @@
-"""The interface to an ordered byte store: all that an engine needs of RocksDB, or of a dictionary.
+"""The interface to an ordered byte store, implemented with RocksDB (``rocks``) and, for tests, in memory.
 
-What an engine promises beyond this (versions, checksums, usage, group commit) is implemented once, above it.
+It knows no versions, checksums, summaries or group commit: ``engine`` implements these over any store.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Row = tuple[bytes, bytes]
 
 @dataclass(slots=True)
 class WriteBatch:
-    """Changes that are applied atomically. Ranges are deleted before anything is put."""
+    """Changes that are applied atomically. Deletions of ranges are applied first."""
 
     deleted_ranges: Sequence[KeyRange] = ()
     deleted: Collection[bytes] = ()
@@ -36,40 +36,40 @@ class WriteBatch:
 class Store(Protocol):
     """Rows sorted by key, and separate named values.
 
-    Raises StorageFailed, and Corruption for bytes that it finds damaged.
+    Every call may raise StorageFailed, and Corruption if it finds damaged bytes.
     """
 
     @property
     def needs_rewrite(self) -> bool:
-        """Whether the store has found damage that stays until it is rewritten at the next opening."""
+        """Whether the store has found damage that remains until the store is rewritten at the next opening."""
 
     def read(self, key: bytes) -> bytes | None: ...
 
     def read_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """Return the rows of many keys, in their order; any of them may raise Corruption."""
+        """Return the row of each key, in their order; None for a key without a row."""
 
     def rows(self, keys: KeyRange) -> Iterator[Row]:
-        """Yield the rows of a range as they are now, ascending. Read them before the next change."""
+        """Yield the rows of a range, ascending. The iterator must be used up before the next change."""
 
     def snapshot(self, keys: KeyRange) -> Iterator[Row]:
-        """Yield the same rows, unaffected by changes made while they are read."""
+        """Yield the rows of a range as they were at the call, ascending; later changes do not affect it."""
 
     def read_named(self, name: bytes) -> bytes | None: ...
 
     def named_rows(self, prefix: bytes, after: bytes = b"") -> Iterator[Row]:
-        """Yield named values whose names start with ``prefix``, ascending, from the name after ``after`` on."""
+        """Yield named values whose names start with ``prefix`` and sort after ``after``, ascending."""
 
     def write(self, batch: WriteBatch) -> None:
-        """Apply the batch; from here on it survives a crash of the process, but not yet of the machine."""
+        """Apply the batch. It then survives a crash of the process, and a power failure only after ``sync``."""
 
     def free_bytes(self) -> int:
-        """Return the free space of the disk."""
+        """Return the free space of the disk that this process may use."""
 
     def extent(self) -> int:
-        """Return the amount ever written, in the store's units: it grows with every batch, over restarts too."""
+        """Return how much was ever written, in the store's unit: it grows with every batch and never decreases."""
 
     async def sync(self) -> None:
-        """Return once every batch written before the call survives the machine's power failing."""
+        """Wait until every batch written before the call survives a power failure."""
 
     async def close(self) -> None: ...
 
@@ -79,15 +79,15 @@ RECHECK_BYTES = 1 << 20
 
 
 class FreeSpace:
-    """Refuses entries while there is less free space than the reserve.
+    """Refuses entries while the disk has less free space than the reserve.
 
-    A disk that fills up fails in the middle of a write, and then it is unknown what is on it. So the engine refuses
-    entries before that, until there is space again. Deletions and the few bytes of named values are still written, so
-    that the node can vote, adopt and leave.
+    On a full disk a write fails halfway, and the content of the disk is then unknown. So the engine refuses entries
+    before that, until there is space again. Deletions and named values, which are small, are still written, so that the
+    node can vote, adopt epochs and leave the cluster.
     """
 
     def __init__(self, free_bytes: Callable[[], int], reserve_bytes: int) -> None:
-        """``reserve_bytes``: below this the disk counts as full; 0 for never."""
+        """Take ``reserve_bytes``, the free space below which the disk counts as full; 0 for never."""
         self._free_bytes = free_bytes
         self._reserve_bytes = reserve_bytes
         self._unchecked_bytes = 0
@@ -100,7 +100,7 @@ class FreeSpace:
         self.full = self._reserve_bytes > 0 and self._free_bytes() < self._reserve_bytes
 
     def take(self, size_bytes: int) -> None:
-        """Reserve room for a write. Raise DiskFull."""
+        """Count the bytes of entries to be written. Raise DiskFull while the disk counts as full."""
         self._unchecked_bytes += size_bytes
         if self._unchecked_bytes >= RECHECK_BYTES:
             self.recheck()

@@ -1,11 +1,11 @@
-"""Summaries: what each segment holds, exactly and up to date: keys, bytes, tombstones, and a digest.
+"""Summaries: the exact number of keys, bytes and tombstones of each segment, and a digest of its entries.
 
-The digest is the XOR over the entries of a hash of key, version and whether it is a tombstone, so it does not
-depend on the order of arrival: replicas that hold the same keys at the same versions have the same.
+The digest is the XOR over the entries of a hash of key, version, and whether it is a tombstone. It does not depend on
+the order of arrival: replicas that hold the same keys at the same versions have the same digest.
 
-Summaries are stored in the same batch as the entries that change them, so they are right after any crash. So ``drop``
-need not visit what it deletes, ``size`` need not touch the disk, and entries that do not match their summary are known
-to be damaged.
+Summaries are stored in the same batch as the entries that change them, so they are correct after any crash. Therefore
+``drop`` need not read the entries that it deletes, ``size`` need not read the disk, and a segment whose entries do not
+match its summary is known to be damaged.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from .interface import Usage
 from .segments import SEGMENT_WIDTH, SEGMENTS, segment_of
 
 SUMMARY_PREFIX = b"\xffsegment"
-"""Not UTF-8, so no name given by a caller collides with it."""
+"""Not UTF-8, so that it cannot collide with the name of a named value."""
 
 _SUMMARY = struct.Struct(">QQQQ")
 _SEGMENT = struct.Struct(">H")
-_NOTE = struct.Struct(">HQQQQ")
-"""A segment's number and its new summary."""
+_CHANGE = struct.Struct(">HQQQQ")
+"""A segment's number and its new summary, as in a row of the ledger's journal."""
 _LATEST = struct.Struct(">Q")
 _NAMES = [SUMMARY_PREFIX + _SEGMENT.pack(number) for number in range(SEGMENTS)]
-"""Of the rows that keep summaries."""
+"""The names of the rows that store summaries, by segment."""
 
 
 class Summary(NamedTuple):
     keys: int = 0
-    """Entries with a value."""
+    """Number of entries with a value."""
     bytes: int = 0
-    """Key and value bytes; a tombstone's key counts too."""
+    """Length of keys and values; a tombstone's key counts too."""
     tombstones: int = 0
     digest: int = 0
 
@@ -67,22 +67,22 @@ def replace_row(summary: Summary, stored: bytes, before: bytes | None, after: by
     """Return the summary after the row ``after`` has replaced ``before``; None for no row."""
     keys, size_bytes, tombstones, digest = summary
     if before is not None:
-        gone = is_tombstone(before)
-        keys -= not gone
+        tombstone = is_tombstone(before)
+        keys -= not tombstone
         size_bytes -= entry_bytes(stored, before)
-        tombstones -= gone
+        tombstones -= tombstone
         digest ^= digest_of(stored, before)
     if after is not None:
-        gone = is_tombstone(after)
-        keys += not gone
+        tombstone = is_tombstone(after)
+        keys += not tombstone
         size_bytes += entry_bytes(stored, after)
-        tombstones += gone
+        tombstones += tombstone
         digest ^= digest_of(stored, after)
     return as_named(Summary, (keys, size_bytes, tombstones, digest))
 
 
 def summary_of_packed(stored: bytes, packed: bytes) -> Summary:
-    """Return what a row adds, unverified: damage must not stop the count, but show in it."""
+    """Return what a row adds to a summary. It is not verified: damage makes the sum differ from the stored summary."""
     if is_cut_short(packed):
         return Summary(0, len(stored) - TOKEN_BYTES)
     return replace_row(NOTHING, stored, None, packed)
@@ -95,14 +95,14 @@ def encode_summary(number: int, summary: Summary) -> tuple[bytes, bytes | None]:
 
 
 def decode_summary(encoded: bytes) -> Summary:
-    """Decode a summary. Raise Corruption for anything else."""
+    """Decode a summary. Raise Corruption if its length is wrong."""
     if len(encoded) != _SUMMARY.size:
         raise Corruption(f"a summary has {_SUMMARY.size} bytes, not {len(encoded)}")
     return Summary(*_SUMMARY.unpack(encoded))
 
 
 def segment_of_summary(name: bytes) -> int | None:
-    """Return the segment whose summary a row of this name stores; None for any other row."""
+    """Return the segment whose summary is stored under this name; None for any other name."""
     if len(name) != len(SUMMARY_PREFIX) + _SEGMENT.size:
         return None
     number: int = _SEGMENT.unpack_from(name, len(SUMMARY_PREFIX))[0]
@@ -110,29 +110,29 @@ def segment_of_summary(name: bytes) -> int | None:
 
 
 def encode_changes(latest: int, summaries: Mapping[int, Summary]) -> bytes:
-    """Encode the new summaries of some segments, with the latest timestamp merged so far."""
-    noted = [_NOTE.pack(number, *summary) for number, summary in summaries.items()]
-    return _LATEST.pack(latest) + b"".join(noted)
+    """Encode the new summaries of some segments and the latest timestamp merged so far."""
+    changed = [_CHANGE.pack(number, *summary) for number, summary in summaries.items()]
+    return _LATEST.pack(latest) + b"".join(changed)
 
 
 def decode_changes(encoded: bytes) -> tuple[int, dict[int, Summary]]:
-    """Decode what ``encode_changes`` wrote. Raise Corruption for anything else."""
+    """Decode bytes that ``encode_changes`` wrote. Raise Corruption for any other bytes."""
     body = encoded[_LATEST.size :]
-    if len(encoded) < _LATEST.size or len(body) % _NOTE.size:
+    if len(encoded) < _LATEST.size or len(body) % _CHANGE.size:
         raise Corruption(f"{len(encoded)} bytes are no changes of summaries")
-    noted = {number: Summary(*fields) for number, *fields in _NOTE.iter_unpack(body)}
-    if any(number >= SEGMENTS for number in noted):
+    changed = {number: Summary(*fields) for number, *fields in _CHANGE.iter_unpack(body)}
+    if any(number >= SEGMENTS for number in changed):
         raise Corruption("changes of the summaries of segments that do not exist")
-    return _LATEST.unpack_from(encoded)[0], noted
+    return _LATEST.unpack_from(encoded)[0], changed
 
 
 class Summaries:
-    """One per segment. The caller computes and stores new ones, and applies them once they are stored."""
+    """The summary of each segment. The caller stores changed summaries before it applies them."""
 
     def __init__(self) -> None:
         self._segments = [NOTHING] * SEGMENTS
         self._keys = self._bytes = 0
-        """Totals of all segments."""
+        """The sums over all segments."""
 
     @property
     def total(self) -> Usage:
@@ -145,11 +145,11 @@ class Summaries:
         return iter(self._segments)
 
     def apply(self, changes: Mapping[int, Summary]) -> None:
-        """Replace old summaries by new ones."""
+        """Replace the summaries of these segments."""
         for number, summary in changes.items():
-            former = self._segments[number]
-            self._keys += summary.keys - former.keys
-            self._bytes += summary.bytes - former.bytes
+            old = self._segments[number]
+            self._keys += summary.keys - old.keys
+            self._bytes += summary.bytes - old.bytes
             self._segments[number] = summary
 
     def digest(self, numbers: Iterable[int]) -> int:
@@ -157,7 +157,7 @@ class Summaries:
         return reduce(xor, (self._segments[number].digest for number in numbers), 0)
 
     def size(self, token_range: TokenRange) -> int:
-        """Return the bytes of a range; segments that it cuts count by the share of their tokens inside."""
+        """Return the bytes of a range, estimated for segments partly in it by the share of their tokens inside."""
         if token_range.width == TOKEN_SPACE:
             return self._bytes
         return sum(self._size_of(first, last) for first, last in intervals(token_range))
@@ -166,5 +166,5 @@ class Summaries:
         low, high = segment_of(first), segment_of(last)
         whole = sum(summary.bytes for summary in self._segments[low : high + 1])
         before = self._segments[low].bytes * (first - low * SEGMENT_WIDTH) // SEGMENT_WIDTH
-        behind = self._segments[high].bytes * ((high + 1) * SEGMENT_WIDTH - 1 - last) // SEGMENT_WIDTH
-        return whole - before - behind
+        after = self._segments[high].bytes * ((high + 1) * SEGMENT_WIDTH - 1 - last) // SEGMENT_WIDTH
+        return whole - before - after

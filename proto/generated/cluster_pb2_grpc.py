@@ -82,28 +82,28 @@ class ClusterServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """Asks every replica of a key, now.
+        """Reads a key at each of its replicas and returns what each has.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Leave(self, request, context):
-        """Returns when the node has handed everything off and left the ring.
+        """Makes a node leave; returns when it has handed off its data and left the ring.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Remove(self, request, context):
-        """Removes a node that is down; returns when the ring no longer has it.
+        """Removes a node that is down; returns when it is no longer in the ring.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Repair(self, request, context):
-        """Has every owner that is up compare its data with its peers', now; returns when that is done or time runs out.
+        """Makes every owner that is up compare its data with its peers' now; returns at the end or after the timeout.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

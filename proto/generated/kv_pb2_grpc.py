@@ -88,26 +88,27 @@ class KVServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Batch(self, request, context):
-        """Independent operations in one message, at most 10,000: one result each, in the same order. Once the values in the
-        reply add up to 4 MiB, the reads that have not begun fail as overloaded.
+        """Executes independent operations, at most 10,000, and returns their results in the same order. Once the values in
+        the reply add up to 4 MiB, the reads that have not begun fail as overloaded.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Operate(self, request_iterator, context):
-        """Batches of operations over one stream, which lasts as long as the caller wants: the way for whoever has many. Each
-        batch is answered under its id: by one reply, or by several when some of its operations take longer than others, so
-        that a slow key holds up no other. The server begins the next batch while it still works on those before. One that
-        stops ends the stream with status OK and the trailing metadata "covey-last-begun": the id of the last batch that it
-        has begun, 0 for none. What was sent after that batch certainly did not happen.
+        """Executes batches of operations over one stream, which lasts as long as the caller wants. This is the most efficient
+        method for callers with many operations. Replies have the id of their batch. A batch gets several replies when some
+        of its operations take longer than others, so that a slow key does not delay the others. The server begins the next
+        batch while earlier batches are under way. A server that stops ends the stream with status OK and the trailing
+        metadata "covey-last-begun": the id of the last batch that it has begun, 0 for none. Later batches were certainly
+        not applied.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Keys(self, request, context):
-        """All live keys in token order, each once, merged from r replicas per range.
+        """Lists all live keys in token order, each once, merged from r replicas per range.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

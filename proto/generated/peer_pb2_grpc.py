@@ -55,7 +55,7 @@ class PeerServicer:
     """Missing associated documentation comment in .proto file."""
 
     def Control(self, request, context):
-        """Gossip, agreement, records, administration. Never shed.
+        """Gossip, agreement, epoch records, administration. Never refused for overload.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -69,8 +69,8 @@ class PeerServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Batches(self, request_iterator, context):
-        """The same over one stream, for batches of operations on single keys: a message of a stream costs far less than a
-        call. Replies have the ids of their requests, and come as they are ready.
+        """Data over one stream, for batches of operations on single keys: a message of a stream costs far less than a call.
+        Each reply has the id of its request, and is sent as soon as it is ready.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -82,8 +82,8 @@ def test_a_weight_that_cannot_be(tmp_path: Path, weight: str) -> None:
 @pytest.mark.parametrize(
     ("listen", "arguments", "expected"),
     [
-        ("0.0.0.0:0", (), "say --insecure if that is meant"),
-        ("0.0.0.0:0", ("--insecure",), "say by --advertise at which address others reach it"),
+        ("0.0.0.0:0", (), "add --insecure if that is intended"),
+        ("0.0.0.0:0", ("--insecure",), "set the address at which others reach it by --advertise"),
         ("192.0.2.1:7001", ("--insecure",), "cannot listen at 192.0.2.1:7001"),
         (LOOPBACK, (), "--listen: '127.0.0.1' is not an address"),
         (ANY_PORT, ("--seed", "n1"), "--seed: 'n1' is not an address"),

@@ -67,7 +67,7 @@ def test_keys_written_while_clocks_were_ahead_can_be_changed_after_a_restart(tmp
         until(lambda: keys_ahead(cluster) == [len(KEYS)] * 3, "status says how many there are")
         n1 = cluster.node("n1")
         shown = covey("status", "--server", n1.address).stdout.decode()
-        assert "n2 holds 30 keys that stand ahead of all clocks" in " ".join(shown.split())
+        assert "n2 holds 30 keys with versions ahead of all clocks" in " ".join(shown.split())
         done = covey("put", "key0", "by the shell", "--server", n1.address)
         assert done.returncode == 0, done.stderr
         assert covey("put", "key0", "written ahead", "--server", n1.address).returncode == 0

@@ -11,8 +11,8 @@ DISK = (
         "an engine that was emptied keeps the folder's identity",
         1,
         "node/disk_identity/history.py",
-        "        if self._home.claimed or (self._home.older and not self._holds_something()):\n",
-        "        if self._home.older and not self._holds_something():\n",
+        "        if self._home.claimed or (self._home.older and not self._has_data()):\n",
+        "        if self._home.older and not self._has_data():\n",
         f"{SET_BACK}test_an_emptied_engine_is_a_new_disk",
     ),
     mutation(

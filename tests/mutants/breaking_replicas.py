@@ -127,7 +127,7 @@ REPLICAS = (
         "a scan that reaches a segment in quarantine ends without an error",
         17,
         "node/storage/reads.py",
-        "        if barred is not None:\n            self._quarantine.refuse(barred)\n",
+        "        if quarantined is not None:\n            self._quarantine.refuse(quarantined)\n",
         "",
         "tests/node/storage/test_engine.py::TestQuarantine::test_a_scan_that_comes_to_it_ends_there_by_an_error",
     ),

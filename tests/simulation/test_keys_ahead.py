@@ -313,7 +313,7 @@ async def test_status_says_how_many_keys_of_each_node_stand_ahead() -> None:
         await cluster.until(lambda: counted(cluster, "n2") == 300, "they are counted")
         assert counted(cluster, "n3") == 0
         (note,) = noted(cluster)
-        assert note.startswith("n2 holds 300 keys that stand ahead of all clocks")
+        assert note.startswith("n2 holds 300 keys with versions ahead of all clocks")
         await cluster.nodes["n2"].crash()
         cluster.nodes["n2"].restart()
         await cluster.until(lambda: counted(cluster, "n2") == 0, "a new process")

@@ -132,7 +132,7 @@ def decode_bounds(message: kv_pb2.OperateRequest, default_timeout_s: float) -> T
 
 
 def _spread(given: Sequence[Any], count: int, decode: Callable[[Any], Any], default: Any) -> list[Any]:
-    """One for each operation; of none given the default, of one the same."""
+    """Return an element for each operation: those given, the only one repeated, or the default."""
     if len(given) == count:
         return [decode(one) for one in given]
     _expect(len(given) <= 1, "more or fewer time limits or consistencies than operations")
@@ -153,7 +153,7 @@ def encode_results(
     clock_ms: int = 0,
     cluster_id: str = "",
 ) -> kv_pb2.OperateReply:
-    """A reply to ``batch``; no ``places`` when it has the results of all its operations.
+    """Return a reply to ``batch``; it has no ``places`` when it has the results of all operations.
 
     Versions beyond ``furthest_seen`` do not count as seen.
     """

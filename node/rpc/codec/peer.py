@@ -154,7 +154,7 @@ def lane_of(body: RequestBody) -> Lane:
     return DATA if type(body) in DATA.requests else CONTROL
 
 
-# --- for networks that have no lanes of their own: a byte that names the lane, then the message -------------
+# --- for networks without separate lanes: a byte that names the lane, then the message ----------------------
 
 
 def request_to_bytes(request: Request) -> bytes:

@@ -29,17 +29,17 @@ def conclusion(
     answers: Mapping[Identity, Recalled],
     known: EpochRecord = THREE,
     *,
-    find_contradiction: bool = False,
+    found_contradiction: bool = False,
     ended_in_order: bool = True,
 ) -> Conclusion:
     return verdict(
-        ME, known, answers, find_contradiction=find_contradiction, ended_in_order=ended_in_order
+        ME, known, answers, found_contradiction=found_contradiction, ended_in_order=ended_in_order
     ).conclusion
 
 
 @pytest.mark.parametrize("answers", [{}, {N2: INTACT}, {N3: DOUBTFUL}])
 def test_it_waits_while_another_owner_has_not_answered(answers: Mapping[Identity, Recalled]) -> None:
-    found = verdict(ME, THREE, answers, find_contradiction=False, ended_in_order=True)
+    found = verdict(ME, THREE, answers, found_contradiction=False, ended_in_order=True)
     assert found.conclusion is Conclusion.WAIT
     assert set(found.waiting_for) == {"n2", "n3"} - {identity.name for identity in answers}
 
@@ -73,12 +73,12 @@ def test_what_a_doubtful_one_remembers_counts() -> None:
 
 def test_what_was_found_while_the_node_ran_counts_though_who_told_is_away() -> None:
     answers = {N2: INTACT, N3: INTACT}
-    assert conclusion(answers, find_contradiction=True) is Conclusion.REPLACE
+    assert conclusion(answers, found_contradiction=True) is Conclusion.REPLACE
 
 
 def test_without_an_intact_majority_a_contradicted_disk_waits_for_an_operator() -> None:
     found = verdict(
-        ME, THREE, {N2: DOUBTFUL_MORE, N3: DOUBTFUL}, find_contradiction=False, ended_in_order=False
+        ME, THREE, {N2: DOUBTFUL_MORE, N3: DOUBTFUL}, found_contradiction=False, ended_in_order=False
     )
     assert found.conclusion is Conclusion.WAIT
     assert "--accept-restored-data" in found.reason

@@ -27,11 +27,14 @@ def test_a_node_that_can_start_has_no_complaint_and_nothing_is_made(options: Nod
     [
         ({"settings": {"read_quorum": "9"}}, "read_quorum = 9 (--set)"),
         ({"name": "n 1"}, "--name 'n 1'"),
-        ({"listen": "192.0.2.1:1"}, "say --insecure if that is meant"),
+        ({"listen": "192.0.2.1:1"}, "add --insecure if that is intended"),
         ({"advertise": "0.0.0.0:7001"}, "--advertise 0.0.0.0:7001: others cannot connect to it"),
         ({"advertise": "[::]:7001"}, "--advertise [::]:7001: others cannot connect to it"),
         ({"advertise": "n1:0"}, "its port must be from 1"),
-        ({"listen": "[0::0]:7001", "insecure": True}, "say by --advertise"),
+        (
+            {"listen": "[0::0]:7001", "insecure": True},
+            "set the address at which others reach it by --advertise",
+        ),
         ({"seeds": ("n1",)}, "--seed: 'n1' is not an address"),
         ({"config_file": Path("no-such-file")}, "no-such-file: No such file"),
     ],

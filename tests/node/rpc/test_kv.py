@@ -114,7 +114,7 @@ async def test_a_failed_disk_is_no_defect(served: Any, stub: Any) -> None:
     served.operations.answers = {b"k": StorageFailed("secret")}
     code, details, metadata = await refused(stub.Get(kv_pb2.GetRequest(key=b"k")))
     assert (code, metadata) == (StatusCode.INTERNAL, {"covey-maybe-applied": "1"})
-    assert details == "the node's disk failed; its log says how"
+    assert details == "the node's disk failed; its log has the details"
     assert served.defects == []
 
 

@@ -244,7 +244,7 @@ async def test_a_client_that_takes_no_replies_is_hung_up_on_while_others_wait(
     served: Any, channel: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "STALLED_S", 0.2)
-    monkeypatch.setattr(streams, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(streams, "STALL_CHECK_INTERVAL_S", 0.1)
     served.operations.answers[b"large"] = GetResult(bytes(MIB), VERSION)
     request = kv_pb2.OperateRequest(kinds=bytes([GET] * 16), keys=[b"large"] * 16)
     stalled = [kv_pb2_grpc.KVStub(channel).Operate() for _ in range(20)]
