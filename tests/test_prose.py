@@ -89,7 +89,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/storage",
     "node/tombstones",
     "proto",
-    "quorum",
     "ring",
 )
 """Folders in which docstrings are still to be rewritten."""
