@@ -66,7 +66,6 @@ WITH_PHRASES: tuple[str, ...] = (
     "node/rpc/codec",
     "node/storage",
     "proto/covey/v1",
-    "ring",
 )
 """Folders and pages in which phrases are still to be replaced."""
 
@@ -89,7 +88,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/storage",
     "node/tombstones",
     "proto",
-    "ring",
 )
 """Folders in which docstrings are still to be rewritten."""
 
