@@ -93,7 +93,10 @@ class RingChange:
         return max(len(set(found.new).difference(found.old)) for found in self._overlay)
 
     def gained_ranges(self, identity: Identity) -> tuple[TokenRange, ...]:
-        """Return the ranges that ``identity`` gains, list(S) \\ list(O); adopting the change, it drops them (rule 6)."""
+        """Return the ranges with ``identity`` in list(S) \\ list(O).
+
+        It drops what it stores in them when it adopts the change (rule 6).
+        """
         return merge_adjacent(
             found.token_range
             for found in self._overlay

@@ -51,7 +51,6 @@ ALLOWED: dict[tuple[str, str], str] = {}
 
 WITH_PHRASES: tuple[str, ...] = (
     "client",
-    "membership",
     "node",
     "node/absorption",
     "node/admin",
@@ -71,7 +70,6 @@ WITH_PHRASES: tuple[str, ...] = (
 
 WITHOUT_VERBS: tuple[str, ...] = (
     "client",
-    "membership",
     "node",
     "node/anti_entropy",
     "node/coordinator",
