@@ -152,7 +152,7 @@ def parts() -> dict[str, tuple[Path, ...]]:
         *(file for folder in PRODUCT for file in (ROOT / folder).rglob("*.py")),
         *(ROOT / "proto").glob("*.py"),
         *(ROOT / "proto").rglob("*.proto"),
-        ROOT / "README.md",
+        *(ROOT / page for page in ("CHANGELOG.md", "CONTRIBUTING.md", "README.md")),
         *(ROOT / "docs").glob("*.md"),
     ]
     found: dict[str, tuple[Path, ...]] = {}
