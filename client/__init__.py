@@ -1,4 +1,5 @@
-"""The library that applications import, and the shell commands' side of the cluster.
+"""The client library, which applications import and which the command line (``cli``) is built on.
 
-Only ``ring``, ``identity`` and ``proto`` are known here; gRPC is loaded when a client first needs it.
+Of covey, it imports ``api``, ``identity``, ``proto``, ``quorum`` and ``ring`` only. gRPC is loaded when a client first
+needs it.
 """

@@ -1,6 +1,6 @@
-"""Shows the cluster and changes it. Answers are the asked node's own view.
+"""Administrative calls, which show and change the cluster. An answer is the view of the node that was asked.
 
-The node asked is the first of the client's given addresses that answers, never another one that it has learned of.
+That node is the first of the addresses given to the client that answers, never a node that the client has learned of.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from .requests import Key, encoded
 
 DEFAULT_TIMEOUT_S = 5.0
 ANSWER_GRACE_S = 2.0
-"""Time after the timeout of a change in which a node that gives it up may still answer."""
+"""Time, after the timeout of a change, for the answer of a node that gives it up at the timeout."""
 
 _Answer = TypeVar("_Answer")
 
 
 class Administration:
-    """Administrative calls. Each raises CoveyError; leave and remove also Refused and NotFound."""
+    """Administrative calls. Each may raise CoveyError; leave and remove may raise Refused and NotFound."""
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
 
     async def status(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> ClusterStatus:
-        """Return the cluster in the view of the asked node."""
+        """Return the state of the cluster in the view of the node that was asked."""
         return _decoded(STATUS, await self._look("Status", timeout))
 
     async def ring(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> RingView:
-        """Return the newest epoch record of the asked node."""
-        from ..ring.epoch import EpochRecord  # loaded late: most commands do without
+        """Return the newest epoch record of the node that was asked, with the owners' addresses."""
+        from ..ring.epoch import EpochRecord  # loaded late: most commands do not need it
 
         answer = await self._look("Ring", timeout)
         try:
@@ -48,19 +48,19 @@ class Administration:
         return RingView(record, addresses)
 
     async def explain(self, key: Key, *, timeout: float = DEFAULT_TIMEOUT_S) -> Explanation:
-        """Return where a key lives and what each of its replicas holds."""
+        """Return the replicas of a key and the version that each of them holds."""
         return _decoded(EXPLANATION, await self._look("Explain", timeout, key=encoded(key, "key")))
 
     async def leave(self, name: str, *, timeout: float) -> None:
-        """Have the node hand everything off and leave the ring; return when that is done."""
+        """Make the node hand off all its data and leave the ring; return when that is complete."""
         await self._change("Leave", timeout, name=checked_node_name(name))
 
     async def remove(self, name: str, *, timeout: float) -> None:
-        """Remove a node that is down; return when the ring no longer has it."""
+        """Remove a node that is down; return when it is no longer in the ring."""
         await self._change("Remove", timeout, name=checked_node_name(name))
 
     async def repair(self, *, timeout: float) -> RepairReport:
-        """Have every owner that is up compare its data with its peers'; the report names those not finished."""
+        """Make every live owner compare its data with its peers; the report lists those that did not finish."""
         return _decoded(REPAIR, await self._change("Repair", timeout))
 
     async def _look(self, method: str, timeout: float, **fields: Any) -> Any:

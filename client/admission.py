@@ -1,12 +1,12 @@
-"""Bounds what one client has in hand: operations and bytes, over all of its nodes.
+"""Bounds the operations that one client has in hand at all nodes, by number and by bytes.
 
-An operation enters before it is given to a node and leaves when its call ends, so that it stays in hand while it
-is retried. When there is no room it waits, in order, outside of every queue that leads to a node: what waits here
-was certainly not sent, and is ended by its own deadline.
+An operation is in hand from before it is first queued for a node until its call ends, including its retries. If there
+is no room, operations wait in order, outside of the queues of nodes. An operation that waits here was certainly not
+sent, and fails at its deadline.
 
-The limit follows the cluster: an answer that refuses for load halves it, at most once in ``DECREASE_EVERY_S``, and
-each operation that ends raises it again (additive increase, multiplicative decrease; Jacobson, SIGCOMM '88). So an
-overloaded cluster gets fewer operations instead of retries of all of them.
+The limit adapts to the cluster's load: an Overloaded refusal halves it, at most once in ``DECREASE_EVERY_S``, and each
+operation that ends raises it by one (additive increase, multiplicative decrease; Jacobson, SIGCOMM '88). So an
+overloaded cluster receives fewer operations instead of retries of all of them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from .errors import CoveyError, NotSent, Unavailable
 
 MAX_IN_HAND_OPERATIONS = 4096
 MAX_IN_HAND_BYTES = 64 << 20
-"""Maximum bytes of keys and values; a larger operation enters when nothing else is in hand."""
+"""Maximum bytes of keys and values. A larger operation enters when nothing else is in hand."""
 MIN_IN_HAND_OPERATIONS = 64
 """The limit is never decreased below this."""
 DECREASE_EVERY_S = 0.1
 SWEEP_EVERY_S = 0.05
-"""Waiting operations are checked for expiry at most this often, and end late by as much."""
+"""Minimum time between two checks for expired operations, and thus how much later than its deadline one may end."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,7 +36,7 @@ class _Waiter:
 
 
 class Admission:
-    """The operations of one client that are in hand, and those that wait to be."""
+    """The operations of one client that are in hand, and the queue of those that wait for room."""
 
     def __init__(self) -> None:
         self._limit = MAX_IN_HAND_OPERATIONS
@@ -45,7 +45,7 @@ class Admission:
         self._paused = False
         self._closed = False
         self._watched = False
-        """Whether entering and leaving take more than counting; set by ``_watch``."""
+        """True if entering and leaving take more than counting; set by ``_watch``."""
         self._waiting: deque[_Waiter] = deque()
         self._sweep: asyncio.TimerHandle | None = None
         self._sweep_at = 0.0
@@ -65,7 +65,7 @@ class Admission:
         return self._limit
 
     def try_enter(self, size_bytes: int) -> bool:
-        """Take the operation in hand, if there is room and no other one waits for it."""
+        """Take the operation in hand and return True, unless there is no room or other operations wait for room."""
         crowded = self._operations >= self._limit or self._bytes + size_bytes > MAX_IN_HAND_BYTES
         if (crowded or self._watched) and (self._waiting or not self._has_room(size_bytes)):
             return False
@@ -87,7 +87,7 @@ class Admission:
             raise
 
     def queue(self, size_bytes: int, deadline: float | None = None) -> asyncio.Future[None]:
-        """Return a future that is done once the operation is in hand; what gives it up calls ``give_up``."""
+        """Return a future that is done once the operation is in hand. To stop waiting, call ``give_up``."""
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[None] = loop.create_future()
         if self._closed:
@@ -101,7 +101,7 @@ class Admission:
         return turn
 
     def give_up(self, turn: asyncio.Future[None], size_bytes: int) -> None:
-        """Undo ``queue``, whether or not there was room meanwhile."""
+        """Undo ``queue``, whether or not the operation is in hand by now."""
         if not turn.done():
             turn.cancel()
         elif not turn.cancelled() and turn.exception() is None:
@@ -124,20 +124,20 @@ class Admission:
         self._watch()
 
     def _watch(self) -> None:
-        """Note whether entering and leaving take more than counting."""
+        """Determine whether entering and leaving take more than counting."""
         below_limit = self._limit < MAX_IN_HAND_OPERATIONS
         ending = self._paused or self._closed or self._drained is not None
         self._watched = below_limit or ending or bool(self._waiting)
 
     def overloaded(self, now: float) -> None:
-        """Lower the limit after a node has refused for load."""
+        """Lower the limit after a node has refused an operation because of its load."""
         if now - self._decreased_at >= DECREASE_EVERY_S:
             self._decreased_at = now
             self._limit = max(MIN_IN_HAND_OPERATIONS, min(self._limit, self._operations) // 2)
             self._watch()
 
     def pause(self) -> None:
-        """Let nothing enter until ``resume``; operations in hand continue."""
+        """Let no operation enter until ``resume``; operations in hand continue."""
         self._paused = True
         self._watch()
 
@@ -147,7 +147,7 @@ class Admission:
         self._watch()
 
     async def drained(self, timeout_s: float) -> bool:
-        """Wait until nothing is in hand; return False when that takes longer than the timeout."""
+        """Wait until nothing is in hand; return False if that takes longer than the timeout."""
         if self._operations == 0:
             return True
         self._drained = asyncio.get_running_loop().create_future()
@@ -158,7 +158,7 @@ class Admission:
         return self._operations == 0
 
     def close(self) -> None:
-        """End all operations that wait, and let nothing enter any more."""
+        """Fail all operations that wait, and let no operation enter any more."""
         self._closed = True
         self._watch()
         if self._sweep is not None:
@@ -198,7 +198,7 @@ class Admission:
         self._sweep = loop.call_at(at, self._expire, loop)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End operations that are due, and drop those that were given up."""
+        """Fail operations whose deadlines have passed, and drop those that were given up."""
         self._sweep = None
         now = loop.time()
         left: deque[_Waiter] = deque()

@@ -35,14 +35,14 @@ _K = TypeVar("_K", bound=str | bytes)
 
 
 class AsyncClient:
-    """A client of the cluster that any of ``addresses`` ("host:port") belongs to; it learns of the rest.
+    """A client of a cluster. It needs the address ("host:port") of at least one node, and learns of the others.
 
     Keys and values are bytes, or str as UTF-8. ``timeout`` is in seconds and bounds an operation with all
     its retries. ``consistency`` is "one", "quorum" (default) or "all"; instead, ``r`` or ``w`` gives the
-    number of replicas that must answer. Errors are ``CoveyError``; look at their ``maybe_applied``.
+    number of replicas that must answer. Errors are ``CoveyError``, with ``maybe_applied``.
 
-    A client belongs to the event loop on which it is first used; close it there, or use it in ``async with``. After a
-    fork the child uses it as if it were new; see docs/clients.md.
+    A client belongs to the event loop on which it is first used; close it there, or use it in ``async with``. In the
+    child of a fork it works like a new client; see docs/clients.md.
     """
 
     def __init__(self, addresses: str | Iterable[str], *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
@@ -52,9 +52,9 @@ class AsyncClient:
         self._loop: asyncio.AbstractEventLoop | None = None
         """The event loop that the session belongs to."""
         self._cluster = ClusterIdentity(self._addresses)
-        """The cluster; it outlasts sessions, since a child of a fork belongs to its parent's cluster."""
+        """The cluster. Kept from session to session, so that the child of a fork stays in its parent's cluster."""
         self._seen = HighestSeen()
-        """The highest version timestamp of sessions that are over."""
+        """The highest version timestamp that the client has seen, in all its sessions."""
         self._closed = False
         forking.watch(self)
 
@@ -102,7 +102,7 @@ class AsyncClient:
     ) -> dict[_K, Version]:
         """Store many values, independently of each other; return their versions by key.
 
-        ``timeout`` holds for each. Raise ``PartialFailure``, which has the result of each key, when any failed.
+        ``timeout`` applies to each of them. Raise ``PartialFailure``, which has the result of each key, if any failed.
         """
         return await self._open().put_all(items, consistency, w, self._limit(timeout))
 
@@ -114,14 +114,14 @@ class AsyncClient:
         r: int | None = None,
         timeout: float | None = None,
     ) -> dict[_K, bytes | None]:
-        """Return the values of many keys, by key; None where there is none. Fails as ``put_many`` does."""
+        """Return the values of many keys, by key; None for a key without one. Fails like ``put_many``."""
         return await self._open().get_all(keys, consistency, r, self._limit(timeout))
 
     async def keys(self, prefix: Key = b"", *, timeout: float | None = None) -> AsyncGenerator[bytes, None]:
-        """Yield all keys that begin with ``prefix``, each once, in token order, read as they are asked for.
+        """Yield all keys that begin with ``prefix``, each once, in token order; read them from nodes as needed.
 
-        ``timeout`` holds for each step, not for the whole listing. Keys written or deleted meanwhile may or
-        may not be among them.
+        ``timeout`` applies to each step, not to the entire listing. A key that is written or deleted meanwhile may or
+        may not be yielded.
         """
         async with aclosing(self.key_chunks(prefix, timeout=timeout)) as chunks:
             async for chunk in chunks:
@@ -131,7 +131,7 @@ class AsyncClient:
     async def key_chunks(
         self, prefix: Key = b"", *, timeout: float | None = None
     ) -> AsyncGenerator[Sequence[bytes], None]:
-        """Yield the keys of ``keys`` in chunks as they arrive; none is empty."""
+        """Yield what ``keys`` yields, in chunks as they arrive from nodes; no chunk is empty."""
         listing = self._open().list_keys(prefix, self._limit(timeout))
         try:
             while chunk := await listing.next_chunk():
@@ -146,7 +146,7 @@ class AsyncClient:
 
     @property
     def seen_timestamp(self) -> int:
-        """The highest version timestamp seen; every request carries it, which keeps this client's order."""
+        """The highest version timestamp seen. Every request carries it, so that this client's writes stay in order."""
         return self._seen.timestamp
 
     @property
@@ -165,7 +165,7 @@ class AsyncClient:
             await session.close()
 
     def refuse_all(self) -> None:
-        """Refuse all later operations as closed."""
+        """Make all later operations fail because the client is closed."""
         self._closed = True
 
     async def disconnect(self, drain_s: float) -> None:
@@ -179,7 +179,7 @@ class AsyncClient:
             self._session.reconnect()
 
     def forget(self) -> None:
-        """Drop the parent's session without touching it, in a child process; a new one is made when it is needed."""
+        """Drop the parent's session, in a child process, without using it; a new session is made when needed."""
         forking.abandon(self._session, self._loop)
         self._end_session()
 
@@ -230,7 +230,7 @@ class AsyncClient:
             raise Unavailable("the client is closed")
         if self._session is not None and self._loop is not None:
             raise InvalidRequest(_ANOTHER_LOOP)
-        loop = _running_loop()  # None when only ``admin`` is looked at so far
+        loop = _running_loop()  # None if only ``admin`` was used so far
         if self._session is None:
             forking.note_use()
             self._session = _session_class()(

@@ -1,6 +1,6 @@
-"""Checks the arguments of callers. Each check raises InvalidRequest with one sentence, before anything is sent.
+"""Checks of callers' arguments. Each check raises InvalidRequest with one sentence, before anything is sent.
 
-Loads neither gRPC nor protobuf, so that a client can be checked and made without them.
+This module loads neither gRPC nor protobuf, so that a client can be made without them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Key = TypeVar("_Key", bound=Hashable)
 
 
 def checked_addresses(given: object) -> tuple[str, ...]:
-    """Return the addresses as host:port, each once, in the given order. Commas separate addresses in a text."""
+    """Return the addresses as host:port, without duplicates, in order. A string may have several, with commas."""
     if isinstance(given, str):
         given = [given]
     if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
@@ -79,7 +79,7 @@ def checked_node_name(name: object) -> str:
 
 
 def checked_items(items: object) -> None:
-    """Check what ``put_many`` is given: a mapping of keys to values."""
+    """Check the argument of ``put_many``, a mapping of keys to values."""
     if not isinstance(items, Mapping):
         raise InvalidRequest(f"put_many takes a mapping of keys to values, not {shown(items)}")
     _check_types(items, "key")
@@ -87,7 +87,7 @@ def checked_items(items: object) -> None:
 
 
 def checked_keys(keys: Iterable[_Key]) -> list[_Key]:
-    """Return what ``get_many`` is given: keys, each once."""
+    """Return the keys that ``get_many`` is given, without duplicates."""
     if isinstance(keys, str | bytes) or not isinstance(keys, Iterable):
         raise InvalidRequest(f"get_many takes several keys, for instance a list, not {shown(keys)}")
     try:
@@ -111,7 +111,7 @@ def wrong_type(what: str, kind: type) -> InvalidRequest:
 def shown(value: object) -> str:
     """Return a short description of an argument for a message."""
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 256:
-        return f"a number of {value.bit_length()} bits"  # which repr may refuse to write out
+        return f"a number of {value.bit_length()} bits"  # repr refuses to convert very long numbers
     if not isinstance(value, str | bytes | int | float | bool | None):
         return type(value).__name__
     text = repr(value[:MAX_SHOWN_CHARACTERS] if isinstance(value, str | bytes) else value)

@@ -1,13 +1,14 @@
 """Natural batching: the operations that arrive while a batch is in flight to a node form the next batch.
 
-An operation leaves at once when nothing is in flight; under load, batches grow by themselves. The next batch leaves as
-soon as any operation of the one before is answered, or when that one has been in flight for ``STRAGGLER_S``: no
-operation waits for a straggler, such as a key with a slow replica. Up to ``MAX_IN_FLIGHT_BATCHES`` are in flight.
+An operation is sent at once if nothing is in flight; under load, batches become larger. The next batch is sent as soon
+as any operation of the batch before is answered, or when that batch has been in flight for ``STRAGGLER_S``; so no
+operation has to wait for a slow one, such as that of a key with a slow replica. Up to ``MAX_IN_FLIGHT_BATCHES`` are in
+flight.
 
-Each operation has a deadline. One that still waits at its deadline was certainly not sent, and its error says so; one
-that is in flight may have been carried out.
+Each operation has a deadline. If it still waits at its deadline, it was certainly not sent, and fails with NotSent. If
+it is in flight, it may have been carried out.
 
-No clock and no network here: ``sender`` passes in the time and carries the batches.
+This module has no clock and no network: ``sender`` passes in the time and sends the batches.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ from .version import HighestSeen
 
 MAX_BATCH_OPERATIONS = 512
 MAX_BATCH_BYTES = 1 << 20
-"""Maximum size of keys and values; a larger operation has a batch to itself."""
+"""Maximum size of the keys and values of a batch. A larger operation is sent in a separate batch."""
 MAX_WAITING_OPERATIONS = 8192
 MAX_WAITING_BYTES = 64 << 20
 MAX_IN_FLIGHT_BATCHES = 16
 STRAGGLER_S = 0.05
 
 _EARLY_S = 0.001
-"""Maximum time by which a timer may fire early; what is due by then is due."""
+"""Tolerance of deadlines, since a timer may fire early by as much."""
 
 
 class Completion(Protocol):
-    """Receives the result of an operation: a future, or less. Completed once, unless ``done`` before."""
+    """Receives the result of an operation, like a future. It is completed once, and never after ``done``."""
 
     def done(self) -> bool: ...
 
@@ -55,7 +56,7 @@ class Pending:
     """The batch in which the operation was sent; None while it waits."""
 
     def fail(self, error: BaseException) -> None:
-        """Complete with the error, unless the caller has given up or time ran out before."""
+        """Complete with the error, unless the caller has given up or the operation has expired."""
         if self.batch is not None and self.operation.writes and may_have_happened(error):
             self.batch.assume_written()
         if not self.completion.done():
@@ -69,7 +70,7 @@ class Pending:
 
 
 def may_have_happened(error: BaseException) -> bool:
-    """Return True if a write that was sent and failed with this error may have happened; also after a defect."""
+    """Return True if a write that was sent and failed with this error may have happened; True for a defect."""
     return not isinstance(error, CoveyError) or error.maybe_applied
 
 
@@ -119,7 +120,7 @@ class InFlightBatch:
         return [pending for pending in self.operations if pending is not None]
 
     def assume_written(self) -> None:
-        """Note that a write of the batch may have happened, or may happen yet: later writes must be newer."""
+        """Record that a write of the batch may have happened, or may happen later: later writes must be newer."""
         self._seen.lose(self.latest_timestamp)
 
 
@@ -155,13 +156,13 @@ class OperationQueue:
         self.outstanding += 1
 
     def departure(self) -> float | None:
-        """Return when the next batch may leave if nothing is answered until then; None while none can."""
+        """Return when the next batch may be sent if nothing is answered before; None if none can."""
         if not self._waiting or len(self._batches) >= MAX_IN_FLIGHT_BATCHES:
             return None
         return 0.0 if self._latest is None else self._latest.sent_at + STRAGGLER_S
 
     def take_batch(self, stream: object, now: float) -> InFlightBatch | None:
-        """Return the next batch, which counts as sent; None when the callers of all that waited have given up."""
+        """Return the next batch, which is then in flight; None if all callers of waiting operations have given up."""
         taken: list[Pending] = []
         size_bytes = 0
         while self._waiting and len(taken) < MAX_BATCH_OPERATIONS:
@@ -182,11 +183,11 @@ class OperationQueue:
         return batch
 
     def batch(self, number: int) -> InFlightBatch | None:
-        """Return the batch in flight of that number; None when it is complete."""
+        """Return the batch in flight with that number; None if it is complete."""
         return self._batches.get(number)
 
     def record_answers(self, batch: InFlightBatch, count: int) -> None:
-        """Note that ``count`` more operations of the batch are answered."""
+        """Record that ``count`` more operations of the batch are answered."""
         batch.answered = True
         batch.unanswered -= count
         self.outstanding -= count
@@ -200,12 +201,12 @@ class OperationQueue:
         return sum(batch.stream is stream for batch in self._batches.values())
 
     def complete(self, batch: InFlightBatch) -> list[Pending]:
-        """Expect no more answers to the batch; return the operations that have none."""
+        """Expect no further answers to the batch; return its unanswered operations."""
         self.record_answers(batch, batch.unanswered)
         return batch.pending
 
     def complete_all(self, stream: object, after: int = 0) -> list[Pending]:
-        """Complete all batches of one stream whose numbers are above ``after``."""
+        """Call ``complete`` for all batches of a stream with numbers above ``after``; return their operations."""
         batches = [b for b in self._batches.values() if b.stream is stream and b.number > after]
         return [pending for batch in batches for pending in self.complete(batch)]
 
@@ -214,7 +215,7 @@ class OperationQueue:
         return [self._dequeue() for _ in range(len(self._waiting))]
 
     def expire(self, now: float) -> float | None:
-        """Fail the operations that are due; return the earliest deadline of the others."""
+        """Fail the operations whose deadlines have passed; return the earliest deadline of the others."""
         due = now + _EARLY_S
         earliest = _expire(self._waiting, due)
         for batch in list(self._batches.values()):
@@ -226,7 +227,7 @@ class OperationQueue:
         return earliest
 
     def silent_since(self) -> float | None:
-        """Return when the oldest batch was sent of which no operation is answered."""
+        """Return when the oldest batch without any answer was sent; None if there is none."""
         return next((batch.sent_at for batch in self._batches.values() if not batch.answered), None)
 
     def _dequeue(self) -> Pending:

@@ -1,12 +1,13 @@
-"""Keeps the cluster that a client belongs to, and the addresses that belong to another one.
+"""The cluster that a client belongs to, and the addresses at which another cluster answers.
 
 Rules
-- A client belongs to the cluster of the first node that sends it a cluster id. Every request names that cluster from
-  then on, and rings are learned only from it.
-- An address whose node belongs to another cluster is foreign: it is left out until its node is found to belong to the
-  client's own cluster again. A dead node's address may have been given to another cluster.
-- A given address that never belonged to the client's cluster is a mistake of the caller, so every operation fails and
-  names both clusters. An address that the cluster's own ring lists is no mistake.
+- A client belongs to the cluster of the first node that sends it a cluster id. From then on, every request names that
+  cluster, and rings are learned only from it.
+- An address at which a node of another cluster answers is foreign. It is not used until a node of the client's cluster
+  answers there again. (The address of a dead node may have been given to a node of another cluster.)
+- If a given address is foreign and was never known to belong to the client's cluster, the caller made a mistake: every
+  operation fails with an error that names both clusters. An address that is in the ring of the client's cluster is
+  known to belong to it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class ClusterIdentity:
         self.cluster_id = ""
         """The cluster's id; empty until a node has sent one."""
         self.conflict: WrongCluster | None = None
-        """The error of every operation while the client's addresses are of two clusters."""
+        """The error of every operation while the given addresses belong to two clusters; else None."""
         self._learned_at = ""
         self._given = frozenset(given)
         self._unverified = set(given)
@@ -30,16 +31,16 @@ class ClusterIdentity:
 
     @property
     def foreign(self) -> Mapping[str, str]:
-        """The addresses that belong to another cluster now, with its id. Follows what is met."""
+        """The foreign addresses, each with the id of its cluster; a live view."""
         return self._foreign
 
     @property
     def doubtful(self) -> list[str]:
-        """Return the addresses to check again: foreign addresses, and given addresses at which no node has answered."""
+        """The addresses to check again: foreign addresses, and given addresses that are not verified yet."""
         return list(dict.fromkeys([*self._foreign, *sorted(self._unverified)]))
 
     def met(self, address: str, cluster_id: str) -> WrongCluster | None:
-        """Note the cluster id of the node at ``address`` (empty: none yet). Return the error when it is foreign."""
+        """Record the cluster id of the node at ``address``, empty if it has none. Return an error if it is foreign."""
         if not cluster_id:
             return None
         if not self.cluster_id:
@@ -54,7 +55,7 @@ class ClusterIdentity:
         return self._error(address)
 
     def listed(self, addresses: Collection[str]) -> None:
-        """Note the addresses in the cluster's own ring. Of the others, only given addresses are kept."""
+        """Record the addresses in the ring of the cluster. Forget others, except for given addresses."""
         kept = {*addresses, *self._given}
         for address in [address for address in self._foreign if address not in kept]:
             del self._foreign[address]
@@ -70,6 +71,6 @@ class ClusterIdentity:
         return WrongCluster(
             f"the node at {address} belongs to cluster {theirs!r}, and this client to cluster {self.cluster_id!r}, "
             f"learned from {self._learned_at}; nothing was done. Give a client the addresses of one cluster, or make "
-            "a new client if the cluster was made anew",
+            "a new client if the cluster was created again",
             cluster_id=theirs,
         )

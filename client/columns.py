@@ -1,6 +1,6 @@
-"""The columns of batches and their results, between messages and operations.
+"""Conversion between operations and the columns of messages, for batches and their replies.
 
-The hot path: no message and no object per operation, except what the caller gets.
+This is a hot path: it makes no message and no object per operation, except the results that callers receive.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Reply = kv_pb2.OperateReply
 
 _ANSWER_MARGIN = 0.05
 _MAX_ANSWER_MARGIN_S = 0.1
-"""The node gets slightly less time than the caller has, so that its own, better error arrives."""
+"""The node gets slightly less time than the caller has, so that the node's error, which is more exact, arrives."""
 
 _DEFAULT = Consistency()
 UNSTAMPED = Stamp()
@@ -30,7 +30,7 @@ UNSTAMPED = Stamp()
 def request_of(
     batch: InFlightBatch, seen_timestamp: int, now: float, stamp: Stamp = UNSTAMPED, lost_timestamp: int = 0
 ) -> Request:
-    """Return the message that carries a batch which is sent now."""
+    """Return the message for a batch that is sent at ``now``."""
     pendings = batch.pending
     operations = [pending.operation for pending in pendings]
     return Request(
@@ -49,7 +49,7 @@ def request_of(
 
 
 def _timeouts_ms(pendings: Sequence[Pending], now: float) -> list[int]:
-    """Return one number for all operations when the margin covers the difference of their deadlines."""
+    """Return the timeout of each operation, or a single one if their deadlines differ less than the margin."""
     deadlines = [pending.deadline for pending in pendings]
     first, last = min(deadlines), max(deadlines)
     if last - first <= _margin_s(first - now):
@@ -75,7 +75,7 @@ def _consistencies(wanted: Sequence[Consistency | None]) -> list[Consistency]:
 def deliver(reply: Reply, batch: InFlightBatch) -> int:
     """Complete the operations that the reply answers; return their number.
 
-    Raise ValueError for a reply that does not fit the batch; the operations completed before that are right.
+    Raise ValueError if the reply does not match the batch; operations that were completed before that are correct.
     """
     kinds = reply.kinds
     places: Sequence[int] = reply.places or range(len(batch.operations))
@@ -89,7 +89,7 @@ def deliver(reply: Reply, batch: InFlightBatch) -> int:
 
 
 def is_served(reply: Reply) -> bool:
-    """Return True if the node did any of the operations."""
+    """Return True if the node carried out any of the operations."""
     return reply.kinds.count(FAILED) < len(reply.kinds)
 
 

@@ -1,19 +1,19 @@
-"""Runs an operation on a node, and on others as long as that is safe and there is time.
+"""Sends an operation to a node, and to other nodes after a failure, as long as that is safe and there is time.
 
 Rules
-- A read changes nothing: after any failure that another node may not have, it is tried there.
-- A write is tried again only if it certainly was not done. One whose connection broke before the answer came may have
-  happened; it ends as a Timeout that says so.
-- Untried nodes are tried at once, one after the other. When all were tried, a jittered pause precedes the next round,
-  longer each time, until the operation's deadline. After a node that refused for load, the pause that it asks for
-  precedes the next node.
-- A write is not sent to a silent node, which left an operation unanswered, as long as another node answers, if only by
-  a refusal: it would wait there for all of its time, and might be done. ``topology_learner`` asks silent nodes for an
-  answer.
-- A node that answers other operations well is not at fault for the one that fails, unless it refuses for load.
-- A client that never reached any node does not wait: it makes one round over all addresses, and its error says so.
-- An operation that no node has done ends with the most informative of its errors: that of a node that answered and
-  refused before that of one that could not be reached, or of a deadline that passed before anything was sent.
+- A read changes nothing: after any failure that may not occur at another node, it is tried at another node.
+- A write is tried again only if it certainly was not done. A write whose connection was lost before the answer arrived
+  may have happened; it ends with a Timeout whose ``maybe_applied`` is True.
+- Nodes that were not tried yet are tried at once, one after the other. When all have failed, the next round begins
+  after a jittered pause, which is longer each time, until the operation's deadline. After a node has refused because of
+  its load, the pause that it asks for precedes the next attempt.
+- A silent node has left an operation unanswered. No write is sent to it as long as another node answers, even if that
+  node refuses: the write might wait there until its deadline, with an unknown outcome. ``topology_learner`` checks
+  whether silent nodes answer again.
+- A node that answers other operations is not backed off for one that fails, unless it refuses because of its load.
+- A client that has never reached any node does not wait: it tries each address once, and its error lists them.
+- If no node has done the operation, it ends with the most informative of its errors: the refusal of a node that
+  answered takes precedence over that a node could not be reached, and that the deadline passed before sending.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ from .version import HighestSeen
 BACKOFF_S = (0.05, 1.0)
 MIN_READ_ATTEMPT_S = 0.25
 MIN_RETRY_S = 0.1
-"""With less time left, another attempt would only turn "certainly not done" into "may have happened"."""
+"""With less time left, there is no further attempt: it would likely end with "may have happened"."""
 MAX_ADDRESSES_SHOWN = 5
 
 _ELSEWHERE = (Unavailable, Timeout, Overloaded, InternalError, WrongCluster)
-"""Errors that another node may not have."""
+"""Errors after which another node may succeed."""
 
 _Result = TypeVar("_Result")
 Attempt = Callable[[NodeLink, float], Awaitable[_Result]]
-"""Asks one node, until a deadline on the loop's clock; raises CoveyError."""
+"""A request to one node, with a deadline on the loop's clock; may raise CoveyError."""
 Choose = Callable[[Collection[str], float], str | None]
-"""Given the addresses that were tried and the loop's time: the address to try next."""
+"""Returns the address to try next, given the addresses that were tried and the loop's time."""
 NextNode = Callable[[Mapping[str, CoveyError], float], str | None]
-"""The same, given the errors of this round by address."""
+"""Returns the address to try next, given the errors of this round by address and the loop's time."""
 
 
 class FirstAttempt(NamedTuple):
@@ -71,7 +71,7 @@ class FirstAttempt(NamedTuple):
     address: str
     at: float
     deadline: float
-    """The deadline of the operation; this and ``at`` on the loop's clock."""
+    """The deadline of the operation; both times are on the loop's clock."""
 
 
 class Dispatcher:
@@ -84,7 +84,7 @@ class Dispatcher:
         seen: HighestSeen,
         cluster: ClusterIdentity,
     ) -> None:
-        """Take ``on_attempt``, which is called after each attempt with whether the node answered."""
+        """Call ``on_attempt`` after an attempt, with True if it succeeded."""
         self._seen = seen
         self._cluster = cluster
         self._router = router
@@ -97,12 +97,12 @@ class Dispatcher:
         """The operations that the client has in hand; an operation enters before ``begin``."""
 
     def close(self) -> None:
-        """End the pauses before further attempts: their operations end with the errors that they have."""
+        """End all pauses between attempts; the operations end with the errors of their earlier attempts."""
         self._closed.set()
         self.admission.close()
 
     def on_reply(self, reply: ReplyReport) -> None:
-        """Note a reply to operations."""
+        """Record a reply to operations."""
         self._reached_any = True
         if reply.round_trip_s is not None:
             self._router.replied(reply.address, reply.now, reply.round_trip_s, reply.operations, reply.others)
@@ -132,13 +132,13 @@ class Dispatcher:
             admission.leave(operation.size_bytes)
 
     def abandon(self) -> None:
-        """Stop waiting for writes under way; later writes are ordered after them all the same."""
+        """Record that the caller no longer waits for writes under way. Later writes must still be newer than these."""
         self._seen.assume_allowed()
 
     def begin(self, operation: Operation, timeout_s: float, completion: Completion) -> FirstAttempt:
-        """Send the operation to the first node. After an error, ``retry`` may still bring a result.
+        """Send the operation to the first node. If that fails, call ``retry`` to try others.
 
-        Raise WrongCluster when this client's addresses are of two clusters.
+        Raise WrongCluster if the given addresses belong to two clusters.
         """
         self._refuse_conflict()
         now = asyncio.get_running_loop().time()
@@ -152,7 +152,7 @@ class Dispatcher:
         return first
 
     async def retry(self, operation: Operation, first: FirstAttempt, error: CoveyError) -> Any:
-        """Try other nodes after the first one failed with ``error``. Results and errors as of ``perform``."""
+        """Try other nodes after the first one failed with ``error``; return and raise what ``perform`` does."""
 
         def attempt(link: NodeLink, deadline: float) -> Awaitable[Any]:
             result = asyncio.get_running_loop().create_future()
@@ -228,7 +228,7 @@ class Dispatcher:
 
 
 def _attempt_deadline(deadline: float, remaining_s: float, *, writes: bool) -> float:
-    """A read leaves half of its time for another node; a write has one chance and takes it all."""
+    """Return the deadline of one attempt: a read leaves half of its time for another node, a write leaves none."""
     if writes:
         return deadline
     return deadline - max(0.0, min(remaining_s / 2, remaining_s - MIN_READ_ATTEMPT_S))
@@ -253,14 +253,14 @@ class _RetryLoop:
         self._reason: CoveyError | None = None
         """The most informative error so far, the latest of its kind."""
         self._unreachable: dict[str, str] = {}
-        """Why nodes were not reached, by address."""
+        """The errors of nodes that could not be reached, by address."""
 
     @property
     def _remaining_s(self) -> float:
         return self._deadline - asyncio.get_running_loop().time()
 
     def choose(self) -> str | None:
-        """Return the next address of this round; None when all were tried."""
+        """Return the next address of this round; None if all were tried."""
         return self._next_node(self._tried, asyncio.get_running_loop().time())
 
     @property
@@ -272,7 +272,7 @@ class _RetryLoop:
         return _attempt_deadline(self._deadline, self._remaining_s, writes=self._writes)
 
     async def after_failure(self, address: str, error: CoveyError) -> None:
-        """Prepare the next attempt, or raise what ends the operation."""
+        """Record a failed attempt; wait if the node asked for it. Raise the final error if no attempt may follow."""
         if not self._writes:
             error.maybe_applied = False
         if error.maybe_applied or not isinstance(error, _ELSEWHERE):
@@ -290,7 +290,7 @@ class _RetryLoop:
             raise self.final_error()
 
     async def back_off(self) -> None:
-        """Wait before the next round over all nodes, or raise when there is no time for one."""
+        """Wait before the next round over all nodes. Raise the final error if there is no time for one."""
         pause_s = backoff_s(self._rounds, BACKOFF_S, self._rng)
         self._rounds += 1
         self._tried.clear()
@@ -320,7 +320,7 @@ class _RetryLoop:
 
 
 def _informativeness(error: CoveyError) -> int:
-    """Rank the errors of one operation's attempts: the highest is the one to report."""
+    """Rank an error among those of one operation's attempts; the highest is reported."""
     if isinstance(error, Unreachable):
         return 0
     if isinstance(error, WrongCluster):

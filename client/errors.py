@@ -1,7 +1,7 @@
-"""What can go wrong with an operation, named after whose fault it is.
+"""The errors of operations.
 
-``maybe_applied`` of every error is whether the operation may have happened all the same. False is a promise: it
-certainly did not. A read changes nothing, so it is False for the errors of reads.
+``maybe_applied`` of an error is True if the operation may have happened although it failed. False is a promise: the
+operation certainly did not happen. It is always False for reads, which change nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 
 class CoveyError(Exception):
-    """Base of all errors that a client raises on purpose."""
+    """Base class of all errors that a client raises."""
 
     maybe_applied: bool = False
-    """Whether the operation may have happened; False means that it certainly did not."""
+    """True if the operation may have happened; False if it certainly did not."""
 
     def __init__(self, message: str, *, maybe_applied: bool = False) -> None:
         super().__init__(message)
@@ -26,23 +26,23 @@ class CoveyError(Exception):
 
 
 class Unavailable(CoveyError):
-    """Too few replicas, or no node could be reached. Certainly not done."""
+    """Too few replicas were available, or no node could be reached. The operation was certainly not done."""
 
 
 class Timeout(CoveyError):
-    """No answer in time, or the connection was lost before one came. A write may have happened."""
+    """There was no answer in time, or the connection was lost before the answer. A write may have happened."""
 
 
 class NotSent(Timeout):
-    """The timeout passed while the operation waited to be sent. Certainly not done."""
+    """The timeout passed while the operation waited to be sent. It was certainly not done."""
 
 
 class Unanswered(Timeout):
-    """The node itself gave no answer: not in time, or the connection to it was lost before one came."""
+    """The node that was asked gave no answer in time, or the connection to it was lost before the answer."""
 
 
 class Overloaded(CoveyError):
-    """Refused early, certainly not done; may be retried after ``retry_after`` seconds."""
+    """Refused because of load, and certainly not done. It may be retried after ``retry_after`` seconds."""
 
     def __init__(self, message: str, *, retry_after: float = 0.1, maybe_applied: bool = False) -> None:
         super().__init__(message, maybe_applied=maybe_applied)
@@ -50,28 +50,28 @@ class Overloaded(CoveyError):
 
 
 class InvalidRequest(CoveyError):
-    """A mistake of the caller: an empty or over-long key, an over-long value, an impossible r or w."""
+    """An invalid argument: for instance an empty or too long key, a too long value, or an impossible r or w."""
 
 
 class Unauthenticated(CoveyError):
-    """The cluster does not know who is asking."""
+    """The cluster does not know the caller."""
 
 
 class PermissionDenied(CoveyError):
-    """The caller is known and may not do this."""
+    """The cluster knows the caller and does not permit the operation."""
 
 
 class Refused(CoveyError):
-    """An administrative call that would be unsafe now; the text gives the reason and what to do instead."""
+    """An administrative change would be unsafe now. The text gives the reason and an alternative."""
 
 
 class WrongCluster(CoveyError):
-    """The node belongs to another cluster than this client. Certainly not done."""
+    """The node belongs to a different cluster than this client. The operation was certainly not done."""
 
     def __init__(self, message: str, *, cluster_id: str = "", maybe_applied: bool = False) -> None:
         super().__init__(message, maybe_applied=maybe_applied)
         self.cluster_id = cluster_id
-        """The cluster id of the node; empty when it did not send one."""
+        """The cluster id of the node; empty if it did not send one."""
 
 
 class NotFound(CoveyError):
@@ -79,21 +79,21 @@ class NotFound(CoveyError):
 
 
 class Unreachable(Unavailable):
-    """There is no connection to the node, or it is not a covey node. Certainly not done."""
+    """There is no connection to the node, or it is not a covey node. The operation was certainly not done."""
 
 
 class MessageTooLarge(InvalidRequest):
-    """A message was over gRPC's size limit."""
+    """A message exceeded gRPC's size limit."""
 
 
 class InternalError(CoveyError):
-    """The node failed in a way it should not have."""
+    """The node failed because of a defect, or its answer is malformed."""
 
 
 class PartialFailure(CoveyError):
-    """Some operations of ``put_many`` or ``get_many`` failed; keys are the caller's own.
+    """Some operations of ``put_many`` or ``get_many`` failed. Keys are as the caller passed them.
 
-    ``maybe_applied`` is True when it is for any of the failed operations; each of their errors has its own.
+    ``maybe_applied`` is True if it is True for any of the failed operations; each of their errors has it, too.
     """
 
     def __init__(self, done: Mapping[Any, Any], failed: Mapping[Any, CoveyError]) -> None:
@@ -103,7 +103,7 @@ class PartialFailure(CoveyError):
             maybe_applied=any(error.maybe_applied for error in failed.values()),
         )
         self.done = dict(done)
-        """Results of what succeeded: versions for ``put_many``, values (or None) for ``get_many``."""
+        """Results of the operations that succeeded: versions for ``put_many``, values or None for ``get_many``."""
         self.failed = dict(failed)
         """The error of each operation that failed."""
 

@@ -1,18 +1,21 @@
 """Keeps clients usable in a parent and in its children when the process forks.
 
-gRPC does not survive a fork: its threads exist in the parent only, and what they have locked stays locked in the
-child. So every client lets go of gRPC before the fork, and gRPC ends its threads with its last channel:
+gRPC does not work in the child of a fork: its threads exist in the parent only, and locks that they held stay locked in
+the child. So every client closes its channels before the fork; gRPC ends its threads when its last channel is closed.
 
-- before: operations under way are given ``DRAIN_S`` to end and new ones wait; then all connections are closed and
-  the threads that serve clients are held until the fork is over, so that none can open another connection. A read
-  that has not ended goes on after the fork; a write ends as a Timeout that says that it may have happened.
-- in the parent: the threads go on, and connect again when something is to be sent.
-- in the child: every client is as if it were new, except for the highest version it has seen. It connects by itself.
+- Before the fork: operations under way get ``DRAIN_S`` to end, and new operations wait. Then all connections are
+  closed. The threads that run clients' event loops are blocked until the fork is over, so that none opens another
+  connection. A read that has not ended is retried after the fork; such a write ends with a Timeout whose
+  ``maybe_applied`` is True.
+- In the parent, the threads continue, and clients connect again when they have something to send.
+- In the child, every client is like a new one, except that it keeps the highest version it has seen. It opens its
+  connections when it needs them.
 
-If gRPC still has threads at the fork (a client on the forking thread's own event loop, or other users of gRPC in
-the process), no client can work in the child; there, each operation fails at once. The parent is not affected.
+If gRPC still has threads at the fork, no client works in the child: each operation fails at once. Reasons are a client
+on the event loop of the forking thread, and other users of gRPC in the process. The parent is not affected.
 
-Threads are counted by their names in /proc; elsewhere than on Linux a closed client is trusted to have ended them.
+The threads are found by their names in /proc. On systems other than Linux, they are assumed to have ended once the
+clients have closed their connections.
 """
 
 from __future__ import annotations
@@ -37,10 +40,10 @@ CALLS_END_S = 0.5
 THREADS_END_S = 2.0
 POLL_S = 0.001
 COLLECT_EVERY_S = 0.01
-"""The first pause between two checks; it grows while gRPC's threads go on."""
+"""The first pause between two garbage collections; it becomes longer while gRPC still has threads."""
 LOAD_S = 30.0
 HOLD_S = 60.0
-"""A held thread goes on by itself after this long; a fork takes milliseconds."""
+"""Time after which a blocked thread continues in any case; a fork takes milliseconds."""
 
 GRPC_FORK_SUPPORT = "GRPC_ENABLE_FORK_SUPPORT"
 """The environment variable that gRPC reads when it is first used."""
@@ -64,13 +67,13 @@ class Forkable(Protocol):
         """The event loop of its connections; None while it has none."""
 
     async def disconnect(self, drain_s: float) -> None:
-        """Close all connections; nothing connects before the loop goes on."""
+        """Close all connections; open none before ``reconnect``."""
 
     def reconnect(self) -> None:
         """Let operations enter again."""
 
     def forget(self) -> None:
-        """Become as new, in a child process."""
+        """Return to the state of a new client, in a child process."""
 
 
 class Restartable(Protocol):
@@ -88,16 +91,16 @@ class _State:
         self.forking = threading.Lock()
         """Held from before a fork until after it."""
         self.loading = threading.Lock()
-        """Held during a fork and while modules are imported: a half-imported module would stay so in the child."""
+        """Held during a fork and during imports: a partly imported module would stay incomplete in the child."""
         self.latecomers: list[tuple[asyncio.AbstractEventLoop | None, Forkable]] | None = None
-        """Clients that were first used while a fork was prepared; None when none is."""
+        """Clients that were first used while a fork was prepared; None if no fork is under way."""
         self.used = False
-        """Whether a client has used gRPC in this process."""
+        """True if a client has used gRPC in this process."""
         self.holds: list[_Hold] = []
         self.clients_are_left = False
         self.grpc_is_left = False
         self.grpc_is_shared = False
-        """Whether gRPC once had threads while no client was connected: other code in the process uses it."""
+        """True if gRPC had threads while no client was connected: other code in the process uses it."""
         self.unusable = False
         self.abandoned: list[object] = []
         """In a child, objects that belong to threads of the parent. They are never used and never freed."""
@@ -128,7 +131,7 @@ def note_use() -> None:
     if _state.unusable:
         raise Unavailable(_UNUSABLE)
     _state.used = True
-    # gRPC's core would otherwise start its threads again in a child that it does not fit, where they crash.
+    # Otherwise, gRPC's core would start its threads again in a child in which they would crash.
     os.environ.setdefault(GRPC_FORK_SUPPORT, "0")
 
 
@@ -138,7 +141,7 @@ def loading() -> threading.Lock:
 
 
 def must_wait(client: Forkable, loop: asyncio.AbstractEventLoop | None) -> bool:
-    """Return True if the client is used for the first time while a fork is prepared; ``reconnect`` comes after it."""
+    """Return True if a fork is being prepared at the client's first use. Its ``reconnect`` is called after the fork."""
     with _state.registering:
         if _state.latecomers is None:
             return False
@@ -147,16 +150,16 @@ def must_wait(client: Forkable, loop: asyncio.AbstractEventLoop | None) -> bool:
 
 
 class _Hold:
-    """Closes the connections of the clients of one loop, and holds the loop until the fork is over."""
+    """Closes the connections of the clients of one event loop, and blocks the loop until the fork is over."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clients: list[Forkable]) -> None:
         self.waits = False
-        """Whether the loop runs in another thread, which will wait."""
+        """True if the loop runs in another thread, which waits for the end of the fork."""
         self._loop = loop
         self._clients = clients
         self._disconnected = threading.Event()
         self._settled = threading.Event()
-        """Set when nothing is left to do before the fork."""
+        """Set once this loop may be blocked."""
         self._ends_grpc = False
         self._held = threading.Event()
         self._forked = threading.Event()
@@ -171,16 +174,16 @@ class _Hold:
             elif not self._loop.is_closed() and asyncio._get_running_loop() is None:
                 self._loop.run_until_complete(self._disconnect())
         except RuntimeError:
-            return  # the loop was closed just now; whether gRPC ended is seen by its threads
+            return  # the loop was closed just now; a check of gRPC's threads follows in any case
 
     def wait_until_disconnected(self, deadline: float) -> bool:
-        """Return False when connections are left at the deadline."""
+        """Return True once all connections are closed; False if some are not at the deadline."""
         if self._loop.is_closed():
             return True
         return not self._runs_here and self._disconnected.wait(max(0.0, deadline - time.monotonic()))
 
     def hold(self, *, end_grpc: bool = False) -> None:
-        """Hold the thread of the loop until the fork is over, after it has ended gRPC if that is its task."""
+        """Block the thread of the loop until the fork is over; with ``end_grpc``, it first waits for gRPC's end."""
         self._ends_grpc = end_grpc
         self._settled.set()
         self._held.wait(CLOSE_S + (THREADS_END_S if end_grpc else 0.0))
@@ -219,7 +222,7 @@ class _Hold:
         self._disconnected.set()
 
     def _calls_are_left(self) -> bool:
-        """Return whether gRPC still has work to do on the loop for a call that was ended."""
+        """Return True if gRPC still has tasks on the loop for calls that were ended."""
         names = (getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks(self._loop))
         return any(name.startswith("_AioCall.") for name in names)
 
@@ -231,7 +234,7 @@ class _Hold:
 def _before_fork() -> None:
     _state.forking.acquire(timeout=HOLD_S)
     _state.loading.acquire(timeout=LOAD_S)
-    _state.grpc_is_left = _state.clients_are_left = True  # unless all of this succeeds
+    _state.grpc_is_left = _state.clients_are_left = True  # assumed until all of the following has succeeded
     by_loop: dict[asyncio.AbstractEventLoop, list[Forkable]] = {}
     with _state.registering:
         clients = list(_state.clients)
@@ -256,7 +259,7 @@ def _before_fork() -> None:
 
 
 def _end_grpc(waiting: list[_Hold]) -> None:
-    """End gRPC on the thread of a loop, if any loop runs: the last channel removes its reader from the loop."""
+    """Wait until gRPC ends; on the thread of a loop if any runs, since gRPC must remove its reader from the loop."""
     if waiting:
         waiting[0].hold(end_grpc=True)
         return
@@ -265,7 +268,7 @@ def _end_grpc(waiting: list[_Hold]) -> None:
 
 
 def _ending_grpc() -> Iterator[None]:
-    """Wait until gRPC has no threads. It ends them when the last channel is freed."""
+    """Yield until gRPC has no threads, at most for ``THREADS_END_S``. It ends them when its last channel is freed."""
     began = time.monotonic()
     collect_after_s = 0.0
     while _grpc_runs():
@@ -274,7 +277,7 @@ def _ending_grpc() -> Iterator[None]:
             _state.grpc_is_shared = True
             return
         if waited_s >= collect_after_s:
-            gc.collect()  # frees channels that are part of a cycle
+            gc.collect()  # frees channels that are part of a reference cycle
             collect_after_s = 2 * waited_s + COLLECT_EVERY_S
         yield
 
@@ -315,8 +318,8 @@ def _after_fork_in_child() -> None:
     supported = not _state.clients_are_left and _grpc_supports_forks()
     if _state.grpc_is_left and not supported:
         _state.unusable = True
-        _state.abandoned.append(_state.abandoned)  # so that it outlives this module, too
-        gc.freeze()  # to free what belongs to gRPC would wait for its threads
+        _state.abandoned.append(_state.abandoned)  # a cycle, so that it is not freed with this module either
+        gc.freeze()  # freeing gRPC's objects would wait for its threads, which do not exist here
     for client in list(_state.clients):
         client.forget()
     for thread in list(_state.threads):
@@ -324,7 +327,7 @@ def _after_fork_in_child() -> None:
 
 
 def _grpc_supports_forks() -> bool:
-    """Return whether the application has enabled gRPC's own fork support, which covers its blocking channels."""
+    """Return True if the application has enabled gRPC's fork support, which covers its blocking channels."""
     return os.environ.get(GRPC_FORK_SUPPORT, "0").lower() in ("1", "true", "yes")
 
 

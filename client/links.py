@@ -1,4 +1,4 @@
-"""The connections of one client to nodes, by address, opened when first needed: where gRPC is spoken."""
+"""The gRPC connections of one client to nodes, by address. Each is opened when it is first needed."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from .version import HighestSeen
 
 MAX_RECONNECT_BACKOFF_MS = 2000
 CLOCK_TIMEOUT_S = 2.0
-"""Time that a node has to send its clock before it gets an administrative change."""
+"""Timeout of the call that reads a node's clock before an administrative change is sent to it."""
 
 _REQUESTS: dict[str, Any] = {
     method.name: GetMessageClass(method.input_type)
     for file, service in ((kv_pb2, "KV"), (cluster_pb2, "Cluster"))
     for method in file.DESCRIPTOR.services_by_name[service].methods
 }
-"""The type of request that each method takes."""
+"""The request type of each method."""
 
 
 class NodeLink:
-    """One node at one address: one channel, with a stream for operations and calls for the rest."""
+    """The connection to the node at one address: a channel, with a stream for operations and calls for the rest."""
 
     def __init__(
         self,
@@ -63,11 +63,11 @@ class NodeLink:
             raise self._cluster.met(self.address, error.cluster_id) or error from error
         self.sender.clock.read(getattr(response, "clock_ms", 0))
         if (foreign := self._cluster.met(self.address, getattr(response, "cluster_id", ""))) is not None:
-            raise foreign  # it was asked before this client belonged to a cluster
+            raise foreign  # the request named no cluster, because the client did not know its cluster yet
         return response
 
     async def change(self, method: str, timeout_s: float, **fields: Any) -> Any:
-        """Call a method that changes something; a node refuses it when this client has stopped waiting."""
+        """Call a method that changes the cluster; a node refuses it if it arrives after the timeout."""
         clock = self.sender.clock
         began_s = clock.elapsed_s()
         if not clock.known:
@@ -79,7 +79,7 @@ class NodeLink:
         try:
             await self.call("Ring", timeout_s)
         except Unreachable:
-            return  # the change will find the same
+            return  # the change itself will fail for the same reason
         except CoveyError as error:
             error.maybe_applied = False
             raise
@@ -87,7 +87,7 @@ class NodeLink:
     async def keys(
         self, timeout_s: float, *, prefix: bytes, after_key: bytes, chunk_timeout_s: float
     ) -> AsyncGenerator[Sequence[bytes], None]:
-        """Yield chunks of keys; raise CoveyError. Close it when it is not read to its end."""
+        """Yield chunks of keys; raise CoveyError. Close the generator if it is not read to its end."""
         request = kv_pb2.KeysRequest(
             prefix=prefix,
             after_key=after_key,
@@ -108,7 +108,7 @@ class NodeLink:
             stream.cancel()
 
     async def close(self, why: str) -> None:
-        """End all calls with errors that give the reason. Free the channel, even before the link is collected."""
+        """Fail all calls with ``why``. Release the channel at once, not only when the link is collected."""
         self._closed_because = why
         await self.sender.close(why)
         await self._channel.close(None)
@@ -124,7 +124,7 @@ class NodeLink:
             task = asyncio.current_task()
             if not self._closed_because or (task is not None and task.cancelling()):
                 raise
-            raise Unanswered(self._closed_because, maybe_applied=True) from None  # which cancels its calls
+            raise Unanswered(self._closed_because, maybe_applied=True) from None  # closing cancelled the call
 
 
 class Links:
@@ -142,7 +142,7 @@ class Links:
         self._paused = False
 
     def to(self, address: str) -> NodeLink:
-        """Return the connection to ``address``. Raise Unavailable once the client is closed, NotSent during a fork."""
+        """Return the connection to ``address``. Raise Unavailable if the client is closed, NotSent during a fork."""
         link = self._links.get(address)
         if link is None:
             if self._closed:
@@ -157,7 +157,7 @@ class Links:
         return 0 if link is None else link.sender.queue.outstanding
 
     def silent_since(self, address: str) -> float | None:
-        """Return when the oldest unanswered batch to the address was sent; None when there is none."""
+        """Return when the oldest batch to the address without any answer was sent; None if there is none."""
         link = self._links.get(address)
         return None if link is None else link.sender.queue.silent_since()
 
@@ -173,11 +173,11 @@ class Links:
         await self._close_all("the client was closed")
 
     def pause(self) -> None:
-        """Open no connection before ``reconnect``."""
+        """Let no connection be opened before ``reconnect``."""
         self._paused = True
 
     async def disconnect(self) -> None:
-        """Close all connections, and open no others before ``reconnect``."""
+        """Close all connections, and let none be opened before ``reconnect``."""
         self.pause()
         await self._close_all("the process forked")
 

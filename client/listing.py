@@ -1,7 +1,7 @@
-"""Lists keys by a stream, which continues at another node when a node fails.
+"""Listing of keys over a stream from a node. If the node fails, the listing continues at another node.
 
-Keys arrive in token order, each once, so the listing continues after the last one received. A stream has a time
-limit; a listing that takes longer continues with a new stream in the same way.
+Keys arrive in token order, each once, so a new stream can continue after the last key received. A stream has a time
+limit; a listing that takes longer continues with another stream in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ MAX_STREAM_S = 300.0
 
 
 class Listing:
-    """All live keys that begin with ``prefix``, in chunks. Close it when it is not read to its end."""
+    """All live keys that begin with ``prefix``, in chunks. Close it if it is not read to its end."""
 
     def __init__(self, dispatcher: Dispatcher, prefix: bytes, timeout_s: float) -> None:
         self._dispatcher = dispatcher
@@ -27,13 +27,13 @@ class Listing:
         self._stream: AsyncGenerator[Sequence[bytes], None] | None = None
 
     async def next_chunk(self) -> Sequence[bytes]:
-        """Return the next keys; empty at the end. Raise CoveyError, also when no chunk arrives within the timeout."""
+        """Return the next keys; empty at the end. Raise CoveyError, Timeout if no chunk arrives within the timeout."""
         while True:
             chunk = await self._next_or_reopened()
             if chunk is None:
                 await self.close()
                 return ()
-            if chunk:  # an empty one is sent while the node is still looking
+            if chunk:  # an empty chunk shows that the node is still searching
                 self._last_key = chunk[-1]
                 return chunk
 
@@ -60,7 +60,7 @@ class Listing:
 
     @staticmethod
     async def _read(stream: AsyncGenerator[Sequence[bytes], None], deadline: float) -> Sequence[bytes] | None:
-        """Return the next chunk, None at the end; the stream is over when this raises."""
+        """Return the next chunk, None at the end. If this raises, the stream has ended."""
         try:
             async with asyncio.timeout_at(deadline):
                 async for chunk in stream:

@@ -20,17 +20,17 @@ _Result = TypeVar("_Result")
 
 
 class _Call(Generic[_Result]):
-    """Work that a thread waits for while the loop does it."""
+    """A coroutine that the loop runs and another thread waits for."""
 
     def __init__(self, work: Coroutine[Any, Any, _Result]) -> None:
         self._work = work
         self._task: asyncio.Task[_Result] | None = None
         self._given_up = False
-        self._under_way = threading.Lock()  # released at the end: far cheaper than an Event
+        self._under_way = threading.Lock()  # released when the work ends; much faster than an Event
         self._under_way.acquire()
 
     def wait(self) -> None:
-        """Wait until the work ends. An interrupt is passed on."""
+        """Wait until the work ends. An interrupt of this thread is raised here."""
         self._under_way.acquire()
 
     def result(self) -> _Result:
@@ -58,9 +58,9 @@ class _Call(Generic[_Result]):
 
 
 class LoopThread:
-    """Runs an event loop from the first call until it is stopped. It starts again in a child process.
+    """Runs an event loop in a thread, from the first call until ``stop``. A child process gets a new thread.
 
-    Does not know the ``Client`` it works for, so that one can be collected.
+    It has no reference to its ``Client``, so that the client can be garbage collected.
     """
 
     def __init__(self, client: AsyncClient) -> None:
@@ -71,7 +71,7 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._handed_over: list[_Call[Any]] = []
-        """Calls that the loop has been woken for and has not begun."""
+        """Calls that the loop was woken for and has not begun yet."""
         forking.watch_thread(self)
 
     def run(self, work: Coroutine[Any, Any, _Result]) -> _Result:
@@ -90,9 +90,9 @@ class LoopThread:
         return call.result()
 
     def stop(self) -> None:
-        """Close the client and end the thread; operations under way end with errors."""
+        """Close the client and end the thread. Operations under way fail."""
         if os.getpid() != self._process:
-            return  # a copy in a child: the thread is not in this process
+            return  # this is a copy in a child process, which does not have the thread
         with self._guard:
             loop, thread = self._loop, self._thread
             if loop is not None and not self._stopping:
@@ -100,11 +100,13 @@ class LoopThread:
             self._stopping = True
         if loop is None:
             self._client.refuse_all()
-        if thread is not None and threading.current_thread() is not thread:  # as when it is collected there
+        if (
+            thread is not None and threading.current_thread() is not thread
+        ):  # it is, if the client is collected on it
             thread.join()
 
     def forget(self) -> None:
-        """Forget the parent's thread, in a child process; a new one starts when it is needed."""
+        """Drop the parent's thread, in a child process; a new thread starts when it is needed."""
         forking.abandon(self._loop, self._handed_over)
         self._process = os.getpid()
         self._guard = threading.RLock()

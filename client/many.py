@@ -1,7 +1,7 @@
-"""Many operations in one call: a bounded number under way at a time, and a result for each.
+"""``put_many`` and ``get_many``: many operations in one call, of which a bounded number is under way at a time.
 
-The task of the call begins as many as there is room for, and more when some have ended. An operation gets a task only
-when it fails at its first node.
+The caller's task begins operations while there is room, and more when some have ended. An operation gets a separate
+task only if it fails at its first node and is retried.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .requests import Operation
 
 WINDOW = 512
 WINDOW_BYTES = 32 << 20
-"""Maximum size of keys and values; well below what the queue of one node refuses."""
+"""Maximum size of keys and values under way; well below the size at which the queue of a node is full."""
 MAX_FAILURES_IN_A_ROW = WINDOW
-"""After this number of failures without a success between them, the other operations are not sent."""
+"""After this number of consecutive failures, the remaining operations are not sent."""
 
 _Key = TypeVar("_Key", bound=Hashable)
 
@@ -26,9 +26,9 @@ _Key = TypeVar("_Key", bound=Hashable)
 async def perform_all(
     dispatcher: Dispatcher, keys: Iterable[_Key], make: Callable[[_Key], Operation], timeout_s: float
 ) -> dict[_Key, Any]:
-    """Carry out an operation for each key, once; return the results in the order of the keys.
+    """Carry out the operation that ``make`` returns for each distinct key; return the results in key order.
 
-    Raise PartialFailure when any failed. An error of ``make`` other than CoveyError is passed on.
+    Raise PartialFailure if any failed. Errors of ``make`` other than CoveyError are raised as they are.
     """
     ordered = list(dict.fromkeys(keys))
     run = _Run(dispatcher, ordered, make=make, timeout_s=timeout_s)
@@ -64,16 +64,16 @@ class _Run(Generic[_Key]):
         self._bytes_under_way = 0
         self._failures_in_a_row = 0
         self._to_retry: list[_Item[_Key]] = []
-        """Operations that failed at their first node."""
+        """Operations that failed at their first node and are to be retried."""
         self._defect: BaseException | None = None
         self._retries: set[asyncio.Task[None]] = set()
         self._changed: asyncio.Future[None] | None = None
         self._next: _Item[_Key] | None = None
-        """The operation that waits for room; None when none does."""
+        """The operation that waits for admission; None if there is none."""
         self._turn: asyncio.Future[None] | None = None
 
     def begin_more(self) -> bool:
-        """Begin operations while there is room; return False when all have ended. Raise defects."""
+        """Begin operations while there is room; return False if all have ended. Raise unexpected errors."""
         for item in self._to_retry:
             retry = asyncio.create_task(self._retry(item))
             self._retries.add(retry)
@@ -91,13 +91,13 @@ class _Run(Generic[_Key]):
         return self._under_way > 0 or self._next is not None
 
     async def change(self) -> None:
-        """Return once an operation has ended, failed or got room since ``begin_more``."""
+        """Return once an operation has ended, failed or been admitted since ``begin_more``."""
         if not self._to_retry and not (self._turn is not None and self._turn.done()):
             self._changed = asyncio.get_running_loop().create_future()
             await self._changed
 
     async def stop(self) -> None:
-        """Give up the operations under way."""
+        """Stop waiting for the operations under way."""
         self.stopped = True
         if self._turn is not None and self._next is not None:
             self._dispatcher.admission.give_up(self._turn, self._next.operation.size_bytes)
@@ -155,7 +155,7 @@ class _Run(Generic[_Key]):
             self._turn.add_done_callback(lambda _: self._note_change())
 
     def _take_turn(self, turn: asyncio.Future[None]) -> None:
-        """Send the operation that waited, or note why it gets no room."""
+        """Send the operation that waited for admission, or record the error with which that ended."""
         item, self._next, self._turn = self._next, None, None
         assert item is not None
         error = turn.exception()
@@ -188,7 +188,7 @@ class _Run(Generic[_Key]):
     def _fail(self, item: _Item[_Key], error: CoveyError) -> None:
         self._note_end(item)
         self.failed[item.key] = error
-        if not isinstance(error, InvalidRequest):  # which is no sign of a failing cluster
+        if not isinstance(error, InvalidRequest):  # it does not indicate that the cluster fails
             self._failures_in_a_row += 1
 
 

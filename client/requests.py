@@ -1,4 +1,4 @@
-"""Operations as callers ask for them: checked, and in bytes."""
+"""Operations, made from callers' arguments, which are checked and converted to bytes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Key = str | bytes
 Level = Literal["one", "quorum", "all"]
 
 _MAX_OPERATION_BYTES = MAX_MESSAGE_BYTES - (64 << 10)
-"""Leaves room for what a batch adds around an operation."""
+"""Leaves room for the other parts of a batch."""
 
 
 @dataclass(slots=True, eq=False)
 class Operation:
-    """One get, put or delete. Never changed; may be sent several times, to several nodes."""
+    """One get, put or delete. It is never changed, and may be sent several times, to several nodes."""
 
     kind: int
     key: bytes
     value: bytes
     """The value of a put; empty for others."""
     consistency: Consistency | None
-    """None for the default."""
+    """None for the default, a quorum."""
     size_bytes: int
 
     @property
@@ -48,7 +48,7 @@ def encoded(text: Key, what: str) -> bytes:
 
 
 def refuse_duplicates(keys: Iterable[Key]) -> None:
-    """Refuse ``"a"`` and ``b"a"`` in one call: they are one key, and its two values would have no order."""
+    """Raise InvalidRequest if one key is given both as str and as bytes: its two values would have no order."""
     given = set(keys)
     kinds = set(map(type, given))
     if len(kinds) < 2:
@@ -89,7 +89,7 @@ def _checked(size_bytes: int) -> int:
 
 
 def consistency_of(level: Level | None, replicas: int | None, name: str) -> Consistency | None:
-    """Return the consistency that ``consistency``, or ``r`` or ``w``, asks for; None for the default."""
+    """Return the consistency for the argument ``consistency``, or for ``r`` or ``w``; None for the default."""
     if level is None and replicas is None:
         return None
     if level is not None and replicas is not None:

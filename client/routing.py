@@ -1,12 +1,17 @@
-"""Routing of operations: any node coordinates any key, and few large messages cost less than many small ones.
+"""Routing: the choice of the node to which an operation is sent.
 
-Operations go to one node as long as it keeps up, and are spread when there are many. Owners of the ring are ordered by
-their scores (``quorum.ranking``), roughly, relative to the best; equals are in a random order, so that clients do not
-all choose the same node. The first owner that has room takes the operation; if none has, the one that is filled least.
-Nodes that failed are backed off and come last, in the order in which their backoff ends. A node that left an operation
-unanswered is silent until it answers any request, and comes after all others: an operation that is sent to it may wait
-there for all of its time. Correctness needs none of this: without a ring, the addresses that the client was given are
-tried in their order.
+Any node can coordinate operations on any key, and few large messages cost less than many small messages. So operations
+are sent to one node as long as it has room for them, and to several nodes when there are many.
+
+The owners of the ring are ordered by rank, which is their score (``quorum.ranking``) relative to the best score, on a
+logarithmic scale. Nodes of equal rank are in a random order, so that clients choose different nodes. An operation is
+sent to the first owner that has room or, if none has, to the owner with the smallest part of its room in use.
+
+Nodes that failed are backed off and are used last, in the order in which their backoff ends. A node that left an
+operation unanswered is silent until it answers any request. It is used after all other nodes of the cluster, because an
+operation sent to it may wait there until its deadline.
+
+Correctness does not depend on routing. Without a ring, the given addresses are tried in order.
 """
 
 from __future__ import annotations
@@ -23,11 +28,11 @@ if TYPE_CHECKING:
     from ..ring.epoch import EpochRecord
 
 RANK_BASE = 4.0
-"""A node is one rank behind the best for each time that its score is this many times as high."""
+"""The rank of a node is the logarithm, to this base, of its score relative to the best score, rounded down."""
 RANK_EVERY_S = 0.1
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.5, 15.0
 FORGIVEN_AFTER_S = 30.0
-"""A node that has not failed for this long starts again with the shortest backoff."""
+"""After this time without failures, a node starts again with the shortest backoff."""
 
 
 class Topology:
@@ -40,7 +45,7 @@ class Topology:
     @classmethod
     def decode(cls, encoded: bytes, addresses: Mapping[str, str]) -> Topology:
         """Decode a node's answer. Raise ValueError if it holds no usable record."""
-        from ..ring.epoch import EpochRecord  # imported late: a single command never gets here
+        from ..ring.epoch import EpochRecord  # imported late: a single command does not need it
 
         return cls(EpochRecord.decode(encoded), addresses)
 
@@ -55,7 +60,7 @@ class _Choice(NamedTuple):
 
     address: str
     room: int
-    """Operations that it is given before the next owner's turn."""
+    """Number of operations outstanding at it up to which it is preferred to later owners."""
 
 
 class Router:
@@ -69,7 +74,7 @@ class Router:
         rng: random.Random,
         foreign: Collection[str] = (),
     ) -> None:
-        """``foreign`` has the addresses that belong to another cluster at the time."""
+        """Take ``foreign``, a live view of the addresses that belong to another cluster."""
         self._foreign = foreign
         self.given = tuple(given)
         self.backoff: NodeBackoff[str] = NodeBackoff(
@@ -87,12 +92,12 @@ class Router:
 
     @property
     def silent(self) -> list[str]:
-        """Addresses of the nodes that left an operation unanswered and have answered nothing since."""
+        """Addresses of silent nodes: each left an operation unanswered and has answered no request since."""
         return list(self._silent)
 
     @property
     def addresses(self) -> list[str]:
-        """All addresses to try: those of the ring's owners, then those given."""
+        """All addresses to try: those of the ring's owners, then the given addresses."""
         learned = self._topology.addresses if self._topology is not None else []
         return list(dict.fromkeys([*learned, *self.given]))
 
@@ -117,13 +122,13 @@ class Router:
         return self._score_of(address).served_s > instant_s
 
     def failed(self, address: str, now_s: float, at_least_s: float = 0.0) -> None:
-        """Record a failure; the node asked not to be used for ``at_least_s``."""
+        """Record a failure; the backoff lasts at least ``at_least_s``, which the node asked for."""
         self.backoff.failed(address, now_s, at_least_s)
         self._score_of(address).failed()
         self._ranked_until_s = 0.0
 
     def answered(self, address: str) -> None:
-        """Record an answer of any kind, also a refusal."""
+        """Record an answer of any kind, including a refusal."""
         self._silent.pop(address, None)
 
     def unanswered(self, address: str) -> None:
@@ -134,7 +139,7 @@ class Router:
         return address in self._silent
 
     def choose(self, tried: Collection[str], now_s: float) -> str | None:
-        """Return the best address not in ``tried``; None if all are."""
+        """Return the best address that is not in ``tried``; None if all are in it."""
         if self._topology is None:
             return self.choose_given(tried, now_s)
         if now_s >= self._ranked_until_s:
@@ -148,7 +153,7 @@ class Router:
         return self._least_backed_off(self.addresses, tried, now_s)
 
     def choose_given(self, tried: Collection[str], now_s: float) -> str | None:
-        """Return the first of the given addresses not in ``tried``, for callers that want that node's own view."""
+        """Return the first given address that is not in ``tried``, for requests that show a node's own view."""
         return self._least_backed_off(self.given, tried, now_s)
 
     def _is_free(self, address: str, tried: Collection[str], now_s: float) -> bool:

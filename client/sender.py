@@ -1,7 +1,8 @@
-"""Sends operations to one node: their queue, the stream that takes the batches, and the timers of both.
+"""Sends operations to one node: the queue of operations, the stream that carries the batches, and their timers.
 
-There is one stream at a time; it is opened for the first batch, and again when it has ended and operations wait.
-Operations that wait are certainly not sent until there is a connection, and fail as such when there is none.
+One stream is in use at a time. It is opened for the first batch, and another one when it has ended and operations wait.
+Until there is a connection, operations wait in the queue. If the connection fails, they were certainly not sent, and
+their errors have ``maybe_applied`` False.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .stream import KVAsyncStub
 
 SWEEP_EVERY_S = 0.01
-"""Minimum time between two checks for expired operations, which end late by as much."""
+"""Minimum time between two checks for expired operations, and thus how much later than its deadline one may end."""
 
 
 class ReplyReport(NamedTuple):
@@ -35,17 +36,17 @@ class ReplyReport(NamedTuple):
     address: str
     now: float
     round_trip_s: float | None
-    """Time since the batch was sent; None when this is not the first reply to it."""
+    """Time since the batch was sent; None if this is not the first reply to it."""
     operations: int
     """Number of operations in the batch."""
     others: int
     """Number of operations of other clients in flight there."""
     served: bool
-    """True if the node did any of the operations."""
+    """True if the node carried out any of the operations."""
 
 
 class OperationSender:
-    """Sends operations to one node. Owns the writer of the stream, and the streams with their readers."""
+    """Sends operations to one node. It owns the task that writes batches, and the streams with their readers."""
 
     def __init__(
         self,
@@ -73,13 +74,13 @@ class OperationSender:
         """Set while operations wait for the batch before them."""
         self._expiry: asyncio.TimerHandle | None = None
         self._expiry_at = inf
-        """When expired operations are looked for next; not later than the earliest deadline."""
+        """Time of the next check for expired operations; not later than the earliest deadline."""
         self._closed = False
 
     def submit(self, operation: Operation, deadline: float, completion: Completion) -> None:
-        """Queue an operation; complete it with its result or a CoveyError, soon after the deadline at the latest.
+        """Queue an operation. It is completed with a result or CoveyError, at the latest shortly after its deadline.
 
-        Raise Overloaded when too many wait already, Unavailable once closed.
+        Raise Overloaded if too many operations wait already, Unavailable if this is closed.
         """
         if self._closed:
             raise Unavailable("the client is closed")
@@ -92,7 +93,7 @@ class OperationSender:
             self._wake()
 
     async def close(self, why: str = "the client was closed") -> None:
-        """Fail all operations: writes in flight may have happened, those that wait did not."""
+        """Fail all operations: those in flight with ``maybe_applied`` True, those that wait as not done."""
         self._closed = True
         for timer in (self._expiry, self._straggler_timer):
             if timer is not None:
@@ -143,7 +144,7 @@ class OperationSender:
             await self._wakeup
 
     async def _connected(self) -> OperateStream | None:
-        """Return the stream to write to; None when there is no connection, after failing the operations that wait."""
+        """Return the stream to write to; None if there is no connection, after all waiting operations have failed."""
         if self._stream is not None and self._stream.open:
             return self._stream
         stream = OperateStream(
@@ -167,7 +168,7 @@ class OperationSender:
                 self._fail(self.queue.complete_all(stream), defect)
             self._fail(self.queue.reject(), defect)
         if self.queue.outstanding:
-            self._start_writer()  # a stream that a defect of its reader ends takes the writer along
+            self._start_writer()  # a defect of a stream's reader also ends the writer
 
     # --- reading ---
 
@@ -199,7 +200,7 @@ class OperationSender:
                 served=served,
             )
         )
-        self._on_change()  # after the results: operations that follow from them join the next batch
+        self._on_change()  # after the results, so that operations that callers begin then join the next batch
 
     def _deliver(self, reply: Reply, batch: InFlightBatch) -> None:
         try:
@@ -212,7 +213,7 @@ class OperationSender:
     def _on_stream_end(self, stream: OperateStream, error: BaseException) -> None:
         self._streams.discard(stream)
         if isinstance(error, InvalidRequest) and self.queue.batches_on(stream) > 1:
-            error.maybe_applied = True  # one batch was refused as a whole; which one is not known
+            error.maybe_applied = True  # one of the batches was refused, and it is not known which
         if stream.last_begun is not None:
             not_begun = Unavailable(f"{self._address} stopped before it began the operation")
             self._fail(self.queue.complete_all(stream, after=stream.last_begun), not_begun)

@@ -36,7 +36,7 @@ _K = TypeVar("_K", bound=Key)
 
 
 class Session:
-    """Lives on one event loop. An operation is checked at once, and begins when it is awaited."""
+    """The parts of one client on one event loop. Arguments are checked at the call; operations begin when awaited."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Session:
     @cached_property
     def admin(self) -> Administration:
         with forking.loading():
-            from .admin import Administration  # loaded late: operations do without
+            from .admin import Administration  # loaded late: operations do not need it
 
         return Administration(self._dispatcher)
 
@@ -110,19 +110,19 @@ class Session:
         return Listing(self._dispatcher, encoded(prefix, "prefix"), timeout_s)
 
     def wait_for_fork(self) -> None:
-        """Let nothing enter and nothing connect until ``reconnect``."""
+        """Let no operation begin and no connection be opened until ``reconnect``."""
         self._dispatcher.admission.pause()
         self._links.pause()
 
     async def disconnect(self, drain_s: float) -> None:
-        """Close all connections; operations in hand get ``drain_s`` seconds to end, and no other enters."""
+        """Close all connections. Operations in hand get ``drain_s`` seconds to end; no other operation begins."""
         self._dispatcher.admission.pause()
         await self._dispatcher.admission.drained(drain_s)
         await self._learner.pause()
         await self._links.disconnect()
 
     def reconnect(self) -> None:
-        """Let operations enter again after ``disconnect``; they open new connections."""
+        """Let operations begin again after ``disconnect``; connections are opened when they are needed."""
         self._links.reconnect()
         self._dispatcher.admission.resume()
 
@@ -132,4 +132,4 @@ class Session:
         await self._links.close()
 
     def _on_reply(self, reply: ReplyReport) -> None:
-        self._dispatcher.on_reply(reply)  # which is made after the links
+        self._dispatcher.on_reply(reply)  # not passed directly, since the dispatcher is made after the links

@@ -1,7 +1,7 @@
-"""Failures on the wire (``api.failure``) as the errors of a client.
+"""Conversion of failures on the wire (``api.failure``) to the errors of a client.
 
-The question that matters is whether a write may have happened. A node's word is trusted; after a status that gRPC made
-it may have, unless there never was a connection.
+The most important part is whether a write may have happened. A failure that a node sent states that. After a status
+that gRPC itself made, the write may have happened, unless there never was a connection.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ _CERTAIN: dict[StatusCode, type[CoveyError]] = {
     StatusCode.NOT_FOUND: NotFound,
     **_NO_ACCESS,
 }
-"""Statuses with which a request is refused before any of it is done, also when gRPC made them."""
+"""Statuses with which a request is refused before any part of it is done, even if gRPC itself made them."""
 
 _BROKEN_OFF = "Internal error from Core"
-"""gRPC's text for a message that could not be sent because the stream is over."""
+"""gRPC's text for a message that could not be sent because the stream has ended."""
 
 
 def error_from_failure(failed: Failure) -> CoveyError:
-    """Return the error that a node's failure means."""
+    """Return the error for a failure that a node sent."""
     message, maybe_applied = failed.message, failed.maybe_applied
     if failed.code == failure.OVERLOADED:
         retry_after = failed.retry_after_s or DEFAULT_RETRY_AFTER_S
@@ -67,7 +67,7 @@ def error_from_failure(failed: Failure) -> CoveyError:
 
 
 def error_from_status(error: grpc.aio.AioRpcError, address: str) -> CoveyError:
-    """Return the error that a failed call to the node at ``address`` means."""
+    """Return the error for a failed call to the node at ``address``."""
     failed = failure.failure_of(error)
     if failed is None:
         return _error_from_grpc(error.code(), error.details() or error.code().name, address)

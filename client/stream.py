@@ -1,7 +1,7 @@
-"""One call of ``KV.Operate``: batches out, replies in, until the node or the connection ends it.
+"""One call of ``KV.Operate``, over which batches are sent and replies received until either side ends it.
 
-A stream has one reader, its own, and one writer at a time. Its end is reported once, with the error of the operations
-that were sent and not answered.
+A stream has a task that reads replies, and one writer at a time. Its end is reported once, with the error for the
+operations that were sent and not answered.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from ..proto.generated.kv_pb2_grpc import KVAsyncStub as KVAsyncStub
 
 GREETING_TIMEOUT_S = 2.0
-"""Time that a connected node has to open the stream."""
+"""Time in which a connected node must open the stream."""
 
 OnEnd = Callable[["OperateStream", BaseException], None]
 
 
 class OperateStream:
-    """Opens at once. ``on_reply`` gets each reply, ``on_end`` the error that the stream ended with."""
+    """A stream, which is opened at once. ``on_reply`` receives each reply, ``on_end`` the error that ends it."""
 
     def __init__(
         self,
@@ -41,14 +41,14 @@ class OperateStream:
         """Call ``on_greeting`` with the greeting and the time it took; an error that it returns ends the stream."""
         self._on_greeting = on_greeting
         self._greeted = False
-        self._call = stub.Operate()  # type: ignore[call-arg]  # the stubs do not know that it can be written to
+        self._call = stub.Operate()  # type: ignore[call-arg]  # the generated types lack calls without a request iterator
         self._address = address
         self._on_reply = on_reply
         self._on_end = on_end
         self.used = False
         """True once a batch was sent, or may have been."""
         self.last_begun: int | None = None
-        """The id of the last batch that the node began; known when it has ended the stream in good order."""
+        """The id of the last batch that the node began; None unless the node has sent it at the end of the stream."""
         self._reader = asyncio.create_task(self._read())
         self._reader.add_done_callback(self._finish)
 
@@ -58,7 +58,7 @@ class OperateStream:
         return not self._call.done()
 
     async def connected(self) -> bool:
-        """Wait until the node has opened the stream; return False when it does not, after calling ``on_end``."""
+        """Wait until the node has opened the stream; if it fails to, return False after ``on_end`` was called."""
         with suppress(grpc.aio.AioRpcError):
             await self._call.wait_for_connection()
         if self.open and not self._greeted:
@@ -68,7 +68,7 @@ class OperateStream:
         return self.open
 
     async def _greeting(self) -> None:
-        """Wait for the greeting. Nothing is sent before it: the first operation names the cluster and a time."""
+        """Wait for the greeting. No batch is sent before it, because a batch names the cluster and the node's time."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         try:
@@ -93,7 +93,7 @@ class OperateStream:
         self._on_end(self, error)
 
     async def send(self, request: Request) -> None:
-        """Send a batch; return when there is room for more. A failure ends the stream, which reports it."""
+        """Send a batch; return when another can be sent. A failure ends the stream, and is reported to ``on_end``."""
         self.used = True
         with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
             await self._call.write(request)

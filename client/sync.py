@@ -1,7 +1,7 @@
-"""The client for ordinary, threaded programs.
+"""The blocking client, for programs without asyncio.
 
-A background thread runs an event loop with an ``AsyncClient`` on it; calls are passed to it. So threads
-share one client, and their simultaneous operations are sent in one batch.
+Calls are passed to an ``AsyncClient``, whose event loop runs in a background thread. So threads can share one client,
+and their simultaneous operations are sent in one batch.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ class SyncAdministration:
         self._thread = thread
 
     def status(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> ClusterStatus:
-        """Return the cluster in the view of the first given node that answers."""
+        """Return the state of the cluster in the view of the first given node that answers."""
         return self._run(lambda admin: admin.status(timeout=timeout))
 
     def ring(self, *, timeout: float = DEFAULT_TIMEOUT_S) -> RingView:
-        """Return the newest epoch record of that node."""
+        """Return the newest epoch record of that node, with the owners' addresses."""
         return self._run(lambda admin: admin.ring(timeout=timeout))
 
     def explain(self, key: Key, *, timeout: float = DEFAULT_TIMEOUT_S) -> Explanation:
-        """Return where a key lives and what each of its replicas holds."""
+        """Return the replicas of a key and the version that each of them holds."""
         return self._run(lambda admin: admin.explain(key, timeout=timeout))
 
     def leave(self, name: str, *, timeout: float) -> None:
-        """Have a node hand everything off and leave the ring; return when that is done."""
+        """Make a node hand off all its data and leave the ring; return when that is complete."""
         self._run(lambda admin: admin.leave(name, timeout=timeout))
 
     def remove(self, name: str, *, timeout: float) -> None:
-        """Remove a node that is down; return when the ring no longer has it."""
+        """Remove a node that is down; return when it is no longer in the ring."""
         self._run(lambda admin: admin.remove(name, timeout=timeout))
 
     def _run(self, call: Callable[[Administration], Awaitable[_Result]]) -> _Result:
@@ -60,10 +60,10 @@ class SyncAdministration:
 
 
 class Client:
-    """A thread-safe client of the cluster that any of ``addresses`` ("host:port") belongs to.
+    """A thread-safe, blocking client of a cluster. It needs the address ("host:port") of at least one node.
 
-    Works as ``AsyncClient`` does, with the same arguments, results and errors. Close it when done, or use it
-    in ``with``. It may be used before and after a fork, in the parent and in the child; see docs/clients.md.
+    Arguments, results and errors are those of ``AsyncClient``. Close it when it is no longer needed, or use it in
+    ``with``. It works before and after a fork, in the parent and in the child; see docs/clients.md.
     """
 
     def __init__(self, addresses: str | Iterable[str], *, timeout: float = DEFAULT_TIMEOUT_S) -> None:
@@ -128,11 +128,11 @@ class Client:
         r: int | None = None,
         timeout: float | None = None,
     ) -> dict[_K, bytes | None]:
-        """Return the values of many keys, by key; None where there is none."""
+        """Return the values of many keys, by key; None for a key without one."""
         return self._thread.run(self._client.get_many(keys, consistency=consistency, r=r, timeout=timeout))
 
     def keys(self, prefix: Key = b"", *, timeout: float | None = None) -> Iterator[bytes]:
-        """Yield all keys that begin with ``prefix``, each once, in token order, read as they are asked for."""
+        """Yield all keys that begin with ``prefix``, each once, in token order; read them from nodes as needed."""
         chunks = self._client.key_chunks(prefix, timeout=timeout)
         try:
             while chunk := self._thread.run(_next_of(chunks)):
@@ -143,11 +143,11 @@ class Client:
 
     @property
     def seen_timestamp(self) -> int:
-        """See ``AsyncClient.seen_timestamp``."""
+        """The highest version timestamp seen, as of ``AsyncClient.seen_timestamp``."""
         return self._client.seen_timestamp
 
     def close(self) -> None:
-        """End all operations, close the connections and the thread. Closing twice has no effect."""
+        """End all operations, close the connections, and end the thread. Closing twice has no effect."""
         self._stop()
 
     def __enter__(self) -> Self:

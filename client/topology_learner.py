@@ -1,9 +1,9 @@
-"""Keeps the client's copy of the ring current: soon after the first answer, each half minute, and after failures.
+"""Keeps the client's copy of the ring up to date: reads it soon after the first answer, regularly, and after failures.
 
-Also asks addresses of which the client needs to know whether a node of its cluster answers there again: where another
-cluster or no node has answered, and those of silent nodes (``routing``).
+It also checks whether a node of the client's cluster answers at certain addresses: those at which another cluster has
+answered, given addresses that are not verified yet (``cluster_identity``), and those of silent nodes (``routing``).
 
-A single command ends before the first look, so it costs one call.
+A client that carries out a single command ends before the ring is first read, so that the command costs one call.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ REFRESH_TIMEOUT_S = 2.0
 LOOK_AGAIN_EVERY_S = 5.0
 """Time between two checks of an address that belongs to another cluster."""
 ASK_SILENT_EVERY_S = 1.0
-"""Time between two requests to a silent node, less than the request's timeout."""
+"""Time between two requests to a silent node; less than the request's timeout."""
 MAX_CHECKED = 16
-"""Addresses checked at a time."""
+"""Maximum number of addresses that are checked at a time."""
 MIN_INTERVAL_S = 0.5
 
 
 class TopologyLearner:
-    """Owns the task that asks nodes for the ring."""
+    """Owns the task that reads the ring from nodes."""
 
     def __init__(self, router: Router, links: Links, rng: random.Random, cluster: ClusterIdentity) -> None:
         self._cluster = cluster
@@ -41,7 +41,7 @@ class TopologyLearner:
         self._closed = False
 
     def note(self, answered: bool) -> None:
-        """Note the end of an attempt: the first one starts the task, each failure asks for another look."""
+        """Record the end of an attempt. The first attempt starts the task; after a failure, the ring is read soon."""
         if self._closed:
             return
         if self._task is None:
@@ -82,10 +82,10 @@ class TopologyLearner:
             async with asyncio.timeout(longest_s):
                 await self._wanted.wait()
         except TimeoutError:
-            return  # time for the regular look
+            return  # it is time to read the ring regularly
 
     async def _look(self) -> None:
-        """Ask one node after the other until one answers with its ring; if none does, the next look may find one."""
+        """Ask nodes for the ring, one after the other, until one answers with it."""
         loop = asyncio.get_running_loop()
         tried: dict[str, None] = {}
         while (address := self._router.choose(tried, loop.time())) is not None:
@@ -98,12 +98,12 @@ class TopologyLearner:
                 return
 
     async def _look_again(self) -> None:
-        """Ask silent nodes, and where another cluster or no node has answered; ``link.call`` notes which."""
+        """Send a request to silent nodes and doubtful addresses; ``NodeLink.call`` records which cluster answers."""
         checked = [*self._router.silent, *self._cluster.doubtful][:MAX_CHECKED]
         await asyncio.gather(*(self._ask(address) for address in checked))
 
     async def _ask(self, address: str) -> Topology | None:
-        """Return the ring of the node at ``address``; None when it has none, or does not answer."""
+        """Return the ring of the node at ``address``; None if it has none or does not answer."""
         try:
             response = await self._links.to(address).call("Ring", REFRESH_TIMEOUT_S)
             self._router.answered(address)
@@ -112,4 +112,6 @@ class TopologyLearner:
         except (CoveyError, ValueError) as error:
             if isinstance(error, CoveyError) and is_answer(error):
                 self._router.answered(address)
-            return None  # this node knows no usable ring; routing works without one, and others are asked
+            return (
+                None  # this node has no usable ring; other nodes are asked, and routing works without a ring
+            )

@@ -1,4 +1,4 @@
-"""Versions as applications see them, and what a client remembers of them."""
+"""Versions as applications see them, and the highest version that a client has seen."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ..quorum.version import Version as DrawnVersion
 
 @total_ordering
 class Version:
-    """Version of a key's value, with whether it was superseded; totally ordered and immutable.
+    """The version of a key's value, and whether it was superseded. It is immutable, and versions are totally ordered.
 
-    It is ordered, hashed and printed as the version that the coordinator drew, but is no tuple. A client makes one for
-    every write, so it does not hold a tuple either.
+    It is ordered, hashed and printed like ``quorum.version.Version``, but is not a tuple. For speed, since a client
+    makes one for every write, it does not contain a tuple either.
     """
 
     __slots__ = ("_disk_id", "_generation", "_superseded", "_timestamp")
@@ -40,12 +40,12 @@ class Version:
 
     @property
     def superseded(self) -> bool:
-        """True if the key held a newer version when this one was acknowledged; no part of the order."""
+        """True if the key had a newer version when this one was acknowledged. Ignored by comparisons."""
         return self._superseded
 
     @property
     def wall_ms(self) -> int:
-        """When the coordinator drew it, in milliseconds since the Unix epoch."""
+        """The time at which the coordinator drew it, in milliseconds since the Unix epoch."""
         return self._drawn.wall_ms
 
     @property
@@ -72,18 +72,19 @@ class Version:
 
 
 class HighestSeen:
-    """The highest version timestamp that a client has seen, which it sends along with its operations.
+    """The highest version timestamp that a client has seen. The client sends it with its operations.
 
-    It keeps the client's own order of writes when they go through different coordinators. A write whose outcome is
-    unknown may have, or get, any version up to the latest that its batch allows; so that counts as seen too. It is kept
-    apart: if it was taken from a clock far ahead, no node follows it for as long, but nodes must follow the rest.
+    It keeps the writes of one client in order when different coordinators carry them out. A write of unknown outcome
+    may have any version up to the latest timestamp of its batch, now or later; so that timestamp counts as seen, too.
+    It is stored separately (``lost``), because nodes ignore it if it was taken from a clock that was far ahead, while
+    they must always respect ``observed``.
     """
 
     def __init__(self) -> None:
         self.observed = 0
         """Highest timestamp of the versions that nodes returned."""
         self.lost = 0
-        """Latest version of the writes whose outcome will never be known."""
+        """Highest timestamp that a write may have whose outcome will never be known."""
         self._allowed = 0
 
     @property
@@ -92,15 +93,15 @@ class HighestSeen:
         return max(self.observed, self.lost)
 
     def allow(self, latest_timestamp: int) -> None:
-        """Record a write that is sent now and may get any version up to this one."""
+        """Record that a write is sent now that may get any timestamp up to this one."""
         self._allowed = max(self._allowed, latest_timestamp)
 
     def assume_allowed(self) -> None:
-        """Record that the outcome of some write sent until now will never be known."""
+        """Record that the outcome of some write sent so far will never be known."""
         self.lose(self._allowed)
 
     def lose(self, latest_timestamp: int) -> None:
-        """Record that the outcome of a write that may get any version up to this one will never be known."""
+        """Record that the outcome of a write with any timestamp up to this one will never be known."""
         self.lost = max(self.lost, latest_timestamp)
 
     def observe(self, timestamp: int) -> None:

@@ -1,17 +1,19 @@
-"""Failure detection: which member to probe next, and from a probe without an answer to a member that is down, and back.
+"""The failure detector: which member to probe next, and when a member becomes suspect, down, or alive again.
 
 Rules (SWIM; the last one after Lifeguard, Dadgar et al., DSN-W 2018):
-- a failed exchange does not suffice for a suspicion: other members are asked to probe, and any message from the member
-  itself counts;
-- only a record newer than the suspicion is evidence that a member is alive (see ``suspicion``); so a suspect
-  that calls here receives the suspicion, and answers with such a record;
-- a member whose heartbeat is overdue is probed out of turn, which shortens the longest waits for the first
-  probe of a dead member; an old heartbeat is no reason for a suspicion;
+- a failed exchange does not suffice for a suspicion: other members are asked to probe the member as well, and any
+  message from the member itself prevents the suspicion;
+- once a member is suspect, only a record newer than the suspicion proves that it is alive (see ``suspicion``); so a
+  suspect that sends a message here is sent the suspicion, and answers it with such a record;
+- a member whose heartbeat is overdue is probed out of turn, which shortens the longest times until a dead member is
+  first probed; an overdue heartbeat is no reason for a suspicion;
 - a member that left is never suspected;
-- an accuser whose suspicion is refuted through others probes the member again soon, since it could not reach it;
-- some members that learn of a suspicion probe the accused next, out of turn, which brings it the suspicion on another
-  path. The expected number of them is ``indirect_probes`` in a cluster of any size;
-- a node that was itself paused ignores its failed probes and extends its timers: it may only have missed the answers;
+- when a suspicion is refuted through other members, its accuser probes the member again soon, since it could not reach
+  it;
+- some of the members that learn of a suspicion probe the accused next, out of turn, so that it learns of the suspicion
+  on another path. Their expected number is ``indirect_probes`` in a cluster of any size;
+- a node that was itself paused ignores its failed probes and extends its timers, because it may have missed answers
+  while it was paused;
 - every member is probed once per shuffled round (SWIM, section 4.3), which bounds the time until a given member is
   probed. A member may be probed out of turn; at least every second probe follows the round.
 """
@@ -39,12 +41,12 @@ class ProbeSchedule:
         self._out_of_turn = False
 
     def probe_next(self, identity: Identity) -> None:
-        """Probe the member next, out of turn."""
+        """Queue the member to be probed next, out of turn."""
         if identity not in self._first:
             self._first.append(identity)
 
     def next(self, candidates: Sequence[Identity]) -> Identity | None:
-        """Return the next of ``candidates``; one that appeared during a round waits for the next round."""
+        """Return which of ``candidates`` to probe next; one that appeared during a round waits for the next round."""
         eligible = frozenset(candidates)
         first = None if self._out_of_turn else _pop_eligible(self._first, eligible)
         self._out_of_turn = first is not None
@@ -66,7 +68,7 @@ def _pop_eligible(queue: deque[Identity], eligible: frozenset[Identity]) -> Iden
 
 
 PAUSED_INTERVALS = 2.0
-"""Intervals without any call after which a node counts as paused."""
+"""A node counts as paused if it was not called for this number of heartbeat intervals."""
 NEVER = float("-inf")
 
 
@@ -95,7 +97,7 @@ class FailureDetector:
     # --- probes ---
 
     def exchange_failed(self, identity: Identity, now: float) -> list[Directive]:
-        """Ask other members to probe, unless the failure is nothing new."""
+        """Ask other members to probe the member, unless it is down already or this node was paused."""
         member = self._members.get(identity)
         if member is None or not member.in_doubt_or_alive or self._was_paused(now):
             return []
@@ -119,11 +121,11 @@ class FailureDetector:
         return [*self._suspect(suspicion, now), *push]
 
     def probe_succeeded(self, identity: Identity) -> None:
-        """Note that another member reached it: the path from here is broken, not the member."""
+        """Record that another member reached it: the path from here is broken, and the member is alive."""
         self._probing_since.pop(identity, None)
 
     def note_message(self, identity: Identity, now: float) -> list[Directive]:
-        """Note a message from the member, and send it a suspicion of it, once per interval, so that it can refute."""
+        """Record a message from the member. If it is suspect, send it the suspicion, at most once per interval."""
         self.note_contact(identity, now)
         suspicion = self.suspicions.get(identity)
         informed_recently = now - self._informed_at.get(identity, NEVER) < self._settings.heartbeat_interval_s
@@ -139,9 +141,9 @@ class FailureDetector:
     # --- suspicions of others ---
 
     def receive(self, suspicion: Suspicion, now: float) -> tuple[list[Directive], bool]:
-        """Take a suspicion of another member; return the events, and whether to relay it.
+        """Accept a suspicion of another member; return the directives, and whether to relay it.
 
-        The caller has already answered suspicions of this node and those that a record held here refutes.
+        The caller has already answered suspicions of this node, and those that are refuted by a record held here.
         """
         member = self._members.get(suspicion.accused)
         if member is None or member.left:
@@ -158,7 +160,7 @@ class FailureDetector:
         return [MemberSuspected(suspicion.accused, suspicion.accuser)]
 
     def probe_overdue(self, now: float) -> None:
-        """Probe the member with the most overdue heartbeat next, with the same probability as a suspected one."""
+        """Probe the member with the most overdue heartbeat next, with the same probability as a new suspect."""
         overdue = [m for m in self._members.others() if m.alive and m.overdue(now)]
         if overdue:
             self._maybe_probe_next(min(overdue, key=lambda member: member.heartbeat_at).identity)
@@ -170,14 +172,14 @@ class FailureDetector:
     # --- verdicts ---
 
     def expire(self, now: float) -> list[Directive]:
-        """Mark suspects down whose time has expired."""
+        """Mark the suspects down whose time to refute has expired."""
         expired = self.suspicions.expire(now)
         for identity in expired:
             self._members.set_liveness(identity, Liveness.DOWN, now)
         return [MemberDown(identity) for identity in expired]
 
     def clear(self, record: MemberRecord, now: float) -> list[Directive]:
-        """Clear the suspicion of the member if this newer record refutes it."""
+        """End the suspicion of the member if this record refutes it."""
         refuted = self.suspicions.refute(record)
         if refuted is None:
             return []
@@ -191,7 +193,7 @@ class FailureDetector:
     # --- this node itself ---
 
     def note_activity(self, now: float) -> None:
-        """Note that this node runs. Call it first: the time since the last call shows whether it was paused."""
+        """Record that this node runs. Call this before any other method: a long time since the last call is a pause."""
         away_s = now - self._active_at
         if away_s > PAUSED_INTERVALS * self._settings.heartbeat_interval_s:
             self._paused_until = now + self._settings.heartbeat_interval_s

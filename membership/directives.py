@@ -1,7 +1,6 @@
-"""What the gossip state machine asks its driver to do, and what it reports.
+"""Directives: the actions that the gossip state machine requests from its driver, and the events that it reports.
 
-The driver performs ``ExchangeWith``, ``Push`` and ``ProbeVia`` and brings the outcome back; it logs the
-events.
+The driver performs ``ExchangeWith``, ``Push`` and ``ProbeVia``, and passes the outcome back. It logs the events.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from .record import DigestEntry, MemberRecord, Suspicion
 
 
 class Contact(NamedTuple):
-    """A member and its address. Calls name the identity, since addresses are reused."""
+    """A member and its address. Requests name the identity as well, since addresses are reused."""
 
     identity: Identity
     address: str
@@ -26,7 +25,7 @@ class Contact(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ExchangeWith:
-    """Make an exchange; then ``receive`` the answer, send what it wants, or report ``exchange_failed``."""
+    """Begin an exchange. Pass the answer to ``receive`` and send what it asks for, or call ``exchange_failed``."""
 
     identity: Identity
     address: str
@@ -36,7 +35,7 @@ class ExchangeWith:
 
 @dataclass(frozen=True, slots=True)
 class Push:
-    """Send news to each target at once. Ignore failures: the exchanges bring it later."""
+    """Send these to each target at once. Ignore failures: later exchanges deliver the same."""
 
     targets: tuple[Contact, ...]
     records: tuple[MemberRecord, ...]
@@ -45,7 +44,7 @@ class Push:
 
 @dataclass(frozen=True, slots=True)
 class ProbeVia:
-    """Ask every helper to probe the target; report ``probe_succeeded`` once one did, else ``probe_failed``."""
+    """Ask each helper to probe the target. Call ``probe_succeeded`` once one reached it, else ``probe_failed``."""
 
     target: Identity
     address: str
@@ -57,7 +56,7 @@ class ProbeVia:
 
 @dataclass(frozen=True, slots=True)
 class MemberJoined:
-    """Known for the first time, or returned in a new process after it had left."""
+    """A member became known for the first time, or returned in a new process after it had left."""
 
     record: MemberRecord
 
@@ -75,7 +74,7 @@ class MemberDown:
 
 @dataclass(frozen=True, slots=True)
 class MemberUp:
-    """The member is alive again: it refuted a suspicion, or returned after it was down."""
+    """A member is alive again: it refuted a suspicion, or returned after it was down."""
 
     record: MemberRecord
     previous: Liveness
@@ -88,16 +87,16 @@ class MemberLeft:
 
 @dataclass(frozen=True, slots=True)
 class Refuted:
-    """Another member could not reach this node, which has refuted the suspicion already."""
+    """Another member suspected this node, which has refuted the suspicion already."""
 
     accuser: Identity
 
 
 @dataclass(frozen=True, slots=True)
 class DuplicateIdentity:
-    """A record of this identity that this process did not write: its disk was copied or set back.
+    """A record of this node's identity was received that this process did not write: a disk was copied or set back.
 
-    The process whose record is outranked must end; the other has sent its record to it.
+    Of the two processes, the one whose record is outranked must end. The other has sent its record to it.
     """
 
     record: MemberRecord

@@ -1,17 +1,17 @@
-"""Dissemination: exchanges of digests and deltas, and pushes of what cannot wait for them.
+"""Dissemination of records: exchanges of digests and deltas, and pushes of important changes between them.
 
-An exchange has three steps: my digest; your delta and what you want; my delta. A digest names the record version
-of every known member. A delta carries whole records and is bounded in bytes. What does not fit is not
-lost: the next digest shows it missing again. When not all fit, news goes first, the latest first, until it
-was sent often enough to have spread (SWIM, section 4.1); then the records that were sent longest ago, so
-none starves.
+An exchange has three steps: the first node sends its digest; the second answers with a delta, and a digest of the
+records that it lacks; the first sends a delta with those. A digest has the record version of each known member. A delta
+has entire records and is bounded in bytes. A record that does not fit is not lost, because the next digest shows again
+that it is missing. If not all records fit, recent changes are sent first, the latest first, until they were sent often
+enough to have spread (SWIM, section 4.1). Then follow the records that were sent longest ago, so that none starves.
 
-A cluster larger than one digest may name is digested in parts, a random part each time. What a digest does
-not name counts as unknown to its sender, which sends some records needlessly but never loses one.
+If a cluster has more members than a digest may have entries, each digest covers a random part of them. A member that
+the digest omits counts as unknown to its sender. So some records are sent needlessly, and none is lost.
 
-News that cannot wait for the next round is pushed to a few members at once, which relay it once. What a node originates
-(its own news, suspicions and refutation) is always pushed. Relays are limited per interval, so that a cluster that
-starts or fails all at once is not flooded; the exchanges bring the rest.
+An important change is pushed at once to a few members, which relay it once. Changes that originate at a node (of its
+record, its suspicions and refutations) are always pushed. Relays are limited per interval, so that messages do not
+flood a cluster in which many nodes start or fail at once; the exchanges deliver the rest.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HANDOFF_BYTES = 24
 
 @dataclass(frozen=True, slots=True)
 class ExchangeAnswer:
-    """The second step of an exchange: what the source lacks, and what it should send."""
+    """The second step of an exchange: the records that the source lacks, and a digest of those it should send."""
 
     records: tuple[MemberRecord, ...]
     wanted: tuple[DigestEntry, ...]
@@ -61,7 +61,7 @@ def newer_here(members: MembershipList, digest: Sequence[DigestEntry]) -> list[M
 
 
 def newer_there(members: MembershipList, digest: Sequence[DigestEntry]) -> tuple[DigestEntry, ...]:
-    """Return what to ask for: the members whose record is newer there, with the version known here."""
+    """Return the members whose record is newer in ``digest``, each with the version known here."""
     return tuple(
         DigestEntry(
             identity, UNKNOWN_VERSION if members.get(identity) is None else members.record_version(identity)
@@ -79,7 +79,7 @@ class _Sent:
 
 
 class DeltaPacker:
-    """Chooses which records go into a bounded delta, and records what was sent."""
+    """Chooses the records of a delta of bounded size, and keeps track of what was sent."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -89,7 +89,7 @@ class DeltaPacker:
     def pack(
         self, members: Iterable[Member], cluster_size: int, first: Collection[Identity] = ()
     ) -> tuple[MemberRecord, ...]:
-        """Return as many records of ``members`` as fit, those of ``first`` first; at least one, even if too large."""
+        """Return as many records of ``members`` as fit, beginning with those of ``first``; at least one."""
         enough = 3 * math.ceil(math.log2(cluster_size + 1))
         packed: list[MemberRecord] = []
         room = self._max_bytes
@@ -121,7 +121,7 @@ class DeltaPacker:
 
 
 MAX_RELAYED_RECORDS = 16
-"""Maximum number of records that are relayed; more are not news."""
+"""Maximum number of received records that are relayed; more at once are not recent changes."""
 
 
 class Pushes:
@@ -143,7 +143,7 @@ class Pushes:
         suspicions: tuple[Suspicion, ...] = (),
         also_to: Iterable[Identity] = (),
     ) -> list[Push]:
-        """Push to a few random members, and to those of ``also_to`` that are known."""
+        """Return a push to a few random members and to the known members of ``also_to``."""
         certainly = self._contacts(also_to)
         chosen = self._choose({contact.identity for contact in certainly})
         return self._push((*certainly, *chosen), members, suspicions)
@@ -151,9 +151,9 @@ class Pushes:
     def relay(
         self, members: Sequence[Member], suspicions: tuple[Suspicion, ...], source: Identity
     ) -> list[Push]:
-        """Relay what ``source`` sent, within this interval's limit.
+        """Return the relay of what ``source`` sent, unless this interval's limit is reached.
 
-        What arrives in bulk is not news: this node was catching up, and others know it already.
+        Many records at once are not relayed: this node is catching up, and others know them already.
         """
         if self._relays_left == 0 or len(members) > MAX_RELAYED_RECORDS:
             return []
@@ -166,7 +166,7 @@ class Pushes:
         members: Iterable[Member] = (),
         suspicions: tuple[Suspicion, ...] = (),
     ) -> list[Push]:
-        """Push to these members only."""
+        """Return a push to these members only."""
         return self._push(self._contacts(receivers), members, suspicions)
 
     def choose_alive(self, count: int, but: set[Identity]) -> tuple[Contact, ...]:

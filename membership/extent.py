@@ -1,13 +1,14 @@
-"""Compares how far a member's data goes with what other members remember of it.
+"""Extents of data, by which a member detects that its disk was set back to an older copy, or copied.
 
-A node's disk keeps, in the same store as its data, one ``Opening`` for each process that acted on it: who the process
-was, and how far the data went when it began. Each process reports with its record how far the data goes now
-(``Extent``), counting only what an fsync covers. Other members remember that, for the last processes of each member.
+An extent is a number of the storage engine that grows with every write. A node's disk stores, beside its data, one
+``Opening`` for each process that used it: the process, and the extent when it began. Each process reports the present
+extent in its gossip record (``Extent``), counting only writes that are synced. Other members remember these reports for
+the last processes of each member.
 
-What must hold on an intact disk: every process that others remember is in its history, and no such process had gone
-further than the data did when the next one began. Where it does not hold, the disk was set back to an older copy, or
-the identity was used by a process on another copy of it; either way something that was acknowledged under the
-identity is missing here. The member itself judges that, since only it knows its history.
+On an intact disk, every process that other members remember is among the openings, and the extent that it reported is
+at most that at which the next process began. Otherwise the disk was set back to an older copy, or a process with the
+same identity used another copy of it. In both cases, data that was acknowledged under this identity is missing here.
+The member itself checks this, since only it knows its openings.
 """
 
 from __future__ import annotations
@@ -19,24 +20,24 @@ from ..identity import Identity
 from .record import MemberRecord
 
 MAX_REMEMBERED = 8
-"""Processes remembered of one member; of more, those with the lowest generations are dropped."""
+"""Maximum number of processes remembered of one member; those with the lowest generations are dropped."""
 MAX_IDENTITIES = 4096
-"""Members remembered; of more, those that became known first are dropped."""
+"""Maximum number of members remembered; those that became known first are dropped."""
 MAX_OPENINGS = 64
-"""Openings that a disk keeps. What is remembered from before them is compared with the oldest."""
+"""Maximum number of openings that a disk stores. Extents from before them are compared with the oldest opening."""
 
 
 class Extent(NamedTuple):
-    """How far a member's data went in one of its processes, as last reported."""
+    """The extent of a member's data that one of its processes last reported."""
 
     generation: int
     process: int
     mark: int
-    """The engine's extent; never 0, which means that the member does not report it."""
+    """The engine's extent. It is never 0; in a record, 0 means that the member does not report it."""
 
 
 class Opening(NamedTuple):
-    """One process that acted on a disk."""
+    """One process that used a disk."""
 
     generation: int
     process: int
@@ -47,10 +48,10 @@ class Opening(NamedTuple):
 def find_contradiction(
     openings: Sequence[Opening], remembered: Iterable[Extent], forgiven: int = 0
 ) -> Extent | None:
-    """Return a remembered extent that a disk with these openings cannot have reported; None if there is none.
+    """Return a remembered extent that contradicts the openings of this disk; None if there is none.
 
-    ``openings``: oldest first, the last one that of the process that asks; not empty. Generations below ``forgiven``
-    are not compared: an operator has accepted that they may be missing.
+    ``openings``: not empty, oldest first; the last is that of the calling process. Generations below ``forgiven`` are
+    not compared: an operator has accepted that their data may be missing.
     """
     return next((e for e in remembered if e.generation >= forgiven and not _fits(openings, e)), None)
 
@@ -67,7 +68,7 @@ def _fits(openings: Sequence[Opening], extent: Extent) -> bool:
 
 
 class RememberedExtents:
-    """The extents of other members' data that this node remembers."""
+    """The extents of other members that this node remembers."""
 
     def __init__(self, heard: Iterable[tuple[Identity, Sequence[Extent]]] = ()) -> None:
         self._heard: dict[Identity, tuple[Extent, ...]] = {}
@@ -83,7 +84,7 @@ class RememberedExtents:
         self.note(record.identity, Extent(record.generation, record.process, record.mark))
 
     def note(self, identity: Identity, extent: Extent) -> None:
-        """Merge an extent sent by a member or by another one about it; the highest mark of each process is kept."""
+        """Merge an extent that the member or another one reported; keep the highest mark of each process."""
         if not extent.mark:
             return
         known = self._heard.get(identity, ())

@@ -1,25 +1,25 @@
-"""The gossip state machine: which members there are, which are alive, and what to do next.
+"""The gossip state machine: the members of the cluster, which of them are alive, and what to do next.
 
-It is SWIM (Das et al., DSN 2002) with scuttlebutt's digests and deltas (van Renesse et al., LADIS 2008) in place of
-piggybacked updates. It does no I/O and reads no clock; a driver calls it with the time, a random source and what
-arrived, and performs the directives it returns, in order.
+It follows SWIM (Das et al., DSN 2002), with scuttlebutt's digests and deltas (van Renesse et al., LADIS 2008) in place
+of piggybacked updates. It does no I/O and reads no clock. A driver passes in the time, a random source and received
+messages, and performs the returned directives in order.
 
-What it promises:
+Promises:
 - every member learns of every other through any one contact, and holds its newest record after a few rounds;
-- a member that crashed is down in every survivor's view a bounded time after the first of them probed it;
-- a member that is alive and learns of a suspicion within the suspicion time is not down in any view;
-- members that are down or suspect are contacted several times per interval by the other members in total, so that the
-  sides of a healed partition find each other, and a process that was started at such a member's address learns
-  of the cluster at once;
-- what one message carries and what one interval sends stays bounded however large the cluster is.
+- a crashed member is down in the view of every survivor within a bounded time after the first of them probed it;
+- a live member that learns of a suspicion within the suspicion timeout is not down in any view;
+- each member that is down or suspect is contacted several times per interval, by all other members in total. So the
+  sides of a healed partition find each other, and a new process at such a member's address learns of the cluster at
+  once;
+- the size of a message, and the number of messages per interval, are bounded in a cluster of any size.
 
-What must never happen: a record is written by a node other than its member; an older record replaces a newer one; a
-member that left returns because of an old record; an owner is forgotten.
+What must never happen: a node writes the record of another member; an older record replaces a newer one; an old record
+brings back a member that left; an owner is forgotten.
 
-The driver's part. Every heartbeat interval: ``tick``. When ``next_expiry`` is due: ``expire``. An exchange
-is ``ExchangeWith`` -> ``answer_exchange`` there -> ``receive`` here and ``records_newer_than`` for what is
-wanted -> ``receive`` there. Its failure is ``exchange_failed``, whatever the reason, a refusal for the
-wrong destination included.
+What the driver must do: call ``tick`` every heartbeat interval, and ``expire`` at the time of ``next_expiry``. An
+exchange is ``ExchangeWith`` here, ``answer_exchange`` there, ``receive`` here with the answer, ``records_newer_than``
+here for what the answer wants, and ``receive`` there with that. When an exchange fails for any reason, including a
+refusal because the message was for another node, call ``exchange_failed``.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ from .record import (
 from .settings import GossipSettings
 
 DUPLICATE_VERSION_LEAD = 1000
-"""How far a node raises its version above that of a duplicate, so that the duplicate's own changes do not catch up
-before it has received this record."""
+"""Distance by which a node raises its version above that of a duplicate, so that changes of the duplicate do not exceed
+it before the duplicate has received this record."""
 LOAD_REFRESH_HEARTBEATS = 10
 """Heartbeats after which a load report that changed by less than its threshold is sent anyway."""
 
 
 class OwnChanges(TypedDict, total=False):
-    """What a node may change of its own record."""
+    """The fields of its record that a node may change."""
 
     status: Status
     address: str
@@ -108,7 +108,7 @@ class Gossip:
     def update_self(
         self, now: float, also_to: Iterable[Identity] = (), **changes: Unpack[OwnChanges]
     ) -> list[Directive]:
-        """Change this node's own record, and push important changes to a few members and to ``also_to``."""
+        """Change this node's record; push important changes to a few members and to ``also_to``."""
         self._detector.note_activity(now)
         before = self.me
         after = replace(before, **changes)
@@ -124,7 +124,7 @@ class Gossip:
         )
 
     def set_owners(self, owners: Iterable[Identity]) -> None:
-        """Set the owners of the current epoch, which are never forgotten, however long they are down."""
+        """Set the owners of the current epoch, which are never forgotten, even if they are down for long."""
         self._owners = frozenset(owners)
 
     def _load_changed(self, before: MemberRecord, after: MemberRecord) -> bool:
@@ -138,9 +138,10 @@ class Gossip:
     # --- the round ---
 
     def tick(self, now: float) -> list[Directive]:
-        """Run one heartbeat: expire, forget, and exchange with the next member of the round.
+        """Run one heartbeat: expire suspicions, forget members, and exchange with the next member of the round.
 
-        At most one exchange a tick goes to a member that is down or suspect; the probability grows with their number.
+        At most one further exchange is with a member that is down or suspect, with a probability that grows with their
+        number.
         """
         self._detector.note_activity(now)
         self._pushes.next_interval()
@@ -152,12 +153,12 @@ class Gossip:
         return [*directives, *self._exchange_with_next(), *self._exchange_with_one_unreachable()]
 
     def expire(self, now: float) -> list[Directive]:
-        """Mark members down whose suspicion has expired. Call it at ``next_expiry`` rather than wait for a tick."""
+        """Mark the members down whose suspicion has expired. Call it at ``next_expiry``, not only at a tick."""
         self._detector.note_activity(now)
         return self._detector.expire(now)
 
     def next_expiry(self) -> float | None:
-        """Return when the next suspicion expires; None if none is running."""
+        """Return when the next suspicion expires; None if none does."""
         return self._detector.suspicions.next_expiry()
 
     def _exchange_with_next(self) -> list[Directive]:
@@ -166,9 +167,10 @@ class Gossip:
         return [] if chosen is None else [self._exchange_with(chosen)]
 
     def _exchange_with_one_unreachable(self) -> list[Directive]:
-        """Contact one member that is suspect or down.
+        """Return at most one exchange, with a random member that is suspect or down.
 
-        Each of them is contacted ``unreachable_probes`` times per interval by all members in total, for any number.
+        The probability is such that all members together contact each of these ``unreachable_probes`` times per
+        interval.
         """
         others = [member for member in self._members.others() if not member.left]
         unreachable = [member.identity for member in others if member.liveness is not Liveness.ALIVE]
@@ -226,7 +228,7 @@ class Gossip:
         return answer, directives
 
     def records_newer_than(self, wanted: Sequence[DigestEntry]) -> tuple[MemberRecord, ...]:
-        """Return the third step: what the other side asked for, as far as it fits."""
+        """Return the third step: the records that the other side asked for, as far as they fit."""
         named = {entry.identity for entry in wanted}
         return self._pack(
             [member for member in newer_here(self._members, wanted) if member.identity in named]
@@ -235,7 +237,7 @@ class Gossip:
     def receive(
         self, source: Identity, records: Sequence[MemberRecord], suspicions: Sequence[Suspicion], now: float
     ) -> list[Directive]:
-        """Merge what ``source`` sent in an answer, in a third step, in a push or at first contact."""
+        """Merge what ``source`` sent, whether in an answer, a third step, a push, or at first contact."""
         self._detector.note_activity(now)
         directives: list[Directive] = []
         fresh: list[Member] = []
@@ -250,7 +252,7 @@ class Gossip:
         return self._packer.pack(members, self._members.size(), first)
 
     def _merge(self, record: MemberRecord, now: float, fresh: list[Member]) -> list[Directive]:
-        """Merge one record; add to ``fresh`` what must be relayed at once."""
+        """Merge one record; append the member to ``fresh`` if the change is to be relayed at once."""
         if record.identity == self.me.identity:
             return self._receive_own_record(record, now)
         change = self._members.merge(record, now)
@@ -271,12 +273,12 @@ class Gossip:
         return self._detector.clear(record, now)
 
     def _is_relayed(self, change: RecordChange) -> bool:
-        """Return whether to relay a change. A new epoch is not: all members adopt and send it themselves."""
+        """Return True if the change is to be relayed; an epoch is not, since every member reports its epoch itself."""
         before, after = change.before, change.after.record
         return before is not None and is_news(replace(before.record, epoch=after.epoch), after)
 
     def _receive_own_record(self, record: MemberRecord, now: float) -> list[Directive]:
-        """Handle a record of this identity: an echo, an earlier process's, or a duplicate's."""
+        """Handle a record of this node's identity: its own, that of an earlier process, or that of a duplicate."""
         mine = self.me
         echo = record.process == mine.process and record.record_version <= mine.record_version
         if echo or record.generation < mine.generation:
@@ -307,7 +309,7 @@ class Gossip:
         return directives
 
     def _refute(self, suspicion: Suspicion, source: Identity, now: float) -> list[Directive]:
-        """Raise this node's version above the suspicion and push it at once."""
+        """Refute a suspicion of this node: raise its version above that of the suspicion, and push its record."""
         direct = (source, suspicion.accuser)
         generation, version = suspicion.record_version
         if suspicion.record_version < self.me.record_version:
@@ -321,7 +323,7 @@ class Gossip:
         ]
 
     def _defend(self, suspicion: Suspicion, source: Identity) -> list[Directive]:
-        """Answer a suspicion that is based on an older record than this node has with the newer record."""
+        """Send the newer record held here to the sender and the accuser of an outdated suspicion."""
         member = self._members.get(suspicion.accused)
         if member is None:
             return []
@@ -370,9 +372,9 @@ class Gossip:
         )
 
     def conflicting_identity(self, record: MemberRecord) -> Member | None:
-        """Return the member of this identity, if it is not down and known at another address.
+        """Return the member of this identity if it is not down and its known address is another one.
 
-        One of another generation is refused if the known process answers there.
+        If the known process still answers there, a process of another generation is refused.
         """
         known = self._members.get(record.identity)
         if known is None or not known.in_doubt_or_alive or known.record.address == record.address:

@@ -4,7 +4,7 @@ Rules:
 - a record replaces another of the same member only if it is newer;
 - liveness is this node's own opinion and is never sent to others;
 - the record version of a forgotten member is kept, so that a peer that has not forgotten it yet cannot bring the old
-  record back. Only a newer record, written by the member itself, can.
+  record back. Only a newer record, written by the member itself, does.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from ..identity import Identity
 from .record import UNKNOWN_VERSION, MemberRecord, RecordVersion, Status, newer_record
 
 OVERDUE_GAPS = 2.5
-"""Measured on quiet simulated clusters of 5 to 50: fewer than one healthy member in a hundred is overdue."""
+"""A heartbeat is overdue after this number of usual gaps. In idle simulated clusters of 5 to 50 nodes, fewer than one
+healthy member in a hundred is then overdue."""
 GAP_SMOOTHING = 0.2
 
 MAX_FORGOTTEN = 4096
-"""Forgotten members whose versions are kept; of more, the oldest are dropped."""
+"""Maximum number of forgotten members whose versions are kept; the oldest are dropped."""
 
 
 class Liveness(StrEnum):
@@ -32,17 +33,17 @@ class Liveness(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member at one moment. All times are on this node's monotonic clock, in seconds."""
+    """The state of a member at one moment. Times are in seconds of this node's monotonic clock."""
 
     record: MemberRecord
     liveness: Liveness
-    """Meaningless once it left."""
+    """Without meaning once the member has left."""
     since: float
-    """When its liveness last changed (or when it became known, or left)."""
+    """When its liveness last changed, or when it became known or left."""
     heartbeat_at: float
     """When a newer heartbeat was last seen, directly or through others."""
     heartbeat_gap_s: float | None
-    """Smoothed time between the newer heartbeats seen; None until there were two."""
+    """Smoothed time between newer heartbeats; None until two were seen."""
     news_at: float
     """When its record last had an important change (see ``is_news``)."""
 
@@ -66,14 +67,14 @@ class Member:
         return max(0.0, now - self.heartbeat_at)
 
     def overdue(self, now: float) -> bool:
-        """Return whether its next heartbeat is late, judged by those before: a reason to probe, not to suspect."""
+        """Return True if its next heartbeat is late compared with earlier gaps: a reason to probe, not to suspect."""
         gap_s = self.heartbeat_gap_s
         return gap_s is not None and self.heartbeat_age_s(now) > OVERDUE_GAPS * gap_s
 
 
 @dataclass(frozen=True, slots=True)
 class RecordChange:
-    """What a merged record changed in the list."""
+    """The change of the list by a merged record."""
 
     before: Member | None
     after: Member
@@ -93,7 +94,7 @@ class RecordChange:
 
 
 def is_news(before: MemberRecord, after: MemberRecord) -> bool:
-    """Return whether the change is pushed. Heartbeats, load and bytes handed off travel with the exchanges."""
+    """Return True if the change is pushed; heartbeats, load and bytes handed off are only sent in exchanges."""
     return _essentials(before) != _essentials(after)
 
 
@@ -130,7 +131,7 @@ class MembershipList:
         return sum(not member.left for member in self._members.values())
 
     def merge(self, record: MemberRecord, now: float) -> RecordChange | None:
-        """Take a record that is newer than the known one; return None if it is not."""
+        """Replace the known record if this one is newer; return the change, None if there is none."""
         if record.record_version <= self.record_version(record.identity):
             return None
         before = self._members.get(record.identity)
@@ -143,7 +144,7 @@ class MembershipList:
         return RecordChange(before, after)
 
     def record_version(self, identity: Identity) -> RecordVersion:
-        """Return the version that a record of the member must exceed to be new here."""
+        """Return the version that a record of the member must exceed to be merged."""
         member = self._members.get(identity)
         return (
             self._forgotten.get(identity, UNKNOWN_VERSION) if member is None else member.record.record_version
@@ -156,7 +157,7 @@ class MembershipList:
         return updated
 
     def forget(self, identity: Identity, version: RecordVersion) -> None:
-        """Drop a member; nothing as old as ``version`` brings it back."""
+        """Drop a member; only a record newer than ``version`` brings it back."""
         del self._members[identity]
         self._remember_forgotten(identity, version)
 
@@ -172,7 +173,7 @@ def _first_heard(record: MemberRecord, now: float) -> Member:
 
 
 def _updated(before: Member, record: MemberRecord, now: float) -> Member:
-    """Return the member with a newer record. The failure detector decides whether that proves it alive."""
+    """Return the member with a newer record; the failure detector decides whether that proves it alive."""
     old = before.record
     beat = (record.generation, record.heartbeat) > (old.generation, old.heartbeat)
     returned_or_left = before.left != (record.status is Status.LEFT)

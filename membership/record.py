@@ -1,7 +1,7 @@
-"""A member's record: what a node reports of itself. Only that node writes it; others merge by (generation, version).
+"""A member's record: the state that a node reports. Only that node writes it; others keep the newest version.
 
-Merging two records of one member keeps the newer one as a whole. So it does not matter in which order, how often or by
-which node records are brought: all nodes that received the same records hold the same one.
+Merging two records of one member keeps the entire newer one, by (generation, version). So the order, the repetition and
+the sender of records do not matter: all nodes that received the same records hold the same one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..identity import Identity
 
 
 class Status(StrEnum):
-    """The state that a node reports of itself. Whether it is alive is each observer's opinion."""
+    """The state that a node reports in its record. Whether it is alive is each observer's opinion."""
 
     JOINING = "joining"
     SERVING = "serving"
@@ -24,20 +24,20 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LoadReport:
-    """How loaded a node is, measured by itself."""
+    """A node's load, as measured by the node itself."""
 
     in_flight: int = 0
     queue_depth: int = 0
     service_time_ms: float = 0.0
     cpu: float = 0.0
-    """Share of one core, 0 to 1 (more when threads help)."""
+    """Share of one core, 0 to 1; more if several threads are busy."""
     keys: int = 0
     bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class HandoffProgress:
-    """What a gaining node has pulled under one epoch; ``done`` is set only once all of it is on disk."""
+    """The progress of a node that gains ranges in one epoch; ``done`` is set only once all data is on disk."""
 
     epoch: int
     bytes_done: int = 0
@@ -47,40 +47,40 @@ class HandoffProgress:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether a node's data equals its peers', and what it has detected about its disk and its clock."""
+    """Pending synchronization of a node's data, and detected problems of its disk and clock."""
 
     hints: int = 0
-    """Kept here for members that are up."""
+    """Hints stored here for members that are up."""
     comparisons: int = 0
     """Peers with which an anti-entropy session is pending or unfinished."""
     quarantined: int = 0
     """Damaged segments that are not yet merged from other replicas."""
     floor_wanted: int = 0
-    """The floor, a version timestamp, that confirmed tombstones or segments in quarantine wait for; 0 for none."""
+    """The floor, a version timestamp, that confirmed tombstones or quarantined segments wait for; 0 for none."""
     disk_full: bool = False
-    """It refuses writes, and still serves reads."""
+    """The node refuses writes and still serves reads."""
     clock_off_ms: int = 0
-    """Its wall clock minus what a majority reports, when that is beyond the allowed skew; it coordinates nothing."""
+    """Its wall clock minus that of a majority, if more than the allowed skew; then it coordinates no operations."""
     needs_restart: bool = False
-    """Its disk has damage that is removed when it starts again."""
+    """Its disk has damage that a restart of the node removes."""
     keys_ahead: int = 0
-    """Number of its keys whose versions are ahead of all clocks, because they were written while clocks were wrong."""
+    """Number of keys whose versions are ahead of all clocks, because they were written while clocks were wrong."""
 
     @property
     def in_sync(self) -> bool:
-        """Whether no data is known that it or another node lacks."""
+        """True if no data is known that this node or another one lacks."""
         return not (self.hints or self.comparisons or self.quarantined)
 
 
 class RecordVersion(NamedTuple):
-    """The order of one member's records: by process, then by record of that process."""
+    """The version of a member's record, ordered by process, then by record of that process."""
 
     generation: int
     version: int
 
 
 MIN_WEIGHT, MAX_WEIGHT = 0.01, 100.0
-"""Beyond these a node would get no tokens, or too many to compute its rings in less than minutes."""
+"""Bounds of weights: with less, a node would get no tokens; with more, rings would take minutes to compute."""
 
 UNKNOWN_VERSION = RecordVersion(0, 0)
 """Older than any record: generations start at 1."""
@@ -94,11 +94,11 @@ class MemberRecord:
     """Raised by the member with every change of its record, heartbeats included."""
     heartbeat: int
     address: str
-    """host:port that others reach it at."""
+    """host:port at which others reach it."""
     status: Status
     zone: str = ""
     weight: float = 1.0
-    """From SMALLEST_WEIGHT to LARGEST_WEIGHT."""
+    """From MIN_WEIGHT to MAX_WEIGHT."""
     epoch: int = 0
     """Number of the newest epoch record the member has adopted (persisted); 0 for none."""
     protocol: int = 1
@@ -106,18 +106,18 @@ class MemberRecord:
     handoff: HandoffProgress | None = None
     condition: Health = field(default_factory=Health)
     process: int = 0
-    """64 random bits that the process drew when it started: a copied disk has one generation in two processes."""
+    """64 random bits drawn at the start of the process; they distinguish processes on two copies of one disk."""
     mark: int = 0
-    """How far the data that is certainly on the member's disk goes (see ``extent``); 0 if not reported."""
+    """The extent of the data that is certainly on the member's disk (see ``extent``); 0 if not reported."""
 
     @property
     def record_version(self) -> RecordVersion:
         return RecordVersion(self.generation, self.version)
 
     def outranks(self, other: MemberRecord) -> bool:
-        """Return whether, of two processes with one identity, this record's may stay; every node decides the same.
+        """Return True if, of two processes with one identity, that of this record may stay; every node decides alike.
 
-        Two processes have the same number only if their machine was copied while it ran.
+        Two processes have the same ``process`` only if their machine was copied while it ran.
         """
         mine = (self.generation, self.process, self.address)
         return mine > (other.generation, other.process, other.address)
@@ -129,18 +129,18 @@ def newer_record(one: MemberRecord, other: MemberRecord) -> MemberRecord:
 
 
 class DigestEntry(NamedTuple):
-    """What one side of an exchange knows of a member."""
+    """The version of a member's record that one side of an exchange has."""
 
     identity: Identity
     record_version: RecordVersion
 
 
 class Suspicion(NamedTuple):
-    """A member could not reach ``accused``; refuted by any record of it newer than ``record_version``.
+    """A suspicion of ``accused``, which a record newer than ``record_version`` refutes.
 
-    ``record_version`` is a bound, not the version of a record that some node holds: as far as the accuser can tell, the
-    accused wrote nothing newer before the accuser gave it up. So a heartbeat that is still on its way from one survivor
-    to another is no sign of life, and the accused, when it learns of the suspicion, exceeds the bound at once.
+    ``record_version`` is an upper bound, estimated by the accuser, of the versions that the accused wrote before the
+    suspicion; it need not be the version of any record. So an older record that reaches a member late does not refute
+    the suspicion. The accused, when it learns of the suspicion, writes a record with a version above the bound.
     """
 
     accused: Identity
@@ -149,16 +149,16 @@ class Suspicion(NamedTuple):
 
 
 RELATIVE_STEP = 0.2
-"""A fifth of the larger value, for what rises and falls."""
+"""Threshold for values that fluctuate, relative to the larger value."""
 HOLDINGS_STEP = 0.01
-"""A hundredth, for keys and bytes, which people read."""
+"""Threshold for keys and bytes, which people read, relative to the larger value."""
 
 MIN_STEP = LoadReport(in_flight=8, queue_depth=4, service_time_ms=1.0, cpu=0.1, keys=1, bytes=1)
-"""Differences below these are noise, however large they are relative to a small value."""
+"""Smaller differences are never sent, even if they are large relative to a small value."""
 
 
 def differs_notably(sent: LoadReport, measured: LoadReport) -> bool:
-    """Return whether any part of the load changed by its threshold since it was sent."""
+    """Return True if any value of the load has changed by its threshold since it was sent."""
     return (
         _stepped(sent.in_flight, measured.in_flight, MIN_STEP.in_flight)
         or _stepped(sent.queue_depth, measured.queue_depth, MIN_STEP.queue_depth)

@@ -1,9 +1,9 @@
-"""Active suspicions: which members are accused, up to which record version, and how long they have to refute.
+"""The active suspicions: the accused, the record version that they must exceed, and the time they have to do so.
 
 Rules (SWIM, Das et al., DSN 2002, section 4.2, with (generation, version) in place of incarnations):
-- a suspicion ends when a record of the accused that is newer than its record version is seen;
-- every node runs a separate timer from when it learned of the suspicion; when the timer expires, the accused is down;
-- learning of a suspicion again, even with a higher record version, never gives the accused more time;
+- a suspicion ends when a record of the accused is received that is newer than the suspicion's record version;
+- every node starts a timer when it learns of the suspicion; when its timer expires, it considers the accused down;
+- a suspicion that is received again, even with a higher record version, never gives the accused more time;
 - a suspicion is kept after the accused is down, so that later joiners receive it, and so that the accused, when it
   returns, knows which version it has to exceed.
 """
@@ -21,16 +21,16 @@ from .settings import GossipSettings
 
 
 def suspicion_timeout_s(settings: GossipSettings, members: int) -> float:
-    """Return how long a suspect has to refute: longer in a larger cluster, where news takes more rounds."""
+    """Return the time that a suspect has to refute; more in a larger cluster, where news spreads in more rounds."""
     return settings.suspicion_rounds * settings.heartbeat_interval_s * max(1.0, math.log10(max(1, members)))
 
 
 def newest_possible(member: Member, members: int, interval_s: float, now: float) -> RecordVersion:
-    """Return a bound on the version that the member's own record can have by now.
+    """Return an upper bound on the version that the member's own record can have now.
 
-    Generous on purpose (two changes per interval, and the rounds that news takes to come here), because it
-    costs nothing: an accused that is alive exceeds any bound, but survivors with slightly different
-    records of a dead member would refute each other's suspicions of it if the bound was tight.
+    The bound is generous: it allows for two changes per interval and for the rounds in which news spreads. A live
+    member exceeds any bound, so a high one does no harm. With a tight bound, survivors that have slightly different
+    records of a dead member would refute each other's suspicions of it.
     """
     silent_intervals = math.ceil(member.heartbeat_age_s(now) / interval_s)
     rounds_of_news = math.ceil(math.log2(members + 1))
@@ -61,7 +61,7 @@ class Suspicions:
         self._active[suspicion.accused] = _ActiveSuspicion(suspicion, expires_at)
 
     def raise_version(self, suspicion: Suspicion) -> bool:
-        """Take over a higher record version for a suspected member; return False if it is no higher."""
+        """Raise the record version of an active suspicion; return False if the given one is no higher."""
         active = self._active[suspicion.accused]
         if suspicion.record_version <= active.suspicion.record_version:
             return False
@@ -69,7 +69,7 @@ class Suspicions:
         return True
 
     def refute(self, record: MemberRecord) -> Suspicion | None:
-        """Drop and return the suspicion that the record refutes; None if there is none."""
+        """Remove and return the suspicion that the record refutes; None if there is none."""
         suspicion = self.get(record.identity)
         if suspicion is None or record.record_version <= suspicion.record_version:
             return None
@@ -80,7 +80,7 @@ class Suspicions:
         self._active.pop(accused, None)
 
     def expire(self, now: float) -> list[Identity]:
-        """Return the members whose time expired by ``now``, each once."""
+        """Return the members whose timers have expired by ``now``; each is returned once."""
         expired = [
             accused
             for accused, active in self._active.items()
@@ -100,7 +100,11 @@ class Suspicions:
                 self._active[accused] = replace(active, expires_at=active.expires_at + by_s)
 
     def most_relevant(self, receiver: Identity, limit: int) -> tuple[Suspicion, ...]:
-        """Return what to send a member: a suspicion of itself first, then running ones, then the down, latest first."""
+        """Return suspicions to send to a member.
+
+        A suspicion of the receiver comes first, then those whose timers run, then those of members that are down; the
+        latest come first within each group.
+        """
         latest_first: Iterable[_ActiveSuspicion] = reversed(list(self._active.values()))
         ranked = sorted(latest_first, key=lambda s: (s.suspicion.accused != receiver, s.expires_at is None))
         return tuple(active.suspicion for active in ranked[:limit])

@@ -1,7 +1,7 @@
-"""What a consistency level requires of each live ring, as the plan of a read or a write. Pure.
+"""Plans of reads and writes: how many replicas of each live ring must answer for a consistency level. Pure.
 
-QUORUM and anything stronger is required of every live ring. A weaker level promises less: while the ring changes, it is
-required of the old ring only.
+QUORUM, and any stronger level, must be reached in every live ring. A weaker level promises less: while the ring
+changes, it must be reached in the old ring only.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ QUORUM = Consistency()
 
 
 class TooManyReplicas(ValueError):
-    """More replicas are required than a key has."""
+    """The operation requires more replicas than a key has."""
 
 
 class LiveRing(NamedTuple):
-    """One live ring, as an operation on one key sees it."""
+    """The replicas of one key in one live ring, and the quorums of that ring."""
 
     replicas: tuple[Identity, ...]
     """Replicas of the key: N of them, or all owners if there are fewer."""
@@ -52,12 +52,13 @@ class LiveRing(NamedTuple):
 @dataclass(frozen=True)
 class ReadPlan:
     replies: tuple[Requirement, ...]
+    """Replies that are needed to find the newest version."""
     holders: tuple[Requirement, ...]
-    """Copies that a version must be known to have before it is returned; none for weak reads."""
+    """Replicas that must be known to hold a version before it is returned; empty for weak reads."""
 
     @cached_property
     def agreement_suffices(self) -> bool:
-        """Return True if as many replies as are needed, all of one version, prove enough copies of it."""
+        """True if the needed replies, when all have the same version, prove that enough replicas hold it."""
         return not self.holders or all(
             reply.needed >= holder.needed for reply, holder in zip(self.replies, self.holders, strict=True)
         )
@@ -67,11 +68,11 @@ class ReadPlan:
 class WritePlan:
     acknowledgements: tuple[Requirement, ...]
     receivers: tuple[Identity, ...]
-    """Replicas that the write is sent to: all of all live rings, whatever must be acknowledged."""
+    """Replicas that the write is sent to: those of all live rings, at every consistency level."""
 
 
 def plan_read(rings: Sequence[LiveRing], consistency: Consistency) -> ReadPlan:
-    """Raise TooManyReplicas if ``consistency`` requires more replicas than a key has."""
+    """Return the plan of a read. Raise TooManyReplicas if ``consistency`` requires more replicas than a key has."""
     replies = _strict(rings, [ring.r for ring in rings], consistency)
     if not replies:
         return ReadPlan((_weak(rings[0], consistency),), ())
@@ -79,7 +80,7 @@ def plan_read(rings: Sequence[LiveRing], consistency: Consistency) -> ReadPlan:
 
 
 def plan_write(rings: Sequence[LiveRing], consistency: Consistency) -> WritePlan:
-    """Raise TooManyReplicas if ``consistency`` requires more replicas than a key has."""
+    """Return the plan of a write. Raise TooManyReplicas if ``consistency`` requires more replicas than a key has."""
     acknowledgements = _strict(rings, [ring.w for ring in rings], consistency)
     receivers = tuple(dict.fromkeys(replica for ring in rings for replica in ring.replicas))
     return WritePlan(acknowledgements or (_weak(rings[0], consistency),), receivers)
@@ -88,7 +89,7 @@ def plan_write(rings: Sequence[LiveRing], consistency: Consistency) -> WritePlan
 def _strict(
     rings: Sequence[LiveRing], quorums: Sequence[int], consistency: Consistency
 ) -> tuple[Requirement, ...]:
-    """Return the requirement of every ring, or nothing if ``consistency`` is weaker than the quorum of one of them."""
+    """Return one requirement per ring, or () if ``consistency`` is weaker than the quorum of any ring."""
     if consistency == QUORUM:
         needed = quorums
     else:

@@ -1,7 +1,7 @@
-"""Counting of replicas' answers until operations have a quorum in every live ring. Pure.
+"""Counts acknowledgements and failures of replicas until each operation has a quorum in every live ring. Pure.
 
-All answers that one counter counts belong to one epoch. A coordinator that adopts a newer record begins again with a
-new counter.
+A counter counts the answers of one epoch only. A coordinator that adopts a newer epoch record starts over with a new
+counter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..identity import Identity
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """One live ring's part in an operation on one key."""
+    """The replicas of one key in one live ring, and how many of them must answer."""
 
     replicas: tuple[Identity, ...]
     needed: int
@@ -22,7 +22,7 @@ class Requirement:
 
 
 Requirements = Sequence[Requirement]
-"""Requirements of one operation, one for each ring."""
+"""The requirements of one operation, one for each live ring."""
 
 
 def replicas_of(requirements: Requirements) -> tuple[Identity, ...]:
@@ -31,19 +31,19 @@ def replicas_of(requirements: Requirements) -> tuple[Identity, ...]:
 
 
 def satisfied(requirements: Requirements, acks: Collection[Identity]) -> bool:
-    """Return True if the replicas ``acks`` are a quorum in every ring."""
+    """Return True if ``acks`` contains a quorum of every ring."""
     return all(sum(r in acks for r in part.replicas) >= part.needed for part in requirements)
 
 
 def satisfiable_without(requirements: Requirements, nacks: Collection[Identity]) -> bool:
-    """Return True if the replicas other than ``nacks`` are a quorum in every ring."""
+    """Return True if the replicas that are not in ``nacks`` contain a quorum of every ring."""
     return all(sum(r not in nacks for r in part.replicas) >= part.needed for part in requirements)
 
 
 class QuorumCounter:
-    """Counts for a batch of operations, which are named by their positions.
+    """A counter for a batch of operations; an operation is identified by its index in the batch.
 
-    Each replica answers each operation at most once.
+    The caller reports at most one answer of each replica to each operation.
     """
 
     def __init__(self, requirements: Sequence[Requirements]) -> None:
@@ -52,31 +52,34 @@ class QuorumCounter:
         self._nacks: list[set[Identity]] = [set() for _ in requirements]
 
     def ack(self, replica: Identity, operations: Sequence[int]) -> list[int]:
-        """Count ``replica`` for these operations; return those that have their quorum from now on."""
+        """Count an acknowledgement of these operations; return those that have reached their quorum by it."""
         pending = [operation for operation in operations if not self.reached(operation)]
         for operation in operations:
             self._acks[operation].add(replica)
         return [operation for operation in pending if self.reached(operation)]
 
     def nack(self, replica: Identity, operation: int) -> bool:
-        """Count ``replica`` out; return True if the quorum is no longer reachable."""
+        """Count a failure of the operation at ``replica``; return True if its quorum is no longer reachable."""
         self._nacks[operation].add(replica)
         return not self.reached(operation) and self.lost(operation)
 
     def acks(self, operation: int) -> int:
-        """Return the number of replicas that were counted for it."""
+        """Return the number of replicas that have acknowledged the operation."""
         return len(self._acks[operation])
 
     def reached(self, operation: int) -> bool:
         return satisfied(self._requirements[operation], self._acks[operation])
 
     def lost(self, operation: int) -> bool:
-        """Return True if too many replicas were counted out for a quorum."""
+        """Return True if too many replicas have failed for the operation to reach its quorum."""
         return not satisfiable_without(self._requirements[operation], self._nacks[operation])
 
 
 class OneRingCounter(QuorumCounter):
-    """Counts while the cluster has one ring: every replica that answers is in it, so a count is a subtraction."""
+    """A faster counter for a cluster with one live ring.
+
+    Every replica that answers belongs to that ring, so each answer only decrements a number.
+    """
 
     def __init__(self, requirements: Sequence[Requirements]) -> None:
         self._needed = [part.needed for (part,) in requirements]

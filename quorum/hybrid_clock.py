@@ -1,14 +1,15 @@
-"""Hybrid logical clock, from which versions are drawn. Pure.
+"""A hybrid logical clock, which provides the timestamps of versions. Pure.
 
 Rules:
 - A timestamp drawn is greater than every timestamp drawn or observed before, even if the wall clock goes back.
-- The clock rises with every message and reply. A timestamp from further ahead than the allowed skew is refused, so that
-  one machine with a broken clock cannot move the others into the future.
+- Every message and reply carries a timestamp, and its receiver raises its clock to it. A timestamp further ahead of the
+  receiver's wall clock than the allowed skew is refused, so that one machine with a broken clock cannot move the others
+  into the future.
 - Only timestamps that are drawn or observed raise the clock. A wall clock that was wrong for a while has no lasting
-  effect unless something was drawn meanwhile. ``return_to_wall`` gives up what was drawn then; timestamps may repeat
-  afterwards, and the caller distinguishes them.
+  effect unless a timestamp was drawn meanwhile. ``return_to_wall`` resets the clock to the wall clock; timestamps may
+  then be drawn a second time, and the caller must distinguish them.
 - A message carries no timestamp that its receiver would refuse. A node whose hybrid clock is further ahead of its wall
-  clock than the skew allows still reads, answers and hands off.
+  clock than the skew allows can therefore still read, answer and hand off data.
 
 After Kulkarni et al., "Logical Physical Clocks" (2014).
 """
@@ -20,8 +21,8 @@ from typing import Protocol
 from .version import COUNTER_BITS
 
 MAX_DRAWN_SHARE = 1.2
-"""How far ahead of the wall clock timestamps are drawn, as a part of the allowed skew. Above 1: a clock that has
-followed others to the limit has room for some above them, and others follow those a moment later."""
+"""How far ahead of the wall clock timestamps may be drawn, as a multiple of the allowed skew. It exceeds 1 so that a
+clock that observed a timestamp at the limit can still draw some above it; other nodes accept those a moment later."""
 
 
 class MachineClock(Protocol):
@@ -31,11 +32,11 @@ class MachineClock(Protocol):
         """Return seconds since some fixed instant; never goes back."""
 
     def wall_ms(self) -> int:
-        """Return milliseconds since the Unix epoch, as this machine believes; may jump either way."""
+        """Return milliseconds since the Unix epoch by this machine's clock, which may jump forward or back."""
 
 
 class ClockSkew(Exception):
-    """A timestamp is further ahead than the allowed skew; the clock does not follow it."""
+    """A timestamp is further ahead than the allowed skew, so the clock was not raised to it."""
 
     def __init__(self, ahead_s: float, allowed_s: float) -> None:
         super().__init__(
@@ -46,7 +47,7 @@ class ClockSkew(Exception):
 
 
 class BeyondBound(Exception):
-    """The next timestamp would be later than the caller allows; none was drawn."""
+    """The next timestamp would be later than the caller allows, so none was drawn."""
 
 
 class HybridClock:
@@ -57,7 +58,7 @@ class HybridClock:
         self._last = 0
 
     def current(self) -> int:
-        """Return the timestamp to put on a message, no later than others follow."""
+        """Return the timestamp to put on a message; it is capped so that its receiver accepts it."""
         return min(max(self._last, self._wall()), self.latest_followed())
 
     def current_ms(self) -> int:
@@ -65,20 +66,20 @@ class HybridClock:
         return self.current() >> COUNTER_BITS
 
     def begin(self, timestamp: int) -> None:
-        """Rise to what an earlier process has drawn or observed, as far as that may be followed."""
+        """Raise the clock to what an earlier process drew or observed, at most to ``latest_followed``."""
         self._last = max(self._last, min(timestamp, self.latest_followed()))
 
     def follow_disk(self, timestamp: int) -> None:
-        """Rise to what this node's own disk holds, however far ahead."""
+        """Raise the clock to a timestamp on this node's own disk, however far ahead."""
         self._last = max(self._last, timestamp)
 
     def draw(self, above: int = 0, count: int = 1, *, bounded: bool = True, latest: int = 0) -> int:
-        """Draw ``count`` consecutive timestamps above all before and above ``above``; return the first.
+        """Draw ``count`` consecutive timestamps greater than all earlier timestamps and ``above``; return the first.
 
         Raise BeyondBound if the last of them would be greater than ``latest``, unless that is 0.
 
-        Raise ClockSkew, if ``bounded``, when the last of them would be further ahead of the wall clock, which was set
-        back, than others follow in a moment (``MAX_DRAWN_SHARE``).
+        If ``bounded``, raise ClockSkew when the last of them would be further ahead of the wall clock than
+        ``MAX_DRAWN_SHARE`` allows, which happens after the wall clock was set back.
         """
         first = max(self._last, self._wall(), above) + 1
         last = first + count - 1
@@ -92,7 +93,7 @@ class HybridClock:
         return first
 
     def observe(self, timestamp: int) -> None:
-        """Rise to ``timestamp``. Raise ClockSkew if it is too far ahead of this machine's wall clock."""
+        """Raise the clock to ``timestamp``. Raise ClockSkew if it is too far ahead of this machine's wall clock."""
         if timestamp <= self._last:
             return
         ahead_ms = self._ahead_ms(timestamp)
@@ -101,15 +102,15 @@ class HybridClock:
         self._last = timestamp
 
     def was_set_back(self) -> bool:
-        """Return True if this machine's wall clock was set back so far that nothing can be drawn for long."""
+        """Return True if the wall clock was set back so far that nothing can be drawn for a long time."""
         return self._ahead_ms(self._last) > 2 * self._max_skew_ms
 
     def return_to_wall(self) -> None:
-        """Go back to this machine's wall clock."""
+        """Reset the clock to this machine's wall clock."""
         self._last = self._wall()
 
     def follows(self, timestamp: int) -> bool:
-        """Return True unless ``timestamp`` is too far ahead of this machine's wall clock; change nothing."""
+        """Return True if ``observe`` would accept ``timestamp``; do not raise the clock."""
         return timestamp <= self._last or timestamp <= self.latest_followed()
 
     def ahead_s(self, timestamp: int) -> float:
@@ -117,11 +118,11 @@ class HybridClock:
         return self._ahead_ms(timestamp) / 1000
 
     def is_ahead(self) -> bool:
-        """Return True if this clock is further ahead of its machine's wall clock than others would follow."""
+        """Return True if this clock is further ahead of its wall clock than the allowed skew."""
         return self._ahead_ms(self._last) > self._max_skew_ms
 
     def latest_followed(self) -> int:
-        """Return the last timestamp that a machine whose wall clock shows the same as this one's follows."""
+        """Return the latest timestamp that a node with the same wall clock accepts."""
         return ((self.machine.wall_ms() + self._max_skew_ms + 1) << COUNTER_BITS) - 1
 
     def _wall(self) -> int:

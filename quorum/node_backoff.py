@@ -1,4 +1,4 @@
-"""Backoff of nodes that failed: for a growing time they are asked only what no other node can answer. Pure."""
+"""Exponential backoff of nodes that failed: while it lasts, callers prefer other nodes. Pure."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class _Failures:
 
 
 class NodeBackoff(Generic[N]):
-    """Doubles a node's backoff with each failure, from ``first_s`` to ``max_s``; a success ends it.
+    """The backoff of each node: doubled by each failure, from ``first_s`` to ``max_s``, and ended by a success.
 
-    A node that has not failed for ``forgiven_after_s`` begins with ``first_s`` again. With ``merge_concurrent``,
-    failures during a backoff do not double it.
+    A failure more than ``forgiven_after_s`` after the previous one starts at ``first_s`` again. With
+    ``merge_concurrent``, failures during a backoff do not double it.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class NodeBackoff(Generic[N]):
         self._failures: dict[N, _Failures] = {}
 
     def failed(self, node: N, now_s: float, at_least_s: float = 0.0) -> None:
-        """Record a failure; the backoff lasts ``at_least_s``."""
+        """Record a failure; the backoff lasts at least ``at_least_s``."""
         failures = self._failures.get(node)
         if failures is None or now_s - failures.last_s > self._forgiven_after_s:
             failures = self._failures[node] = _Failures(0, now_s, now_s)

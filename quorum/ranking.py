@@ -1,15 +1,15 @@
-"""Ranking of nodes by how soon they answer: of replicas by a coordinator, of coordinators by a client. Pure.
+"""Ranks nodes by how soon they are expected to answer: a coordinator ranks replicas, a client coordinators. Pure.
 
 Both follow C3 (Suresh et al., "C3: Cutting Tail Latency in Cloud Data Stores via Adaptive Replica Selection", NSDI'15):
-a node's score is its service time, times the cube of its queue, plus what its replies take beyond that. Queues are
-measured in messages of usual size. Times are monotonic; callers pass them in.
+a node's score is its service time multiplied by the cube of its queue length, plus the part of its response time that
+is not service time. A queue is measured in messages of typical size. Times are monotonic; callers pass them in.
 
-A coordinator's queue is what it has outstanding at a replica and what the replica reported in its last reply. The
-longer a replica has not replied, the more its gossiped load counts instead.
+A coordinator counts as a replica's queue its own outstanding operations there plus the queue that the replica reported
+in its last reply. The longer ago that reply was, the more weight the replica's gossiped load gets instead.
 
-A client's queue is what *others* have outstanding at a node, since its own operations are what it has to place. What it
-learned more than ``KEPT_FOR_S`` ago is forgotten, so that a slow node gets another chance. A node that is not known, or
-that returns, gets ``FIRST_FILL`` operations at a time, and twice as many after each good reply.
+A client counts only the operations that *other* clients have outstanding at a node, because its own operations are what
+it has to place. It ignores measurements older than ``KEPT_FOR_S``, so that a slow node gets another chance. A node that
+is unknown, or that has returned, gets ``FIRST_FILL`` operations at a time; the number doubles with each completed one.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ from .node_backoff import NodeBackoff
 
 EWMA_WEIGHT = 0.2
 MEMORY_S = 3.0
-"""Time in which the weight of a replica's replies falls to 1/e."""
+"""Age at which the weight of a replica's last reply has fallen to 1/e."""
 QUANTILE = 0.95
 QUANTILE_STEP = 0.1
 """Largest relative change of the estimated quantile by one reply."""
 MIN_PATIENCE_S, MAX_PATIENCE_S = 0.002, 0.1
-"""Bounds of the time after which the other replicas are asked too."""
+"""Bounds of the time after which a read is also sent to further replicas."""
 MAX_QUANTILE_RATIO = 3.0
-"""A replica's quantile counts up to this multiple of the best: a replica that hangs is not waited for as usual."""
+"""A replica's quantile is capped at this multiple of the best one, so that a replica that hangs is not waited for."""
 MESSAGE_OPERATIONS = 64
-"""Operations in a usual message between nodes."""
+"""Operations in a message of typical size between nodes."""
 MIN_SERVICE_MS = 0.001
 SLOW_START_S = 5.0
-"""Time for which a replica that returned is asked less."""
+"""Time for which a replica that returned is ranked lower."""
 SLOW_START_FACTOR = 10.0
 MIN_BACKOFF_S, MAX_BACKOFF_S = 0.05, 0.5
 """Backoff of a replica that could not be reached."""
 
 
 def c3_score(service: float, queue: float, beyond: float = 0.0) -> float:
-    """Return the expected time to an answer, with a long queue counted for more; ``beyond`` is spent elsewhere."""
+    """Return the score: ``beyond``, the time spent elsewhere, plus service time weighted by the queue cubed."""
     return beyond + queue**3 * service
 
 
 class Load(Protocol):
-    """A node's load as it measures it."""
+    """A node's load, as measured by the node itself."""
 
     @property
     def in_flight(self) -> int: ...
@@ -63,7 +63,7 @@ class Load(Protocol):
 
 
 def expected_wait_ms(load: Load | None) -> float:
-    """Return a rough time to an answer from gossiped load: the operations waiting, at the usual time for each."""
+    """Estimate the time to an answer from gossiped load: waiting operations multiplied by the service time."""
     if load is None:
         return 1.0
     return (1 + load.queue_depth + load.in_flight / 8) * max(load.service_time_ms, 0.05)
@@ -79,7 +79,7 @@ class _Replica:
     service_ms: float = 0.0
     queue_depth: int = 0
     outstanding: int = 0
-    """Operations that this node has sent and that are not answered."""
+    """Number of operations that this node has sent there and that are not answered."""
     replied_s: float = -math.inf
     returned_s: float = -math.inf
 
@@ -121,20 +121,20 @@ class ReplicaRanking:
             known.quantile_ms *= 1 - QUANTILE_STEP * (1 - QUANTILE)
 
     def failed(self, replica: Identity, operations: int) -> None:
-        """Record a batch without an answer, which shows nothing about how long an answer takes."""
+        """Record a batch that was not answered; it does not count as a measurement of response time."""
         self._replicas[replica].outstanding -= operations
 
     def unreachable(self, replica: Identity, operations: int, now_s: float) -> None:
-        """Record a batch that certainly did not arrive; gossip takes longer to notice that a member is down."""
+        """Record a batch that certainly did not arrive, and back off; gossip detects a dead member only later."""
         self._replicas[replica].outstanding -= operations
         self._backoff.failed(replica, now_s)
 
     def is_backed_off(self, replica: Identity, now_s: float) -> bool:
-        """Return True if the replica could not be reached a moment ago, so that asking it would most likely fail."""
+        """Return True if the replica could not be reached recently, so that a request to it would probably fail."""
         return self._backoff.is_backed_off(replica, now_s)
 
     def expected_ms(self, replica: Identity, load: Load | None, now_s: float) -> float:
-        """Return the replica's score."""
+        """Return the replica's score in milliseconds; infinite during its backoff."""
         gossiped_ms = expected_wait_ms(load)
         known = self._replicas.get(replica)
         if known is None:
@@ -149,13 +149,13 @@ class ReplicaRanking:
         return (trust * measured_ms + (1 - trust) * gossiped_ms) * (1 + SLOW_START_FACTOR * start)
 
     def returned(self, replica: Identity, now_s: float) -> None:
-        """Forget how a replica answered before it was away: now its caches are cold, and it has much to catch up."""
+        """Drop the measurements from before the replica was away: its caches are cold, and it has to catch up."""
         outstanding = self._replicas[replica].outstanding
         self._replicas[replica] = _Replica(outstanding=outstanding, returned_s=now_s)
         self._backoff.succeeded(replica)
 
     def patience_s(self, replicas: Iterable[Identity]) -> float:
-        """Return how long the replicas that were asked may take before others are asked too."""
+        """Return how long to wait for ``replicas`` before a read is sent to further replicas."""
         quantiles = [known.quantile_ms for known in self._replicas.values() if known.quantile_ms > 0]
         max_ms = MAX_QUANTILE_RATIO * min(quantiles, default=math.inf)
         asked_ms = [min(self._replicas[replica].quantile_ms or max_ms, max_ms) for replica in replicas]
@@ -164,7 +164,7 @@ class ReplicaRanking:
 
 
 def smallest_quorum(requirements: Requirements, ranked: Sequence[Identity]) -> list[Identity]:
-    """Choose greedily from the best of ``ranked`` on until every requirement is satisfied, or all that help."""
+    """Return the best of ``ranked`` that satisfy every requirement, chosen greedily; all that help if too few do."""
     missing = [part.needed for part in requirements]
     chosen = []
     for replica in ranked:
@@ -177,7 +177,10 @@ def smallest_quorum(requirements: Requirements, ranked: Sequence[Identity]) -> l
 
 
 class HedgeBudget:
-    """Bounds the reads that are sent to more replicas than they need: a part of all reads, and a burst."""
+    """A token bucket for hedged reads, which are sent to more replicas than needed.
+
+    ``part`` is the share of all reads that may be hedged, ``burst`` the capacity.
+    """
 
     def __init__(self, part: float = 0.05, burst: int = 100) -> None:
         self._part = part
@@ -185,13 +188,13 @@ class HedgeBudget:
         self._left = float(burst)
 
     def earn(self, reads: int) -> None:
-        """Add what this number of new reads allows."""
+        """Add the tokens for this number of new reads."""
         self._left = min(self._burst, self._left + reads * self._part)
 
     def spend(self, wanted: int) -> int:
-        """Return how many of the ``wanted`` reads of one batch may be hedged now: all, or 0 to save for later.
+        """Return how many of the ``wanted`` reads of one batch may be hedged now: all (at most a burst), or 0.
 
-        A message for a few of them costs nearly as much, and the others would still wait.
+        To hedge only some would cost nearly as much, since it takes a message too, and the others would still wait.
         """
         granted = min(wanted, self._burst)
         if granted > self._left:
@@ -203,24 +206,24 @@ class HedgeBudget:
 # --- coordinators, ranked by a client ---
 
 FILL = 128
-"""Operations of one client that one node carries best; more are spread over several nodes."""
+"""Number of operations of one client up to which a single node is most efficient; more are spread over several."""
 FIRST_FILL = 4
 KEPT_FOR_S = 10.0
 CLIENT_EWMA_WEIGHT = 0.25
 FAST_S = 0.005
-"""Service time below which differences mean nothing; also that of an unknown node."""
+"""Service times below this count as equal; also the assumed service time of an unknown node."""
 
 
 class NodeScore:
-    """A client's record of one node: its service time, how busy others keep it, and how much it is given."""
+    """What a client knows of one node: its service time, the load from other clients, and how much to send it."""
 
     __slots__ = ("_others", "_replied_s", "_service_s", "fill", "served_s", "tie_break")
 
     def __init__(self, tie_break: float) -> None:
         self.tie_break = tie_break
-        """Order among equally good nodes, which differs from client to client."""
+        """A random number that orders nodes with equal scores, so that clients choose different nodes."""
         self.fill = FIRST_FILL
-        """Operations that it is given at a time."""
+        """Number of operations to send it at a time."""
         self.served_s = -math.inf
         """When it last completed an operation."""
         self._replied_s = -math.inf
@@ -246,9 +249,9 @@ class NodeScore:
         self.fill = FIRST_FILL
 
     def score(self, now_s: float, silent_s: float) -> float | None:
-        """Return the score, lower for better nodes; None if nothing is known.
+        """Return the score, lower for better nodes; None if there is no recent measurement.
 
-        ``silent_s`` is how long the node has not answered its oldest batch.
+        ``silent_s`` is how long the node's oldest unanswered batch has been waiting.
         """
         if now_s - self._replied_s > KEPT_FOR_S:
             self.fill = FIRST_FILL

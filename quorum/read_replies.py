@@ -1,7 +1,7 @@
-"""Replies to one read under one epoch: which is the newest, and which replicas lack it. Pure.
+"""The replies to one read in one epoch: which entry is the newest, and which replicas lack it. Pure.
 
-A version may be returned once w replicas of every live ring are known to hold it or a newer one. Until then it is
-written back to those that lack it, so that a version that was read once is never unread.
+A read returns a version only once w replicas of every live ring are known to hold it or a newer one. Until then the
+version is written back to the replicas that lack it. So no later quorum read returns an older version.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ E = TypeVar("E", bound=Versioned)
 
 class ReadReplies(Generic[E]):
     def __init__(self, holders: Requirements) -> None:
-        """``holders``: copies that a version must have before it is returned; none for weak reads."""
+        """Take ``holders``, the replicas that must hold a version before it is returned; empty for weak reads."""
         self._holders = holders
         self.entries: dict[Identity, E | None] = {}
-        """Entry that each replica holds, None for a replica without one."""
+        """The entry that each replica returned; None for a replica that has none."""
 
     @property
     def newest(self) -> E | None:
@@ -40,7 +40,7 @@ class ReadReplies(Generic[E]):
         return satisfied(self._holders, known)
 
     def can_settle(self, entry: E, failed: Collection[Identity]) -> bool:
-        """Return True if enough replicas can still come to hold ``entry``, although writing it to ``failed`` failed."""
+        """Return True if enough replicas can still receive ``entry``, although writing it to ``failed`` failed."""
         return satisfiable_without(self._holders, {r for r in self.lacking(entry) if r in failed})
 
     def lacking(self, entry: E) -> tuple[Identity, ...]:

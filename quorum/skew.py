@@ -1,17 +1,17 @@
-"""Judgement of this machine's wall clock by what a majority of the members report. Pure.
+"""Decides whether this machine's wall clock is off, by comparison with the clocks of other members. Pure.
 
 Rules:
-- An answer to a gossip exchange carries the peer's wall clock, which is taken as that of the middle of the round trip,
-  give or take half of it. A round trip that is too long gives no reading.
-- A reading is kept relative to this machine's monotonic clock, not to its wall clock. So the next judgement after the
-  wall clock is set, rightly or wrongly, notices it.
-- The wall clock is off if it is certainly further than allowed ahead of a majority of the known clocks, or as far
-  behind a majority. Counted are this clock, and those of members that are alive and were read not long ago. Clocks that
-  differ in both directions prove nothing.
-- Of two clocks that differ, therefore, neither is off. Each node still refuses data from too far ahead of itself, so
-  nothing that needs both of them is acknowledged.
-- A clock that was off is right again once most clocks are well within what is allowed. Half of them do not suffice, or
-  the clock would be right as soon as the others were unreachable.
+- An answer to a gossip exchange carries the peer's wall clock. The reading is assumed to be from the middle of the
+  round trip, with an error of half the round trip. A round trip that is too long gives no reading.
+- A reading is stored relative to this machine's monotonic clock, not to its wall clock, so that a change of the wall
+  clock shows in the next check.
+- The wall clock is off if it is certainly ahead of a majority of the known clocks by more than the allowed skew, or
+  behind a majority by more. The known clocks are this one and those of live members that were read recently. A clock
+  that is ahead of some and behind others, but of no majority in either direction, is not off.
+- With two clocks, therefore, neither is off. Each node still refuses data from too far ahead of its clock, so an
+  operation that needs both nodes is not acknowledged.
+- A clock that was off is right again once it is within ``WELL_WITHIN`` of most clocks. Half of them do not suffice;
+  otherwise the clock would count as right as soon as the other nodes were unreachable.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..identity import Identity
 TRUSTED_ERROR = 0.5
 """Largest error of a reading, as a part of the allowed skew."""
 WELL_WITHIN = 0.75
-"""Distance at which a clock that was off is right again, as a part of the allowed skew."""
+"""Difference within which a clock that was off counts as right again, as a part of the allowed skew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,13 @@ class ClockReadings:
     """The latest reading of each member's wall clock. Times are monotonic seconds."""
 
     def __init__(self, max_skew_s: float, max_age_s: float) -> None:
-        """Readings older than ``max_age_s`` do not count."""
+        """Ignore readings older than ``max_age_s``."""
         self._max_skew_ms = max_skew_s * 1000
         self._max_age_s = max_age_s
         self._readings: dict[Identity, _Reading] = {}
 
     def note(self, member: Identity, wall_ms: int, sent_s: float, heard_s: float) -> None:
-        """Record that ``member`` showed ``wall_ms`` at some instant between the two."""
+        """Record that the clock of ``member`` showed ``wall_ms`` at some instant between ``sent_s`` and ``heard_s``."""
         error_ms = (heard_s - sent_s) * 500
         if error_ms <= self._max_skew_ms * TRUSTED_ERROR:
             self._readings[member] = _Reading(wall_ms - (sent_s + heard_s) * 500, error_ms, heard_s)
@@ -56,7 +56,7 @@ class ClockReadings:
         return frozenset(self._readings)
 
     def off_ms(self, wall_ms: int, now_s: float, alive: Collection[Identity], was_off: bool) -> int:
-        """Return how far this wall clock is ahead of what a majority reports, negative if behind; 0 if not off."""
+        """Return how far this wall clock is ahead of the others (median), negative if behind; 0 if it is not off."""
         self._forget(now_s, alive)
         mine_ms = wall_ms - now_s * 1000
         limit_ms = self._max_skew_ms * (WELL_WITHIN if was_off else 1)
@@ -69,7 +69,7 @@ class ClockReadings:
         return round(median(ahead)) if twice > clocks or (was_off and twice == clocks) else 0
 
     def _forget(self, now_s: float, alive: Collection[Identity]) -> None:
-        """Drop the readings of members that are gone, and those that are too old."""
+        """Drop the readings of members that are not alive, and those that are too old."""
         self._readings = {
             member: reading
             for member, reading in self._readings.items()

@@ -10,15 +10,15 @@ MAX_TIMESTAMP = (1 << 64) - 1
 
 
 def timestamp_at(wall_ms: int) -> int:
-    """Return the lowest timestamp of an instant; 0 for one before the Unix epoch."""
+    """Return the lowest timestamp of a millisecond; 0 for one before the Unix epoch."""
     return max(0, wall_ms) << COUNTER_BITS
 
 
 class Version(NamedTuple):
     """Hybrid-clock timestamp with the identity of the coordinator that drew it; totally ordered.
 
-    The disk id, 64 random bits, represents the coordinator's identity. The generation keeps versions unique across
-    restarts.
+    The coordinator is identified by its disk id, 64 random bits. The generation, its number of starts, keeps versions
+    unique across restarts.
     """
 
     timestamp: int

@@ -1,1 +1,1 @@
-"""Where keys live, and the agreement on who owns them. No input or output, clock, randomness or logging."""
+"""The ring, which assigns keys to nodes, and the agreement on epoch records. No I/O, clock, randomness or logging."""

@@ -1,15 +1,17 @@
-"""Token allocation: places a joiner's virtual nodes so that replicated ownership stays even.
+"""Token allocation: chooses tokens for joining nodes so that the owners' shares of the data stay even.
 
-It evens out the share of all copies that an owner holds (not of the ranges its tokens close), which determines its disk
-usage and load. Tokens are chosen one after another, each the best available: a join can only take from others, so every
-token should take from the owners with the most above their fair share, and bring the joiner nearer to its own.
+An owner's share is its part of all copies, which determines its disk usage and load; it is not the width of the ranges
+that its tokens close. Tokens are chosen one after another, each the best available (greedily). A joiner can only take
+data from the owners: each token should take it from those that are furthest above their fair share, and bring the
+joiner nearer to its fair share.
 
-The cost that each step lowers is a sum of squares, relative to what is fair: of every owner's distance from
-its fair share and, weighing less, of every virtual node's distance from its part of that. The second keeps
-widths alike, without which later joiners find few good places. (Cassandra's replication-aware allocator has
-both terms, too; it tries the middle of each range, while here the squares tell the best place within it.)
+Each step minimizes a cost, the sum of two sums of squares, each square relative to the fair value: the distance of each
+owner from its fair share and, with less weight, the distance of each virtual node from its part of that share. The
+second sum keeps the widths of ranges similar, without which later joiners would find few good positions. (Cassandra's
+replication-aware allocator has both terms as well. It tries the middle of each range; here, the best position within a
+range is computed from the squares.)
 
-The result is a pure function of the arguments. Joiners are placed in order of identity.
+The result depends on the arguments only. Joiners are placed in order of identity.
 """
 
 from __future__ import annotations
@@ -27,38 +29,39 @@ from .tokens import TOKEN_SPACE
 
 TOKENS_PER_WEIGHT = 32
 
-_VIRTUAL_NODE_STIFFNESS = 0.01
-"""Weight of evenness among virtual nodes against evenness among owners.
+_VIRTUAL_NODE_WEIGHT = 0.01
+"""Weight of a virtual node's square relative to that of an owner's.
 
-Growing one by one to 100 equal nodes, the worst share on the way is 1.012 x the fair one with this; without it,
-later joiners find no good places.
+Measured while a cluster grows one by one to 100 equal nodes: with this weight, the largest share is 1.012 times the
+fair share; with 0, later joiners find no good positions.
 """
 _MARGIN = 0.05
-"""The part of a slot's width, at either end, that stays free of new tokens."""
+"""The part of a slot's width, at either end, in which no token is placed."""
 _SLOTS_PER_TOKEN = 2
 """Minimum number of slots to choose from for every token to place."""
 _STEADINESS = 0.7
-"""How much each token of a heavy joiner aims at an even part of its share instead of what is missing so far.
+"""For a heavy joiner, how much the target of each token is an even part of the joiner's share (1), instead of what the
+joiner lacks so far (0).
 
-Costs that are evaluated seldom must not depend on what the last token gained. A joiner thirty times as heavy
-as 100 others leaves the worst share at 1.06 x the fair one with this, and at 1.11 x with 0.
+When slots are ranked only once, costs must not depend on what the last token gained. Measured for a joiner thirty times
+as heavy as each of 100 others: the largest share is 1.06 times the fair share with this value, and 1.11 times with 0.
 """
-_SELDOM = 16
-"""Number of tokens between rankings from which on only one ranking is made: more would not be worth their cost."""
-_PATIENCE = 8
-"""Maximum number of candidates that are evaluated anew to place a token."""
+_RANK_ONCE_FROM = 16
+"""If all slots could be ranked only once in this number of tokens or more, they are ranked only once, at the start."""
+_MAX_CANDIDATES = 8
+"""Maximum number of candidates that are evaluated again to place a token."""
 _RANKING_BUDGET = 8000
-"""Approximate maximum of evaluations spent on ranking all slots anew between tokens.
+"""Approximate maximum number of evaluations spent on ranking all slots again between tokens.
 
-A small ring is ranked for every token, which costs little, and matters most: there are few slots, and each token
-changes what most of them are worth.
+The slots of a small ring are ranked again for every token. That costs little and matters most there: there are few
+slots, and each token changes the costs of most of them.
 """
 MAX_TOKENS = 4096
-"""Maximum number of tokens of one node: with more, its rings would be too slow to compute for every member."""
+"""Maximum number of tokens of one node; with more, every member would take too long to compute the ring."""
 
 
 class Joiner(NamedTuple):
-    """A node that gets a part of the ring."""
+    """A node that tokens are chosen for."""
 
     identity: Identity
     zone: str = ""
@@ -71,15 +74,18 @@ def allocate(
     quorums: Quorums,
     tokens_per_weight: int = TOKENS_PER_WEIGHT,
 ) -> dict[Identity, tuple[int, ...]]:
-    """Choose tokens for every joiner, ascending; ``owners`` keep theirs."""
-    seated = dict(owners)
+    """Return the tokens chosen for every joiner, ascending. ``owners`` keep theirs.
+
+    Raise ValueError if a joiner is an owner already.
+    """
+    placed = dict(owners)
     for joiner in sorted(joiners):
-        if joiner.identity in seated:
+        if joiner.identity in placed:
             raise ValueError(f"{joiner.identity} has tokens already")
         count = token_count(joiner.weight, tokens_per_weight)
-        tokens = _tokens_for(joiner, tuple(seated.items()), quorums, count) if seated else _even_tokens(count)
-        seated[joiner.identity] = Owner(tokens, joiner.zone, joiner.weight)
-    return {joiner.identity: seated[joiner.identity].tokens for joiner in sorted(joiners)}
+        tokens = _tokens_for(joiner, tuple(placed.items()), quorums, count) if placed else _even_tokens(count)
+        placed[joiner.identity] = Owner(tokens, joiner.zone, joiner.weight)
+    return {joiner.identity: placed[joiner.identity].tokens for joiner in sorted(joiners)}
 
 
 def token_count(weight: float, tokens_per_weight: int) -> int:
@@ -91,16 +97,16 @@ def _even_tokens(count: int) -> tuple[int, ...]:
     return tuple(TOKEN_SPACE * i // count for i in range(count))
 
 
-@lru_cache(maxsize=16)  # a change that has to wait is planned anew at every change of a member
+@lru_cache(maxsize=16)  # a change that has to wait is planned again at every change of a member
 def _tokens_for(
-    joiner: Joiner, seated: tuple[tuple[Identity, Owner], ...], quorums: Quorums, count: int
+    joiner: Joiner, present: tuple[tuple[Identity, Owner], ...], quorums: Quorums, count: int
 ) -> tuple[int, ...]:
-    owners = dict(seated)
+    owners = dict(present)
     copies = min(quorums.replication_factor, len(owners))
     zones = {owner.zone for owner in owners.values()}
     if len(owners) < quorums.replication_factor or (joiner.zone not in zones and len(zones) < copies):
-        # The joiner will hold a copy of everything with any tokens. They only decide how even later joins can be,
-        # and for that they are placed as if there were no zones.
+        # The joiner will hold a copy of all data whatever its tokens are. Its tokens only affect how even the shares
+        # are after later joins, and for that they are placed as if there were no zones.
         owners = {name: Owner(owner.tokens, "", owner.weight) for name, owner in owners.items()}
         joiner = joiner._replace(zone="")
     joined = {**owners, joiner.identity: Owner((), joiner.zone, joiner.weight)}
@@ -110,26 +116,26 @@ def _tokens_for(
 
 
 class _Candidate(NamedTuple):
-    """A position for the next token; the minimum is the best."""
+    """A position for the next token. The minimum is the best one, since ``cost`` is compared first."""
 
     cost: float
     slot: int
     offset: float
-    """How far into the slot, as a part of the ring."""
+    """Distance from the start of the slot, as a part of the ring."""
 
 
 class _Placement:
-    """A joiner's tokens so far, and the balance they would leave.
+    """The tokens of one joiner so far, and the shares of the owners after its join.
 
-    Balances are kept in accounts, first one per owner, then one per virtual node: how much each holds above
-    what is fair, and its stiffness, by which the square of that counts. What is left of each slot, that is, not
-    the joiner's yet, is kept too. So placing a token updates the few slots and accounts that it takes from, and
-    evaluating a slot reads as few.
+    There is one account for each owner, followed by one for each virtual node. An account has an excess, which is what
+    its owner or virtual node holds above its fair value, and a weight, by which the square of the excess is multiplied
+    in the cost. ``_left`` is the part of each slot that the joiner has not taken. So placing a token updates only the
+    few slots and accounts that it takes from, and the evaluation of a slot reads only as many.
 
-    Candidates wait in a heap by the cost they had when they were last evaluated. A cost falls only where a token
-    leaves less for the slots after it to take, and those are evaluated anew at once. Elsewhere it rises, as owners
-    have less to give. So the next token goes to the best of a few candidates at the top of the heap, each evaluated
-    anew, until one is no worse than the next one's cost was (a lazy greedy choice).
+    Candidates are in a heap, by the cost at their last evaluation. Placing a token lowers the cost only of those slots
+    that now have less to take; they are evaluated again at once. All other costs can only rise, because the owners have
+    less excess. The next token goes to the best of a few candidates at the top of the heap, which are evaluated again
+    until one costs no more than the next one did at its last evaluation (lazy greedy selection).
     """
 
     def __init__(
@@ -144,29 +150,29 @@ class _Placement:
         self._count = count
         self._fair_share = fair[joiner]
         self._part = self._fair_share / count
-        self._excess, self._stiffness = _open_accounts(view, owners, fair)
-        # Who loses what the joiner takes of a slot: an owner, and one of its virtual nodes.
+        self._excess, self._weights = _accounts_before(view, owners, fair)
+        # For each slot, the two accounts that lose what the joiner takes of it: an owner's and a virtual node's.
         self._accounts = [(slot.owner, len(view.owners) + slot.virtual_node) for slot in view.slots]
         self._reach = [slot.reach for slot in view.slots]
         self._left = [slot.width for slot in view.slots]
-        """The part of each slot that is not the joiner's yet."""
+        """The width of each slot that the joiner has not taken."""
         self._gained = 0.0
         self._wanted = 0.0
         """The part that the next token should gain."""
         self._offsets: dict[int, float] = {}
         self._latest: dict[int, _Candidate] = {}
-        """The valid candidate of each slot; other entries of the slot in the heap are out of date."""
+        """The valid candidate of each slot; the slot's other candidates in the heap are out of date."""
         self._heap: list[_Candidate] = []
 
     def tokens(self) -> tuple[int, ...]:
-        """Place every token."""
+        """Place every token; return them, ascending."""
         rank_every = max(1, len(self._slots) * self._count // _RANKING_BUDGET)
-        seldom = rank_every >= _SELDOM
-        steadiness = _STEADINESS if seldom else 0.0
+        rank_once = rank_every >= _RANK_ONCE_FROM
+        steadiness = _STEADINESS if rank_once else 0.0
         for placed in range(self._count):
             short = self._fair_share * (placed + 1) / self._count - self._gained
             self._wanted = steadiness * self._part + (1 - steadiness) * short
-            if placed == 0 or (placed % rank_every == 0 and not seldom):
+            if placed == 0 or (placed % rank_every == 0 and not rank_once):
                 self._rank()
             self._take(self._best())
         return tuple(sorted(_token_in(self._slots[slot], offset) for slot, offset in self._offsets.items()))
@@ -183,12 +189,12 @@ class _Placement:
         """Return the best of the candidates at the top of the heap."""
         heap, latest = self._heap, self._latest
         best: _Candidate | None = None
-        patience = _PATIENCE
-        while best is None or (patience and heap and heap[0] < best):
+        candidates_left = _MAX_CANDIDATES
+        while best is None or (candidates_left and heap and heap[0] < best):
             top = heappop(heap)
             if latest.get(top.slot) is not top:
                 continue
-            patience -= 1
+            candidates_left -= 1
             latest[top.slot] = candidate = self._evaluate(top.slot)
             heappush(heap, candidate)
             if best is None or candidate < best:
@@ -196,13 +202,13 @@ class _Placement:
         return best
 
     def _evaluate(self, slot: int) -> _Candidate:
-        """Return what a token in the slot would cost, at the best offset.
+        """Return the candidate for a token in the slot, at the best offset.
 
-        Slots wrap around by negative indices. None reaches beyond what the slot after it reaches, so the first
-        before this one that falls short ends the search for those that the token takes.
+        The token also takes slots before it. The search for them goes backwards and wraps around by negative indices.
+        It ends at the first slot whose reach is too short, because no slot reaches further than the slot after it.
         """
         left, accounts, reach = self._left, self._accounts, self._reach
-        excess, stiffness = self._excess, self._stiffness
+        excess, weights = self._excess, self._weights
         gain = 0.0
         losses: dict[int, float] = {}
         before, distance = slot - 1, 1
@@ -223,24 +229,24 @@ class _Placement:
         else:
             offset = width / 2
         cost = (gain - self._wanted) ** 2 / self._fair_share
-        cost += _VIRTUAL_NODE_STIFFNESS * (gain - self._part) ** 2 / self._part
+        cost += _VIRTUAL_NODE_WEIGHT * (gain - self._part) ** 2 / self._part
         for account, loss in losses.items():
-            cost += stiffness[account] * loss * (loss - 2 * excess[account])
+            cost += weights[account] * loss * (loss - 2 * excess[account])
         return _Candidate(cost, slot, offset)
 
     def _best_offset(self, slot: int, gain: float, losses: Mapping[int, float]) -> float:
-        """Return the offset in a whole slot at which the sum of squares is least."""
-        own, own_virtual_node = 1 / self._fair_share, _VIRTUAL_NODE_STIFFNESS / self._part
-        pull = own * (self._wanted - gain) + own_virtual_node * (self._part - gain)
+        """Return the offset in an untouched slot at which the cost is lowest."""
+        own, own_virtual_node = 1 / self._fair_share, _VIRTUAL_NODE_WEIGHT / self._part
+        weighted = own * (self._wanted - gain) + own_virtual_node * (self._part - gain)
         total = own + own_virtual_node
         for account in self._accounts[slot]:
-            stiffness = self._stiffness[account]
-            pull += stiffness * (self._excess[account] - losses.get(account, 0.0))
-            total += stiffness
-        return pull / total
+            weight = self._weights[account]
+            weighted += weight * (self._excess[account] - losses.get(account, 0.0))
+            total += weight
+        return weighted / total
 
     def _take(self, candidate: _Candidate) -> None:
-        """Place a token, and evaluate anew the slots for which it leaves less to take."""
+        """Place a token, and evaluate the slots again whose tokens would now take less."""
         slot, reach = candidate.slot, self._reach
         taken = [(slot, candidate.offset)] if self._left[slot] == self._slots[slot].width else []
         for distance in range(1, len(reach)):
@@ -251,13 +257,13 @@ class _Placement:
                 taken.append((before, self._left[before]))
         self._offsets[slot] = candidate.offset
         del self._latest[slot]
-        poorer: dict[int, None] = {}
+        affected: dict[int, None] = {}
         for before, width in taken:
             self._cover(before, width)
-            poorer |= dict.fromkeys(
+            affected |= dict.fromkeys(
                 (before + distance) % len(reach) for distance in range(min(reach[before] + 1, len(reach)))
             )
-        for after in poorer:
+        for after in affected:
             if after in self._latest:
                 self._latest[after] = again = self._evaluate(after)
                 heappush(self._heap, again)
@@ -269,10 +275,10 @@ class _Placement:
             self._excess[account] -= width
 
 
-def _open_accounts(
+def _accounts_before(
     view: Displacement, owners: Mapping[Identity, Owner], fair: Mapping[Identity, float]
 ) -> tuple[list[float], list[float]]:
-    """Excess and stiffness per account, before the join."""
+    """Return the excess and the weight of each account before the join."""
     fair_per_owner = [fair[name] for name in view.owners]
     fair_per_virtual_node = [
         fair_per_owner[place] / len(owners[view.owners[place]].tokens) for place in view.virtual_nodes
@@ -283,11 +289,11 @@ def _open_accounts(
     holdings = [*held_per_owner, *view.held]
     fair_holdings = [*fair_per_owner, *fair_per_virtual_node]
     excess = [held - fair_held for held, fair_held in zip(holdings, fair_holdings, strict=True)]
-    stiffness = [1 / fair_held for fair_held in fair_per_owner]
-    stiffness += [_VIRTUAL_NODE_STIFFNESS / fair_held for fair_held in fair_per_virtual_node]
-    return excess, stiffness
+    weights = [1 / fair_held for fair_held in fair_per_owner]
+    weights += [_VIRTUAL_NODE_WEIGHT / fair_held for fair_held in fair_per_virtual_node]
+    return excess, weights
 
 
 def _token_in(slot: Slot, offset: float) -> int:
-    """The token at an offset, short of the slot's own end."""
+    """Return the token at an offset, which is before the token that ends the slot."""
     return (slot.after + min(max(1, int(offset * TOKEN_SPACE)), slot.tokens - 1)) % TOKEN_SPACE

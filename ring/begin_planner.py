@@ -1,16 +1,16 @@
-"""Plans which of the waiting changes begin, with which tokens.
+"""Plans the begin of a ring change: which of the waiting changes it combines, and which tokens new owners get.
 
-That a change could begin is cheap to see. Choosing tokens takes tens of milliseconds in a large ring, so ``plan`` runs
-apart from the event loop, once for all inputs that it depends on (``key``).
+To find out whether a change could begin is cheap. To choose tokens takes tens of milliseconds in a large ring, so
+``plan`` runs outside of the event loop, and only once for equal inputs (``key``).
 
-- Changes that wait begin as one, at most MAX_CHANGES of them: each costs planning and every node's adoption, and a
-  node that is not among the first is in the ring after the next change.
-- While the cluster stores data, at most max(1, n - max(w, r)) new nodes come into one preference list, so that a dead
-  joiner blocks neither reads nor writes.
-- A change begins only when it could finish: every range has the live sources that pulling and finishing take,
-  no node that would have to pull is down, and the owners after it could still agree on another change.
-- An owner that is down and would have to pull is waited for ``handoff_timeout_s``; then it is removed first,
-  so that a leave completes although another node is dead.
+- Waiting changes are combined into one, at most MAX_CHANGES of them, because each ring change has to be planned, and
+  adopted by every node. Other nodes join with the next one.
+- While the cluster stores data, at most max(1, n - max(w, r)) new nodes are added to one preference list, so that a
+  dead joiner blocks neither reads nor writes.
+- A change begins only when it could finish: every range has enough live sources to pull from and to finish, no node
+  that would have to pull is down, and enough of the new owners are alive to agree on another change.
+- If an owner that would have to pull is down, the change waits for it for ``handoff_timeout_s``. Then that owner is
+  removed first, so that a leave completes although another node is dead.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .ring import Ring
 from .succession import Step, begin
 
 MAX_CHANGES = 8
-"""Maximum number of changes that begin as one."""
+"""Maximum number of waiting changes that one ring change combines."""
 MAX_SINGLE_CHANGES = 32
-"""Maximum number of changes that are tried one by one when they cannot begin as one."""
+"""Maximum number of waiting changes that are tried one by one when they cannot be combined."""
 
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Have this record chosen."""
+    """A record to propose."""
 
     record: EpochRecord
     step: Step
@@ -42,7 +42,7 @@ class Propose:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Propose nothing now; the reason is for people."""
+    """Nothing to propose now; ``reason`` is shown to operators."""
 
     reason: str
 
@@ -52,7 +52,7 @@ Plan = Propose | Wait
 
 @dataclass(frozen=True, slots=True)
 class BeginPlanner:
-    """The changes that wait under a stable ring, and the inputs of their plan."""
+    """The changes that wait while the ring is stable, and the inputs of their plan."""
 
     record: EpochRecord
     changes: tuple[OwnerChange, ...]
@@ -61,7 +61,7 @@ class BeginPlanner:
 
     @property
     def key(self) -> Hashable:
-        """Return a key that is equal for equal plans, except for the times that reasons name."""
+        """A key of the inputs: equal keys give equal plans, except for the times in their reasons."""
         view, timeout_s = self.view, self.policy.handoff_timeout_s
         members = view.members.values()
         return (
@@ -74,13 +74,13 @@ class BeginPlanner:
         )
 
     def missing_sources(self) -> str:
-        """Return why no change could be pulled and finished now; empty otherwise. The check is cheap."""
+        """Return why no change could finish now, for lack of live replicas; empty if one could. This is fast."""
         ring = self._ring
         owners = ring.spec
         down = sorted(identity for identity in owners.owners if not is_alive(self.view.members, identity))
         if not down:
             return ""
-        # Pulling takes r live sources in every range; finishing takes a quorum that has moved on.
+        # To pull takes r live sources in every range; to finish takes a quorum that has adopted the new epoch.
         needed = max(owners.r, adoption_quorum(owners))
         for found in ring.ranges():
             live = sum(identity not in down for identity in found.preference_list)
@@ -93,7 +93,7 @@ class BeginPlanner:
         return ""
 
     def plan(self) -> Plan:
-        """Choose tokens, and check whether the change could end. This is slow in a large ring."""
+        """Choose tokens, and check whether the change could finish. This is slow in a large ring."""
         if missing := self.missing_sources():
             return Wait(missing)
         obstacles = []
@@ -109,9 +109,9 @@ class BeginPlanner:
         return self.view.ring or Ring(self.record.owners)
 
     def _alternatives(self) -> Iterator[tuple[Sequence[OwnerChange], RingChange]]:
-        """Yield what to begin and the ring change it makes, best first.
+        """Yield the waiting changes to combine, with the ring change that they make, the preferred choice first.
 
-        First everything that waits, then the removal of nodes that have held it up too long, then single changes.
+        These are all that fit, then the removal of each node that has held them up too long, then single changes.
         """
         owners, members = self._ring, self.view.members
         begun, change = self._fit(owners, self.changes[:MAX_CHANGES])
@@ -130,9 +130,9 @@ class BeginPlanner:
             yield self._fit(owners, [other])
 
     def _fit(self, owners: Ring, changes: Sequence[OwnerChange]) -> tuple[Sequence[OwnerChange], RingChange]:
-        """Return as many of ``changes``, in their order, as may begin as one, at least the first, and what they make.
+        """Return as many of ``changes`` as may be combined, at least the first, and the ring change that they make.
 
-        It stops at the first one that brings too many new nodes into a list: later changes are seldom smaller.
+        Later changes are not tried after the first one that adds too many new nodes to a list: few would fit.
         """
 
         def change_by(count: int) -> RingChange:
@@ -150,7 +150,7 @@ class BeginPlanner:
         return changes, fitting
 
     def _obstacle(self, change: RingChange) -> str | None:
-        """Return why the change could not be finished, or would be the last one."""
+        """Return why the change could not finish, or why no change could follow it; None if both are possible."""
         members, successors = self.view.members, change.new.spec.owners
         after = len(successors)
         live = sum(is_alive(members, identity) for identity in successors)
@@ -167,7 +167,7 @@ class BeginPlanner:
 
 
 def newcomer_limit(successors: RingSpec) -> int:
-    """Return how many new nodes a preference list can have beside a quorum of old nodes (at least one)."""
+    """Return how many new nodes a list may have: as many as leave a quorum of earlier nodes, and at least one."""
     return max(1, successors.n - max(successors.w, successors.r))
 
 

@@ -1,6 +1,6 @@
-"""What the steward sees when it decides what to propose, and the settings it decides by.
+"""The inputs of the steward's decisions: its view of the cluster, and the settings that it follows.
 
-Time is given as ``now``, in seconds of any steady clock. Floors are timestamps of versions, as in the record.
+Time is passed in as ``now``, in seconds of a monotonic clock. Floors are version timestamps, as in the record.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_FLOOR_INTERVAL_S = 60.0
 
 
 class MemberStatus(StrEnum):
-    """The state that a member reports of itself (the values of a member record's status)."""
+    """The state that a member reports in its gossip record."""
 
     JOINING = "joining"
     SERVING = "serving"
@@ -30,7 +30,7 @@ class MemberStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MemberView:
-    """What the steward knows of a member."""
+    """The steward's knowledge of one member."""
 
     identity: Identity
     alive: bool
@@ -40,19 +40,19 @@ class MemberView:
     epoch: int = 0
     """Number of the newest record that the member has adopted."""
     handoff_done_epoch: int | None = None
-    """Number of the record under which it has pulled all that it gains, on disk."""
+    """Number of the record under which it has pulled all that it gains and synced it to disk."""
     handoff_bytes: int = 0
-    """How much it has pulled; an increase is progress."""
+    """Bytes that it has pulled; an increase counts as progress."""
     down_for_s: float = 0.0
     """Time for which it has been down; 0 while alive."""
     up_for_s: float = math.inf
     """Time since it was last suspected or down; 0 while it is."""
     floor_wanted: int = 0
-    """The floor that its tombstones, or its segments in quarantine, wait for; 0 for none."""
+    """The floor that its tombstones or its quarantined segments wait for; 0 for none."""
 
     @property
     def can_own(self) -> bool:
-        """Whether it is alive with a usable weight; a bad weight from gossip must not stop the planning."""
+        """True if it is alive and its weight is usable: an invalid weight from gossip must not stop planning."""
         return self.alive and 0 < self.weight < math.inf
 
     @property
@@ -77,10 +77,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ProgressWatch:
-    """When each successor last made progress; the steward carries it from decision to decision."""
+    """When each successor last made progress. The steward passes it from one decision to the next."""
 
     number: int = 0
-    """Number of the record under which this was seen; progress under another record starts anew."""
+    """Number of the record that this is for; under another record, observation starts over."""
     seen: Mapping[Identity, Progress] = field(default_factory=dict)
 
     def observe(self, record: EpochRecord, members: Members, now: float) -> ProgressWatch:
@@ -94,13 +94,13 @@ class ProgressWatch:
         return ProgressWatch(record.number, watched)
 
     def stalled_s(self, identity: Identity, now: float) -> float:
-        """Return how long a successor has made no progress; 0 for one not watched yet."""
+        """Return for how long a successor has made no progress; 0 for one that was not observed before."""
         return now - self.seen[identity].since if identity in self.seen else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class FloorWatch:
-    """When the floor last rose; the steward carries it from decision to decision."""
+    """When the floor last rose. The steward passes it from one decision to the next."""
 
     floor: int = -1
     since: float = 0.0
@@ -112,9 +112,10 @@ class FloorWatch:
 def floor_interval_s(tombstone_age_s: float, handoff_grace_s: float) -> float:
     """Return the minimum time between two rises of the floor.
 
-    A tenth of the age after which tombstones are collected, so that they are kept little longer than that; at most
-    MAX_FLOOR_INTERVAL_S, since what waits for the floor is kept in memory; and at least twice the grace after a
-    handoff, because every epoch restarts that grace, and the clean-up must run between two rises.
+    It is a tenth of the age at which tombstones are collected, so that they are not kept much longer than that. It is
+    at most MAX_FLOOR_INTERVAL_S, since a node keeps in memory what waits for the floor. It is at least twice the
+    handoff grace period, because every epoch restarts that period, and the clean-up after it must run between two
+    rises.
     """
     return max(min(tombstone_age_s / 10, MAX_FLOOR_INTERVAL_S), 2 * handoff_grace_s)
 
@@ -131,26 +132,26 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """What the steward sees when it decides."""
+    """The steward's view of the cluster at one decision."""
 
     members: Members
-    """By identity; the steward itself included."""
+    """By identity, including the steward."""
     now: float
     progress: ProgressWatch = field(default_factory=ProgressWatch)
     """Up to date: ``observe`` was called with this view's members and ``now``."""
     removals: frozenset[Identity] = frozenset()
-    """Owners that operators asked to remove; a live one is kept (it can leave)."""
+    """Owners that operators asked to remove. A live owner is kept: it can leave by itself."""
     not_before: float = 0.0
-    """Begin nothing earlier: the last abort plus its ``abort_backoff_s``."""
+    """No change begins before this time: the last abort plus its ``abort_backoff_s``."""
     min_up_s: float = 0.0
-    """How long every node that would have to pull must have been up: twice the last abort's ``abort_backoff_s``."""
+    """Minimum uptime of every node that would pull: twice the last abort's ``abort_backoff_s``."""
     stores_data: bool = True
-    """Whether any member holds data, which handoff would have to move."""
+    """False if no member holds data, so that nothing has to be handed off."""
     floor: FloorWatch = field(default_factory=FloorWatch)
     """Up to date, as ``progress`` is."""
     ring: Ring | None = None
-    """The owners' ring; computed for every plan when it is not given."""
+    """The ring of the owners; if None, every plan computes it."""
     change: RingChange | None = None
-    """The change that the record makes, if it makes one; computed for every plan when it is not given."""
+    """The ring change of a changing record; if None, every plan computes it."""
     settled: int = 0
-    """Timestamp of a version above which writes may be under way; no floor above it is proposed."""
+    """Version timestamp above which writes may still be under way; no floor above it is proposed."""

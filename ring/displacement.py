@@ -1,11 +1,11 @@
-"""Displacement: which owner loses which range when a node of some zone joins a ring.
+"""Displacement: which owner loses which range when a node of a given zone joins a ring.
 
-One virtual node of a joiner makes it replicate the ranges whose walks (``ring.walk``) pass it, and in each of them
-exactly one owner is displaced. Which one, and how far along the walk the joiner may be to enter the list, depends on
-the range and on the joiner's zone, but not on the joiner's position or its other tokens. So it is computed once per
-range; what a set of tokens takes from each owner is then a sum.
+A virtual node of a joiner makes the joiner replicate the ranges whose walks (``ring.walk``) pass it, and it displaces
+exactly one owner from each of their preference lists. Which owner is displaced, and how far along the walk a virtual
+node still enters the list, depends on the range and on the joiner's zone, but not on the joiner's tokens. So both are
+computed once per range, and what a set of tokens takes from each owner is a sum over ranges.
 
-The ring is cut into slots: its ranges, or equal parts of them where there are too few to choose from.
+The ring is divided into slots: its ranges, or equal parts of them if there are too few ranges to choose from.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ class Slot(NamedTuple):
     tokens: int
     """Its width in tokens."""
     width: float
-    """The same as a part of the ring."""
+    """Its width as a part of the ring."""
     owner: int
     """The displaced owner, by index in ``Displacement.owners``."""
     virtual_node: int
-    """The virtual node by which it holds the range, by index in token order."""
+    """The virtual node by which that owner holds the range, by index in token order."""
     reach: int
-    """The last slot, counted on from this one, in which a token of the joiner takes this one."""
+    """A token of the joiner takes this slot if it is in one of this number of slots after it, or in the slot itself."""
 
 
 @dataclass(slots=True)
 class Displacement:
-    """What one joiner would take from a ring."""
+    """What a joiner would take from a ring."""
 
     owners: list[Identity]
     virtual_nodes: list[int]
     """The owner of each virtual node, by index in ``owners``, in token order."""
     held: list[float]
-    """Copies of the key space that each virtual node accounts for before the join."""
+    """The total width of the ranges that each virtual node replicates before the join, as a part of the ring."""
     slots: list[Slot] = field(default_factory=list)
-    """In ring order; the joiner's token in a slot also takes slots before it, as far as their reach goes."""
+    """In ring order. A token in a slot also takes the slots before it whose ``reach`` extends to it."""
 
 
 def displacement(owners: Mapping[Identity, Owner], zone: str, copies: int, min_slots: int) -> Displacement:
-    """Compute what a joiner in ``zone`` displaces in the ring of ``owners``, in at least ``min_slots`` slots."""
+    """Return what a joiner in ``zone`` displaces in the ring of ``owners``, in at least ``min_slots`` slots."""
     names = sorted(owners)
     placed = sorted((token, place) for place, name in enumerate(names) for token in owners[name].tokens)
     places = [place for _, place in placed]
@@ -64,13 +64,15 @@ def displacement(owners: Mapping[Identity, Owner], zone: str, copies: int, min_s
     before = placed[-1][0]
     for index, (token, _) in enumerate(placed):
         taken = walk(places, zones, index, copies, zone_count)
-        loser = taken[-1] if zone_count == 1 else _displaced(zone, taken, [zones[i % count] for i in taken])
+        displaced = (
+            taken[-1] if zone_count == 1 else _displaced(zone, taken, [zones[i % count] for i in taken])
+        )
         tokens = (token - before) % TOKEN_SPACE or TOKEN_SPACE
         width = tokens / TOKEN_SPACE
         for i in taken:
             held[i % count] += width
-        virtual_node = loser % count
-        reach = (loser - index + 1) * parts - 1
+        virtual_node = displaced % count
+        reach = (displaced - index + 1) * parts - 1
         for part in range(parts):
             begin, end = tokens * part // parts, tokens * (part + 1) // parts
             slots.append(
@@ -88,10 +90,10 @@ def displacement(owners: Mapping[Identity, Owner], zone: str, copies: int, min_s
 
 
 def _displaced(zone: str, taken: list[int], taken_zones: list[str]) -> int:
-    """Return which virtual node ``taken`` by a walk is displaced by a joiner of ``zone`` that precedes it.
+    """Return the virtual node, of those ``taken`` by a walk, that a joiner of ``zone`` ahead of it displaces.
 
-    It is the last whose loss leaves a legal list: the last of all when the joiner adds a zone that the list
-    lacks, otherwise the last whose zone remains covered.
+    It is the last one without which the list is still valid. If the list lacks the joiner's zone, that is the last of
+    all; otherwise it is the last one whose zone is still in the list without it.
     """
     if zone not in taken_zones:
         return taken[-1]

@@ -1,8 +1,8 @@
-"""The epoch record: a numbered, agreed statement of who owns what.
+"""The epoch record: a numbered record, agreed on by the cluster, of the owners, their tokens and the settings.
 
-Records form one total order, chosen by Paxos among the owners of the one before (``paxos``). The canonical
-bytes of a record are its only encoding: the same bytes are digested, stored and sent, and any other bytes are refused,
-so that the digest covers everything that a reader would drop or round.
+Records form one total order. Each is chosen by Paxos among the owners of the record before it (``paxos``). A record has
+a single encoding, its canonical bytes. They are digested, stored and sent, and any other bytes are refused; otherwise a
+decoder could drop or round a part of what the digest covers.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .tokens import TOKEN_SPACE
 QUORUM_SETTINGS = ("replication_factor", "write_quorum", "read_quorum")
 """The fields of ``Quorums``, in order."""
 ALLOW_WEAK_QUORUMS = "allow_weak_quorums"
-"""The record's setting by which an operator accepts quorums that need not overlap."""
+"""The agreed setting by which an operator accepts quorums that need not overlap."""
 
 
 class EpochStamp(NamedTuple):
-    """How messages name a record: by number and digest. The record itself is sent only on mismatch."""
+    """The number and digest of a record, by which messages refer to it; the record is sent only on mismatch."""
 
     number: int
     digest: str
@@ -42,7 +42,7 @@ class Owner:
     weight: float = 1.0
 
     def check(self) -> None:
-        """Raise ValueError unless these are valid and give the node ranges."""
+        """Raise ValueError unless there are tokens, all are valid and ascend, and the weight is above 0."""
         if not self.tokens:
             raise ValueError("an owner has no tokens")
         if not all(0 <= token < TOKEN_SPACE for token in self.tokens):
@@ -55,7 +55,7 @@ class Owner:
 
 @dataclass(frozen=True)
 class Quorums:
-    """The replication settings of one ring, as configured (n, w, r shrink with fewer owners)."""
+    """The replication settings of one ring as configured. With fewer owners than N, n, w and r are smaller."""
 
     replication_factor: int = 3
     write_quorum: int = 2
@@ -72,12 +72,12 @@ class Quorums:
 
     @property
     def strict(self) -> bool:
-        """Whether every read quorum intersects every write quorum, and any two write quorums intersect."""
+        """True if every read quorum overlaps every write quorum, and any two write quorums overlap."""
         n, w, r = self.replication_factor, self.write_quorum, self.read_quorum
         return r + w > n and 2 * w > n
 
     def check(self, allow_weak: bool = False) -> None:
-        """Raise ValueError, with a sentence for the operator, when a ring cannot have these numbers."""
+        """Raise ValueError, with a sentence for the operator, if a ring cannot have these settings."""
         n = self.replication_factor
         if n < 1:
             raise ValueError(f"replication_factor is {n}; it must be at least 1")
@@ -92,7 +92,7 @@ class Quorums:
             )
 
     def warnings(self) -> list[str]:
-        """Return what an operator should know about these numbers, a sentence each; empty for the usual numbers."""
+        """Return warnings about these settings for the operator, a sentence each; empty for the default."""
         n, w, r = self.replication_factor, self.write_quorum, self.read_quorum
         if n == 1:
             return [
@@ -107,7 +107,7 @@ class Quorums:
             found.append(f"{self}: a dead replica blocks writes, because write_quorum is replication_factor")
         if r == n:
             found.append(f"{self}: a dead replica blocks reads, because read_quorum is replication_factor")
-        # Finishing a change takes r sources to pull from and n - r + 1 of the old list that have moved on.
+        # To finish a change takes r sources to pull from, and n - r + 1 nodes of the old list that have adopted it.
         if r == n or r == 1:
             found.append(
                 f"{self}: a dead replica cannot be evicted safely; prefer a read_quorum between 1 and {n}"
@@ -141,7 +141,7 @@ class RingSpec:
         return self.quorums.r(len(self.owners))
 
     def check(self, allow_weak: bool = False) -> None:
-        """Raise ValueError unless this is a ring: valid owners, no token given twice, valid quorums."""
+        """Raise ValueError unless there are owners, all are valid, each token is given once, and quorums are valid."""
         self.quorums.check(allow_weak)
         if not self.owners:
             raise ValueError("a ring has no owners")
@@ -165,9 +165,9 @@ class EpochRecord:
     owners: RingSpec
     successors: RingSpec | None = None
     floor: int = 0
-    """G: a hybrid-clock timestamp at or below which every version has been settled."""
+    """G: the hybrid-clock timestamp at or below which every version is settled."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Other agreed settings, JSON values (for instance ``allow_weak_quorums``)."""
+    """Other agreed settings as JSON values, for instance ``allow_weak_quorums``."""
 
     @property
     def changing(self) -> bool:
@@ -184,7 +184,7 @@ class EpochRecord:
 
     @property
     def majority(self) -> int:
-        """Number of owners that choose the next record."""
+        """Number of owners that are needed to choose the next record."""
         return len(self.owners.owners) // 2 + 1
 
     @cached_property
@@ -217,7 +217,7 @@ class EpochRecord:
 
     @classmethod
     def decode(cls, encoded: bytes) -> EpochRecord:
-        """Decode canonical bytes. Raise ValueError for anything but those of a valid record."""
+        """Decode canonical bytes. Raise ValueError unless they are those of a valid record."""
         try:
             record = _record_from_json(json.loads(encoded))
             if record.encoded != encoded:

@@ -1,8 +1,8 @@
-"""Fair shares: what share of the copies each owner should hold, and how far a ring deviates from it.
+"""Fair shares: the share of the copies that each owner should hold, and how far a ring deviates from them.
 
-Shares follow weights as far as the placement rule allows: an owner holds at most one copy of a key, and every
-key has copies in as many zones as it can, so a zone with few nodes carries more than its weight and one with
-many carries less.
+Shares are proportional to weights as far as placement allows. An owner holds at most one copy of a key, and the copies
+of a key are in as many zones as possible. So the owners of a small zone may have to hold more than their weights give
+them, and those of a large zone less.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .epoch import Owner, RingSpec
 from .ring import Ring
 
 _HALVINGS = 200
-"""Enough to bring any bracket of floats down to two neighbours."""
+"""Maximum number of bisection steps; enough to narrow any interval of floats to two adjacent floats."""
 
 
 def fair_shares(owners: Mapping[Identity, Owner], copies: int) -> dict[Identity, float]:
@@ -62,7 +62,7 @@ def _share_out(total: float, weights: Sequence[float], bounds: Sequence[_Bounds]
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         if middle in (low, high):
-            break  # neighbours: nothing lies between them
+            break  # no float is between the two
         if sum(parts(middle)) < total:
             low = middle
         else:

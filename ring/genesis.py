@@ -1,12 +1,12 @@
 """Genesis: the first record, epoch 1, and the cluster's id.
 
-A cluster is formed only when every listed seed answers, all with the same terms. The first record is a pure
-function of what they contribute (the sorted seed list, each seed's identity, zone and weight, and the settings),
-so whichever seed computes it computes the same one, and no vote is needed before there are owners to vote.
-The cluster id covers all of it: two different first records belong to two clusters, which refuse each other.
+A cluster is formed only when every listed seed has answered with the same terms. The first record is a pure function of
+the sorted seed list, each seed's identity, zone and weight, and the settings. So every seed computes the same record,
+and no vote is needed at a time when there are no owners to vote. The cluster id is a hash of all of these: two
+different first records belong to two clusters, whose nodes refuse each other.
 
-The driver's part: each seed persists the record that it takes part in before it confirms it, and takes part in no
-other; a seed that has ever known an epoch returns that instead, and nodes that receive it join.
+What the driver must do: a seed stores the record that it takes part in before it confirms it, and takes part in no
+other. A seed that has ever known an epoch returns that record instead, and nodes that receive it join its cluster.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class GenesisTerms:
     """What all seeds must agree on before they form a cluster."""
 
     seeds: tuple[str, ...]
-    """The seed list: host:port, sorted, each once."""
+    """The seed list: addresses (host:port), sorted, without duplicates."""
     quorums: Quorums
     tokens_per_weight: int = TOKENS_PER_WEIGHT
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Seat:
     """The node at one address of the seed list."""
 
     address: str
-    """As in the seed list."""
+    """As it is written in the seed list."""
     identity: Identity
     zone: str = ""
     weight: float = 1.0
@@ -57,7 +57,7 @@ class GenesisSeat:
 def first_record(terms: GenesisTerms, seats: Sequence[Seat]) -> EpochRecord:
     """Return record 1 of the cluster that these seeds form; the order of ``seats`` does not matter.
 
-    Raises ValueError, with a sentence for the operator, when the seats are not one node for each seed.
+    Raise ValueError, with a sentence for the operator, unless there is exactly one node for each seed.
     """
     ordered = sorted(seats, key=lambda seat: seat.address)
     _check_seats(terms, ordered)
@@ -84,7 +84,7 @@ def missing_seeds(terms: GenesisTerms, seats: Sequence[Seat]) -> tuple[str, ...]
 
 
 def seat_conflicts(mine: GenesisTerms, theirs: GenesisTerms) -> str | None:
-    """Return why two seeds cannot form one cluster, in a sentence that names what differs; None when they can."""
+    """Return why two seeds cannot form one cluster, as a sentence with all differences; None if they can."""
     differences = [
         _difference("seeds", ", ".join(mine.seeds), ", ".join(theirs.seeds)),
         *(
@@ -102,7 +102,7 @@ def seat_conflicts(mine: GenesisTerms, theirs: GenesisTerms) -> str | None:
 
 
 def _difference(name: str, mine: object, theirs: object) -> str:
-    # Compared as the record would hold them: JSON distinguishes true from 1, Python's == does not.
+    # Compare the values as JSON, as a record stores them: JSON distinguishes true from 1, and == does not.
     if json.dumps(mine, sort_keys=True) == json.dumps(theirs, sort_keys=True):
         return ""
     return f"{name} is {_describe(mine)} here and {_describe(theirs)} there"
@@ -138,7 +138,7 @@ def _by_identity(seats: Sequence[Seat]) -> list[Seat]:
 
 
 def _cluster_id(terms: GenesisTerms, ordered: Sequence[Seat]) -> str:
-    """Return 64 bits of a hash, enough to distinguish clusters, and short enough for people to compare."""
+    """Return 64 bits of a hash: enough to distinguish clusters, and short enough for people to compare."""
     everything = {
         "seats": [[s.address, str(s.identity), s.zone, float(s.weight)] for s in ordered],
         "quorums": asdict(terms.quorums),

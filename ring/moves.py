@@ -1,14 +1,14 @@
 """Which nodes must pull which ranges before the successors become the owners (docs/ring-changes.md, rules 6, 8 and 9).
 
-The tokens of both rings cut the circle into ranges; within one, each ring has one preference list. Below, O and S are
-the owners and the successors, and list(X) is a range's preference list in the ring of X.
+The tokens of both rings divide the circle into ranges within which each ring has one preference list. Below, O and S
+are the owners and the successors, and list(X) is the preference list of a range in the ring of X.
 
 Rule 8, per range
 - a. A gaining node that displaces another (list(S) \\ list(O) paired with list(O) \\ list(S), each in list
   order) pulls from the one it displaces, or from any r(O) nodes of list(O).
 - b. A gaining node that displaces none pulls from r(O) nodes of list(O).
-- c. When lists grow shorter, or N, W or R change, every node of every list(S), also those that stay, merges
-  from r(O) nodes of list(O), its own copy counting as one.
+- c. When lists become shorter, or N, W or R change, every node of every list(S), including those that stay, merges the
+  data of r(O) nodes of list(O), of which its own copy counts as one.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Pull:
 
     gainer: Identity
     displaced: Identity | None
-    """The node whose copy is enough without any other; None if there is no such node."""
+    """The node from which pulling suffices; None if there is no such node."""
     sources: PreferenceList
     """list(O)."""
     needed: int
-    """r(O): how many sources are enough otherwise."""
+    """r(O): the number of sources that suffice otherwise."""
     own_copy_counts: bool
-    """Whether the gainer, being a source itself, is one of those needed."""
+    """True if the gainer is a source itself and counts as one of those needed."""
 
     def complete(self, finished: Collection[Identity]) -> bool:
-        """Return whether pulling the entire range from each of ``finished`` is enough."""
+        """Return True if the entire range, pulled from each of ``finished``, is enough."""
         if self.displaced is not None and self.displaced in finished:
             return True
         counted = sum(
@@ -51,7 +51,7 @@ class Pull:
 
 @dataclass(frozen=True, slots=True)
 class RangeMove:
-    """A range whose replicas change, or must be merged."""
+    """A range whose replicas change, or whose copies must be merged."""
 
     token_range: TokenRange
     old: PreferenceList
@@ -61,7 +61,7 @@ class RangeMove:
 
 
 class RingChange:
-    """A change from one ring to another. What it implies is computed on first use and kept."""
+    """A change from one ring to another. Its consequences are computed on first use and cached."""
 
     def __init__(self, old: Ring, new: Ring) -> None:
         self.old = old
@@ -73,7 +73,7 @@ class RingChange:
 
     @cached_property
     def moves(self) -> tuple[RangeMove, ...]:
-        """Return all ranges that must be pulled before the successors can take over, in ring order."""
+        """All ranges that must be pulled before the successors can become the owners, in ring order."""
         owners, successors = self.old.spec, self.new.spec
         merge_all = owners.quorums != successors.quorums or successors.n < owners.n
         pulls_of = _merging_pulls if merge_all else _gaining_pulls
@@ -89,11 +89,14 @@ class RingChange:
 
     @cached_property
     def max_newcomers(self) -> int:
-        """Return the largest number of new nodes that the change brings into one preference list."""
+        """The largest number of nodes that the change adds to one preference list."""
         return max(len(set(found.new).difference(found.old)) for found in self._overlay)
 
     def gained_ranges(self, identity: Identity) -> tuple[TokenRange, ...]:
-        """Return where ``identity`` is in list(S) \\ list(O): what it drops when it adopts the change (rule 6)."""
+        """Return the ranges with ``identity`` in list(S) \\ list(O).
+
+        It drops what it stores in them when it adopts the change (rule 6).
+        """
         return merge_adjacent(
             found.token_range
             for found in self._overlay
@@ -107,12 +110,12 @@ class RingChange:
 
 @dataclass(frozen=True, slots=True)
 class FinishCondition:
-    """What rule 9 requires before a change may finish."""
+    """The condition of rule 9 under which a change may finish."""
 
     pullers: tuple[Identity, ...]
-    """The nodes that must pull: those that gain, and when copies become fewer also those that stay."""
+    """The nodes that must pull: those that gain ranges and, when lists become shorter, those that stay."""
     old_lists: tuple[PreferenceList, ...]
-    """Each list(O) that moves, once."""
+    """Each list(O) of a range that moves, without duplicates."""
 
     @classmethod
     def of(cls, moves: Sequence[RangeMove]) -> FinishCondition:
@@ -122,9 +125,9 @@ class FinishCondition:
     def obstacles(
         self, done: Collection[Identity], adopted: Collection[Identity], owners: RingSpec
     ) -> list[str]:
-        """Return what keeps the change from finishing, a sentence each; empty when nothing does.
+        """Return the reasons why the change cannot finish yet, a sentence each; empty if it can.
 
-        ``done`` have pulled all they must; ``adopted`` are at the change's epoch.
+        ``done``: nodes that have pulled everything they must. ``adopted``: nodes that have adopted the change's epoch.
         """
         found = [
             f"{puller.name} has not pulled all it gains yet" for puller in self.pullers if puller not in done
@@ -141,12 +144,12 @@ class FinishCondition:
 
 
 def adoption_quorum(owners: RingSpec) -> int:
-    """Return how many of every list(O) must have left the old epoch, n(O) - r(O) + 1: then no old read completes."""
+    """Return n(O) - r(O) + 1. When that many of each list(O) have left the old epoch, no read completes under it."""
     return owners.n - owners.r + 1
 
 
 class _Overlap(NamedTuple):
-    """A range within which neither ring's preference list changes."""
+    """A range within which each ring has a single preference list."""
 
     token_range: TokenRange
     old: PreferenceList
@@ -154,7 +157,7 @@ class _Overlap(NamedTuple):
 
 
 def _overlay(old: Ring, new: Ring) -> list[_Overlap]:
-    """Cut the circle at both rings' tokens, and join adjacent ranges with equal lists; in ring order."""
+    """Divide the circle at both rings' tokens, and join adjacent ranges with equal lists; in ring order."""
     joined: list[_Overlap] = []
     for found in _cut(old, new):
         if joined and joined[-1][1:] == found[1:]:
@@ -179,7 +182,7 @@ def _cut(old: Ring, new: Ring) -> Iterator[_Overlap]:
     after = boundaries[-1]
     old_index = new_index = 0
     for upto in boundaries:
-        # Beyond the last token of a ring lies its first range again.
+        # After the last token of a ring, its first range follows again.
         old_range, new_range = old_ranges[old_index], new_ranges[new_index]
         yield _Overlap(TokenRange(after, upto), old_range.preference_list, new_range.preference_list)
         old_index = (old_index + (upto == old_range.upto)) % len(old_ranges)
@@ -188,7 +191,7 @@ def _cut(old: Ring, new: Ring) -> Iterator[_Overlap]:
 
 
 def _gaining_pulls(old: PreferenceList, new: PreferenceList, needed: int) -> tuple[Pull, ...]:
-    """Rules 8a and 8b."""
+    """Return the pulls that rules 8a and 8b require in a range."""
     gaining = [identity for identity in new if identity not in old]
     displaced = [identity for identity in old if identity not in new]
     return tuple(
@@ -198,7 +201,7 @@ def _gaining_pulls(old: PreferenceList, new: PreferenceList, needed: int) -> tup
 
 
 def _merging_pulls(old: PreferenceList, new: PreferenceList, needed: int) -> tuple[Pull, ...]:
-    """Rule 8c."""
+    """Return the pulls that rule 8c requires in a range."""
     return tuple(
         Pull(gainer=gainer, displaced=None, sources=old, needed=needed, own_copy_counts=gainer in old)
         for gainer in new

@@ -1,7 +1,7 @@
-"""Changes of the owners that wait, and the ring that results from them.
+"""The changes of owners that wait to be made, and the ring that results from them.
 
-An ``OwnerChange`` removes one node, adds one, or both: a node that returns on a wiped disk takes over the tokens of its
-old identity, and one whose zone or weight changed replaces itself.
+An ``OwnerChange`` removes a node, adds a node, or does both. It does both for a node that returns with an empty disk,
+which takes over the tokens of its old identity, and for an owner whose zone or weight changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class OwnerChange:
     removes: Identity | None = None
     adds: MemberView | None = None
     tokens: tuple[int, ...] | None = None
-    """Tokens of the added node; None to have them allocated."""
+    """Tokens of the added node; None if they are to be allocated."""
 
     @property
     def nodes(self) -> set[Identity]:
@@ -31,7 +31,7 @@ class OwnerChange:
 
 @dataclass(frozen=True, slots=True)
 class EvictionPolicy:
-    """When an owner that is down is removed from the ring."""
+    """The conditions under which an owner that is down is removed from the ring."""
 
     evict_after_s: float
     requested: frozenset[Identity] = frozenset()
@@ -39,7 +39,7 @@ class EvictionPolicy:
 
 
 def waiting_changes(owners: RingSpec, members: Members, evictions: EvictionPolicy) -> list[OwnerChange]:
-    """Return every change that waits, those that restore copies first, and otherwise in the order of identities."""
+    """Return all waiting changes: those that restore lost copies first, the others by kind and identity."""
     joiners = _joiners(owners, members)
     replacements = list(_replacements(owners, joiners))
     settled = {node for change in replacements for node in change.nodes}
@@ -50,7 +50,7 @@ def waiting_changes(owners: RingSpec, members: Members, evictions: EvictionPolic
 
 
 def apply_changes(owners: RingSpec, changes: Sequence[OwnerChange], tokens_per_weight: int) -> RingSpec:
-    """Return the ring after ``changes``; new tokens are allocated around those that stay."""
+    """Return the ring after ``changes``. Tokens are allocated for added nodes; those of other owners stay."""
     kept = dict(owners.owners)
     for change in changes:
         if change.removes is not None:
@@ -67,7 +67,10 @@ def apply_changes(owners: RingSpec, changes: Sequence[OwnerChange], tokens_per_w
 
 
 def _joiners(owners: RingSpec, members: Members) -> list[MemberView]:
-    """Return the members that may be added: alive, and the only live node of that name (people use names)."""
+    """Return the members that may be added: alive, and no other live node has their name.
+
+    Names are unique among live nodes, since operators refer to nodes by name.
+    """
     taken = {identity.name for identity in owners.owners if is_alive(members, identity)}
     found: dict[str, MemberView] = {}
     for identity, member in sorted(members.items()):
@@ -78,9 +81,9 @@ def _joiners(owners: RingSpec, members: Members) -> list[MemberView]:
 
 
 def _replacements(owners: RingSpec, joiners: Sequence[MemberView]) -> Iterator[OwnerChange]:
-    """Yield the nodes that returned on another disk. The data of the old disk is lost, so waiting for it is useless.
+    """Yield a change for each node that returned with another disk. There is no point in waiting for its old disk.
 
-    The owner of that name is down; otherwise no node of the same name would be among ``joiners``.
+    The owner of that name is down; otherwise ``joiners`` would contain no node of that name.
     """
     by_name = {joiner.identity.name: joiner for joiner in joiners}
     for identity, owner in sorted(owners.owners.items()):
@@ -103,14 +106,14 @@ def _evictions(owners: RingSpec, members: Members, evictions: EvictionPolicy) ->
 
 
 def _leaves(owners: RingSpec, members: Members) -> Iterator[OwnerChange]:
-    """Yield departures, also of a node that went down while leaving: its return is not expected."""
+    """Yield the departures, including those of nodes that went down while leaving, which need not return."""
     for identity in sorted(owners.owners):
         if _is_departing(members, identity):
             yield OwnerChange(f"{identity.name} leaves", identity)
 
 
 def _reshapes(owners: RingSpec, members: Members) -> Iterator[OwnerChange]:
-    """Yield the owners whose weight or zone is no longer that of the ring."""
+    """Yield a change for each owner whose weight or zone differs from that in the ring."""
     for identity, owner in sorted(owners.owners.items()):
         member = members.get(identity)
         if member is None or not member.can_own or member.departing:

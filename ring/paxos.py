@@ -1,21 +1,20 @@
-"""Single-decree Paxos over epoch records: how record k + 1 is chosen (Lamport, "Paxos Made Simple", 2).
+"""Single-decree Paxos, which chooses record k + 1 after record k (Lamport, "Paxos Made Simple", section 2).
 
-Every record k has one instance, which decides its successor. Its acceptors are the owners O of record k, also
-while k has successors S: were S to vote too, two majorities need not meet, and two records k + 1 could be
-chosen.
+For every record k there is one instance, which chooses its successor. Its acceptors are the owners O of record k, even
+while k has successors S. If S voted too, two majorities might not overlap, and two records k + 1 could be chosen.
 
-What the driver of these state machines must do:
+The driver of these state machines must obey:
 
-1. A granted reply is sent only once the current ``Acceptor.state`` is synced to disk, even if the call did not change
-   it (an earlier call's change may not be synced yet). An acceptor that forgets a
-   promise lets an older proposal win beside a newer one.
-2. Adopting a record has consequences in the node (it may drop ranges) and needs a separate durable step, so
-   an acceptor never adopts by itself. On a prepare with a base beyond its record, the node adopts the base first, and
-   then calls ``prepare``; until then it is refused as ``BEHIND``.
-3. A chosen record is adopted by its proposer like any other and pushed to everyone at once.
+1. Send a granted reply only after the current ``Acceptor.state`` is synced to disk, even if the call did not change it
+   (a change by an earlier call may not be synced yet). If an acceptor forgot a promise, an older proposal could be
+   chosen besides a newer proposal.
+2. Adopt records outside of this module. To adopt a record has consequences in the node (it may drop ranges) and needs a
+   separate durable step, so an acceptor never adopts a record by itself. On a prepare whose base is newer than its
+   record, the node adopts the base and then calls ``prepare``, which refuses an unknown base as ``BEHIND``.
+3. The proposer adopts a chosen record like any other node, and pushes it to all nodes at once.
 
-What must never happen, with messages lost, repeated, late or reordered, and nodes restarting from what they synced:
-two different records are chosen with one number.
+What must never happen, even if messages are lost, repeated, late or reordered and nodes restart from what they synced:
+two different records with the same number are chosen.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from .epoch import EpochRecord, EpochStamp
 from .succession import IllegalSuccession, check_succession, evicted
 
 BEHIND = "behind"
-"""The reason of an acceptor that has not adopted the base yet."""
+"""The reason for a refusal by an acceptor that has not adopted the base yet."""
 
 
 class Ballot(NamedTuple):
-    """Paxos proposal number; unique because the proposer's identity is part of it.
+    """A Paxos proposal number; no two proposers share one, because it contains the proposer's identity.
 
-    A proposer that restarts may draw a ballot again. No acceptor promises one ballot twice, so at most one of
-    the attempts that share it reaches a majority and proposes.
+    A proposer that restarts may use a ballot a second time. No acceptor promises a ballot twice, so at most one of the
+    attempts with that ballot is promised by a majority and then proposes.
     """
 
     round: int
@@ -46,17 +45,17 @@ class Ballot(NamedTuple):
 
 
 def next_ballot(seen: Ballot | None, proposer: Identity) -> Ballot:
-    """Return the lowest ballot of ``proposer`` above the highest ``seen`` (None: none)."""
+    """Return the lowest ballot of ``proposer`` above ``seen``, the highest known; None if none is known."""
     return Ballot(1 if seen is None else seen.round + 1, proposer)
 
 
 class DivergedRecord(ValueError):
-    """A record of another cluster, or a second one with this number. It is never adopted, and always reported."""
+    """A record of another cluster, or a second record with this number. It is never adopted, and always reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptorState:
-    """The persistent state of an acceptor; all but ``record`` concern the instance whose base that is."""
+    """The persistent state of an acceptor. All fields but ``record`` belong to the instance with that base."""
 
     record: EpochRecord | None = None
     """The newest adopted record; None while the node belongs to no cluster."""
@@ -75,7 +74,7 @@ class AcceptorState:
 
     @classmethod
     def decode(cls, encoded: bytes) -> AcceptorState:
-        """Decode what ``encode`` wrote. Raise ValueError for anything else."""
+        """Decode bytes that ``encode`` returned. Raise ValueError for any others."""
         try:
             state = json.loads(encoded)
             return cls(
@@ -94,12 +93,12 @@ class AcceptorReply:
 
     granted: bool
     promised: Ballot | None = None
-    """The highest ballot promised, if that is why the request was refused."""
+    """If the request was refused because of a promise, the highest ballot promised."""
     accepted_ballot: Ballot | None = None
     accepted: EpochRecord | None = None
-    """The last accepted record, under ``accepted_ballot``; set for a granted prepare."""
+    """In a granted prepare, the last record accepted, under ``accepted_ballot``."""
     newer: EpochRecord | None = None
-    """Set when the acceptor knows a later record than the base: the instance is decided."""
+    """A later record than the base, if the acceptor has one; it shows that the instance is decided."""
     reason: str = ""
     """Why it was refused."""
 
@@ -112,9 +111,10 @@ class Acceptor:
         self.state = state
 
     def adopt(self, record: EpochRecord) -> bool:
-        """Take a higher record as the base of a new instance; return False when it is not higher.
+        """Make a higher record the base of a new instance; return False if it is not higher.
 
-        Numbers may be skipped: what this node promised or accepted concerned a record that is decided.
+        Numbers may be skipped: this node's promises were for instances that are decided. Raise DivergedRecord if
+        the two records cannot belong to one history.
         """
         mine = self.state.record
         if mine is not None:
@@ -125,11 +125,11 @@ class Acceptor:
         return True
 
     def prepare(self, base: EpochRecord, ballot: Ballot) -> AcceptorReply:
-        """Promise to accept nothing below ``ballot``, and return what was accepted."""
+        """Promise to accept nothing below ``ballot``; the reply has what was accepted before."""
         if (refusal := self._refuse_base(base.stamp)) is not None:
             return refusal
         state = self.state
-        # Not even an equal ballot is promised again, see Ballot.
+        # An equal ballot is not promised again either; see Ballot.
         if state.promised is not None and ballot <= state.promised:
             return _outbid(state.promised)
         self.state = replace(state, promised=ballot)
@@ -144,11 +144,11 @@ class Acceptor:
         alive: Collection[Identity],
         leaving: Collection[Identity],
     ) -> AcceptorReply:
-        """Vote for ``proposal`` unless a higher ballot was promised or it must not follow the base.
+        """Accept ``proposal`` unless a higher ballot was promised or the proposal must not follow the base.
 
-        ``alive`` and ``leaving`` are this node's view of the members. They count only while nothing was
-        accepted before (``bound`` false): what may have been chosen already must be accepted, or agreement
-        would block.
+        ``alive`` and ``leaving`` are this node's view of the members. They matter only if the proposer is free in its
+        choice (``bound`` is false). A proposal that may have been chosen already must be accepted; otherwise no record
+        could be chosen any more.
         """
         if (refusal := self._refuse_base(base)) is not None:
             return refusal
@@ -188,7 +188,7 @@ def _outbid(promised: Ballot) -> AcceptorReply:
 def _object_to(
     base: EpochRecord | None, proposal: EpochRecord, protected: Collection[Identity]
 ) -> str | None:
-    """Return why an acceptor must not accept ``proposal``; ``protected`` are the nodes it may not evict."""
+    """Return why an acceptor must not accept ``proposal``, None if it may; no ``protected`` node may be evicted."""
     if base is None:
         return BEHIND
     try:
@@ -206,11 +206,11 @@ class Phase(StrEnum):
     ACCEPTING = "accepting"
     CHOSEN = "chosen"
     LOST = "lost"
-    """This attempt can no longer win. Adopt ``newer`` if set, else back off and try above ``lost_to``."""
+    """This attempt can no longer succeed. Adopt ``newer`` if set; else back off and use a ballot above ``lost_to``."""
 
 
 class Proposer:
-    """One attempt, under one ballot, to have a record follow ``base``; never reused for a second one.
+    """One attempt, with one ballot, to have a record chosen as the successor of ``base``. Use it for one attempt only.
 
     Send prepare to every owner of ``base`` and pass the replies to ``on_promise``; once ``phase`` is
     ACCEPTING, send accept with ``value`` and ``bound`` to every owner and pass the replies to ``on_accept``;
@@ -223,9 +223,9 @@ class Proposer:
         self.ballot = ballot
         self.phase = Phase.PREPARING
         self.value = proposal
-        """What accept carries, final once ACCEPTING."""
+        """The proposal that accept carries; final once ``phase`` is ACCEPTING."""
         self.bound = False
-        """Whether ``value`` is what an acceptor had accepted before, rather than this attempt's proposal."""
+        """True if ``value`` is a record that an acceptor had accepted before, not this attempt's own proposal."""
         self.lost_to: Ballot | None = None
         """The highest ballot, not below this one, that an acceptor had promised before."""
         self.newer: EpochRecord | None = None
@@ -248,7 +248,7 @@ class Proposer:
             and reply.accepted is not None
             and (self._bound_by is None or ballot > self._bound_by)
         ):
-            # It may have been chosen already; only the highest one can have been.
+            # It may have been chosen already. Of several, only the one with the highest ballot can have been.
             self._bound_by, self.value, self.bound = ballot, reply.accepted, True
         if len(self._granted) >= self.base.majority:
             self.phase = Phase.ACCEPTING
@@ -260,7 +260,7 @@ class Proposer:
             self.phase = Phase.CHOSEN
 
     def _counts(self, acceptor: Identity, reply: AcceptorReply, phase: Phase) -> bool:
-        """Record a reply to the current phase; return whether it is a vote. Only owners of the base have one."""
+        """Record a reply to the current phase; return True if it is a vote. Only owners of the base vote."""
         if acceptor not in self.base.owners.owners or self.phase is not phase:
             return False
         if reply.granted:
@@ -272,7 +272,7 @@ class Proposer:
 
     def _record_refusal(self, acceptor: Identity, reply: AcceptorReply) -> None:
         self.refusals[acceptor] = reply.reason
-        # An equal ballot counts: it was drawn in an earlier attempt, which failed.
+        # An equal ballot counts too: an earlier attempt with it, before a restart, has failed.
         if reply.promised is not None and reply.promised >= max(self.ballot, self.lost_to or self.ballot):
             self.lost_to = reply.promised
         if reply.newer is not None and (self.newer is None or reply.newer.number > self.newer.number):

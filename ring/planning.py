@@ -1,19 +1,20 @@
-"""Decides what the steward proposes next, from what it sees; it acts on nothing itself.
+"""Decides which record the steward proposes next. The functions here are pure; the caller proposes the record.
 
-Planning does not affect safety: acceptors vote for legal successions only, and the rules of requests and handoff
-keep data safe whatever is proposed. Planning makes changes end:
+Safety does not depend on planning: acceptors accept legal successions only, and the rules for requests and handoff keep
+data safe whatever is proposed. Planning is responsible for progress:
 
-- A change is finished once its handoff is. It is aborted when a node that still has to pull makes no progress for
-  ``handoff_timeout_s``, or has been down for a part of that (``MAX_DOWN_FRACTION``): a node that restarts continues
-  where it was, and after an abort would pull everything again.
-- After an abort, ``abort_backoff_s`` passes, longer after each one in a row. Then every node that has to pull must have
-  been up for that time twice: one that comes and goes would pull the same data again and again.
-- What waits is begun as ``begin_planner`` describes. The last owner stays.
-- The floor rises when nothing else waits, at most once in ``floor_interval_s`` (docs/ring-changes.md, rules 11 and
-  12). Tombstones that all their replicas confirmed can be purged once the floor reaches them, and damaged segments
-  can be healed in a later epoch, which any rise brings. Every rise is an epoch, under which all running operations
-  restart their count, so one rise serves all that is wanted. Clients' writes at or below the floor are refused, so it
-  stays below everything that may still be under way.
+- A change is finished once its handoff is complete. It is aborted when a node that still has to pull makes no progress
+  for ``handoff_timeout_s``, or has been down for a part of that (``MAX_DOWN_FRACTION``). A short absence is tolerated,
+  because a node that restarts resumes pulling, while after an abort it would pull everything again.
+- After an abort, no change begins for ``abort_backoff_s``, which is longer after each consecutive abort. A node that
+  has to pull must then have been up for twice that time: a node that fails repeatedly would pull the same data
+  repeatedly.
+- Waiting changes begin as ``begin_planner`` describes. The last owner is never removed.
+- The floor is raised when no change waits, at most once in ``floor_interval_s`` (docs/ring-changes.md, rules 11 and
+  12). Tombstones that all their replicas confirmed can be purged once the floor reaches them. Damaged segments can be
+  repaired in a later epoch, which any rise brings. Every rise makes a new epoch, in which all operations under way
+  restart their quorum counts; so a rise goes to the highest floor that is wanted. Nodes refuse clients' writes at or
+  below the floor, so the floor stays below every write that may still be under way.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ MAX_DOWN_FRACTION = 0.25
 
 
 def steward(record: EpochRecord, alive: Collection[Identity]) -> Identity | None:
-    """Return the owner that proposes: of those alive, the one with the lowest identity."""
+    """Return the steward, the owner that proposes: the live owner with the lowest identity; None if none is alive."""
     return min((identity for identity in record.owners.owners if identity in alive), default=None)
 
 
 def abort_backoff_s(aborts: int) -> float:
-    """Return how long to begin nothing after the latest of ``aborts`` in a row; 0 for no aborts."""
+    """Return for how long no change begins after ``aborts`` consecutive aborts; 0 for none."""
     if aborts <= 0:
         return 0.0
     return min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** min(aborts - 1, 30))
@@ -55,7 +56,7 @@ def plan(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan:
 
 
 def consider(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan | BeginPlanner:
-    """Return the plan, or the planner of a change to begin, which is slow to run."""
+    """Return the plan, or, if a change may begin, its planner, which is slow to run."""
     owners = record.owners.owners
     live = sum(is_alive(view.members, identity) for identity in owners)
     if live < record.majority:
@@ -68,9 +69,9 @@ def consider(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan | B
 
 
 def is_outdated(planned: Propose, view: ClusterView) -> bool:
-    """Return whether a begin is out of date: a member that it adds or removes no longer wants that.
+    """Return True if ``planned`` is a begin that adds a member that is not alive, or removes one that serves again.
 
-    Members that arrived while it was planned do not count; they are next.
+    Members that arrived while it was planned do not make it outdated; the next change adds them.
     """
     if planned.step is not Step.BEGIN or planned.record.successors is None:
         return False
@@ -131,7 +132,7 @@ def _consider_beginning(record: EpochRecord, view: ClusterView, policy: Policy) 
 
 
 def _keep_last_owner(owners: RingSpec, changes: Sequence[OwnerChange]) -> list[OwnerChange]:
-    """Leave out what would empty the ring; a departure does not count on a join that comes after it."""
+    """Return ``changes`` without those that would leave the ring empty when they are applied in this order."""
     kept: list[OwnerChange] = []
     left = len(owners.owners)
     for change in changes:
@@ -143,7 +144,7 @@ def _keep_last_owner(owners: RingSpec, changes: Sequence[OwnerChange]) -> list[O
 
 
 def _plan_floor(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan:
-    """Raise the floor to the highest that a live member waits for, of those at or below ``view.settled``."""
+    """Plan to raise the floor to the highest that a live member wants, of those at or below ``view.settled``."""
     wanted = (member.floor_wanted for member in view.members.values() if member.alive)
     floor = max((floor for floor in wanted if record.floor < floor <= view.settled), default=None)
     if floor is None or view.now - view.floor.since < policy.floor_interval_s:

@@ -1,12 +1,12 @@
-"""A ring: virtual-node tokens on a circle, and the owners that replicate each range between them.
+"""A ring: the tokens of virtual nodes on a circle, and the owners that replicate each range between two tokens.
 
 Rules
 - A key belongs to the range (previous token, token] that contains its token.
 - A range's preference list is n = min(N, owners) distinct owners, found by walking clockwise from the range's
-  closing token: first the nearest owner of every zone, nearest zone first, until n are found; and when there are fewer
-  zones than n, then the nearest of the owners that were skipped. The list keeps that order, so its first entries lie in
-  as many zones as possible.
-- A ring never changes. Lists are computed on first use and kept, since every operation needs one.
+  closing token: first the nearest owner of each zone, nearest zone first, until n are found; if there are fewer zones
+  than n, then the nearest of the other owners. The list has that order, so its first entries are in as many different
+  zones as possible.
+- A ring is immutable. Lists are computed on first use and cached, since every operation needs one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class ReplicatedRange(NamedTuple):
 
 
 class Ring:
-    """The ring that a ``RingSpec`` describes. Raises ValueError when it describes none."""
+    """The ring that a ``RingSpec`` describes. The constructor raises ValueError if the spec is invalid."""
 
     def __init__(self, spec: RingSpec) -> None:
         self.spec = spec
@@ -48,7 +48,7 @@ class Ring:
         self._owners: list[Identity] = list(self.virtual_nodes.values())
         self._zones = [spec.owners[owner].zone for owner in self._owners]
         self._zone_count = len(set(self._zones))
-        # One entry more than there are tokens: beyond the last token lies the first range again.
+        # There is one entry more than there are tokens: after the last token, the first range follows again.
         self._lists: list[PreferenceList | None] = [None] * (len(self._tokens) + 1)
 
     def preference_list(self, token: int) -> PreferenceList:
@@ -57,11 +57,11 @@ class Ring:
         return self._lists[index] or self._compute_list(index)
 
     def range_index(self, token: int) -> int:
-        """Return the number, in token order, of the range which contains ``token``."""
+        """Return the index, in token order, of the range that contains ``token``."""
         return bisect_left(self._tokens, token)
 
     def compute_lists(self) -> None:
-        """Compute every preference list now, so that no operation has to."""
+        """Compute every preference list now, so that no operation has to wait for it."""
         for index in range(len(self._tokens)):
             if self._lists[index] is None:
                 self._compute_list(index)
@@ -74,13 +74,13 @@ class Ring:
             after = upto
 
     def ranges_of(self, identity: Identity) -> tuple[TokenRange, ...]:
-        """Return what ``identity`` replicates, adjacent ranges joined."""
+        """Return the ranges that ``identity`` replicates; adjacent ranges are joined."""
         return merge_adjacent(
             found.token_range for found in self.ranges() if identity in found.preference_list
         )
 
     def primary_ranges(self, identity: Identity) -> dict[PreferenceList, tuple[TokenRange, ...]]:
-        """Return each preference list that begins with ``identity``, and its ranges, joined where adjacent."""
+        """Return each preference list that begins with ``identity``, with its ranges; adjacent ranges are joined."""
         ranges: dict[PreferenceList, list[TokenRange]] = {}
         for found in self.ranges():
             if found.preference_list[0] == identity:
@@ -88,7 +88,7 @@ class Ring:
         return {owners: merge_adjacent(held) for owners, held in ranges.items()}
 
     def ownership(self) -> dict[Identity, float]:
-        """Return each owner's share of all copies, by width of the ranges it replicates; the shares sum to 1."""
+        """Return each owner's share of all copies, by the width of its ranges; the shares sum to 1."""
         widths = dict.fromkeys(sorted(self.spec.owners), 0)
         for found in self.ranges():
             width = found.token_range.width
@@ -97,7 +97,7 @@ class Ring:
         return {owner: width / (self.n * TOKEN_SPACE) for owner, width in widths.items()}
 
     def check(self) -> None:
-        """Raise AssertionError unless the ring keeps its own rules."""
+        """Raise AssertionError unless the ring obeys the rules of this module."""
         assert self._tokens == sorted(set(self._tokens)), "tokens ascend and are distinct"
         assert sum(found.token_range.width for found in self.ranges()) == TOKEN_SPACE, "ranges tile the ring"
         zones_needed = min(self.n, self._zone_count)
@@ -118,7 +118,7 @@ class Ring:
         return found
 
     def _ordered(self, taken: list[int]) -> PreferenceList:
-        """Return the owners that a walk took, the nearest of each zone first."""
+        """Return the owners at these indices: the nearest of each zone first, then the others."""
         owners, count = self._owners, len(self._owners)
         if self._zone_count == 1:
             return tuple([owners[index % count] for index in taken])
@@ -154,11 +154,11 @@ def walk(
 ) -> list[int]:
     """Return the indices of the virtual nodes whose owners replicate a range, nearest first.
 
-    From the range's closing token ``start`` on, the walk takes an owner that it has not met when that owner's zone is
-    new to it, or when there is room for owners of known zones: a list of ``copies`` owners needs min(copies, zones)
-    distinct zones, and the rest is the room. It is thus the greedy algorithm on a matroid whose bases are the legal
-    preference lists, which is why one virtual node added to a ring displaces at most one owner from any list
-    (``displacement`` builds on it).
+    The walk begins at ``start``, the closing token of the range. It takes an owner that it has not taken yet if the
+    owner's zone is new, or if there is room for a second owner of a zone: a list of ``copies`` owners needs
+    min(copies, zones) distinct zones, and the room is the rest of its places. This is the greedy algorithm on a matroid
+    whose bases are the valid preference lists. Therefore one virtual node added to a ring displaces at most one owner
+    from any list, on which ``displacement`` relies.
 
     ``owners`` and ``zones`` are by virtual node in token order. Indices continue past the last virtual node
     instead of restarting at 0, so that they ascend.
@@ -166,7 +166,7 @@ def walk(
     count = len(owners)
     room = copies - min(copies, zone_count)
     taken: list[int] = []
-    # A list is searched faster than a set while it is short, and this runs for every range of every ring.
+    # To search a short list is faster than to search a set, and this runs for every range of every ring.
     met: list[Hashable] = []
     met_zones: list[str] = []
     place = start % count

@@ -1,6 +1,6 @@
-"""Which record may follow which.
+"""The legal steps from one epoch record to the next.
 
-Of (owners O, successors S or none, floor G) the next record is one of
+A record has owners O, successors S (or none) and a floor G. The steps are
 
     begin        (O, –, G) → (O, S, G)        S differs from O in nodes, tokens, zones, weights or N, W, R
     finish       (O, S, G) → (S, –, G)
@@ -8,10 +8,10 @@ Of (owners O, successors S or none, floor G) the next record is one of
     raise floor  (O, –, G) → (O, –, G′ > G)
     settings     (O, –, G) → (O, –, G)        with other settings than N, W, R
 
-with the number one higher and the cluster id the same. N, W and R belong to a ring, so only a begin changes
-them: switched on the spot from (W, R) = (2, 2) to (3, 1), a read of one replica would miss a write that the
-other two acknowledged. The planner decides which step is useful, and the steward when to propose it; every acceptor
-checks that it is one of these.
+Each step increases the number by one and keeps the cluster id. N, W and R belong to a ring, so only a begin changes
+them: if (W, R) changed from (2, 2) to (3, 1) without one, a read of one replica could miss a write that the other two
+acknowledged. The planner decides which step is useful, and the steward when to propose it. Every acceptor checks that a
+proposal is one of these steps.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class IllegalSuccession(ValueError):
 
 
 def begin(record: EpochRecord, successors: RingSpec) -> EpochRecord:
-    """Make both rings live until the successors have pulled what they gain."""
+    """Return the record that makes both rings live until the successors have pulled what they gain."""
     _require_stable(record)
     if successors == record.owners:
         raise IllegalSuccession("the successors are the owners: nothing would change")
@@ -44,12 +44,12 @@ def begin(record: EpochRecord, successors: RingSpec) -> EpochRecord:
 
 
 def finish(record: EpochRecord) -> EpochRecord:
-    """Make the successors the owners."""
+    """Return the record that makes the successors the owners."""
     return replace(record, number=record.number + 1, owners=_successors_of(record), successors=None)
 
 
 def abort(record: EpochRecord) -> EpochRecord:
-    """Keep the owners, and drop the successors."""
+    """Return the record that keeps the owners and drops the successors."""
     _successors_of(record)
     return replace(record, number=record.number + 1, successors=None)
 
@@ -62,7 +62,7 @@ def raise_floor(record: EpochRecord, floor: int) -> EpochRecord:
 
 
 def check_succession(current: EpochRecord, proposed: EpochRecord) -> Step:
-    """Return the step by which ``proposed`` follows ``current``. Raise IllegalSuccession if there is none."""
+    """Return the step that leads from ``current`` to ``proposed``. Raise IllegalSuccession if there is none."""
     if proposed.cluster_id != current.cluster_id:
         raise IllegalSuccession(f"cluster {proposed.cluster_id} is not cluster {current.cluster_id}")
     if proposed.number != current.number + 1:
@@ -80,9 +80,9 @@ def check_succession(current: EpochRecord, proposed: EpochRecord) -> Step:
 
 
 def evicted(current: EpochRecord, proposed: EpochRecord) -> tuple[Identity, ...]:
-    """Return the owners that a begin leaves out, in order; empty for any other step.
+    """Return the owners that a begin removes, in order; empty for any other step.
 
-    (A finish evicts no node: that was decided by the begin before it.)
+    A finish evicts no node, because the begin before it has decided that.
     """
     if proposed.successors is None:
         return ()
@@ -94,7 +94,7 @@ def _closest_step(current: EpochRecord, proposed: EpochRecord) -> tuple[Step, Ep
     if proposed.successors is not None:
         return Step.BEGIN, begin(current, proposed.successors)
     if current.successors is not None:
-        # Successors always differ from their owners, so these cannot be confused.
+        # Successors always differ from the owners, so that an abort and a finish can be distinguished.
         if proposed.owners == current.owners:
             return Step.ABORT, abort(current)
         return Step.FINISH, finish(current)

@@ -1,4 +1,4 @@
-"""Tokens and ranges of the ring: the hash of a key, and intervals of the circle that hashes lie on."""
+"""Tokens, which are hashes of keys, and token ranges, which are intervals of the circle of all tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mmh3 import mmh3_x64_128_digest, mmh3_x64_128_utupledigest
 
 TOKEN_SPACE = 2**64
-"""Tokens are 0 to TOKEN_SPACE - 1; after the last comes the first."""
+"""Number of tokens. They are 0 to TOKEN_SPACE - 1; the first follows the last."""
 
 
 def token_of(key: bytes) -> int:
@@ -17,12 +17,12 @@ def token_of(key: bytes) -> int:
 
 
 def token_bytes(key: bytes) -> bytes:
-    """Return a key's token as 8 bytes, big-endian, which sort as tokens do."""
+    """Return a key's token as 8 bytes, big-endian, which sort like the tokens."""
     return mmh3_x64_128_digest(key)[7::-1]
 
 
 class TokenRange(NamedTuple):
-    """The tokens with ``after < token <= upto``; with ``after >= upto`` it wraps past zero (equal: all)."""
+    """The tokens with ``after < token <= upto``. If ``after >= upto``, it wraps past zero (equal: all tokens)."""
 
     after: int
     upto: int
@@ -45,7 +45,7 @@ WHOLE_RING = TokenRange(0, 0)
 
 
 def merge_adjacent(ranges: Iterable[TokenRange]) -> tuple[TokenRange, ...]:
-    """Join ranges that touch. The input is disjoint and in ring order, and so is the result.
+    """Join adjacent ranges. The input must be disjoint and in ring order; so is the result.
 
     Ranges that cover the ring become ``WHOLE_RING``.
     """

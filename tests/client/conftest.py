@@ -14,6 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 
+from covey import AsyncClient
 from covey.identity import Identity
 from covey.proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
@@ -37,6 +38,10 @@ def abort(code: grpc.StatusCode, *, mark: str | None = None, retry_after: str | 
         await context.abort(code, "as told", trailing_metadata=tuple(trailing))
 
     return fault
+
+
+UNAVAILABLE = abort(grpc.StatusCode.UNAVAILABLE, mark="0")
+"""A refusal of an operation that was certainly not done."""
 
 
 def finish(last_begun: str | None = None) -> Fault:
@@ -68,6 +73,12 @@ async def eventually(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
         while not condition():  # noqa: ASYNC110 - what it looks at tells nobody when it changes
             await asyncio.sleep(0.002)
+
+
+async def learned(client: AsyncClient) -> None:
+    """Return once the client knows the ring."""
+    await client.get("first")
+    await eventually(lambda: client.admin._dispatcher._router._topology is not None)
 
 
 async def never(_: grpc.aio.ServicerContext) -> None:

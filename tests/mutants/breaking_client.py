@@ -5,7 +5,8 @@ from __future__ import annotations
 from .mutation import mutation
 
 ADMISSION_TESTS = "tests/client/test_admission.py"
-AIO_TESTS = "tests/client/test_aio.py"
+REPORTED_ERROR_TESTS = "tests/client/test_reported_errors.py"
+RETRY_TESTS = "tests/client/test_retries.py"
 SILENT_TESTS = "tests/client/test_silent_nodes.py"
 
 CLIENT = (
@@ -39,7 +40,7 @@ CLIENT = (
         "client/dispatch.py",
         "if error.maybe_applied or not isinstance(error, _ELSEWHERE):",
         "if not isinstance(error, _ELSEWHERE):",
-        AIO_TESTS,
+        RETRY_TESTS,
     ),
     mutation(
         "a write is sent to a silent node while another node refuses it",
@@ -71,7 +72,7 @@ CLIENT = (
         "client/dispatch.py",
         "_informativeness(error) >= _informativeness(self._reason)",
         "_informativeness(error) >= 0",
-        AIO_TESTS,
+        REPORTED_ERROR_TESTS,
     ),
     mutation(
         "a client keeps its connections when the process forks",

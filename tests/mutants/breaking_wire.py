@@ -37,7 +37,7 @@ WIRE = (
         "        self._foreign[address] = cluster_id\n        self._judge()\n        return self._error(address)\n",
         "        return None\n",
         "tests/client/test_cluster_identity.py",
-        "tests/client/test_aio.py",
+        "tests/client/test_clusters.py",
     ),
     mutation(
         "an operation that its client gave up is begun",
@@ -69,7 +69,7 @@ WIRE = (
         "client/version.py",
         "        self.lose(self._allowed)\n",
         "",
-        "tests/client/test_aio.py",
+        "tests/client/test_operations.py",
     ),
     mutation(
         "a client sends operations before it knows the node's clock",
