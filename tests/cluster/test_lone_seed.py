@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from covey import Client
-from tests.support.processes import NodeProcess, ProcessCluster, process_cluster
+from tests.support.processes import NodeProcess, ProcessCluster, process_cluster, until
 
 HEARTBEAT = {"heartbeat_interval": "0.3"}
 KEYS = 300
@@ -38,6 +38,12 @@ def resume(cluster: ProcessCluster) -> None:
         cluster.nodes[name].send_signal(signal.SIGCONT)
 
 
+def has_moved(node: NodeProcess) -> bool:
+    """Whether the node serves again after its data came into the cluster that absorbed its own."""
+    moved, serving = node.events("absorption.finished"), node.events("node.serving")
+    return bool(moved) and serving[-1]["timestamp"] > moved[0]["timestamp"]
+
+
 @pytest.mark.smoke
 def test_it_joins_the_others_instead_of_forming_a_cluster_beside_theirs(tmp_path: Path) -> None:
     with process_cluster(tmp_path, **HEARTBEAT) as cluster:
@@ -62,6 +68,7 @@ def test_what_it_acknowledged_alone_is_in_the_cluster_that_absorbs_it(tmp_path: 
                 client.put(f"k{number}", str(number))
             client.delete("both")
         resume(cluster)
+        until(lambda: has_moved(n1), "n1 is a member of the other cluster")
         cluster.wait(3)
         assert len({node.status()["cluster_id"] for node in cluster.running}) == 1
         with Client([cluster.nodes["n2"].address]) as client:
