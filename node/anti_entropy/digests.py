@@ -48,7 +48,7 @@ class Digests:
 
     async def _of_ranges(self, epoch: Epoch, ranges: Sequence[TokenRange]) -> list[Digest]:
         await asyncio.sleep(0)
-        await self._data.epochs.held(epoch.stamp)
+        await self._data.epochs.ensure_current(epoch.stamp)
         try:
             return [*self._data.engine.digests(ranges)]
         except Quarantined:

@@ -229,7 +229,7 @@ class AntiEntropySession:
         versions: dict[bytes, Version] = {}
         while True:
             await asyncio.sleep(0)
-            await self._data.epochs.held(self._epoch.stamp)
+            await self._data.epochs.ensure_current(self._epoch.stamp)
             chunk = self._engine.scan(token_range, after, PAGE_ENTRIES, PAGE_BYTES)
             for key, entry in chunk.entries:
                 if upto is not None and Cursor(token_of(key), key) > upto:
@@ -256,7 +256,7 @@ class AntiEntropySession:
             for key, result in zip(keys, results, strict=True)
             if isinstance(result, ReadResult) and result.entry is not None
         ]
-        await self._data.epochs.held(self._epoch.stamp)
+        await self._data.epochs.ensure_current(self._epoch.stamp)
         self._engine.merge(found)
         await self._engine.durable()
         size_bytes = sum(_size_bytes(key, entry) for key, entry in found)
@@ -266,7 +266,7 @@ class AntiEntropySession:
         await self._pace(size_bytes)
 
     async def _send_batch(self) -> None:
-        await self._data.epochs.held(self._epoch.stamp)
+        await self._data.epochs.ensure_current(self._epoch.stamp)
         merges: list[Merge] = []
         size_bytes = 0
         while self._to_send and len(merges) < BATCH_KEYS and size_bytes < BATCH_BYTES:
