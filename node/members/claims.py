@@ -60,8 +60,8 @@ class Claimant:
     def absorbs(self) -> bool:
         """Whether it may absorb a cluster of one node: it has several owners, and a majority of them is up.
 
-        Of two clusters of one node each, neither absorbs the other. A cluster without a majority cannot agree to admit a
-        node; if this node stopped serving in order to join it, neither cluster would serve.
+        Of two clusters of one node each, neither absorbs the other. A cluster without a majority cannot agree to admit
+        a node; if this node stopped serving in order to join it, neither cluster would serve.
         """
         return len(self.record.owners.owners) > 1 and self.owners_up >= self.record.majority
 

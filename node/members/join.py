@@ -1,8 +1,8 @@
 """Procedure by which a node joins its cluster (docs/ring-changes.md, rules 1 and 2).
 
 - A node that has an epoch on disk only contacts its peers again.
-- A fresh node contacts its seeds until one of them belongs to a cluster, and joins that cluster. If it is a seed itself,
-  it may form a cluster with the other seeds (``genesis``).
+- A fresh node contacts its seeds until one of them belongs to a cluster, and joins that cluster. If it is a seed
+  itself, it may form a cluster with the other seeds (``genesis``).
 - A fresh seed first listens for a short time. If its data folder was lost, the members of its cluster still call its
   old disk at this address; it then joins them instead of forming a second cluster (``claims``).
 - A fresh seed forms a cluster only if the addresses that its folder remembers have answered too, because a folder

@@ -29,7 +29,7 @@ class Members:
         self.gossip = Gossip(spec.first_record(runtime.me), settings, runtime.rng, now=now)
         """The state machine; for the gossip driver only."""
         self.changed = asyncio.Event()
-        """Set whenever a member joins, leaves or changes, or the epoch changes; cleared by the task that waits for it."""
+        """Set when a member joins, leaves or changes, or the epoch changes; cleared by the task that waits for it."""
 
     def own_record(self) -> MemberRecord:
         return self.gossip.me
