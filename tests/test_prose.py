@@ -76,7 +76,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/coordinator",
     "node/disk_health",
     "node/disk_identity",
-    "node/hints",
     "node/peer",
     "node/process",
     "node/rpc",
