@@ -72,7 +72,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "client",
     "membership",
     "node",
-    "node/anti_entropy",
     "node/coordinator",
     "node/disk_health",
     "node/disk_identity",
