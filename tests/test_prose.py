@@ -80,7 +80,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/rpc",
     "node/rpc/codec",
     "node/storage",
-    "node/tombstones",
     "proto",
     "quorum",
     "ring",
