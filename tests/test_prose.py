@@ -75,7 +75,6 @@ WITHOUT_VERBS: tuple[str, ...] = (
     "node/coordinator",
     "node/disk_health",
     "node/disk_identity",
-    "node/peer",
     "node/process",
     "node/rpc",
     "node/rpc/codec",
