@@ -52,7 +52,6 @@ ALLOWED: dict[tuple[str, str], str] = {}
 WITH_PHRASES: tuple[str, ...] = (
     "client",
     "membership",
-    "node",
     "node/absorption",
     "node/admin",
     "node/coordinator",
@@ -71,7 +70,6 @@ WITH_PHRASES: tuple[str, ...] = (
 WITHOUT_VERBS: tuple[str, ...] = (
     "client",
     "membership",
-    "node",
     "node/coordinator",
     "node/disk_health",
     "node/disk_identity",
