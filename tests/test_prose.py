@@ -57,7 +57,6 @@ WITH_PHRASES: tuple[str, ...] = (
     "node/coordinator",
     "node/data_directory",
     "node/disk_identity",
-    "node/messages",
     "node/process",
     "node/rpc",
     "node/rpc/codec",
