@@ -54,7 +54,6 @@ WITH_PHRASES: tuple[str, ...] = (
     "membership",
     "node/absorption",
     "node/admin",
-    "node/coordinator",
     "node/data_directory",
     "node/disk_identity",
     "node/process",
@@ -69,7 +68,6 @@ WITH_PHRASES: tuple[str, ...] = (
 WITHOUT_VERBS: tuple[str, ...] = (
     "client",
     "membership",
-    "node/coordinator",
     "node/disk_health",
     "node/disk_identity",
     "node/process",
