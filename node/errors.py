@@ -1,7 +1,6 @@
-"""The errors of a node, named after whose fault they are.
+"""The errors of a node, each named after its cause.
 
-An ``OperationError`` ends a client's operation; ``maybe_applied`` is whether the operation may have happened all the
-same.
+An ``OperationError`` ends a client's operation. Its ``maybe_applied`` is True if the operation may still have happened.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ class NodeError(Exception):
 
 
 class ConfigurationError(NodeError):
-    """A setting, flag or file of the operator that cannot be used. The text states what is allowed."""
+    """A setting, flag or file given by the operator cannot be used. The text states what is allowed."""
 
 
 class DataDirectoryError(NodeError):
@@ -22,11 +21,11 @@ class DataDirectoryError(NodeError):
 
 
 class DiskDoubted(NodeError):
-    """Other nodes' records contradict the disk while the node runs: it restarts, and checks the disk first."""
+    """Other nodes' records contradict the disk of a running node. The node restarts, and checks its disk first."""
 
 
 class DiskReplaced(NodeError):
-    """The disk may not act under the folder's identity: the node continues as a new one, on an empty engine."""
+    """The disk may not be used under the folder's identity. The node continues as a new node, on an empty engine."""
 
 
 class AddressInUse(NodeError):
@@ -38,12 +37,12 @@ class JoinRefused(NodeError):
 
 
 def describe_duplicate(identity: Identity, address: str) -> str:
-    """Return why a node is not admitted whose identity is in use."""
+    """Return the reason for refusing a node whose identity is in use."""
     return f"{identity} is alive at {address}; stop it first (is this a copy of its data folder?)"
 
 
 class StorageFailed(NodeError):
-    """The engine could not write or sync. Nothing may be acknowledged any more."""
+    """The engine could not write or sync. From then on nothing may be acknowledged."""
 
 
 class Corruption(StorageFailed):
@@ -51,18 +50,18 @@ class Corruption(StorageFailed):
 
 
 class Quarantined(Corruption):
-    """The key or range lies in a segment that was found damaged and not yet merged from other replicas.
+    """The key or range lies in a damaged segment that is not yet restored from other replicas.
 
-    What this node holds of it is unknown, which is not the same as absent.
+    Its contents on this node are unknown, which is not the same as absent.
     """
 
 
 class DiskFull(NodeError):
-    """The disk has less free space than is kept in reserve. Nothing was applied, and nothing is broken."""
+    """The disk has less free space than the reserve. Nothing was applied, and nothing is damaged."""
 
 
 class PeerError(NodeError):
-    """A call to a peer brought no usable reply."""
+    """A call to a peer returned no usable reply."""
 
 
 class PeerUnreachable(PeerError):
@@ -74,7 +73,7 @@ class PeerTimeout(PeerError):
 
 
 class PeerRefused(PeerError):
-    """The peer answered that it did nothing, and why."""
+    """The peer replied that it did nothing; the text gives the reason."""
 
 
 class PeerNotReady(PeerRefused):
@@ -92,15 +91,15 @@ class OperationError(NodeError):
 
 
 class InvalidRequest(OperationError):
-    """The client's: an empty or over-long key, an over-long value, impossible r or w."""
+    """A fault of the client: an empty or over-long key, an over-long value, or an r or w that is impossible."""
 
 
 class Unavailable(OperationError):
-    """Too few replicas; certainly not done."""
+    """Too few replicas are available. Certainly not done."""
 
 
 class Overloaded(OperationError):
-    """Refused early, certainly not done; may be retried after ``retry_after_s``."""
+    """Refused because of overload. Certainly not done; may be retried after ``retry_after_s``."""
 
     def __init__(self, message: str, retry_after_s: float = 0.1) -> None:
         super().__init__(message)
@@ -108,17 +107,17 @@ class Overloaded(OperationError):
 
 
 class ReplyFull(Overloaded):
-    """A read whose value did not fit the reply of its replica; may be retried with fewer others."""
+    """The value of a read did not fit into the replica's reply. May be retried in a request with fewer operations."""
 
 
 class Expired(Unavailable):
-    """The operation arrived later than its client allows it to begin. Certainly not done."""
+    """The operation arrived after the time by which its client allows it to begin. Certainly not done."""
 
     @classmethod
     def met_at(cls, now_ms: int, sent_ms: int) -> Expired:
-        """Return the error for an operation that was sent and arrived at these times of this node's clock."""
+        """Return the error for an operation that was sent and arrived at these times by this node's clock."""
         return cls(
-            f"the operation was not done: it was met {max(0, now_ms - sent_ms) / 1000:.1f} s after it was sent, "
+            f"the operation was not done: it arrived {max(0, now_ms - sent_ms) / 1000:.1f} s after it was sent, "
             "later than its client lets it begin"
         )
 
@@ -133,7 +132,7 @@ class WrongCluster(OperationError):
 
 
 class OperationTimeout(OperationError):
-    """The quorum did not answer in time."""
+    """Too few replicas answered in time."""
 
     def __init__(self, message: str, *, maybe_applied: bool) -> None:
         super().__init__(message)

@@ -1,10 +1,11 @@
-"""Bounds what events write to the log, however often they happen and whatever their fields contain.
+"""Limit on the lines that events write to the log, for any rate of events and any contents of their fields.
 
-Rules:
-- Of events of one kind and cause, the first is written at once; those that follow within a second are counted, and
-  written as one line, with the fields of the last one and their number in ``times``.
-- Of one kind, a limited number of causes are distinguished within a second; the others are counted together.
-- No text is longer than a bound, and nothing in it moves a terminal's cursor or begins a new line.
+Rules
+- The first event of a kind and cause is written at once. Those that follow within a second are counted, and written as
+  one line, with the fields of the last event and the number of events in ``times``.
+- For each kind of event, a limited number of causes is distinguished within a second. Events of all further causes are
+  counted as one cause.
+- No text is longer than a bound, and none contains a character that moves a terminal's cursor or begins a new line.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 WINDOW_S = 1.0
 TIMES = "times"
-"""The field with the number of events that a line represents; no event in the table has a field of this name."""
+"""The field with the number of events that a line represents. No event in the table has a field of this name."""
 MAX_TEXT = 500
 MAX_ITEMS = 100
 MAX_KEY_BYTES = 64
@@ -43,7 +44,7 @@ class _Repeats:
 
 
 class EventLimit:
-    """Limits one log. It keeps time by the running loop; without one, everything is written at once."""
+    """The limit of one log. Its timer needs a running event loop; without a loop, each event is written at once."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -51,7 +52,7 @@ class EventLimit:
         self._timer: asyncio.TimerHandle | None = None
 
     def take(self, event: Event, cause: tuple[str, ...], fields: Fields) -> None:
-        """Write the event, or count it; ``cause`` names the fields that distinguish causes."""
+        """Write or count the event; ``cause`` contains the names of the fields that distinguish causes."""
         causes = self._open.setdefault(event, {})
         key = tuple([_alike(fields.get(name)) for name in cause])
         repeats = causes.get(key)
@@ -67,7 +68,7 @@ class EventLimit:
         self._write(event, fields)
 
     def flush(self) -> None:
-        """Write a line for the events that have been counted."""
+        """Write a line for each cause whose events have been counted."""
         for event, causes in list(self._open.items()):
             for key, repeats in list(causes.items()):
                 if not repeats.times:
@@ -87,7 +88,7 @@ class EventLimit:
         self._open.clear()
 
     def _is_timed(self) -> bool:
-        """Return whether a timer runs that writes counted events in time."""
+        """Return True if a timer runs that will write the counted events; start it if possible."""
         if self._timer is None:
             try:
                 loop = asyncio.get_running_loop()
@@ -104,7 +105,7 @@ class EventLimit:
 
 
 def _alike(value: object) -> object:
-    """Return the value as far as it distinguishes causes: durations and counts make no other cause."""
+    """Return the part of a value that distinguishes causes: texts that differ in numbers only are the same cause."""
     return _NUMBER.sub("#", value[:_CAUSE_TEXT]) if isinstance(value, str) else value
 
 
@@ -121,17 +122,17 @@ def _bounded(name: str, value: object) -> object:
     return value
 
 
-def text(value: str, most: int = MAX_TEXT) -> str:
-    """Return ``value``, cut to ``most`` characters, with unprintable characters escaped."""
-    if len(value) > most:
-        value = f"{value[:most]}... ({len(value)} characters)"
+def text(value: str, max_length: int = MAX_TEXT) -> str:
+    """Return ``value``, cut to ``max_length`` characters, with unprintable characters escaped."""
+    if len(value) > max_length:
+        value = f"{value[:max_length]}... ({len(value)} characters)"
     if value.isprintable():
         return value
     return "".join([char if char.isprintable() else _escaped(char) for char in value])
 
 
 def shown_key(key: bytes) -> str:
-    """Return a readable key: UTF-8 where it is, other bytes as ``\\xNN``, cut to a length."""
+    """Return a key as readable text of bounded length: bytes that are not UTF-8 become ``\\xNN``."""
     shown = text(key[:MAX_KEY_BYTES].decode("utf-8", "backslashreplace"))
     return shown if len(key) <= MAX_KEY_BYTES else f"{shown}... ({len(key)} bytes)"
 
@@ -141,5 +142,5 @@ def _escaped(char: str) -> str:
 
 
 def _tail(traceback: str) -> str:
-    """Return the end of a traceback, which has the most information."""
+    """Return the end of a traceback, which is its most informative part."""
     return traceback if len(traceback) <= MAX_TRACEBACK else f"...\n{traceback[-MAX_TRACEBACK:]}"

@@ -3,9 +3,12 @@
 Names and fields are an interface for people and programs, so ``EventLog.emit`` accepts only what the table lists: a
 misspelt or missing field raises an error. docs/logs.md describes each event and field.
 
-Rules for the table: an event about a member has its name in ``member``; an event about a key has the key in ``key``;
-durations end in ``_s``; a node is logged by its name; a ``reason`` is a sentence for people. An event that clients or
-other nodes can cause repeatedly has a ``cause`` (see ``event_limit``).
+Rules for the table
+- An event about a member has its name in ``member``; an event about a key has the key in ``key``.
+- The names of durations end in ``_s``.
+- A node is logged by its name.
+- A ``reason`` is a sentence for people.
+- An event that clients or other nodes can cause repeatedly has a ``cause`` (see ``event_limit``).
 """
 
 from __future__ import annotations
@@ -39,12 +42,12 @@ class EventSpec:
     """Mandatory fields."""
     optional: Mapping[str, type] = field(default_factory=dict)
     cause: tuple[str, ...] | None = None
-    """The fields that distinguish causes. At most one line per cause and second is written; None: no limit."""
+    """The fields that distinguish causes. At most one line per cause and second is written; None for no limit."""
     causes: int = 8
     """Number of causes that are distinguished within a second."""
 
     def fault(self, given: Mapping[str, object]) -> str | None:
-        """Return an error message if the fields do not fit the table, else None."""
+        """Return an error message if the fields do not match the table; else None."""
         missing = [name for name in self.fields if name not in given]
         if missing:
             return f"{self.name} lacks {', '.join(missing)}"

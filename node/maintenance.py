@@ -38,7 +38,7 @@ class MaintenanceTasks:
         skew_guard: SkewGuard,
         max_timestamp: Callable[[], int],
     ) -> None:
-        """Take ``max_timestamp``, which returns the highest version timestamp that clocks follow."""
+        """Take ``max_timestamp``, a function that returns the highest version timestamp that clocks follow."""
         members = gossip.members
         self._tasks = runtime.tasks
         self._skew_guard = skew_guard
@@ -100,7 +100,7 @@ class MaintenanceTasks:
             self._tasks.spawn(part.run())
 
     def health(self) -> Health:
-        """Return what gossip publishes of this node's data, disk and clock."""
+        """Return the health of this node's data, disk and clock, as published by gossip."""
         return Health(
             hints=self.hints.waiting(),
             comparisons=self.anti_entropy.comparisons,

@@ -23,7 +23,7 @@ LAST_WRITE_S = 1.0
 
 
 class Node(NodeParts):
-    """One member of a cluster. ``on_failure`` is called when something ended that must not end."""
+    """One member of a cluster. ``on_failure`` is called with an error after which the node cannot continue."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Node(NodeParts):
             self.absorption.on_epoch,
             self._on_epoch,
         )
-        # Called with each member that is heard of for the first time, or is back
+        # Called with each member that becomes known or returns after it was down
         self.gossip.observe_arrivals(self.maintenance.anti_entropy.mark, self._on_arrival)
 
     # --- start and stop ---
@@ -59,14 +59,15 @@ class Node(NodeParts):
         return await self._server.handle(request)
 
     async def join(self) -> None:
-        """Find or form the cluster, and begin everything.
+        """Find or form the cluster, and start all loops.
 
-        Raises JoinRefused when it is not taken, DiskReplaced when the disk may not act under its identity.
+        Raise JoinRefused if the cluster does not admit this node, DiskReplaced if the disk may not be used under its
+        identity.
         """
         await self._disk_check.run()
         if self.absorption.verdict is not None:
             await self._be_absorbed()
-            await asyncio.Event().wait()  # it never serves again
+            await asyncio.Event().wait()  # this process never serves again
         if (epoch := self.epochs.current) is not None:
             self.gossip.resume(epoch)
             self._begin()
@@ -79,7 +80,7 @@ class Node(NodeParts):
         self._log_serving()
 
     def lone(self) -> str:
-        """Return a notice about a fresh node that is its only seed, as a sentence; empty for others."""
+        """Return a notice for the operator if this is a fresh node that is its only seed; else an empty text."""
         return self._join.lone()
 
     async def left(self) -> None:
@@ -87,7 +88,10 @@ class Node(NodeParts):
         await self.gossip.left.wait()
 
     async def stop(self, drain_s: float) -> None:
-        """Refuse new operations, let those under way finish, end everything. The caller closes the engine."""
+        """Stop the node: refuse new operations, and wait up to ``drain_s`` for those in flight to finish.
+
+        The caller closes the engine.
+        """
         self.coordinator.refuse_new()
         await self.coordinator.drained(drain_s)
         self._server.stopping = True
@@ -100,7 +104,7 @@ class Node(NodeParts):
         self.maintenance.hints.writer.flush()
         await self.epochs.close()
         if not self.me.silent:
-            # A disk that fails or hangs now counts as that of a process that was killed.
+            # If the disk fails or hangs now, the next start treats this process as one that was killed.
             with suppress(StorageFailed, TimeoutError):
                 async with asyncio.timeout(LAST_WRITE_S):
                     await self._disk_history.end()
@@ -115,7 +119,7 @@ class Node(NodeParts):
         self._steward.closed = True
 
     def _begin(self) -> None:
-        """Start the loops, once there is an epoch."""
+        """Start the loops that need an epoch, unless they run already."""
         if not self._begun:
             self._begun = True
             self.maintenance.begin()
@@ -123,7 +127,7 @@ class Node(NodeParts):
             self._runtime.tasks.spawn(self._steward.run())
 
     def _own_report(self) -> OwnChanges:
-        """Return what each heartbeat publishes of this node."""
+        """Return the fields of this node's record that each heartbeat publishes."""
         return {
             "load": self._load.report(self._ports.engine.usage()),
             "condition": self.maintenance.health(),

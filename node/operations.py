@@ -1,7 +1,7 @@
-"""What a node does for clients and operators, as the rpc border sees it: plain values and two protocols.
+"""The operations of clients and operators on a node, as ``node/rpc`` calls them: plain values and two protocols.
 
-The border translates messages to these values and back; the implementations of ``Operations`` and ``Administration``
-are independent of gRPC. A refusal is an ``OperationError`` (``errors``); any other error is a defect.
+``node/rpc`` translates messages to these values and back, so the implementations of ``Operations`` and
+``Administration`` do not depend on gRPC. A refusal is an ``OperationError`` (``errors``); any other error is a defect.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Get(NamedTuple):
     timeout_s: float
     consistency: Consistency = QUORUM
     seen_timestamp: int = 0
-    """The highest version timestamp the caller has seen; keeps one client's order across coordinators."""
+    """The highest version timestamp that the client has seen; it preserves the client's order across coordinators."""
 
 
 class Put(NamedTuple):
@@ -42,23 +42,23 @@ Operation = Get | Put | Delete
 
 
 class TimeBounds(NamedTuple):
-    """The instants by which the operations of a request may begin: set by their client, in this node's time."""
+    """Bounds, set by a client, on the times at which the operations of a request may begin; in this node's time."""
 
     sent_ms: int = 0
-    """When they were sent, by this node's clock as the client estimates it; 0: there are no bounds."""
+    """Time of sending, by this node's clock as the client estimates it; 0 if there are no bounds."""
     shortest_s: float = 0.0
     """The shortest of their timeouts."""
     latest_timestamp: int = 0
-    """No write gets a version beyond it; 0: any."""
+    """Upper bound of the versions of writes; 0 for no bound."""
     lost_timestamp: int = 0
-    """The latest version that an earlier write may get of which the client lost track; 0: there is none."""
+    """Upper bound of the version of an earlier write whose outcome the client does not know; 0 if there is none."""
 
     def passed(self, operation: Operation, now_ms: int) -> bool:
         """Return whether the client has stopped waiting for the operation."""
         return self.sent_ms > 0 and now_ms > self.sent_ms + operation.timeout_s * 1000
 
     def after(self, waited_s: float) -> TimeBounds:
-        """Return the same bounds for operations whose timeouts are less by the time that they have waited here."""
+        """Return the same bounds, for operations whose timeouts are reduced by the time that they have waited here."""
         if not self.sent_ms:
             return self
         waited_ms = int(waited_s * 1000)
@@ -71,7 +71,10 @@ UNBOUNDED = TimeBounds()
 
 
 def time_bounds(sent_ms: int, within_ms: int, timeouts_s: Sequence[float]) -> TimeBounds:
-    """Return bounds for operations with these timeouts whose writes may begin ``within_ms`` (0: their timeouts)."""
+    """Return the bounds of operations with these timeouts.
+
+    Writes may begin within ``within_ms`` of the time of sending; 0 stands for the longest timeout.
+    """
     if not sent_ms:
         return UNBOUNDED
     within_ms = within_ms or int(max(timeouts_s, default=0.0) * 1000)
@@ -81,7 +84,7 @@ def time_bounds(sent_ms: int, within_ms: int, timeouts_s: Sequence[float]) -> Ti
 class GetResult(NamedTuple):
     value: bytes | None
     version: Version | None
-    """Of the value or of the tombstone; None when the key was never seen."""
+    """Version of the value or of the tombstone; None if there is neither."""
 
 
 class WriteResult(NamedTuple):
@@ -93,7 +96,7 @@ class WriteResult(NamedTuple):
 OperationResult = GetResult | WriteResult
 
 OnResults = Callable[[Sequence[int], Sequence[OperationResult | BaseException]], None]
-"""Called with the results of some operations, and their places in the request."""
+"""Called with the positions of some operations in the request, and their results."""
 
 
 class Operations(Protocol):
@@ -109,17 +112,17 @@ class Operations(Protocol):
     def execute_all(
         self, operations: Sequence[Operation], on_results: OnResults, bounds: TimeBounds = UNBOUNDED
     ) -> None:
-        """Begin the operations of a request, each independent of the others; ``bounds`` as of ``execute``.
+        """Begin the operations of a request, each independent of the others. ``bounds`` are those of ``execute``.
 
-        ``on_results`` is called with each operation exactly once: its result, or its error.
+        ``on_results`` is called with each operation exactly once, with its result or its error.
         """
         ...
 
     def furthest_seen(self) -> int:
-        """Return the last version timestamp that a client may count as seen.
+        """Return the highest version timestamp that a client may count as seen.
 
-        A client sends what it has seen along with all that it asks. A version from ahead of all clocks would order
-        nothing by that, and other nodes would not follow it.
+        A client sends the highest timestamp that it has seen with each request. A version ahead of all clocks must not
+        count as seen: other nodes would not follow it, so it would order nothing.
         """
         ...
 
@@ -132,7 +135,7 @@ class Operations(Protocol):
     ) -> AsyncGenerator[list[bytes], None]:
         """Yield live keys in token order, each once, beginning after ``after_key``.
 
-        ``timeout_s`` bounds each internal step, not the listing. Raise OperationError.
+        ``timeout_s`` bounds each internal step, not the whole listing. Raise OperationError.
         """
         ...
 
@@ -141,29 +144,29 @@ class Operations(Protocol):
 
 
 class Administration(Protocol):
-    """Shows and changes the cluster; ``api.cluster`` has the answers."""
+    """Shows and changes the cluster. The results are defined in ``api.cluster``."""
 
     def status(self) -> ClusterStatus: ...
 
     def ring(self) -> RingView | None:
-        """Return the ring, None while the node belongs to no cluster."""
+        """Return the ring; None while the node belongs to no cluster."""
         ...
 
     async def explain(self, key: bytes) -> Explanation:
-        """Ask every replica of the key, now. Raise OperationError."""
+        """Return what every replica of the key holds now. Raise OperationError."""
         ...
 
     async def leave(self, name: str, timeout_s: float) -> None:
-        """Return when the node has handed everything off and left the ring. Raise OperationError."""
+        """Have the node leave the ring; return once it has handed off all its data. Raise OperationError."""
         ...
 
     async def remove(self, name: str, timeout_s: float) -> None:
-        """Return when the ring no longer has the node, which must be down. Raise OperationError."""
+        """Remove the node, which must be down; return once the ring no longer contains it. Raise OperationError."""
         ...
 
     async def repair(self, timeout_s: float) -> RepairReport:
-        """Have every owner that is up compare with all its peers; return within about ``timeout_s``.
+        """Have every owner that is up compare its data with all its peers; return within about ``timeout_s``.
 
-        Raise OperationError when that cannot begin.
+        Raise OperationError if that cannot begin.
         """
         ...

@@ -1,7 +1,7 @@
 """The parts of a node and how they depend on each other: the table of contents of ``node``.
 
-Each section may use only the parts of those above it. What a part does is described in its own module; what a node does
-with them when it starts and stops, in ``node``.
+Each method makes some parts from those made before it. A part is described in its own module; ``node`` describes how
+parts are used when a node starts, adopts an epoch, and stops.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class NodeParts:
         self._make_server()
 
     def _make_peers(self) -> None:
-        """Make the members, the epoch in force, and the calls to peers."""
+        """Make the members, the epoch in force, and the clients of peers."""
         config, ports, me = self._config, self._ports, self.me
         self.members = Members(config, self._spec, self._runtime)
         self.epochs = Epochs(me.identity, ports.engine, ports.compute)
@@ -113,7 +113,7 @@ class NodeParts:
             self._skew_guard.compare_first(self.epochs.record.owners.owners.keys() - {me.identity})
 
     def _make_disk_identity(self) -> None:
-        """Make the checks whether the disk may act under its identity."""
+        """Make the parts that check whether the disk may be used under its identity."""
         home = self._ports.home
         self._disk_history = DiskHistory(home, self._ports.engine, self.me.process)
         self._memory = MemberMemory(self._runtime, home)
@@ -157,7 +157,7 @@ class NodeParts:
         )
 
     def _make_data_path(self) -> None:
-        """Make the replica service, the coordinator, and the maintenance of this node's data."""
+        """Make the replica, the coordinator, the maintenance of data, and the handoff."""
         config, ports = self._config, self._ports
         self._load = LoadMeter(ports.clock)
         self._ranking = ReplicaRanking()
@@ -176,7 +176,7 @@ class NodeParts:
         self.preconditions = Preconditions(
             self.epochs.cluster_id, self._hybrid_clock.current_ms, int(config.max_clock_skew * 1000)
         )
-        """The conditions for clients' requests."""
+        """Preconditions of clients' requests."""
         self.coordinator = self._make_coordinator()
         self._handoff = Handoff(
             self._runtime,
@@ -240,7 +240,7 @@ class NodeParts:
         self.gossip.publish(handoff=progress)
 
     def _make_absorption(self) -> None:
-        """Make both sides of absorption: a cluster of one, and the cluster that counts its node as a member."""
+        """Make the parts by which a cluster absorbs a cluster of one node."""
         config = self._config
         self._claims = Claims(self._peers, self.epochs)
         self.absorption = Absorption(
@@ -261,7 +261,7 @@ class NodeParts:
         )
 
     def _make_joining(self) -> None:
-        """Make what joins or forms a cluster, and what admits other nodes."""
+        """Make the parts that join a cluster, form one, and admit other nodes."""
         config, runtime = self._config, self._runtime
         listener = ClaimListener(
             self._claims, self.me.identity.name, config.heartbeat_interval, log=runtime.log
@@ -286,7 +286,7 @@ class NodeParts:
         )
 
     def _make_administration(self) -> None:
-        """Make what operators call."""
+        """Make the administration, which operators call."""
         self.administration = ClusterAdmin(
             self.gossip,
             self._peers,
@@ -307,7 +307,7 @@ class NodeParts:
         )
 
     def _make_server(self) -> None:
-        """Make what peers call."""
+        """Make the server, which peers call."""
         self._server = PeerServer(
             self._runtime, self._hybrid_clock, self.epochs.cluster_id, on_foreign_request=self._claims.note
         )

@@ -1,4 +1,4 @@
-"""The ports through which a node meets the world: clock, random source, transport, storage engine, folder, compute.
+"""The ports of a node, its interfaces to the machine: clock, random source, transport, storage, folder, compute.
 
 Production binds them to the event loop, gRPC and RocksDB; the simulator to virtual time, an in-memory network
 and an in-memory engine. Nothing else in ``node`` reads a clock, draws a random number or opens a socket.
@@ -20,39 +20,39 @@ T = TypeVar("T")
 
 class Clock(Protocol):
     def monotonic(self) -> float:
-        """Return the seconds since some fixed instant; never goes back."""
+        """Return the seconds since some fixed instant; never decreases."""
 
     def wall_ms(self) -> int:
-        """Return milliseconds since the Unix epoch by this machine's clock; may jump either way."""
+        """Return the milliseconds since the Unix epoch by this machine's clock, which may jump in either direction."""
 
     def process_cpu_s(self) -> float:
-        """Return the CPU seconds that this process has used."""
+        """Return the CPU time that this process has used, in seconds."""
 
 
 Handler = Callable[[Request], Awaitable[Reply]]
-"""Answers a peer's request; what it raises is a defect, since every refusal is a reply."""
+"""Returns the reply to a peer's request. It raises only on a defect, since every refusal is a reply."""
 
 
 class Transport(Protocol):
-    """Calls peers. The source and destination of a call are named in its envelope.
+    """Sends requests to peers. The envelope of a request contains its source and destination.
 
-    Serving is not part of it: a handler is registered with ``rpc.server``, or with the simulator's network.
+    Receiving is not part of it: a handler is registered with ``rpc.server``, or with the simulator's network.
     """
 
     async def call(self, address: str, request: Request, *, timeout_s: float) -> Reply:
         """Send one request and return its reply.
 
-        Raises PeerUnreachable when the request was certainly not handled, PeerTimeout when it may have been.
+        Raise PeerUnreachable if the request was certainly not handled, PeerTimeout if it may have been handled.
         """
 
     async def close(self) -> None: ...
 
 
 class Compute(Protocol):
-    """Runs computations that would hold the event loop for long."""
+    """Runs computations that would block the event loop for long."""
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Return the result of ``work``, which must share no state with the loop that changes meanwhile."""
+        """Return the result of ``work``, which must not use any state that the event loop may change meanwhile."""
 
 
 @dataclass(frozen=True)

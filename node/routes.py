@@ -1,4 +1,4 @@
-"""Maps each message of a peer to the part of the node that answers it."""
+"""The handler of each type of request from peers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parts of a node share: who this process is, what the operator specified, and the services of the runtime."""
+"""Values that the parts of a node share: its identity, the operator's specification, and the runtime's services."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from .ports import Clock
 from .tasks import Tasks
 
 MAX_FIRST_VERSION = 1 << 16
-"""A random initial version keeps the records of two copies of a data directory from tying."""
+"""Range of a random initial version, which keeps the records of two copies of a data directory from being equal."""
 
 
 @dataclass(slots=True)
 class LocalIdentity:
-    """Who this process is to its peers."""
+    """The identity of this process among its peers."""
 
     identity: Identity
     generation: int
     address: str
     process: int = 0
-    """A random number that distinguishes it from a process that was started on a copy of its disk."""
+    """A random number that distinguishes this process from one that was started on a copy of its disk."""
     lost: str = ""
-    """Why it has lost the right to its identity; from then on it neither sends, answers nor acknowledges anything."""
+    """Why it may no longer use its identity; from then on it neither sends, answers nor acknowledges anything."""
     unproven: str = ""
-    """Why it may not act under its identity yet (see ``disk_identity``); it only sends and answers ``Recall``."""
+    """Why it may not use its identity yet (see ``disk_identity``); until then it only sends and answers ``Recall``."""
 
     @property
     def silent(self) -> str:
-        """Return why it does not act under its identity; empty while it does."""
+        """Why it does not use its identity; empty while it does."""
         return self.lost or self.unproven
 
     def may_not(self, body: RequestBody) -> str:
-        """Return why it neither sends nor answers such a request; empty when it does."""
+        """Return why it neither sends nor answers such a request; empty if it does."""
         return self.lost if isinstance(body, Recall) else self.silent
 
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """What the operator specifies of one node, apart from the configuration."""
+    """The operator's specification of one node, apart from its configuration."""
 
     address: str
-    """host:port at which others reach it."""
+    """host:port at which other nodes reach it."""
     seeds: tuple[str, ...]
-    """Addresses of seeds; empty when the node is its only seed."""
+    """Addresses of seeds; empty if the node is its only seed."""
     zone: str = ""
     weight: float = 1.0
 
@@ -70,7 +70,7 @@ class NodeSpec:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What almost every part of a node needs; passed to each of them as one value."""
+    """The services that almost every part of a node needs, passed to each of them as one value."""
 
     me: LocalIdentity
     clock: Clock

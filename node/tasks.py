@@ -1,4 +1,4 @@
-"""Background tasks with an owner: each is finished or cancelled when its owner closes, and its failure is reported."""
+"""Background tasks with an owner. When the owner closes, each has ended or is cancelled; each failure is reported."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ async def wait_at_most(timeout_s: float, event: asyncio.Event) -> None:
 class Tasks:
     def __init__(self, on_failure: Callable[[BaseException], None], max_running: int = 1000) -> None:
         self.on_failure = on_failure
-        """Called with what ended a task that was not cancelled, or anything else that must not end."""
+        """Called with the error of a task that failed, and with other errors after which the node cannot continue."""
         self._max_running = max_running
         self._running: dict[asyncio.Task[Any], None] = {}  # in the order in which they began
         self._closed = False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Begin ``work``. Return False, without beginning it, after ``close`` or when too many tasks run."""
+        """Begin ``work`` as a task. Return False, without beginning it, after ``close`` or if too many tasks run."""
         if self._closed or len(self._running) >= self._max_running:
             work.close()
             return False

@@ -1,4 +1,4 @@
-"""Bounds how fast data is received or sent in the background, so that clients keep their share of the machine."""
+"""Limit on the rate of background transfers, so that clients keep their share of the machine."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from .ports import Clock
 
 
 class Throttle:
-    """Lets ``rate`` bytes a second through on average; 0 for no limit."""
+    """Limits an average rate to ``rate`` bytes per second; 0 for no limit."""
 
     def __init__(self, clock: Clock, rate: float) -> None:
         self._clock = clock
         self._rate = rate
         self._free_at = 0.0
 
-    def share(self, most: int) -> int:
-        """Return ``most``, or the bytes of one second if those are fewer, so that progress stays visible."""
-        return most if self._rate <= 0 else max(1, min(most, int(self._rate)))
+    def share(self, max_bytes: int) -> int:
+        """Return the size of the next transfer: ``max_bytes``, but at most one second's bytes.
+
+        So progress stays visible at a low rate.
+        """
+        return max_bytes if self._rate <= 0 else max(1, min(max_bytes, int(self._rate)))
 
     async def spent(self, size: int) -> None:
-        """Account for ``size`` bytes that were moved, and return when more may move."""
+        """Record the transfer of ``size`` bytes, and return when the next transfer may begin."""
         if self._rate <= 0:
             return
         now = self._clock.monotonic()

@@ -1,7 +1,7 @@
 """This node's Merkle trees and their digests, for its own anti-entropy sessions and for those of its peers.
 
-A digest is computed under the epoch that its tree belongs to, one group at a time so that the event loop is not
-held up, and is sent only after its data is fsynced.
+A digest is computed under the epoch of its tree. Digests are computed one group at a time, so that the event loop is
+not blocked, and are sent only after their data is fsynced.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Digests:
 
     async def _of_ranges(self, epoch: Epoch, ranges: Sequence[TokenRange]) -> list[Digest]:
         await asyncio.sleep(0)
-        await self._data.epochs.held(epoch.stamp)
+        await self._data.epochs.ensure_current(epoch.stamp)
         try:
             return [*self._data.engine.digests(ranges)]
         except Quarantined:

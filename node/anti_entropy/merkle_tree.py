@@ -1,11 +1,13 @@
-"""The Merkle tree of what two owners both replicate. Pure.
+"""The Merkle tree of the ranges that two owners both replicate. Pure.
 
 Rules
-- It follows from a stable epoch and the two identities, so both sides compute the same tree without exchanging it.
-- A leaf is a range that both replicate, within one segment. The leaves cover every token that both replicate exactly
-  once, and no other. Most are whole segments, whose digests the engine maintains.
-- Leaves are in token order and none wraps past zero. A group is ``FANOUT`` consecutive leaves; the last group may have
-  fewer. The digest of a group is the XOR of its leaves', as that of a leaf is of its entries'.
+- The tree follows from a stable epoch and the two identities, so both sides compute the same tree without exchanging
+  it.
+- A leaf is a range that both replicate, within one segment. The leaves cover each token that both replicate exactly
+  once, and no other token. Most leaves are whole segments, whose digests the engine maintains.
+- Leaves are in token order, and none wraps past zero. A group is ``FANOUT`` consecutive leaves; the last group may have
+  fewer.
+- The digest of a leaf is the XOR of its entries' digests. The digest of a group is the XOR of its leaves' digests.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ class MerkleTree:
 
     @cached_property
     def group_ranges(self) -> tuple[tuple[TokenRange, ...], ...]:
-        """Each group in as few ranges as possible: what its digest is computed from."""
+        """Each group as the fewest possible ranges, from which its digest is computed."""
         return tuple(merge_adjacent(group) for group in self.groups)
 
     @property
@@ -40,14 +42,14 @@ class MerkleTree:
 
 
 def tree_between(ring: Ring, one: Identity, other: Identity) -> MerkleTree:
-    """Return the tree of what ``one`` and ``other`` both replicate; empty when that is nothing."""
+    """Return the tree of the ranges that ``one`` and ``other`` both replicate; empty if there are none."""
     shared = (found.token_range for found in ring.ranges() if {one, other} <= set(found.preference_list))
     leaves = tuple(_cut_at_segments(_merged_intervals(shared)))
     return MerkleTree(tuple(leaves[begin : begin + FANOUT] for begin in range(0, len(leaves), FANOUT)))
 
 
 def peers_of(ring: Ring, me: Identity) -> frozenset[Identity]:
-    """Return the owners that replicate anything that ``me`` replicates."""
+    """Return the other owners that replicate a range that ``me`` replicates."""
     lists = (found.preference_list for found in ring.ranges())
     return frozenset(owner for owners in lists if me in owners for owner in owners) - {me}
 
@@ -71,7 +73,7 @@ def _cut_at_segments(merged: Iterable[tuple[int, int]]) -> Iterator[TokenRange]:
 
 
 def merge_leaves(leaves: Iterable[TokenRange]) -> list[TokenRange]:
-    """Merge adjacent leaves of one group, given in order; none of the results wraps past zero either."""
+    """Merge adjacent leaves of one group, given in order. As with leaves, no resulting range wraps past zero."""
     merged: list[TokenRange] = []
     for leaf in leaves:
         if merged and merged[-1].upto == leaf.after:

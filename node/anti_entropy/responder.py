@@ -1,7 +1,7 @@
 """The anti-entropy sessions that this node leads, one at a time, and its replies in sessions that its peers lead.
 
-Two nodes need not do the same work: a node that leads a session with a peer refuses that peer's request to begin
-one. When both begin at once, the node with the lower identity continues.
+Two nodes do not compare with each other twice at the same time: a node that leads a session with a peer refuses the
+peer's request to begin one. If both begin at once, the session of the node with the lower identity continues.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ class AntiEntropyResponder:
         self._leading: AntiEntropySession | None = None
 
     async def lead_session(self, epoch: Epoch, peer: Identity) -> SessionResult:
-        """Make this node and ``peer`` equal in what they share under a stable epoch; end early when the epoch does."""
+        """Make this node and ``peer`` equal in the ranges that they share under a stable epoch.
+
+        The session ends early if the epoch changes.
+        """
         began_s = self._clock.monotonic()
         self._leading = session = self._make_session(epoch, peer)
         try:
@@ -48,7 +51,7 @@ class AntiEntropyResponder:
         return result
 
     async def answer(self, peer: Identity, query: TreeQuery) -> TreeReply | EpochMismatch | Refusal:
-        """Return the digests that ``peer`` asks for."""
+        """Return the digests that ``peer`` requests."""
         await self._epochs.settled()
         if (mismatch := self._epochs.mismatch(query.epoch)) is not None:
             return mismatch

@@ -1,11 +1,12 @@
-"""When to compare with which peer. Pure: the time and a random source are passed in.
+"""Schedule of comparisons with peers. Pure: the time and a random source are passed in.
 
 Rules
-- Pending comparisons come before the round: after a start, after a peer returned or was marked.
-- The round visits the peers in shuffled order, one each interval.
-- Of two nodes that both have a comparison with each other pending, the one with the lower identity begins. The other
-  waits for a moment, and then finds no difference.
-- A comparison that failed stays pending, or becomes so, and is retried after a pause that grows.
+- A comparison becomes pending when the node starts, when the peer returns, and when the peer is marked. Pending
+  comparisons precede those of the round.
+- The round visits the peers in shuffled order, one in each interval.
+- If two nodes both have a comparison with each other pending, the node with the lower identity begins. The other node
+  waits for a short time, and then finds no difference.
+- A comparison that fails becomes or remains pending, and is retried after an increasing pause.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ MAX_PAUSE_S = 30.0
 
 @dataclass(frozen=True, eq=False)
 class PendingComparison:
-    """A comparison that is due at some time. Compared by identity: marking a peer again creates another one."""
+    """A comparison that is due at ``due_at``. Compared by object identity: each mark of a peer creates a new one."""
 
     due_at: float
     failures: int = 0
 
 
 class Schedule:
-    """With an ``interval_s`` of 0 there is no round, only what is requested."""
+    """With an ``interval_s`` of 0 there is no round; only requested comparisons run."""
 
     def __init__(self, me: Identity, interval_s: float, rng: random.Random) -> None:
         self.automatic = interval_s > 0
@@ -46,7 +47,7 @@ class Schedule:
         self._round_at = 0.0
 
     def set_peers(self, peers: Iterable[Identity], now: float) -> None:
-        """Continue with these peers and drop what is pending with others."""
+        """Continue with these peers, and drop the comparisons that are pending with others."""
         self.peers = frozenset(peers)
         self._pending = {peer: pending for peer, pending in self._pending.items() if peer in self.peers}
         self._round = []
@@ -65,7 +66,7 @@ class Schedule:
     def take(
         self, now: float, is_up: Callable[[Identity], bool]
     ) -> tuple[Identity, PendingComparison | None] | None:
-        """Return the peer to compare with now, and what is pending with it; None when no peer is due."""
+        """Return the peer to compare with now and its pending comparison, if it has one; None if no peer is due."""
         due = [(p.due_at, peer) for peer, p in self._pending.items() if p.due_at <= now and is_up(peer)]
         if due:
             _, peer = min(due)
@@ -81,7 +82,7 @@ class Schedule:
         return min([p.due_at for peer, p in self._pending.items() if is_up(peer)] + [self._round_at])
 
     def completed(self, peer: Identity, pending: PendingComparison | None) -> None:
-        """Record that the two are equal; ``pending`` is what ``take`` returned."""
+        """Record that this node and ``peer`` are equal; ``pending`` is the comparison that ``take`` returned."""
         if self._pending.get(peer) is pending:
             self._pending.pop(peer, None)
 

@@ -1,7 +1,9 @@
 """Anti-entropy: makes replicas equal, both continuously and on request.
 
-It leads one session at a time with the peers of the current stable epoch: with each in turn, and soon with all of them
-after this node started or gained ranges, with one that returned, and with one that was marked.
+A node leads one session at a time, with the peers of the current stable epoch:
+- with each peer in turn;
+- soon with all peers, after it has started or gained ranges;
+- soon with a peer that has returned or was marked.
 """
 
 from __future__ import annotations
@@ -28,11 +30,12 @@ MAX_WAIT_S = 1.0
 
 @dataclass
 class _Request:
-    """A request for sessions with all peers that begin from now on."""
+    """A request for a session with each peer, begun after the request."""
 
     after: int
-    """Sessions up to this number, counted from the start of the node, began too early."""
+    """Number of the last session that began before the request; sessions are counted from the start of the node."""
     missing: set[Identity]
+    """Peers without a complete session."""
     summary: RepairSummary = field(default_factory=RepairSummary)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -47,7 +50,7 @@ class AntiEntropyService:
         schedule: Schedule,
         on_change: Callable[[], None],
     ) -> None:
-        """Take ``on_change``, which is called when ``comparisons`` has changed."""
+        """Call ``on_change`` when ``comparisons`` has changed."""
         self._me = runtime.me.identity
         self._epochs = epochs
         self._responder = responder
@@ -56,7 +59,7 @@ class AntiEntropyService:
         self._on_change = on_change
         self._clock = runtime.clock
         self._epoch: Epoch | None = None
-        """The epoch that the schedule's peers are of."""
+        """The epoch whose peers are in the schedule."""
         self._begun = 0
         self._requests: list[_Request] = []
         self._wakeup = asyncio.Event()
@@ -66,7 +69,7 @@ class AntiEntropyService:
         self._wakeup.set()
 
     def mark(self, peer: Identity) -> None:
-        """Compare with this peer soon: one of the two may lack something that the other has."""
+        """Request a comparison with this peer soon, because it or this node may lack entries that the other has."""
         if self._schedule.automatic:
             self._mark(peer)
 
@@ -76,7 +79,7 @@ class AntiEntropyService:
         return len(self._schedule.pending(self._is_up))
 
     async def compare_all(self, timeout_s: float) -> RepairSummary:
-        """Compare with all peers that are up, in sessions that begin from now on, for at most ``timeout_s``."""
+        """Compare with all peers that are up, in sessions that begin after this call, within ``timeout_s``."""
         if self._update_peers() is None:
             return RepairSummary(unfinished=self._names_of_other_owners())
         request = _Request(self._begun, {peer for peer in self._schedule.peers if self._is_up(peer)})
@@ -140,7 +143,7 @@ class AntiEntropyService:
                     request.missing.discard(peer)
 
     def _update_peers(self) -> Epoch | None:
-        """Return the epoch to compare under, after marking the peers that it requires; None while the ring changes."""
+        """Return the epoch to compare under, None while the ring changes. Under a new epoch, set and mark the peers."""
         epoch = self._epochs.current
         if epoch is None or epoch.record.changing:
             return None

@@ -1,13 +1,14 @@
-"""One anti-entropy session with one peer, under one stable epoch: finds what differs and makes it equal both ways.
+"""One anti-entropy session with one peer, under one stable epoch: finds entries that differ, and updates both nodes.
 
 Rules
-- The Merkle tree is descended: groups, leaves, then keys with their versions, then values. Only what differs is read.
-- The newer entry wins, on whichever side it is. A tombstone is an entry like any other.
-- An entry that was fetched is merged only if the epoch is still the one it was requested under, checked without
-  yielding before the merge. What is sent names the epoch in its batch. When the epoch passes, the session ends.
-- One batch is in flight, bounded in keys and bytes, at a bounded rate, and half of the time there is none. No step
-  occupies the event loop for long.
-- Ranges that either side has in quarantine are skipped, since their contents are unknown.
+- The Merkle tree is descended from groups to leaves, then to keys with their versions, and then to values. Only parts
+  that differ are read.
+- The newer entry replaces the older one, on either node. A tombstone is an entry like any other.
+- A fetched entry is merged only if the epoch is still the one under which it was requested; there is no await between
+  this check and the merge. A batch that is sent carries its epoch. When the epoch changes, the session ends.
+- At most one batch is in flight, bounded in keys, bytes and rate; about half of the time none is. No step occupies
+  the event loop for long.
+- Ranges that are in quarantine on either node are skipped, since their contents are unknown.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ BATCH_KEYS = 128
 """Merging this many keys occupies a replica's event loop for about 3 ms."""
 BATCH_BYTES = 1 << 20
 MAX_GAP_BYTES = 16 << 10
-"""Equal data of at most this size between two differing leaves is read too: another request would cost more."""
+"""Equal data of at most this size between two differing leaves is read too, since a separate request costs more."""
 MAX_IDLE_S = 0.1
 RECHECK_DELAY_S = 0.05
-"""What differs is compared again after this time, so that writes in flight are not taken for differences."""
+"""Leaves that differ are compared again after this time, so that writes in flight do not count as differences."""
 
 LeafIndex = tuple[int, int]
 """The group of a leaf, and its position in the group."""
@@ -64,7 +65,7 @@ def newer_in(one: Mapping[bytes, Version], other: Mapping[bytes, Version]) -> li
 
 
 class BatchSize:
-    """The number of keys to read in a batch: values are of unknown size, so it follows from those read before."""
+    """The number of keys to read in a batch, estimated from the values read so far, since their sizes are unknown."""
 
     def __init__(self, max_keys: int, max_bytes: int) -> None:
         self._max_keys = max_keys
@@ -83,11 +84,11 @@ class SessionResult:
     obstacle: str = ""
     """Why the two may still differ; empty when everything was compared and made equal."""
     postponed: bool = False
-    """The peer refused to begin, being busy."""
+    """Whether the peer refused to begin because it is busy."""
 
 
 class AntiEntropySession:
-    """``run`` it once."""
+    """A session, for one call of ``run``."""
 
     def __init__(
         self,
@@ -144,7 +145,7 @@ class AntiEntropySession:
             [group for group, pair in pairs if None in pair or len({*pair}) > 1]
         )
         self._differing = len(found)
-        # At random: several peers may send one node what it lacks, and in different orders hardly do so twice.
+        # In random order: if several peers repair one node at once, they rarely send it the same entries.
         differing = {group for group, _ in found}
         for group in self._rng.sample(sorted(differing), len(differing)):
             for token_range in self._ranges(group, sorted(leaf for of, leaf in found if of == group)):
@@ -155,7 +156,7 @@ class AntiEntropySession:
     # --- finding the leaves that differ ---
 
     async def _find_differing(self, groups: Sequence[int]) -> set[LeafIndex]:
-        """Return the leaves of these groups that differ twice, with a pause between."""
+        """Return the leaves of these groups that differ in two comparisons, with a pause between them."""
         found = await self._differing_leaves(groups)
         if found:
             await asyncio.sleep(RECHECK_DELAY_S)
@@ -225,11 +226,11 @@ class AntiEntropySession:
     async def _local_versions(
         self, token_range: TokenRange, after: Cursor | None, upto: Cursor | None
     ) -> dict[bytes, Version]:
-        """Return what is held here behind ``after`` and up to ``upto``, or to the end of the range."""
+        """Return the versions held here after ``after`` and up to ``upto``; None stands for an end of the range."""
         versions: dict[bytes, Version] = {}
         while True:
             await asyncio.sleep(0)
-            await self._data.epochs.held(self._epoch.stamp)
+            await self._data.epochs.ensure_current(self._epoch.stamp)
             chunk = self._engine.scan(token_range, after, PAGE_ENTRIES, PAGE_BYTES)
             for key, entry in chunk.entries:
                 if upto is not None and Cursor(token_of(key), key) > upto:
@@ -242,7 +243,7 @@ class AntiEntropySession:
     # --- moving entries, one batch at a time ---
 
     async def _move(self, *, everything: bool = False) -> None:
-        """Fetch and send full batches; with ``everything``, also what is left."""
+        """Fetch and send full batches; with ``everything``, also the incomplete last batches."""
         while len(self._to_fetch) >= (1 if everything else self._batch_size.keys):
             await self._fetch_batch()
         while len(self._to_send) >= (1 if everything else BATCH_KEYS):
@@ -256,7 +257,7 @@ class AntiEntropySession:
             for key, result in zip(keys, results, strict=True)
             if isinstance(result, ReadResult) and result.entry is not None
         ]
-        await self._data.epochs.held(self._epoch.stamp)
+        await self._data.epochs.ensure_current(self._epoch.stamp)
         self._engine.merge(found)
         await self._engine.durable()
         size_bytes = sum(_size_bytes(key, entry) for key, entry in found)
@@ -266,7 +267,7 @@ class AntiEntropySession:
         await self._pace(size_bytes)
 
     async def _send_batch(self) -> None:
-        await self._data.epochs.held(self._epoch.stamp)
+        await self._data.epochs.ensure_current(self._epoch.stamp)
         merges: list[Merge] = []
         size_bytes = 0
         while self._to_send and len(merges) < BATCH_KEYS and size_bytes < BATCH_BYTES:
@@ -295,7 +296,7 @@ class AntiEntropySession:
         return reply.results
 
     async def _pace(self, size_bytes: int) -> None:
-        """Keep to the rate, and idle for as long as the work took, so that clients keep their share of the machine."""
+        """Limit the rate, and idle for as long as the work took, so that clients keep their share of the machine."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         await self._throttle.spent(size_bytes)

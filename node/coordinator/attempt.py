@@ -1,12 +1,13 @@
 """Attempts at operations under one epoch.
 
 An attempt ends by a decision, when a newer record is adopted, or at its deadline. Replies that arrive later are not
-counted: replies under one epoch prove nothing about the quorums of the next.
+counted, since replies under one epoch cannot be part of a quorum under the next.
 """
 
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 from types import TracebackType
@@ -63,12 +64,12 @@ class Attempt:
             self._ended.set_result(how)
 
 
-class BatchAttempt:
-    """The fast path, which nearly all operations take: one message to each replica, one counter for the batch.
+class BatchAttempt(ABC):
+    """The fast path, which nearly all operations take: one message to each replica, and one counter for the batch.
 
-    An operation ends when enough replicas have answered well. One that meets a complication (a replica refuses, fails
-    or disagrees, the epoch changes, the time is up) falls back to the slow path, without the rest of the batch.
-    Operations are named by their positions.
+    An operation ends when enough replicas have replied with success. If a replica refuses, fails or disagrees, if the
+    epoch changes, or if the deadline passes, the operation falls back to the slow path, without the rest of the batch.
+    Operations are identified by their positions.
     """
 
     def __init__(self, epochs: Epochs, count: int) -> None:
@@ -88,7 +89,7 @@ class BatchAttempt:
         return [position for position, is_open in enumerate(self._open) if is_open]
 
     def _close(self, positions: Sequence[int]) -> list[int]:
-        """Close those of ``positions`` that are open; return them."""
+        """Close the operations at ``positions`` that are open, and return their positions."""
         opened = self._open
         closed = [position for position in positions if opened[position]]
         for position in closed:
@@ -101,11 +102,13 @@ class BatchAttempt:
             self._on_all_closed()
         return closed
 
+    @abstractmethod
     def _on_all_closed(self) -> None:
-        """Release what only open operations need."""
+        """Release what is needed only while operations are open."""
 
+    @abstractmethod
     def _fall_back(self, position: int) -> None:
-        raise NotImplementedError
+        """Close the operation, and continue it on the slow path."""
 
     def _fall_back_all(self) -> None:
         for position in self._open_positions():

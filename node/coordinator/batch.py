@@ -1,4 +1,4 @@
-"""A batch of clients' operations: planned, sent on the fast path, each answered exactly once as it ends.
+"""A batch of clients' operations: plans them, sends them on the fast path, and answers each exactly once.
 
 An operation that falls back from the fast path continues in a separate task, which the coordinator owns.
 """
@@ -40,11 +40,11 @@ NOTHING_FOUND = GetResult(None, None)
 _ENTRY_OF = named_from(Entry)
 
 Spawn = Callable[[Coroutine[Any, Any, None]], bool]
-"""Begins a task that it owns; returns False, and does not begin it, once the node stops."""
+"""Begins a task. Returns False, without beginning it, once the node stops."""
 
 
 class Batch:
-    """Operations are named by their positions in the batch."""
+    """The operations of one request, identified by their positions in it."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Batch:
         self._on_results([position], [error])
 
     def begin(self, positions: Sequence[int], epoch: Epoch) -> None:
-        """Begin the operations at these positions; the others were refused."""
+        """Begin the operations at these positions. All others have been refused."""
         self._context.load.began(len(positions))
         plans = self._context.plans
         reads: list[int] = []
@@ -215,7 +215,7 @@ class Batch:
         self._on_results(positions, results)
 
     def _not_acknowledged(self, position: int, silent: str) -> OperationError:
-        """Return the error of an operation that began before this process lost its identity."""
+        """Return the error of an operation that began before this process became silent, for the reason ``silent``."""
         if isinstance(self._operations[position], Get):
             return Unavailable(f"the operation was not done: {silent}")
         return OperationTimeout(f"the write may have happened: {silent}", maybe_applied=True)

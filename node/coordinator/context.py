@@ -1,4 +1,4 @@
-"""Parts that every operation of a coordinator works with, and the plans of the current epoch."""
+"""Parts that every operation of a coordinator uses, and the plans of the current epoch."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ P = TypeVar("P", ReadPlan, WritePlan)
 
 
 def live_rings(epoch: Epoch, key: bytes) -> tuple[LiveRing, ...]:
-    """Return the live rings as operations on ``key`` see them.
+    """Return the replicas and quorums of ``key`` in each live ring.
 
-    The order of replicas does not depend on the range that the key lies in; load decides which one is asked first.
+    Replicas are sorted, so that all ranges with the same replicas have equal plans. The order in which replicas are
+    asked depends on their load, not on this order.
     """
     token = token_of(key)
     return tuple(
@@ -46,7 +47,7 @@ def live_rings(epoch: Epoch, key: bytes) -> tuple[LiveRing, ...]:
 
 
 class Plans:
-    """Plans of one epoch, each made once. Keys with the same replicas share a plan, whatever their ranges."""
+    """Plans of one epoch, each made once. Keys with the same replicas share a plan, even in different ranges."""
 
     def __init__(self) -> None:
         self._epoch: Epoch | None = None
@@ -55,23 +56,23 @@ class Plans:
         self._equal: dict[Any, Any] = {}
 
     def read(self, epoch: Epoch, key: bytes, consistency: Consistency) -> ReadPlan:
-        """Raise InvalidRequest if ``consistency`` requires more replicas than a key has."""
-        place = self._place(epoch, key), consistency
-        plan = self._reads.get(place)
+        """Return the plan of a read. Raise InvalidRequest if it requires more replicas than a key has."""
+        range_key = self._range_of(epoch, key), consistency
+        plan = self._reads.get(range_key)
         if plan is None:
-            plan = self._reads[place] = self._make(plan_read, epoch, key, consistency)
+            plan = self._reads[range_key] = self._make(plan_read, epoch, key, consistency)
         return plan
 
     def write(self, epoch: Epoch, key: bytes, consistency: Consistency) -> WritePlan:
-        """Raise InvalidRequest if ``consistency`` requires more replicas than a key has."""
-        place = self._place(epoch, key), consistency
-        plan = self._writes.get(place)
+        """Return the plan of a write. Raise InvalidRequest if it requires more replicas than a key has."""
+        range_key = self._range_of(epoch, key), consistency
+        plan = self._writes.get(range_key)
         if plan is None:
-            plan = self._writes[place] = self._make(plan_write, epoch, key, consistency)
+            plan = self._writes[range_key] = self._make(plan_write, epoch, key, consistency)
         return plan
 
-    def _place(self, epoch: Epoch, key: bytes) -> object:
-        """Return the range, or the ranges in both live rings, that the key lies in."""
+    def _range_of(self, epoch: Epoch, key: bytes) -> object:
+        """Return the index of the key's range; a tuple of two indexes while two rings are live."""
         if epoch is not self._epoch:
             self._reads, self._writes, self._equal, self._epoch = {}, {}, {}, epoch
         token, rings = token_of(key), epoch.rings

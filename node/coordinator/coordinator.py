@@ -44,7 +44,7 @@ class Coordinator:
         limits: Limits,
         tasks: Tasks,
     ) -> None:
-        """Take ``tasks``, which owns the operations on the slow path; the coordinator closes it."""
+        """Run operations on the slow path in ``tasks``, which the coordinator closes."""
         self._context = context
         self._listing = listing
         self._skew_guard = skew_guard
@@ -57,7 +57,7 @@ class Coordinator:
         self._refused = reason
 
     async def drained(self, timeout_s: float) -> None:
-        """Return when no operation is in flight, or at the timeout."""
+        """Wait until no operation is in flight, at most for ``timeout_s``."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.idle()
@@ -67,7 +67,7 @@ class Coordinator:
         await self._context.load.idle.wait()
 
     async def close(self) -> None:
-        """End the operations that are still in flight with an error, and begin no more."""
+        """End the operations that are still in flight with an error, and refuse new operations."""
         self._refused = self._refused or STOPPING
         await self._tasks.close()
 
@@ -88,7 +88,7 @@ class Coordinator:
         return await outcome
 
     async def store(self, key: bytes, entry: Entry, timeout_s: float) -> WriteResult:
-        """Write an entry under the version that it has already. Raise OperationError."""
+        """Write an entry under its existing version. Raise OperationError."""
         if (refusal := self._refusal()) is not None:
             raise refusal
         deadline_s = asyncio.get_running_loop().time() + timeout_s
@@ -150,9 +150,9 @@ class Coordinator:
         return None
 
     def _refusal(self) -> Unavailable | None:
-        """Return why this node begins nothing; None if it does.
+        """Return why this node begins no operations; None if it begins them.
 
-        While its clock is wrong, others would refuse its versions or misorder them.
+        While its clock is wrong, it begins none: other nodes would refuse its versions or order them wrongly.
         """
         if self._context.epochs.current is None and not (self._context.me.silent or self._refused):
             return Unavailable("this node belongs to no cluster yet")
@@ -160,7 +160,7 @@ class Coordinator:
         return Unavailable(f"the operation was not done: {reason}") if reason else None
 
     def _not_followed(self, operations: Sequence[Operation], bounds: TimeBounds) -> Unavailable | None:
-        """Return why nothing is begun for a client that has seen the near future; None if the clock follows it."""
+        """Return why nothing is begun for a client that has seen versions ahead of this clock; None if all is begun."""
         seen = max([operation.seen_timestamp for operation in operations], default=0)
         try:
             self._context.versions.follow_client(seen, bounds.lost_timestamp)
@@ -169,7 +169,7 @@ class Coordinator:
         return None
 
     def _late_ms(self, bounds: TimeBounds) -> int:
-        """Return this node's clock, in ms, if it is too late for some of the operations; else 0."""
+        """Return this node's clock in ms if some of the operations may have passed their timeouts; else 0."""
         if not bounds.sent_ms:
             return 0
         now_ms = self._context.versions.clock.current_ms()

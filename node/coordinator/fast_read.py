@@ -1,8 +1,9 @@
-"""Fast path of reads: answered when as many replicas as are needed hold the same version.
+"""Fast path of reads: a read is answered when the required number of replicas hold the same version.
 
-One replica is asked for the value, the others for the version only. If they agree on a version, enough replicas hold
-what is returned; if none of them holds the key, the read returns nothing. If they disagree, the slow path finds the
-newest version and writes it back. A replica whose later reply shows that it is behind gets the entry that was returned.
+- One replica is asked for the value, the others for the version only.
+- If they agree, the returned value is known to be on enough replicas. If none of them has an entry, the key is absent.
+- If they disagree, the read falls back to the slow path, which finds the newest version and writes it back.
+- A replica whose later reply shows an older version is sent the entry that was returned.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ from .context import CoordinatorContext
 from .replica_queue import Outcome
 
 OnRead = Callable[[Sequence[int], Mapping[int, Entry]], None]
-"""Takes the answered reads, and the entries that were found."""
+"""Called with the positions of answered reads, and the entries that were found by position."""
 OnFallback = Callable[[int, bool], None]
-"""Takes a read, and whether it falls back because a reply was full: then it would succeed with fewer others."""
+"""Called with the position of a read, and whether it falls back because a reply was full.
+
+A read of that kind succeeds in a smaller batch.
+"""
 
 
 class FastReads(BatchAttempt):
@@ -40,7 +44,7 @@ class FastReads(BatchAttempt):
         on_read: OnRead,
         on_fallback: OnFallback,
     ) -> None:
-        """Take ``plans`` under which a read is answered once its replicas agree on the version."""
+        """Take one plan for each key; ``agreement_suffices`` is True in all of them."""
         super().__init__(context.epochs, len(keys))
         self._replicas = context.replicas
         self._epoch = epoch
@@ -51,7 +55,7 @@ class FastReads(BatchAttempt):
         self._counter = quorum_counter([plan.replies for plan in plans], len(epoch.rings))
         self._asked: dict[Identity, set[int]] = {}
         self._versions: dict[int, Version | None] = {}
-        """Version that the replies to each read agree on so far."""
+        """Version that the replies to each read agree on so far, by position."""
         self._entries: dict[int, Entry] = {}
         self._hedging: asyncio.TimerHandle | None = None
 
@@ -70,7 +74,10 @@ class FastReads(BatchAttempt):
             self._hedging = asyncio.get_running_loop().call_later(patience_s, self._hedge, patience_s)
 
     def _choose(self) -> tuple[dict[Identity, list[int]], dict[Identity, list[int]]]:
-        """Return which replicas to ask for values and which for versions: the best, as few as suffice."""
+        """Return the positions to ask each replica for: values, and versions.
+
+        The best-ranked replicas are chosen, and no more than suffice.
+        """
         values: dict[Identity, list[int]] = {}
         versions: dict[Identity, list[int]] = {}
         for positions in by_plan(self._plans):
@@ -95,19 +102,19 @@ class FastReads(BatchAttempt):
         self._replicas.queues.to(replica).submit(self._epoch.stamp, reads, on_outcomes)
 
     def _hedge(self, waited_s: float) -> None:
-        """Ask the other replicas too, if the budget has room: the first replicas take longer than usual."""
+        """Ask the other replicas too, as far as the hedge budget allows: the first replicas take longer than usual."""
         open_positions = self._open_positions()
         self._ask_the_rest(open_positions[: self._replicas.hedges.spend(len(open_positions))])
         left_s = MAX_PATIENCE_S - waited_s
         self._hedging = asyncio.get_running_loop().call_later(left_s, self._hedge_all)
 
     def _hedge_all(self) -> None:
-        """Ask the other replicas whatever it costs: the first replicas may be dead."""
+        """Ask the other replicas, without regard to the hedge budget: the first replicas may be down."""
         self._hedging = None
         self._ask_the_rest(self._open_positions())
 
     def _ask_the_rest(self, positions: Sequence[int]) -> None:
-        """Ask the replicas that were not asked yet, for the values."""
+        """Ask the replicas that were not asked yet for the values."""
         rest: dict[Identity, list[int]] = {}
         for position in positions:
             for replica in self._replicas.ranked(replicas_of(self._plans[position].replies)):

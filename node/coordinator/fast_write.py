@@ -1,7 +1,8 @@
-"""Fast path of writes: sent to all replicas at once, acknowledged when each live ring has its quorum.
+"""Fast path of writes: a write is sent to all replicas, and acknowledged when each live ring has its quorum.
 
-A replica that misses an acknowledged write gets a hint, also if it fails after the acknowledgement. A write whose
-quorum holds a version from ahead of all clocks falls back, and leaves no hint of its first version (``slow_write``).
+- A hint is kept for each replica that misses an acknowledged write, even if it fails after the acknowledgement.
+- A write whose quorum holds a version ahead of all clocks falls back to the slow path, and leaves no hint of its first
+  version (``slow_write``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from .replica_queue import Outcome
 from .slow_write import Exposure, applied, remains_open
 
 OnWritten = Callable[[Sequence[int], Mapping[int, Version]], None]
-"""Takes the acknowledged writes, and the newer versions that replicas held already."""
+"""Called with the positions of acknowledged writes, and the newer versions that replicas held, by position."""
 OnFallback = Callable[[int, Exposure], None]
 
 
@@ -88,7 +89,7 @@ class FastWrites(BatchAttempt):
         self._settle(self._counter.ack(replica, positions))
 
     def _acknowledged(self, replica: Identity, outcomes: Sequence[Outcome]) -> list[int]:
-        """Return the writes that the replica acknowledges; record that it missed the others."""
+        """Return the positions of the writes that the replica acknowledges; record that it missed the others."""
         acknowledged = []
         for position, outcome in zip(self._sent[replica], outcomes, strict=True):
             if isinstance(outcome, MergeResult) and applied(outcome):
@@ -114,7 +115,7 @@ class FastWrites(BatchAttempt):
                     self._hint(replica, position)
 
     def _falls_back_ahead(self, position: int) -> bool:
-        """Fall back with a write whose quorum holds a version from ahead of all clocks; return False for others."""
+        """Fall back if the write's quorum holds a version ahead of all clocks. Return whether it fell back."""
         newer = self._newer.get(position)
         if newer is None or not self._is_open(position) or not self._versions.is_ahead(newer):
             return False
@@ -133,6 +134,9 @@ class FastWrites(BatchAttempt):
     def _hint(self, replica: Identity, position: int) -> None:
         merge = self._merges[position]
         self._replicas.hints.keep(replica, merge.key, merge.entry)
+
+    def _on_all_closed(self) -> None:
+        """Release nothing: late outcomes are still recorded."""
 
     def _fall_back(self, position: int, ahead: Version | None = None) -> None:
         unanswered = sum(

@@ -1,8 +1,10 @@
-"""Listing of keys: a merge, in token order, of what the replicas of each range hold.
+"""Listing of keys: a merge, in token order, of the keys that the replicas of each range hold.
 
-A page of every usable owner's keys is read concurrently. Up to the end of the shortest page the merge is complete,
-provided that r replicas of every range are among those read. A key counts only from nodes in its own lists, and its
-newest version decides whether it is live. A new epoch begins the page again after the last key that was returned.
+- A page of keys is read from every usable owner concurrently.
+- The merge is complete up to the end of the shortest page, provided that r replicas of every range were read.
+- A key is used only if it comes from a node in its own preference lists. Its newest version determines whether it is
+  live.
+- When the epoch changes, the page is read again, beginning after the last key that was returned.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ FROM_TOKEN_ZERO = TokenRange(TOKEN_SPACE - 1, TOKEN_SPACE - 1)
 PAGE_ENTRIES = 2000
 PAGE_BYTES = 128 << 10
 MAX_PAGES = 4
-"""Pages that are read and merged at a time, over all listings; others wait."""
+"""Maximum number of pages that are read and merged at the same time, over all listings; others wait."""
 MAX_TRIES = 20
 RETRY_PAUSE_S = 0.1
 
@@ -52,7 +54,7 @@ class KeyListing:
     async def keys(
         self, prefix: bytes, after_key: bytes | None, timeout_s: float
     ) -> AsyncGenerator[list[bytes], None]:
-        """Yield batches of live keys in token order; an empty one shows that the listing proceeds.
+        """Yield batches of live keys in token order; an empty batch shows that the listing proceeds.
 
         Raise OperationError if a range has too few replicas.
         """
@@ -80,7 +82,7 @@ class KeyListing:
             ) from None
         try:
             epoch, page = await self._page(prefix, after, timeout_s)
-            # The shortest page; None when no page has more to come.
+            # The end of the shortest page; None if all pages are the last of their nodes.
             end = min((reply.next for reply in page.values() if reply.next is not None), default=None)
             return [key for key, entry in _merged(epoch, page, end) if not entry.tombstone], end
         finally:
@@ -116,7 +118,7 @@ class KeyListing:
         raise OperationTimeout("too few replicas answered the listing in time", maybe_applied=False)
 
     async def _scan(self, owner: Identity, scan: Scan, timeout_s: float) -> ScanReply | None:
-        """Return None without a usable reply: the page is tried again unless the others cover every range."""
+        """Return the owner's reply, None if it is unusable. The page is read again unless others cover all ranges."""
         try:
             if owner == self._replicas.me:
                 reply = await self._replica.scan(scan)

@@ -1,6 +1,7 @@
-"""Preconditions of a client's request, checked before any of it begins: the right cluster, and time left.
+"""Preconditions of a client's request, checked before any of it begins: the right cluster, and time that is left.
 
-A node sends its cluster and clock when a stream opens (``greeting``), so that a client's first operation can name both.
+A node sends its cluster id and clock when a stream opens (``greeting``), so that a client's first operation can contain
+both.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ MAX_SHOWN_CHARACTERS: Final = 64
 
 
 class Preconditions:
-    """``clock_ms`` returns the node's hybrid clock, ``cluster_id`` an empty text while it belongs to no cluster."""
+    """``clock_ms`` returns the node's hybrid clock; ``cluster_id`` its cluster, empty while it belongs to none."""
 
     def __init__(
         self, cluster_id: Callable[[], str], clock_ms: Callable[[], int], max_skew_ms: int = 0

@@ -1,8 +1,8 @@
 """Queues to replicas, which send operations in batches.
 
-While one batch to a replica is in flight, further operations wait for the next. Operations that were submitted in one
-call stay in one batch: their callback is called exactly once, with a result for each of them in order, or
-``Undelivered``.
+- While one batch to a replica is in flight, further operations wait for the next batch.
+- Operations that are submitted in one call are sent in one batch. Their callback is called exactly once, with one
+  outcome for each of them, in order: a result or ``Undelivered``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MAX_BATCH_BYTES = 4 << 20
 """Size of keys and values. Operations submitted in one call are never divided, whatever their size."""
 MAX_WAITING_OPERATIONS = 20_000
 MAX_WAITING_BYTES = 32 << 20
-"""Size of the keys and values that wait for one replica; it misses further operations."""
+"""Maximum size of the keys and values that wait for one replica; further operations are not sent to it."""
 
 STOPPING = "the node is stopping"
 
@@ -188,7 +188,7 @@ class ReplicaQueue:
 
 
 def _reads(waiting: _Waiting) -> int:
-    """Return its number of reads: all or none, since the operations of one call are of one kind."""
+    """Return the number of reads: all or none, since the operations of one call are of one kind."""
     return len(waiting.operations) if type(waiting.operations[0]) is Read else 0
 
 
@@ -199,7 +199,7 @@ def _size_bytes(operation: Read | Merge) -> int:
 
 
 class ReplicaQueues:
-    """A queue to every replica; this node's own has no network in it."""
+    """A queue to every replica. That of this node itself calls its replica service without the network."""
 
     def __init__(
         self,
@@ -218,7 +218,7 @@ class ReplicaQueues:
     def to(self, replica: Identity) -> ReplicaQueue:
         queue = self._queues.get(replica)
         if queue is None:
-            # How fast this node itself is matters to no choice between others.
+            # This node's own speed must not affect the choice between other replicas.
             ranking = ReplicaRanking() if replica == self._peers.me else self._ranking
             queue = ReplicaQueue(replica, self._sender(replica), ranking, clock=self._clock)
             queue.closed = self._closed
@@ -226,14 +226,14 @@ class ReplicaQueues:
         return queue
 
     async def close(self) -> None:
-        # Operations that have not ended yet may still ask for a queue that does not exist.
+        # Operations that have not ended yet may still request a queue, which must then be closed.
         self._closed = True
         for queue in list(self._queues.values()):
             await queue.close()
 
     def _sender(self, replica: Identity) -> Send:
         async def serve(batch: DataBatch) -> DataReply | EpochMismatch:
-            # Messages to others leave first, so that they work on theirs while this node does its own part.
+            # Messages to other nodes are sent first, so that they work while this node does its own part.
             await asyncio.sleep(0)
             return await self._replica.serve(batch)
 

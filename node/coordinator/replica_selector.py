@@ -19,20 +19,20 @@ from ..storage.interface import Entry
 from .replica_queue import Outcome, ReplicaQueues
 
 MAX_REPAIRS = 1000
-"""Background repairs in flight; any beyond this are left to anti-entropy."""
+"""Maximum number of background repairs in flight. All others are left to anti-entropy."""
 MAX_REPAIR_BYTES = 8 << 20
-"""Size of their values."""
+"""Maximum size of their values."""
 
 OnOutcome = Callable[[Identity, Outcome], None]
 
 
 class HintSink(Protocol):
     def keep(self, to: Identity, key: bytes, entry: Entry) -> None:
-        """Keep an acknowledged write for a replica that missed it. Never fail, and never wait."""
+        """Keep an acknowledged write for a replica that missed it. This never fails and never waits."""
 
 
 class LiveView(Protocol):
-    """What gossip knows of members."""
+    """The members as gossip knows them."""
 
     def is_down(self, member: Identity) -> bool:
         """Return True if the member is considered down, or is unknown. Suspected members are not down."""
@@ -63,9 +63,9 @@ class ReplicaSelector:
         return replica == self.me or not self._view.is_down(replica)
 
     def worth_asking(self, replica: Identity) -> bool:
-        """Return True if an answer is likely: the replica is up and was not unreachable a moment ago.
+        """Return True if an answer is likely: the replica is up, and was not unreachable recently.
 
-        An operation that cannot do without such a replica asks it all the same.
+        An operation that needs a replica asks it even if an answer is not likely.
         """
         return self.usable(replica) and not self.ranking.is_backed_off(replica, self._clock.monotonic())
 
@@ -107,7 +107,7 @@ class ReplicaSelector:
     def repair(
         self, replica: Identity, epoch: Epoch, key: bytes, answered: Entry, held: Version | None
     ) -> None:
-        """Bring a replica that holds less than what a read answered up to it, in the background, if there is room."""
+        """Send a replica the entry that a read returned, in the background, if it holds less and there is room."""
         if held is not None and held >= answered.version:
             return
         if answered.tombstone and answered.version.timestamp <= epoch.record.floor:

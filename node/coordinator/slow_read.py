@@ -1,9 +1,11 @@
 """Slow path of a read: attempts, each under one epoch, until the newest version is known to be safe to return.
 
-The best-ranked replicas are asked. A read is answered when each live ring has r replies, and the newest version among
-them is known to be on w replicas of each ring. Otherwise it is written back first, so that no later
-read returns an older version. If no replica holds the key, the read returns nothing. A replica that is behind, when
-enough others are not, is repaired in the background.
+- The best-ranked replicas are asked first.
+- A read needs r replies from each live ring. It is answered if the newest version among them is known to be on w
+  replicas of each ring.
+- Otherwise that version is written back first, so that no later read returns an older one.
+- If none of these replicas has an entry, the key is absent.
+- If the newest version is on enough replicas, a replica that is behind is sent it in the background.
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class SlowRead:
 
 
 class _ReadAttempt(Attempt):
-    """One attempt: which replicas were asked and answered, and what is being written back."""
+    """One attempt: the replicas that were asked, their replies, and the entry that is being written back."""
 
     def __init__(
         self, context: CoordinatorContext, deadline_s: float, epoch: Epoch, key: bytes, plan: ReadPlan

@@ -1,23 +1,24 @@
 """Slow path of a write: attempts, each under one epoch, until each live ring has its w acknowledgements.
 
-Every attempt sends the same version to every replica of every live ring; a second version would order one write twice.
-Once any replica may have applied it, the error of a failed write reports that. Replicas that missed an acknowledged
-write get a hint, which never counts as an acknowledgement. A write that was not acknowledged leaves no hint: what is
-reported as not done must not happen later.
+Rules
+- Every attempt sends the same version to every replica of every live ring. With a second version, one write would have
+  two places in the order of writes.
+- Once any replica may have applied the write, the error of a failed write has ``maybe_applied``.
+- A hint is kept for each replica that missed an acknowledged write. It never counts as an acknowledgement.
+- A write that was not acknowledged leaves no hints: a write that is reported as not done must not happen later.
 
-Keys ahead of all clocks. A key that was written while clocks were wrong may hold a version that no clock reaches. A
-write of it meets that version on a quorum, and gets a second version right above it, for this key only; no clock
-follows. This orders no write twice, because the second version is drawn only when every replica that was sent the first
-one has answered, and each of them held something newer when it arrived. Then the first version was never stored
-anywhere: no read can have returned it, nothing was ordered after it, no replica can pass it on, and there is no hint of
-it.
-
-If a replica has stored the first version, or has not answered, a read may have returned it, and another client's write
-may have followed it. Repeated above that write, the first one would undo it. So such a write ends as one that may have
-happened. The coordinator remembers the key and draws the next write of it above the held version at once.
-
-Acknowledged writes of such a key are ordered as any others: each is on a quorum, so the next write meets it, whichever
-node coordinates it.
+Keys ahead of all clocks. A key that was written while clocks were wrong may hold a version that no clock reaches.
+- A write of such a key finds that version on a quorum, and is repeated under a second version just above it. The second
+  version applies to this key only; no clock follows it.
+- The second version is drawn only when every replica that was sent the first version has answered, and each of them
+  held a newer version when the first one arrived. Then the first version was never stored: no read has returned it, no
+  write was ordered after it, no replica can pass it on, and there is no hint of it. So the write has only one place in
+  the order.
+- If a replica has stored the first version, or has not answered, a read may have returned it, and another client's
+  write may have followed. A second version would undo that later write. So the write ends with an error that it may
+  have happened. The coordinator remembers the key, and draws the next version for it above the held version.
+- Acknowledged writes of such a key are ordered like all others: each is on a quorum, so the next write finds it,
+  whichever node coordinates it.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ MIN_BACKOFF_S, MAX_BACKOFF_S = 0.02, 0.5
 
 
 def applied(outcome: Outcome) -> bool:
-    """Return True if the replica holds the write now, or a newer one."""
+    """Return True if the replica now holds this write or a newer one."""
     return isinstance(outcome, MergeResult) and not outcome.below_floor
 
 
@@ -55,17 +56,17 @@ def remains_open(outcome: Outcome) -> bool:
 
 @dataclass
 class Exposure:
-    """Where one write may have been applied, over all its attempts: decides the error of a failed write."""
+    """The replicas that may have applied a write, over all its attempts. It determines the error of a failed write."""
 
     unanswered: int = 0
     applied: int = 0
-    """Replicas that hold the write, or a newer one."""
+    """Number of replicas that hold the write or a newer one."""
     taken: int = 0
-    """Those of them that held nothing newer when the write arrived, so that a read may have returned it."""
+    """Number of those that held nothing newer when the write arrived, so that a read may have returned it."""
     ahead: Version | None = None
-    """Version from ahead of all clocks that a quorum holds instead."""
+    """A version ahead of all clocks that a quorum holds instead."""
     on_answered: Callable[[], None] | None = None
-    """Called when no answer is missing any more."""
+    """Called when no replica is unanswered any more."""
 
     @property
     def maybe_applied(self) -> bool:
@@ -92,13 +93,13 @@ class SlowWrite:
     def __init__(
         self, context: CoordinatorContext, consistency: Consistency, deadline_s: float, exposure: Exposure
     ) -> None:
-        """Take the ``exposure`` of the fast path, which keeps recording late answers in it."""
+        """Continue with the ``exposure`` of the fast path, which records late answers in it."""
         self._context = context
         self._consistency = consistency
         self._deadline_s = deadline_s
         self._exposure = exposure
         self._second: SlowWrite | None = None
-        """Carries the second version, once it is drawn."""
+        """The write of the second version, once that is drawn."""
 
     async def run(self, merge: Merge) -> WriteResult:
         """Complete the write, under a second version if the key is ahead of all clocks.
@@ -147,7 +148,7 @@ class SlowWrite:
         """Return the error with which the write fails if it ends now."""
         if self._second is not None:
             return self._second.failure(why)
-        # Repeated above a held version, the first one can only have happened where a read may return it.
+        # Below a held version that is ahead, the write has happened only if a read may have returned it.
         ahead = self._exposure.ahead is not None
         if self._exposure.maybe_read if ahead else self._exposure.maybe_applied:
             return OperationTimeout(f"the write may have happened: {why}", maybe_applied=True)
@@ -157,7 +158,7 @@ class SlowWrite:
         backoff_s = min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2 ** min(tries, 10))
         backoff_s *= 0.5 + self._context.rng.random()
         left_s = self._deadline_s - asyncio.get_running_loop().time()
-        # Also before giving up: answers on their way may show that certainly nothing was done.
+        # Wait also before failing: answers that are under way may show that certainly nothing was done.
         await asyncio.sleep(min(backoff_s, left_s))
         if backoff_s >= left_s:
             raise self.failure(trouble)
@@ -214,7 +215,7 @@ class _WriteAttempt(Attempt):
         """Set once the write is acknowledged."""
         self.newest = merge.entry.version
         self.below_floor = False
-        """A replica refused the version as settled: no replica takes it at this or any later epoch."""
+        """Whether a replica refused the version as below the floor: none accepts it under this or any later epoch."""
 
     async def run(self) -> Ended:
         replicas = self._context.replicas

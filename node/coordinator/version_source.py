@@ -1,36 +1,43 @@
-"""Source of a coordinator's versions (docs/ring-changes.md, rule 14); decides which timestamps it does not follow.
+"""Source of a coordinator's versions (docs/ring-changes.md, rule 14). It determines which timestamps the clock follows.
 
-Rules:
-- A version is above the floor, all that this process has drawn or observed, and what the client has seen.
-- A node that is the only owner draws above everything that its disk ever held, however far ahead of its clock that is.
-  Its clock may have been set back since; there are no other clocks to compare with, and none to move.
-- A node that is one of several owners follows the versions on its disk no further than it follows those of other nodes.
-  Otherwise one version from the far future, once merged, would move all its later versions into the far future.
-- If its clock was set back so far that the next timestamp would be too far ahead, it draws by the clock as set back.
-  Times then repeat, so the lowest bits of each timestamp count how often this process went back, and no version is
+Rules for drawing a version
+- A version is above the floor, above all timestamps that this process has drawn or observed, and above the highest
+  timestamp that the client has seen.
+- A node that is the only owner draws above every version that its disk ever held, however far ahead of its clock that
+  is. Its clock may have been set back, and there is no other clock to compare with or to disturb.
+- A node among several owners follows the versions on its disk no further than those of other nodes. Otherwise a single
+  merged version from the far future would move all its later versions there.
+- If the clock was set back so far that the next timestamp would be too far ahead, the node returns to its wall clock.
+  Its timestamps then repeat. So that no version is drawn twice, the lowest bits of a timestamp contain the number of
+  times that this process has done so.
+- A drawn version is at most so far ahead of the wall clock that other nodes follow it within a moment. It counts as
+  seen by its client, even if the wall clock is then set back a little.
+- No version is later than the bound that the write's client allows (``TimeBounds``). Keys ahead of all clocks are
+  exempt.
+
+Rules for the timestamps that a client sends
+- A timestamp that is far too high to follow is ignored: it comes from a key ahead of all clocks, which orders nothing
+  else.
+- A timestamp that is too high by no more than the skew of clocks and the time bounds of writes can explain may be the
+  bound of a write. The client's operation is refused until this clock follows it.
+- A client that does not know the outcome of a write sends the bound of its version, separately from the highest
+  timestamp that it has seen, so that ignoring the one does not hide the other. Its later writes are then ordered after
+  that write, however late a coordinator received it, and whatever clocks show.
+
+Rules for keys ahead of all clocks, which were written while clocks were wrong. They get separate versions, which no
+clock follows
+- Such a version is above the held version, and above every timestamp that this process drew for the same key in this
+  way. The identity and generation of the node make it unique.
+- The highest drawn timestamp is kept by a hash of the key, so that memory is bounded and no entry is ever removed. Keys
+  that share a hash are drawn above each other, which is harmless, since both are ahead already.
+- Such a timestamp is odd, and those drawn by the clock are even. When time has caught up with a key, no timestamp is
   drawn twice.
-- A timestamp that a client has seen and that is far beyond the bound is ignored: it comes from a key ahead of all
-  clocks, and orders nothing else.
-- A timestamp beyond the bound by no more than clocks and the windows of writes differ is the instant up to which a
-  write may have got a version: the client's next operation is refused until this clock follows it. The client sends
-  that instant separately from what it has observed, so that ignoring one does not lose the other.
-- A drawn timestamp is at most so far ahead of this wall clock that other nodes follow it in a moment. Its client counts
-  it as seen, also if the wall clock is then set back a little.
-- No version is later than the write's client allows (``TimeBounds``). A client that does not know the outcome of a
-  write counts that instant as seen. Then its later writes are ordered after the first one, however late a coordinator
-  received that one, and whatever clocks show. Keys ahead of all clocks are exempt.
-
-Keys ahead of all clocks were written while clocks were wrong. They get separate versions, which move no clock:
-- Such a version is above the held one, and above every timestamp that this process drew in this way for the same key;
-  identity and generation then make it unique. What was drawn is kept by a hash of the key, so memory is bounded and
-  nothing is forgotten. Keys that share a hash are drawn above each other; both are ahead already.
-- It is odd, while the clock draws even timestamps: when time has caught up with a key, none is drawn twice.
-- Of two coordinators that found the same version held, the later one draws the higher timestamp, although the first one
-  may have reached a single replica only, which the other one did not meet. For this the time of day is added, in steps
-  of half a second and over half an hour. A version gains at most a sixteenth of a millisecond by it, so time catches up
+- If two coordinators find the same held version, the later one must draw the higher timestamp, even if the first
+  write reached only one replica, which the second one did not ask. For this the time of day is added, in steps of half
+  a second that repeat after half an hour. It adds at most a sixteenth of a millisecond to a version, so time catches up
   with a key however often it is written.
-- A bounded number of such keys is remembered, so that their next write takes one round.
-- A floor beyond what is followed is respected in the same way, key by key.
+- A bounded number of such keys is remembered, so that the next write of each takes one round.
+- A floor that is too high to follow is respected in the same way, key by key.
 """
 
 from __future__ import annotations
@@ -48,14 +55,14 @@ from ..operations import UNBOUNDED, TimeBounds
 from ..runtime import LocalIdentity
 
 TIMESTAMP_STEP = 16
-"""Distance between timestamps that the clock draws. The multiples of 2 below it count how often it went back."""
+"""Distance between timestamps that the clock draws. The even numbers below it count returns to the wall clock."""
 NEAR_FUTURE_S = 10.0
 """Distance beyond the clocks' skew within which a client's next operation waits for a version that it has seen.
 
 Such a version may be the bound of a write whose outcome is unknown, at a node whose clock was wrong unnoticed.
 """
 MAX_KEYS_AHEAD = 1024
-"""Keys ahead of all clocks that are remembered; some megabytes if keys are as long as can be."""
+"""Maximum number of keys ahead of all clocks that are remembered; some megabytes with keys of maximum length."""
 _HASHES = 0xFFFF
 _TIME_STEP_BITS = 9
 """Number of low bits of the wall clock's milliseconds within one step."""
@@ -76,15 +83,15 @@ class VersionSource:
         self._ahead: dict[bytes, int] = {}
         """Keys ahead of all clocks, with the highest timestamp that each is known to hold or that was drawn for it."""
         self._drawn = 0
-        """Last timestamp drawn by the clock as one of several owners, since the clock last went back."""
+        """Last timestamp drawn by the clock as one of several owners, since the last return to the wall clock."""
         clock.begin(latest_on_disk())
 
     def follow_client(self, seen_timestamp: int, lost_timestamp: int = 0) -> None:
-        """Rise to what a client has seen, unless that comes from a key ahead of all clocks.
+        """Advance the clock to a timestamp that a client has seen, unless it comes from a key ahead of all clocks.
 
-        Rise to ``lost_timestamp``, the latest version that a write with an unknown outcome may get, likewise.
+        Do the same for ``lost_timestamp``, the upper bound of the version of a write whose outcome is unknown.
 
-        Raise Unavailable if it is too far ahead now, but will not be in a moment.
+        Raise Unavailable if a timestamp is too far ahead now, but will not be in a moment.
         """
         if self._is_only_owner():
             self.clock.follow_disk(self._latest_on_disk())
@@ -97,10 +104,10 @@ class VersionSource:
             self._follow(lost_timestamp)
 
     def latest_seen(self) -> int:
-        """Return the last timestamp that a client may count as seen: every node follows it.
+        """Return the highest timestamp that a client may count as seen, which every node follows.
 
-        It is not lower than what was drawn here by the clock, unless the wall clock was set back so far that other
-        nodes would not follow that for long.
+        It is not lower than the last timestamp drawn by the clock, unless the wall clock was set back so far that other
+        nodes would not follow that one for long.
         """
         if self.clock.was_set_back():
             return self.clock.latest_followed()
@@ -120,9 +127,9 @@ class VersionSource:
     def draw(
         self, keys: Sequence[bytes], seen_timestamp: int, bounds: TimeBounds = UNBOUNDED
     ) -> list[Version]:
-        """Draw versions for new writes of these keys, ascending except for keys that are known to be ahead.
+        """Return new versions for writes of these keys, ascending except for keys that are known to be ahead.
 
-        Raise Unavailable if no other node would follow them, Expired if they would be beyond ``bounds``.
+        Raise Unavailable if no other node would follow them, Expired if they would exceed ``bounds``.
         """
         record = self._epochs.record
         floor = record.floor if record is not None else 0
@@ -137,14 +144,17 @@ class VersionSource:
         ]
 
     def draw_above(self, key: bytes, held: Version) -> Version:
-        """Draw a version for ``key`` only, above one from ahead of all clocks. Raise Unavailable if none is left."""
+        """Return a version for ``key`` only, above ``held``, which is ahead of all clocks.
+
+        Raise Unavailable if there is none.
+        """
         return self._draw_above(key, held.timestamp)
 
     def is_ahead(self, version: Version) -> bool:
-        """Return True if a write that met ``version``, a newer one, has to be drawn above it.
+        """Return True if a write that finds ``version``, a newer one, must be repeated above it.
 
-        No clock follows it, or none did when it was drawn. Its client does not count it as seen, and its next write
-        must be above it also when clocks have come so near that they would follow.
+        No clock follows this version, or none did when it was drawn, so its client does not count it as seen. The next
+        write must be above it, even if clocks have meanwhile come near enough to follow it.
         """
         drawn_above = version.timestamp & 1 == 1
         return drawn_above or not self.clock.follows(version.timestamp)
@@ -152,7 +162,7 @@ class VersionSource:
     def remember_ahead(self, key: bytes, version: Version) -> None:
         """Remember that ``key`` holds ``version``, which is ahead of all clocks.
 
-        Forget the key that was met longest ago if there are many.
+        If too many keys are remembered, forget the one that was remembered first.
         """
         timestamp = max(version.timestamp, self._ahead.pop(key, 0))
         if len(self._ahead) >= MAX_KEYS_AHEAD:
@@ -160,12 +170,12 @@ class VersionSource:
         self._ahead[key] = timestamp
 
     def observe_all(self, timestamps: Sequence[int]) -> None:
-        """Draw above these from now on. Replicas keep versions over restarts, and clocks do not."""
+        """Draw above these timestamps from now on. Replicas keep versions over restarts; clocks do not."""
         try:
             self.clock.observe(max(timestamps, default=0))
         except ClockSkew:
             for timestamp in timestamps:
-                with suppress(ClockSkew):  # it is returned to readers all the same
+                with suppress(ClockSkew):  # readers still get such a version
                     self.clock.observe(timestamp)
 
     def _held_ahead(self, key: bytes) -> int | None:
@@ -197,7 +207,7 @@ class VersionSource:
             seen_timestamp = 0
         above = max(floor, seen_timestamp)
         only_owner = self._is_only_owner()
-        # The one clock of an only owner orders all versions; if it has to stay ahead, no version meets the bound.
+        # The clock of an only owner orders all versions. While it is ahead, no version could be within the bound.
         latest = 0 if only_owner and self.clock.is_ahead() else bounds.latest_timestamp
         try:
             first = self.clock.draw(

@@ -1,4 +1,4 @@
-"""Compares a node's configuration with the settings in the epoch record, which apply to every node of the cluster."""
+"""Comparison of this node's configuration with the settings in the epoch record, which apply to every node."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ class AgreedSettings:
         self._config = config
         self._log = log
         self._logged: dict[str, object] = {}
+        """The agreed value that was logged last, by setting."""
 
     def compare(self, record: EpochRecord) -> None:
         for setting, agreed in _agreed(record).items():
@@ -26,6 +27,6 @@ class AgreedSettings:
 
 
 def _agreed(record: EpochRecord) -> dict[str, object]:
-    """Return the agreed settings by their names in the configuration."""
+    """Return the agreed values by the names of their settings in the configuration."""
     weak = bool(record.settings.get(ALLOW_WEAK_QUORUMS))
     return {**asdict(record.owners.quorums), ALLOW_WEAK_QUORUMS: weak}

@@ -1,13 +1,14 @@
-"""Keeps the epoch in force at this node, and its state as an acceptor of the next one.
+"""The epoch in force at this node, and the node's state as an acceptor of the next epoch record.
 
-What is kept here (docs/ring-changes.md, rules 3, 4, 6 and 16):
-- a record is on disk before anything is done under it; the same atomic step drops every range that this node enters
-  by it;
-- a promise or an accepted value is on disk before it is answered;
-- a step that was begun is finished, even if its caller is cancelled: half an adoption would serve from dropped ranges;
-- while a record is being adopted nothing is served: a server first awaits ``settled()`` and then checks
-  the epoch and does its step without yielding in between;
-- whatever counts replies under an epoch is notified of the next one (``watch``), and counts again from zero.
+Rules (docs/ring-changes.md, rules 3, 4, 6 and 16)
+- A record is on disk before anything is done under it. The same atomic step drops every range that this node gains
+  by the record.
+- A promise or an accepted value is on disk before it is sent as a reply.
+- A step that has begun is finished, even if its caller is cancelled. If an adoption stopped halfway, the node would
+  serve from ranges that it has dropped.
+- Nothing is served while a record is being adopted: a server first awaits ``settled()``, and then checks the epoch
+  and performs its step without an await in between.
+- A count of replies under an epoch is notified of the next epoch (``watch``), and starts again from zero.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ META_HANDOFF = "handoff"
 
 @dataclass(frozen=True)
 class Epoch:
-    """An adopted record with the rings it makes."""
+    """An adopted record and the rings that it describes."""
 
     record: EpochRecord
 
@@ -46,11 +47,14 @@ class Epoch:
 
     @cached_property
     def change(self) -> RingChange | None:
-        """Return the change of the ring, while there is one."""
+        """The change of the ring that is in progress; None while the ring is stable."""
         return RingChange(*self.rings) if self.record.changing else None
 
     def computed(self) -> Epoch:
-        """Return this epoch after computing what the event loop reads of it, which takes long in a large ring."""
+        """Return this epoch after computing its cached values, which takes long in a large ring.
+
+        After that, the event loop reads them without delay.
+        """
         for ring in self.rings:
             ring.compute_lists()
         if self.change is not None:
@@ -58,12 +62,12 @@ class Epoch:
         return self
 
     def gained_ranges(self, identity: Identity) -> tuple[TokenRange, ...]:
-        """Return what ``identity`` drops when it adopts this epoch (rule 6)."""
+        """Return the ranges that ``identity`` gains by this epoch, and drops when it adopts it (rule 6)."""
         return self.change.gained_ranges(identity) if self.change is not None else ()
 
     @cached_property
     def ownership(self) -> dict[Identity, float]:
-        """Return each owner's share of all copies; the shares sum to 1."""
+        """Each owner's share of all copies; the shares sum to 1."""
         return self.rings[0].ownership()
 
     @property
@@ -76,14 +80,14 @@ class Epoch:
 
 
 class EpochPassed(Exception):
-    """The epoch that some work belonged to is over."""
+    """The epoch under which some work was begun is no longer in force."""
 
 
 class Epochs:
     """Keeps the current epoch and the acceptor's state, both on disk."""
 
     def __init__(self, me: Identity, engine: Engine, compute: Compute | None = None) -> None:
-        """Take ``compute``, which computes rings in another thread; None computes them on the event loop."""
+        """Compute rings by ``compute``, or on the event loop if it is None."""
         self._engine = engine
         self._compute = compute
         stored = engine.get_meta(META_AGREEMENT)
@@ -131,25 +135,25 @@ class Epochs:
         self._observers += observers
 
     async def settled(self) -> None:
-        """Return when no adoption is under way. Up to its next await, the caller then runs under one epoch."""
+        """Return when no adoption is under way. The epoch then cannot change before the caller's next await."""
         while not self._settled.is_set():
             await self._settled.wait()
 
     def mismatch(self, asked: EpochStamp) -> EpochMismatch | None:
-        """Return the reply to a request under another epoch than this node's; None when they are equal."""
+        """Return the reply to a request whose epoch ``asked`` is not this node's; None if the two are equal."""
         if self.stamp == asked:
             return None
         ahead = self.number > asked.number
         return EpochMismatch(self.stamp, self.record if ahead else None)
 
-    async def held(self, stamp: EpochStamp) -> None:
-        """Return while this epoch is in force, as ``settled`` does. Raise EpochPassed if it is over."""
+    async def ensure_current(self, stamp: EpochStamp) -> None:
+        """Return when no adoption is under way, as ``settled`` does. Raise EpochPassed unless the epoch is in force."""
         await self.settled()
         if self.stamp != stamp:
             raise EpochPassed
 
     def watch(self, on_change: Callable[[], None]) -> None:
-        """Call ``on_change`` once when a newer record is adopted, unless ``unwatch`` came first."""
+        """Call ``on_change`` once, when a newer record is adopted, unless ``unwatch`` is called before that."""
         self._watchers[on_change] = None
 
     def unwatch(self, on_change: Callable[[], None]) -> None:
@@ -158,16 +162,17 @@ class Epochs:
     async def adopt(self, record: EpochRecord) -> bool:
         """Persist ``record`` and put it in force, if it is newer than the current one.
 
-        Raise DivergedRecord for another record of the current number: that must not exist.
+        Return False if it is not newer. Raise DivergedRecord for a different record of the current number, which must
+        not exist.
         """
         if record.number == self.number and record.stamp != self.stamp:
             raise DivergedRecord(f"two records {record.number}: {self.stamp} here and {record.stamp}")
         if record.number <= self.number:
             return False
-        return await self._unbroken(self._adopt(record))
+        return await self._run_exclusively(self._adopt(record))
 
     async def prepare(self, base: EpochRecord, ballot: Ballot) -> AcceptorReply:
-        """Adopt ``base`` if it is newer, then promise or refuse; return once the promise is on disk."""
+        """Adopt ``base`` if it is newer, then promise or refuse. Return once the promise is on disk."""
 
         async def step() -> AcceptorReply:
             await self._adopt(base)
@@ -175,7 +180,7 @@ class Epochs:
             await self._persist()
             return answer
 
-        return await self._unbroken(step())
+        return await self._run_exclusively(step())
 
     async def accept(
         self,
@@ -186,20 +191,20 @@ class Epochs:
         alive: Collection[Identity],
         leaving: Collection[Identity],
     ) -> AcceptorReply:
-        """Accept or refuse; return once the vote is on disk."""
+        """Accept or refuse the proposal. Return once the vote is on disk."""
 
         async def step() -> AcceptorReply:
             answer = self._acceptor.accept(base, ballot, proposal, bound, alive, leaving)
             await self._persist()
             return answer
 
-        return await self._unbroken(step())
+        return await self._run_exclusively(step())
 
     async def close(self) -> None:
         await asyncio.gather(*self._steps, return_exceptions=True)
 
-    async def _unbroken(self, step: Coroutine[None, None, T]) -> T:
-        """Run ``step`` to its end, without another step beside it, even when the caller is cancelled."""
+    async def _run_exclusively(self, step: Coroutine[None, None, T]) -> T:
+        """Run ``step`` to its end, even if the caller is cancelled; run no other step at the same time."""
 
         async def exclusive() -> T:
             async with self._lock:
@@ -223,7 +228,7 @@ class Epochs:
         epoch = await self._compute.run(compute) if self._compute is not None else compute()
         gained = epoch.gained_ranges(self._me)
         self._acceptor.adopt(record)
-        self._settled.clear()  # and never set again when the disk fails: what was dropped is not to be served
+        self._settled.clear()  # remains cleared if the disk fails: dropped ranges must not be served
         self._engine.drop(gained, {META_AGREEMENT: self._acceptor.state.encode(), META_HANDOFF: None})
         await self._engine.durable(always=True)
         self._move_to(epoch)

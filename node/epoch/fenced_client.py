@@ -1,7 +1,8 @@
-"""Fences calls of the data lane by epoch: they succeed only between nodes at equal epochs.
+"""Client for data messages, which are fenced by epoch: they succeed only between two nodes at the same epoch.
 
-A peer that is ahead answers with its record, which this node adopts. A peer that is behind gets this node's record
-before the call is repeated. In both cases nothing was done under an epoch that the two nodes did not share.
+- A peer at a later epoch replies with its record, which this node adopts.
+- To a peer at an earlier epoch, this node pushes its record, and then repeats the call.
+- In both cases the peer does nothing under an epoch that the two nodes do not share.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MAX_RECORD_PUSHES = 3
 
 
 class FencedClient:
-    """Calls of the data lane to peers; without a ``timeout_s``, the peer client's default applies."""
+    """Sends data messages to peers. Without a ``timeout_s``, the peer client's default applies."""
 
     def __init__(self, peers: PeerClient, epochs: Epochs) -> None:
         self._peers = peers
@@ -39,9 +40,9 @@ class FencedClient:
     async def call(
         self, to: Identity, body: DataBody, expect: type[B], timeout_s: float | None = None
     ) -> B | EpochMismatch:
-        """Ask ``to`` under ``body.epoch``; an EpochMismatch means that certainly nothing was done.
+        """Send ``body`` to ``to`` under ``body.epoch``, and return the reply.
 
-        Raises as PeerClient.call does.
+        An EpochMismatch means that certainly nothing was done. Raise as PeerClient.call does.
         """
         for _ in range(MAX_RECORD_PUSHES):
             reply = await self._peers.call(to, body, expect, timeout_s)
@@ -54,7 +55,7 @@ class FencedClient:
     async def fetch_chunk(self, source: Identity, scan: Scan, timeout_s: float | None = None) -> ScanReply:
         """Fetch a chunk of a range and verify its checksum.
 
-        Raises PeerError when ``source`` is at another epoch or the chunk was damaged in transit, and as ``call`` does.
+        Raise PeerError if ``source`` is at another epoch or the chunk was damaged in transit, and as ``call`` does.
         """
         reply = await self.call(source, scan, ScanReply, timeout_s)
         if isinstance(reply, EpochMismatch):
@@ -66,7 +67,7 @@ class FencedClient:
     async def _reconcile(
         self, to: Identity, body: DataBody, mismatch: EpochMismatch, timeout_s: float | None
     ) -> bool:
-        """Bring the two nodes to one epoch; return whether the request is worth sending again."""
+        """Bring the node that is behind to the other's epoch. Return True if the request can be sent again."""
         if mismatch.record is not None:
             await self._adopt(to, mismatch.record)
             return False
@@ -83,12 +84,12 @@ class FencedClient:
         try:
             await self._epochs.adopt(record)
         except DivergedRecord as diverged:
-            raise PeerRefused(f"{source.name} is of another history: {diverged}") from diverged
+            raise PeerRefused(f"{source.name} has a different history of epochs: {diverged}") from diverged
 
 
 @dataclass(frozen=True)
 class DataPlane:
-    """The copies of data within reach: this node's own, its peers', and the epoch under which both are used."""
+    """Access to data: this node's own copies, its peers' copies, and the epoch under which both are used."""
 
     epochs: Epochs
     engine: Engine

@@ -1,4 +1,4 @@
-"""Drives Paxos (``ring.paxos``): proposes the next epoch record to the owners, and pushes the chosen one."""
+"""Driver of Paxos (``ring.paxos``): proposes the next epoch record to the owners, and pushes the chosen record."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ DUEL_BACKOFF_S = (0.02, 1.0)
 
 
 class LiveMembers(Protocol):
-    """What gossip knows of the members."""
+    """The members as gossip knows them."""
 
     def alive(self) -> list[Identity]:
-        """Return the members that are not down, which an acceptor refuses to evict."""
+        """Return the members that are not down. An acceptor refuses to evict them."""
 
     def leaving(self) -> list[Identity]:
         """Return the members that have asked to be taken out of the ring."""
@@ -74,8 +74,8 @@ class PaxosDriver:
     async def propose(self, base: EpochRecord, proposal: EpochRecord) -> EpochRecord | None:
         """Propose ``proposal`` as the successor of ``base``; return the record that this attempt chose.
 
-        That may be another node's proposal, accepted earlier. Return None when another epoch was adopted, or no
-        majority answered: as far as this node knows, nothing is decided then.
+        The chosen record may be another node's proposal that was accepted earlier. Return None if another epoch was
+        adopted or no majority answered; this node then does not know whether a record was chosen.
         """
         highest: Ballot | None = None
         for tries in range(MAX_BALLOTS):
@@ -113,7 +113,7 @@ class PaxosDriver:
         phase: Phase,
         on_answer: Callable[[Identity, AcceptorReply], None],
     ) -> None:
-        """Ask every owner of the base; return once the phase is over, or all have answered or failed."""
+        """Send the message to every owner of the base. Return once the phase is over or no reply is outstanding."""
         tasks = {
             asyncio.ensure_future(self._ask(owner, message)): owner
             for owner in sorted(proposer.base.owners.owners)
@@ -145,7 +145,7 @@ class PaxosDriver:
     # --- spreading ---
 
     async def _spread(self, record: EpochRecord) -> None:
-        """Adopt a chosen record and push it to all live members; the others learn of it by gossip."""
+        """Adopt a chosen record and push it to all live members. The others learn of it by gossip."""
         await self._epochs.adopt(record)
         others = [member for member in self._members.alive() if member != self._me]
         await asyncio.gather(*(self._push(member, record) for member in others))

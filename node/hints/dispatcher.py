@@ -1,11 +1,11 @@
-"""Replays hints: sends a destination that is up again the writes that it missed, with the original versions.
+"""Replay of hints: once a destination is up again, it is sent the writes that it missed, with their versions.
 
 Rules
 - A hint is delivered under the current epoch, and only if its destination is in the key's preference list in some
   live ring. Otherwise it is discarded: the node that replaced the destination has pulled the key in a handoff.
 - The destination's floor applies, as to the original write: a hint that is refused at the floor is discarded.
 - A hint is deleted only when the destination has replied that it holds this version or a newer one, or that the
-  version is at or below its floor. In any other case it is kept, and sent again after a pause that grows.
+  version is at or below its floor. In any other case it is kept, and sent again after an increasing pause.
 - One batch is in flight for each destination, and the total rate in bytes per second is bounded.
 """
 
@@ -31,7 +31,7 @@ from .writer import HintWriter
 BATCH_HINTS = 512
 BATCH_BYTES = 256 << 10
 BACKOFF_S = (0.5, 60.0)
-"""First and longest pause after a batch that was not taken completely."""
+"""First and maximum pause after a replay in which some hints must be sent again."""
 
 
 class HintDispatcher:
@@ -51,7 +51,7 @@ class HintDispatcher:
         self._rng = runtime.rng
 
     async def replay(self, to: Identity) -> None:
-        """Send ``to`` its hints until there are none left, or it is down again."""
+        """Send ``to`` its hints until none is left or it is down again."""
         loop = asyncio.get_running_loop()
         began_s = loop.time()
         delivered = Counter(keys=0, bytes=0)
@@ -95,7 +95,7 @@ class HintDispatcher:
         try:
             reply = await self._data.peers.call(to, batch, DataReply)
         except PeerError:
-            return []  # kept, and sent again
+            return []  # the hints are kept and sent again
         if not isinstance(reply, DataReply) or reply.epoch != epoch.stamp or len(reply.results) != len(hints):
             return []
         results = zip(hints, reply.results, strict=True)

@@ -13,7 +13,7 @@ from .dispatcher import BATCH_BYTES, BATCH_HINTS, HintDispatcher
 from .writer import HintWriter
 
 SWEEPS_PER_AGE = 16
-"""How often expired hints are looked for within ``max_age_s``."""
+"""Number of searches for expired hints within ``max_age_s``."""
 
 
 class HintManager:
@@ -27,9 +27,9 @@ class HintManager:
         on_change: Callable[[], None],
         interval_s: float,
     ) -> None:
-        """Take ``on_change``, which is called when ``waiting`` becomes 0 or stops being 0."""
+        """Call ``on_change`` when ``waiting()`` becomes 0 or stops being 0."""
         self.writer = writer
-        """Where a coordinator leaves missed writes."""
+        """Keeps the writes that a coordinator reports as missed."""
         self._store = writer.store
         self._dispatcher = dispatcher
         self._epochs = epochs

@@ -2,12 +2,12 @@
 
 Invariants
 - A newer write of a key replaces the older hint for the same destination; an older write changes nothing.
-- A hint is deleted only if the row still holds exactly it, so that a newer hint that replaced it is not lost.
-- Hints are part of the group commit, but no operation waits for it, since no guarantee relies on hints. They survive
-  the process.
+- A hint is deleted only if its row still contains that very hint, so that a newer hint in the same row is not lost.
+- Hints are part of the group commit, but no operation waits for that, since no guarantee relies on hints. They survive
+  the end of the process.
 - A damaged hint is never delivered.
 
-The numbers of hints are in memory; one scan counts them when the node starts.
+The number of hints for each destination is kept in memory; a scan counts them when the node starts.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from ..storage.encoding import key_in, pack, peek, stored_key, unpack
 from ..storage.interface import Engine, Entry
 
 NAME_PREFIX = b"\xffhint"
-"""Not UTF-8, so that it collides with no other row's name."""
+"""It is not valid UTF-8, so that it differs from the beginning of any other row's name."""
 _LENGTH = struct.Struct(">H")
-"""Length of the destination's identity as text, which follows; then the stored key."""
+"""Length of the destination's identity as text. The identity follows it, and then the stored key."""
 
 
 class Hint(NamedTuple):
@@ -75,7 +75,7 @@ class Page(NamedTuple):
 
 
 class HintStore:
-    """Raises as the engine does. ``max_bytes`` bounds the hints for one destination."""
+    """Rows of hints in the engine; raises as the engine does. ``max_bytes`` bounds the hints for one destination."""
 
     def __init__(self, engine: Engine, max_bytes: int) -> None:
         self._engine = engine
@@ -108,7 +108,7 @@ class HintStore:
         return self._stored.get(to, NO_HINTS)
 
     def add(self, hints: Iterable[Hint]) -> list[Hint]:
-        """Store these hints in one write. Return those for which there is no room."""
+        """Store these hints in one write. Return the hints for which there is no room."""
         rows: dict[bytes, bytes] = {}
         changed: dict[Identity, StoredHints] = {}
         refused = []
@@ -131,7 +131,7 @@ class HintStore:
         return refused
 
     def page(self, to: Identity, after: bytes | None, max_hints: int, max_bytes: int) -> Page:
-        """Return the hints after a row name, at least one unless there are no more."""
+        """Return the hints after a row name: at least one, unless none is left."""
         hints: list[Hint] = []
         damaged: list[bytes] = []
         size_bytes, last = 0, None
@@ -147,7 +147,7 @@ class HintStore:
         return Page(tuple(hints), tuple(damaged), None)
 
     def delete(self, hints: Iterable[Hint], damaged: Sequence[bytes] = ()) -> int:
-        """Delete in one write those hints that are still stored as given, and damaged rows. Return how many."""
+        """Delete in one write the hints that are still stored as given, and damaged rows. Return their number."""
         deleted: dict[bytes, None] = {}
         changed: dict[Identity, StoredHints] = {}
         expected = [(_name(hint.to, hint.key), hint) for hint in hints]
@@ -165,7 +165,7 @@ class HintStore:
         return len(deleted)
 
     def delete_all(self, to: Identity) -> int:
-        """Delete all hints for ``to``, also unreadable rows. Return how many there were."""
+        """Delete all hints for ``to``, including unreadable rows. Return their number."""
         self._engine.drop_rows(_prefix(to))
         return self._stored.pop(to, NO_HINTS).hints
 
@@ -186,7 +186,7 @@ def _name(to: Identity, key: bytes) -> bytes:
 
 
 def _destination(name: bytes) -> Identity:
-    """Return the destination of a row. Raises Corruption for a name that is not one of a hint."""
+    """Return the destination of a row. Raise Corruption if the name is not that of a hint."""
     begin = len(NAME_PREFIX) + _LENGTH.size
     try:
         (length,) = _LENGTH.unpack_from(name, len(NAME_PREFIX))

@@ -1,8 +1,9 @@
-"""Keeps hints and discards them.
+"""Writer of hints, which also drops and discards them.
 
-The writes that replicas missed within one iteration of the event loop are stored by one write. A hint that cannot
-be kept (no room, too old, a full disk) is dropped: no client's write fails by it, and anti-entropy with the
-destination is requested instead. A hint that its destination does not need any more is discarded.
+- The writes that replicas missed within one iteration of the event loop are stored by a single write to the engine.
+- A hint that cannot be kept (no room, too old, a full disk) is dropped. This never fails a client's write; anti-entropy
+  with the destination is requested instead.
+- A hint that its destination no longer needs is discarded.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ _LogKey = tuple[Event, Identity, str]
 
 
 class HintLog:
-    """Logs events about hints, whatever the load: each kind about each member at most every ``LOG_INTERVAL_S``.
+    """Logs events about hints at a bounded rate: each kind and member at most every ``LOG_INTERVAL_S``.
 
-    The first is logged at once; those that follow are summed up until ``flush`` finds them due.
+    The first event is logged at once. The numbers of further events are added up, and logged when ``flush`` finds that
+    the interval has passed.
     """
 
     def __init__(self, clock: Clock, log: EventLog) -> None:
@@ -50,7 +52,7 @@ class HintLog:
         self._add((Event.HINT_DROPPED, to, reason), hints=hints)
 
     def replayed(self, to: Identity, keys: int, size_bytes: int, after_s: float) -> None:
-        """Log a replay that took ``after_s`` from the first batch to the last reply."""
+        """Log a replay; ``after_s`` is the time from the first batch to the last reply."""
         self._add((Event.HINT_REPLAYED, to, ""), keys=keys, bytes=size_bytes, after_s=after_s)
 
     def flush(self) -> None:
@@ -82,7 +84,7 @@ class HintWriter:
     def __init__(
         self, me: Identity, store: HintStore, on_stale: Callable[[Identity], None], log: HintLog
     ) -> None:
-        """Take ``on_stale``, which is called with a destination that stays stale because its hint is dropped."""
+        """Call ``on_stale`` with a destination that remains stale because a hint that it needs was dropped."""
         self.store = store
         self.log = log
         self._me = me
@@ -90,7 +92,7 @@ class HintWriter:
         self._waiting: list[Hint] = []
 
     def keep(self, to: Identity, key: bytes, entry: Entry) -> None:
-        """Keep a missed write (see HintSink). This node itself gets none: its own disk has refused the write."""
+        """Keep a missed write (see HintSink). Ignore a write that this node missed: its own disk has refused it."""
         if to == self._me:
             return
         if not self._waiting:
@@ -110,7 +112,7 @@ class HintWriter:
             if (stored := self.store.stored(to)).hints:
                 self.log.stored(to, stored)
 
-    # --- dropping what the destination needs ---
+    # --- dropping hints that the destination needs ---
 
     def expire(self, hints: Sequence[Hint]) -> None:
         """Drop hints that have grown too old."""
@@ -131,7 +133,7 @@ class HintWriter:
 
     @contextmanager
     def surviving_damage(self, to: Identity) -> Iterator[None]:
-        """Drop the hints for ``to`` if reading them meets damage; end quietly when the engine has failed."""
+        """Drop the hints for ``to`` if the body finds them damaged; suppress the error if the engine has failed."""
         try:
             yield
         except Corruption as damage:
@@ -144,7 +146,7 @@ class HintWriter:
             self.log.dropped(to, count, reason)
             self._on_stale(to)
 
-    # --- discarding what the destination does not need ---
+    # --- discarding hints that the destination does not need ---
 
     def discard_all(self, to: Identity) -> None:
         """Discard all hints for ``to``, which is in no live ring."""

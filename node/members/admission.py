@@ -1,4 +1,4 @@
-"""Decides whether a node may become a member, at its first contact: a fresh node, or one that starts again."""
+"""Admission of members: decides at first contact whether a node, fresh or restarted, may become a member."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Admission:
         )
 
     async def _conflict(self, message: Hello) -> str:
-        """Return why a live member excludes the caller as a member; empty when none does.
+        """Return why a live member excludes the caller from membership; empty if none does.
 
-        Two processes of one identity and generation may both be members elsewhere already: gossip decides which one
-        ends, the same for all members.
+        Two processes of one identity and generation do not exclude each other here, since other members may have
+        admitted both: gossip decides which of them ends, in the same way at all members.
         """
         member = message.member
         if member.identity == self._me.identity:
@@ -76,7 +76,7 @@ class Admission:
         return ""
 
     async def _unreachable(self, member: MemberRecord) -> str:
-        """Return why a newcomer cannot be reached; empty when it answers, or is an owner already."""
+        """Return why a new node is unreachable; empty if it answers or is an owner already."""
         record = self._epochs.record
         owns = record is None or member.identity in record.live_owners
         if owns or await self._generation_at(member.address, member.identity) is not None:
@@ -84,7 +84,7 @@ class Admission:
         return f"no node answers as {member.identity.name} at {member.address}; is that the address to advertise?"
 
     async def _generation_at(self, address: str, identity: Identity) -> int | None:
-        """Return the generation in which ``identity`` answers at ``address``; None when it does not answer."""
+        """Return the generation in which ``identity`` answers at ``address``; None if it does not answer."""
         try:
             return (await self._peers.call_address(address, Ping(), to=identity)).generation
         except PeerError:

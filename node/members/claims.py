@@ -1,19 +1,19 @@
-"""Collects claims: calls from clusters that count this node as a member although it does not belong to them.
+"""Claims: calls from clusters that count this node as a member although it does not belong to them.
 
-A node whose data folder was lost and that is its only seed cannot know that a cluster exists in which its old disk is a
-member. But the members of that cluster keep calling the old disk, at this node's address.
+A node whose data folder was lost, and that is its only seed, cannot know that a cluster exists in which its old disk is
+a member. But the members of that cluster continue to call the old disk at this node's address.
 
-What counts as a claim, and why:
-- The call must reach this node, so the other cluster has its address; and its destination must be a node of this node's
-  name on another disk. A call without a destination (from a member that has this node as a seed) counts only when that
-  cluster has a member of this name.
-- An equal address is not enough. Addresses are reused, by a new machine in a cloud as by a new cluster on the same
-  host, and a node of another name there is meant for another cluster. Mixing two clusters is the worst of all outcomes
-  and cannot be undone; leaving them apart loses nothing.
-- An equal name is not enough either: it distinguishes members of one cluster, not clusters ("n1" is common), and
-  while a node of that name is alive elsewhere in the other cluster, that node is meant.
-- A call proves little, so the caller is called back: it must answer at the address and under the identity that it gave,
-  with a record of the cluster that it named.
+A call is a claim under these rules
+- The call reaches this node, which shows that the other cluster has its address. The destination of the call is a node
+  of this node's name on another disk. A call without a destination, from a member that has this node as a seed, is a
+  claim only if its cluster has a member of this name.
+- An equal address is not enough. Addresses are reused, by a new machine in a cloud or by a new cluster on the same
+  host. If the destination has another name, the call is for a node that no longer runs here. Mixing two clusters is
+  the worst possible outcome and cannot be undone; leaving them separate loses nothing.
+- An equal name is not enough. Names are unique within a cluster, not between clusters ("n1" is common). While a node
+  of that name is alive elsewhere in the other cluster, the call is for that node.
+- A call proves little, so this node verifies it by a call to the sender, which must answer at the address and under the
+  identity in its envelope, with a record of the cluster that it named.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from ..messages.envelope import Envelope
 from ..peer.client import PeerClient
 
 MAX_CLAIMS = 4
-"""Clusters whose claims are remembered; of more, the oldest claim is dropped."""
+"""Number of clusters whose claims are remembered. When there are more, the oldest claim is dropped."""
 
 
 class Claim(NamedTuple):
-    """A member of another cluster that called this node by its name; not verified."""
+    """A member of another cluster whose call was a claim; not verified."""
 
     cluster_id: str
     identity: Identity
@@ -45,12 +45,12 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True)
 class Claimant:
-    """A cluster that has confirmed that it counts this node's name among its members."""
+    """A cluster that has confirmed that it has a member of this node's name."""
 
     record: EpochRecord
     owners_up: int
     members: tuple[tuple[Identity, str], ...]
-    """Members that are alive, and their addresses; the one that was asked first."""
+    """Members that are alive, and their addresses; the first is the member that confirmed."""
 
     @property
     def cluster_id(self) -> str:
@@ -58,10 +58,10 @@ class Claimant:
 
     @property
     def absorbs(self) -> bool:
-        """Return whether it may and can absorb a cluster of one: it has several owners, and a majority of them is up.
+        """Whether it may absorb a cluster of one node: it has several owners, and a majority of them is up.
 
-        Of two clusters of one, neither absorbs the other. A cluster without a majority cannot agree to admit a node;
-        if this one stopped serving for it, no cluster would serve.
+        Of two clusters of one node each, neither absorbs the other. A cluster without a majority cannot agree to admit
+        a node; if this node stopped serving in order to join it, neither cluster would serve.
         """
         return len(self.record.owners.owners) > 1 and self.owners_up >= self.record.majority
 
@@ -75,7 +75,7 @@ class Claims:
         """Set by each claim; cleared by the task that waits for it."""
 
     def note(self, envelope: Envelope) -> None:
-        """Record a call from a member of another cluster, if it claims this node."""
+        """Record a call from a member of another cluster if it is a claim."""
         me, meant = self._peers.me.identity, envelope.destination
         if not envelope.cluster_id or envelope.cluster_id == self._epochs.cluster_id():
             return
@@ -90,14 +90,14 @@ class Claims:
         self.heard.set()
 
     async def claimant(self, cluster_id: str | None = None) -> Claimant | None:
-        """Return the cluster whose claim is the latest that its member confirms; only ``cluster_id`` if given."""
+        """Return the cluster of the latest claim that its member confirms; only ``cluster_id``, if that is given."""
         for claim in reversed(list(self._claims.values())):
             if cluster_id in (None, claim.cluster_id) and (found := await self._verify(claim)) is not None:
                 return found
         return None
 
-    async def within(self, timeout_s: float) -> Claimant | None:
-        """Return the first claimant, waiting up to ``timeout_s`` for one to call."""
+    async def wait_for_claimant(self, timeout_s: float) -> Claimant | None:
+        """Wait up to ``timeout_s`` for a claim that is confirmed. Return None if there is none in that time."""
         deadline_s = asyncio.get_running_loop().time() + timeout_s
         while True:
             self.heard.clear()
@@ -126,9 +126,10 @@ class Claims:
 
 LISTEN_HEARTBEATS, RECONNECT_S, MAX_LISTEN_S = 1.2, 0.5, 1.2
 """Time that a fresh seed listens for a cluster that counts it as a member: a number of heartbeat intervals, plus the
-longest pause before a peer's connection is tried again, up to a limit that keeps the start short.
+longest pause before a peer tries a connection again, up to a limit that keeps the start short.
 
-In that time each of a few members, or several of many, have called the disk that was at this address."""
+In that time, every member of a small cluster, or several members of a large one, have called the disk that was at this
+address."""
 
 
 class ClaimListener:
@@ -154,19 +155,19 @@ class ClaimListener:
             f"member calls within {self._listen_s:.2g} s; to join a cluster, start it with --seed"
         )
 
-    def left_s(self) -> float:
-        """Return for how long it still listens."""
+    def remaining_s(self) -> float:
+        """Return the rest of the listening time."""
         return max(0.0, self._until_s - asyncio.get_running_loop().time())
 
     def obstacle(self) -> str:
-        """Return why this node takes part in no first cluster now; empty when it does."""
+        """Return why this node does not take part in forming a first cluster now; empty if it does."""
         if self.claimed_by:
             return f"cluster {self.claimed_by} counts it as a member"
-        return "it still listens whether a cluster counts it as a member" if self.left_s() else ""
+        return "it still listens whether a cluster counts it as a member" if self.remaining_s() else ""
 
     async def claimant(self) -> Claimant | None:
-        """Return the cluster to join instead of forming one; None when none has called in the listening time."""
-        claimant = await self._claims.within(self.left_s())
+        """Return the cluster to join instead of forming one; None if none has called in the listening time."""
+        claimant = await self._claims.wait_for_claimant(self.remaining_s())
         if claimant is not None and not self.claimed_by:
             self.claimed_by = claimant.cluster_id
             member, address = claimant.members[0]
@@ -177,7 +178,7 @@ class ClaimListener:
                 address=address,
                 reason=(
                     f"cluster {claimant.cluster_id} counts {self._name} as a member: it joins that cluster as a new "
-                    "disk instead of forming a new cluster"
+                    "disk instead of forming a new one"
                 ),
             )
         return claimant

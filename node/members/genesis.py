@@ -1,7 +1,9 @@
-"""Forms a first cluster of several seeds, or of one (docs/ring-changes.md, rule 2).
+"""Genesis: several seeds, or a single one, form a first cluster (docs/ring-changes.md, rule 2).
 
-Every listed seed must have answered with the same terms and confirmed, on its disk, to take part in the very first
-record, which is a function of the terms and the seeds. A seed takes part in one such record only.
+- Every listed seed must answer with the same terms, and must confirm that it takes part in the first record. It
+  confirms once its part is on its disk.
+- The first record is a function of the terms and the seeds.
+- A seed takes part in one such record only.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ META_GENESIS = "genesis"
 
 
 class Obstacle(NamedTuple):
-    """What keeps the seeds from forming a cluster now."""
+    """The reason why the seeds cannot form a cluster now."""
 
     reason: str
     missing: Sequence[str] = ()
@@ -58,7 +60,7 @@ class Genesis:
         seat: GenesisSeat,
         known_addresses: Sequence[str],
     ) -> None:
-        """Take what this node contributes, and the addresses of members that its folder remembers."""
+        """Take this node's ``seat``, and ``known_addresses`` of the members that its data folder remembers."""
         self._me = runtime.me
         self._log = runtime.log
         self._peers = peers
@@ -69,14 +71,15 @@ class Genesis:
         self.terms = seat.terms
         self.known_addresses = tuple(known_addresses)
         self.own_seed = self._me.address if self._me.address in seat.terms.seeds else None
-        """This node's address as its list of seeds has it; None when it is not on the list."""
+        """This node's address as written in its list of seeds; None if it is not in the list."""
 
     # --- forming a cluster ---
 
     async def form(self, answers: Sequence[SeedAnswer]) -> bool | Obstacle:
-        """Form a cluster if all seeds take part. Return True once this node has met all there are.
+        """Form a cluster if all seeds take part.
 
-        False when the next round finds the cluster, or why it cannot be formed now.
+        Return True if it is complete, having this node only; False if the next round finds it; an Obstacle if it cannot
+        be formed now.
         """
         seats = [self._own_seat()]
         for answer in answers:
@@ -105,12 +108,15 @@ class Genesis:
         return await self._confirm(record, seats)
 
     def _unheard(self, answers: Sequence[SeedAnswer]) -> list[str]:
-        """Return the remembered addresses at which no node has answered that it belongs to no cluster."""
+        """Return the remembered addresses from which no answer has come."""
         answered = {answer.address for answer in answers if answer.reply is not None}
         return sorted({*self.known_addresses} - answered - {*self.terms.seeds, self._me.address})
 
     async def _confirm(self, record: EpochRecord, seats: Sequence[Seat]) -> bool | Obstacle:
-        """Form the cluster once every seed, this one included, has its part in ``record`` on disk."""
+        """Form the cluster once every seed, this node included, has its part in ``record`` on disk.
+
+        Return as ``form`` does.
+        """
         for seat in seats:
             confirmed = (
                 await self._take_part(record)
@@ -141,7 +147,7 @@ class Genesis:
         return GenesisConfirmed(False, "it is not ready")
 
     async def _take_part(self, record: EpochRecord) -> GenesisConfirmed:
-        """Put this seed's part in ``record`` on disk, unless it took part in another before."""
+        """Store on disk that this seed takes part in ``record``, unless it has taken part in another record."""
         stored = self._engine.get_meta(META_GENESIS)
         if stored is not None and stored != record.encoded:
             return GenesisConfirmed(

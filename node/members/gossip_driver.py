@@ -1,7 +1,7 @@
-"""Drives the gossip state machine: performs its directives, brings it what came in, and logs its events.
+"""Driver of the gossip state machine: performs its directives, passes received messages to it, and logs its events.
 
-Everything else in the node reads the members through ``Members``. The driver also publishes this node's own record, and
-fetches the epoch record of a peer that is at a later epoch.
+The driver also publishes this node's own record, and fetches the epoch record of a peer that is at a later epoch. All
+other parts of a node read the members through ``Members``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from ..runtime import Runtime
 from .members import Members
 
 MAX_DEPARTURE_PUSHES = 16
-"""Members to which a node that has left sends its last record itself."""
+"""Number of members to which a node that has left sends its last record directly."""
 
 
 class GossipDriver:
@@ -72,26 +72,26 @@ class GossipDriver:
         self._leaving = False
         self._fetching = False
         self.left = asyncio.Event()
-        """Set once this node is out of the ring because it asked to be."""
+        """Set once this node is out of the ring at its own request."""
         self._arrival_observers: list[Callable[[Identity], None]] = []
 
     def observe_arrivals(self, *observers: Callable[[Identity], None]) -> None:
-        """Call the observers with each member that is heard of for the first time, or is back after it was down."""
+        """Call the observers with each member that becomes known or returns after it was down."""
         self._arrival_observers += observers
 
     # --- this node's own record ---
 
     def publish(self, **changes: Unpack[OwnChanges]) -> None:
-        """Change this node's own record, and push what matters of the change."""
+        """Change this node's own record, and push the changes that must spread at once."""
         self._perform(self._gossip.update_self(self._clock.monotonic(), **changes))
 
     def leave(self) -> None:
-        """Ask to be taken out of the ring; once out, this node's status becomes LEFT."""
+        """Request removal from the ring. Once this node is out of it, its status becomes LEFT."""
         self._leaving = True
         self._publish_status(self._epochs.current)
 
     async def announce_departure(self) -> None:
-        """Send this node's last record to a few members and wait for their replies: it cannot be fetched later."""
+        """Send this node's last record to some members and wait for their replies, since it cannot be fetched later."""
         mine = self._gossip.me
         delta = GossipDelta((mine,), (), self._epochs.stamp)
         alive = [member.record for member in self._gossip.alive() if member.identity != mine.identity]
@@ -100,7 +100,7 @@ class GossipDriver:
         )
 
     def learn(self, records: Sequence[MemberRecord]) -> None:
-        """Take records that came at first contact."""
+        """Pass records to the state machine that were received at first contact."""
         for record in records:
             self._receive(record.identity, [record])
 
@@ -111,7 +111,7 @@ class GossipDriver:
         self._perform(self._gossip.receive(source, records, suspicions, self._clock.monotonic()))
 
     def on_epoch(self, epoch: Epoch) -> None:
-        """Publish the epoch that was adopted and this node's status under it."""
+        """Publish the adopted epoch, and this node's status under it."""
         record = epoch.record
         self._gossip.set_owners(record.live_owners)
         self.publish(epoch=record.number, handoff=None)
@@ -147,7 +147,7 @@ class GossipDriver:
     # --- the round ---
 
     async def run(self, report: Callable[[], OwnChanges]) -> None:
-        """Publish heartbeats and exchange until cancelled; each heartbeat carries what ``report`` returns."""
+        """Publish heartbeats and exchange records until cancelled; each heartbeat carries what ``report`` returns."""
         next_tick = self._clock.monotonic()
         while True:
             now = self._clock.monotonic()
@@ -161,7 +161,10 @@ class GossipDriver:
             await asyncio.sleep(self._until_next(next_tick, now))
 
     def _until_next(self, next_tick: float, now: float) -> float:
-        """Return the seconds until the tick, or until a suspicion runs out; another may begin meanwhile."""
+        """Return the seconds until the next tick or the expiry of a suspicion.
+
+        They are limited to a quarter of the interval, because another suspicion may begin meanwhile.
+        """
         expiry = self._gossip.next_expiry()
         soonest = next_tick if expiry is None else min(next_tick, expiry)
         return min(max(0.001, soonest - now), self._interval_s / 4)
@@ -214,7 +217,7 @@ class GossipDriver:
         try:
             await self._peers.call_address(address, delta, self._interval_s, to=to)
         except PeerError:
-            return  # a push is one-way; the exchanges make up for it
+            return  # a push is not repeated: exchanges spread the same records
 
     async def _probe(self, directive: ProbeVia) -> None:
         request = ProbeRequest(directive.target, directive.address)
@@ -298,10 +301,13 @@ class GossipDriver:
             self._lose_identity(event.record)
 
     def _lose_identity(self, other: MemberRecord) -> None:
-        """End this process: two under one identity would each acknowledge data that the other does not have."""
+        """End this process: two processes under one identity would each acknowledge data that the other lacks.
+
+        If the other record is that of an earlier process at this address, have the disk checked instead.
+        """
         me = self._me
         if other.address == me.address and not me.silent:
-            # Two processes do not listen at one address: this is an earlier one, which the disk does not account for.
+            # Two processes cannot listen at one address, so it is an earlier process, of which the disk has no record.
             self._disk_check.doubt(
                 f"generation {other.generation} of this disk ran here before, which the disk does not account for "
                 "(was it set back to an older copy?)"
@@ -340,7 +346,7 @@ class GossipDriver:
                 self._log.emit(Event.TWIN_SEEN, address=record.address, generation=record.generation)
 
     def _log_exchange(self, peer: Identity, records: int) -> None:
-        """Log the exchange, and each member's heartbeat and load as known after it, at debug level."""
+        """Log the exchange at debug level, with each member's heartbeat and load as known after it."""
         if not self._log.would_log(Event.GOSSIP_EXCHANGE):
             return
         known = self.members.all()

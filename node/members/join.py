@@ -1,11 +1,12 @@
-"""Brings a node into its cluster (docs/ring-changes.md, rules 1 and 2).
+"""Procedure by which a node joins its cluster (docs/ring-changes.md, rules 1 and 2).
 
-A node that has an epoch on disk only contacts its peers again. A fresh one contacts its seeds until one of them
-belongs to a cluster, and joins it; when it is a seed itself, it may form a cluster with the other seeds (``genesis``).
-
-A fresh seed first listens for a moment: where its folder was lost, the members of its cluster still try its old disk at
-this address, and it joins them instead of forming a second cluster (see ``claims``). And addresses that its folder
-remembers must have answered too, for a folder that knows members has been part of their cluster.
+- A node that has an epoch on disk only contacts its peers again.
+- A fresh node contacts its seeds until one of them belongs to a cluster, and joins that cluster. If it is a seed
+  itself, it may form a cluster with the other seeds (``genesis``).
+- A fresh seed first listens for a short time. If its data folder was lost, the members of its cluster still call its
+  old disk at this address; it then joins them instead of forming a second cluster (``claims``).
+- A fresh seed forms a cluster only if the addresses that its folder remembers have answered too, because a folder
+  that knows members has been part of their cluster.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ class JoinProcedure:
         self._listener = listener
         self._logged = ("", 0.0)
         self._foreign: set[str] = set()
-        """Addresses that were logged as those of another cluster."""
+        """Addresses that were logged as belonging to another cluster."""
 
     async def run(self) -> None:
-        """Return once the node knows an epoch and, where there are others, has met one of them.
+        """Return once the node knows an epoch and, if there are other members, has contacted one of them.
 
-        Raises JoinRefused when the cluster does not take this node.
+        Raise JoinRefused if the cluster does not admit this node.
         """
         if self._epochs.record is None:
             self._listener.begin(only_seed=bool(self.lone()))
@@ -80,11 +81,11 @@ class JoinProcedure:
         if genesis.own_seed is None:
             self._log_waiting(f"no seed belongs to a cluster yet: {troubles(answers)}{advice(answers)}")
             return False
-        listened = self._listener.left_s() > 0
+        listened = self._listener.remaining_s() > 0
         if (claimant := await self._listener.claimant()) is not None:
             return await self._join(await self._hello([address for _, address in claimant.members]))
         if self._listener.claimed_by:
-            self._log_waiting(f"{self._listener.obstacle()}, but does not answer any more")
+            self._log_waiting(f"{self._listener.obstacle()}, but no longer answers")
             return False
         if listened and answers:
             return False  # the answers are outdated by now
@@ -95,7 +96,7 @@ class JoinProcedure:
         return outcome
 
     def lone(self) -> str:
-        """Return the notice for the operator when this is a fresh node that is its only seed; empty when it is not."""
+        """Return the notice for the operator of a fresh node that is its only seed; empty for any other node."""
         fresh = self._epochs.record is None and not self._genesis.known_addresses
         return self._listener.notice() if fresh and self._genesis.terms.seeds == (self._me.address,) else ""
 
@@ -103,7 +104,11 @@ class JoinProcedure:
         return await self._seeds.hello(addresses, self._genesis.seat())
 
     def _recognise_self(self, answers: Sequence[SeedAnswer]) -> None:
-        """Recognise a seed that answers with this node's identity: it is this node, under another address."""
+        """Recognise a seed that answers with this node's identity.
+
+        It is this process under another address, or another process on the same disk. Raise JoinRefused if it is a
+        process of another generation.
+        """
         for answer in answers:
             if answer.reply is None or answer.reply.member.identity != self._me.identity:
                 continue
@@ -118,7 +123,7 @@ class JoinProcedure:
                 raise JoinRefused(reason)
 
     async def _join(self, answers: Sequence[SeedAnswer]) -> bool:
-        """Join the cluster to which some seed belongs; return False when none does."""
+        """Join the cluster that a seed belongs to. Return False if no seed belongs to one."""
         self._refuse_two_clusters(answers)
         joined = False
         for answer in answers:
@@ -132,14 +137,17 @@ class JoinProcedure:
         return joined
 
     def _log_foreign(self, answers: Sequence[SeedAnswer]) -> None:
-        """Log each address of another cluster once; others may still belong to this node's own."""
+        """Log each address of another cluster once. Other addresses may still belong to this node's cluster."""
         for answer in answers:
             if answer.foreign and answer.address not in self._foreign:
                 self._foreign.add(answer.address)
                 self._log.emit(Event.NODE_REFUSED, address=answer.address, reason=answer.trouble)
 
     def _refuse_foreign_seeds(self, answers: Sequence[SeedAnswer]) -> None:
-        """Raise JoinRefused for a foreign seed: a cluster of one needs none, so its operator meant to join that."""
+        """Raise JoinRefused if a seed belongs to another cluster.
+
+        A cluster of one node needs no seeds, so the operator who gave this one wanted to join its cluster.
+        """
         self._log_foreign(answers)
         for answer in answers:
             if answer.foreign:
@@ -158,7 +166,7 @@ class JoinProcedure:
             raise JoinRefused(f"the seeds belong to different clusters: {places}; name seeds of one")
 
     def _log_waiting(self, reason: str, missing: Sequence[str] = ()) -> None:
-        """Log what is waited for when it changes, and every ``LOG_AGAIN_S`` while it does not."""
+        """Log the reason for waiting when it changes, and every ``LOG_AGAIN_S`` while it does not change."""
         logged, at_s = self._logged
         now_s = asyncio.get_running_loop().time()
         if reason == logged and now_s - at_s < LOG_AGAIN_S:

@@ -1,6 +1,6 @@
-"""The members as this node's gossip knows them, for every part that reads liveness, addresses or load.
+"""Read access to the members as this node's gossip knows them: liveness, addresses and load.
 
-Only the gossip driver changes what is read here. It drives the same state machine, performs its directives, and sets
+Only the gossip driver changes this state: it drives the gossip state machine, performs its directives, and sets
 ``changed``.
 """
 
@@ -29,13 +29,13 @@ class Members:
         self.gossip = Gossip(spec.first_record(runtime.me), settings, runtime.rng, now=now)
         """The state machine; for the gossip driver only."""
         self.changed = asyncio.Event()
-        """Set whenever a member joined, left or changed, or the epoch did; cleared by the task that waits for it."""
+        """Set when a member joins, leaves or changes, or the epoch changes; cleared by the task that waits for it."""
 
     def own_record(self) -> MemberRecord:
         return self.gossip.me
 
     def all(self) -> list[Member]:
-        """Return every known member, this node among them, by identity."""
+        """Return every known member, this node included, in the order of their identities."""
         return self.gossip.members()
 
     def get(self, identity: Identity) -> Member | None:
@@ -45,7 +45,7 @@ class Members:
         return self.gossip.member(identity) is not None
 
     def is_down(self, identity: Identity) -> bool:
-        """Return whether the member counts as down, has left, or was never heard of. A suspect is not down."""
+        """Return whether the member is down, has left, or is unknown. A suspected member is not down."""
         member = self.gossip.member(identity)
         return member is None or not member.in_doubt_or_alive
 
@@ -58,7 +58,7 @@ class Members:
         return member.record.address if member is not None else None
 
     def alive(self) -> list[Identity]:
-        """Return the members that are alive or suspected, this node among them."""
+        """Return the members that are alive or suspected, this node included."""
         return [member.identity for member in self.all() if member.in_doubt_or_alive]
 
     def leaving(self) -> list[Identity]:
@@ -74,6 +74,9 @@ class Members:
         return sorted(owner for owner in owners if self.gossip.member(owner) is None)
 
     def conflicts(self, record: MemberRecord) -> list[MemberRecord]:
-        """Return members, not down, that exclude ``record``: same name, or same identity at another address."""
+        """Return the members that conflict with ``record``, unless they are down.
+
+        A conflicting member has the same name, or has the same identity at another address.
+        """
         found = (self.gossip.conflicting_name(record.identity), self.gossip.conflicting_identity(record))
         return [member.record for member in found if member is not None]

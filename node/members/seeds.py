@@ -1,9 +1,9 @@
-"""Contacts addresses at which members may be: the seeds, and where members were when this node last ran.
+"""Client of addresses at which members may listen: the seeds, and the addresses of members in this node's last run.
 
-A node that starts again knows only itself until it contacts one member, which names all others that it knows. Where
-many start again during a partition, they form groups, and once it heals, members of one group have not heard of those
-of another, so gossip does not connect them. While an owner is unheard of, some of the addresses are therefore
-contacted again.
+A node that starts again knows only itself until it contacts one member, which sends it all others that it knows. If
+many nodes start again during a partition, they form groups. When the partition heals, the members of one group do not
+know those of another, so gossip does not connect the groups. Therefore some of the addresses are contacted again while
+an owner is unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..runtime import Runtime
 from .gossip_driver import GossipDriver
 
 DISCOVERY_HEARTBEATS = 5
-"""Heartbeat intervals, on average, between two searches for owners that are unheard of."""
+"""Average number of heartbeat intervals between two searches for owners that are unknown."""
 MAX_DISCOVERY_CALLS = 3
 
 
@@ -39,7 +39,7 @@ class SeedAnswer:
     heard_s: float = 0.0
     """By this node's monotonic clock."""
     foreign: bool = False
-    """Whether it belongs to another cluster than this node."""
+    """Whether the node at the address belongs to another cluster than this node."""
 
 
 def troubles(answers: Sequence[SeedAnswer]) -> str:
@@ -47,7 +47,7 @@ def troubles(answers: Sequence[SeedAnswer]) -> str:
 
 
 def advice(answers: Sequence[SeedAnswer]) -> str:
-    """Return advice for nodes that wait for each other although none is a seed by its own list; else empty."""
+    """Return advice if these nodes wait for each other and none of them is in its own list of seeds; else empty."""
     replies = [answer.reply for answer in answers if answer.reply is not None]
     if not replies or any(reply.record is not None or reply.seat is not None for reply in replies):
         return ""
@@ -95,7 +95,7 @@ class SeedClient:
         )
 
     async def adopt(self, answer: SeedAnswer) -> bool:
-        """Adopt the epoch and the record of a member that answered; return False if this is not a member's answer."""
+        """Adopt the epoch and the record of a member that answered. Return False if no other member answered."""
         reply = answer.reply
         if reply is None or reply.record is None or reply.member.identity == self._me.identity:
             return False
@@ -105,13 +105,13 @@ class SeedClient:
         return True
 
     async def discover_owners(self, addresses: Sequence[str], heartbeat_interval_s: float) -> None:
-        """Contact some of the addresses now and then, while an owner is unheard of, until cancelled."""
+        """Contact some of the addresses at intervals while an owner is unknown, until cancelled."""
         while True:
             pause_s = DISCOVERY_HEARTBEATS * heartbeat_interval_s
             await asyncio.sleep(pause_s * (0.5 + self._rng.random()))
             if not self._members.unheard(self._epochs.live_owners()):
                 continue
-            known = {member.record.address for member in self._members.all()}  # which gossip reaches itself
+            known = {member.record.address for member in self._members.all()}  # gossip contacts these
             unknown = sorted({*addresses} - known)
             await self._meet(self._rng.sample(unknown, min(MAX_DISCOVERY_CALLS, len(unknown))))
 

@@ -1,6 +1,6 @@
-"""Messages between a cluster of one and a cluster that has its node as a member.
+"""Messages between a cluster of one node and a cluster that counts this node as a member.
 
-Both requests come from a node that names no cluster in its envelope, even if it belongs to one.
+The envelopes of both requests name no cluster, even if the sender belongs to one.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from ...ring.epoch import EpochRecord
 from ..storage.interface import Entry
 
 MAX_ENTRIES = 64
-"""Maximum number of entries in a contribution: writing them takes a coordinator's loop a few milliseconds."""
+"""Maximum number of entries in a contribution. Writing them occupies a coordinator's loop for a few milliseconds."""
 MAX_BYTES = 1 << 20
 """Maximum total size of keys and values in a contribution; the last entry may exceed it."""
 CALL_TIMEOUTS = 2
-"""Time that a contribution may take, in timeouts of a call to a peer: the writes themselves may take one."""
+"""Timeout of a contribution as a multiple of that of a call to a peer. The writes may take as long as one call."""
 MAX_KEY_BYTES = 65_535
 MAX_MEMBERS = 16
 """Maximum number of members that a reply names."""
@@ -44,7 +44,7 @@ class Contribution:
     """Entries of a cluster of one, to be written with their versions into the receiver's cluster."""
 
     cluster_id: str
-    """The receiver's cluster: a node of another one refuses."""
+    """The receiver's cluster; a node of another cluster refuses the request."""
     entries: tuple[tuple[bytes, Entry], ...]
     written: int
     """Number of entries that were acknowledged before these."""
@@ -54,4 +54,4 @@ class Contribution:
 @dataclass(frozen=True, slots=True)
 class ContributionReply:
     trouble: str = ""
-    """Why not all of the entries are acknowledged; empty when they are. The same entries may come again."""
+    """Why not all of the entries are acknowledged; empty if all are. The same entries may be sent again."""

@@ -9,12 +9,12 @@ from ...ring.epoch import EpochStamp
 
 @dataclass(frozen=True, slots=True)
 class TreeQuery:
-    """Asks for the receiver's digests of the Merkle tree of what it and the sender both replicate."""
+    """Requests the receiver's digests of the Merkle tree of the ranges that it and the sender both replicate."""
 
     epoch: EpochStamp
     """A stable epoch; the shape of the tree follows from it and the two identities."""
     groups: tuple[int, ...]
-    """Asks for the digest of every leaf of these groups; empty asks for one digest of every group."""
+    """Groups for whose leaves digests are requested; if empty, one digest of each group is requested."""
 
 
 @dataclass(frozen=True, slots=True)

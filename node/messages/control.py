@@ -21,7 +21,7 @@ class Accept:
     ballot: Ballot
     proposal: EpochRecord
     bound: bool
-    """Whether the proposal was bound by an already accepted value (then it must go through)."""
+    """Whether the proposal is a value that was accepted already, which the proposer must propose again."""
 
 
 AgreementReply = AcceptorReply

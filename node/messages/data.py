@@ -26,7 +26,7 @@ class MergeKind(StrEnum):
 class Read(NamedTuple):
     key: bytes
     version_only: bool = False
-    """Ask for the version without the value, which another replica is asked for."""
+    """Whether only the version is requested; the value is then requested from another replica."""
 
 
 class Merge(NamedTuple):
@@ -67,7 +67,7 @@ class FailedResult(NamedTuple):
 
 
 REPLY_FULL = FailedResult("the reply to its batch is full")
-"""Result of a read whose value did not fit into the reply. It fits when fewer keys are read at once."""
+"""Result of a read whose value did not fit into the reply. It fits if fewer keys are read in one batch."""
 ABSENT = ReadResult(None)
 MERGED = MergeResult()
 BELOW_FLOOR = MergeResult(below_floor=True)
@@ -90,7 +90,7 @@ class ScanPurpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Asks for a chunk of a range: keys and versions, or entries with their values for a pull."""
+    """Requests a chunk of a range: keys and versions, or entries with their values for a pull."""
 
     epoch: EpochStamp
     purpose: ScanPurpose
@@ -107,7 +107,7 @@ class ScanReply:
     entries: tuple[tuple[bytes, Entry], ...]
     """For ScanPurpose.KEYS, values are b"" (tombstones stay tombstones)."""
     next: Cursor | None
-    """Where the next chunk begins after; None when the range has no more entries."""
+    """Position after which the next chunk begins; None if the range has no more entries."""
     checksum: int
     """``checksum_of`` the entries; verified by the receiver."""
 
@@ -132,7 +132,7 @@ def checksum_of(entries: Iterable[tuple[bytes, Entry]]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SizeQuery:
-    """Asks about how many bytes the receiver holds of each of these ranges."""
+    """Requests the approximate number of bytes that the receiver holds in each of these ranges."""
 
     epoch: EpochStamp
     spans: tuple[TokenRange, ...]

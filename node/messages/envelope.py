@@ -1,8 +1,9 @@
-"""What encloses every message between nodes: requests, replies and refusals.
+"""Envelopes of messages between nodes, and the types of all requests, replies and refusals.
 
-Messages are plain values, encoded only in ``node/rpc``. Every request names its source and, once known, the
-identity it is meant for, since addresses get reused. Requests of the control lane (gossip, agreement, records) use
-a separate connection and are never shed.
+- Messages are plain values, encoded only in ``node/rpc``.
+- Every request contains the identity of its source and, once known, that of its destination, since addresses are
+  reused.
+- Requests of the control lane (gossip, agreement, epoch records) use a separate connection, and are never shed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ class EpochMismatch:
 
     epoch: EpochStamp | None
     record: EpochRecord | None
-    """The receiver's record when it is the newer one; None asks the sender to push its own."""
+    """The receiver's record if it is newer than the sender's; None asks the sender to push its record."""
 
 
 class RefusalCode(StrEnum):
@@ -51,7 +52,7 @@ class Refusal:
     reason: str
 
 
-# --- which message travels in which lane --------------------------------------------------------------------
+# --- the messages of each lane ------------------------------------------------------------------------------
 
 ControlBody = MembershipBody | RecordBody | RequestRepair | MembershipQuery
 DataBody = EntryBody | TreeQuery | Confirm | Purge
@@ -61,7 +62,7 @@ ControlReplyBody = MembershipReplyBody | RecordReplyBody | RepairSummary | Membe
 DataReplyBody = EntryReplyBody | TreeReply | ConfirmReply | PurgeReply
 ReplyBody = ControlReplyBody | DataReplyBody | ContributionReply | EpochMismatch | Refusal
 
-# --- what is sent -------------------------------------------------------------------------------------------
+# --- requests and replies -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class Envelope:
     cluster_id: str
     """Empty while the sender belongs to no cluster yet."""
     destination: Identity | None
-    """None only when first contacting a seed."""
+    """None only at first contact with a seed."""
     timestamp: int
     """The sender's hybrid clock."""
     protocol: int = PROTOCOL_VERSION

@@ -1,4 +1,4 @@
-"""Messages by which nodes meet, form a cluster, check each other's disks, and gossip. All are control messages."""
+"""Messages for first contact, for forming a cluster, for checks of disks, and for gossip. All are control messages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Hello:
 
     member: MemberRecord
     seat: GenesisSeat | None
-    """None when the sender is not among its own seeds."""
+    """None if the sender is not in its own list of seeds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class HelloReply:
     record: EpochRecord | None
     """The newest record of the replying node; None while it belongs to no cluster."""
     seat: GenesisSeat | None
-    """The replying node's seat, while it waits to form a cluster and is in its list of seeds."""
+    """The replying node's seat, while it waits to form a cluster and is in its own list of seeds."""
     refused: str = ""
     """Why the sender cannot join; empty when it can."""
     wall_ms: int = 0
@@ -57,7 +57,7 @@ class GenesisConfirmed:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """Asks what the receiver remembers of the sender's disk; sent at each start, before anything is served."""
+    """Requests what the receiver remembers of the sender's disk. Sent at each start, before anything is served."""
 
     extent: Extent | None
     """The extent of the sending process; None while it may not act under its identity."""
@@ -92,7 +92,7 @@ class GossipSyn:
 
 @dataclass(frozen=True, slots=True)
 class GossipAck:
-    """Second step: what the receiver of the GossipSyn knows better, and what it lacks."""
+    """Second step: records that are newer at the receiver of the GossipSyn, and requests for those that it lacks."""
 
     records: tuple[MemberRecord, ...]
     wanted: tuple[DigestEntry, ...]
@@ -107,7 +107,7 @@ class GossipAck:
 
 @dataclass(frozen=True, slots=True)
 class GossipDelta:
-    """Third step of an exchange, and what is pushed at once: records and suspicions."""
+    """Third step of an exchange; also sent at other times, for records and suspicions that must spread at once."""
 
     records: tuple[MemberRecord, ...]
     suspicions: tuple[Suspicion, ...]

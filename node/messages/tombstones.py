@@ -1,4 +1,4 @@
-"""Messages by which tombstones are collected (docs/ring-changes.md, rules 12 and 13). All are data messages."""
+"""Messages for the collection of tombstones (docs/ring-changes.md, rules 12 and 13). All are data messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Purge:
 
     epoch: EpochStamp
     confirmed_epoch: int
-    """Number of the epoch under which they were confirmed: an earlier one."""
+    """Number of the earlier epoch under which they were confirmed."""
     tombstones: tuple[Tombstone, ...]
 
 

@@ -1,4 +1,4 @@
-"""Calls peers: envelopes, addresses, clocks, and the errors that refusals are mapped to."""
+"""Client of peers: finds addresses, makes envelopes, estimates peers' clocks, and raises refusals as errors."""
 
 from __future__ import annotations
 
@@ -27,17 +27,15 @@ from ..runtime import LocalIdentity
 B = TypeVar("B")
 
 REFUSED_AS = {RefusalCode.FOREIGN_CLUSTER: ForeignCluster, RefusalCode.NOT_READY: PeerNotReady}
-"""Refusals that callers distinguish."""
-
-
+"""The refusals that callers distinguish."""
 MAX_CLOCKS = 4096
-"""Addresses whose clocks are kept; all are forgotten when there are more."""
+"""Maximum number of addresses whose clocks are estimated; when it is reached, all estimates are dropped."""
 WEIGHT_OF_LESS = 0.125
-"""Weight of a reading that is behind the estimate; one that is ahead replaces it."""
+"""Weight of a reading below the estimate. A reading above the estimate replaces it."""
 
 
 class PeerClient:
-    """Calls by identity. Where a call names no ``timeout_s``, ``rpc_timeout_s`` applies."""
+    """Calls peers by identity or by address. ``rpc_timeout_s`` is the default timeout of a call."""
 
     def __init__(
         self,
@@ -48,7 +46,7 @@ class PeerClient:
         cluster_id: Callable[[], str],
         rpc_timeout_s: float,
     ) -> None:
-        """Take ``address_of``, which returns the address that gossip knows, and the id of this node's cluster."""
+        """Take two functions: ``address_of`` returns a known address, ``cluster_id`` this node's cluster."""
         self.me = me
         self._transport = transport
         self._clock = clock
@@ -62,7 +60,7 @@ class PeerClient:
     ) -> B | EpochMismatch:
         """Send a request to ``to``; return the expected answer or an EpochMismatch.
 
-        Raises PeerUnreachable (certainly not handled), PeerRefused (handled by refusing) or PeerTimeout.
+        Raise PeerUnreachable (certainly not handled), PeerRefused (nothing was done) or PeerTimeout (possibly handled).
         """
         address = self._address_of(to)
         if address is None:
@@ -75,14 +73,14 @@ class PeerClient:
     async def ask(
         self, to: Identity, body: RequestBody, expect: type[B], timeout_s: float | None = None
     ) -> B:
-        """Send a request that is not fenced by epoch and return the answer. Raises as ``call`` does."""
+        """Send a request that is not fenced by epoch, and return the expected answer. Raise as ``call`` does."""
         answer = await self.call(to, body, expect, timeout_s)
         if isinstance(answer, EpochMismatch):
             raise PeerRefused(f"{to.name} is at another epoch")
         return answer
 
     async def send(self, to: Identity, body: RequestBody, timeout_s: float | None = None) -> None:
-        """Send a request that is only acknowledged. Raises as ``call`` does."""
+        """Send a request that is only acknowledged. Raise as ``call`` does."""
         await self.ask(to, body, Acknowledged, timeout_s)
 
     async def call_address(
@@ -94,15 +92,15 @@ class PeerClient:
         to: Identity | None = None,
         without_cluster_id: bool = False,
     ) -> Reply:
-        """Ask the node that listens at ``address``; raises as ``call`` does.
+        """Send a request to the node that listens at ``address``. Raise as ``call`` does.
 
-        ``without_cluster_id`` names no cluster, as a node that belongs to none, so that another cluster answers too.
+        With ``without_cluster_id``, the envelope names no cluster, so that a node of another cluster answers too.
         """
         timeout_s = self._rpc_timeout_s if timeout_s is None else timeout_s
         began_s = self._clock.machine.monotonic()
         reply = await self._reply(address, body, timeout_s, to, without_cluster_id)
-        if _is_refused(reply, RefusalCode.EXPIRED):
-            # The peer's clock was set meanwhile, or was not known: its refusal carries it.
+        if _is_refusal(reply, RefusalCode.EXPIRED):
+            # The estimate of the peer's clock was wrong or missing. The refusal has corrected it, so try again.
             left_s = began_s + timeout_s - self._clock.machine.monotonic()
             if left_s > 0:
                 reply = await self._reply(address, body, left_s, to, without_cluster_id)
@@ -148,14 +146,14 @@ class PeerClient:
         )
 
 
-def _is_refused(reply: Reply, code: RefusalCode) -> bool:
+def _is_refusal(reply: Reply, code: RefusalCode) -> bool:
     return isinstance(reply.body, Refusal) and reply.body.code is code
 
 
 class PeerClocks:
-    """Estimates peers' hybrid clocks by their latest replies: requests expire at an instant of the receiver's clock.
+    """Estimates of peers' hybrid clocks by their latest replies, so that expiry times are in the receiver's time.
 
-    So no difference between two wall clocks makes a request expire early, and none keeps it alive.
+    A difference between two wall clocks then neither makes a request expire early nor makes it expire late.
     """
 
     def __init__(self, clock: MachineClock) -> None:
@@ -169,11 +167,14 @@ class PeerClocks:
             self._leads_ms.clear()
         lead_ms = (timestamp >> COUNTER_BITS) - self._clock.monotonic() * 1000
         before_ms = self._leads_ms.get(address, lead_ms)
-        # A slow reply gives too low a reading; a hybrid clock ahead of its wall clock, too high a one.
+        # The reading of a slow reply is too low; that of a hybrid clock ahead of its wall clock is too high.
         self._leads_ms[address] = max(lead_ms, before_ms + (lead_ms - before_ms) * WEIGHT_OF_LESS)
 
     def expiry_ms(self, address: str, timeout_s: float, own_ms: int) -> int:
-        """Return what the clock at ``address`` will show in ``timeout_s``, by ``own_ms`` if it never answered."""
+        """Return what the clock at ``address`` will show in ``timeout_s``.
+
+        For a peer that has never answered, use ``own_ms``, this node's clock.
+        """
         lead_ms = self._leads_ms.get(address)
         if lead_ms is None:
             return own_ms + int(timeout_s * 1000)

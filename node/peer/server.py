@@ -1,4 +1,4 @@
-"""Receives peers' requests: checks source, destination, cluster, clock and expiry, then calls the handler."""
+"""Server for peers: checks a request's destination, cluster, protocol, clock and expiry, then calls its handler."""
 
 from __future__ import annotations
 
@@ -27,17 +27,19 @@ from ..messages.envelope import (
 from ..runtime import Runtime
 
 EXPIRING = (*get_args(DataBody), Contribution, RequestLeave, RequestRepair)
-"""Requests that are not begun once their sender has stopped waiting. Others may arrive late: gossip is ordered by
-the freshness of records, agreement by its ballots, a record by its number, and genesis is a function of the seeds."""
+"""Requests that are not begun once their sender has stopped waiting. All other requests may arrive late: gossip is
+ordered by the versions of records, Paxos by ballots, epoch records by their numbers, and genesis depends on nothing but
+the seeds."""
 LOGGED = (RefusalCode.PROTOCOL, RefusalCode.FOREIGN_CLUSTER)
-"""The other refusals are normal in operation, or logged where more is known about them."""
+"""Refusals that are logged here. Others are normal in operation, or are logged where their cause is known."""
 MAX_REMEMBERED = 1000
+"""Maximum number of refusals that are remembered as logged; when it is reached, all are forgotten."""
 
 BodyHandler = Callable[[Envelope, Any], Awaitable[ReplyBody]]
 
 
 class PeerServer:
-    """A table of message types and their handlers."""
+    """Handlers of requests, by message type, and the checks that precede them."""
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class PeerServer:
         cluster_id: Callable[[], str],
         on_foreign_request: Callable[[Envelope], None],
     ) -> None:
-        """Take ``on_foreign_request``, called with the envelope of each request from a member of another cluster."""
+        """Call ``on_foreign_request`` with the envelope of each request from a member of another cluster."""
         self._me = runtime.me
         self._log = runtime.log
         self._clock = clock
@@ -55,7 +57,7 @@ class PeerServer:
         self._handlers: dict[type[RequestBody], BodyHandler] = {}
         self._refused: set[tuple[Identity, RefusalCode]] = set()
         self.closed_for = ""
-        """Why this node refuses all peers but those of other clusters; empty while it answers them."""
+        """Why this node refuses its cluster's peers; empty while it answers them."""
         self.stopping = False
 
     def register(self, message: type[RequestBody], handler: BodyHandler) -> None:
@@ -76,7 +78,7 @@ class PeerServer:
         if refusal is None and self.closed_for:
             body = Refusal(RefusalCode.NOT_READY, self.closed_for)
         if refusal is None and self._me.may_not(request.body):
-            await asyncio.Event().wait()  # never answered: neither success nor failure may be concluded
+            await asyncio.Event().wait()  # never reply: the sender must conclude neither success nor failure
         return Reply(
             source=self._me.identity,
             generation=self._me.generation,
@@ -86,7 +88,7 @@ class PeerServer:
 
     def _refuse(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
         if reason := self._me.may_not(body):
-            if self._meant_for_another(envelope):  # and must not be taken for the node that was meant
+            if self._meant_for_another(envelope):  # the sender must not take this node for the destination
                 return Refusal(RefusalCode.WRONG_DESTINATION, self._meant(envelope))
             return Refusal(RefusalCode.STOPPING if self._me.lost else RefusalCode.NOT_READY, reason)
         if self.stopping:
@@ -116,7 +118,7 @@ class PeerServer:
         return f"{envelope.destination} was meant, but {self._me.identity} listens at {self._me.address}"
 
     def _foreign(self, envelope: Envelope) -> str:
-        """Return the refusal for a node of another cluster; empty for a node of this one."""
+        """Return why a node of another cluster is refused; empty for a node of this cluster."""
         mine = self._cluster_id()
         if not envelope.cluster_id or not mine or envelope.cluster_id == mine:
             return ""
@@ -139,7 +141,7 @@ class PeerServer:
         return None
 
     def _refuse_expired(self, envelope: Envelope, body: RequestBody) -> Refusal | None:
-        """Return a refusal for a request that was under way, or waited here, for longer than its sender waits."""
+        """Return a refusal if the sender has stopped waiting for the request; else None."""
         if not envelope.expires_ms or not isinstance(body, EXPIRING):
             return None
         late_ms = self._clock.current_ms() - envelope.expires_ms
@@ -147,11 +149,11 @@ class PeerServer:
             return None
         return Refusal(
             RefusalCode.EXPIRED,
-            f"met {late_ms / 1000:.1f} s after {envelope.source.name} stopped waiting for it",
+            f"it arrived {late_ms / 1000:.1f} s after {envelope.source.name} stopped waiting for it",
         )
 
     def _log_once(self, envelope: Envelope, refusal: Refusal) -> None:
-        """Log the first refusal for each peer and reason; repeated requests are refused without a line."""
+        """Log only the first refusal for each peer and code."""
         reused = refusal.code is RefusalCode.WRONG_DESTINATION and self._foreign(envelope)
         if not (reused or refusal.code in LOGGED) or not self._is_first(envelope.source, refusal.code):
             return

@@ -1,11 +1,12 @@
-"""Guard that keeps a node from coordinating while its wall clock is off (``quorum.skew``).
+"""Guard that keeps a node from coordinating operations while its wall clock is wrong (``quorum.skew``).
 
-A node that starts again with data does not know yet whether it is. What it wrote by a clock that is ahead would stay in
-its own copy, and no other node would take it. So it first compares its clock with a majority of the owners, itself
-included. If too few answer, it proceeds after a while, since the others may need it.
-
-It still gossips, so that it notices when its clock is right again, and still serves as a replica: the clocks of its
-coordinators are checked message by message (``quorum.hybrid_clock``).
+- A node that starts again with data does not know yet whether its clock is wrong. If the clock were ahead, its writes
+  would remain in its own copy, since no other node would accept them. Therefore it first compares its clock with those
+  of a majority of the owners, itself included. If too few of them answer in time, it coordinates without this check,
+  since the others may need it.
+- A node whose clock is wrong still gossips, so that it notices when the clock is right again.
+- It still serves as a replica, since the clock of each coordinator is checked with every message
+  (``quorum.hybrid_clock``).
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from ..events import Event, EventLog
 from ..ports import Clock
 
 READING_ROUNDS = 60
-"""Heartbeat intervals for which a reading of a member's clock counts."""
+"""Number of heartbeat intervals for which a reading of a member's clock is used."""
 COMPARE_ROUNDS = 10
-"""Maximum number of heartbeat intervals that a node which starts waits for other clocks to compare with."""
+"""Maximum number of heartbeat intervals for which a node that starts waits for readings of other clocks."""
 STEP_MS = 20
-"""A wall clock that moved this far against the monotonic clock was set, which invalidates the last judgement."""
+"""A wall clock that has moved this far against the monotonic clock was set, so its skew is computed again."""
 
 
 class SkewGuard:
@@ -41,14 +42,14 @@ class SkewGuard:
         self._log = log
         self._readings = ClockReadings(max_skew_s, READING_ROUNDS * heartbeat_interval_s)
         self._off_ms = 0
-        self._judged_at_s = clock.monotonic()
-        self._judged_lead_ms = self._lead_ms()
+        self._computed_at_s = clock.monotonic()
+        self._computed_lead_ms = self._lead_ms()
         self._to_compare: frozenset[Identity] = frozenset()
-        """The other owners, until enough of their clocks are known."""
+        """The other owners, while too few of their clocks are known."""
         self._compare_until_s = 0.0
 
     def compare_first(self, others: Collection[Identity]) -> None:
-        """Coordinate nothing before this clock is compared with those of ``others``, the other owners."""
+        """Refuse to coordinate until this node's clock is compared with those of ``others``, the other owners."""
         self._to_compare = frozenset(others)
         self._compare_until_s = self._clock.monotonic() + COMPARE_ROUNDS * self._interval_s
 
@@ -56,17 +57,17 @@ class SkewGuard:
         """Record the wall clock that ``member`` sent between these times; ``wall_ms`` is 0 if it sent none."""
         if wall_ms:
             self._readings.note(member, wall_ms, sent_s, heard_s)
-            self._judge()
+            self._compute()
 
     def off_ms(self) -> int:
-        """Return how far the wall clock is ahead of what a majority reports, negative if behind; 0 if not off."""
-        stale = self._clock.monotonic() - self._judged_at_s >= self._interval_s
-        if stale or abs(self._lead_ms() - self._judged_lead_ms) > STEP_MS:
-            self._judge()
+        """Return how far the wall clock is ahead of a majority's clocks, negative if behind; 0 if it is right."""
+        stale = self._clock.monotonic() - self._computed_at_s >= self._interval_s
+        if stale or abs(self._lead_ms() - self._computed_lead_ms) > STEP_MS:
+            self._compute()
         return self._off_ms
 
     def refusal(self) -> str | None:
-        """Return why this node coordinates nothing, and what to do; None if it does."""
+        """Return why this node coordinates no operations, and what to do; None if it coordinates."""
         off_ms = self.off_ms()
         if not off_ms:
             return self._not_compared()
@@ -84,12 +85,12 @@ class SkewGuard:
             return None
         return "this node has just started and compares its clock with the others' first; ask another node"
 
-    def _judge(self) -> None:
-        self._judged_at_s = self._clock.monotonic()
-        self._judged_lead_ms = self._lead_ms()
+    def _compute(self) -> None:
+        self._computed_at_s = self._clock.monotonic()
+        self._computed_lead_ms = self._lead_ms()
         was_off = self._off_ms != 0
         self._off_ms = self._readings.off_ms(
-            self._clock.wall_ms(), self._judged_at_s, frozenset(self._alive()), was_off
+            self._clock.wall_ms(), self._computed_at_s, frozenset(self._alive()), was_off
         )
         if self._off_ms and not was_off:
             self._log.emit(Event.CLOCK_OFF, off_s=self._off_ms / 1000, limit_s=self._max_skew_s)
@@ -101,5 +102,5 @@ class SkewGuard:
 
 
 def describe_skew(off_ms: int) -> str:
-    """Return the distance as text, to be followed by what the clock is compared with."""
+    """Return the skew as text; the reference that the clock is compared with is to follow."""
     return f"{abs(off_ms) / 1000:.1f} s {'ahead of' if off_ms > 0 else 'behind'}"

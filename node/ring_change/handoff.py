@@ -1,6 +1,7 @@
-"""Handoff: pulls gained ranges while the ring changes, and deletes foreign copies after a grace when it is stable.
+"""Handoff (docs/ring-changes.md, rules 6 to 10).
 
-See docs/ring-changes.md, rules 6 to 10.
+While the ring changes, a node pulls the ranges that it gains. Once the ring is stable, it waits for a grace period and
+then deletes its foreign copies: those of keys that it no longer replicates.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .puller import Puller
 
 
 def foreign_ranges(epoch: Epoch, me: Identity) -> tuple[TokenRange, ...]:
-    """Return what ``me`` does not replicate under a stable epoch."""
+    """Return the ranges that ``me`` does not replicate under a stable epoch."""
     mine = epoch.rings[0].ranges_of(me) if me in epoch.record.owners.owners else ()
     if not mine:
         return (WHOLE_RING,)
@@ -31,7 +32,7 @@ def foreign_ranges(epoch: Epoch, me: Identity) -> tuple[TokenRange, ...]:
 
 
 class Handoff:
-    """Runs one task at a time, that of the current epoch: a puller while the ring changes, else the clean-up."""
+    """Runs one task at a time, for the current epoch: a puller while the ring changes, else the clean-up."""
 
     def __init__(
         self,
@@ -83,7 +84,7 @@ class Handoff:
                 self._log.emit(Event.HANDOFF_ABORTED, epoch=epoch.number, reason="the epoch has passed")
 
     async def _clean_up(self, epoch: Epoch) -> None:
-        """Delete copies outside this node's lists; the epoch is checked again right before each deletion (rule 10)."""
+        """Delete foreign copies. The epoch is checked again immediately before each deletion (rule 10)."""
         await asyncio.sleep(self._grace_s)
         keys = size_bytes = 0
         for token_range in foreign_ranges(epoch, self._me):
@@ -95,5 +96,5 @@ class Handoff:
             after = self._engine.usage()
             keys += before.keys - after.keys
             size_bytes += before.bytes - after.bytes
-            await asyncio.sleep(0)  # let others write
+            await asyncio.sleep(0)  # let other tasks write
         self._log.emit(Event.CLEANUP_FINISHED, epoch=epoch.number, keys=keys, bytes=size_bytes)

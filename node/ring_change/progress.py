@@ -1,7 +1,9 @@
-"""How far a gaining node has pulled under one epoch: on disk, in gossip and in the log.
+"""Progress of a node that pulls the ranges it gains under one epoch: on disk, in gossip and in the log.
 
-The position in a range is written in the same atomic batch as the entries up to it, so a restart resumes where the
-data ends. Progress under any other epoch number is void: the same change under another number is another change.
+- The position in a range is written in the same atomic batch as the entries up to it, so that a restart resumes exactly
+  after the last stored entry.
+- Progress is valid only for the epoch number under which it was made. The same change under another number is a
+  different change.
 """
 
 from __future__ import annotations
@@ -23,13 +25,13 @@ REPORT_INTERVAL_S = 0.5
 
 @dataclass
 class PullProgress:
-    """Progress of all pulls, each named by its index in the epoch's list of moves, which every node computes alike."""
+    """Progress of all pulls. A pull is identified by its index in the epoch's list, which is the same at every node."""
 
     epoch: int
     finished: dict[int, list[Identity]] = field(default_factory=dict)
     """Sources from which everything has been pulled, by pull."""
     cursors: dict[tuple[int, Identity], Cursor] = field(default_factory=dict)
-    """Where the next chunk of an unfinished source begins after."""
+    """Position after which the next chunk begins, by pull and source; for sources that are not finished."""
     bytes_done: int = 0
     bytes_total: int = 0
 
@@ -37,7 +39,7 @@ class PullProgress:
         return self.finished.get(pull, ())
 
     def advance(self, pull: int, source: Identity, to: Cursor | None, received_bytes: int) -> None:
-        """Record a chunk from ``source`` that ends at ``to``; None when it was the last one."""
+        """Record a chunk from ``source`` that ends at ``to``; None if it was the last one."""
         self.bytes_done += received_bytes
         self.bytes_total = max(self.bytes_total, self.bytes_done)
         if to is None:
@@ -67,7 +69,7 @@ class PullProgress:
 
     @classmethod
     def load(cls, stored: bytes | None, epoch: int) -> PullProgress:
-        """Return what was stored for ``epoch``; empty progress when that was for another epoch or there is none."""
+        """Return the stored progress; empty progress if none was stored, or if it was for another epoch."""
         data = json.loads(stored) if stored is not None else None
         if data is None or data["epoch"] != epoch:
             return cls(epoch)
@@ -86,12 +88,12 @@ class PullProgress:
 
 
 class PullTracker:
-    """Stores pulled chunks with the progress that they make, and reports it."""
+    """Stores pulled chunks together with the progress, and reports the progress."""
 
     def __init__(
         self, epoch: int, engine: Engine, publish: Callable[[HandoffProgress], None], log: EventLog
     ) -> None:
-        """Take ``publish``, which is called with the progress that gossip spreads."""
+        """Call ``publish`` with the progress that gossip is to spread."""
         self._engine = engine
         self._publish = publish
         self._log = log
@@ -133,7 +135,7 @@ class PullTracker:
             )
 
     def finished(self, ranges: int) -> None:
-        """Publish that this node is done; call it once everything is on disk."""
+        """Publish that this node is done. To be called once everything is on disk."""
         self.progress.bytes_total = self.progress.bytes_done
         if ranges:
             after_s = round(asyncio.get_running_loop().time() - self._began_s, 3)

@@ -1,9 +1,10 @@
 """Pulls the ranges that a node gains by a ring change (docs/ring-changes.md, rules 7 and 8).
 
-For each range whose preference list changes, a gaining node takes all entries from the owner that it displaces, or
-from r(O) nodes of the old list. Requests and replies carry the epoch. A chunk that arrives under another epoch is
-discarded: its entries and its end are merged only if the epoch is still the same at that moment. A node reports that
-it is done only once everything is on disk.
+- For each range whose preference list changes, a gaining node pulls all entries from the owner that it displaces, or
+  from r(O) nodes of the old list.
+- Requests and replies carry the epoch. The entries of a chunk, and the position at its end, are stored only if the
+  epoch is still the same at that moment; otherwise the chunk is discarded.
+- A node reports that it is done only once everything is on disk.
 """
 
 from __future__ import annotations
@@ -33,24 +34,26 @@ CHUNK_BYTES = 512 << 10
 MAX_CONCURRENT_PULLS = 4
 RETRY_BACKOFF_S = (0.1, 2.0)
 MAX_DISCOVERY_S, DISCOVERY_INTERVAL_S = 3.0, 0.05
-"""How long, and how often, to check whether gossip knows all sources; it usually takes a round or two."""
+"""Time limit and interval for checking whether gossip knows all sources, which usually takes one or two rounds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A pull of this node; ``index`` names it in the progress on disk."""
+    """A pull by this node; ``index`` identifies it in the progress on disk."""
 
     index: int
-    span: TokenRange
+    token_range: TokenRange
     pull: Pull
 
 
 def assignments_of(epoch: Epoch, me: Identity) -> list[Assignment]:
-    """Return what ``me`` has to pull under ``epoch``, numbered alike at every node and after each restart."""
+    """Return the pulls of ``me`` under ``epoch``. Their indexes are the same at every node and after each restart."""
     if epoch.change is None:
         return []
     pulls = [(move.token_range, pull) for move in epoch.change.moves for pull in move.pulls]
-    return [Assignment(i, span, pull) for i, (span, pull) in enumerate(pulls) if pull.gainer == me]
+    return [
+        Assignment(i, token_range, pull) for i, (token_range, pull) in enumerate(pulls) if pull.gainer == me
+    ]
 
 
 class Puller:
@@ -74,11 +77,11 @@ class Puller:
         self._rng = runtime.rng
         self._assignments = assignments_of(epoch, self._me)
         self._turns: defaultdict[Identity, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """Limits each source to one chunk at a time, so that its other requests are served in between. While a chunk
-        is merged here, the next one is in transit."""
+        """Limit each source to one request at a time, so that it serves other requests in between. While one chunk is
+        merged here, the next one may be in transit."""
 
     async def run(self) -> None:
-        """Return when everything is pulled, on disk and reported. Raise EpochPassed when the epoch is over."""
+        """Return when everything is pulled, on disk and reported. Raise EpochPassed if the epoch has changed."""
         if self._assignments:
             await self._discover_sources()
             await self._estimate_total()
@@ -95,9 +98,9 @@ class Puller:
     async def _discover_sources(self) -> None:
         """Wait until gossip knows every source, for a limited time.
 
-        A joiner may receive the change before it knows any member but the seed. A member that gossip does not know is
-        not down. If the displaced owner were taken for down, the joiner would pull at least twice as much, from r
-        others.
+        A joining node may receive the epoch of the change before it knows any member except the seed. ``is_down`` is
+        true of an unknown member. If the displaced owner were unknown, the node would pull from r other owners instead,
+        which is at least twice as much data.
         """
         sources = {source for assignment in self._assignments for source in assignment.pull.sources}
         waited_s = 0.0
@@ -131,15 +134,17 @@ class Puller:
                 try:
                     await self._pull_from(source, assignment)
                 except (PeerError, DiskFull, Quarantined):
-                    failures += 1  # try another source; later there may be space, or the damage be repaired
+                    failures += (
+                        1  # try another source; later there may be space, or the damage may be repaired
+                    )
             if not self._is_complete(assignment):
                 await asyncio.sleep(backoff_s(failures, RETRY_BACKOFF_S, self._rng))
 
     async def _until_none_is_quarantined(self) -> None:
-        """Return once nothing of what was pulled is in quarantine: what is there counts as missing."""
+        """Return once no pulled range is in quarantine, since quarantined data counts as missing."""
         while True:
             quarantined = [segment_range(number) for number in self._data.engine.quarantined()]
-            if not any(common(a.span, segment) for segment in quarantined for a in self._assignments):
+            if not any(common(a.token_range, segment) for segment in quarantined for a in self._assignments):
                 return
             await asyncio.sleep(RETRY_BACKOFF_S[1])
 
@@ -147,7 +152,7 @@ class Puller:
         return assignment.pull.complete(self._tracker.progress.sources_finished(assignment.index))
 
     def _sources(self, assignment: Assignment) -> list[Identity]:
-        """Return the unfinished sources: the displaced owner, then the others at random; those that are down last."""
+        """Return the unfinished sources: the displaced owner, then the others in random order; down members last."""
         pull = assignment.pull
         others = [s for s in pull.sources if s not in (pull.displaced, self._me)]
         self._rng.shuffle(others)
@@ -156,7 +161,7 @@ class Puller:
         return sorted((s for s in ordered if s not in finished), key=self._members.is_down)
 
     async def _pull_from(self, source: Identity, assignment: Assignment) -> None:
-        """Pull all that ``source`` has of the range, chunk by chunk."""
+        """Pull all entries that ``source`` holds in the range, chunk by chunk."""
         index, stamp = assignment.index, self._epoch.stamp
         while source not in self._tracker.progress.sources_finished(index):
             after = self._tracker.progress.cursors.get((index, source))
@@ -164,14 +169,14 @@ class Puller:
             scan = Scan(
                 epoch=stamp,
                 purpose=ScanPurpose.PULL,
-                span=assignment.span,
+                span=assignment.token_range,
                 after=after,
                 max_entries=CHUNK_ENTRIES,
                 max_bytes=max_bytes,
             )
             async with self._turns[source]:
                 chunk = await self._data.peers.fetch_chunk(source, scan)
-            await self._data.epochs.held(stamp)
+            await self._data.epochs.ensure_current(stamp)
             self._tracker.store(index, source, chunk)
             await self._throttle.spent(chunk.size_bytes)
 
@@ -182,19 +187,19 @@ class Puller:
     # --- the estimate of the total ---
 
     async def _estimate_total(self) -> None:
-        """Ask the first sources of each pull for sizes. Failures are ignored: the total is only shown to people."""
+        """Ask the first sources of each pull for sizes. Failures are ignored, since the total is only displayed."""
         by_source: dict[Identity, list[TokenRange]] = {}
         for assignment in self._assignments:
             sources = self._sources(assignment)
             if sources and not self._is_complete(assignment):
                 needed = 1 if sources[0] == assignment.pull.displaced else assignment.pull.needed
                 for source in sources[:needed]:
-                    by_source.setdefault(source, []).append(assignment.span)
-        sizes = await asyncio.gather(*(self._size(source, spans) for source, spans in by_source.items()))
+                    by_source.setdefault(source, []).append(assignment.token_range)
+        sizes = await asyncio.gather(*(self._size(source, ranges) for source, ranges in by_source.items()))
         self._tracker.progress.bytes_total = self._tracker.progress.bytes_done + sum(sizes)
 
-    async def _size(self, source: Identity, spans: Sequence[TokenRange]) -> int:
-        query = SizeQuery(self._epoch.stamp, tuple(spans))
+    async def _size(self, source: Identity, ranges: Sequence[TokenRange]) -> int:
+        query = SizeQuery(self._epoch.stamp, tuple(ranges))
         try:
             reply = await self._data.peers.call(source, query, SizeReply)
         except PeerError:

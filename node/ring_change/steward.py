@@ -1,11 +1,12 @@
-"""The steward proposes ring changes: it is the owner with the lowest identity among those that are alive.
+"""The steward, which proposes ring changes: the owner with the lowest identity among the owners that are alive.
 
-Safety never depends on there being only one. A node that was asked to remove another proposes too while the ring is
-stable, so that an operator need not know which node is the steward.
-
-Every owner considers which changes wait, which is cheap, so that its status shows what they wait for. Only a node
-that would propose a change plans it, in another thread, and again only when an input of the plan has changed. By the
-time the plan is made, the members, the epoch and the steward may be others: it is proposed only if it is still valid.
+- Safety does not depend on there being only one steward. While the ring is stable, a node that was asked to remove
+  another node proposes changes too, so that an operator need not know which node is the steward.
+- Every owner determines which changes are waiting, which is cheap, so that its status shows what they wait for.
+- Only a node that would propose a change plans it. It does so in another thread, and makes a new plan only when an
+  input of the plan has changed.
+- The members, the epoch and the steward may change while a plan is being made. A plan is proposed only if it is still
+  valid then.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ ABORT_BACKOFF_RESET_S = 60.0
 class StewardSettings:
     policy: Policy
     interval_s: float
-    """How often waiting changes are considered when no member has changed."""
+    """Interval at which waiting changes are considered while no member changes."""
     settled_after_s: float
-    """The age of a version at which no write of it is in flight any more."""
+    """Age at which a version is settled: no write of it is in flight any more."""
 
     @classmethod
     def of(cls, config: Config) -> StewardSettings:
@@ -89,11 +90,11 @@ class Steward:
         self._removals: Counter[Identity] = Counter()
         self._unheard_since: dict[Identity, float] = {}
         self._planned: tuple[Hashable, Plan] | None = None
-        """The latest plan of a change to begin, and the inputs that it was made from."""
+        """The inputs of the latest plan to begin a change, and that plan."""
         self.closed = False
-        """Set when this node joins another cluster: it proposes nothing any more."""
+        """Set when this node joins another cluster; from then on it proposes nothing."""
         self.obstacle = ""
-        """Why nothing is proposed now, for status; less detailed when another node plans."""
+        """Why nothing is proposed now, as shown by status; less detailed if another node makes the plans."""
 
     def request_removal(self, identity: Identity) -> None:
         self._removals[identity] += 1
@@ -105,7 +106,7 @@ class Steward:
     async def run(self) -> None:
         """Plan and propose until cancelled."""
         while True:
-            # Progress and time are inputs of the plan too, so it is made again without a change of the members.
+            # Progress and time are inputs of the plan too, so it is made again even if no member has changed.
             interval_s = self._settings.interval_s * (0.75 + self._rng.random() / 2)
             await wait_at_most(interval_s, self._members.changed)
             self._members.changed.clear()
@@ -132,17 +133,17 @@ class Steward:
         if isinstance(planned, Propose) and self._is_still_valid(record, planned):
             await self._propose(record, planned)
 
-    async def _plan(self, beginning: BeginPlanner) -> Plan | None:
-        """Return the change to begin; None if this node would not propose it."""
-        if not self._may_propose(beginning.record, beginning.view):
+    async def _plan(self, planner: BeginPlanner) -> Plan | None:
+        """Return the plan to begin a change; None if this node may not propose it."""
+        if not self._may_propose(planner.record, planner.view):
             return None
-        key = beginning.key
+        key = planner.key
         if self._planned is None or self._planned[0] != key:
-            self._planned = key, await self._compute.run(beginning.plan)
+            self._planned = key, await self._compute.run(planner.plan)
         return self._planned[1]
 
     def _is_still_valid(self, record: EpochRecord, planned: Propose) -> bool:
-        """Return whether this node may still propose the change. Planning may have taken a while."""
+        """Return whether this node may still propose the change after the time that planning took."""
         if self._epochs.stamp != record.stamp:
             return False
         view = self._view(record)
@@ -155,7 +156,7 @@ class Steward:
         return steward(record, able) == self._me or (bool(self._removals) and not record.changing)
 
     def _disk_is_full(self, identity: Identity) -> bool:
-        """Return whether the member may soon be unable to store what it proposes."""
+        """Return whether the member's disk is full, so that it may be unable to store what it proposes."""
         member = self._members.get(identity)
         return member is not None and member.record.condition.disk_full
 
@@ -202,7 +203,7 @@ class Steward:
     def _unheard(
         self, record: EpochRecord, heard: Mapping[Identity, MemberView], now: float
     ) -> dict[Identity, MemberView]:
-        """Return owners that gossip does not know, as after a restart of all others; they count as down."""
+        """Return the owners that gossip does not know, for example after all nodes restarted; they count as down."""
         missing = {
             identity: owner for identity, owner in record.owners.owners.items() if identity not in heard
         }

@@ -1,12 +1,13 @@
-"""Collects tombstones: confirm on all replicas, wait for the floor, purge (docs/ring-changes.md, rules 11 to 13).
+"""Collection of tombstones (docs/ring-changes.md, rules 11 to 13).
 
-The first node of a range's list drives the collection. Under a stable epoch it asks all replicas of the range for
-tombstones older than ``tombstone_age``. Those that all replicas hold on disk are remembered (``confirmed``), and gossip
-spreads which floor they wait for. When the steward has had the floor raised, the driver has the tombstones purged,
-under any later epoch, on all replicas of the current lists.
+The first node of a range's list drives the collection, in three steps:
+1. Confirm. Under a stable epoch, it asks all replicas of the range about tombstones older than ``tombstone_age``. It
+   remembers the tombstones that all replicas hold on disk (``confirmed``).
+2. Wait for the floor. Gossip spreads the floor that confirmed tombstones need, and the steward has it raised.
+3. Purge. Under any later epoch, it has the tombstones purged on all replicas of the current lists.
 
-Age only determines when to begin. Both steps wait for a replica that is away: it would bring back what was purged
-without it as a tombstone, to be collected again. Evicting it lets the collection continue.
+Age only determines when collection begins. The first and third steps wait for a replica that is away. If they did not,
+the replica would bring back the tombstone, which would have to be collected again. Evicting the replica ends the wait.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ BATCH_TOMBSTONES = 256
 PAUSE_S = 0.02
 """Pause between two batches, so that clients keep their share of the machine."""
 MAX_SHARE = 0.1
-"""Largest part of the time that scans for tombstones take."""
+"""Maximum share of the time that scans for tombstones take."""
 SCANS_PER_AGE, MAX_INTERVAL_S = 10, 60.0
-"""Scans begin each tenth of ``tombstone_age``, which delays collection by little, and at least once a minute."""
+"""Scans begin every tenth of ``tombstone_age``, which delays collection only a little, and at least every minute."""
 SPREAD_S = 1.0
 """Time for an epoch to reach the other nodes before purging begins under it."""
 
@@ -55,7 +56,7 @@ class TombstoneCollector:
         on_stale: Callable[[Identity], None],
         age_s: float,
     ) -> None:
-        """Take ``on_stale``, which is called with replicas that lack a tombstone older than ``age_s``."""
+        """Call ``on_stale`` with each replica that lacks a tombstone older than ``age_s``."""
         self._me = runtime.me.identity
         self._data = data
         self._epochs = data.epochs
@@ -73,7 +74,7 @@ class TombstoneCollector:
         self.floor_wanted = 0
         """The floor that confirmed tombstones wait for; 0 for none."""
         self.waiting = ""
-        """The replicas that tombstones wait for, as text for people; empty when they wait for none."""
+        """The replicas that tombstones wait for, as text for people; empty if they wait for none."""
 
     def on_epoch(self, epoch: Epoch) -> None:
         self._epoch_passed.set()
@@ -199,7 +200,7 @@ class TombstoneCollector:
         expect: type[R],
         ask_self: Callable[[Q], Awaitable[R | EpochMismatch]],
     ) -> list[R] | None:
-        """Return the replies of all replicas, in order; None unless each replied under the epoch of the request."""
+        """Return the replies of all replicas, in order; None unless all replied under the epoch of the request."""
 
         async def ask(replica: Identity) -> R | EpochMismatch | None:
             if replica == self._me:

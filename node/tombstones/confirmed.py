@@ -1,13 +1,14 @@
 """Tombstones that all replicas of their lists have confirmed, kept until all have purged them. Pure.
 
-That all replicas of a key held a version or a newer one under some stable epoch stays true for ever, so a confirmation
-outlives ring changes: a node that enters the list later has pulled that version or a newer one. Confirmations are in
-memory only, and repeated after a restart. Their use is bounded (docs/ring-changes.md, rule 12):
+A confirmation states that all replicas of a key held this version or a newer one under some stable epoch. It remains
+valid after ring changes, because a node that enters the list later has pulled this version or a newer one.
+Confirmations are kept in memory only, and are made again after a restart.
 
-- A tombstone may be purged only under an epoch greater than the one it was confirmed under, with the floor at or
-  above it. In the same epoch a read's write-back from before the confirmation may still be in flight.
-- So a confirmed tombstone waits for the floor. If the floor is above it already, because it came back from a replica
-  that was away when the others purged it, it waits for any later epoch.
+Rules (docs/ring-changes.md, rule 12)
+- A tombstone may be purged only under a later epoch than that of its confirmation, and only if the floor is at or above
+  its version. Under the same epoch, a write-back that began before the confirmation may still be in flight.
+- Therefore a confirmed tombstone waits for the floor. If the floor is already above it, because a replica that was away
+  during an earlier purge has brought it back, it waits for any later epoch.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ class ConfirmedTombstones:
 
     @property
     def full(self) -> bool:
-        """Whether some must be purged before more are confirmed."""
+        """Whether some tombstones must be purged before more can be confirmed."""
         return len(self._confirmations) >= MAX_CONFIRMED
 
     def missing(self, tombstones: Iterable[Tombstone]) -> tuple[Tombstone, ...]:
-        """Return those of ``tombstones`` that are not confirmed yet."""
+        """Return the given tombstones that are not confirmed yet."""
         return tuple(
             (key, version)
             for key, version in tombstones
@@ -58,16 +59,16 @@ class ConfirmedTombstones:
             self._highest[epoch] = max(version.timestamp, self._highest.get(epoch, 0))
 
     def remove(self, tombstones: Iterable[Tombstone]) -> None:
-        """Remove these, since they are purged."""
+        """Remove tombstones that were purged."""
         for key, version in tombstones:
             if (known := self._confirmations.get(key)) is not None and known.version == version:
                 del self._confirmations[key]
 
     def purgeable(self, epoch: int, floor: int, max_batch: int) -> Iterator[dict[int, list[Tombstone]]]:
-        """Yield what may be purged under the epoch of this number and floor, by the epoch of its confirmation.
+        """Yield the tombstones that may be purged under this epoch and floor, by the epoch of their confirmation.
 
-        Each batch has at most ``max_batch`` tombstones and may be empty, so that no step takes long. Tombstones may be
-        removed between batches.
+        They come in batches of at most ``max_batch`` tombstones, so that no step takes long. A batch may be empty.
+        Tombstones may be removed between batches.
         """
         keys = list(self._confirmations)
         for begin in range(0, len(keys), max_batch):
@@ -79,7 +80,7 @@ class ConfirmedTombstones:
             yield found
 
     def floor_wanted(self, epoch: int, floor: int) -> int:
-        """Return the floor that would make all of them purgeable by the next epoch; 0 when none waits for a floor."""
+        """Return the floor that makes all tombstones purgeable under the next epoch; 0 if none waits for a floor."""
         self._highest = {
             confirmed_epoch: highest
             for confirmed_epoch, highest in self._highest.items()

@@ -1,8 +1,9 @@
-"""Confirms and purges tombstones as a replica (docs/ring-changes.md, rules 12, 16 and 17).
+"""A replica's part in the collection of tombstones (docs/ring-changes.md, rules 12, 16 and 17).
 
-The epoch check and the step that follows it are uninterrupted: there is no await between them. A confirmation is
-sent only after an fsync, whatever the durability setting: one that a power failure reverted would let an older value
-return. A purge needs no fsync: a tombstone that a power failure brings back does no harm.
+- There is no await between the check of the epoch and the step that follows it.
+- A confirmation is sent only after an fsync, whatever the durability setting. If a power failure could remove a
+  confirmed tombstone, an older value could return.
+- A purge needs no fsync: a tombstone that returns after a power failure does no harm.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class TombstoneReplica:
         self._epochs = epochs
 
     async def confirm(self, request: Confirm) -> ConfirmReply | EpochMismatch:
-        """Confirm nothing while the ring changes, nor anything that cannot be read."""
+        """Confirm the tombstones that are held here; none while the ring changes, and none that cannot be read."""
         await self._epochs.settled()
         if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
             return mismatch
@@ -35,7 +36,7 @@ class TombstoneReplica:
         return ConfirmReply(request.epoch, confirmed)
 
     async def purge(self, request: Purge) -> PurgeReply | EpochMismatch:
-        """Purge what this node's own epoch and floor allow."""
+        """Purge the tombstones that this node's own epoch and floor allow to be purged."""
         await self._epochs.settled()
         if (mismatch := self._epochs.mismatch(request.epoch)) is not None:
             return mismatch
@@ -56,7 +57,7 @@ class TombstoneReplica:
         return entry is not None and entry.version >= version
 
     def _purge(self, tombstones: Sequence[Tombstone]) -> int:
-        """Purge all at once; one at a time if any of them is damaged, so that the others are purged all the same."""
+        """Purge all in one step. If one is damaged, purge each separately, so that the others are still purged."""
         if not tombstones:
             return 0
         try:

@@ -25,7 +25,7 @@ HANDOFF = (
         "a late reply to a pull of an old change counts",
         7,
         "node/ring_change/puller.py",
-        "            await self._data.epochs.held(stamp)\n",
+        "            await self._data.epochs.ensure_current(stamp)\n",
         "            await self._data.epochs.settled()\n",
         f"{SIMULATION}07_pulls.py::test_a_late_pull_is_discarded",
         "tests/node/ring_change/test_puller.py",

@@ -21,7 +21,7 @@ LONE: tuple[Mutation, ...] = (
         2,
         "node/members/claims.py",
         "        if self.claimed_by:\n            return",
-        "        if self.claimed_by and self.left_s():\n            return",
+        "        if self.claimed_by and self.remaining_s():\n            return",
         f"{LONE_SEED}::test_a_seed_that_listens_or_is_claimed_confirms_no_first_cluster",
     ),
     mutation(

@@ -11,7 +11,7 @@ PLAN = (
         "every owner plans what only the steward proposes",
         0,
         "node/ring_change/steward.py",
-        "        if not self._may_propose(beginning.record, beginning.view):\n            return None\n",
+        "        if not self._may_propose(planner.record, planner.view):\n            return None\n",
         "",
         f"{STEWARD}test_only_the_steward_plans_and_once_for_the_same_inputs",
     ),

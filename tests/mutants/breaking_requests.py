@@ -279,7 +279,7 @@ REQUESTS = (
         "a hint that was not delivered is deleted",
         15,
         "node/hints/dispatcher.py",
-        "            return []  # kept, and sent again",
+        "            return []  # the hints are kept and sent again",
         "            return list(hints)",
         "tests/node/hints/test_dispatcher.py",
     ),

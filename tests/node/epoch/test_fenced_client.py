@@ -104,7 +104,7 @@ async def test_a_peer_of_another_history_is_refused_and_its_record_not_adopted()
     foreign = replace(NEW, cluster_id="another", number=9)
     stations = await at(OLD, foreign)
     stations[PEER].dispatcher._cluster_id = lambda: ""
-    with pytest.raises(PeerRefused, match="another history"):
+    with pytest.raises(PeerRefused, match="different history"):
         await write(stations, OLD)
     assert stations[ME].epochs.record == OLD
 

@@ -85,7 +85,7 @@ async def test_a_claim_of_a_member_that_does_not_answer_does_not_hold() -> None:
     noted = claims()
     noted.note(CALL)
     assert await noted.claimant() is None
-    assert await noted.within(0.01) is None
+    assert await noted.wait_for_claimant(0.01) is None
 
 
 def test_few_claims_are_kept_however_many_clusters_call() -> None:
@@ -104,4 +104,4 @@ def test_only_a_cluster_of_several_with_a_majority_absorbs(owners: int, up: int,
 
 
 def test_waiting_for_a_claim_ends_with_its_time() -> None:
-    assert asyncio.run(claims().within(0.0)) is None
+    assert asyncio.run(claims().wait_for_claimant(0.0)) is None
