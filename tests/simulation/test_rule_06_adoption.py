@@ -229,7 +229,7 @@ async def test_a_restart_in_the_middle_of_a_handoff_goes_on_where_it_was(power: 
         assert {key for key in KEYS if n4.engine.get(key) is not None} == before
         epoch = n4.running.epochs.current
         assert epoch is not None
-        finished = {a.span for a in assignments_of(epoch, n4.identity) if a.index in progress.finished}
+        finished = {a.token_range for a in assignments_of(epoch, n4.identity) if a.index in progress.finished}
         hold.release()
         await cluster.until(lambda: cluster.epoch("n4") > changing.number, "finished")
         assert cluster.record("n4").owners == changing.successors, "finished, not aborted"
