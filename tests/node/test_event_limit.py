@@ -6,7 +6,7 @@ import asyncio
 
 from covey.node.event_limit import MAX_TEXT, shown_key
 from covey.node.events import Event, EventLog
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 
 class Lines(list[tuple[str, dict[str, object]]]):

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .campaign import campaign
-from .faults import Fault, Schedule, What
-from .report import report
-from .shrinking import shrunk
-from .trial import Options, run
+from tests.simulator.campaign import campaign
+from tests.simulator.faults import Fault, Schedule, What
+from tests.simulator.random_run import Options, run
+from tests.simulator.report import report
+from tests.simulator.shrink import shrunk
 
 
 def main() -> int:

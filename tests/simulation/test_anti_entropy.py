@@ -16,11 +16,10 @@ from covey.quorum.version import Version
 from covey.ring.ring import Ring
 from covey.ring.succession import begin
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import carrying, merges, ring_of
-from .virtual_time import in_virtual_time, run
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import carrying, merges, ring_of
+from tests.simulator.virtual_time import in_virtual_time, run
 
 SEEDS = range(3)
 KEYS = [b"key %d" % i for i in range(60)]

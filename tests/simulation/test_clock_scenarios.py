@@ -11,10 +11,9 @@ from covey.node.errors import OperationError, Unavailable
 from covey.node.messages.membership import GossipSyn, Hello
 from covey.node.peer.skew_guard import COMPARE_ROUNDS
 from covey.quorum.consistency import Consistency, Level
-
-from .cluster import SimulatedCluster
-from .staging import carrying, held
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import carrying, held
+from tests.simulator.virtual_time import in_virtual_time
 
 HOUR_MS = 3_600_000
 NOTICED_S = 5.0

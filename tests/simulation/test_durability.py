@@ -8,9 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from covey.node.errors import OperationError
-
-from .cluster import SimulatedCluster, SimulatedNode
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.virtual_time import in_virtual_time
 
 KEYS = [b"key-%d" % number for number in range(20)]
 PLENTY, LITTLE = 1 << 40, 1 << 20

@@ -16,11 +16,10 @@ from covey.quorum.consistency import Level
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from covey.ring.succession import raise_floor
 from covey.ring.tokens import TokenRange
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import KEY, hand_out, held, record_of, staged
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import KEY, hand_out, held, record_of, staged
+from tests.simulator.virtual_time import in_virtual_time
 
 AHEAD_MS = 8 * 3_600_000
 OTHER = b"other"

@@ -9,13 +9,12 @@ import pytest
 
 from covey.node.errors import Expired
 from covey.node.operations import Put, time_bounds
+from tests.simulator import client as clients
+from tests.simulator.client import Client, Habits
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import STILL, value_at
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.history import History, Kind, Outcome
-
-from . import clients
-from .clients import Client, Habits
-from .cluster import SimulatedCluster
-from .staging import STILL, value_at
-from .virtual_time import in_virtual_time
 
 CLOCKS_MS = (-240, 0, 240)
 """As far apart as is served."""

@@ -19,10 +19,9 @@ from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.succession import raise_floor
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster, SimulatedNode
-from .network import Message
-from .virtual_time import run
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import run
 
 SEEDS = range(1)
 ALL = Consistency(Level.ALL)

@@ -12,11 +12,10 @@ from covey.membership.settings import GossipSettings
 from covey.node.errors import OperationError
 from covey.node.operations import Get, GetResult
 from covey.ring.tokens import token_of
-
-from .at_work import at_work, outcomes
-from .cluster import SimulatedCluster, SimulatedNode
-from .staging import held
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.scenario import held
+from tests.simulator.virtual_time import in_virtual_time
+from tests.simulator.workload import at_work, outcomes
 
 SEEDS = range(2)
 MOMENTS_S = (0.2, 2.0)

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from .at_work import at_work, outcomes
-from .cluster import SimulatedCluster
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.virtual_time import in_virtual_time
+from tests.simulator.workload import at_work, outcomes
 
 SEEDS = range(2)
 LASTS_S = 60.0

@@ -11,10 +11,9 @@ from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster
-from .staging import KEY, held, merges, record_of
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import KEY, held, merges, record_of
+from tests.simulator.virtual_time import in_virtual_time
 
 CLOCKS_MS = (-240, -120, 0, 120, 240)
 """As far apart as is served."""

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from .cluster import SimulatedCluster
-from .virtual_time import run
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.virtual_time import run
 
 
 @pytest.mark.parametrize("size", [1, 3])

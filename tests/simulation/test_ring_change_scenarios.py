@@ -12,12 +12,11 @@ import pytest
 from covey.node.messages.data import Scan
 from covey.ring.moves import RingChange
 from covey.ring.tokens import token_of
-
-from .at_work import at_work
-from .cluster import SimulatedCluster, SimulatedNode
-from .network import Message
-from .staging import held, merges, pulls
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.network import Message
+from tests.simulator.scenario import held, merges, pulls
+from tests.simulator.virtual_time import in_virtual_time
+from tests.simulator.workload import at_work
 
 SEEDS = range(2)
 KEYS = [b"key-%d" % number for number in range(60)]

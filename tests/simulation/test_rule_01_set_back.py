@@ -12,10 +12,9 @@ from covey.node.messages.data import DataBatch, Read
 from covey.node.messages.envelope import Refusal
 from covey.quorum.consistency import Consistency, Level
 from covey.ring.paxos import Ballot
-
-from .cluster import SimulatedCluster
-from .staging import merges
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import merges
+from tests.simulator.virtual_time import in_virtual_time
 
 SEEDS = range(2)
 KEY = b"k"

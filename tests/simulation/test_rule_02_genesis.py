@@ -12,10 +12,9 @@ from covey.node.members.claims import MAX_LISTEN_S
 from covey.node.messages.membership import ConfirmGenesis, GenesisConfirmed, Hello
 from covey.ring.epoch import EpochRecord, Quorums
 from covey.ring.genesis import GenesisTerms, Seat, first_record
-
-from .cluster import SimulatedCluster, SimulatedNode
-from .network import Message
-from .virtual_time import run
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import run
 
 SEED_LIST = ["n1:1", "n2:1", "n3:1"]
 LONG_S = 15.0

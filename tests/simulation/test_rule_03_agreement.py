@@ -13,11 +13,10 @@ from covey.node.messages.membership import GossipDelta, GossipSyn
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.paxos import AcceptorReply, Ballot
 from covey.ring.succession import abort, begin, finish, raise_floor
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import carrying
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import carrying
+from tests.simulator.virtual_time import in_virtual_time
 
 SOON_S = 0.05
 

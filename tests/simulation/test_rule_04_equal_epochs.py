@@ -16,8 +16,7 @@ from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochStamp
 from covey.ring.succession import finish
-
-from .staging import (
+from tests.simulator.scenario import (
     KEY,
     begin_change,
     carrying,
@@ -34,7 +33,7 @@ from .staging import (
     stay_behind,
     value_at,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 ALL = Consistency(Level.ALL)
 

@@ -9,9 +9,8 @@ import pytest
 from covey.node.errors import OperationTimeout
 from covey.node.messages.data import DataBatch
 from covey.ring.succession import finish
-
-from .cluster import SimulatedCluster
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import (
     KEY,
     begin_change,
     carrying,
@@ -25,7 +24,7 @@ from .staging import (
     stay_behind,
     value_at,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 NAMES = ("n1", "n2", "n3")
 

@@ -12,8 +12,7 @@ from covey.node.messages.envelope import EpochMismatch
 from covey.ring.epoch import EpochStamp
 from covey.ring.succession import abort, begin, finish
 from covey.ring.tokens import WHOLE_RING
-
-from .staging import (
+from tests.simulator.scenario import (
     KEY,
     begin_change,
     carrying,
@@ -30,7 +29,7 @@ from .staging import (
     stay_behind,
     value_at,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 
 def a_pull(stamp: EpochStamp) -> Scan:

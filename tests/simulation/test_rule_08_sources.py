@@ -7,9 +7,8 @@ import asyncio
 import pytest
 
 from covey.ring.epoch import Quorums
-
-from .cluster import SimulatedCluster
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import (
     KEY,
     TOKENS,
     begin_change,
@@ -21,7 +20,7 @@ from .staging import (
     staged,
     value_at,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 
 @in_virtual_time

@@ -5,10 +5,20 @@ from __future__ import annotations
 import asyncio
 
 from covey.node.messages.data import DataBatch
-
-from .cluster import SimulatedCluster
-from .staging import KEY, begin_change, carrying, finished, is_done, merges, pulls, ring_of, staged, value_at
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import (
+    KEY,
+    begin_change,
+    carrying,
+    finished,
+    is_done,
+    merges,
+    pulls,
+    ring_of,
+    staged,
+    value_at,
+)
+from tests.simulator.virtual_time import in_virtual_time
 
 
 def proposals(cluster: SimulatedCluster) -> list[str]:

@@ -11,11 +11,10 @@ from covey.node.messages.data import DataBatch, DataReply, Merge, MergeKind, Mer
 from covey.node.storage.interface import Entry
 from covey.quorum.version import Version
 from covey.ring.succession import begin
-
-from .cluster import SimulatedCluster
-from .collecting import raise_floor_to
-from .staging import KEY, hand_out, held, merges, record_of, ring_of, staged, value_at
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import KEY, hand_out, held, merges, record_of, ring_of, staged, value_at
+from tests.simulator.tombstones import raise_floor_to
+from tests.simulator.virtual_time import in_virtual_time
 
 NAMES = ("n1", "n2", "n3")
 

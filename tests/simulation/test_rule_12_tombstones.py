@@ -14,11 +14,9 @@ from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord
 from covey.ring.succession import begin, finish
-
-from .cluster import SimulatedCluster
-from .collecting import AGE_S, confirmed, is_gone, purged, put_and_delete, raise_floor_to, replicas_of
-from .network import Message, Rule
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message, Rule
+from tests.simulator.scenario import (
     KEY,
     begin_change,
     carrying,
@@ -32,7 +30,16 @@ from .staging import (
     staged,
     value_at,
 )
-from .virtual_time import in_virtual_time, run
+from tests.simulator.tombstones import (
+    AGE_S,
+    confirmed,
+    is_gone,
+    purged,
+    put_and_delete,
+    raise_floor_to,
+    replicas_of,
+)
+from tests.simulator.virtual_time import in_virtual_time, run
 
 NAMES = ("n1", "n2", "n3")
 LONG_S = 10 * AGE_S

@@ -11,11 +11,10 @@ from covey.node.messages.data import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.quorum.version import COUNTER_BITS, Version
 from covey.ring.succession import raise_floor
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import KEY, carrying, hand_out, held, record_of, staged
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import KEY, carrying, hand_out, held, record_of, staged
+from tests.simulator.virtual_time import in_virtual_time
 
 AHEAD_MS = 400
 """Within the allowed skew of half a second."""

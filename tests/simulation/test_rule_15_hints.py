@@ -22,10 +22,9 @@ from covey.node.messages.envelope import DataBody
 from covey.ring.ring import Ring
 from covey.ring.succession import finish, raise_floor
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import (
     KEY,
     Stage,
     begin_change,
@@ -38,7 +37,7 @@ from .staging import (
     staged,
     value_at,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 BACK_S = 5.0
 """A node that starts again is seen, and has its hints, within so long."""

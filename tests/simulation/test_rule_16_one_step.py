@@ -16,9 +16,8 @@ from covey.ring.epoch import EpochStamp
 from covey.ring.ring import Ring
 from covey.ring.succession import abort, begin
 from covey.ring.tokens import WHOLE_RING, token_of
-
-from .cluster import SimulatedCluster
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import (
     KEY,
     begin_change,
     carrying,
@@ -33,7 +32,7 @@ from .staging import (
     staged,
     value_at,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 
 def replicas_of(cluster: SimulatedCluster, key: bytes) -> list[str]:

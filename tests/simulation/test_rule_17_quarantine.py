@@ -12,10 +12,9 @@ from covey.node.messages.envelope import Refusal
 from covey.node.storage.segments import segment_of, segment_range
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster, SimulatedNode
-from .staging import begin_change, is_done, merges, pulled, ring_of, staged
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.scenario import begin_change, is_done, merges, pulled, ring_of, staged
+from tests.simulator.virtual_time import in_virtual_time
 
 KEYS = [b"key-%d" % number for number in range(30)]
 KEY = KEYS[0]

@@ -9,16 +9,16 @@ import random
 import pytest
 
 from covey.node.messages.membership import Ping
+from tests.simulator import shrink as shrinking
+from tests.simulator import virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.faults import Fault, What, draw_schedule
+from tests.simulator.network import Message
+from tests.simulator.random_run import Options, Result, drawn, run
+from tests.simulator.scenario import carrying
+from tests.simulator.virtual_time import Process, in_virtual_time
 from tests.support.checking import Rule, Violation
 from tests.support.memory_engine import MemoryEngine
-
-from . import shrinking, virtual_time
-from .cluster import SimulatedCluster
-from .faults import Fault, What, draw_schedule
-from .network import Message
-from .staging import carrying
-from .trial import Options, Result, drawn, run
-from .virtual_time import Process, in_virtual_time
 
 
 @in_virtual_time

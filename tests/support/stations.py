@@ -39,8 +39,8 @@ from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.ranking import ReplicaRanking
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord
-from tests.simulation.cluster import SimulatedClock
-from tests.simulation.network import Network, SimulatedTransport
+from tests.simulator.cluster import SimulatedClock
+from tests.simulator.network import Network, SimulatedTransport
 from tests.support.clocks import ManualClock
 from tests.support.memory_engine import MemoryEngine
 

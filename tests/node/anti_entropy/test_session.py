@@ -21,8 +21,8 @@ from covey.node.messages.data import DataBatch, Merge, MergeKind, Scan
 from covey.node.storage.interface import Entry
 from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.ring.tokens import token_of
-from tests.simulation.network import Message
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry, version
 

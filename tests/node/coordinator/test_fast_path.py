@@ -13,8 +13,8 @@ from covey.node.messages.envelope import Reply, Request
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.node.replica import service as replica_module
 from covey.quorum.consistency import Consistency, Level
-from tests.simulation.network import Message
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.paths import on_fast_path
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Stations, entry, version

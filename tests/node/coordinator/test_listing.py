@@ -17,7 +17,7 @@ from covey.node.storage.interface import Chunk, Entry
 from covey.ring.epoch import EpochRecord
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-from tests.simulation.virtual_time import in_virtual_time, run
+from tests.simulator.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry
 

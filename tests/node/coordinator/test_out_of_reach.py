@@ -8,8 +8,8 @@ from covey.identity import Identity
 from covey.node.messages.data import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.quorum.ranking import MAX_BACKOFF_S
-from tests.simulation.network import Message
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.paths import on_fast_path
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Stations, entry, version

@@ -26,8 +26,8 @@ from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, Merge, Re
 from covey.node.messages.envelope import EpochMismatch
 from covey.quorum.ranking import ReplicaRanking
 from covey.ring.epoch import EpochStamp
-from tests.simulation.cluster import SimulatedClock
-from tests.simulation.virtual_time import in_virtual_time, run
+from tests.simulator.cluster import SimulatedClock
+from tests.simulator.virtual_time import in_virtual_time, run
 from tests.support.clocks import ManualClock
 from tests.support.rings import identity
 from tests.support.stations import entry

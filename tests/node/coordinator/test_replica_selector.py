@@ -7,7 +7,7 @@ import pytest
 from covey.node.coordinator import replica_selector as replicas
 from covey.node.epoch.epochs import Epoch
 from covey.node.messages.data import DataBatch
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Stations, entry
 

@@ -17,8 +17,8 @@ from covey.node.messages.data import DataBatch
 from covey.node.operations import WriteResult
 from covey.quorum.consistency import QUORUM, Consistency, Level, plan_write
 from covey.ring.epoch import EpochRecord, Quorums
-from tests.simulation.network import Message
-from tests.simulation.virtual_time import in_virtual_time, run
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import in_virtual_time, run
 from tests.support import paths
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry, version

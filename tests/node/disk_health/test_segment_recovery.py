@@ -18,9 +18,9 @@ from covey.node.throttle import Throttle
 from covey.ring.epoch import Quorums, RingSpec
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-from tests.simulation.cluster import SimulatedClock
-from tests.simulation.network import Message
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedClock
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry
 

@@ -13,7 +13,7 @@ from covey.node.messages.data import DataBatch, DataReply, Merge, Scan, ScanPurp
 from covey.node.messages.envelope import EpochMismatch
 from covey.ring.epoch import EpochRecord
 from covey.ring.tokens import WHOLE_RING
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry
 

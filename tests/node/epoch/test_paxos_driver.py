@@ -9,7 +9,7 @@ from covey.identity import Identity
 from covey.node.messages.control import Accept, Prepare, PushRecord
 from covey.ring.paxos import Ballot
 from covey.ring.succession import abort, begin, finish
-from tests.simulation.virtual_time import in_virtual_time, run
+from tests.simulator.virtual_time import in_virtual_time, run
 from tests.support.rings import identities, record, ring
 from tests.support.stations import Stations
 

@@ -17,9 +17,9 @@ from covey.node.hints.writer import FOREIGN, HintLog, HintWriter
 from covey.node.messages.data import DataBatch, MergeKind
 from covey.node.throttle import Throttle
 from covey.ring.epoch import EpochRecord
-from tests.simulation.cluster import SimulatedClock
-from tests.simulation.network import Message
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedClock
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.memory_engine import MemoryEngine
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Stations, entry

@@ -31,7 +31,7 @@ from covey.node.replica import service as replica_module
 from covey.node.storage.interface import Chunk, Entry
 from covey.ring.epoch import EpochRecord, EpochStamp
 from covey.ring.tokens import WHOLE_RING
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Station, Stations, entry, version
 

@@ -24,8 +24,8 @@ from covey.node.throttle import Throttle
 from covey.ring.epoch import EpochRecord, RingSpec
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-from tests.simulation.cluster import SimulatedClock
-from tests.simulation.virtual_time import in_virtual_time, run
+from tests.simulator.cluster import SimulatedClock
+from tests.simulator.virtual_time import in_virtual_time, run
 from tests.support.rings import following, identities, record, ring, rings
 from tests.support.stations import Stations, entry
 

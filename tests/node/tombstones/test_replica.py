@@ -13,7 +13,7 @@ from covey.node.messages.tombstones import Confirm, ConfirmReply, Purge, PurgeRe
 from covey.node.storage.interface import Entry
 from covey.node.tombstones.replica import TombstoneReplica
 from covey.ring.epoch import EpochRecord
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.rings import following, identities, record, ring
 from tests.support.stations import Station, Stations, entry, version
 

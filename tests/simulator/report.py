@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from .trial import Result, drawn
+from .random_run import Result, drawn
 
 MAX_VIOLATIONS = 10
 

@@ -18,11 +18,11 @@ from tests.support.checking import Rule, Violation, check
 from tests.support.history import Copies, Copy, History, Kind, Standing
 
 from . import virtual_time
-from .clients import Client, Habits
-from .climate import Climate
+from .client import Client, Habits
 from .cluster import SimulatedCluster
+from .environment import Climate
 from .faults import Schedule, What, draw_schedule
-from .trouble import Trouble
+from .nemesis import Trouble
 
 LOOKS_S = 0.2
 FEW_KEYS = 8

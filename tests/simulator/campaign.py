@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from types import FrameType
 
+from .random_run import Options, run
 from .report import report, verdict
-from .trial import Options, run
 
 TOLD_EVERY = 50
 """Seeds."""

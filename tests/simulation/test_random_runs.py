@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from .regressions import REGRESSIONS, Regression
-from .report import report
-from .trial import Options, run
+from tests.simulator.random_run import Options, run
+from tests.simulator.regressions import REGRESSIONS, Regression
+from tests.simulator.report import report
 
 ROOT = Path(__file__).parents[2]
 SEEDS = (1, 2, 3, 4, 5)

@@ -25,7 +25,7 @@ from covey.node.storage.segments import SEGMENTS
 from .cluster import Folder, SimulatedCluster, SimulatedNode
 from .faults import Fault, Schedule, What
 from .network import Message, Rule
-from .staging import carrying, merges, pulls, reads
+from .scenario import carrying, merges, pulls, reads
 
 MAX_NODES = 8
 MIN_OWNERS = 4

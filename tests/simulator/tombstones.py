@@ -10,7 +10,7 @@ from covey.ring.succession import raise_floor
 from covey.ring.tokens import token_of
 
 from .cluster import SimulatedCluster
-from .staging import KEY, hand_out, held, record_of
+from .scenario import KEY, hand_out, held, record_of
 
 AGE_S = 10.0
 """tombstone_age in these tests; the least there can be is a little over half of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .trial import Result, run
+from .random_run import Result, run
 
 
 def shrunk(failed: Result, tell: Callable[[str], None]) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .faults import Schedule
-from .trial import Options
+from .random_run import Options
 
 
 class Regression(NamedTuple):

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from tests.support.checking import check
 from tests.support.history import History, Kind
 
-from .clients import Client, Habits
+from .client import Client, Habits
 from .cluster import SimulatedCluster
 
 KEYS = tuple(f"k{number}" for number in range(8))
