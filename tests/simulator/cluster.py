@@ -295,6 +295,7 @@ class SimulatedNode:
     async def _flush(self, latency_s: float) -> None:
         await self._flushing.wait()
         await asyncio.sleep(latency_s)
+        self.cluster.on_flush(self.name)
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, DiskDoubted) and self.node is not None:
@@ -326,6 +327,8 @@ class SimulatedCluster:
         self.run_trace = RunTrace(show)
         self.network.watch = self.run_trace.message
         self.failures = self.network.defects
+        self.on_flush: Callable[[str], None] = lambda node: None
+        """Called with a node's name each time an fsync of its disk ends."""
         self.started_again: Callable[[SimulatedNode], None] = lambda node: None
         """Called when a node has started again by itself."""
         self._background: set[asyncio.Task[None]] = set()

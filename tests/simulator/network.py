@@ -40,6 +40,20 @@ Watch = Callable[[str, str, Request | Reply, bytes], None]
 """Told of every message that is delivered: from whom, to whom, what, and its bytes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """A request or, when ``reply`` is set, a reply, at the instant at which it arrives or is lost."""
+
+    source: str
+    """Name of the node that sent the request."""
+    target: str
+    """Name of the node that the request is for; empty when no process listens there."""
+    request: Request
+    reply: Reply | None = None
+    lost: str = ""
+    """Why it did not arrive; empty when it did."""
+
+
 def unwatched(source: str, target: str, message: Request | Reply, encoded: bytes) -> None:
     """Watches nothing."""
 
@@ -113,6 +127,8 @@ class Network:
         """Requests."""
         self.replied = 0
         self.watch: Watch = unwatched
+        self.observers: list[Callable[[Transfer], None]] = []
+        """Called for every message that arrives or is lost."""
         self.defects: list[tuple[str, BaseException]] = []
         """Errors that a handler should not have ended with, by node."""
 
@@ -207,13 +223,21 @@ class Network:
     def _arrive(self, address: str, call: Call) -> None:
         door = self._doors.get(address)
         if door is None:
+            self._observe(Message(call.source, "", call.request), lost=f"{address} is closed")
             call.fail(PeerUnreachable(f"nothing listens at {address}"))
             return
         message = Message(call.source, door.name, call.request)
         if any(rule(message) for rule in self._refused_requests):
+            self._observe(message, lost="refused")
             call.fail(PeerUnreachable(f"{address} is closed to this"))
-        elif not any(rule(message) for rule in self._lost_requests):
+        elif any(rule(message) for rule in self._lost_requests):
+            self._observe(message, lost="lost")
+        else:
             self._come_in(address, door, call, message, 0)
+
+    def _observe(self, message: Message, reply: Reply | None = None, lost: str = "") -> None:
+        for observer in self.observers:
+            observer(Transfer(message.source, message.target, message.request, reply, lost))
 
     def _come_in(self, address: str, door: Door, call: Call, message: Message, passed: int) -> None:
         for number in range(passed, len(self._holds)):
@@ -225,6 +249,7 @@ class Network:
             return
         self.delivered += 1
         request = request_from_bytes(call.encoded)
+        self._observe(message)
         self.watch(call.source, door.name, request, call.encoded)
         work = self._handle(door, call, request, message)
         loop = asyncio.get_running_loop()
@@ -245,6 +270,7 @@ class Network:
 
     def _reply(self, call: Call, encoded: bytes, message: Message, passed: int) -> None:
         if any(rule(message) for rule in self._lost_replies):
+            self._observe(message, reply_from_bytes(encoded), "lost")
             return
         for number in range(passed, len(self._reply_holds)):
             go_on = partial(self._reply, call, encoded, message, number + 1)
@@ -256,6 +282,7 @@ class Network:
         if not call.answer.done():
             self.replied += 1
             reply = reply_from_bytes(encoded)
+            self._observe(message, reply)
             self.watch(message.target, message.source, reply, encoded)
             call.succeed(reply)
 

@@ -35,6 +35,8 @@ class RunTrace:
         self._show = show
         self._loop = asyncio.get_running_loop()
         self.logged: list[Logged] = []
+        self.on_log: Callable[[str, str, dict[str, Any]], None] = lambda node, event, fields: None
+        """Called with each log event."""
 
     @property
     def digest(self) -> str:
@@ -53,6 +55,7 @@ class RunTrace:
         now_s = self._loop.time()
         self._hash.update(f"{now_s!r} {node} {event} {told!r}".encode())
         self.logged.append((now_s, node, event, told))
+        self.on_log(node, event, told)
         if self._show is not None:
             self._line(now_s, node, f"{event} " + " ".join(f"{name}={told[name]}" for name in told))
 
