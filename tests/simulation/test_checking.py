@@ -69,7 +69,10 @@ B = put(2, 3, "b", 20)
 D = delete(4, 5, 30)
 
 WRONG = {
-    "a read of what was there before an acknowledged write": (Rule.STALE, [A, B, get(4, 5, "a", 10)]),
+    "a read of what was there before an acknowledged write": (
+        Rule.STALE,
+        [A, B, get(4, 5, "a", 10)],
+    ),
     "a read of nothing after an acknowledged write": (Rule.STALE, [A, get(4, 5, None, None)]),
     "a read of nothing before the only delete began": (Rule.STALE, [A, get(2, 3, None, None), D]),
     "a read older than an earlier read": (
@@ -310,7 +313,15 @@ class Naive:
 
 
 NAIVELY_FOUND = {
-    *(Rule.STALE, Rule.UNREAD, Rule.RETURNED, Rule.UNSAID, Rule.ORDER, Rule.MISSING, Rule.SURPLUS),
+    *(
+        Rule.STALE,
+        Rule.UNREAD,
+        Rule.RETURNED,
+        Rule.UNSAID,
+        Rule.ORDER,
+        Rule.MISSING,
+        Rule.SURPLUS,
+    ),
 }
 
 

@@ -156,7 +156,7 @@ async def test_a_node_that_starts_again_alone_compares_its_clock_for_a_while_and
         for node in (n1, *others):
             await node.crash()
         n1.restart()
-        await cluster.acts("n1")
+        await cluster.wait_active("n1")
         one = Consistency(Level.ONE)
         with pytest.raises(Unavailable, match="compares its clock"):
             await cluster.put("n1", b"k", b"v", one)

@@ -10,9 +10,9 @@ import pytest
 from covey.node.errors import Expired
 from covey.node.operations import Put, time_bounds
 from tests.simulator import client as clients
-from tests.simulator.client import Client, Habits
+from tests.simulator.client import Client, Workload
 from tests.simulator.cluster import SimulatedCluster
-from tests.simulator.scenario import STILL, value_at
+from tests.simulator.scenario import NO_REPAIR, value_at
 from tests.simulator.virtual_time import in_virtual_time
 from tests.support.history import History, Kind, Outcome
 
@@ -21,16 +21,16 @@ CLOCKS_MS = (-240, 0, 240)
 
 
 def a_client(cluster: SimulatedCluster) -> Client:
-    return Client("c", cluster, History(), Habits(("k",)), random.Random(1))
+    return Client("c", cluster, History(), Workload(("k",)), random.Random(1))
 
 
 @in_virtual_time
 async def test_a_coordinator_that_stood_still_does_not_begin_what_its_client_gave_up() -> None:
-    async with SimulatedCluster(1, **STILL) as cluster:
+    async with SimulatedCluster(1, **NO_REPAIR) as cluster:
         await cluster.form(3)
         client, n2 = a_client(cluster), cluster.nodes["n2"]
         await client.operate(client.begun(Kind.PUT, "k"), via="n2")
-        n2.process.stand_still()
+        n2.process.pause()
         old = await client.operate(client.begun(Kind.PUT, "k"), via="n2")
         assert old.outcome is Outcome.UNKNOWN
         new = await client.operate(client.begun(Kind.PUT, "k"), via="n1")
@@ -45,11 +45,11 @@ async def test_a_coordinator_that_stood_still_does_not_begin_what_its_client_gav
 
 @in_virtual_time
 async def test_a_read_that_its_client_gave_up_is_not_begun() -> None:
-    async with SimulatedCluster(1, **STILL) as cluster:
+    async with SimulatedCluster(1, **NO_REPAIR) as cluster:
         await cluster.form(3)
         client, n2 = a_client(cluster), cluster.nodes["n2"]
         await client.operate(client.begun(Kind.GET, "k"), via="n2")
-        n2.process.stand_still()
+        n2.process.pause()
         read = await client.operate(client.begun(Kind.GET, "k"), via="n2")
         assert read.outcome is Outcome.UNKNOWN
         n2.process.go_on()
@@ -64,14 +64,14 @@ async def test_what_a_client_writes_next_is_newer_than_what_it_lost_track_of(
     monkeypatch: pytest.MonkeyPatch, first_ms: int, next_ms: int
 ) -> None:
     """The first write is drawn a version by a clock that may be far ahead of the next coordinator's."""
-    async with SimulatedCluster(1, **STILL) as cluster:
+    async with SimulatedCluster(1, **NO_REPAIR) as cluster:
         await cluster.form(3)
         n1, n2 = cluster.nodes["n1"], cluster.nodes["n2"]
         n1.clock.wall_offset_ms, n2.clock.wall_offset_ms = next_ms, first_ms
         cluster.network.partition({"n1", "n3"}, {"n2"})
         client = a_client(cluster)
         with monkeypatch.context() as impatient:
-            impatient.setattr(clients, "PATIENCE_S", 0.2)
+            impatient.setattr(clients, "ATTEMPT_TIMEOUT_S", 0.2)
             lost = await client.operate(client.begun(Kind.PUT, "k"), via="n2")
         first = n2.engine.get(b"k")
         assert lost.outcome is Outcome.UNKNOWN
@@ -87,11 +87,11 @@ async def test_what_a_client_writes_next_is_newer_than_what_it_lost_track_of(
 @in_virtual_time
 async def test_a_write_gets_no_version_beyond_what_its_client_allows() -> None:
     """Although its client still waits: what it lost track of meanwhile must stay older than what it writes next."""
-    async with SimulatedCluster(1, **STILL) as cluster:
+    async with SimulatedCluster(1, **NO_REPAIR) as cluster:
         await cluster.form(1)
         n1 = cluster.nodes["n1"]
         allowed = time_bounds(n1.clock.wall_ms(), 400, (5.0,))
-        n1.process.stand_still()
+        n1.process.pause()
         late = n1.process.create_task(n1.running.coordinator.execute(Put(b"k", b"v", 5.0), allowed))
         await asyncio.sleep(0.5)
         n1.process.go_on()
@@ -102,11 +102,11 @@ async def test_a_write_gets_no_version_beyond_what_its_client_allows() -> None:
 
 @in_virtual_time
 async def test_a_replica_that_stood_still_does_not_merge_what_its_coordinator_gave_up() -> None:
-    async with SimulatedCluster(1, **STILL, hint_max_bytes=0) as cluster:
+    async with SimulatedCluster(1, **NO_REPAIR, hint_max_bytes=0) as cluster:
         await cluster.form(3)
         await cluster.put("n1", b"k", b"before")
         n3 = cluster.nodes["n3"]
-        n3.process.stand_still()
+        n3.process.pause()
         await cluster.put("n1", b"k", b"after")
         await cluster.until(lambda: bool(cluster.events("member.down", "n1")), "n3 is down", 60)
         n3.process.go_on()

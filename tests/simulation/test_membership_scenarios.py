@@ -15,7 +15,7 @@ from covey.ring.tokens import token_of
 from tests.simulator.cluster import SimulatedCluster, SimulatedNode
 from tests.simulator.scenario import held
 from tests.simulator.virtual_time import in_virtual_time
-from tests.simulator.workload import at_work, outcomes
+from tests.simulator.workload import checked_workload, outcomes
 
 SEEDS = range(2)
 MOMENTS_S = (0.2, 2.0)
@@ -28,7 +28,7 @@ async def stutter(node: SimulatedNode, share: float, moment_s: float) -> None:
     """Let the process run for that share of the time only; cancel it to end."""
     try:
         while True:
-            node.process.stand_still()
+            node.process.pause()
             await asyncio.sleep(moment_s * (1 - share))
             node.process.go_on()
             await asyncio.sleep(moment_s * share)
@@ -54,9 +54,9 @@ def alive_to(cluster: SimulatedCluster, name: str) -> set[str]:
 async def test_a_pause_of_a_second_removes_nobody(seed: int) -> None:
     async with SimulatedCluster(seed, evict_after=1.0) as cluster:
         await cluster.form(5)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             for name in ("n3", "n1", "n5"):
-                cluster.nodes[name].process.stand_still()
+                cluster.nodes[name].process.pause()
                 await asyncio.sleep(1.0)
                 cluster.nodes[name].process.go_on()
                 await asyncio.sleep(3.0)
@@ -69,8 +69,8 @@ async def test_a_pause_of_a_second_removes_nobody(seed: int) -> None:
 async def test_a_node_that_slept_half_a_minute_refutes_its_death(seed: int) -> None:
     async with SimulatedCluster(seed) as cluster:
         *_, n5 = await cluster.form(5)
-        async with at_work(cluster):
-            n5.process.stand_still()
+        async with checked_workload(cluster):
+            n5.process.pause()
             await asyncio.sleep(30.0)
             assert all("n5" not in alive_to(cluster, f"n{number}") for number in range(1, 5))
             n5.process.go_on()
@@ -93,7 +93,7 @@ async def test_a_node_that_slept_through_its_removal_serves_nothing_of_its_old_e
         *_, n5 = await cluster.form(5)
         for key in KEYS:
             await cluster.put("n1", key, b"old")
-        n5.process.stand_still()
+        n5.process.pause()
         await cluster.until(lambda: "n5" not in owners(cluster), "n5 is removed")
         for key in KEYS:
             await cluster.put("n1", key, b"new")
@@ -117,7 +117,7 @@ async def test_a_node_at_a_twentieth_of_a_processor_accuses_no_healthy_one(momen
     async with SimulatedCluster(1) as cluster:
         *_, n5 = await cluster.form(5)
         slowness = asyncio.ensure_future(stutter(n5, 0.05, moment_s))
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             await asyncio.sleep(60.0)
             slowness.cancel()
         accused = {event["member"] for event in cluster.events("member.suspected")}
@@ -136,7 +136,7 @@ async def test_a_partition_longer_than_memory_heals_into_one_cluster(
     )
     async with SimulatedCluster(seed, evict_after=8.0) as cluster:
         await cluster.form(5)
-        async with at_work(cluster) as history:
+        async with checked_workload(cluster) as history:
             heal = cluster.network.partition({"n1", "n2", "n3"}, {"n4", "n5"})
             await asyncio.sleep(3 * FORGET_S)
             assert {cluster.epoch(name) for name in cluster.nodes} == {1}
@@ -159,7 +159,7 @@ async def test_a_node_that_was_cut_off_until_it_was_forgotten_comes_back(
     )
     async with SimulatedCluster(seed, evict_after=8.0) as cluster:
         await cluster.form(5)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             heal = cluster.network.partition({"n1", "n2", "n3", "n4"}, {"n5"})
             await cluster.until(lambda: "n5" not in known_to(cluster, "n1"), "forgotten", 120.0)
             assert owners(cluster) == {"n1", "n2", "n3", "n4"}

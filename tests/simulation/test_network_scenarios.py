@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulator.cluster import SimulatedCluster
 from tests.simulator.virtual_time import in_virtual_time
-from tests.simulator.workload import at_work, outcomes
+from tests.simulator.workload import checked_workload, outcomes
 
 SEEDS = range(2)
 LASTS_S = 60.0
@@ -36,7 +36,7 @@ async def test_a_third_of_all_messages_lost_and_others_repeated_and_overtaken_ev
         await cluster.form(5)
         chance = random.Random(seed)
         network = cluster.network
-        async with at_work(cluster) as history:
+        async with checked_workload(cluster) as history:
             ends = [
                 network.lose(lambda _: chance.random() < 0.3),
                 network.lose_replies(lambda _: chance.random() < 0.3),
@@ -56,7 +56,7 @@ async def test_ways_that_break_and_mend_one_way_evict_nobody(seed: int) -> None:
     async with SimulatedCluster(seed, **IMPATIENT) as cluster:
         await cluster.form(5)
         rng = random.Random(seed)
-        async with at_work(cluster) as history:
+        async with checked_workload(cluster) as history:
             for _ in range(40):
                 source, target = rng.sample(sorted(cluster.nodes), 2)
                 ends = cut(cluster, source, target)
@@ -73,7 +73,7 @@ async def test_two_that_do_not_hear_each_other_but_all_others_are_nobody_s_dead(
     """They hear of each other through the others. Keys of both have a quorum without the one or the other."""
     async with SimulatedCluster(seed, **IMPATIENT) as cluster:
         await cluster.form(5)
-        async with at_work(cluster) as history:
+        async with checked_workload(cluster) as history:
             ends = [*cut(cluster, "n1", "n2"), *cut(cluster, "n2", "n1")]
             await asyncio.sleep(LASTS_S)
             for end in ends:
@@ -102,7 +102,7 @@ async def test_a_node_that_nobody_hears_but_that_hears_all_is_removed_and_no_oth
     """Its requests and replies are lost; what others say reaches it. Two are enough for every key without it."""
     async with SimulatedCluster(seed, **IMPATIENT) as cluster:
         await cluster.form(5)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             ends = [end for name in ("n1", "n2", "n3", "n4") for end in cut(cluster, "n5", name)]
             others = {"n1", "n2", "n3", "n4"}
             await cluster.until(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulator.random_run import Options, run
+from tests.simulator.random_run import RunOptions, run
 from tests.simulator.regressions import REGRESSIONS, Regression
 from tests.simulator.report import report
 
@@ -22,7 +22,7 @@ SEEDS = (1, 2, 3, 4, 5)
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_every_promise_is_kept_whatever_fails(seed: int) -> None:
-    result = run(Options(seed))
+    result = run(RunOptions(seed))
     assert not result.violations, report(result)
     assert result.outcomes["get done"] > 100 and result.outcomes["put done"] > 50, report(result)
     assert sum(result.made.values()) > 10, report(result)

@@ -16,7 +16,7 @@ from tests.simulator.cluster import SimulatedCluster, SimulatedNode
 from tests.simulator.network import Message
 from tests.simulator.scenario import held, merges, pulls
 from tests.simulator.virtual_time import in_virtual_time
-from tests.simulator.workload import at_work
+from tests.simulator.workload import checked_workload
 
 SEEDS = range(2)
 KEYS = [b"key-%d" % number for number in range(60)]
@@ -64,7 +64,7 @@ async def test_a_donor_killed_in_the_middle_of_its_handoff_costs_nothing(seed: i
     async with SimulatedCluster(seed, **SETTINGS) as cluster:
         await cluster.form(5)
         await filled(cluster)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             pulled: list[Message] = []
             hold = cluster.network.hold(lambda m: pulls()(m) and (pulled.append(m) or len(pulled) > 10))
             cluster.add("n6", ["n1:1"])
@@ -84,7 +84,7 @@ async def test_three_joins_at_once_all_succeed(seed: int) -> None:
     async with SimulatedCluster(seed, **SETTINGS) as cluster:
         await cluster.form(5)
         await filled(cluster)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             for name in ("n6", "n7", "n8"):
                 cluster.add(name, ["n1:1"])
             await cluster.until(lambda: len(owners(cluster)) == 8, "all are in")
@@ -98,7 +98,7 @@ async def test_a_node_leaves_while_another_replica_is_down(seed: int) -> None:
     async with SimulatedCluster(seed, **SETTINGS) as cluster:
         _, n2, n3, *_ = await cluster.form(5)
         await filled(cluster)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             await n2.crash()
             n3.running.gossip.leave()
             await cluster.until(n3.running.gossip.left.is_set, "n3 is out")

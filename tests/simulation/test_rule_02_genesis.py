@@ -127,7 +127,7 @@ def test_a_part_once_confirmed_outlives_a_power_failure_that_follows() -> None:
         async with SimulatedCluster(1) as cluster:
             end = cluster.network.lose(lambda message: True)
             n1, n2, n3 = (cluster.add(name, SEED_LIST) for name in ("n1", "n2", "n3"))
-            await cluster.acts("n2")
+            await cluster.wait_active("n2")
             await asyncio.sleep(MAX_LISTEN_S + 0.1)
             first = first_record_of([n1, n2, n3], SEED_LIST)
             confirmed = await cluster.ask("n1", "n2", ConfirmGenesis(first))
@@ -137,7 +137,7 @@ def test_a_part_once_confirmed_outlives_a_power_failure_that_follows() -> None:
             await n1.crash()
             n1.wipe()
             n1.restart()
-            await cluster.acts("n2")
+            await cluster.wait_active("n2")
             await asyncio.sleep(MAX_LISTEN_S + 0.1)
             other = first_record_of([n1, n2, n3], SEED_LIST)
             assert not (await cluster.ask("n1", "n2", ConfirmGenesis(other))).confirmed

@@ -68,13 +68,13 @@ async def test_successors_neither_vote_nor_choose() -> None:
     side can end the change, or both would, one by an abort and the other by a finish."""
     async with SimulatedCluster(1) as cluster:
         await cluster.form(3)
-        thaw = cluster.network.lose(carrying(Prepare))
+        resume = cluster.network.lose(carrying(Prepare))
         joiners = [f"n{i}" for i in range(4, 7)]
         for name in joiners:
             cluster.add(name, ["n1:1"])
         await cluster.until(lambda: len(alive_as_seen_by(cluster, "n1")) == 6, "n1 knows everyone")
         pulls = cluster.network.hold(carrying(Scan))
-        thaw()
+        resume()
         await cluster.until(
             lambda: all(cluster.epoch(name) == 2 for name in cluster.nodes), "the change has begun everywhere"
         )
@@ -135,7 +135,7 @@ async def test_a_promise_outlives_a_power_failure_right_after_it() -> None:
             assert answer.accepted is None
         await n2.crash(power=True)
         n2.restart()
-        await cluster.acts("n2")
+        await cluster.wait_active("n2")
         votes_for_one = [(await vote(cluster, name, base, low, one)).granted for name in ("n1", "n2")]
         votes_for_other = [(await vote(cluster, name, base, high, other)).granted for name in ("n2", "n3")]
         assert (votes_for_one, votes_for_other) == ([True, False], [True, True])
@@ -155,7 +155,7 @@ async def test_a_vote_outlives_a_power_failure_right_after_it() -> None:
             assert (await vote(cluster, name, base, low, chosen)).granted
         await n2.crash(power=True)
         n2.restart()
-        await cluster.acts("n2")
+        await cluster.wait_active("n2")
         answer = await promise(cluster, "n2", base, high)
         assert answer.granted
         assert (answer.accepted_ballot, answer.accepted) == (low, chosen)

@@ -17,7 +17,7 @@ from tests.simulator.scenario import (
     merges,
     pulls,
     ring_of,
-    staged,
+    scenario,
     value_at,
 )
 from tests.simulator.virtual_time import in_virtual_time
@@ -26,12 +26,12 @@ from tests.simulator.virtual_time import in_virtual_time
 @in_virtual_time
 async def test_a_gainer_is_done_with_the_copy_of_the_one_it_displaces() -> None:
     """8a: n4 displaces n1, so what n1 had is what n4 needs; the others need not answer."""
-    async with staged(3, "n4") as (cluster, frost):
+    async with scenario(3, "n4") as (cluster, agreement):
         cluster.network.lose(merges(target={"n3"}))
         await cluster.put("n1", KEY, b"v")
         cluster.network.refuse(pulls(target={"n2", "n3"}))
         begun = await begin_change(cluster, ring_of(cluster, "n2", "n3", "n4"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await finished(cluster, begun)
         await cluster.nodes["n2"].crash()
         assert await cluster.get("n3", KEY, timeout_s=10.0) == b"v"
@@ -41,13 +41,13 @@ async def test_a_gainer_is_done_with_the_copy_of_the_one_it_displaces() -> None:
 async def test_one_copy_that_is_not_the_displaced_ones_is_not_enough() -> None:
     """8a: v stands on n1 and n2; n1 dies and n4 takes its place. With n3's copy alone, n4 would lack it, and so
     would a read of n3 and n4."""
-    async with staged(3, "n4") as (cluster, frost):
+    async with scenario(3, "n4") as (cluster, agreement):
         cluster.network.lose(merges(target={"n3"}))
         await cluster.put("n1", KEY, b"v")
         await cluster.nodes["n1"].crash()
         unheard = cluster.network.refuse(pulls(target={"n2"}))
         begun = await begin_change(cluster, ring_of(cluster, "n2", "n3", "n4"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await asyncio.sleep(3.0)
         assert not is_done(cluster, "n4")
         unheard()
@@ -61,12 +61,12 @@ async def test_one_copy_that_is_not_the_displaced_ones_is_not_enough() -> None:
 @in_virtual_time
 async def test_two_gainers_displace_two_owners_each_its_own(without_it: str) -> None:
     """8a: v stands on n3 and one of the two that give way. Were that one not pulled from, {n4, n5} would lack it."""
-    async with staged(3, "n4", "n5") as (cluster, frost):
+    async with scenario(3, "n4", "n5") as (cluster, agreement):
         missed = cluster.network.lose(merges(target={without_it}))
         await cluster.put("n3", KEY, b"v")
         missed()
         begun = await begin_change(cluster, ring_of(cluster, "n3", "n4", "n5"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await finished(cluster, begun)
         await cluster.nodes["n3"].crash()
         assert await cluster.get("n4", KEY, timeout_s=10.0) == b"v"
@@ -88,11 +88,11 @@ async def test_a_gainer_that_displaces_nobody_pulls_too() -> None:
 @in_virtual_time
 async def test_a_gainer_that_displaces_nobody_pulls_from_a_read_quorum() -> None:
     """8b: of two owners with R = 2, both."""
-    async with staged(2, "n3") as (cluster, frost):
+    async with scenario(2, "n3") as (cluster, agreement):
         await cluster.put("n1", KEY, b"v")
         unheard = cluster.network.refuse(pulls(target={"n2"}))
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n3"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await asyncio.sleep(3.0)
         assert not is_done(cluster, "n3")
         unheard()
@@ -103,11 +103,11 @@ async def test_a_gainer_that_displaces_nobody_pulls_from_a_read_quorum() -> None
 @in_virtual_time
 async def test_shrinking_below_n_merges_what_those_who_stay_have_missed() -> None:
     """8c: v was acknowledged by n2 and n3, which leave."""
-    async with staged(3) as (cluster, frost):
+    async with scenario(3) as (cluster, agreement):
         cluster.network.lose(merges(target={"n1"}))
         await cluster.put("n2", KEY, b"v")
         begun = await begin_change(cluster, ring_of(cluster, "n1"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await finished(cluster, begun)
         assert value_at(cluster, "n1") == b"v"
         assert await cluster.get("n1", KEY) == b"v"
@@ -116,12 +116,12 @@ async def test_shrinking_below_n_merges_what_those_who_stay_have_missed() -> Non
 @in_virtual_time
 async def test_shrinking_waits_for_a_read_quorum_of_copies() -> None:
     """8c: its own copy counts as one of the two, and is not enough alone."""
-    async with staged(3) as (cluster, frost):
+    async with scenario(3) as (cluster, agreement):
         cluster.network.lose(merges(target={"n1"}))
         await cluster.put("n2", KEY, b"v")
         unheard = cluster.network.refuse(pulls())
         begun = await begin_change(cluster, ring_of(cluster, "n1"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await asyncio.sleep(3.0)
         assert cluster.epoch("n1") == begun.number
         unheard()
@@ -134,7 +134,7 @@ async def test_shrinking_waits_for_a_read_quorum_of_copies() -> None:
 async def test_under_new_quorums_every_copy_is_merged_anew(write_quorum: int, read_quorum: int) -> None:
     """8c: under W = R = 2, v stands on n1 and n2. Under R = 1, a read of n3 alone must find it."""
     before = {"write_quorum": read_quorum + 1, "read_quorum": 2}
-    async with staged(3, **before) as (cluster, frost):
+    async with scenario(3, **before) as (cluster, agreement):
         if before["write_quorum"] < 3:
             missed = cluster.network.lose(merges(target={"n3"}))
             await cluster.put("n1", KEY, b"v")
@@ -144,6 +144,6 @@ async def test_under_new_quorums_every_copy_is_merged_anew(write_quorum: int, re
         cluster.network.lose(merges())
         quorums = Quorums(3, write_quorum, read_quorum)
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n3", quorums=quorums))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await finished(cluster, begun)
         assert [value_at(cluster, name) for name in ("n1", "n2", "n3")] == [b"v"] * 3

@@ -20,7 +20,7 @@ from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.ring import Ring
 from covey.ring.succession import begin, raise_floor
 from covey.ring.tokens import TokenRange, token_of
-from tests.simulator.cluster import NodeTrace, SimulatedClock, SimulatedCluster
+from tests.simulator.cluster import NodeLog, SimulatedClock, SimulatedCluster
 from tests.simulator.scenario import carrying
 from tests.simulator.trace import RunTrace
 from tests.simulator.virtual_time import in_virtual_time
@@ -180,7 +180,7 @@ def handoff_on(engine: MemoryEngine, epochs: Epochs, failures: list[BaseExceptio
         LocalIdentity(ME, 1, "a:1"),
         SimulatedClock(),
         random.Random(1),
-        NodeTrace("a", RunTrace()),
+        NodeLog("a", RunTrace()),
         Tasks(failures.append),
     )
     handoff = Handoff(

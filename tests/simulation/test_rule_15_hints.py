@@ -26,15 +26,15 @@ from tests.simulator.cluster import SimulatedCluster
 from tests.simulator.network import Message
 from tests.simulator.scenario import (
     KEY,
-    Stage,
+    Scenario,
     begin_change,
-    hand_out,
+    distribute,
     held,
     merges,
     record_of,
     renumbered,
     ring_of,
-    staged,
+    scenario,
     value_at,
 )
 from tests.simulator.virtual_time import in_virtual_time
@@ -52,8 +52,8 @@ def repairs(message: Message) -> bool:
 
 
 @asynccontextmanager
-async def hinting(owners: int, *outsiders: str, **settings: object) -> AsyncIterator[Stage]:
-    async with staged(owners, *outsiders, **settings) as stage:
+async def hinting(owners: int, *outsiders: str, **settings: object) -> AsyncIterator[Scenario]:
+    async with scenario(owners, *outsiders, **settings) as stage:
         stage.cluster.network.refuse(repairs)
         yield stage
 
@@ -194,7 +194,7 @@ async def test_a_hint_goes_under_the_then_current_epoch() -> None:
     async with hinting(3) as (cluster, _):
         await end(cluster, "n3")
         await cluster.put("n1", KEY, b"v")
-        await hand_out(cluster, renumbered(record_of(cluster)))
+        await distribute(cluster, renumbered(record_of(cluster)))
         sent: list[int] = []
 
         def to_n3(message: Message) -> bool:
@@ -218,7 +218,7 @@ async def test_a_hint_for_who_is_no_longer_in_the_keys_list_is_discarded() -> No
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n3", "n4"))
         cluster.network.refuse(merges(source={"n1"}, target={"n3"}))
         await asyncio.sleep(1.0)
-        await hand_out(cluster, finish(begun))
+        await distribute(cluster, finish(begun))
         cluster.nodes["n3"].restart()
         await cluster.until(lambda: not kept_anywhere(cluster), "the hint is gone", BACK_S)
         assert held(cluster, "n3", key) is None
@@ -227,7 +227,7 @@ async def test_a_hint_for_who_is_no_longer_in_the_keys_list_is_discarded() -> No
 
 async def key_that_moves(cluster: SimulatedCluster) -> bytes:
     """A key that n3 has no part in once n4 is there."""
-    await hand_out(cluster, renumbered(record_of(cluster)))
+    await distribute(cluster, renumbered(record_of(cluster)))
     ring = Ring(ring_of(cluster, "n1", "n2", "n3", "n4"))
     n3 = cluster.nodes["n3"].identity
     return next(
@@ -243,7 +243,7 @@ async def test_hints_for_who_is_removed_from_the_ring_are_discarded_though_it_is
         await end(cluster, "n3")
         await cluster.put("n1", KEY, b"v")
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n4"))
-        await hand_out(cluster, finish(begun))
+        await distribute(cluster, finish(begun))
         await cluster.until(lambda: not kept_anywhere(cluster), "the hint is gone", BACK_S)
 
 
@@ -254,7 +254,7 @@ async def test_a_hint_at_or_below_the_floor_is_refused_and_discarded() -> None:
         await end(cluster, "n3")
         settled = await cluster.put("n1", b"settled", b"v")
         await cluster.put("n1", b"newer", b"v")
-        await hand_out(cluster, raise_floor(record_of(cluster), settled.version.timestamp))
+        await distribute(cluster, raise_floor(record_of(cluster), settled.version.timestamp))
         cluster.nodes["n3"].restart()
         await cluster.until(lambda: not kept_anywhere(cluster), "no hint is left", BACK_S)
         assert held(cluster, "n3", b"settled") is None

@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from types import FrameType
 
-from .random_run import Options, run
+from .random_run import RunOptions, run
 from .report import report, verdict
 
-TOLD_EVERY = 50
+REPORT_INTERVAL = 50
 """Seeds."""
-LONGEST_S = 40.0
+MAX_CPU_S = 40.0
 
 
 @dataclass
-class Judged:
+class SeedResult:
     """What a process sends back of a run."""
 
     seed: int
@@ -31,60 +31,62 @@ class Judged:
     took_s: float
 
 
-def judge(options: Options) -> Judged:
+def run_seed(options: RunOptions) -> SeedResult:
     """Run it, unless it takes more than LONGEST_S of processor time."""
     signal.signal(signal.SIGVTALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST_S)
+    signal.setitimer(signal.ITIMER_VIRTUAL, MAX_CPU_S)
     try:
         result = run(options)
     except (Exception, KeyboardInterrupt):  # noqa: BLE001 - this seed's finding, and no reason to end the others
         command = f"python -m tests.simulation {options.as_arguments()}"
-        return Judged(options.seed, True, f"{command}\n{traceback.format_exc()}", 0, 0, 0.0)
+        return SeedResult(options.seed, True, f"{command}\n{traceback.format_exc()}", 0, 0, 0.0)
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     failed = bool(result.violations)
     story = report(result) if failed else verdict(result)
     operations = len(result.history.operations)
-    return Judged(options.seed, failed, story, result.messages, operations, result.took_s)
+    return SeedResult(options.seed, failed, story, result.messages, operations, result.took_s)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """By the one kind of error that an event loop does not keep to itself."""
-    raise KeyboardInterrupt(f"no end after {LONGEST_S:g} s of processor time")
+    raise KeyboardInterrupt(f"no end after {MAX_CPU_S:g} s of processor time")
 
 
-def campaign(seeds: Iterable[int], options: Options, jobs: int, for_s: float | None) -> int:
+def campaign(seeds: Iterable[int], options: RunOptions, jobs: int, for_s: float | None) -> int:
     """Run the seeds, or those that fit into ``for_s``; prints failures as they come. 1 when there were any."""
     began_s = time.monotonic()
-    judged = []
-    for number, result in enumerate(_judge_all(seeds, options, jobs, for_s), 1):
-        judged.append(result)
+    results = []
+    for number, result in enumerate(_run_seeds(seeds, options, jobs, for_s), 1):
+        results.append(result)
         if result.failed:
             print(result.story, flush=True)
-        if number % TOLD_EVERY == 0:
-            operations = sum(one.operations for one in judged)
+        if number % REPORT_INTERVAL == 0:
+            operations = sum(one.operations for one in results)
             print(
-                f"{number} seeds, {operations} operations, {sum(one.failed for one in judged)} failed",
+                f"{number} seeds, {operations} operations, {sum(one.failed for one in results)} failed",
                 flush=True,
             )
-    failed = sorted(one.seed for one in judged if one.failed)
-    messages, took_s = sum(one.messages for one in judged), sum(one.took_s for one in judged)
+    failed = sorted(one.seed for one in results if one.failed)
+    messages, took_s = sum(one.messages for one in results), sum(one.took_s for one in results)
     print(
-        f"{len(judged)} seeds, {sum(one.operations for one in judged)} operations, {messages} messages "
+        f"{len(results)} seeds, {sum(one.operations for one in results)} operations, {messages} messages "
         f"({messages / max(took_s, 1e-9):.0f}/s a core) in {time.monotonic() - began_s:.0f} s; "
         f"failed: {', '.join(map(str, failed)) or 'none'}"
     )
     return 1 if failed else 0
 
 
-def _judge_all(seeds: Iterable[int], options: Options, jobs: int, for_s: float | None) -> Iterator[Judged]:
+def _run_seeds(
+    seeds: Iterable[int], options: RunOptions, jobs: int, for_s: float | None
+) -> Iterator[SeedResult]:
     until_s = time.monotonic() + for_s if for_s is not None else float("inf")
     left = iter(seeds)
     with ProcessPoolExecutor(jobs) as processes:
-        running: set[Future[Judged]] = set()
+        running: set[Future[SeedResult]] = set()
         while True:
             wanted = jobs - len(running) if time.monotonic() < until_s else 0
-            running |= {processes.submit(judge, replace(options, seed=s)) for s in islice(left, wanted)}
+            running |= {processes.submit(run_seed, replace(options, seed=s)) for s in islice(left, wanted)}
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)

@@ -24,11 +24,11 @@ from tests.support.history import History, Kind, Operation, Outcome, Version
 
 from .cluster import SimulatedCluster, SimulatedNode
 
-PATIENCE_S = 2.0
+ATTEMPT_TIMEOUT_S = 2.0
 """How long one attempt may take."""
 MAX_ATTEMPTS = 4
 PAUSE_S = 0.05
-WRITES_AGAIN = 0.5
+REWRITE_SHARE = 0.5
 """Share of writes of unknown outcome that are followed by another one of the same key at once."""
 
 LEVELS = {"one": kv_pb2.LEVEL_ONE, "quorum": kv_pb2.LEVEL_QUORUM, "all": kv_pb2.LEVEL_ALL}
@@ -39,7 +39,7 @@ class ConnectionLost(Exception):
 
 
 @dataclass(frozen=True)
-class Habits:
+class Workload:
     """What clients do, in shares of all they do; what is left is puts."""
 
     keys: tuple[str, ...]
@@ -53,12 +53,12 @@ class Habits:
 
 class Client:
     def __init__(
-        self, name: str, cluster: SimulatedCluster, history: History, habits: Habits, rng: random.Random
+        self, name: str, cluster: SimulatedCluster, history: History, workload: Workload, rng: random.Random
     ) -> None:
         self._name = name
         self._cluster = cluster
         self._history = history
-        self._habits = habits
+        self._workload = workload
         self._rng = rng
         self._loop = asyncio.get_running_loop()
         self._seen = HighestSeen()
@@ -68,24 +68,24 @@ class Client:
 
     async def run(self, until_s: float) -> None:
         while self._loop.time() < until_s:
-            await asyncio.sleep(self._rng.uniform(0.0, self._habits.pause_s))
-            if self._rng.random() < self._habits.listings:
+            await asyncio.sleep(self._rng.uniform(0.0, self._workload.pause_s))
+            if self._rng.random() < self._workload.listings:
                 await self.list_keys()
             else:
-                await self._operate_again(await self.operate(self._choose()))
+                await self._rewrite(await self.operate(self._choose()))
 
-    async def _operate_again(self, ended: Operation) -> None:
+    async def _rewrite(self, ended: Operation) -> None:
         """Write what is wanted now where it is not known what became of the last write."""
-        if ended.writes and ended.outcome is Outcome.UNKNOWN and self._rng.random() < WRITES_AGAIN:
+        if ended.writes and ended.outcome is Outcome.UNKNOWN and self._rng.random() < REWRITE_SHARE:
             await self.operate(self.begun(Kind.PUT, ended.key))
 
     def _choose(self) -> Operation:
-        chance, key = self._rng.random(), self._rng.choice(self._habits.keys)
+        chance, key = self._rng.random(), self._rng.choice(self._workload.keys)
         level = Level.QUORUM
-        if (odd := self._rng.random()) < 2 * self._habits.weak:
-            level = Level.ONE if odd < self._habits.weak else Level.ALL
-        kind = Kind.GET if chance < self._habits.gets else Kind.PUT
-        if self._habits.gets <= chance < self._habits.gets + self._habits.deletes:
+        if (odd := self._rng.random()) < 2 * self._workload.weak:
+            level = Level.ONE if odd < self._workload.weak else Level.ALL
+        kind = Kind.GET if chance < self._workload.gets else Kind.PUT
+        if self._workload.gets <= chance < self._workload.gets + self._workload.deletes:
             kind = Kind.DELETE
         return self.begun(kind, key, level)
 
@@ -122,13 +122,13 @@ class Client:
         self._history.operations.append(ended)
         return ended
 
-    def _request(self, operation: Operation, stamp: Stamp, patience_s: float) -> kv_pb2.OperateRequest:
+    def _request(self, operation: Operation, stamp: Stamp, timeout_s: float) -> kv_pb2.OperateRequest:
         kind = GET if operation.kind is Kind.GET else DELETE if operation.value is None else PUT
         return kv_pb2.OperateRequest(
             kinds=bytes([kind]),
             keys=[operation.key.encode()],
             values=[operation.value.encode()] if kind == PUT and operation.value is not None else [],
-            timeouts_ms=[int(patience_s * 1000)],
+            timeouts_ms=[int(timeout_s * 1000)],
             consistencies=[kv_pb2.Consistency(level=LEVELS[operation.level])],
             seen_timestamp=self._seen.observed,
             cluster_id=stamp.cluster_id,
@@ -142,7 +142,7 @@ class Client:
         known, clock = self._clocks.get(node.name, (None, None))
         if known is process and clock is not None:
             return clock
-        if node.process.standing_still:
+        if node.process.paused:
             raise OperationError(f"{node.address} opens no stream")
         clock = NodeClock(self._loop.time)
         clock.read(process.preconditions.clock_ms())
@@ -159,27 +159,27 @@ class Client:
             raise OperationError(f"nothing listens at {node.address}")
         clock = self._clock_of(node, process)
         stamp = clock.stamp(process.preconditions.cluster_id(), self._seen.observed, self._seen.lost)
-        patience_s = PATIENCE_S * self._rng.uniform(0.5, 1.1)
-        request = self._request(begun, stamp, patience_s).SerializeToString()
+        timeout_s = ATTEMPT_TIMEOUT_S * self._rng.uniform(0.5, 1.1)
+        request = self._request(begun, stamp, timeout_s).SerializeToString()
         sent_s = self._loop.time()
         task = node.process.create_task(_served(process, request))
-        await asyncio.wait([task], timeout=patience_s)
+        await asyncio.wait([task], timeout=timeout_s)
         if not task.done() or task.cancelled() or node.node is not process:
-            task.add_done_callback(_heard_by_nobody)
-            self._lose_track(begun, stamp)
+            task.add_done_callback(_ignore_outcome)
+            self._observe_unknown(begun, stamp)
             raise ConnectionLost
         clock.read(process.preconditions.clock_ms(), self._loop.time() - sent_s)
         try:
             return task.result()
         except OperationError as error:
             if error.maybe_applied:
-                self._lose_track(begun, stamp)
+                self._observe_unknown(begun, stamp)
             raise
         except NodeError as error:
-            self._lose_track(begun, stamp)
+            self._observe_unknown(begun, stamp)
             raise ConnectionLost from error
 
-    def _lose_track(self, begun: Operation, stamp: Stamp) -> None:
+    def _observe_unknown(self, begun: Operation, stamp: Stamp) -> None:
         if begun.writes:
             self._seen.lose(stamp.latest_timestamp)
 
@@ -191,9 +191,9 @@ class Client:
             return
         process = node.node
         task = node.process.create_task(_listed(node))
-        await asyncio.wait([task], timeout=PATIENCE_S)
+        await asyncio.wait([task], timeout=ATTEMPT_TIMEOUT_S)
         if not task.done() or task.cancelled() or node.node is not process:
-            task.add_done_callback(_heard_by_nobody)
+            task.add_done_callback(_ignore_outcome)
             task.cancel()
             return
         if task.exception() is None:
@@ -209,19 +209,19 @@ class Client:
 async def _served(process: Node, encoded: bytes) -> OperationResult:
     """What the process makes of a batch of one operation."""
     request = kv_pb2.OperateRequest.FromString(encoded)
-    (operation,) = decode_operations(request, PATIENCE_S)
+    (operation,) = decode_operations(request, ATTEMPT_TIMEOUT_S)
     process.preconditions.check_cluster(request.cluster_id)
-    return await process.coordinator.execute(operation, decode_bounds(request, PATIENCE_S))
+    return await process.coordinator.execute(operation, decode_bounds(request, ATTEMPT_TIMEOUT_S))
 
 
 async def _listed(node: SimulatedNode) -> list[bytes]:
     found: list[bytes] = []
-    async for keys in node.running.coordinator.keys(b"", None, PATIENCE_S):
+    async for keys in node.running.coordinator.keys(b"", None, ATTEMPT_TIMEOUT_S):
         found += keys
     return found
 
 
-def _heard_by_nobody(task: asyncio.Task[object]) -> None:
+def _ignore_outcome(task: asyncio.Task[object]) -> None:
     """What an operation ended with after its client had gone."""
     if not task.cancelled():
         task.exception()

@@ -26,7 +26,7 @@ from covey.ring.epoch import EpochRecord
 from tests.support.memory_engine import MemoryEngine
 
 from .network import Network, SimulatedTransport
-from .trace import Logged, RunTrace
+from .trace import LogRecord, RunTrace
 from .virtual_time import Process
 
 T = TypeVar("T")
@@ -79,7 +79,7 @@ class ProcessCompute:
         return await self._process.compute(work) if self._process.charged else work()
 
 
-class NodeTrace(EventLog):
+class NodeLog(EventLog):
     """Keeps what one process of a node logs, until that dies."""
 
     def __init__(self, name: str, trace: RunTrace) -> None:
@@ -97,7 +97,7 @@ class NodeTrace(EventLog):
         return False
 
 
-class Folder(NamedTuple):
+class FolderCopy(NamedTuple):
     """A copy of a node's data folder."""
 
     home: MemoryDataDirectory
@@ -155,7 +155,7 @@ class SimulatedNode:
     def _boot(self) -> None:
         """Within the context of the process, which all that it begins belongs to from here on."""
         self.transport = SimulatedTransport(self.cluster.network, self.name)
-        self._log = NodeTrace(self.name, self.cluster.run_trace)
+        self._log = NodeLog(self.name, self.cluster.run_trace)
         self.node = Node(
             self.config,
             NodeSpec(self.address, self.seeds, **self.place),
@@ -174,10 +174,10 @@ class SimulatedNode:
         loop = asyncio.get_running_loop()
         self._joining = loop.create_task(self._join(self.node))
         self._absorbing = loop.create_task(
-            self._begin_anew_when_absorbed(self.node), context=contextvars.Context()
+            self._restart_when_absorbed(self.node), context=contextvars.Context()
         )
 
-    async def _begin_anew_when_absorbed(self, node: Node) -> None:
+    async def _restart_when_absorbed(self, node: Node) -> None:
         """As the process does: end, give up the disk, and begin anew with what it knows of the other cluster."""
         await node.absorption.finished.wait()
         verdict = node.absorption.verdict
@@ -250,11 +250,11 @@ class SimulatedNode:
         """The engine is gone, the identity is not."""
         self.engine = self._fresh_engine()
 
-    def copy_folder(self) -> Folder:
+    def copy_folder(self) -> FolderCopy:
         """The whole data folder as it is now."""
-        return Folder(self.home.copy(), self.engine.copy())
+        return FolderCopy(self.home.copy(), self.engine.copy())
 
-    def put_back(self, folder: Folder, *, by_copying: bool = True) -> None:
+    def put_back(self, folder: FolderCopy, *, by_copying: bool = True) -> None:
         """Set the data folder back to a copy of it; unless ``by_copying``, nothing in the folder shows that."""
         self._put_back += 1
         self.home, self.engine = folder.home.copy(), folder.engine.copy().crash()
@@ -285,12 +285,12 @@ class SimulatedNode:
             reserve_bytes=self.cluster.config.disk_reserve,
         )
 
-    async def _start_again(self, node: Node) -> None:
+    async def _restart(self, node: Node) -> None:
         """As the process does when its disk is in doubt."""
         if self.node is node:
             await self.crash()
             self.restart()
-            self.cluster.started_again(self)
+            self.cluster.on_restart(self)
 
     async def _flush(self, latency_s: float) -> None:
         await self._flushing.wait()
@@ -299,9 +299,9 @@ class SimulatedNode:
 
     def _failed(self, error: BaseException) -> None:
         if isinstance(error, DiskDoubted) and self.node is not None:
-            self.cluster.background(self._start_again(self.node))
+            self.cluster.background(self._restart(self.node))
         elif self.node is not None:
-            self.cluster.node_failed(self, error)
+            self.cluster.on_failure(self, error)
 
 
 class SimulatedCluster:
@@ -325,17 +325,17 @@ class SimulatedCluster:
         """Of the disks that are made from now on."""
         self.nodes: dict[str, SimulatedNode] = {}
         self.run_trace = RunTrace(show)
-        self.network.watch = self.run_trace.message
+        self.network.on_message = self.run_trace.message
         self.failures = self.network.defects
         self.on_flush: Callable[[str], None] = lambda node: None
         """Called with a node's name each time an fsync of its disk ends."""
-        self.started_again: Callable[[SimulatedNode], None] = lambda node: None
+        self.on_restart: Callable[[SimulatedNode], None] = lambda node: None
         """Called when a node has started again by itself."""
         self._background: set[asyncio.Task[None]] = set()
-        self.node_failed: Callable[[SimulatedNode, BaseException], None] = self._note_failure
+        self.on_failure: Callable[[SimulatedNode, BaseException], None] = self._note_failure
 
     @property
-    def trace(self) -> list[Logged]:
+    def trace(self) -> list[LogRecord]:
         """What all nodes logged."""
         return self.run_trace.logged
 
@@ -434,7 +434,7 @@ class SimulatedCluster:
         """Wait until every running node says that everything is in its place, with all of them known."""
         await self.until(self.is_synced, "synced", timeout_s)
 
-    async def acts(self, name: str) -> None:
+    async def wait_active(self, name: str) -> None:
         """Wait until a node that has just started may act under its identity."""
         node = self.nodes[name].running
         await self.until(lambda: not node.me.silent, f"{name} may act", 5.0)

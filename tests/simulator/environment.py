@@ -16,7 +16,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from .faults import What
+from .faults import FaultKind
 
 BASE: dict[str, Any] = {
     "tokens_per_weight": 4,
@@ -32,13 +32,13 @@ BASE: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Climate:
+class Environment:
     latency_s: tuple[float, float]
     """Shortest and longest way of a message."""
     flush_s: float
-    mends: bool
+    repairs: bool
     """Whether copies that differ become equal by themselves."""
-    thins: float
+    write_loss: float
     """The share of requests to write that are lost all the time: most keys have no more copies than they must."""
     keys: int
     """How many clients use, of those there are."""
@@ -46,14 +46,14 @@ class Climate:
     """The share of reads in what clients do."""
     pause_s: float
     """The longest that a client waits between two operations."""
-    often: dict[What, float]
+    fault_weights: dict[FaultKind, float]
     """How much more often than usual each fault comes."""
     fault_every_s: float
     """The longest time from one fault to the next."""
     settings: dict[str, Any]
 
     @classmethod
-    def of(cls, seed: int) -> Climate:
+    def of(cls, seed: int) -> Environment:
         rng = random.Random(f"climate {seed}")
         slower = rng.choice([1, 1, 10, 40])
         settings = {
@@ -65,18 +65,18 @@ class Climate:
         }
         if rng.random() < 0.1:
             settings |= {"replication_factor": 5, "write_quorum": 3, "read_quorum": 3}
-        mends = rng.random() < 0.6
-        if not mends:
+        repairs = rng.random() < 0.6
+        if not repairs:
             settings |= {"repair_interval": 0, "hint_max_bytes": 0}
         return cls(
             latency_s=(0.0002 * slower, 0.002 * slower),
             flush_s=rng.choice([0.001, 0.001, 0.02, 0.1]),
-            mends=mends,
-            thins=0.0 if mends else rng.choice([0.0, 0.4]),
+            repairs=repairs,
+            write_loss=0.0 if repairs else rng.choice([0.0, 0.4]),
             keys=rng.choice([2, 8, 64]),
             gets=rng.choice([0.2, 0.5]),
             pause_s=rng.choice([0.25, 0.25, 0.1]),
-            often={what: rng.choice([0.2, 1.0, 1.0, 4.0]) for what in What},
+            fault_weights={what: rng.choice([0.2, 1.0, 1.0, 4.0]) for what in FaultKind},
             fault_every_s=rng.choice([3.0, 3.0, 6.0]),
             settings=settings,
         )

@@ -26,7 +26,7 @@ MESSAGES = (
 """Kinds of requests, from or to a node."""
 
 
-class What(StrEnum):
+class FaultKind(StrEnum):
     CRASH = "crash"
     """The process dies; back after ``for_s``."""
     POWER = "power"
@@ -76,7 +76,7 @@ class What(StrEnum):
 @dataclass(frozen=True)
 class Fault:
     at_s: float
-    what: What
+    what: FaultKind
     node: str = ""
     for_s: float = 0.0
     amount: float = 0.0
@@ -98,13 +98,13 @@ class Fault:
     @classmethod
     def of_json(cls, given: Mapping[str, Any]) -> Fault:
         fault = cls(**given)
-        return replace(fault, what=What(fault.what), cut=tuple((a, b) for a, b in fault.cut))
+        return replace(fault, what=FaultKind(fault.what), cut=tuple((a, b) for a, b in fault.cut))
 
 
 Schedule = list[Fault]
 
 
-class Names:
+class NodeNames:
     """Whom faults can concern: the nodes that formed the cluster, and those that join in the course of it."""
 
     def __init__(self, founders: Sequence[str], rng: random.Random) -> None:
@@ -121,37 +121,41 @@ class Names:
         return self.all[-1]
 
 
-Draw = Callable[[random.Random, Names], Fault]
+Draw = Callable[[random.Random, NodeNames], Fault]
 
 
-def _lasting(what: What, shortest_s: float, longest_s: float, *amounts: float) -> Draw:
-    def draw(rng: random.Random, names: Names) -> Fault:
+def _lasting(what: FaultKind, shortest_s: float, longest_s: float, *amounts: float) -> Draw:
+    def draw(rng: random.Random, names: NodeNames) -> Fault:
         amount = rng.choice(amounts) if amounts else 0.0
         return Fault(0.0, what, names.any(), rng.uniform(shortest_s, longest_s), amount)
 
     return draw
 
 
-def _everywhere(what: What, *amounts: float) -> Draw:
-    def draw(rng: random.Random, names: Names) -> Fault:
+def _everywhere(what: FaultKind, *amounts: float) -> Draw:
+    def draw(rng: random.Random, names: NodeNames) -> Fault:
         return Fault(0.0, what, "", rng.uniform(1.0, 10.0), rng.choice(amounts))
 
     return draw
 
 
-def _pause(rng: random.Random, names: Names) -> Fault:
+def _pause(rng: random.Random, names: NodeNames) -> Fault:
     for_s = rng.uniform(1.0, 3.0) if rng.random() < 0.7 else rng.uniform(3.0, MAX_PAUSE_S)
-    return Fault(0.0, What.PAUSE, names.any(), for_s)
+    return Fault(0.0, FaultKind.PAUSE, names.any(), for_s)
 
 
-def _lose(rng: random.Random, names: Names) -> Fault:
+def _lose(rng: random.Random, names: NodeNames) -> Fault:
     node = names.any() if rng.random() < 0.4 else ""
     return Fault(
-        0.0, What.LOSE, node, rng.uniform(1.0, 10.0), rng.choice([0.05, 0.3, 1.0] if node else [0.05, 0.3])
+        0.0,
+        FaultKind.LOSE,
+        node,
+        rng.uniform(1.0, 10.0),
+        rng.choice([0.05, 0.3, 1.0] if node else [0.05, 0.3]),
     )
 
 
-def _cut(rng: random.Random, names: Names) -> Fault:
+def _cut(rng: random.Random, names: NodeNames) -> Fault:
     """One pair or all between two sides, one way or both."""
     shuffled = sorted(names.all, key=lambda name: rng.random())
     if rng.random() < 0.4:
@@ -162,51 +166,51 @@ def _cut(rng: random.Random, names: Names) -> Fault:
     pairs = [(a, b) for a in sides[0] for b in sides[1]]
     if rng.random() < 0.6:
         pairs += [(b, a) for a, b in pairs]
-    return Fault(0.0, What.CUT, for_s=rng.uniform(1.0, 15.0), cut=tuple(pairs))
+    return Fault(0.0, FaultKind.CUT, for_s=rng.uniform(1.0, 15.0), cut=tuple(pairs))
 
 
-def _mute(rng: random.Random, names: Names) -> Fault:
+def _mute(rng: random.Random, names: NodeNames) -> Fault:
     lost = rng.choice([0.0, 1.0])
-    return Fault(0.0, What.MUTE, names.any(), rng.uniform(1.0, 10.0), lost, kind=rng.choice(MESSAGES))
+    return Fault(0.0, FaultKind.MUTE, names.any(), rng.uniform(1.0, 10.0), lost, kind=rng.choice(MESSAGES))
 
 
-def _jump(rng: random.Random, names: Names) -> Fault:
+def _jump(rng: random.Random, names: NodeNames) -> Fault:
     amount = rng.choice([-3_600_000, -5_000, -300, 300, 5_000, 120_000])
-    return Fault(0.0, What.JUMP, names.any(), rng.uniform(1.0, 20.0), amount)
+    return Fault(0.0, FaultKind.JUMP, names.any(), rng.uniform(1.0, 20.0), amount)
 
 
-def _join(rng: random.Random, names: Names) -> Fault:
-    return Fault(0.0, What.JOIN, names.joiner())
+def _join(rng: random.Random, names: NodeNames) -> Fault:
+    return Fault(0.0, FaultKind.JOIN, names.joiner())
 
 
-def _one_of(what: What) -> Draw:
+def _one_of(what: FaultKind) -> Draw:
     return lambda rng, names: Fault(0.0, what, names.any())
 
 
-DRAWS: dict[What, tuple[int, Draw]] = {
-    What.CRASH: (4, _lasting(What.CRASH, 0.1, 8.0)),
-    What.POWER: (6, _lasting(What.POWER, 0.1, 8.0, 0.0, 0.5)),
-    What.BLACKOUT: (1, lambda rng, names: Fault(0.0, What.BLACKOUT, for_s=rng.uniform(0.1, 3.0))),
-    What.WIPE: (2, _lasting(What.WIPE, 0.1, 5.0)),
-    What.EMPTIED: (1, _lasting(What.EMPTIED, 0.1, 5.0)),
-    What.SET_BACK: (3, _lasting(What.SET_BACK, 0.1, 5.0)),
-    What.FSYNC: (2, _lasting(What.FSYNC, 0.5, 5.0)),
-    What.FULL: (2, _lasting(What.FULL, 1.0, 10.0, 32, 0.001)),
-    What.FLIP: (2, _lasting(What.FLIP, 0.0, 0.0, 1, 3)),
-    What.PAUSE: (4, _pause),
-    What.LATE: (3, _lasting(What.LATE, 2.5, 8.0)),
-    What.SLOW: (2, _lasting(What.SLOW, 2.0, 15.0, 0.05, 0.3)),
-    What.CUT: (5, _cut),
-    What.LOSE: (5, _lose),
-    What.MUTE: (6, _mute),
-    What.REPEAT: (2, _everywhere(What.REPEAT, 0.05, 0.5)),
-    What.DELAY: (3, _everywhere(What.DELAY, 0.05, 0.3, 1.5)),
-    What.JUMP: (2, _jump),
-    What.DRIFT: (2, _lasting(What.DRIFT, 5.0, 30.0, -50.0, -5.0, 5.0, 50.0)),
-    What.TAKEN: (2, _lasting(What.TAKEN, 0.5, 8.0)),
-    What.JOIN: (4, _join),
-    What.LEAVE: (3, _one_of(What.LEAVE)),
-    What.EVICT: (3, _one_of(What.EVICT)),
+DRAWS: dict[FaultKind, tuple[int, Draw]] = {
+    FaultKind.CRASH: (4, _lasting(FaultKind.CRASH, 0.1, 8.0)),
+    FaultKind.POWER: (6, _lasting(FaultKind.POWER, 0.1, 8.0, 0.0, 0.5)),
+    FaultKind.BLACKOUT: (1, lambda rng, names: Fault(0.0, FaultKind.BLACKOUT, for_s=rng.uniform(0.1, 3.0))),
+    FaultKind.WIPE: (2, _lasting(FaultKind.WIPE, 0.1, 5.0)),
+    FaultKind.EMPTIED: (1, _lasting(FaultKind.EMPTIED, 0.1, 5.0)),
+    FaultKind.SET_BACK: (3, _lasting(FaultKind.SET_BACK, 0.1, 5.0)),
+    FaultKind.FSYNC: (2, _lasting(FaultKind.FSYNC, 0.5, 5.0)),
+    FaultKind.FULL: (2, _lasting(FaultKind.FULL, 1.0, 10.0, 32, 0.001)),
+    FaultKind.FLIP: (2, _lasting(FaultKind.FLIP, 0.0, 0.0, 1, 3)),
+    FaultKind.PAUSE: (4, _pause),
+    FaultKind.LATE: (3, _lasting(FaultKind.LATE, 2.5, 8.0)),
+    FaultKind.SLOW: (2, _lasting(FaultKind.SLOW, 2.0, 15.0, 0.05, 0.3)),
+    FaultKind.CUT: (5, _cut),
+    FaultKind.LOSE: (5, _lose),
+    FaultKind.MUTE: (6, _mute),
+    FaultKind.REPEAT: (2, _everywhere(FaultKind.REPEAT, 0.05, 0.5)),
+    FaultKind.DELAY: (3, _everywhere(FaultKind.DELAY, 0.05, 0.3, 1.5)),
+    FaultKind.JUMP: (2, _jump),
+    FaultKind.DRIFT: (2, _lasting(FaultKind.DRIFT, 5.0, 30.0, -50.0, -5.0, 5.0, 50.0)),
+    FaultKind.TAKEN: (2, _lasting(FaultKind.TAKEN, 0.5, 8.0)),
+    FaultKind.JOIN: (4, _join),
+    FaultKind.LEAVE: (3, _one_of(FaultKind.LEAVE)),
+    FaultKind.EVICT: (3, _one_of(FaultKind.EVICT)),
 }
 """How often each comes, relative to the others, and how it is drawn."""
 
@@ -215,19 +219,19 @@ def draw_schedule(
     rng: random.Random,
     founders: Sequence[str],
     until_s: float,
-    kinds: Collection[What],
-    often: Mapping[What, float],
+    kinds: Collection[FaultKind],
+    fault_weights: Mapping[FaultKind, float],
     longest_s: float,
 ) -> Schedule:
-    """Faults of these kinds, 0.1 s to ``longest_s`` from one to the next; ``often`` says how much more than usual."""
-    names = Names(founders, rng)
-    kinds = [what for what in What if what in kinds]
-    weights = [DRAWS[what][0] * often[what] for what in kinds]
+    """Faults of these kinds, 0.1 s to ``longest_s`` from one to the next, drawn by weight."""
+    names = NodeNames(founders, rng)
+    kinds = [what for what in FaultKind if what in kinds]
+    weights = [DRAWS[what][0] * fault_weights[what] for what in kinds]
     schedule: Schedule = []
     at_s = rng.uniform(0.1, longest_s)
     while at_s < until_s and kinds:
         (what,) = rng.choices(kinds, weights)
-        drawn = DRAWS[what][1](rng, names)
-        schedule.append(replace(drawn, at_s=round(at_s, 3), for_s=round(drawn.for_s, 3)))
+        schedule_of = DRAWS[what][1](rng, names)
+        schedule.append(replace(schedule_of, at_s=round(at_s, 3), for_s=round(schedule_of.for_s, 3)))
         at_s += rng.uniform(0.1, longest_s)
     return schedule

@@ -22,26 +22,26 @@ from covey.node.messages.control import Accept, FetchRecord, Prepare, PushRecord
 from covey.node.messages.membership import GossipDelta, GossipSyn
 from covey.node.storage.segments import SEGMENTS
 
-from .cluster import Folder, SimulatedCluster, SimulatedNode
-from .faults import Fault, Schedule, What
-from .network import Message, Rule
+from .cluster import FolderCopy, SimulatedCluster, SimulatedNode
+from .faults import Fault, FaultKind, Schedule
+from .network import Message, MessageFilter
 from .scenario import carrying, merges, pulls, reads
 
 MAX_NODES = 8
 MIN_OWNERS = 4
 """Nodes that leave or are removed leave so many."""
-SUPERVISOR_S = 1.0
+RESTART_DELAY_S = 1.0
 """After how long a process that ended by itself is started again."""
-MOMENT_S = 0.1
+SLICE_S = 0.1
 """A slow process stands still for most of each."""
-REMOVAL_S = 10.0
-LONGEST_S = 1e6
+REMOVE_TIMEOUT_S = 10.0
+FOREVER_S = 1e6
 MIB = 1 << 20
-AMPLE_BYTES = 1 << 50
+UNLIMITED_BYTES = 1 << 50
 
 End = Callable[[], None]
 
-CONCERNING: dict[str, Callable[..., Rule]] = {
+CONCERNING: dict[str, Callable[..., MessageFilter]] = {
     "writes": merges,
     "reads": reads,
     "records": partial(carrying, PushRecord, FetchRecord),
@@ -58,11 +58,11 @@ def scrub(node: SimulatedNode) -> None:
             pass
 
 
-class PassedOver(Exception):
+class FaultSkipped(Exception):
     """A fault that makes no sense, or goes beyond the promises, as things are."""
 
 
-class Trouble:
+class Nemesis:
     def __init__(self, cluster: SimulatedCluster, rng: random.Random) -> None:
         self._cluster = cluster
         self._rng = rng
@@ -71,37 +71,37 @@ class Trouble:
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._leaving: dict[str, None] = {}
         self._foreigners = 0
-        self._copies: dict[str, Folder] = {}
+        self._copies: dict[str, FolderCopy] = {}
         """Of data folders, to be put back."""
         self._lost: dict[str, Identity] = {}
         """Identities whose disks have lost something, until they are given up."""
         self.made: Counter[str] = Counter()
-        cluster.node_failed = self._ended_by_itself
-        cluster.started_again = self._watch_joining
-        self._perform: dict[What, Callable[[Fault], Awaitable[None]]] = {
-            What.CRASH: self._crash,
-            What.POWER: self._crash,
-            What.BLACKOUT: self._blackout,
-            What.WIPE: self._wipe,
-            What.EMPTIED: self._wipe,
-            What.SET_BACK: self._set_back,
-            What.FSYNC: self._break_disk,
-            What.FULL: self._fill_disk,
-            What.FLIP: self._flip,
-            What.PAUSE: self._pause,
-            What.LATE: self._pause,
-            What.SLOW: self._slow,
-            What.CUT: self._cut,
-            What.LOSE: self._lose,
-            What.MUTE: self._mute,
-            What.REPEAT: self._repeat,
-            What.DELAY: self._delay,
-            What.JUMP: self._jump,
-            What.DRIFT: self._drift,
-            What.TAKEN: self._take_address,
-            What.JOIN: self._join,
-            What.LEAVE: self._leave,
-            What.EVICT: self._evict,
+        cluster.on_failure = self._ended_by_itself
+        cluster.on_restart = self._watch_joining
+        self._perform: dict[FaultKind, Callable[[Fault], Awaitable[None]]] = {
+            FaultKind.CRASH: self._crash,
+            FaultKind.POWER: self._crash,
+            FaultKind.BLACKOUT: self._blackout,
+            FaultKind.WIPE: self._wipe,
+            FaultKind.EMPTIED: self._wipe,
+            FaultKind.SET_BACK: self._set_back,
+            FaultKind.FSYNC: self._break_disk,
+            FaultKind.FULL: self._fill_disk,
+            FaultKind.FLIP: self._flip,
+            FaultKind.PAUSE: self._pause,
+            FaultKind.LATE: self._pause,
+            FaultKind.SLOW: self._slow,
+            FaultKind.CUT: self._cut,
+            FaultKind.LOSE: self._lose,
+            FaultKind.MUTE: self._mute,
+            FaultKind.REPEAT: self._repeat,
+            FaultKind.DELAY: self._delay,
+            FaultKind.JUMP: self._jump,
+            FaultKind.DRIFT: self._drift,
+            FaultKind.TAKEN: self._take_address,
+            FaultKind.JOIN: self._join,
+            FaultKind.LEAVE: self._leave,
+            FaultKind.EVICT: self._evict,
         }
 
     async def run(self, schedule: Schedule, until_s: float) -> None:
@@ -110,18 +110,18 @@ class Trouble:
             await asyncio.sleep(max(0.0, began_s + fault.at_s - self._loop.time()))
             try:
                 await self._perform[fault.what](fault)
-            except PassedOver as passed:
+            except FaultSkipped as passed:
                 self._cluster.run_trace.note(f"passed over, since {passed}: {fault}")
             else:
                 self.made[fault.what] += 1
                 self._cluster.run_trace.note(str(fault))
         await asyncio.sleep(max(0.0, until_s - self._loop.time()))
 
-    def thin_out(self, share: float) -> None:
+    def lose_writes(self, share: float) -> None:
         """Lose that share of all requests to write, until all is healed."""
         if share:
             lost, writes = self._some(share), merges()
-            self._ending(LONGEST_S, self._cluster.network.lose(lambda m: writes(m) and lost(m)))
+            self._ending(FOREVER_S, self._cluster.network.lose(lambda m: writes(m) and lost(m)))
 
     async def heal(self) -> None:
         """End all that goes on, and start whoever is down."""
@@ -152,7 +152,7 @@ class Trouble:
     def _one_up(self, fault: Fault) -> SimulatedNode:
         node = self._cluster.nodes.get(fault.node)
         if node is None or node.node is None:
-            raise PassedOver(f"{fault.node} is not up")
+            raise FaultSkipped(f"{fault.node} is not up")
         return node
 
     def _ending(self, for_s: float, end: End) -> None:
@@ -198,7 +198,7 @@ class Trouble:
                 if node.node is process:
                     self._cluster.run_trace.note(f"{node.name} ends: {error}")
                     await node.crash()
-                    self._back_after(node, SUPERVISOR_S)
+                    self._back_after(node, RESTART_DELAY_S)
 
         self._spawn(joined())
 
@@ -212,7 +212,7 @@ class Trouble:
             if node.node is process and process is not None:
                 self._cluster.run_trace.note(f"{node.name} ends: {error}")
                 await node.crash()
-                self._back_after(node, SUPERVISOR_S)
+                self._back_after(node, RESTART_DELAY_S)
 
         self._spawn(end())
 
@@ -220,7 +220,7 @@ class Trouble:
 
     async def _crash(self, fault: Fault) -> None:
         node = self._one_up(fault)
-        await node.crash(power=fault.what is What.POWER, spared=fault.amount)
+        await node.crash(power=fault.what is FaultKind.POWER, spared=fault.amount)
         self._back_after(node, fault.for_s)
 
     async def _blackout(self, fault: Fault) -> None:
@@ -231,9 +231,9 @@ class Trouble:
     async def _wipe(self, fault: Fault) -> None:
         node = self._one_up(fault)
         if not self._may_lose(node):
-            raise PassedOver("the cluster is not whole")
+            raise FaultSkipped("the cluster is not whole")
         await node.crash()
-        if fault.what is What.EMPTIED:
+        if fault.what is FaultKind.EMPTIED:
             node.empty()
             self._lost[node.name] = node.identity
         else:
@@ -248,7 +248,7 @@ class Trouble:
             self._copies[node.name] = node.copy_folder()
             return
         if not self._may_lose(node):
-            raise PassedOver("the cluster is not whole")
+            raise FaultSkipped("the cluster is not whole")
         await node.crash()
         node.put_back(copy)
         self._lost[node.name] = node.identity
@@ -257,9 +257,9 @@ class Trouble:
     async def _flip(self, fault: Fault) -> None:
         node = self._one_up(fault)
         if not self._may_lose(node):
-            raise PassedOver("the cluster is not whole")
+            raise FaultSkipped("the cluster is not whole")
         if not sum(node.engine.flip_any_bit(self._rng) for _ in range(int(fault.amount))):
-            raise PassedOver(f"{fault.node} stores nothing")
+            raise FaultSkipped(f"{fault.node} stores nothing")
 
     def _may_lose(self, node: SimulatedNode) -> bool:
         """Whether no disk that counts is missing or damaged but perhaps this one."""
@@ -278,22 +278,22 @@ class Trouble:
         """Down to below what a node keeps in reserve, or to where not even its own few bytes fit."""
         node = self._one_up(fault)
         node.engine.set_free_space(int(fault.amount * MIB))
-        self._ending(fault.for_s, lambda: node.engine.set_free_space(AMPLE_BYTES))
+        self._ending(fault.for_s, lambda: node.engine.set_free_space(UNLIMITED_BYTES))
 
     async def _break_disk(self, fault: Fault) -> None:
         self._one_up(fault).engine.break_disk()
 
     async def _pause(self, fault: Fault) -> None:
         process = self._one_up(fault).process
-        if process.standing_still:
-            raise PassedOver(f"{fault.node} stands still already")
-        process.stand_still()
+        if process.paused:
+            raise FaultSkipped(f"{fault.node} stands still already")
+        process.pause()
         self._ending(fault.for_s, process.go_on)
 
     async def _slow(self, fault: Fault) -> None:
         process = self._one_up(fault).process
-        if process.standing_still:
-            raise PassedOver(f"{fault.node} stands still already")
+        if process.paused:
+            raise FaultSkipped(f"{fault.node} stands still already")
         slow = True
 
         def end() -> None:
@@ -303,10 +303,10 @@ class Trouble:
 
         async def stutter() -> None:
             while slow:
-                process.stand_still()
-                await asyncio.sleep(MOMENT_S * (1 - fault.amount))
+                process.pause()
+                await asyncio.sleep(SLICE_S * (1 - fault.amount))
                 process.go_on()
-                await asyncio.sleep(MOMENT_S * fault.amount)
+                await asyncio.sleep(SLICE_S * fault.amount)
 
         self._ending(fault.for_s, end)
         self._spawn(stutter())
@@ -407,15 +407,15 @@ class Trouble:
 
     async def _join(self, fault: Fault) -> None:
         if len(self._nodes()) >= MAX_NODES or fault.node in self._cluster.nodes:
-            raise PassedOver("there are enough nodes")
+            raise FaultSkipped("there are enough nodes")
         self._watch_joining(self._cluster.add(fault.node, [node.address for node in self._nodes()]))
 
     async def _leave(self, fault: Fault) -> None:
         node = self._one_up(fault)
         if len(self._nodes()) <= MIN_OWNERS:
-            raise PassedOver("there are few nodes")
+            raise FaultSkipped("there are few nodes")
         if node.name in self._leaving:
-            raise PassedOver(f"{fault.node} is leaving already")
+            raise FaultSkipped(f"{fault.node} is leaving already")
         self._spawn(self._depart(node))
 
     async def _depart(self, node: SimulatedNode) -> None:
@@ -424,7 +424,7 @@ class Trouble:
         self._leaving[node.name] = None
         process.gossip.leave()
         while node.node is process:
-            if process.gossip.left.is_set() and not node.process.standing_still:
+            if process.gossip.left.is_set() and not node.process.paused:
                 del self._cluster.nodes[node.name]  # nobody starts it again while it ends
                 await node.stop()
                 break
@@ -435,16 +435,16 @@ class Trouble:
         """Ask someone who thinks that the node is down to remove it."""
         owners = [node for node in self._up() if node.adopted() is not None]
         if len(owners) < MIN_OWNERS:
-            raise PassedOver("there are few nodes")
+            raise FaultSkipped("there are few nodes")
         asked = self._rng.choice(owners)
         named = [m for m in asked.running.members.all() if m.identity.name == fault.node and not m.left]
         if not any(member.liveness is Liveness.DOWN for member in named):
-            raise PassedOver(f"{fault.node} is not down")
+            raise FaultSkipped(f"{fault.node} is not down")
         self._spawn(self._remove(asked, fault.node))
 
     async def _remove(self, asked: SimulatedNode, name: str) -> None:
-        task = asked.process.create_task(asked.running.administration.remove(name, REMOVAL_S))
-        done, _ = await asyncio.wait([task], timeout=2 * REMOVAL_S)
+        task = asked.process.create_task(asked.running.administration.remove(name, REMOVE_TIMEOUT_S))
+        done, _ = await asyncio.wait([task], timeout=2 * REMOVE_TIMEOUT_S)
         if not done:
             task.cancel()
         elif not task.cancelled() and not isinstance(task.exception(), NodeError | None):

@@ -34,9 +34,9 @@ class Message:
     request: Request
 
 
-Rule = Callable[[Message], bool]
+MessageFilter = Callable[[Message], bool]
 """Whether a message is concerned."""
-Watch = Callable[[str, str, Request | Reply, bytes], None]
+OnMessage = Callable[[str, str, Request | Reply, bytes], None]
 """Told of every message that is delivered: from whom, to whom, what, and its bytes."""
 
 
@@ -54,14 +54,14 @@ class Transfer:
     """Why it did not arrive; empty when it did."""
 
 
-def unwatched(source: str, target: str, message: Request | Reply, encoded: bytes) -> None:
+def ignore_message(source: str, target: str, message: Request | Reply, encoded: bytes) -> None:
     """Watches nothing."""
 
 
 class Hold:
     """Keeps what is concerned on its way until released."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: MessageFilter) -> None:
         self.rule = rule
         self.held: list[Message] = []
         self._going_on: list[Callable[[], None]] = []
@@ -82,7 +82,7 @@ class Hold:
         return True
 
 
-class Door:
+class Listener:
     """Where a process listens, with what it is handling."""
 
     def __init__(self, name: str, handler: Handler, process: Process | None) -> None:
@@ -114,19 +114,19 @@ class Network:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._context = contextvars.copy_context()
-        self._doors: dict[str, Door] = {}
-        self._refused_requests: list[Rule] = []
-        self._lost_requests: list[Rule] = []
-        self._lost_replies: list[Rule] = []
-        self._repeated: list[Rule] = []
-        self._slowed: list[tuple[Rule, float]] = []
+        self._listeners: dict[str, Listener] = {}
+        self._refused_requests: list[MessageFilter] = []
+        self._lost_requests: list[MessageFilter] = []
+        self._lost_replies: list[MessageFilter] = []
+        self._repeated: list[MessageFilter] = []
+        self._slowed: list[tuple[MessageFilter, float]] = []
         self._holds: list[Hold] = []
         self._reply_holds: list[Hold] = []
         self.latency_s = LATENCY_S
         self.delivered = 0
         """Requests."""
         self.replied = 0
-        self.watch: Watch = unwatched
+        self.on_message: OnMessage = ignore_message
         self.observers: list[Callable[[Transfer], None]] = []
         """Called for every message that arrives or is lost."""
         self.defects: list[tuple[str, BaseException]] = []
@@ -134,32 +134,32 @@ class Network:
 
     # --- faults ---
 
-    def refuse(self, rule: Rule) -> Callable[[], None]:
+    def refuse(self, rule: MessageFilter) -> Callable[[], None]:
         """Turn concerned requests back at once, as a closed port does; returns how to end it."""
         return _listed(self._refused_requests, rule)
 
-    def lose(self, rule: Rule) -> Callable[[], None]:
+    def lose(self, rule: MessageFilter) -> Callable[[], None]:
         """Lose concerned requests before they arrive; returns how to end it."""
         return _listed(self._lost_requests, rule)
 
-    def lose_replies(self, rule: Rule) -> Callable[[], None]:
+    def lose_replies(self, rule: MessageFilter) -> Callable[[], None]:
         """Let concerned requests be handled, and lose their replies."""
         return _listed(self._lost_replies, rule)
 
-    def repeat(self, rule: Rule) -> Callable[[], None]:
+    def repeat(self, rule: MessageFilter) -> Callable[[], None]:
         """Let concerned requests be handled twice; what comes of the second time is lost."""
         return _listed(self._repeated, rule)
 
-    def slow(self, rule: Rule, most_s: float) -> Callable[[], None]:
+    def slow(self, rule: MessageFilter, most_s: float) -> Callable[[], None]:
         """Delay concerned requests, and their replies, by up to so long: they overtake each other."""
         return _listed(self._slowed, (rule, most_s))
 
-    def hold(self, rule: Rule) -> Hold:
+    def hold(self, rule: MessageFilter) -> Hold:
         hold = Hold(rule)
         self._holds.append(hold)
         return hold
 
-    def hold_replies(self, rule: Rule) -> Hold:
+    def hold_replies(self, rule: MessageFilter) -> Hold:
         """Let concerned requests be handled, and keep their replies until released."""
         hold = Hold(rule)
         self._reply_holds.append(hold)
@@ -176,17 +176,17 @@ class Network:
     # --- traffic ---
 
     def open(self, address: str, name: str, handler: Handler, process: Process | None = None) -> None:
-        self._doors[address] = Door(name, handler, process)
+        self._listeners[address] = Listener(name, handler, process)
 
     def listener(self, address: str) -> str:
         """The name of who listens there; empty when nobody does."""
-        door = self._doors.get(address)
-        return door.name if door is not None else ""
+        listener = self._listeners.get(address)
+        return listener.name if listener is not None else ""
 
     def shut(self, address: str) -> None:
         """Nobody listens any more; connections that wait for a reply break."""
-        door = self._doors.pop(address, None)
-        for task, call in list(door.handling.items()) if door is not None else ():
+        listener = self._listeners.pop(address, None)
+        for task, call in list(listener.handling.items()) if listener is not None else ():
             task.cancel()
             call.fail(PeerTimeout(f"{address} went away"))
 
@@ -212,8 +212,8 @@ class Network:
         return latency_s
 
     def _send(self, address: str, call: Call) -> None:
-        door = self._doors.get(address)
-        message = Message(call.source, door.name if door is not None else "", call.request)
+        listener = self._listeners.get(address)
+        message = Message(call.source, listener.name if listener is not None else "", call.request)
         self._later(self._latency_s(message), self._arrive, address, call)
         if any(rule(message) for rule in self._repeated):
             again = Call(call.source, call.request, call.encoded)
@@ -221,50 +221,50 @@ class Network:
             self._later(self._latency_s(message), self._arrive, address, again)
 
     def _arrive(self, address: str, call: Call) -> None:
-        door = self._doors.get(address)
-        if door is None:
+        listener = self._listeners.get(address)
+        if listener is None:
             self._observe(Message(call.source, "", call.request), lost=f"{address} is closed")
             call.fail(PeerUnreachable(f"nothing listens at {address}"))
             return
-        message = Message(call.source, door.name, call.request)
+        message = Message(call.source, listener.name, call.request)
         if any(rule(message) for rule in self._refused_requests):
             self._observe(message, lost="refused")
             call.fail(PeerUnreachable(f"{address} is closed to this"))
         elif any(rule(message) for rule in self._lost_requests):
             self._observe(message, lost="lost")
         else:
-            self._come_in(address, door, call, message, 0)
+            self._come_in(address, listener, call, message, 0)
 
     def _observe(self, message: Message, reply: Reply | None = None, lost: str = "") -> None:
         for observer in self.observers:
             observer(Transfer(message.source, message.target, message.request, reply, lost))
 
-    def _come_in(self, address: str, door: Door, call: Call, message: Message, passed: int) -> None:
+    def _come_in(self, address: str, listener: Listener, call: Call, message: Message, passed: int) -> None:
         for number in range(passed, len(self._holds)):
-            go_on = partial(self._come_in, address, door, call, message, number + 1)
+            go_on = partial(self._come_in, address, listener, call, message, number + 1)
             if self._holds[number].holds(message, go_on):
                 return
-        if self._doors.get(address) is not door:
+        if self._listeners.get(address) is not listener:
             call.fail(PeerTimeout(f"{address} went away"))
             return
         self.delivered += 1
         request = request_from_bytes(call.encoded)
         self._observe(message)
-        self.watch(call.source, door.name, request, call.encoded)
-        work = self._handle(door, call, request, message)
+        self.on_message(call.source, listener.name, request, call.encoded)
+        work = self._handle(listener, call, request, message)
         loop = asyncio.get_running_loop()
-        task = door.process.create_task(work) if door.process is not None else loop.create_task(work)
-        door.handling[task] = call
-        task.add_done_callback(lambda task: door.handling.pop(task, None), context=self._context)
+        task = listener.process.create_task(work) if listener.process is not None else loop.create_task(work)
+        listener.handling[task] = call
+        task.add_done_callback(lambda task: listener.handling.pop(task, None), context=self._context)
 
-    async def _handle(self, door: Door, call: Call, request: Request, message: Message) -> None:
+    async def _handle(self, listener: Listener, call: Call, request: Request, message: Message) -> None:
         try:
-            encoded = reply_to_bytes(await door.handler(request))
+            encoded = reply_to_bytes(await listener.handler(request))
         except NodeError as error:
-            call.fail(PeerTimeout(f"{door.name} failed: {error}"))
+            call.fail(PeerTimeout(f"{listener.name} failed: {error}"))
         except Exception as error:  # noqa: BLE001 - kept for whoever runs the simulation, which fails by it
-            self.defects.append((door.name, error))
-            call.fail(PeerTimeout(f"{door.name} failed: {error}"))
+            self.defects.append((listener.name, error))
+            call.fail(PeerTimeout(f"{listener.name} failed: {error}"))
         else:
             self._reply(call, encoded, message, 0)
 
@@ -283,7 +283,7 @@ class Network:
             self.replied += 1
             reply = reply_from_bytes(encoded)
             self._observe(message, reply)
-            self.watch(message.target, message.source, reply, encoded)
+            self.on_message(message.target, message.source, reply, encoded)
             call.succeed(reply)
 
 

@@ -18,26 +18,26 @@ from tests.support.checking import Rule, Violation, check
 from tests.support.history import Copies, Copy, History, Kind, Standing
 
 from . import virtual_time
-from .client import Client, Habits
+from .client import Client, Workload
 from .cluster import SimulatedCluster
-from .environment import Climate
-from .faults import Schedule, What, draw_schedule
-from .nemesis import Trouble
+from .environment import Environment
+from .faults import FaultKind, Schedule, draw_schedule
+from .nemesis import Nemesis
 
-LOOKS_S = 0.2
-FEW_KEYS = 8
-SETTLES_S = 240.0
+POLL_S = 0.2
+MAX_KEYS_READ_EVERYWHERE = 8
+SETTLE_TIMEOUT_S = 240.0
 """Within which virtual time after healing all must be in its place."""
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """What, with the seed, a run depends on."""
 
     seed: int
     lasts_s: float = 60.0
     """Virtual time for which trouble is made."""
-    faults: tuple[str, ...] = tuple(what.value for what in What)
+    faults: tuple[str, ...] = tuple(what.value for what in FaultKind)
     nodes: int = 5
     clients: int = 3
     keys: int = 64
@@ -61,8 +61,8 @@ def _argument(value: object) -> str:
 
 
 @dataclass
-class Result:
-    options: Options
+class RunResult:
+    options: RunOptions
     schedule: Schedule
     violations: list[Violation]
     history: History
@@ -78,65 +78,67 @@ class Result:
     outcomes: Counter[str] = field(default_factory=Counter)
 
 
-def drawn(options: Options) -> Schedule:
+def schedule_of(options: RunOptions) -> Schedule:
     rng = random.Random(f"schedule {options.seed}")
     founders = [f"n{number + 1}" for number in range(options.nodes)]
-    climate = Climate.of(options.seed)
-    kinds = {What(fault) for fault in options.faults}
-    return draw_schedule(rng, founders, options.lasts_s, kinds, climate.often, climate.fault_every_s)
+    environment = Environment.of(options.seed)
+    kinds = {FaultKind(fault) for fault in options.faults}
+    return draw_schedule(
+        rng, founders, options.lasts_s, kinds, environment.fault_weights, environment.fault_every_s
+    )
 
 
 def run(
-    options: Options, schedule: Schedule | None = None, show: Callable[[str], None] | None = None
-) -> Result:
+    options: RunOptions, schedule: Schedule | None = None, show: Callable[[str], None] | None = None
+) -> RunResult:
     """Run it, with the schedule that its seed draws unless another is given."""
-    chosen = drawn(options) if schedule is None else schedule
+    chosen = schedule_of(options) if schedule is None else schedule
 
-    async def trial() -> Result:
-        asyncio.get_running_loop().set_exception_handler(_pass_over_the_dead)
-        return await _Trial(options, chosen, show).run()
+    async def trial() -> RunResult:
+        asyncio.get_running_loop().set_exception_handler(_ignore_dead_processes)
+        return await _RandomRun(options, chosen, show).run()
 
     return virtual_time.run(trial())
 
 
-def _pass_over_the_dead(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+def _ignore_dead_processes(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """What the tasks of a process that crashed ended with, nobody is left to hear."""
     if not isinstance(context.get("exception"), NodeError):
         loop.default_exception_handler(context)
 
 
-class _Trial:
-    def __init__(self, options: Options, schedule: Schedule, show: Callable[[str], None] | None) -> None:
+class _RandomRun:
+    def __init__(self, options: RunOptions, schedule: Schedule, show: Callable[[str], None] | None) -> None:
         self._options = options
         self._schedule = schedule
         self._show = show
         self._history = History(faults=[fault.as_json() for fault in schedule])
-        self._climate = Climate.of(options.seed)
-        self._converges = options.converged and self._climate.mends
-        self._keys = tuple(f"k{number}" for number in range(min(options.keys, self._climate.keys)))
+        self._environment = Environment.of(options.seed)
+        self._converges = options.converged and self._environment.repairs
+        self._keys = tuple(f"k{number}" for number in range(min(options.keys, self._environment.keys)))
         self._rng = random.Random(f"clients {options.seed}")
         self._unsettled: list[Violation] = []
         self._settled_after_s = 0.0
         self._loop = asyncio.get_running_loop()
 
-    async def run(self) -> Result:
+    async def run(self) -> RunResult:
         began_s = time.process_time()
-        climate = self._climate
-        cluster = SimulatedCluster(self._options.seed, show=self._show, **climate.settings)
-        cluster.network.latency_s = climate.latency_s
-        cluster.flush_latency_s = climate.flush_s
+        environment = self._environment
+        cluster = SimulatedCluster(self._options.seed, show=self._show, **environment.settings)
+        cluster.network.latency_s = environment.latency_s
+        cluster.flush_latency_s = environment.flush_s
         async with cluster:
             await cluster.form(self._options.nodes)
-            trouble = Trouble(cluster, random.Random(f"trouble {self._options.seed}"))
-            trouble.thin_out(climate.thins)
-            await self._live_through(cluster, trouble)
-            await self._settle(cluster, trouble)
+            nemesis = Nemesis(cluster, random.Random(f"trouble {self._options.seed}"))
+            nemesis.lose_writes(environment.write_loss)
+            await self._run_workload(cluster, nemesis)
+            await self._settle(cluster, nemesis)
             if not self._unsettled:
                 await self._read_everywhere(cluster)
             failures = [Violation(Rule.PENDING, "", f"{name} failed: {e!r}") for name, e in cluster.failures]
             cluster.failures.clear()
         violations = check(self._history, converged=self._converges)
-        return Result(
+        return RunResult(
             self._options,
             self._schedule,
             violations + self._unsettled + failures,
@@ -145,41 +147,41 @@ class _Trial:
             cluster.network.delivered + cluster.network.replied,
             time.process_time() - began_s,
             self._settled_after_s,
-            trouble.made,
+            nemesis.made,
             Counter(f"{op.kind} {op.outcome}" for op in self._history.operations),
         )
 
     def _client(self, name: str, cluster: SimulatedCluster) -> Client:
         rng = random.Random(self._rng.getrandbits(64))
-        habits = Habits(self._keys, self._climate.gets, pause_s=self._climate.pause_s)
-        return Client(name, cluster, self._history, habits, rng)
+        workload = Workload(self._keys, self._environment.gets, pause_s=self._environment.pause_s)
+        return Client(name, cluster, self._history, workload, rng)
 
-    async def _live_through(self, cluster: SimulatedCluster, trouble: Trouble) -> None:
+    async def _run_workload(self, cluster: SimulatedCluster, nemesis: Nemesis) -> None:
         until_s = asyncio.get_running_loop().time() + self._options.lasts_s
         clients = [self._client(f"c{number}", cluster) for number in range(self._options.clients)]
         await asyncio.gather(
-            trouble.run(self._schedule, until_s), *(client.run(until_s) for client in clients)
+            nemesis.run(self._schedule, until_s), *(client.run(until_s) for client in clients)
         )
 
-    async def _settle(self, cluster: SimulatedCluster, trouble: Trouble) -> None:
+    async def _settle(self, cluster: SimulatedCluster, nemesis: Nemesis) -> None:
         """Heal, sometimes by restarting everyone, and wait until all say that they are done."""
-        await trouble.heal()
+        await nemesis.heal()
         if self._rng.random() < 0.5:
             for node in list(cluster.nodes.values()):
                 if node.node is not None:
                     await node.crash(power=self._rng.random() < 0.5)
-            await trouble.heal()
+            await nemesis.heal()
         began_s = self._loop.time()
-        while not self._in_place(cluster):
-            if self._loop.time() - began_s > SETTLES_S:
+        while not self._is_settled(cluster):
+            if self._loop.time() - began_s > SETTLE_TIMEOUT_S:
                 self._unsettled.append(Violation(Rule.PENDING, "", self._state(cluster)))
                 return
-            await asyncio.sleep(LOOKS_S)
+            await asyncio.sleep(POLL_S)
         self._settled_after_s = self._loop.time() - began_s
-        self._look(cluster)
-        await trouble.over()
+        self._record_final_state(cluster)
+        await nemesis.over()
 
-    def _in_place(self, cluster: SimulatedCluster) -> bool:
+    def _is_settled(self, cluster: SimulatedCluster) -> bool:
         if any(node.node is None or node.damaged() for node in cluster.nodes.values()):
             return False  # one that found its disk broken late is about to start again
         if not cluster.is_synced():
@@ -190,11 +192,11 @@ class _Trial:
         """Through every node, or some where there are many keys, so that what is lost is seen to be."""
         reader, names = self._client("last", cluster), list(cluster.nodes)
         for key in self._keys:
-            for name in names if len(self._keys) <= FEW_KEYS else self._rng.sample(names, 2):
+            for name in names if len(self._keys) <= MAX_KEYS_READ_EVERYWHERE else self._rng.sample(names, 2):
                 await reader.operate(reader.begun(Kind.GET, key), via=name)
         await reader.list_keys()
 
-    def _look(self, cluster: SimulatedCluster) -> None:
+    def _record_final_state(self, cluster: SimulatedCluster) -> None:
         self._history.copies = self._copies(cluster)
         for node in cluster.nodes.values():
             stamp = node.running.epochs.stamp
@@ -218,7 +220,7 @@ class _Trial:
 
     def _state(self, cluster: SimulatedCluster) -> str:
         """Why it is not in place, as each node sees it, and which copies differ."""
-        lines = [f"not in place {SETTLES_S:g} s after healing"]
+        lines = [f"not in place {SETTLE_TIMEOUT_S:g} s after healing"]
         for node in cluster.nodes.values():
             if node.node is None:
                 lines.append(f"{node.name} is not up")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .faults import Schedule
-from .random_run import Options
+from .random_run import RunOptions
 
 
 class Regression(NamedTuple):
-    options: Options
+    options: RunOptions
     found: str
     """One sentence."""
     schedule: Schedule | None = None
@@ -18,16 +18,17 @@ class Regression(NamedTuple):
 
 REGRESSIONS = [
     Regression(
-        Options(8), "nodes that started again on two sides of a cut never heard of each other after it"
+        RunOptions(8), "nodes that started again on two sides of a cut never heard of each other after it"
     ),
     Regression(
-        Options(4), "a handoff that takes longer over one chunk than a change waits for progress never ends"
+        RunOptions(4),
+        "a handoff that takes longer over one chunk than a change waits for progress never ends",
     ),
     Regression(
-        Options(1795551960, lasts_s=40.0), "a change waits for a joiner that left before it heard of it"
+        RunOptions(1795551960, lasts_s=40.0), "a change waits for a joiner that left before it heard of it"
     ),
     Regression(
-        Options(11),
+        RunOptions(11),
         "a write that was lost at a node whose clock had been far ahead hides what its client saw later",
     ),
 ]

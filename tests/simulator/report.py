@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections import Counter
 
-from .random_run import Result, drawn
+from .random_run import RunResult, schedule_of
 
 MAX_VIOLATIONS = 10
 
 
-def report(result: Result) -> str:
+def report(result: RunResult) -> str:
     return "\n".join([verdict(result), *(_failure(result) if result.violations else ())])
 
 
-def verdict(result: Result) -> str:
+def verdict(result: RunResult) -> str:
     """One line."""
     found = f"{len(result.violations)} VIOLATIONS" if result.violations else "ok"
     rate = result.messages / max(result.took_s, 1e-9)
@@ -28,7 +28,7 @@ def _counted(counts: Counter[str]) -> str:
     return ", ".join(f"{count} {what}" for what, count in sorted(counts.items())) or "no faults"
 
 
-def _failure(result: Result) -> list[str]:
+def _failure(result: RunResult) -> list[str]:
     found = [f"  {violation}" for violation in result.violations[:MAX_VIOLATIONS]]
     more = len(result.violations) - len(found)
     return [
@@ -40,9 +40,9 @@ def _failure(result: Result) -> list[str]:
     ]
 
 
-def command(result: Result) -> str:
+def command(result: RunResult) -> str:
     schedule = ""
-    if result.schedule != drawn(result.options):
+    if result.schedule != schedule_of(result.options):
         listed = json.dumps([fault.as_json() for fault in result.schedule], separators=(",", ":"))
         schedule = f" --schedule '{listed}'"
     return f"python -m tests.simulation {result.options.as_arguments()}{schedule} --trace -"

@@ -23,51 +23,51 @@ from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.succession import begin, finish
 
 from .cluster import SimulatedCluster
-from .network import Message, Rule
+from .network import Message, MessageFilter
 
 KEY = b"k"
 TOKENS = 4
 """Virtual nodes an owner; few, for speed."""
-STILL = {"tokens_per_weight": TOKENS, "repair_interval": 0}
+NO_REPAIR = {"tokens_per_weight": TOKENS, "repair_interval": 0}
 """No replica is brought up to date behind the test's back."""
 
 
-class Frost:
+class FrozenAgreement:
     """Keeps records from being chosen."""
 
     def __init__(self) -> None:
-        self._thawed = False
-        self._let_end: int | None = None
+        self._resumed = False
+        self._ending: int | None = None
 
-    def thaw(self) -> None:
+    def resume(self) -> None:
         """Let the stewards act again."""
-        self._thawed = True
+        self._resumed = True
 
-    def let_end(self, begun: EpochRecord) -> None:
+    def allow_end_of(self, begun: EpochRecord) -> None:
         """Let the stewards finish or abort this change, and nothing else."""
-        self._let_end = begun.number
+        self._ending = begun.number
 
     def holds(self, message: Message) -> bool:
         body = message.request.body
-        return isinstance(body, Prepare) and not (self._thawed or body.base.number == self._let_end)
+        return isinstance(body, Prepare) and not (self._resumed or body.base.number == self._ending)
 
 
-class Stage(NamedTuple):
+class Scenario(NamedTuple):
     cluster: SimulatedCluster
-    frost: Frost
+    agreement: FrozenAgreement
 
 
 @asynccontextmanager
-async def staged(owners: int, *outsiders: str, **settings: object) -> AsyncIterator[Stage]:
+async def scenario(owners: int, *outsiders: str, **settings: object) -> AsyncIterator[Scenario]:
     """Owners n1, n2 ... that formed a cluster, and ``outsiders`` that wait to join, all acquainted."""
-    async with SimulatedCluster(1, **{**STILL, **settings}) as cluster:
+    async with SimulatedCluster(1, **{**NO_REPAIR, **settings}) as cluster:
         await cluster.form(owners)
-        frost = Frost()
-        cluster.network.lose(frost.holds)
+        agreement = FrozenAgreement()
+        cluster.network.lose(agreement.holds)
         for name in outsiders:
             cluster.add(name, ["n1:1"])
         await cluster.until(lambda: _acquainted(cluster), "everyone knows everyone")
-        yield Stage(cluster, frost)
+        yield Scenario(cluster, agreement)
 
 
 def _acquainted(cluster: SimulatedCluster) -> bool:
@@ -104,7 +104,7 @@ def renumbered(record: EpochRecord) -> EpochRecord:
     return replace(record, number=record.number + 1, settings={**record.settings, "told": record.number})
 
 
-async def hand_out(cluster: SimulatedCluster, record: EpochRecord, *names: str) -> EpochRecord:
+async def distribute(cluster: SimulatedCluster, record: EpochRecord, *names: str) -> EpochRecord:
     """Have these nodes (else all that run) adopt the record."""
     chosen = names or tuple(name for name, node in cluster.nodes.items() if node.node is not None)
     await asyncio.gather(*(cluster.nodes[name].running.epochs.adopt(record) for name in chosen))
@@ -112,10 +112,10 @@ async def hand_out(cluster: SimulatedCluster, record: EpochRecord, *names: str) 
 
 
 async def begin_change(cluster: SimulatedCluster, successors: RingSpec, *names: str) -> EpochRecord:
-    return await hand_out(cluster, begin(record_of(cluster), successors), *names)
+    return await distribute(cluster, begin(record_of(cluster), successors), *names)
 
 
-async def pulled(cluster: SimulatedCluster, *names: str, timeout_s: float = 10.0) -> None:
+async def wait_pulled(cluster: SimulatedCluster, *names: str, timeout_s: float = 10.0) -> None:
     """Wait until these nodes say that they have all they gain under their epoch."""
     await cluster.until(lambda: all(is_done(cluster, name) for name in names), "pulled", timeout_s)
 
@@ -128,8 +128,8 @@ def is_done(cluster: SimulatedCluster, name: str) -> bool:
 async def change(cluster: SimulatedCluster, successors: RingSpec, *names: str) -> EpochRecord:
     """A whole change, from its begin to its finish, as these nodes (else all that run) see it."""
     begun = await begin_change(cluster, successors, *names)
-    await pulled(cluster, *(identity.name for identity in sorted(successors.owners)))
-    return await hand_out(cluster, finish(begun), *names)
+    await wait_pulled(cluster, *(identity.name for identity in sorted(successors.owners)))
+    return await distribute(cluster, finish(begun), *names)
 
 
 async def finished(cluster: SimulatedCluster, begun: EpochRecord) -> None:
@@ -147,7 +147,7 @@ def _end_of(cluster: SimulatedCluster, begun: EpochRecord) -> list[str] | None:
     return None
 
 
-def stay_behind(cluster: SimulatedCluster, *names: str) -> Callable[[], None]:
+def isolate_from_records(cluster: SimulatedCluster, *names: str) -> Callable[[], None]:
     """Let these nodes hear of no new record, except from those they send requests on data to."""
 
     def tells(message: Message) -> bool:
@@ -164,7 +164,7 @@ def stay_behind(cluster: SimulatedCluster, *names: str) -> Callable[[], None]:
 
 def carrying(
     *kinds: type[RequestBody], source: Collection[str] | None = None, target: Collection[str] | None = None
-) -> Rule:
+) -> MessageFilter:
     """Concerns requests of these kinds, from and to these nodes (else any)."""
 
     def concerned(message: Message) -> bool:
@@ -173,7 +173,7 @@ def carrying(
     return concerned
 
 
-def pulls(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> Rule:
+def pulls(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> MessageFilter:
     def concerned(message: Message) -> bool:
         body = message.request.body
         return (
@@ -183,12 +183,12 @@ def pulls(*, source: Collection[str] | None = None, target: Collection[str] | No
     return concerned
 
 
-def merges(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> Rule:
+def merges(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> MessageFilter:
     """Concerns batches that would write something."""
     return partial(_carries, Merge, source, target)
 
 
-def reads(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> Rule:
+def reads(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> MessageFilter:
     """Concerns batches that would read something."""
     return partial(_carries, Read, source, target)
 

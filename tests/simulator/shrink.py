@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .random_run import Result, run
+from .random_run import RunResult, run
 
 
-def shrunk(failed: Result, tell: Callable[[str], None]) -> Result:
+def shrink(failed: RunResult, tell: Callable[[str], None]) -> RunResult:
     """The result of the shortest schedule found that breaks one of the rules that ``failed`` broke."""
     broken = {violation.rule for violation in failed.violations}
     best, length = failed, max(1, len(failed.schedule) // 2)

@@ -10,9 +10,9 @@ from covey.ring.succession import raise_floor
 from covey.ring.tokens import token_of
 
 from .cluster import SimulatedCluster
-from .scenario import KEY, hand_out, held, record_of
+from .scenario import KEY, distribute, held, record_of
 
-AGE_S = 10.0
+TOMBSTONE_AGE_S = 10.0
 """tombstone_age in these tests; the least there can be is a little over half of it."""
 
 
@@ -54,4 +54,4 @@ def is_gone(cluster: SimulatedCluster, *names: str) -> bool:
 
 async def raise_floor_to(cluster: SimulatedCluster, version: Version) -> EpochRecord:
     """On a stage, where no steward does it."""
-    return await hand_out(cluster, raise_floor(record_of(cluster), version.timestamp))
+    return await distribute(cluster, raise_floor(record_of(cluster), version.timestamp))

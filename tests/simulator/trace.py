@@ -23,7 +23,7 @@ from covey.ring.tokens import TokenRange
 MAX_LINE = 400
 MAX_ITEMS = 4
 
-Logged = tuple[float, str, str, dict[str, Any]]
+LogRecord = tuple[float, str, str, dict[str, Any]]
 """When, by which node, what event, with which fields."""
 
 
@@ -34,7 +34,7 @@ class RunTrace:
         self._hash = hashlib.blake2b(digest_size=16)
         self._show = show
         self._loop = asyncio.get_running_loop()
-        self.logged: list[Logged] = []
+        self.logged: list[LogRecord] = []
         self.on_log: Callable[[str, str, dict[str, Any]], None] = lambda node, event, fields: None
         """Called with each log event."""
 
@@ -49,7 +49,7 @@ class RunTrace:
         self._hash.update(encoded)
         if self._show is not None:
             arrow = "→" if isinstance(message, Request) else "⇢"
-            self._line(now_s, f"{source} {arrow} {target}", in_short(message.body))
+            self._line(now_s, f"{source} {arrow} {target}", summarize(message.body))
 
     def log(self, node: str, event: str, told: dict[str, Any]) -> None:
         now_s = self._loop.time()
@@ -71,7 +71,7 @@ class RunTrace:
         self._show(f"{now_s:11.6f} {who:<10} {what}"[:MAX_LINE])
 
 
-def in_short(value: object) -> str:
+def summarize(value: object) -> str:
     """A message's body, or a part of one, as people want to read it."""
     if isinstance(value, Identity):
         return value.name
@@ -94,10 +94,10 @@ def in_short(value: object) -> str:
 
 def _parts(value: Any) -> list[str]:
     names = value._fields if hasattr(value, "_fields") else [field.name for field in fields(value)]
-    return [in_short(part) for name in names if (part := getattr(value, name)) or part == b""]
+    return [summarize(part) for name in names if (part := getattr(value, name)) or part == b""]
 
 
 def _several(values: list[Any]) -> str:
-    shown = ", ".join(in_short(value) for value in values[:MAX_ITEMS])
+    shown = ", ".join(summarize(value) for value in values[:MAX_ITEMS])
     more = len(values) - MAX_ITEMS
     return f"[{shown}, and {more} more]" if more > 0 else f"[{shown}]"

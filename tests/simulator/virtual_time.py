@@ -27,16 +27,16 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-LONGEST_S = 100.0
+MAX_CPU_S = 100.0
 """Of processor time that a run may take. The time limit of a test cannot end one: what it raises ends but the task
 that happens to be under way."""
 
 
-class NoEnd(AssertionError):
+class RunTooLong(AssertionError):
     """Something always happens, and what the run waits for does not."""
 
 
-class NothingLeftToHappen(AssertionError):
+class Deadlock(AssertionError):
     """Every task waits and no timer is set: a deadlock."""
 
 
@@ -46,7 +46,7 @@ class Process:
     def __init__(self) -> None:
         self.context = contextvars.copy_context()
         self.context.run(_PROCESS.set, self)
-        self.standing_still = False
+        self.paused = False
         self.kept: deque[asyncio.Handle] = deque()
         self.charged = False
         self.cpu_s = 0.0
@@ -59,11 +59,11 @@ class Process:
         self.backlog: deque[asyncio.Handle] = deque()
         self._loop = asyncio.get_running_loop()
 
-    def stand_still(self) -> None:
-        self.standing_still = True
+    def pause(self) -> None:
+        self.paused = True
 
     def go_on(self) -> None:
-        self.standing_still = False
+        self.paused = False
         assert isinstance(self._loop, VirtualTimeLoop)
         self._loop.run_these(self.kept)
         self.kept.clear()
@@ -84,7 +84,7 @@ class Process:
                 self._loop.call_at(self.busy_until_s, self._work, context=_NOBODY)
                 return
             handle = self.backlog[0]
-            if self.standing_still:
+            if self.paused:
                 self.kept.extend(self.backlog)
                 self.backlog.clear()
                 return
@@ -130,7 +130,7 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
         """A heap. The numbers say which of two at the same instant was set first."""
         self._set = itertools.count()
-        self._latest_s = time.process_time() + LONGEST_S
+        self._latest_s = time.process_time() + MAX_CPU_S
 
     def time(self) -> float:
         return self._now_s
@@ -171,7 +171,9 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
         ready, timers = self._ready, self._timers
         if not ready:
             if time.process_time() > self._latest_s and not self._stopping:
-                raise NoEnd(f"none after {self._now_s:.0f} virtual and {LONGEST_S:g} s of processor time")
+                raise RunTooLong(
+                    f"none after {self._now_s:.0f} virtual and {MAX_CPU_S:g} s of processor time"
+                )
             self._jump()
         now_s = self._now_s
         while timers and timers[0][0] <= now_s:
@@ -181,7 +183,7 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
             if handle._cancelled:  # type: ignore[attr-defined]
                 continue
             process = handle._context.get(_PROCESS)  # type: ignore[attr-defined]
-            if process is not None and process.standing_still:
+            if process is not None and process.paused:
                 process.kept.append(handle)
             elif process is not None and process.charged:
                 process.run(handle)
@@ -195,7 +197,7 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
         if timers:
             self._now_s = max(self._now_s, timers[0][0])
         elif not self._stopping:
-            raise NothingLeftToHappen
+            raise Deadlock
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
         """Cancelled timers leave the heap when their time comes."""

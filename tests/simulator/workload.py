@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from tests.support.checking import check
 from tests.support.history import History, Kind
 
-from .client import Client, Habits
+from .client import Client, Workload
 from .cluster import SimulatedCluster
 
 KEYS = tuple(f"k{number}" for number in range(8))
@@ -19,7 +19,7 @@ CLIENTS = 2
 
 
 @asynccontextmanager
-async def at_work(cluster: SimulatedCluster) -> AsyncIterator[History]:
+async def checked_workload(cluster: SimulatedCluster) -> AsyncIterator[History]:
     """Once the scenario is over and all is in its place, everything is read through every node, and all is judged.
 
     They list no keys, since a scenario may have written some of its own.
@@ -30,7 +30,7 @@ async def at_work(cluster: SimulatedCluster) -> AsyncIterator[History]:
 
     def client(name: str) -> Client:
         return Client(
-            name, cluster, history, Habits(KEYS, listings=0.0), random.Random(f"{cluster.seed} {name}")
+            name, cluster, history, Workload(KEYS, listings=0.0), random.Random(f"{cluster.seed} {name}")
         )
 
     async def work(one: Client) -> None:

@@ -20,8 +20,8 @@ from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
 from tests.simulator.cluster import SimulatedCluster
 from tests.simulator.describe import PROPOSER
-from tests.simulator.network import Message, Rule, Transfer
-from tests.simulator.scenario import carrying, hand_out, merges, pulls, renumbered
+from tests.simulator.network import Message, MessageFilter, Transfer
+from tests.simulator.scenario import carrying, distribute, merges, pulls, renumbered
 from tests.simulator.transcript import Shown, Transcript
 from tests.simulator.virtual_time import run
 
@@ -127,7 +127,7 @@ async def write_slow_path(shown: Shown) -> str:
         await cluster.form(4)
         key = key_without(cluster, "n1")
         cluster.network.lose(carrying(GossipSyn, GossipDelta, PushRecord))
-        await hand_out(cluster, renumbered(cluster.record()), *replicas_of(cluster, key))
+        await distribute(cluster, renumbered(cluster.record()), *replicas_of(cluster, key))
         transcript = Transcript(cluster, shown)
         await transcript.put("n1", key, b"hello")
         await asyncio.sleep(SETTLE_S)
@@ -345,7 +345,7 @@ async def propose(cluster: SimulatedCluster, proposer: str, base: EpochRecord) -
     await cluster.nodes[proposer].running._agreement.propose(base, record)
 
 
-def of_round(number: int, kind: type[Prepare] | type[Accept], source: str, target: str = "") -> Rule:
+def of_round(number: int, kind: type[Prepare] | type[Accept], source: str, target: str = "") -> MessageFilter:
     def concerned(message: Message) -> bool:
         body = message.request.body
         return (
@@ -403,7 +403,7 @@ async def suspicion_and_refutation(shown: Shown) -> str:
         await asyncio.sleep(1.0)
         n4 = cluster.nodes["n4"]
         transcript.note("n4's process stops; its kernel still receives what is sent to it")
-        n4.process.stand_still()
+        n4.process.pause()
         await transcript.until(lambda: transcript.count("member.suspected") == 3)
         await asyncio.sleep(SETTLE_S)
         transcript.note("n4's process continues")
