@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from benchmarks.programs.stream_copy import copied_bytes_per_s
 from benchmarks.support.accounting import cpu_seconds
-from benchmarks.support.copying import copied_bytes_per_s
 from benchmarks.support.figures import Spread, written
 from benchmarks.support.memory import PeakMemory, peak_bytes
 from benchmarks.support.options import add_durability_option

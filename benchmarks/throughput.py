@@ -6,7 +6,7 @@ machine as the client; rounds go through all of them, each in another order, so 
 was measured while something else used the machine is measured again.
 
 What they promise differs. covey reads from a majority; "sync" and etcd answer when a majority has a write on disk,
-"periodic" and the naive variant (benchmarks/naive.py) sync every second. Redis Cluster answers before a replica has a
+"periodic" and the naive variant (benchmarks/programs/naive_server.py) sync every second. Redis Cluster answers before a replica has a
 write, or with WAIT 1 once the master's replica has it in memory, and reads from the master; NATS reads from whichever
 replica answers: either may return what is out of date. The echo stores nothing, and shows what one round trip of gRPC
 costs here. When "client CPU" times ops/s comes near a second, the client is what limits.

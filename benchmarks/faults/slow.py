@@ -10,7 +10,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from benchmarks.contestants.covey_cluster import NODES, Covey
-from benchmarks.support.delaying import DelayingProxy
+from benchmarks.programs.delaying_proxy import DelayingProxy
 from benchmarks.support.driver import uniform
 from benchmarks.support.figures import Spread
 from benchmarks.support.report import spread

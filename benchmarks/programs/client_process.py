@@ -15,12 +15,11 @@ from dataclasses import asdict, dataclass
 import uvloop
 
 from benchmarks.contestants.covey_cluster import CoveyStore
+from benchmarks.support.driver import uniform
+from benchmarks.support.figures import percentile
+from benchmarks.support.servers import end_with_parent
+from benchmarks.support.timeline import RunningLoad
 from covey import AsyncClient
-
-from .driver import uniform
-from .figures import percentile
-from .servers import end_with_parent
-from .timeline import RunningLoad
 
 START_S = 1.5
 """How long a process may take to start."""

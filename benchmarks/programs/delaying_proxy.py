@@ -1,4 +1,4 @@
-"""A TCP proxy that hands on what one server sends only after a delay: ``python -m benchmarks.support.delaying``.
+"""A TCP proxy that hands on what one server sends only after a delay: ``python -m benchmarks.programs.delaying_proxy``.
 
 It runs as a process of its own, as a network would. The delay is changed while it runs, by a line on its standard
 input; it holds for what comes from then on, and what came before is never overtaken.
@@ -16,7 +16,7 @@ from typing import cast
 
 import uvloop
 
-from .servers import end_with_parent
+from benchmarks.support.servers import end_with_parent
 
 
 class Delay:
