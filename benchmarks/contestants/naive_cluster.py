@@ -1,4 +1,4 @@
-"""The naive variant of ``benchmarks.programs.naive_server``: three processes, one of which coordinates each operation in turn."""
+"""Three processes of ``benchmarks.programs.naive_server``, which coordinate operations in turn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 
 from benchmarks.programs.naive_server import packed
-from benchmarks.support.driver import Store
+from benchmarks.support.load import Store
 from tests.support.processes import free_ports
 
 from .contestant import Contestant

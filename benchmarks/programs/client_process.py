@@ -15,10 +15,9 @@ from dataclasses import asdict, dataclass
 import uvloop
 
 from benchmarks.contestants.covey_cluster import CoveyStore
-from benchmarks.support.driver import uniform
 from benchmarks.support.figures import percentile
+from benchmarks.support.load import RunningLoad, uniform
 from benchmarks.support.servers import end_with_parent
-from benchmarks.support.timeline import RunningLoad
 from covey import AsyncClient
 
 START_S = 1.5

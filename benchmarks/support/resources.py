@@ -1,4 +1,4 @@
-"""CPU time: what servers used, and whether others used the machine meanwhile."""
+"""CPU time and memory of processes, and whether others used the machine meanwhile."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -93,3 +94,34 @@ def _read(pids: Sequence[int]) -> _Reading:
     busy_s = times.user + times.nice + times.system
     own_s = time.process_time() + cpu_seconds(pids)
     return _Reading(time.perf_counter(), busy_s, getattr(times, "steal", 0.0), own_s)
+
+
+_RESET_PEAK = "5"
+"""What Linux takes in ``clear_refs`` for that."""
+
+
+class PeakMemory:
+    """Begins with what the processes have resident now; forgets earlier peaks."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._before = {pid: _status_bytes(pid, "VmRSS") for pid in pids}
+        for pid in pids:
+            Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK)
+
+    def most_bytes(self) -> int:
+        """The peak of the largest process since then."""
+        return max(map(peak_bytes, self._before))
+
+    def most_added_bytes(self) -> int:
+        """By how much the peak of a process exceeds what it had, for the one where that is most."""
+        return max(peak_bytes(pid) - before for pid, before in self._before.items())
+
+
+def peak_bytes(pid: int) -> int:
+    """The most that a running process has had resident; 0 for one that has ended."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def _status_bytes(pid: int, field: str) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith(f"{field}:")), 0)
