@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import (
+from tests.support.error_output import (
     ANY_PORT,
     LOOPBACK,
     USAGE,

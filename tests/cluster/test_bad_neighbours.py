@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import (
+from tests.support.error_output import (
     DONE,
     LOOPBACK,
     NOT_DONE,
@@ -20,8 +20,8 @@ from tests.support.complaints import (
     told,
     told_by_node,
 )
+from tests.support.foreign_servers import nobody, other_grpc_server, silent_server, unknown_host, web_server
 from tests.support.processes import NodeProcess, covey, free_ports, until
-from tests.support.strangers import nobody, other_grpc_server, silent_server, unknown_host, web_server
 
 # --- names and disks ---
 

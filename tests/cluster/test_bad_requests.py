@@ -13,15 +13,7 @@ from pathlib import Path
 import pytest
 
 from covey.client.errors import InvalidRequest
-from tests.support.complaints import (
-    LOOPBACK,
-    MAYBE_DONE,
-    NOT_DONE,
-    USAGE,
-    clean_cluster,
-    plain,
-    told,
-)
+from tests.support.error_output import LOOPBACK, MAYBE_DONE, NOT_DONE, USAGE, clean_cluster, plain, told
 from tests.support.processes import covey, until
 
 # --- keys and values ---

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from covey.proto.generated import kv_pb2
-from tests.support.judged import RecordedClients, recorded_clients
+from tests.support.node_client import ThroughNode
+from tests.support.preloaded_shims import MovedClock
 from tests.support.processes import NodeProcess, process_cluster, until
-from tests.support.shims import MovedClock
-from tests.support.through import ThroughNode
+from tests.support.recorded_clients import RecordedClients, recorded_clients
 
 MAX_SKEW_S = 0.5
 

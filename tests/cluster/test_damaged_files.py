@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from covey.node.data_directory.directory import DataDirectory
-from tests.support.complaints import USAGE, node_command, told
+from tests.support.error_output import USAGE, node_command, told
 
 NESTED = "[" * 5000 + "]" * 5000
 LONG_NUMBER = "9" * 5000

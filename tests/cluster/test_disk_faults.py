@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from covey import Client
-from tests.support.disks import small_disk
-from tests.support.judged import recorded_clients
+from tests.support.preloaded_shims import FailingFsync
 from tests.support.processes import NodeProcess, covey, process_cluster, until
-from tests.support.shims import FailingFsync
+from tests.support.recorded_clients import recorded_clients
+from tests.support.small_disk import small_disk
 
 EXIT_FAILED = 1
 RESERVE = 24 << 20

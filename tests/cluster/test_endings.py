@@ -9,18 +9,10 @@ from pathlib import Path
 import pytest
 
 from covey.client.errors import CoveyError
-from tests.support.complaints import (
-    DONE,
-    MAX_STOP_S,
-    NOT_DONE,
-    REFUSED,
-    clean_cluster,
-    stop_quickly,
-    told,
-)
+from tests.support.error_output import DONE, MAX_STOP_S, NOT_DONE, REFUSED, clean_cluster, stop_quickly, told
+from tests.support.foreign_servers import silent_server
+from tests.support.node_client import ThroughNode
 from tests.support.processes import covey, until
-from tests.support.strangers import silent_server
-from tests.support.through import ThroughNode
 from tests.support.workload import PacedLoad
 
 # --- signals ---

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from covey import Client, CoveyError
-from tests.support.greedy import KINDS, LARGE, MIB
+from tests.support.abusive_clients import KINDS, LARGE, MIB
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster
 
 WATCHED_S = 8.0
@@ -59,7 +59,7 @@ class Watch:
 
 @contextmanager
 def greedy_client(kind: str, address: str) -> Iterator[None]:
-    command = [sys.executable, "-m", "tests.support.greedy", kind, address]
+    command = [sys.executable, "-m", "tests.support.abusive_clients", kind, address]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None

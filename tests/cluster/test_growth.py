@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.node_client import ThroughNode
 from tests.support.processes import ProcessCluster, process_cluster
-from tests.support.through import ThroughNode
 
 KEYS_A_STEP = 2000
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from covey import Client
+from tests.support.preloaded_shims import MovedClock
 from tests.support.processes import ProcessCluster, covey, process_cluster, until
-from tests.support.shims import MovedClock
 
 AHEAD_S = 8 * 3600
 KEYS = {f"key{number}": b"written ahead" for number in range(30)}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.judged import recorded_clients
 from tests.support.processes import ProcessCluster, process_cluster, until
+from tests.support.recorded_clients import recorded_clients
 
 ROUNDS = 5
 

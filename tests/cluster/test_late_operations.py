@@ -9,8 +9,8 @@ import pytest
 
 from covey import Client, Timeout
 from covey.client.version import Version
+from tests.support.node_client import ThroughNode
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster, until
-from tests.support.through import ThroughNode
 
 KEY = "k"
 TRIES = 10

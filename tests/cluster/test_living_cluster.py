@@ -13,9 +13,9 @@ from covey.node.storage.rocks import RocksEngine
 from covey.ring.epoch import EpochRecord
 from covey.ring.ring import Ring
 from covey.ring.tokens import WHOLE_RING, token_of
+from tests.support.node_client import ThroughNode, identity_of
 from tests.support.processes import ProcessCluster, process_cluster, until
-from tests.support.records import real_records
-from tests.support.through import ThroughNode, identity_of
+from tests.support.real_records import real_records
 from tests.support.workload import Counters, PacedLoad
 
 LOAD_S = 75.0

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.complaints import told
+from tests.support.error_output import told
 from tests.support.processes import START_TIMEOUT_S, covey, free_ports, until
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.netns import Network, NoNetwork, private_network
+from tests.support.network_namespaces import Network, NoNetwork, private_network
 
 pytestmark = pytest.mark.smoke
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import USAGE
+from tests.support.error_output import USAGE
 from tests.support.processes import NodeProcess, covey, process_cluster, until
 
 LOW = 1024

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import MAYBE_DONE, NOT_DONE
-from tests.support.judged import recorded_clients
-from tests.support.networked import NetworkedCluster, networked_cluster
+from tests.support.error_output import MAYBE_DONE, NOT_DONE
+from tests.support.networked_cluster import NetworkedCluster, networked_cluster
 from tests.support.processes import NodeProcess, covey, until
+from tests.support.recorded_clients import recorded_clients
 
 EVICT_AFTER_S = 6.0
 

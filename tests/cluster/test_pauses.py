@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.judged import recorded_clients
+from tests.support.node_client import ThroughNode
 from tests.support.processes import process_cluster, until
-from tests.support.through import ThroughNode
+from tests.support.recorded_clients import recorded_clients
 
 SHORT_PAUSE_S = 1.0
 LONG_PAUSE_S = 30.0

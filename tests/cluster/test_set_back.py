@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from covey.client.errors import CoveyError
-from tests.support.complaints import clean_cluster
+from tests.support.error_output import clean_cluster
 from tests.support.processes import NodeProcess, ProcessCluster, until
 
 KEYS = {f"k{number}": b"v" for number in range(51)}

@@ -16,7 +16,7 @@ from tests.simulator.network import Message
 from tests.simulator.random_run import RunOptions, RunResult, run, schedule_of
 from tests.simulator.scenario import carrying
 from tests.simulator.virtual_time import Process, in_virtual_time
-from tests.support.checking import Rule, Violation
+from tests.support.checker import Rule, Violation
 from tests.support.memory_engine import MemoryEngine
 
 

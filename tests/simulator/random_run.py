@@ -14,7 +14,7 @@ from covey.node.errors import NodeError
 from covey.node.node import Node
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-from tests.support.checking import Rule, Violation, check
+from tests.support.checker import Rule, Violation, check
 from tests.support.history import Copies, Copy, History, Kind, Standing
 
 from . import virtual_time

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.support.checking import check
+from tests.support.checker import check
 from tests.support.history import History, Kind
 
 from .client import Client, Workload

@@ -16,8 +16,8 @@ from covey import Client
 from covey.api.cluster import Explanation, ReplicaReport
 from covey.proto.generated import kv_pb2
 from tests.support.history import Copies, Copy, History, Kind, Operation, Outcome, Standing, Version
+from tests.support.node_client import BATCH, ThroughNode
 from tests.support.recorded_load import name_of
-from tests.support.through import BATCH, ThroughNode
 
 ASKED_AT_ONCE = 8
 TIMEOUT_S = 20.0

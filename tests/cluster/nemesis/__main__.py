@@ -20,10 +20,10 @@ from pathlib import Path
 
 from tests.cluster.recheck import judge
 from tests.support.audit import read_all
-from tests.support.judged import RecordedClients, audited
-from tests.support.netns import NoNetwork, private_network
-from tests.support.networked import NetworkedCluster
+from tests.support.network_namespaces import NoNetwork, private_network
+from tests.support.networked_cluster import NetworkedCluster
 from tests.support.processes import ProcessCluster
+from tests.support.recorded_clients import RecordedClients, audited
 
 from .nemesis import FaultLog, Nemesis
 from .schedule import FIRST_SIZE, Schedule

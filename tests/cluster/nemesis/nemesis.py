@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from tests.support.networked import NetworkedCluster
+from tests.support.networked_cluster import NetworkedCluster
 from tests.support.processes import POLL_S, NodeProcess, ProcessCluster, covey
 from tests.support.workload import Background
 

@@ -23,8 +23,8 @@ from covey.node.storage.segments import SEGMENTS, segment_of
 from covey.ring.tokens import token_of
 from tests.simulator.network import Message
 from tests.simulator.virtual_time import in_virtual_time
+from tests.support.replicas import Stations, entry, version
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry, version
 
 ME, PEER, OTHER, JOINER = identities(4)
 STABLE = record(ring(1, 2, 3))

@@ -15,9 +15,9 @@ from covey.node.replica import service as replica_module
 from covey.quorum.consistency import Consistency, Level
 from tests.simulator.network import Message
 from tests.simulator.virtual_time import in_virtual_time
-from tests.support.paths import on_fast_path
+from tests.support.operation_paths import on_fast_path
+from tests.support.replicas import Stations, entry, version
 from tests.support.rings import identities, record, ring
-from tests.support.stations import Stations, entry, version
 
 WHO = identities(5)
 CLIENT_AT, B, C, _, OUTSIDER = WHO

@@ -18,8 +18,8 @@ from covey.ring.epoch import EpochRecord
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
 from tests.simulator.virtual_time import in_virtual_time, run
+from tests.support.replicas import Stations, entry
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry
 
 WHO = identities(4)
 STABLE = record(ring(1, 2, 3, 4))

@@ -10,9 +10,9 @@ from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.quorum.ranking import MAX_BACKOFF_S
 from tests.simulator.network import Message
 from tests.simulator.virtual_time import in_virtual_time
-from tests.support.paths import on_fast_path
+from tests.support.operation_paths import on_fast_path
+from tests.support.replicas import Stations, entry, version
 from tests.support.rings import identities, record, ring
-from tests.support.stations import Stations, entry, version
 
 WHO = identities(4)
 ME, B, C, OUTSIDER = WHO

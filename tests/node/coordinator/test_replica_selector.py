@@ -8,8 +8,8 @@ from covey.node.coordinator import replica_selector as replicas
 from covey.node.epoch.epochs import Epoch
 from covey.node.messages.data import DataBatch
 from tests.simulator.virtual_time import in_virtual_time
+from tests.support.replicas import Stations, entry
 from tests.support.rings import identities, record, ring
-from tests.support.stations import Stations, entry
 
 WHO = identities(2)
 ME, OTHER = WHO

@@ -14,9 +14,9 @@ from covey.quorum.consistency import QUORUM, Consistency, Level
 from covey.ring.epoch import EpochRecord, Quorums
 from tests.simulator.network import Message
 from tests.simulator.virtual_time import in_virtual_time, run
-from tests.support import paths
+from tests.support import operation_paths
+from tests.support.replicas import Stations, entry
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry
 
 WHO = identities(5)
 READER, B, C = WHO[:3]
@@ -30,7 +30,7 @@ class Path:
     current = "slow"
 
 
-@pytest.fixture(autouse=True, params=paths.PATHS)
+@pytest.fixture(autouse=True, params=operation_paths.PATHS)
 def on_both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "current", request.param)
 
@@ -45,7 +45,7 @@ async def stations_at(record: EpochRecord = STABLE, **held: Entry) -> Stations:
 
 
 async def read(stations: Stations, consistency: Consistency = QUORUM, timeout_s: float = 1.0) -> Entry | None:
-    return await paths.read(Path.current, stations[READER], KEY, consistency, timeout_s)
+    return await operation_paths.read(Path.current, stations[READER], KEY, consistency, timeout_s)
 
 
 def held(stations: Stations) -> list[Entry | None]:

@@ -19,9 +19,9 @@ from covey.quorum.consistency import QUORUM, Consistency, Level, plan_write
 from covey.ring.epoch import EpochRecord, Quorums
 from tests.simulator.network import Message
 from tests.simulator.virtual_time import in_virtual_time, run
-from tests.support import paths
+from tests.support import operation_paths
+from tests.support.replicas import Stations, entry, version
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry, version
 
 WHO = identities(5)
 CLIENT_AT, B, C, _, OUTSIDER = WHO
@@ -36,7 +36,7 @@ class Path:
     current = "slow"
 
 
-@pytest.fixture(autouse=True, params=paths.PATHS)
+@pytest.fixture(autouse=True, params=operation_paths.PATHS)
 def on_both_paths(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "current", request.param)
 
@@ -50,7 +50,9 @@ async def stations_at(record: EpochRecord = STABLE) -> Stations:
 async def write(
     stations: Stations, consistency: Consistency = QUORUM, timeout_s: float = 1.0, number: int = 1
 ) -> WriteResult:
-    return await paths.write(Path.current, stations[CLIENT_AT], KEY, entry(number), consistency, timeout_s)
+    return await operation_paths.write(
+        Path.current, stations[CLIENT_AT], KEY, entry(number), consistency, timeout_s
+    )
 
 
 async def failure(stations: Stations, timeout_s: float = 1.0) -> OperationError:

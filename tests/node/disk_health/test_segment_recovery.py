@@ -21,8 +21,8 @@ from covey.ring.tokens import token_of
 from tests.simulator.cluster import SimulatedClock
 from tests.simulator.network import Message
 from tests.simulator.virtual_time import in_virtual_time
+from tests.support.replicas import Stations, entry
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry
 
 WHO = identities(5)
 ME, OTHER, THIRD, *_ = WHO

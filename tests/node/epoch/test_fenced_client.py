@@ -14,8 +14,8 @@ from covey.node.messages.envelope import EpochMismatch
 from covey.ring.epoch import EpochRecord
 from covey.ring.tokens import WHOLE_RING
 from tests.simulator.virtual_time import in_virtual_time
+from tests.support.replicas import Stations, entry
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry
 
 ME, PEER, THIRD = identities(3)
 OLD = record(ring(1, 2, 3))

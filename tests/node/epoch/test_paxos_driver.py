@@ -10,8 +10,8 @@ from covey.node.messages.control import Accept, Prepare, PushRecord
 from covey.ring.paxos import Ballot
 from covey.ring.succession import abort, begin, finish
 from tests.simulator.virtual_time import in_virtual_time, run
+from tests.support.replicas import Stations
 from tests.support.rings import identities, record, ring
-from tests.support.stations import Stations
 
 A, B, C, JOINER = identities(4)
 BASE = record(ring(1, 2, 3))

@@ -21,8 +21,8 @@ from tests.simulator.cluster import SimulatedClock
 from tests.simulator.network import Message
 from tests.simulator.virtual_time import in_virtual_time
 from tests.support.memory_engine import MemoryEngine
+from tests.support.replicas import Stations, entry
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry
 
 WHO = identities(4)
 ME, A, _, OUTSIDER = WHO

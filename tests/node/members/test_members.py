@@ -8,9 +8,9 @@ from covey.node.config.config import Config
 from covey.node.members.members import Members
 from covey.node.runtime import LocalIdentity, NodeSpec, Runtime
 from covey.node.tasks import Tasks
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
+from tests.support.replicas import Lines
 from tests.support.rings import identities
-from tests.support.stations import Lines
 
 ME, PEER = identities(2)
 

@@ -32,8 +32,8 @@ from covey.node.storage.interface import Chunk, Entry
 from covey.ring.epoch import EpochRecord, EpochStamp
 from covey.ring.tokens import WHOLE_RING
 from tests.simulator.virtual_time import in_virtual_time
+from tests.support.replicas import Station, Stations, entry, version
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Station, Stations, entry, version
 
 ME = identities(1)[0]
 FIRST = record(ring(1, 2, 3))

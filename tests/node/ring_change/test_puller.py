@@ -26,8 +26,8 @@ from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
 from tests.simulator.cluster import SimulatedClock
 from tests.simulator.virtual_time import in_virtual_time, run
+from tests.support.replicas import Stations, entry
 from tests.support.rings import following, identities, record, ring, rings
-from tests.support.stations import Stations, entry
 
 WHO = identities(5)
 JOINER = WHO[3]

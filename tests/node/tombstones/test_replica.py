@@ -14,8 +14,8 @@ from covey.node.storage.interface import Entry
 from covey.node.tombstones.replica import TombstoneReplica
 from covey.ring.epoch import EpochRecord
 from tests.simulator.virtual_time import in_virtual_time
+from tests.support.replicas import Station, Stations, entry, version
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Station, Stations, entry, version
 
 WHO = identities(3)
 RECORD = record(ring(1, 2, 3), number=7, floor=20)

@@ -1,4 +1,4 @@
-"""Clients that take more than their part, over bare gRPC: ``python -m tests.support.greedy KIND ADDRESS``.
+"""Clients that take more than their part, over bare gRPC: ``python -m tests.support.abusive_clients KIND ADDRESS``.
 
 Each says "begun" on stdout once it has sent what it has to send, and goes on until it is killed.
 """

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.checking import Rule, check
+from tests.support.checker import Rule, check
 from tests.support.history import Copies, Copy, History, Kind, Operation, Outcome, Standing, Version
 
 DONE, NOT_DONE, UNKNOWN = Outcome.DONE, Outcome.NOT_DONE, Outcome.UNKNOWN

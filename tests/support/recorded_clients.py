@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.audit import read_all
-from tests.support.checking import Violation, check
+from tests.support.checker import Violation, check
 from tests.support.history import History, Outcome
 from tests.support.processes import ProcessCluster, until
 

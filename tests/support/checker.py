@@ -13,8 +13,9 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from tests.support.key_history import TOMBSTONE, KeyHistory
+
 from .history import Copies, Copy, History, Kind, Operation, Outcome, Version, told_as
-from .told import TOMBSTONE, KeyHistory
 
 
 class Rule(StrEnum):

@@ -41,7 +41,7 @@ from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord
 from tests.simulator.cluster import SimulatedClock
 from tests.simulator.network import Network, SimulatedTransport
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
 from tests.support.memory_engine import MemoryEngine
 
 RPC_TIMEOUT_S = 0.2

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import grpc
 
-from tests.support.complaints import ANY_PORT, LOOPBACK
+from tests.support.error_output import ANY_PORT, LOOPBACK
 from tests.support.processes import free_ports
 
 

@@ -16,7 +16,7 @@ from covey.node.operations import UNBOUNDED, Delete, Get, OperationResult, Put, 
 from covey.node.storage.interface import Entry
 from covey.quorum.consistency import Consistency
 from covey.quorum.version import Version
-from tests.support.stations import Station
+from tests.support.replicas import Station
 
 PATHS = ["slow", "fast"]
 

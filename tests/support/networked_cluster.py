@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.netns import CLIENT, Network, NoNetwork, private_network
+from tests.support.network_namespaces import CLIENT, Network, NoNetwork, private_network
 from tests.support.processes import NodeProcess, ProcessCluster
 
 PORT = 7001
