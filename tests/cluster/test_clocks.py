@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from covey.proto.generated import kv_pb2
-from tests.support.node_client import ThroughNode
+from tests.support.node_client import NodeClient
 from tests.support.preloaded_shims import MovedClock
 from tests.support.processes import NodeProcess, process_cluster, until
 from tests.support.recorded_clients import RecordedClients, recorded_clients
@@ -27,7 +27,7 @@ def coordinates(node: NodeProcess) -> bool:
 
 def answer(node: NodeProcess) -> kv_pb2.OperationResult:
     """This node's own; the client library would go to another one."""
-    through = ThroughNode(node.address)
+    through = NodeClient(node.address)
     try:
         return through.put("k", "v", timeout_s=2)
     finally:
@@ -77,7 +77,7 @@ def test_a_clock_that_jumps_minutes_ahead_drags_no_other(tmp_path: Path) -> None
             clients.do_more(300)
             shim.move(0)
             until(lambda: coordinates(n2), "n2 coordinates again")
-        assert latest_version_s(clients) < time.time() + MAX_SKEW_S, cluster.story()
+        assert latest_version_s(clients) < time.time() + MAX_SKEW_S, cluster.recent_log()
 
 
 @pytest.mark.timeout(240)

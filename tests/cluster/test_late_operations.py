@@ -9,7 +9,7 @@ import pytest
 
 from covey import Client, Timeout
 from covey.client.version import Version
-from tests.support.node_client import ThroughNode
+from tests.support.node_client import NodeClient
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster, until
 
 KEY = "k"
@@ -37,7 +37,7 @@ def lose_track_of(cluster: ProcessCluster, client: Client, value: str) -> NodePr
 
 
 def answers(node: NodeProcess) -> bool:
-    through = ThroughNode(node.address)
+    through = NodeClient(node.address)
     try:
         return through.put("other", "v").WhichOneof("result") == "put"
     finally:
@@ -54,6 +54,6 @@ def test_a_write_that_its_client_gave_up_does_not_replace_the_clients_next_one(t
             stopped.send_signal(signal.SIGCONT)
             until(lambda: answers(stopped), "the node that stood still goes on")
             for node in cluster.running:
-                through = ThroughNode(node.address)
-                assert dict(through.get_many([KEY])) == {KEY: b"new"}, cluster.story()
+                through = NodeClient(node.address)
+                assert dict(through.get_many([KEY])) == {KEY: b"new"}, cluster.recent_log()
                 through.close()

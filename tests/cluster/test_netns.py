@@ -60,7 +60,7 @@ def test_a_deaf_host_is_heard(network: Network) -> None:
     )
     receive += "s.settimeout(10); print(s.recv(9))"
     network.host("a")
-    network.deafen(["a"], ["b"])
+    network.drop_from(["a"], ["b"])
     command = [*network.host("b").prefix, sys.executable, "-c", receive]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout is not None and listener.stdout.readline() == "1\n"

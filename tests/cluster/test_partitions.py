@@ -51,7 +51,7 @@ def test_two_of_five_are_cut_off_for_longer_than_it_takes_to_evict(tmp_path: Pat
             cluster.part(["n4", "n5"])
             until(lambda: sees_down(n1, 2) and sees_down(n5, 3), "each side notices")
             time.sleep(2 * EVICT_AFTER_S)  # nothing happens, which takes its time
-            assert max(epochs(cluster)) == before, cluster.story()
+            assert max(epochs(cluster)) == before, cluster.recent_log()
             cluster.network.heal()
             cluster.wait(5)
         assert len({node.status()["cluster_id"] for node in cluster.running}) == 1
@@ -81,7 +81,7 @@ def test_loss_and_cuts_that_are_one_sided_or_not_transitive_change_no_ring(tmp_p
         network = cluster.network
         with recorded_clients(cluster):
             for listener, speaker in (("n1", "n2"), ("n2", "n1"), ("n4", "n3")):
-                network.deafen([listener], [speaker])
+                network.drop_from([listener], [speaker])
                 time.sleep(2)  # what is to go on meanwhile
                 network.heal()
                 time.sleep(1)
@@ -91,4 +91,4 @@ def test_loss_and_cuts_that_are_one_sided_or_not_transitive_change_no_ring(tmp_p
             network.lose(30, cluster.nodes)
             time.sleep(10)
             network.heal()
-        assert max(epochs(cluster)) == before, cluster.story()
+        assert max(epochs(cluster)) == before, cluster.recent_log()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.checker import Rule, check
-from tests.support.history import Copies, Copy, History, Kind, Operation, Outcome, Standing, Version
+from tests.support.history import Copies, Copy, History, Kind, NodeState, Operation, Outcome, Version
 
 DONE, NOT_DONE, UNKNOWN = Outcome.DONE, Outcome.NOT_DONE, Outcome.UNKNOWN
 
@@ -58,9 +58,9 @@ def copies(**held: Copy | None) -> Copies:
 
 
 def found(
-    *operations: Operation, held: Copies | None = None, standings: tuple[Standing, ...] = ()
+    *operations: Operation, held: Copies | None = None, node_states: tuple[NodeState, ...] = ()
 ) -> set[Rule]:
-    history = History(list(operations), copies=[held] if held else [], standings=list(standings))
+    history = History(list(operations), copies=[held] if held else [], node_states=list(node_states))
     return {violation.rule for violation in check(History.of(history.lines()))}
 
 
@@ -97,7 +97,7 @@ WRONG = {
     ),
     "one version of two writes": (Rule.VERSION, [A, put(2, 3, "b", 10, superseded=True)]),
     "one value at two versions": (Rule.VERSION, [A, get(2, 3, "a", 11)]),
-    "a write under a version that stood": (Rule.UNSAID, [B, put(4, 5, "a", 10)]),
+    "a write under a version that stood": (Rule.UNREPORTED, [B, put(4, 5, "a", 10)]),
     "a client's second write below its first": (
         Rule.ORDER,
         [put(0, 1, "b", 20, client="c", key="l"), put(2, 3, "a", 10, client="c")],
@@ -171,9 +171,9 @@ def test_finds_copies_of_what_was_not_written() -> None:
 
 
 def test_finds_nodes_at_different_epochs_and_with_work_left() -> None:
-    assert found(standings=(Standing("n1", "4/aa"), Standing("n2", "5/bb"))) == {Rule.EPOCHS}
-    assert found(standings=(Standing("n1", "4/aa", {"hints": 1}),)) == {Rule.PENDING}
-    assert found(standings=(Standing("n1", "4/aa", {"hints": 0}), Standing("n2", "4/aa"))) == set()
+    assert found(node_states=(NodeState("n1", "4/aa"), NodeState("n2", "5/bb"))) == {Rule.EPOCHS}
+    assert found(node_states=(NodeState("n1", "4/aa", {"hints": 1}),)) == {Rule.PENDING}
+    assert found(node_states=(NodeState("n1", "4/aa", {"hints": 0}), NodeState("n2", "4/aa"))) == set()
 
 
 def test_a_history_survives_its_file(tmp_path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_history_survives_its_file(tmp_path: Path) -> None:
         [A, B, D, listing(6, 7, "k"), get(8, 9, None, None)],
         [{"at_s": 1.0, "kind": "crash"}],
         [copies(n1=Copy(v(10), "a"), n2=None)],
-        [Standing("n1", "4/aa", {"hints": 1})],
+        [NodeState("n1", "4/aa", {"hints": 1})],
     )
     history.write(tmp_path / "history")
     assert History.read(tmp_path / "history") == history
@@ -294,7 +294,7 @@ class Naive:
             and op.superseded is False
             and op.version < (self.version(newest) or v(0))
         ):
-            yield Rule.UNSAID, op.key
+            yield Rule.UNREPORTED, op.key
         if op.version is not None and any(
             o.end_s < op.start_s and o.client == op.client and o.version[0] >= op.version[0]
             for o in self._done
@@ -317,7 +317,7 @@ NAIVELY_FOUND = {
         Rule.STALE,
         Rule.UNREAD,
         Rule.RETURNED,
-        Rule.UNSAID,
+        Rule.UNREPORTED,
         Rule.ORDER,
         Rule.MISSING,
         Rule.SURPLUS,

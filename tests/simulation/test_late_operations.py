@@ -36,7 +36,7 @@ async def test_a_coordinator_that_stood_still_does_not_begin_what_its_client_gav
         new = await client.operate(client.begun(Kind.PUT, "k"), via="n1")
         assert new.outcome is Outcome.DONE
         assert new.value is not None
-        n2.process.go_on()
+        n2.process.resume()
         await cluster.until(lambda: bool(cluster.events("quorum.failed", "n2")), "n2 meets the old write")
         assert not cluster.events("quorum.failed", "n2")[-1]["maybe_applied"]
         await cluster.until(lambda: value_at(cluster, "n2", b"k") == new.value.encode(), "n2 has the new one")
@@ -52,7 +52,7 @@ async def test_a_read_that_its_client_gave_up_is_not_begun() -> None:
         n2.process.pause()
         read = await client.operate(client.begun(Kind.GET, "k"), via="n2")
         assert read.outcome is Outcome.UNKNOWN
-        n2.process.go_on()
+        n2.process.resume()
         await cluster.until(lambda: bool(cluster.events("quorum.failed", "n2")), "n2 meets the old read")
         assert "later than its client lets it begin" in cluster.events("quorum.failed", "n2")[0]["reason"]
 
@@ -94,7 +94,7 @@ async def test_a_write_gets_no_version_beyond_what_its_client_allows() -> None:
         n1.process.pause()
         late = n1.process.create_task(n1.running.coordinator.execute(Put(b"k", b"v", 5.0), allowed))
         await asyncio.sleep(0.5)
-        n1.process.go_on()
+        n1.process.resume()
         with pytest.raises(Expired):
             await late
         assert n1.engine.get(b"k") is None
@@ -109,6 +109,6 @@ async def test_a_replica_that_stood_still_does_not_merge_what_its_coordinator_ga
         n3.process.pause()
         await cluster.put("n1", b"k", b"after")
         await cluster.until(lambda: bool(cluster.events("member.down", "n1")), "n3 is down", 60)
-        n3.process.go_on()
+        n3.process.resume()
         await cluster.until(lambda: bool(cluster.events("member.up", "n1")), "n3 is back")
         assert value_at(cluster, "n3", b"k") == b"before"

@@ -116,7 +116,7 @@ def test_of_several_seeds_that_lost_their_folders_none_forms_a_cluster_while_oth
             for name in ("n1", "n2"):
                 cluster.nodes[name].restart()
             await cluster.until(lambda: all(cluster.epoch(n) > 1 for n in cluster.nodes), "all know an epoch")
-            assert len(clusters(cluster)) == 1, cluster.story()
+            assert len(clusters(cluster)) == 1, cluster.recent_log()
 
     run(main())
 
@@ -384,7 +384,7 @@ async def foreign_at(cluster: SimulatedCluster, old: SimulatedNode, name: str) -
 async def refused_for_long(cluster: SimulatedCluster, name: str) -> None:
     await cluster.until(lambda: bool(cluster.events("member.refused", name)), f"{name} refuses the others")
     await asyncio.sleep(10.0)
-    assert not cluster.events("absorption.begun"), cluster.story()
+    assert not cluster.events("absorption.begun"), cluster.recent_log()
     assert not cluster.events("genesis.claimed")
 
 

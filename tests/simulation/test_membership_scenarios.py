@@ -30,10 +30,10 @@ async def stutter(node: SimulatedNode, share: float, moment_s: float) -> None:
         while True:
             node.process.pause()
             await asyncio.sleep(moment_s * (1 - share))
-            node.process.go_on()
+            node.process.resume()
             await asyncio.sleep(moment_s * share)
     finally:
-        node.process.go_on()
+        node.process.resume()
 
 
 def owners(cluster: SimulatedCluster, via: str = "n1") -> set[str]:
@@ -58,7 +58,7 @@ async def test_a_pause_of_a_second_removes_nobody(seed: int) -> None:
             for name in ("n3", "n1", "n5"):
                 cluster.nodes[name].process.pause()
                 await asyncio.sleep(1.0)
-                cluster.nodes[name].process.go_on()
+                cluster.nodes[name].process.resume()
                 await asyncio.sleep(3.0)
         assert not cluster.events("member.down")
         assert cluster.record().number == 1
@@ -73,7 +73,7 @@ async def test_a_node_that_slept_half_a_minute_refutes_its_death(seed: int) -> N
             n5.process.pause()
             await asyncio.sleep(30.0)
             assert all("n5" not in alive_to(cluster, f"n{number}") for number in range(1, 5))
-            n5.process.go_on()
+            n5.process.resume()
             await cluster.until(
                 lambda: all("n5" in alive_to(cluster, name) for name in cluster.nodes),
                 "n5 is alive again",
@@ -99,7 +99,7 @@ async def test_a_node_that_slept_through_its_removal_serves_nothing_of_its_old_e
             await cluster.put("n1", key, b"new")
         assert cluster.epoch("n5") == 1
         asked = [n5.process.create_task(n5.running.coordinator.execute(Get(key, 5.0))) for key in KEYS]
-        n5.process.go_on()
+        n5.process.resume()
         for answer in await asyncio.gather(*asked, return_exceptions=True):
             assert isinstance(answer, OperationError) or (
                 isinstance(answer, GetResult) and answer.value == b"new"
@@ -121,7 +121,7 @@ async def test_a_node_at_a_twentieth_of_a_processor_accuses_no_healthy_one(momen
             await asyncio.sleep(60.0)
             slowness.cancel()
         accused = {event["member"] for event in cluster.events("member.suspected")}
-        assert accused <= {"n5"}, cluster.story()
+        assert accused <= {"n5"}, cluster.recent_log()
         assert {event["member"] for event in cluster.events("member.down")} <= {"n5"}
 
 

@@ -46,7 +46,7 @@ async def test_a_third_of_all_messages_lost_and_others_repeated_and_overtaken_ev
             await asyncio.sleep(LASTS_S)
             for end in ends:
                 end()
-        assert cluster.record().number == 1, cluster.story()
+        assert cluster.record().number == 1, cluster.recent_log()
         assert outcomes(history)["put done"] > 5 and outcomes(history)["get done"] > 5
 
 
@@ -63,7 +63,7 @@ async def test_ways_that_break_and_mend_one_way_evict_nobody(seed: int) -> None:
                 await asyncio.sleep(rng.uniform(0.5, 2.5))
                 for end in ends:
                     end()
-        assert cluster.record().number == 1, cluster.story()
+        assert cluster.record().number == 1, cluster.recent_log()
         assert outcomes(history)["put done"] > 50
 
 
@@ -78,7 +78,7 @@ async def test_two_that_do_not_hear_each_other_but_all_others_are_nobody_s_dead(
             await asyncio.sleep(LASTS_S)
             for end in ends:
                 end()
-        assert not cluster.events("member.down"), cluster.story()
+        assert not cluster.events("member.down"), cluster.recent_log()
         assert cluster.record().number == 1
         assert outcomes(history)["put done"] > 50
 

@@ -18,7 +18,7 @@ def test_an_owner_that_starts_again_says_that_it_serves(size: int) -> None:
             await n1.crash()
             n1.restart()
             await n1.joined()
-            assert len(cluster.events("node.serving", "n1")) == 2, cluster.story()
+            assert len(cluster.events("node.serving", "n1")) == 2, cluster.recent_log()
 
     run(main())
 

@@ -87,7 +87,7 @@ async def test_a_copied_folder_serves_and_votes_on_nothing_until_enough_have_ans
         for body in (DataBatch(record.stamp, (Read(KEY),)), Prepare(record, Ballot(9, n2.identity))):
             answer = await cluster.ask("n3", "n1", body)
             assert isinstance(answer, Refusal) and "copied" in answer.reason
-        n2.process.go_on()
+        n2.process.resume()
         await cluster.until(lambda: bool(given_up(cluster)), "n1 gives its disk up")
         await cluster.synced()
         assert await cluster.get("n1", KEY) == await cluster.get("n3", KEY) == b"new"
@@ -124,7 +124,7 @@ async def test_a_peer_that_was_away_tells_a_node_that_serves_already(seed: int, 
             n1.restart()
             await n1.joined()
         assert given_up(cluster) == []
-        n2.process.go_on()
+        n2.process.resume()
         await cluster.until(lambda: bool(given_up(cluster)), "n1 gives its disk up")
         await cluster.synced()
         assert await cluster.get("n1", KEY) == b"new"
@@ -247,7 +247,7 @@ async def test_a_disk_that_was_set_back_to_before_its_promise_votes_on_nothing()
         await cluster.until(lambda: bool(cluster.events("disk.doubted")), "n1 is in doubt")
         answer = await cluster.ask("n3", "n1", Prepare(base, Ballot(6, n3.identity)))
         assert isinstance(answer, Refusal)
-        n2.process.go_on()
+        n2.process.resume()
         await cluster.synced()
 
 

@@ -52,7 +52,7 @@ def test_three_seeds_that_start_at_once_form_one_cluster(seed: int) -> None:
         async with SimulatedCluster(seed) as cluster:
             nodes = await cluster.form(3)
             expected = first_record_of(list(reversed(nodes)), SEED_LIST)
-            assert clusters(cluster) == {expected.cluster_id}, f"seed {seed}\n{cluster.story()}"
+            assert clusters(cluster) == {expected.cluster_id}, f"seed {seed}\n{cluster.recent_log()}"
             for name in ("n1", "n2", "n3"):
                 first = cluster.events("epoch.adopted", name)[0]
                 assert (first["epoch"], first["owners"]) == (1, ["n1", "n2", "n3"]), f"seed {seed}"
@@ -84,7 +84,7 @@ def test_one_cluster_comes_of_seeds_that_come_and_go_while_they_wait(seed: int) 
             stop_losing()
             stop_muting()
             await cluster.synced()
-            assert len(clusters(cluster)) == 1, f"seed {seed}\n{cluster.story()}"
+            assert len(clusters(cluster)) == 1, f"seed {seed}\n{cluster.recent_log()}"
 
     run(main())
 
@@ -99,7 +99,7 @@ def test_two_of_three_seeds_wait_and_say_for_whom(absent: str) -> None:
             for name in present:
                 cluster.add(name, SEED_LIST)
             await asyncio.sleep(LONG_S)
-            assert records(cluster) == [None, None], cluster.story()
+            assert records(cluster) == [None, None], cluster.recent_log()
             for name in present:
                 assert cluster.events("genesis.waiting", name)[-1]["missing"] == [f"{absent}:1"]
             cluster.add(absent, SEED_LIST)
@@ -171,12 +171,12 @@ def test_no_second_cluster_forms_while_the_first_one_is_out_of_reach(seed: int) 
             for node in (n1, n2, n3):
                 node.restart()
             await asyncio.sleep(LONG_S)
-            assert not clusters(cluster), f"seed {seed}\n{cluster.story()}"
+            assert not clusters(cluster), f"seed {seed}\n{cluster.recent_log()}"
             await n1.crash()
             n1.home, n1.engine = first_disk
             n1.restart()
             await cluster.synced()
-            assert clusters(cluster) == {formed}, f"seed {seed}\n{cluster.story()}"
+            assert clusters(cluster) == {formed}, f"seed {seed}\n{cluster.recent_log()}"
 
     run(main())
 
@@ -197,7 +197,7 @@ def test_a_seed_that_knows_an_epoch_brings_the_others_back_to_it() -> None:
             assert not clusters(cluster), "they wait for n1, which may know an epoch"
             n1.restart()
             await cluster.until(lambda: everyone_knows_an_epoch(cluster), "an epoch everywhere")
-            assert clusters(cluster) == {formed}, cluster.story()
+            assert clusters(cluster) == {formed}, cluster.recent_log()
 
     run(main())
 
@@ -236,7 +236,7 @@ def test_seeds_that_differ_refuse_each_other_and_say_in_what(what: str) -> None:
             await asyncio.sleep(LONG_S)
             assert records(cluster) == [None, None]
             for name in ("n1", "n2"):
-                assert f"{what} is" in said(cluster, name), cluster.story()
+                assert f"{what} is" in said(cluster, name), cluster.recent_log()
 
     run(main())
 

@@ -35,7 +35,7 @@ async def test_a_process_that_stands_still_does_what_was_due_once_it_goes_on() -
     process.pause()
     await asyncio.sleep(10.0)
     assert done == [1.0, 2.0]
-    process.go_on()
+    process.resume()
     await asyncio.sleep(1.1)
     assert done == [1.0, 2.0, 12.5, 13.5]
     ticking.cancel()
@@ -49,7 +49,7 @@ async def test_a_node_that_stands_still_is_called_down_by_others_and_comes_back_
         others = [cluster.nodes[name].running.members for name in ("n1", "n2")]
         paused.process.pause()
         await cluster.until(lambda: all(g.is_down(paused.identity) for g in others), "n3 is down")
-        paused.process.go_on()
+        paused.process.resume()
         await cluster.until(lambda: not any(g.is_down(paused.identity) for g in others), "n3 is back")
         await cluster.synced()
 

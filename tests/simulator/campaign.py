@@ -25,7 +25,7 @@ class SeedResult:
 
     seed: int
     failed: bool
-    story: str
+    details: str
     messages: int
     operations: int
     took_s: float
@@ -43,9 +43,9 @@ def run_seed(options: RunOptions) -> SeedResult:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     failed = bool(result.violations)
-    story = report(result) if failed else verdict(result)
+    details = report(result) if failed else verdict(result)
     operations = len(result.history.operations)
-    return SeedResult(options.seed, failed, story, result.messages, operations, result.took_s)
+    return SeedResult(options.seed, failed, details, result.messages, operations, result.took_s)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -60,7 +60,7 @@ def campaign(seeds: Iterable[int], options: RunOptions, jobs: int, for_s: float 
     for number, result in enumerate(_run_seeds(seeds, options, jobs, for_s), 1):
         results.append(result)
         if result.failed:
-            print(result.story, flush=True)
+            print(result.details, flush=True)
         if number % REPORT_INTERVAL == 0:
             operations = sum(one.operations for one in results)
             print(

@@ -224,7 +224,7 @@ class SimulatedNode:
         self.transport.cut = self._log.dead = True
         left = int(spared * engine.unsynced_batches) if power else engine.unsynced_batches
         self.engine = engine.crash(keep_unsynced=left)
-        self.process.go_on()
+        self.process.resume()
         await self._end(node)
 
     async def stop(self) -> None:
@@ -427,7 +427,9 @@ class SimulatedCluster:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while not condition():
-            assert loop.time() < deadline, f"seed {self.seed}: not in {timeout_s:g} s: {what}\n{self.story()}"
+            assert loop.time() < deadline, (
+                f"seed {self.seed}: not in {timeout_s:g} s: {what}\n{self.recent_log()}"
+            )
             await asyncio.sleep(0.02)
 
     async def synced(self, timeout_s: float = 60.0) -> None:
@@ -461,7 +463,7 @@ class SimulatedCluster:
     def events(self, event: str, node: str | None = None) -> list[dict[str, Any]]:
         return [fields for _, at, name, fields in self.trace if name == event and node in (None, at)]
 
-    def story(self, last: int = 60) -> str:
+    def recent_log(self, last: int = 60) -> str:
         """The end of all nodes' logs, as text."""
         return "\n".join(
             f"{at:9.3f} {node} {event} {fields}" for at, node, event, fields in self.trace[-last:]

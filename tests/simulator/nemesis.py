@@ -288,7 +288,7 @@ class Nemesis:
         if process.paused:
             raise FaultSkipped(f"{fault.node} stands still already")
         process.pause()
-        self._ending(fault.for_s, process.go_on)
+        self._ending(fault.for_s, process.resume)
 
     async def _slow(self, fault: Fault) -> None:
         process = self._one_up(fault).process
@@ -299,13 +299,13 @@ class Nemesis:
         def end() -> None:
             nonlocal slow
             slow = False
-            process.go_on()
+            process.resume()
 
         async def stutter() -> None:
             while slow:
                 process.pause()
                 await asyncio.sleep(SLICE_S * (1 - fault.amount))
-                process.go_on()
+                process.resume()
                 await asyncio.sleep(SLICE_S * fault.amount)
 
         self._ending(fault.for_s, end)

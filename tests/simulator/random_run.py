@@ -15,7 +15,7 @@ from covey.node.node import Node
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
 from tests.support.checker import Rule, Violation, check
-from tests.support.history import Copies, Copy, History, Kind, Standing
+from tests.support.history import Copies, Copy, History, Kind, NodeState
 
 from . import virtual_time
 from .client import Client, Workload
@@ -202,7 +202,7 @@ class _RandomRun:
             stamp = node.running.epochs.stamp
             pending = _pending(node.running)
             epoch = f"{stamp.number}/{stamp.digest}" if stamp is not None else "none"
-            self._history.standings.append(Standing(node.name, epoch, pending))
+            self._history.node_states.append(NodeState(node.name, epoch, pending))
 
     def _copies(self, cluster: SimulatedCluster) -> list[Copies]:
         record = cluster.newest_record()

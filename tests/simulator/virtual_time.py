@@ -62,7 +62,7 @@ class Process:
     def pause(self) -> None:
         self.paused = True
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         self.paused = False
         assert isinstance(self._loop, VirtualTimeLoop)
         self._loop.run_these(self.kept)

@@ -49,8 +49,8 @@ async def checked_workload(cluster: SimulatedCluster) -> AsyncIterator[History]:
         for key in KEYS:
             await reader.operate(reader.begun(Kind.GET, key), via=name)
     violations = check(history, converged=False)
-    story = "\n".join(str(violation) for violation in violations)
-    assert not violations, f"seed {cluster.seed}\n{story}\n{cluster.story()}"
+    details = "\n".join(str(violation) for violation in violations)
+    assert not violations, f"seed {cluster.seed}\n{details}\n{cluster.recent_log()}"
 
 
 def outcomes(history: History) -> Counter[str]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from covey import Client
 from covey.api.cluster import Explanation, ReplicaReport
 from covey.proto.generated import kv_pb2
-from tests.support.history import Copies, Copy, History, Kind, Operation, Outcome, Standing, Version
-from tests.support.node_client import BATCH, ThroughNode
+from tests.support.history import Copies, Copy, History, Kind, NodeState, Operation, Outcome, Version
+from tests.support.node_client import BATCH, NodeClient
 from tests.support.recorded_load import name_of
 
 ASKED_AT_ONCE = 8
@@ -29,7 +29,7 @@ def audit(addresses: Sequence[str], history: History) -> History:
     found = History()
     for address in addresses:
         found.operations += _read_through(address, keys)
-        found.standings.append(_standing_of(address))
+        found.node_states.append(_state_of(address))
     contents = {
         operation.version: operation.value
         for operation in [*history.operations, *found.operations]
@@ -40,7 +40,7 @@ def audit(addresses: Sequence[str], history: History) -> History:
 
 
 def _read_through(address: str, keys: Sequence[str]) -> Iterable[Operation]:
-    through = ThroughNode(address)
+    through = NodeClient(address)
     try:
         for first in range(0, len(keys), BATCH):
             start_s = time.monotonic()
@@ -68,7 +68,7 @@ def _version_in(answer: kv_pb2.GetResponse) -> Version | None:
     return answer.version.timestamp, answer.version.disk_id, answer.version.generation
 
 
-def _standing_of(address: str) -> Standing:
+def _state_of(address: str) -> NodeState:
     with Client([address]) as client:
         status = client.admin.status(timeout=TIMEOUT_S)
         stamp = client.admin.ring(timeout=TIMEOUT_S).record.stamp
@@ -80,7 +80,7 @@ def _standing_of(address: str) -> Standing:
         "comparisons": condition.comparisons,
         "quarantined": condition.quarantined,
     }
-    return Standing(status.answered_by, f"{stamp.number}/{stamp.digest}", pending)
+    return NodeState(status.answered_by, f"{stamp.number}/{stamp.digest}", pending)
 
 
 def _copies(
@@ -122,7 +122,7 @@ def read_all(files: Iterable[Path]) -> History:
         whole.operations += part.operations
         whole.faults += part.faults
         whole.copies += part.copies
-        whole.standings += part.standings
+        whole.node_states += part.node_states
     return whole
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tests.support.key_history import TOMBSTONE, KeyHistory
 
-from .history import Copies, Copy, History, Kind, Operation, Outcome, Version, told_as
+from .history import Copies, Copy, History, Kind, Operation, Outcome, Version, format_version
 
 
 class Rule(StrEnum):
@@ -28,11 +28,11 @@ class Rule(StrEnum):
     UNWRITTEN = "what was read was not written"
     DENIED = "a write that was said to be certainly not done happened"
     VERSION = "a version has two contents, or a content two versions"
-    UNSAID = "a write was overtaken by a newer version that stood before, and it was not said"
+    UNREPORTED = "a write was overtaken by a newer version that stood before, and it was not said"
     ORDER = "a client's write is not newer than what it had seen"
     MISSING = "a listing lacks a key that is there"
     SURPLUS = "a listing has a key that is not there"
-    FEW = "a read quorum can miss an acknowledged write when all is healed"
+    UNDER_REPLICATED = "a read quorum can miss an acknowledged write when all is healed"
     COPIES = "the copies of a key differ when all is healed"
     EPOCHS = "the nodes are at different epochs when all is healed"
     PENDING = "something is pending when all is healed"
@@ -42,10 +42,10 @@ class Violation(NamedTuple):
     rule: Rule
     key: str
     """Empty where no key is concerned."""
-    story: str
+    details: str
 
     def __str__(self) -> str:
-        return f"{self.rule}: {self.story}"
+        return f"{self.rule}: {self.details}"
 
 
 def check(history: History, *, converged: bool = True) -> list[Violation]:
@@ -56,7 +56,7 @@ def check(history: History, *, converged: bool = True) -> list[Violation]:
     found += _check_listings(history, keys)
     for copies in history.copies:
         found += _check_copies(copies, keys.get(copies.key) or KeyHistory(copies.key, ()), converged)
-    found += _check_standings(history, converged)
+    found += _check_node_states(history, converged)
     return found
 
 
@@ -96,53 +96,55 @@ def _check_version(
     if contents.setdefault(version, content) != content:
         yield Violation(Rule.VERSION, operation.key, f"{operation}, but it had {contents[version]!r} before")
     if content != TOMBSTONE and versions.setdefault(content, version) != version:
-        before = told_as(versions[content])
+        before = format_version(versions[content])
         yield Violation(Rule.VERSION, operation.key, f"{operation}, but it was version {before} before")
 
 
 def _check_content(
-    key: KeyHistory, value: str | None, version: Version | None, by_s: float, story: object
+    key: KeyHistory, value: str | None, version: Version | None, by_s: float, details: object
 ) -> Iterator[Violation]:
     """That what was found by an instant had been written by then."""
     if value is not None:
         put = key.put_of.get(value)
         if put is None or put.start_s > by_s:
-            yield Violation(Rule.UNWRITTEN, key.key, str(story))
+            yield Violation(Rule.UNWRITTEN, key.key, str(details))
         elif put.outcome is Outcome.NOT_DONE:
-            yield Violation(Rule.DENIED, key.key, f"{story}, though {put}")
+            yield Violation(Rule.DENIED, key.key, f"{details}, though {put}")
     elif version is not None and version not in key.deleting and not key.unknown_deletes.above(None, by_s):
-        yield Violation(Rule.UNWRITTEN, key.key, f"{story}: nobody deleted it")
+        yield Violation(Rule.UNWRITTEN, key.key, f"{details}: nobody deleted it")
 
 
 def _check_read(key: KeyHistory, read: Operation) -> Iterator[Violation]:
-    before = key.told.before(read.start_s)
+    before = key.known.before(read.start_s)
     if before is None:
         return
-    newest, told = before
+    newest, known_version = before
     version = key.version_of(read)
     if version is not None:
         broken = version < newest
     elif read.value is None:
-        broken = told.value is not None and not key.deletes.above(newest, read.end_s)
+        broken = known_version.value is not None and not key.deletes.above(newest, read.end_s)
     else:
         broken = False  # a value whose version nobody was told
     if broken:
-        yield Violation(_rule_for_older(read.value, told), key.key, f"{read}, though {told}")
+        yield Violation(
+            _rule_for_older(read.value, known_version), key.key, f"{read}, though {known_version}"
+        )
 
 
-def _rule_for_older(value: str | None, told: Operation) -> Rule:
-    if told.value is None and value is not None:
+def _rule_for_older(value: str | None, known_version: Operation) -> Rule:
+    if known_version.value is None and value is not None:
         return Rule.RETURNED
-    return Rule.UNREAD if told.kind is Kind.GET else Rule.STALE
+    return Rule.UNREAD if known_version.kind is Kind.GET else Rule.STALE
 
 
 def _check_write(key: KeyHistory, write: Operation) -> Iterator[Violation]:
-    before = key.told.before(write.start_s)
+    before = key.known.before(write.start_s)
     if before is None or write.version is None or write.superseded is not False:
         return
-    newest, told = before
+    newest, known_version = before
     if write.version < newest:
-        yield Violation(Rule.UNSAID, key.key, f"{write}, though {told}")
+        yield Violation(Rule.UNREPORTED, key.key, f"{write}, though {known_version}")
 
 
 # --- clients ------------------------------------------------------------------------------------------------
@@ -213,12 +215,14 @@ def _check_listings(history: History, keys: Mapping[str, KeyHistory]) -> Iterato
 
 
 def _check_listed(key: KeyHistory, listing: Operation, listed: bool) -> Iterator[Violation]:
-    newest, told = key.told.before(listing.start_s) or (None, None)
-    there = told is not None and told.value is not None
+    newest, known_version = key.known.before(listing.start_s) or (None, None)
+    there = known_version is not None and known_version.value is not None
     if there and not listed and not key.deletes.above(newest, listing.end_s):
-        yield Violation(Rule.MISSING, key.key, f"{listing} lacks {key.key!r}, though {told}")
+        yield Violation(Rule.MISSING, key.key, f"{listing} lacks {key.key!r}, though {known_version}")
     if not there and listed and not key.puts.above(newest, listing.end_s):
-        yield Violation(Rule.SURPLUS, key.key, f"{listing} has {key.key!r}, though {told or 'it never was'}")
+        yield Violation(
+            Rule.SURPLUS, key.key, f"{listing} has {key.key!r}, though {known_version or 'it never was'}"
+        )
 
 
 # --- when all is healed -------------------------------------------------------------------------------------
@@ -227,55 +231,57 @@ def _check_listed(key: KeyHistory, listing: Operation, listed: bool) -> Iterator
 def _check_copies(copies: Copies, key: KeyHistory, converged: bool) -> Iterator[Violation]:
     held = [copy for copy in copies.held.values() if copy is not None]
     newest = max(held, key=lambda copy: copy.version, default=None)
-    story = ", ".join(f"{node} holds {_described(copy)}" for node, copy in copies.held.items())
+    details = ", ".join(f"{node} holds {_described(copy)}" for node, copy in copies.held.items())
     for copy in sorted(set(held), key=lambda copy: copy.version):
-        yield from _check_content(key, copy.value, copy.version, float("inf"), f"{copies.key!r}: {story}")
+        yield from _check_content(key, copy.value, copy.version, float("inf"), f"{copies.key!r}: {details}")
     if converged and len(set(copies.held.values())) > 1:
-        yield Violation(Rule.COPIES, copies.key, f"{copies.key!r}: {story}")
-    yield from _check_kept(key, newest, f"{copies.key!r}: {story}")
-    yield from _check_enough(key, copies, f"{copies.key!r}: {story}")
+        yield Violation(Rule.COPIES, copies.key, f"{copies.key!r}: {details}")
+    yield from _check_kept(key, newest, f"{copies.key!r}: {details}")
+    yield from _check_enough(key, copies, f"{copies.key!r}: {details}")
 
 
-def _check_kept(key: KeyHistory, newest: Copy | None, story: str) -> Iterator[Violation]:
-    ever = key.told.ever()
+def _check_kept(key: KeyHistory, newest: Copy | None, details: str) -> Iterator[Violation]:
+    ever = key.known.ever()
     if ever is None:
         return
-    version, told = ever
+    version, known_version = ever
     if newest is None:
-        lost = told.value is not None and not key.deletes.above(version, float("inf"))
+        lost = known_version.value is not None and not key.deletes.above(version, float("inf"))
         if lost:
-            yield Violation(Rule.LOST, key.key, f"{story}, though {told}")
+            yield Violation(Rule.LOST, key.key, f"{details}, though {known_version}")
     elif newest.version < version:
-        returned = told.value is None and newest.value is not None
-        yield Violation(Rule.RETURNED if returned else Rule.LOST, key.key, f"{story}, though {told}")
+        returned = known_version.value is None and newest.value is not None
+        yield Violation(
+            Rule.RETURNED if returned else Rule.LOST, key.key, f"{details}, though {known_version}"
+        )
 
 
-def _check_enough(key: KeyHistory, copies: Copies, story: str) -> Iterator[Violation]:
+def _check_enough(key: KeyHistory, copies: Copies, details: str) -> Iterator[Violation]:
     """That no read quorum can come to rest on copies that are all older, though others are not."""
-    before = key.told.before(copies.at_s)
+    before = key.known.before(copies.at_s)
     if before is None or key.deletes.above(before[0], copies.at_s):
         return  # what that delete removed may be gone with its tombstone
-    version, told = before
+    version, known_version = before
     have = sum(copy is not None and copy.version >= version for copy in copies.held.values())
     older = [copy for copy in copies.held.values() if copy is None or copy.version < version]
-    if told.value is None:  # a tombstone that was collected is missed by nobody
+    if known_version.value is None:  # a tombstone that was collected is missed by nobody
         older = [copy for copy in older if copy is not None and copy.value is not None]
     if 0 < have < copies.needed and older:
-        yield Violation(Rule.FEW, copies.key, f"{story}, though {told}")
+        yield Violation(Rule.UNDER_REPLICATED, copies.key, f"{details}, though {known_version}")
 
 
 def _described(copy: Copy | None) -> str:
     if copy is None:
         return "nothing"
     what = "a tombstone" if copy.value is None else repr(copy.value)
-    return f"{what} at {told_as(copy.version)}"
+    return f"{what} at {format_version(copy.version)}"
 
 
-def _check_standings(history: History, converged: bool) -> Iterator[Violation]:
-    if len({standing.epoch for standing in history.standings}) > 1:
-        story = ", ".join(f"{standing.node} at {standing.epoch}" for standing in history.standings)
-        yield Violation(Rule.EPOCHS, "", story)
-    for standing in history.standings if converged else ():
+def _check_node_states(history: History, converged: bool) -> Iterator[Violation]:
+    if len({standing.epoch for standing in history.node_states}) > 1:
+        details = ", ".join(f"{standing.node} at {standing.epoch}" for standing in history.node_states)
+        yield Violation(Rule.EPOCHS, "", details)
+    for standing in history.node_states if converged else ():
         left = {what: count for what, count in standing.pending.items() if count}
         if left:
             yield Violation(Rule.PENDING, "", f"{standing.node}: {left}")

@@ -18,22 +18,22 @@ LOOPBACK = "127.0.0.1"
 ANY_PORT = f"{LOOPBACK}:0"
 
 
-def plain(text: str) -> str:
+def short_error(text: str) -> str:
     """What a person was told, after seeing that it is short and no traceback."""
     assert "Traceback" not in text
     assert 1 <= len(text.strip().splitlines()) <= 2, text
     return text
 
 
-def told(done: subprocess.CompletedProcess[bytes], code: int) -> str:
+def error_of(done: subprocess.CompletedProcess[bytes], code: int) -> str:
     assert done.returncode == code, (done.returncode, done.stderr.decode())
-    return plain(done.stderr.decode())
+    return short_error(done.stderr.decode())
 
 
-def told_by_node(node: NodeProcess, code: int) -> str:
+def error_of_node(node: NodeProcess, code: int) -> str:
     """Of a node that ends by itself."""
     assert node.exited() == code
-    return plain(node.errors_file.read_text())
+    return short_error(node.errors_file.read_text())
 
 
 def node_command(

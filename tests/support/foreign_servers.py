@@ -42,7 +42,7 @@ def other_grpc_server() -> Iterator[str]:
 
 
 @contextmanager
-def nobody() -> Iterator[str]:
+def closed_port() -> Iterator[str]:
     yield f"{LOOPBACK}:{free_ports(1)[0]}"
 
 

@@ -74,11 +74,11 @@ class Operation:
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.key!r}" + (f" = {self.value!r}" if self.value is not None else "")
-        told = f" at version {told_as(self.version)}" if self.version is not None else ""
+        told = f" at version {format_version(self.version)}" if self.version is not None else ""
         return f"{self.client}: {what}{told} {self.outcome} ({self.start_s:.3f} to {self.end_s:.3f} s)"
 
 
-def told_as(version: Version | None) -> str:
+def format_version(version: Version | None) -> str:
     """A version as covey prints it."""
     if version is None:
         return "none"
@@ -106,7 +106,7 @@ class Copies:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NodeState:
     """How a node stands when everything is healed."""
 
     node: str
@@ -120,7 +120,7 @@ class History:
     operations: list[Operation] = field(default_factory=list)
     faults: list[Mapping[str, Any]] = field(default_factory=list)
     copies: list[Copies] = field(default_factory=list)
-    standings: list[Standing] = field(default_factory=list)
+    node_states: list[NodeState] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         with path.open("w", encoding="utf-8") as file:
@@ -134,8 +134,8 @@ class History:
                 "copies",
                 {"key": copies.key, "held": dict(copies.held), "needed": copies.needed, "at_s": copies.at_s},
             )
-        for standing in self.standings:
-            yield _line("standing", _fields(standing))
+        for standing in self.node_states:
+            yield _line("node_state", _fields(standing))
 
     @classmethod
     def read(cls, path: Path) -> History:
@@ -166,8 +166,8 @@ class History:
                 self.copies.append(
                     Copies(fields["key"], held, fields.get("needed", 1), fields.get("at_s", inf))
                 )
-            case "standing":
-                self.standings.append(Standing(**fields))
+            case "node_state":
+                self.node_states.append(NodeState(**fields))
             case other:
                 raise ValueError(f"unknown: {other!r}")
 
@@ -182,7 +182,7 @@ def _line(what: str, fields: Mapping[str, Any]) -> str:
     return json.dumps({"is": what, **fields}, separators=(",", ":"))
 
 
-def _fields(value: Operation | Standing) -> dict[str, Any]:
+def _fields(value: Operation | NodeState) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 

@@ -15,34 +15,34 @@ TOMBSTONE = ""
 """Stands for a deletion where contents are compared; values are never empty."""
 
 
-_Telling = tuple[Version, Operation]
+_KnownVersion = tuple[Version, Operation]
 
 
-class Told:
+class KnownVersions:
     """The newest version that any client had been told of, by when."""
 
-    def __init__(self, told: Iterable[_Telling]) -> None:
-        by_end = sorted(told, key=lambda pair: pair[1].end_s)
+    def __init__(self, known: Iterable[_KnownVersion]) -> None:
+        by_end = sorted(known, key=lambda pair: pair[1].end_s)
         self._ends = [operation.end_s for _, operation in by_end]
         self._newest = list(accumulate(by_end, _newer))
 
-    def before(self, instant_s: float) -> _Telling | None:
+    def before(self, instant_s: float) -> _KnownVersion | None:
         """Told of by operations that ended before; None when there were none."""
         ended = bisect_left(self._ends, instant_s)
         return self._newest[ended - 1] if ended else None
 
-    def ever(self) -> _Telling | None:
+    def ever(self) -> _KnownVersion | None:
         return self._newest[-1] if self._newest else None
 
 
-def _newer(one: _Telling, other: _Telling) -> _Telling:
+def _newer(one: _KnownVersion, other: _KnownVersion) -> _KnownVersion:
     return other if other[0] > one[0] else one
 
 
-class Begun:
+class StartedWrites:
     """The highest version that any of some writes may have, by when they began."""
 
-    def __init__(self, writes: Iterable[_Telling]) -> None:
+    def __init__(self, writes: Iterable[_KnownVersion]) -> None:
         by_start = sorted((write.start_s, version) for version, write in writes)
         self._starts = [start_s for start_s, _ in by_start]
         self._highest = list(accumulate((version for _, version in by_start), max))
@@ -68,14 +68,14 @@ class KeyHistory:
             for op in operations
             if op.outcome is Outcome.DONE and op.value is not None and op.version is not None
         }
-        self.told = Told(
+        self.known = KnownVersions(
             (version, op)
             for op in operations
             if op.strict and op.outcome is Outcome.DONE and (version := self.version_of(op)) is not None
         )
-        self.puts = self._begun(Kind.PUT)
-        self.deletes = self._begun(Kind.DELETE)
-        self.unknown_deletes = Begun(
+        self.puts = self._started(Kind.PUT)
+        self.deletes = self._started(Kind.DELETE)
+        self.unknown_deletes = StartedWrites(
             (ANY, op) for op in operations if op.kind is Kind.DELETE and op.outcome is Outcome.UNKNOWN
         )
 
@@ -84,8 +84,8 @@ class KeyHistory:
             return operation.version
         return self._versions.get(operation.value)
 
-    def _begun(self, kind: Kind) -> Begun:
-        return Begun(
+    def _started(self, kind: Kind) -> StartedWrites:
+        return StartedWrites(
             (self.version_of(op) or ANY, op)
             for op in self.operations
             if op.kind is kind and op.outcome is not Outcome.NOT_DONE

@@ -97,10 +97,10 @@ class Network:
     def cut(self, some: Iterable[str], others: Iterable[str]) -> None:
         """Neither side hears the other."""
         sides = list(some), list(others)
-        self.deafen(*sides)
-        self.deafen(*reversed(sides))
+        self.drop_from(*sides)
+        self.drop_from(*reversed(sides))
 
-    def deafen(self, listeners: Iterable[str], speakers: Iterable[str]) -> None:
+    def drop_from(self, listeners: Iterable[str], speakers: Iterable[str]) -> None:
         """Nothing that the speakers send arrives at the listeners; what the listeners send does."""
         unheard = [self.host(name).address for name in speakers]
         for name in listeners:

@@ -15,7 +15,7 @@ BATCH = 500
 TRIES = 5
 
 
-class ThroughNode:
+class NodeClient:
     """Reads coordinated by the node at ``address``, and what it knows of the ring."""
 
     def __init__(self, address: str) -> None:

@@ -16,7 +16,7 @@ from covey.node.operations import UNBOUNDED, Delete, Get, OperationResult, Put, 
 from covey.node.storage.interface import Entry
 from covey.quorum.consistency import Consistency
 from covey.quorum.version import Version
-from tests.support.replicas import Station
+from tests.support.replicas import ReplicaHost
 
 PATHS = ["slow", "fast"]
 
@@ -39,47 +39,47 @@ class GivenVersions:
         return False
 
 
-def context_of(station: Station, *versions: Version) -> CoordinatorContext:
+def context_of(host: ReplicaHost, *versions: Version) -> CoordinatorContext:
     return CoordinatorContext(
-        me=station.peers.me,
-        epochs=station.epochs,
-        replicas=station.replicas,
+        me=host.peers.me,
+        epochs=host.epochs,
+        replicas=host.replicas,
         versions=GivenVersions(*versions),  # type: ignore[arg-type]
-        load=station.load,
+        load=host.load,
         rng=random.Random(1),
-        log=station.log,
+        log=host.log,
     )
 
 
 async def write(
-    path: str, station: Station, key: bytes, entry: Entry, consistency: Consistency, timeout_s: float
+    path: str, host: ReplicaHost, key: bytes, entry: Entry, consistency: Consistency, timeout_s: float
 ) -> WriteResult:
     if path == "slow":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        slow = SlowWrite(context_of(station), consistency, deadline_s, exposure=Exposure())
+        slow = SlowWrite(context_of(host), consistency, deadline_s, exposure=Exposure())
         return await slow.run(Merge(key, entry))
     operation = (
         Delete(key, timeout_s, consistency)
         if entry.value is None
         else Put(key, entry.value, timeout_s, consistency)
     )
-    (result,) = await on_fast_path(station, [operation], entry.version)
+    (result,) = await on_fast_path(host, [operation], entry.version)
     assert isinstance(result, WriteResult)
     return result
 
 
 async def read(
-    path: str, station: Station, key: bytes, consistency: Consistency, timeout_s: float
+    path: str, host: ReplicaHost, key: bytes, consistency: Consistency, timeout_s: float
 ) -> Entry | None:
     if path == "slow":
         deadline_s = asyncio.get_running_loop().time() + timeout_s
-        return await SlowRead(context_of(station), consistency, deadline_s).run(key)
-    (result,) = await on_fast_path(station, [Get(key, timeout_s, consistency)])
+        return await SlowRead(context_of(host), consistency, deadline_s).run(key)
+    (result,) = await on_fast_path(host, [Get(key, timeout_s, consistency)])
     return None if result.version is None else Entry(result.version, result.value)
 
 
 async def on_fast_path(
-    station: Station,
+    host: ReplicaHost,
     operations: Sequence[Get | Put | Delete],
     *versions: Version,
     fallbacks: list[asyncio.Task[None]] | None = None,
@@ -100,9 +100,9 @@ async def on_fast_path(
         tasks.append(loop.create_task(work))
         return True
 
-    assert station.epochs.current is not None
-    batch = Batch(context_of(station, *versions), spawn, operations, on_results=on_results)
-    batch.begin(range(len(operations)), station.epochs.current)
+    assert host.epochs.current is not None
+    batch = Batch(context_of(host, *versions), spawn, operations, on_results=on_results)
+    batch.begin(range(len(operations)), host.epochs.current)
     try:
         return [await outcome for outcome in outcomes]
     finally:

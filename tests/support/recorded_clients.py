@@ -94,11 +94,11 @@ def recorded_clients(
         working.stop()
     finally:
         working.kill()
-    found = judged(cluster, working.files)
-    assert not found, "\n".join([*map(str, found[:20]), working.errors()[-2000:], cluster.story()])
+    found = checked(cluster, working.files)
+    assert not found, "\n".join([*map(str, found[:20]), working.errors()[-2000:], cluster.recent_log()])
 
 
-def judged(cluster: ProcessCluster, files: list[Path]) -> list[Violation]:
+def checked(cluster: ProcessCluster, files: list[Path]) -> list[Violation]:
     """Wait until the cluster is in sync, audit it, and check all that was told."""
     history = read_all([*files, audited(cluster, files)])
     print(summary(history))
@@ -119,7 +119,7 @@ def audited(cluster: ProcessCluster, files: list[Path]) -> Path:
         check=False,
         cwd=REPOSITORY,
     )
-    assert done.returncode == 0, f"{done.stderr}\n{cluster.story()}"
+    assert done.returncode == 0, f"{done.stderr}\n{cluster.recent_log()}"
     return found
 
 

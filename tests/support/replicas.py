@@ -47,7 +47,7 @@ from tests.support.memory_engine import MemoryEngine
 RPC_TIMEOUT_S = 0.2
 
 
-class Lines(EventLog):
+class EventRecorder(EventLog):
     """Keeps what is logged."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Lines(EventLog):
         return [fields for logged, fields in self.lines if logged is event]
 
 
-class KeptHints:
+class RecordedHints:
     """A sink that keeps a coordinator's hints."""
 
     def __init__(self) -> None:
@@ -74,11 +74,11 @@ class KeptHints:
         self.kept.append(Hint(to, key, entry))
 
 
-class Station:
-    def __init__(self, stations: Stations, me: Identity) -> None:
+class ReplicaHost:
+    def __init__(self, hosts: ReplicaHosts, me: Identity) -> None:
         self.me = me
         self.clock = ManualClock()
-        self.log = Lines()
+        self.log = EventRecorder()
         self.failures: list[BaseException] = []
         self.flushes = asyncio.Event()
         """Cleared, it holds every flush of the disk."""
@@ -87,7 +87,7 @@ class Station:
         self.epochs = Epochs(me, self.engine)
         hybrid = HybridClock(self.clock, 0.5)
         itself = LocalIdentity(me, 1, f"{me.name}:1")
-        transport = SimulatedTransport(stations.network, me.name)
+        transport = SimulatedTransport(hosts.network, me.name)
         self.runtime = Runtime(
             itself, self.clock, random.Random(me.disk_id), self.log, Tasks(self.failures.append)
         )
@@ -95,7 +95,7 @@ class Station:
             itself,
             transport,
             hybrid,
-            address_of=stations.address_of,
+            address_of=hosts.address_of,
             cluster_id=self.epochs.cluster_id,
             rpc_timeout_s=RPC_TIMEOUT_S,
         )
@@ -105,11 +105,11 @@ class Station:
         self.replica = ReplicaService(self.engine, self.epochs, self.load)
         self.ranking = ReplicaRanking()
         self.queues = ReplicaQueues(self.fenced, self.replica, self.ranking, clock=SimulatedClock())
-        self.hints = KeptHints()
+        self.hints = RecordedHints()
         self.replicas = ReplicaSelector(
             me=me,
             queues=self.queues,
-            view=stations,
+            view=hosts,
             hints=self.hints,
             ranking=self.ranking,
             clock=SimulatedClock(),
@@ -118,12 +118,12 @@ class Station:
         self.anti_entropy = AntiEntropyResponder(
             self.simulated(), self.data, self.digests, make_session=self._make_session
         )
-        self.agreement = PaxosDriver(self.runtime, self.peers, self.epochs, members=stations)
+        self.agreement = PaxosDriver(self.runtime, self.peers, self.epochs, members=hosts)
         self.dispatcher = PeerServer(
             self.runtime, hybrid, cluster_id=self.epochs.cluster_id, on_foreign_request=lambda envelope: None
         )
         self._register()
-        stations.network.open(itself.address, me.name, self.dispatcher.handle)
+        hosts.network.open(itself.address, me.name, self.dispatcher.handle)
 
     def hold(self, *entries: tuple[bytes, Entry]) -> None:
         self.engine.merge(entries)
@@ -162,7 +162,7 @@ class Station:
         )
 
 
-class Stations(Members):
+class ReplicaHosts(Members):
     """Several stations; also the members that each of them knows."""
 
     def __init__(self, *who: Identity) -> None:
@@ -170,14 +170,14 @@ class Stations(Members):
         self.down: set[Identity] = set()
         self.unheard: set[Identity] = set()
         """Members that gossip has not spread yet."""
-        self._by_identity: dict[Identity, Station] = {}
+        self._by_identity: dict[Identity, ReplicaHost] = {}
         for identity in who:
-            self._by_identity[identity] = Station(self, identity)
+            self._by_identity[identity] = ReplicaHost(self, identity)
 
-    def __getitem__(self, identity: Identity) -> Station:
+    def __getitem__(self, identity: Identity) -> ReplicaHost:
         return self._by_identity[identity]
 
-    def each(self) -> list[Station]:
+    def each(self) -> list[ReplicaHost]:
         return list(self._by_identity.values())
 
     async def adopt(self, record: EpochRecord, *who: Identity) -> None:
@@ -191,10 +191,10 @@ class Stations(Members):
             self.down.add(identity)
 
     async def close(self) -> None:
-        for station in self.each():
-            await station.queues.close()
-            await station.epochs.close()
-            await station.engine.close()
+        for host in self.each():
+            await host.queues.close()
+            await host.epochs.close()
+            await host.engine.close()
 
     # --- the view ---
 

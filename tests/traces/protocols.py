@@ -407,7 +407,7 @@ async def suspicion_and_refutation(shown: Shown) -> str:
         await transcript.until(lambda: transcript.count("member.suspected") == 3)
         await asyncio.sleep(SETTLE_S)
         transcript.note("n4's process continues")
-        n4.process.go_on()
+        n4.process.resume()
         await transcript.until(lambda: transcript.count("member.cleared") == 3)
         return transcript.text()
 

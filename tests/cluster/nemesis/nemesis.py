@@ -214,7 +214,7 @@ class Nemesis:
             case Kind.PARTITION:
                 self._cluster.part(list(fault.nodes))
             case Kind.ONE_WAY:
-                network.deafen(fault.nodes[:1], fault.nodes[1:])
+                network.drop_from(fault.nodes[:1], fault.nodes[1:])
             case Kind.NON_TRANSITIVE:
                 network.cut(fault.nodes[:1], fault.nodes[1:])
             case Kind.LOSS:

@@ -9,7 +9,7 @@ from covey.node.members.members import Members
 from covey.node.runtime import LocalIdentity, NodeSpec, Runtime
 from covey.node.tasks import Tasks
 from tests.support.manual_clock import ManualClock
-from tests.support.replicas import Lines
+from tests.support.replicas import EventRecorder
 from tests.support.rings import identities
 
 ME, PEER = identities(2)
@@ -17,7 +17,7 @@ ME, PEER = identities(2)
 
 def members_of(identity: int) -> Members:
     me = LocalIdentity((ME, PEER)[identity], 1, f"n{identity + 1}:1", process=7)
-    runtime = Runtime(me, ManualClock(), random.Random(1), Lines(), Tasks(print))
+    runtime = Runtime(me, ManualClock(), random.Random(1), EventRecorder(), Tasks(print))
     return Members(Config(), NodeSpec(me.address, ()), runtime)
 
 
