@@ -134,7 +134,7 @@ def print_round_trips(samples: Sequence[Sample]) -> None:
 
 
 def present(only: Sequence[str], folder: Path) -> list[Contestant]:
-    """Those that can run here; says which cannot."""
+    """Return the stores that can run here; print which cannot."""
     found = []
     for number, kind in enumerate(CONTESTANTS):
         if only and not any(word.lower() in kind.name.lower() for word in only):
@@ -170,7 +170,7 @@ async def compare(options: argparse.Namespace, folder: Path) -> None:
 
 
 def draw(options: argparse.Namespace, samples: Sequence[Sample]) -> None:
-    """The rates of many callers; of a single one, its latency says more."""
+    """Return the rates of many callers; a single caller is better described by its latency."""
     names = [contestant.name for contestant in CONTESTANTS]
     drawn = sorted((s for s in samples if s.callers > 1), key=lambda sample: names.index(sample.name))
     if not drawn:
@@ -178,7 +178,7 @@ def draw(options: argparse.Namespace, samples: Sequence[Sample]) -> None:
         return
     caption = (
         f"{options.value_bytes}-byte values, {options.reads:.0%} reads, {1 - options.reads:.0%} writes; "
-        f"one client process and all servers together on {os.cpu_count()} cores.",
+        f"one client process and all servers on {os.cpu_count()} cores.",
         f"Bars: median of {options.rounds} rounds of {options.seconds:g} s; whiskers: least and most.",
     )
     write_chart(options.chart, drawn, "Operations a second", caption)

@@ -1,4 +1,4 @@
-"""Clients of covey in processes of their own, which load a cluster at the same time and tell what came of it."""
+"""A client of covey as a separate process, which loads a cluster and reports its results."""
 
 from __future__ import annotations
 

@@ -17,14 +17,14 @@ from .figures import percentile
 
 PRELOAD_CALLERS = 256
 CALL_TIMEOUT_S = 30.0
-"""Of a whole cell beyond its end: a call that is not answered for so long ends the benchmark."""
+"""A call that is not answered within this time after the end of a cell ends the benchmark."""
 
 
 class Store(Protocol):
     """A client of what is measured, which the driver calls."""
 
     errors: tuple[type[Exception], ...]
-    """What a failed call raises; it is counted, and the caller goes on."""
+    """What a failed call raises; it is counted, and the caller continues."""
 
     def get(self, key: str, /) -> Awaitable[Any]: ...
 
@@ -167,7 +167,7 @@ class Timeline:
 
 
 class RunningLoad:
-    """Callers that go on until told to stop, each with its next call when its last has ended."""
+    """Callers that run until ``stop``, each making its next call when its last one has ended."""
 
     def __init__(
         self,

@@ -52,7 +52,7 @@ class _Reading:
 
 
 class Watch:
-    """Tells whether the machine was disturbed while something was measured.
+    """Detects whether the machine was disturbed during a measurement.
 
     It was when a fixed piece of work took much longer, before or after, than it took at best in this run; when
     processes that do not belong to the benchmark used the CPU; or when the hypervisor took it away.

@@ -1,4 +1,4 @@
-"""Many seeds, in processes of their own, for as long as told; the seeds that failed are told in the end."""
+"""Runs many seeds in parallel processes, optionally for a limited time, and prints the seeds that failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CPU_S = 40.0
 
 @dataclass
 class SeedResult:
-    """What a process sends back of a run."""
+    """Summary of a run that a worker process returns."""
 
     seed: int
     failed: bool
@@ -32,12 +32,12 @@ class SeedResult:
 
 
 def run_seed(options: RunOptions) -> SeedResult:
-    """Run it, unless it takes more than LONGEST_S of processor time."""
+    """Run one seed; a run that takes more than MAX_CPU_S of processor time counts as failed."""
     signal.signal(signal.SIGVTALRM, _interrupt)
     signal.setitimer(signal.ITIMER_VIRTUAL, MAX_CPU_S)
     try:
         result = run(options)
-    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - this seed's finding, and no reason to end the others
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - a failure of this seed only
         command = f"python -m tests.simulation {options.as_arguments()}"
         return SeedResult(options.seed, True, f"{command}\n{traceback.format_exc()}", 0, 0, 0.0)
     finally:
@@ -49,12 +49,12 @@ def run_seed(options: RunOptions) -> SeedResult:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """By the one kind of error that an event loop does not keep to itself."""
+    """Raise the one kind of error that an event loop does not swallow."""
     raise KeyboardInterrupt(f"no end after {MAX_CPU_S:g} s of processor time")
 
 
 def campaign(seeds: Iterable[int], options: RunOptions, jobs: int, for_s: float | None) -> int:
-    """Run the seeds, or those that fit into ``for_s``; prints failures as they come. 1 when there were any."""
+    """Run the seeds, or those that fit into ``for_s``, and print failures. Return 1 if there were any, else 0."""
     began_s = time.monotonic()
     results = []
     for number, result in enumerate(_run_seeds(seeds, options, jobs, for_s), 1):

@@ -1,8 +1,8 @@
-"""Clients that behave as the library does, and write down what they did and were told.
+"""Clients that behave as the client library does and record a history of their operations.
 
-They carry the highest version they have seen, go to another node only while an operation certainly was not done,
-and are told nothing by a node that dies or does not answer in time. What they ask travels as the library encodes it,
-with its bounds in the node's time; a node that stands still meets it when it goes on.
+They send the highest version they have seen, try another node only while an operation certainly was not done, and
+get no answer from a node that dies or is too slow. Requests are encoded as the library encodes them, with time bounds
+by the node's clock; a paused node serves them when it resumes.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ ATTEMPT_TIMEOUT_S = 2.0
 MAX_ATTEMPTS = 4
 PAUSE_S = 0.05
 REWRITE_SHARE = 0.5
-"""Share of writes of unknown outcome that are followed by another one of the same key at once."""
+"""Share of writes with unknown outcome after which the same key is written again at once."""
 
 LEVELS = {"one": kv_pb2.LEVEL_ONE, "quorum": kv_pb2.LEVEL_QUORUM, "all": kv_pb2.LEVEL_ALL}
 
 
 class ConnectionLost(Exception):
-    """The node gave no answer in time, or died: the operation may have happened."""
+    """The node did not answer in time, or died: the operation may have been applied."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What clients do, in shares of all they do; what is left is puts."""
+    """The mix of operations, as shares of all operations; the rest are puts."""
 
     keys: tuple[str, ...]
     gets: float = 0.5
     deletes: float = 0.1
     listings: float = 0.02
     weak: float = 0.05
-    """Of the operations on keys; as many ask all replicas."""
+    """Share of level ONE among operations on keys; level ALL has the same share."""
     pause_s: float = 0.25
 
 
@@ -63,7 +63,7 @@ class Client:
         self._loop = asyncio.get_running_loop()
         self._seen = HighestSeen()
         self._clocks: dict[str, tuple[Node, NodeClock]] = {}
-        """Of the process that last ran on each node."""
+        """The clock of the process that last ran on each node."""
         self._written = 0
 
     async def run(self, until_s: float) -> None:
@@ -75,7 +75,7 @@ class Client:
                 await self._rewrite(await self.operate(self._choose()))
 
     async def _rewrite(self, ended: Operation) -> None:
-        """Write what is wanted now where it is not known what became of the last write."""
+        """Sometimes write a key again whose last write has an unknown outcome."""
         if ended.writes and ended.outcome is Outcome.UNKNOWN and self._rng.random() < REWRITE_SHARE:
             await self.operate(self.begun(Kind.PUT, ended.key))
 
@@ -100,7 +100,7 @@ class Client:
     # --- operations on keys ---
 
     async def operate(self, begun: Operation, via: str | None = None) -> Operation:
-        """Carry it out through some node, and write down how it ended."""
+        """Perform an operation through a node, any one by default, and record its outcome."""
         ended = replace(begun, outcome=Outcome.NOT_DONE)
         for _ in range(MAX_ATTEMPTS):
             node = self._some_node() if via is None else self._cluster.nodes[via]
@@ -138,7 +138,7 @@ class Client:
         )
 
     def _clock_of(self, node: SimulatedNode, process: Node) -> NodeClock:
-        """As the process tells it when a stream opens, which one that stands still does not."""
+        """Return the clock that a process reports when a stream opens. Raise OperationError if it is paused."""
         known, clock = self._clocks.get(node.name, (None, None))
         if known is process and clock is not None:
             return clock
@@ -207,7 +207,7 @@ class Client:
 
 
 async def _served(process: Node, encoded: bytes) -> OperationResult:
-    """What the process makes of a batch of one operation."""
+    """Have a process serve a batch of one operation."""
     request = kv_pb2.OperateRequest.FromString(encoded)
     (operation,) = decode_operations(request, ATTEMPT_TIMEOUT_S)
     process.preconditions.check_cluster(request.cluster_id)
@@ -222,7 +222,7 @@ async def _listed(node: SimulatedNode) -> list[bytes]:
 
 
 def _ignore_outcome(task: asyncio.Task[object]) -> None:
-    """What an operation ended with after its client had gone."""
+    """Consume the result of an operation whose client has given up."""
     if not task.cancelled():
         task.exception()
 

@@ -1,4 +1,4 @@
-"""Whole nodes under virtual time: the production ones, with a simulated clock, network and disk."""
+"""Nodes of the product in virtual time, with a simulated clock, network and disk."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FLUSH_LATENCY_S = 0.001
 
 
 class SimulatedClock:
-    """Virtual time, with a wall clock that may be off, and may run too fast or too slow."""
+    """Virtual time, and a wall clock that may be wrong and may drift."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -51,7 +51,7 @@ class SimulatedClock:
         return EPOCH_MS + int(self._loop.time() * 1000) + self.wall_offset_ms + self._drifted_ms()
 
     def drift(self, ms_per_s: float) -> None:
-        """From now on be off by so much more each second."""
+        """Let the wall clock drift by this much per second from now on."""
         self.wall_offset_ms += self._drifted_ms()
         self._drift_ms_per_s = ms_per_s
         self._drifting_since_s = self._loop.time()
@@ -64,7 +64,7 @@ class SimulatedClock:
 
 
 class ProcessCompute:
-    """A thread beside the loop of a process that is charged for its computing; else at once, on the loop."""
+    """Run computations beside the loop in a process that is charged for CPU time; else at once, on the loop."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
@@ -80,7 +80,7 @@ class ProcessCompute:
 
 
 class NodeLog(EventLog):
-    """Keeps what one process of a node logs, until that dies."""
+    """The log of one process of a node, until that process dies."""
 
     def __init__(self, name: str, trace: RunTrace) -> None:
         self._name = name
@@ -105,7 +105,7 @@ class FolderCopy(NamedTuple):
 
 
 class SimulatedNode:
-    """A node with its disk and its address; the process in it comes and goes."""
+    """A node's disk and address, and the process that currently runs on them, if any."""
 
     def __init__(
         self, cluster: SimulatedCluster, name: str, seeds: Sequence[str], place: dict[str, Any]
@@ -125,20 +125,20 @@ class SimulatedNode:
         self._joining: asyncio.Task[None] | None = None
         self._absorbing: asyncio.Task[None] | None = None
         self._put_back = 0
-        """How often: a process of a generation that was there before is another one all the same."""
+        """Number of restorations, so that a process whose generation repeats draws other random numbers."""
 
     @property
     def identity(self) -> Identity:
         return self.home.identity
 
     def adopted(self) -> EpochRecord | None:
-        """The record on its disk, whether it runs or not."""
+        """Return the newest record on its disk, whether the node runs or not."""
         if self.node is not None:
             return self.node.epochs.record
         return Epochs(self.identity, self.engine).record
 
     def damaged(self) -> bool:
-        """Whether something on its disk cannot be read, or waits to be healed; looks without being noticed."""
+        """Return True if some data is unreadable or quarantined. The node does not notice the check."""
         return bool(self.engine.quarantined()) or self.engine.unreadable()
 
     @property
@@ -153,7 +153,7 @@ class SimulatedNode:
         self.process.context.run(self._boot)
 
     def _boot(self) -> None:
-        """Within the context of the process, which all that it begins belongs to from here on."""
+        """Start the node in the context of its process, to which all of its tasks then belong."""
         self.transport = SimulatedTransport(self.cluster.network, self.name)
         self._log = NodeLog(self.name, self.cluster.run_trace)
         self.node = Node(
@@ -178,17 +178,17 @@ class SimulatedNode:
         )
 
     async def _restart_when_absorbed(self, node: Node) -> None:
-        """As the process does: end, give up the disk, and begin anew with what it knows of the other cluster."""
+        """Once absorbed, stop, wipe the disk and start again as a member of the other cluster, as the process does."""
         await node.absorption.finished.wait()
         verdict = node.absorption.verdict
         if self.node is not node or verdict is None:
-            return  # it was killed first, and goes on when it is back
+            return  # killed first; it continues after its restart
         await self.stop()
         self.wipe(dict(verdict.members))
         self.start()
 
     async def _join(self, node: Node) -> None:
-        """As the process does: it goes on as a new node when the disk has to be given up."""
+        """Join; if the disk has to be given up, start again as a new node, as the process does."""
         try:
             await node.join()
         except DiskReplaced as replaced:
@@ -207,17 +207,17 @@ class SimulatedNode:
             self._joining = self._joining or starting
 
     def _chance(self) -> str:
-        """What the process draws its randomness from."""
+        """Return the seed of the process's random source."""
         again = f" {self._put_back}" if self._put_back else ""
         return f"{self.cluster.seed} {self.identity} {self.home.generation}{again}"
 
     async def joined(self) -> None:
-        """Return once the node is in; raises what keeps it out for good."""
+        """Return once the node has joined. Raise the error that prevents it."""
         assert self._joining is not None, f"{self.name} was not started"
         await self._joining
 
     async def crash(self, *, power: bool = False, spared: float = 0.0) -> None:
-        """The process dies; with ``power`` also what was not synced, but for that share of it that came first."""
+        """Kill the process. With ``power``, also lose unsynced writes, except the first ``spared`` share of them."""
         self.cluster.network.shut(self.address)
         node, engine = self.running, self.engine
         self.node = None
@@ -228,7 +228,7 @@ class SimulatedNode:
         await self._end(node)
 
     async def stop(self) -> None:
-        """As by SIGTERM."""
+        """Stop the process as SIGTERM does."""
         node = self.running
         await self._end(node)
         self.cluster.network.shut(self.address)
@@ -241,28 +241,28 @@ class SimulatedNode:
         self.start()
 
     def wipe(self, addresses: Mapping[Identity, str] | None = None) -> None:
-        """A new disk under the old name, in a folder that may remember members."""
+        """Replace the disk by an empty one under the same name; its folder may remember members' addresses."""
         identity = Identity(self.name, self.cluster.rng.getrandbits(64))
         self.home = MemoryDataDirectory(identity, addresses=addresses)
         self.engine = self._fresh_engine()
 
     def empty(self) -> None:
-        """The engine is gone, the identity is not."""
+        """Lose all stored data but not the identity."""
         self.engine = self._fresh_engine()
 
     def copy_folder(self) -> FolderCopy:
-        """The whole data folder as it is now."""
+        """Return a copy of the data folder."""
         return FolderCopy(self.home.copy(), self.engine.copy())
 
     def put_back(self, folder: FolderCopy, *, by_copying: bool = True) -> None:
-        """Set the data folder back to a copy of it; unless ``by_copying``, nothing in the folder shows that."""
+        """Restore a copy of the data folder; unless ``by_copying``, nothing in the folder shows that."""
         self._put_back += 1
         self.home, self.engine = folder.home.copy(), folder.engine.copy().crash()
         if by_copying and self.home.claimed:
             self.home.doubt = self.home.doubt or COPIED
 
     def hold_flushes(self) -> None:
-        """From now on the disk takes writes but ends no flush, until ``release_flushes``."""
+        """Let no fsync complete until ``release_flushes``."""
         self._flushing.clear()
 
     def release_flushes(self) -> None:
@@ -286,7 +286,7 @@ class SimulatedNode:
         )
 
     async def _restart(self, node: Node) -> None:
-        """As the process does when its disk is in doubt."""
+        """Restart, as the process does when its disk is in doubt."""
         if self.node is node:
             await self.crash()
             self.restart()
@@ -305,7 +305,7 @@ class SimulatedNode:
 
 
 class SimulatedCluster:
-    """Use as an async context manager; a failure inside any node fails the test at the end."""
+    """A cluster, as an async context manager. A failure inside any node fails the test at the end."""
 
     def __init__(
         self,
@@ -315,14 +315,14 @@ class SimulatedCluster:
         charged: bool = False,
         **settings: Any,
     ) -> None:
-        """``charged``: let nodes take as long as they compute, and so depend on the machine."""
+        """``charged``: add the CPU time of nodes to virtual time; the run then depends on the machine."""
         self.seed = seed
         self.charged = charged
         self.rng = random.Random(seed)
         self.config = Config(**{"handoff_grace": 2.0, **settings})
         self.network = Network(random.Random(self.rng.getrandbits(64)))
         self.flush_latency_s = FLUSH_LATENCY_S
-        """Of the disks that are made from now on."""
+        """Duration of an fsync on disks that are created from now on."""
         self.nodes: dict[str, SimulatedNode] = {}
         self.run_trace = RunTrace(show)
         self.network.on_message = self.run_trace.message
@@ -330,13 +330,13 @@ class SimulatedCluster:
         self.on_flush: Callable[[str], None] = lambda node: None
         """Called with a node's name each time an fsync of its disk ends."""
         self.on_restart: Callable[[SimulatedNode], None] = lambda node: None
-        """Called when a node has started again by itself."""
+        """Called when a node has restarted by itself."""
         self._background: set[asyncio.Task[None]] = set()
         self.on_failure: Callable[[SimulatedNode, BaseException], None] = self._note_failure
 
     @property
     def trace(self) -> list[LogRecord]:
-        """What all nodes logged."""
+        """The log events of all nodes."""
         return self.run_trace.logged
 
     def background(self, work: Coroutine[None, None, None]) -> None:
@@ -365,14 +365,14 @@ class SimulatedCluster:
         settings: Mapping[str, Any] | None = None,
         **place: Any,
     ) -> SimulatedNode:
-        """``settings``: where this node's configuration differs from the cluster's."""
+        """Start a node. ``settings`` override the cluster's configuration for it."""
         node = self.nodes[name] = SimulatedNode(self, name, seeds, place)
         node.config = replace(self.config, **(settings or {}))
         node.start()
         return node
 
     async def form(self, size: int) -> list[SimulatedNode]:
-        """``size`` nodes that are all seeds, formed into a cluster."""
+        """Start n1, n2, ..., all of them seeds, and wait until they have formed a cluster."""
         names = [f"n{i + 1}" for i in range(size)]
         nodes = [self.add(name, [f"{n}:1" for n in names]) for name in names]
         await self.synced()
@@ -405,9 +405,9 @@ class SimulatedCluster:
     async def ask(
         self, via: str, to: str, body: RequestBody, meant: Identity | None = None, *, expires_ms: int = 0
     ) -> Any:
-        """Bring ``to`` a message of ``via``'s, as one that was under way might arrive.
+        """Deliver a message from ``via`` to ``to`` directly, and return the body of the reply.
 
-        Returns the reply's body at the very moment of the answer, so that a test can go on right there.
+        Nothing else runs between the reply and the return.
         """
         sender, target = self.nodes[via], self.nodes[to]
         envelope = Envelope(
@@ -433,7 +433,7 @@ class SimulatedCluster:
             await asyncio.sleep(0.02)
 
     async def synced(self, timeout_s: float = 60.0) -> None:
-        """Wait until every running node says that everything is in its place, with all of them known."""
+        """Wait until every running node reports itself synced and knows all running nodes."""
         await self.until(self.is_synced, "synced", timeout_s)
 
     async def wait_active(self, name: str) -> None:
@@ -453,7 +453,7 @@ class SimulatedCluster:
         return record
 
     def newest_record(self) -> EpochRecord:
-        """Of those that nodes which run have adopted."""
+        """Return the newest record that any running node has adopted."""
         records = [node.adopted() for node in self.nodes.values() if node.node is not None]
         return max((record for record in records if record is not None), key=lambda record: record.number)
 
@@ -464,7 +464,7 @@ class SimulatedCluster:
         return [fields for _, at, name, fields in self.trace if name == event and node in (None, at)]
 
     def recent_log(self, last: int = 60) -> str:
-        """The end of all nodes' logs, as text."""
+        """Return the last log events of all nodes as text."""
         return "\n".join(
             f"{at:9.3f} {node} {event} {fields}" for at, node, event, fields in self.trace[-last:]
         )

@@ -1,13 +1,13 @@
-"""What a run's world is like, drawn from its seed, so that seeds look for different things.
+"""The environment of a random run, drawn from its seed, so that different seeds find different bugs.
 
-- How fast the network and the disks are, and how handoff creeps: where everything is quick, a ring change is over
-  before anything can happen in the middle of it.
-- Whether hints and comparisons mend copies: where they do, a write that was wrongly acknowledged is soon on all of
-  its replicas all the same, and nobody reads that it was not. So
-  does a third copy that nobody had to wait for.
-- How many keys clients use, and how often they read: what is lost is not seen once it was written anew, and is no
-  longer lost once it was read. And how often each kind of fault comes: with everything equally often,
-  what takes several faults of one kind hardly ever happens (Groce et al., "Swarm Testing", 2012).
+- Latency of network and disks, and the handoff rate: if everything is fast, a ring change ends before a fault can
+  occur during it.
+- Whether hints and anti-entropy repair replicas. If they do, a write that was wrongly acknowledged soon reaches all of
+  its replicas, and no read shows the fault. A third replica that stores the write hides the fault as well.
+- The number of keys and the share of reads: a lost write does not show once the key is written again, and a read
+  may repair it.
+- The weight of each kind of fault: if all are equally frequent, bugs that take several faults of one kind hardly ever
+  show (Groce et al., "Swarm Testing", 2012).
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ BASE: dict[str, Any] = {
     "tombstone_age": 5.0,
     "repair_interval": 4.0,
 }
-"""Settings, far shorter than those of production: a minute is as long as an hour there."""
+"""Settings with intervals far shorter than in production."""
 
 
 @dataclass(frozen=True)
 class Environment:
     latency_s: tuple[float, float]
-    """Shortest and longest way of a message."""
+    """Minimum and maximum latency of a message."""
     flush_s: float
     repairs: bool
-    """Whether copies that differ become equal by themselves."""
+    """Whether hints and anti-entropy are enabled."""
     write_loss: float
-    """The share of requests to write that are lost all the time: most keys have no more copies than they must."""
+    """Share of write requests that are always lost, so that most keys have the minimum number of copies."""
     keys: int
-    """How many clients use, of those there are."""
+    """Maximum number of keys that clients use."""
     gets: float
-    """The share of reads in what clients do."""
+    """Share of reads among the clients' operations."""
     pause_s: float
-    """The longest that a client waits between two operations."""
+    """Maximum pause of a client between two operations."""
     fault_weights: dict[FaultKind, float]
-    """How much more often than usual each fault comes."""
+    """Factor for the weight of each kind of fault."""
     fault_every_s: float
-    """The longest time from one fault to the next."""
+    """Maximum time from one fault to the next."""
     settings: dict[str, Any]
 
     @classmethod

@@ -1,7 +1,7 @@
-"""Faults as plain values: what goes wrong, when, with whom, for how long; and schedules of them, drawn at random.
+"""Faults as plain values (kind, time, node, duration), and random schedules of them.
 
-A schedule is a list that can be printed, stored as JSON, run again, and shrunk by leaving elements out: each fault
-carries its own end, and one that makes no sense when its time comes (a crash of what is down) is passed over.
+A schedule is a list that can be printed, stored as JSON, replayed, and shrunk by removing elements: each fault
+carries its duration, and one that does not apply when its time comes (a crash of a node that is down) is skipped.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class FaultKind(StrEnum):
     FLIP = "flip"
     """``amount`` stored bits turn over."""
     PAUSE = "pause"
-    """The process stands still, its timers and its disk too."""
+    """The process is paused, with its timers and its disk."""
     LATE = "late"
-    """The process stands still for longer than clients wait, and meets what they asked when they have given up."""
+    """The process is paused for longer than clients wait, and then finds their requests."""
     SLOW = "slow"
-    """The process gets ``amount`` of the processor: it stands still most of each moment."""
+    """The process gets the share ``amount`` of the processor: it is paused for most of each interval."""
     CUT = "cut"
     """Messages between the pairs in ``cut`` are lost, each in the direction given."""
     LOSE = "lose"
@@ -105,7 +105,7 @@ Schedule = list[Fault]
 
 
 class NodeNames:
-    """Whom faults can concern: the nodes that formed the cluster, and those that join in the course of it."""
+    """Names of the nodes that a fault may concern: those that formed the cluster, and joiners."""
 
     def __init__(self, founders: Sequence[str], rng: random.Random) -> None:
         self._rng = rng
@@ -156,7 +156,7 @@ def _lose(rng: random.Random, names: NodeNames) -> Fault:
 
 
 def _cut(rng: random.Random, names: NodeNames) -> Fault:
-    """One pair or all between two sides, one way or both."""
+    """Cut one pair of nodes or two sides of the cluster, in one direction or both."""
     shuffled = sorted(names.all, key=lambda name: rng.random())
     if rng.random() < 0.4:
         sides = [shuffled[0]], [shuffled[1]]
@@ -212,7 +212,7 @@ DRAWS: dict[FaultKind, tuple[int, Draw]] = {
     FaultKind.LEAVE: (3, _one_of(FaultKind.LEAVE)),
     FaultKind.EVICT: (3, _one_of(FaultKind.EVICT)),
 }
-"""How often each comes, relative to the others, and how it is drawn."""
+"""For each kind of fault, its weight and how it is drawn."""
 
 
 def draw_schedule(

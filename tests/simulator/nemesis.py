@@ -1,10 +1,9 @@
-"""Performs a schedule of faults on a simulated cluster, and heals all of it in the end.
+"""The nemesis: performs a schedule of faults on a simulated cluster, and heals them in the end.
 
-Rules: what covey does not promise to survive is not done. A disk is destroyed or damaged only while the
-quorums can do without it, and no other is missing or damaged: the newest record is stable, every owner it names still
-has its disk, and all that lies on the disks of the others can be read. Everything else happens whenever it is due.
-A process that ends by itself (its disk failed, it was refused) is started again a little later, as a supervisor
-would.
+It stays within what covey promises to survive. It destroys or damages a disk only while the quorums can do without it
+and no other disk is missing or damaged: the newest record is stable, every owner in it still has its disk, and the
+data of the other owners is readable. All other faults occur when they are due. A process that ends by itself (its disk
+failed, or it was refused) is restarted after a delay, as by a supervisor.
 """
 
 from __future__ import annotations
@@ -29,11 +28,11 @@ from .scenario import carrying, merges, pulls, reads
 
 MAX_NODES = 8
 MIN_OWNERS = 4
-"""Nodes that leave or are removed leave so many."""
+"""Minimum number of nodes that remain when one leaves or is removed."""
 RESTART_DELAY_S = 1.0
-"""After how long a process that ended by itself is started again."""
+"""Delay until a process that ended by itself is restarted."""
 SLICE_S = 0.1
-"""A slow process stands still for most of each."""
+"""A slow process is paused for a share of each slice."""
 REMOVE_TIMEOUT_S = 10.0
 FOREVER_S = 1e6
 MIB = 1 << 20
@@ -52,14 +51,14 @@ CONCERNING: dict[str, Callable[..., MessageFilter]] = {
 
 
 def scrub(node: SimulatedNode) -> None:
-    """Have the node look at all that it holds, at once, instead of in the course of a day."""
+    """Verify all data of a node at once instead of over a day."""
     for number in range(SEGMENTS):
         for _ in node.engine.verify(number, MIB):
             pass
 
 
 class FaultSkipped(Exception):
-    """A fault that makes no sense, or goes beyond the promises, as things are."""
+    """The fault does not apply in the current state, or exceeds what covey promises to survive."""
 
 
 class Nemesis:
@@ -72,9 +71,9 @@ class Nemesis:
         self._leaving: dict[str, None] = {}
         self._foreigners = 0
         self._copies: dict[str, FolderCopy] = {}
-        """Of data folders, to be put back."""
+        """Copies of data folders, to be restored."""
         self._lost: dict[str, Identity] = {}
-        """Identities whose disks have lost something, until they are given up."""
+        """By node, the identity whose disk has lost data."""
         self.made: Counter[str] = Counter()
         cluster.on_failure = self._ended_by_itself
         cluster.on_restart = self._watch_joining
@@ -118,13 +117,13 @@ class Nemesis:
         await asyncio.sleep(max(0.0, until_s - self._loop.time()))
 
     def lose_writes(self, share: float) -> None:
-        """Lose that share of all requests to write, until all is healed."""
+        """Lose a share of all write requests until ``heal``."""
         if share:
             lost, writes = self._some(share), merges()
             self._ending(FOREVER_S, self._cluster.network.lose(lambda m: writes(m) and lost(m)))
 
     async def heal(self) -> None:
-        """End all that goes on, and start whoever is down."""
+        """End all faults, and start every node that is down."""
         self._cluster.run_trace.note("all is healed")
         for end in list(self._ends):
             end()
@@ -138,7 +137,7 @@ class Nemesis:
                 node.process.context.run(scrub, node)
 
     async def over(self) -> None:
-        """Return when all who were leaving have left, and operators have given up."""
+        """Wait until every leave and removal has ended."""
         await asyncio.gather(*self._tasks)
 
     # --- common ---
@@ -156,7 +155,7 @@ class Nemesis:
         return node
 
     def _ending(self, for_s: float, end: End) -> None:
-        """Call ``end`` once, after so long or when all is healed."""
+        """Call ``end`` once: after ``for_s``, or when all faults are healed."""
 
         def once() -> None:
             if once in self._ends:
@@ -173,7 +172,7 @@ class Nemesis:
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        """What failed is kept, and raised in the end."""
+        """Drop a finished task; one that failed is kept and raises its error in ``over``."""
         if task.exception() is None:
             del self._tasks[task]
 
@@ -186,7 +185,7 @@ class Nemesis:
         self._ending(for_s, back)
 
     def _watch_joining(self, node: SimulatedNode) -> None:
-        """A node that is refused ends, and is started again a little later."""
+        """End a node that is refused, and restart it after a delay."""
         process = node.node
 
         async def joined() -> None:
@@ -241,7 +240,7 @@ class Nemesis:
         self._back_after(node, fault.for_s)
 
     async def _set_back(self, fault: Fault) -> None:
-        """To the copy that was made when this befell the node the last time; the first time, only to make one."""
+        """Restore the copy that the last such fault made of this node; the first one only makes it."""
         node = self._one_up(fault)
         copy = self._copies.pop(node.name, None)
         if copy is None or copy.home.identity != node.identity:
@@ -262,7 +261,7 @@ class Nemesis:
             raise FaultSkipped(f"{fault.node} stores nothing")
 
     def _may_lose(self, node: SimulatedNode) -> bool:
-        """Whether no disk that counts is missing or damaged but perhaps this one."""
+        """Return True if no disk of an owner, except possibly this one, is missing or damaged."""
         known = [record for node in self._nodes() if (record := node.adopted()) is not None]
         newest = max(known, key=lambda record: record.number, default=None)
         disks = {node.identity for node in self._nodes() if self._lost.get(node.name) != node.identity}
@@ -275,7 +274,7 @@ class Nemesis:
         )
 
     async def _fill_disk(self, fault: Fault) -> None:
-        """Down to below what a node keeps in reserve, or to where not even its own few bytes fit."""
+        """Leave less free space than the node's reserve, or almost none."""
         node = self._one_up(fault)
         node.engine.set_free_space(int(fault.amount * MIB))
         self._ending(fault.for_s, lambda: node.engine.set_free_space(UNLIMITED_BYTES))
@@ -286,14 +285,14 @@ class Nemesis:
     async def _pause(self, fault: Fault) -> None:
         process = self._one_up(fault).process
         if process.paused:
-            raise FaultSkipped(f"{fault.node} stands still already")
+            raise FaultSkipped(f"{fault.node} is paused already")
         process.pause()
         self._ending(fault.for_s, process.resume)
 
     async def _slow(self, fault: Fault) -> None:
         process = self._one_up(fault).process
         if process.paused:
-            raise FaultSkipped(f"{fault.node} stands still already")
+            raise FaultSkipped(f"{fault.node} is paused already")
         slow = True
 
         def end() -> None:
@@ -314,7 +313,7 @@ class Nemesis:
     # --- the network ---
 
     async def _cut(self, fault: Fault) -> None:
-        """A request is lost on its own way, its reply on the way back."""
+        """Lose requests in the directions given, and replies to requests of the opposite direction."""
         cut = frozenset(fault.cut)
         network = self._cluster.network
         self._ending(fault.for_s, network.lose(lambda m: (m.source, m.target) in cut))
@@ -355,7 +354,7 @@ class Nemesis:
         foreign.start()
 
         def newcomer(message: Message) -> bool:
-            """A fresh node that is told this address would rightly join the other cluster."""
+            """Select requests of new nodes, which could join the other cluster."""
             request = message.request
             return message.target == foreign.name and not request.envelope.cluster_id
 
@@ -372,7 +371,7 @@ class Nemesis:
         self._back_after(node, fault.for_s)
 
     async def _end_foreign(self, foreign: SimulatedNode) -> None:
-        """End a node of another cluster, having seen that the two clusters have nothing of each other."""
+        """Stop a node of another cluster, and check that the two clusters share no data and no members."""
         record = foreign.adopted()
         assert record is None or list(record.owners.owners) == [foreign.identity], "it is of no other cluster"
         assert foreign.engine.usage().keys == 0, f"{foreign.name} was given keys"
@@ -419,7 +418,7 @@ class Nemesis:
         self._spawn(self._depart(node))
 
     async def _depart(self, node: SimulatedNode) -> None:
-        """Leave, and end when out; a process that dies on its way out comes back as a member."""
+        """Leave, and stop once out. A process that dies before is restarted as a member."""
         process = node.running
         self._leaving[node.name] = None
         process.gossip.leave()
@@ -432,7 +431,7 @@ class Nemesis:
         del self._leaving[node.name]
 
     async def _evict(self, fault: Fault) -> None:
-        """Ask someone who thinks that the node is down to remove it."""
+        """Ask a node that considers this one down to remove it."""
         owners = [node for node in self._up() if node.adopted() is not None]
         if len(owners) < MIN_OWNERS:
             raise FaultSkipped("there are few nodes")

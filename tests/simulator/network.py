@@ -1,7 +1,7 @@
-"""A network in memory that encodes and decodes every message, and loses, holds, delays or repeats them when told to.
+"""A network in memory that encodes and decodes every message, and can lose, hold, delay and repeat messages.
 
-A message on its way belongs to no process: it arrives while its sender stands still or is dead. A request is
-handled by the process it comes to; what comes of it travels back as a message of its own.
+A message under way belongs to no process: it arrives even if its sender is paused or dead by then. A request is
+handled by the receiving process, and its reply is another message.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LATENCY_S = (0.0002, 0.002)
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request on its way, as rules see it."""
+    """A request under way, as filters see it."""
 
     source: str
     """Name of the sending node."""
@@ -35,9 +35,9 @@ class Message:
 
 
 MessageFilter = Callable[[Message], bool]
-"""Whether a message is concerned."""
+"""Returns True for the messages that it selects."""
 OnMessage = Callable[[str, str, Request | Reply, bytes], None]
-"""Told of every message that is delivered: from whom, to whom, what, and its bytes."""
+"""Called for every delivered message, with source, target, message and encoded bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,11 @@ class Transfer:
 
 
 def ignore_message(source: str, target: str, message: Request | Reply, encoded: bytes) -> None:
-    """Watches nothing."""
+    """Do nothing."""
 
 
 class Hold:
-    """Keeps what is concerned on its way until released."""
+    """Delays the selected messages until released."""
 
     def __init__(self, rule: MessageFilter) -> None:
         self.rule = rule
@@ -83,7 +83,7 @@ class Hold:
 
 
 class Listener:
-    """Where a process listens, with what it is handling."""
+    """The address of a process, with the requests that it is handling."""
 
     def __init__(self, name: str, handler: Handler, process: Process | None) -> None:
         self.name = name
@@ -93,7 +93,7 @@ class Listener:
 
 
 class Call:
-    """A request that waits for its reply. What arrives after its end changes nothing."""
+    """A request that waits for its reply. A reply after its end has no effect."""
 
     def __init__(self, source: str, request: Request, encoded: bytes) -> None:
         self.source = source
@@ -130,28 +130,28 @@ class Network:
         self.observers: list[Callable[[Transfer], None]] = []
         """Called for every message that arrives or is lost."""
         self.defects: list[tuple[str, BaseException]] = []
-        """Errors that a handler should not have ended with, by node."""
+        """Unexpected errors of handlers, with the node's name."""
 
     # --- faults ---
 
     def refuse(self, rule: MessageFilter) -> Callable[[], None]:
-        """Turn concerned requests back at once, as a closed port does; returns how to end it."""
+        """Refuse the selected requests at once, as a closed port does. Return a function that ends this."""
         return _listed(self._refused_requests, rule)
 
     def lose(self, rule: MessageFilter) -> Callable[[], None]:
-        """Lose concerned requests before they arrive; returns how to end it."""
+        """Lose the selected requests before they arrive. Return a function that ends this."""
         return _listed(self._lost_requests, rule)
 
     def lose_replies(self, rule: MessageFilter) -> Callable[[], None]:
-        """Let concerned requests be handled, and lose their replies."""
+        """Deliver the selected requests, and lose their replies. Return a function that ends this."""
         return _listed(self._lost_replies, rule)
 
     def repeat(self, rule: MessageFilter) -> Callable[[], None]:
-        """Let concerned requests be handled twice; what comes of the second time is lost."""
+        """Deliver the selected requests twice; the second reply is lost. Return a function that ends this."""
         return _listed(self._repeated, rule)
 
     def slow(self, rule: MessageFilter, most_s: float) -> Callable[[], None]:
-        """Delay concerned requests, and their replies, by up to so long: they overtake each other."""
+        """Delay the selected requests and their replies by up to ``most_s``, so that they overtake each other."""
         return _listed(self._slowed, (rule, most_s))
 
     def hold(self, rule: MessageFilter) -> Hold:
@@ -160,13 +160,13 @@ class Network:
         return hold
 
     def hold_replies(self, rule: MessageFilter) -> Hold:
-        """Let concerned requests be handled, and keep their replies until released."""
+        """Deliver the selected requests, and hold their replies until released."""
         hold = Hold(rule)
         self._reply_holds.append(hold)
         return hold
 
     def partition(self, *sides: set[str]) -> Callable[[], None]:
-        """Let nodes hear only who is on their own side; returns how to heal it."""
+        """Lose messages between sides. Return a function that heals the partition."""
 
         def apart(message: Message) -> bool:
             return not any(message.source in side and message.target in side for side in sides)
@@ -179,12 +179,12 @@ class Network:
         self._listeners[address] = Listener(name, handler, process)
 
     def listener(self, address: str) -> str:
-        """The name of who listens there; empty when nobody does."""
+        """Return the name of the node that listens there; empty if there is none."""
         listener = self._listeners.get(address)
         return listener.name if listener is not None else ""
 
     def shut(self, address: str) -> None:
-        """Nobody listens any more; connections that wait for a reply break."""
+        """Close an address; calls that wait for a reply fail."""
         listener = self._listeners.pop(address, None)
         for task, call in list(listener.handling.items()) if listener is not None else ():
             task.cancel()
@@ -217,7 +217,7 @@ class Network:
         self._later(self._latency_s(message), self._arrive, address, call)
         if any(rule(message) for rule in self._repeated):
             again = Call(call.source, call.request, call.encoded)
-            again.answer.cancel()  # nobody waits for it
+            again.answer.cancel()  # its reply is discarded
             self._later(self._latency_s(message), self._arrive, address, again)
 
     def _arrive(self, address: str, call: Call) -> None:
@@ -262,7 +262,7 @@ class Network:
             encoded = reply_to_bytes(await listener.handler(request))
         except NodeError as error:
             call.fail(PeerTimeout(f"{listener.name} failed: {error}"))
-        except Exception as error:  # noqa: BLE001 - kept for whoever runs the simulation, which fails by it
+        except Exception as error:  # noqa: BLE001 - recorded: it fails the simulation
             self.defects.append((listener.name, error))
             call.fail(PeerTimeout(f"{listener.name} failed: {error}"))
         else:
@@ -288,7 +288,7 @@ class Network:
 
 
 class SimulatedTransport:
-    """One node's way into the network. Cut it when the node's process dies."""
+    """One node's transport. ``cut`` is set when the node's process dies."""
 
     def __init__(self, network: Network, name: str) -> None:
         self._network = network

@@ -1,4 +1,4 @@
-"""One run of a simulated cluster: form it, make trouble while clients work, heal everything, wait, judge."""
+"""A random run of a simulated cluster: form it, inject faults while clients work, heal, wait, check the history."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ from .nemesis import Nemesis
 POLL_S = 0.2
 MAX_KEYS_READ_EVERYWHERE = 8
 SETTLE_TIMEOUT_S = 240.0
-"""Within which virtual time after healing all must be in its place."""
+"""Virtual time after healing within which the cluster must be synced."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What, with the seed, a run depends on."""
+    """All that a run depends on."""
 
     seed: int
     lasts_s: float = 60.0
-    """Virtual time for which trouble is made."""
+    """Virtual time during which faults are injected."""
     faults: tuple[str, ...] = tuple(what.value for what in FaultKind)
     nodes: int = 5
     clients: int = 3
     keys: int = 64
-    """At most so many; the run's climate says how many."""
+    """Maximum number; the run's environment may have fewer."""
     converged: bool = True
-    """Whether copies must have become equal by themselves, where the run's climate mends them."""
+    """Whether replicas must converge, if the run's environment repairs them."""
 
     def as_arguments(self) -> str:
-        """For the command line."""
+        """Return the command-line arguments that repeat the run."""
         shown = []
         for option in fields(self):
             value = getattr(self, option.name)
@@ -67,13 +67,13 @@ class RunResult:
     violations: list[Violation]
     history: History
     digest: str
-    """Of everything that happened."""
+    """A hash of everything that happened."""
     messages: int
     """Requests and replies delivered."""
     took_s: float
     """Processor time."""
     settled_after_s: float
-    """Virtual time from healing until all was in its place."""
+    """Virtual time from healing until the cluster was synced."""
     made: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
 
@@ -91,7 +91,7 @@ def schedule_of(options: RunOptions) -> Schedule:
 def run(
     options: RunOptions, schedule: Schedule | None = None, show: Callable[[str], None] | None = None
 ) -> RunResult:
-    """Run it, with the schedule that its seed draws unless another is given."""
+    """Perform a run, with the schedule drawn from its seed unless another one is given."""
     chosen = schedule_of(options) if schedule is None else schedule
 
     async def trial() -> RunResult:
@@ -102,7 +102,7 @@ def run(
 
 
 def _ignore_dead_processes(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """What the tasks of a process that crashed ended with, nobody is left to hear."""
+    """Ignore the errors of tasks whose process has crashed."""
     if not isinstance(context.get("exception"), NodeError):
         loop.default_exception_handler(context)
 
@@ -164,7 +164,7 @@ class _RandomRun:
         )
 
     async def _settle(self, cluster: SimulatedCluster, nemesis: Nemesis) -> None:
-        """Heal, sometimes by restarting everyone, and wait until all say that they are done."""
+        """Heal, in half of the runs by restarting all nodes, and wait until the cluster is synced."""
         await nemesis.heal()
         if self._rng.random() < 0.5:
             for node in list(cluster.nodes.values()):
@@ -183,13 +183,13 @@ class _RandomRun:
 
     def _is_settled(self, cluster: SimulatedCluster) -> bool:
         if any(node.node is None or node.damaged() for node in cluster.nodes.values()):
-            return False  # one that found its disk broken late is about to start again
+            return False  # a node that found its disk damaged is about to restart
         if not cluster.is_synced():
             return False
         return not self._converges or all(_equal(copies) for copies in self._copies(cluster))
 
     async def _read_everywhere(self, cluster: SimulatedCluster) -> None:
-        """Through every node, or some where there are many keys, so that what is lost is seen to be."""
+        """Read every key through every node, or through two if there are many keys, so that a lost write shows."""
         reader, names = self._client("last", cluster), list(cluster.nodes)
         for key in self._keys:
             for name in names if len(self._keys) <= MAX_KEYS_READ_EVERYWHERE else self._rng.sample(names, 2):
@@ -219,8 +219,8 @@ class _RandomRun:
         return found
 
     def _state(self, cluster: SimulatedCluster) -> str:
-        """Why it is not in place, as each node sees it, and which copies differ."""
-        lines = [f"not in place {SETTLE_TIMEOUT_S:g} s after healing"]
+        """Describe why the cluster is not synced: the status of each node, and replicas that differ."""
+        lines = [f"not synced {SETTLE_TIMEOUT_S:g} s after healing"]
         for node in cluster.nodes.values():
             if node.node is None:
                 lines.append(f"{node.name} is not up")

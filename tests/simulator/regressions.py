@@ -1,4 +1,4 @@
-"""Seeds that found something, kept so that it stays found: what they were run with, and what it was."""
+"""Seeds that have found bugs: their options, and the bug that each found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Regression(NamedTuple):
     found: str
     """One sentence."""
     schedule: Schedule | None = None
-    """The shrunk one; None: what the seed draws."""
+    """The shrunk schedule; None for the one that the seed draws."""
 
 
 REGRESSIONS = [

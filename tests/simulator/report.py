@@ -1,4 +1,4 @@
-"""A run's result, for people: verdict, figures, and when it failed all that is needed to see it fail again."""
+"""The report of a run: verdict and figures; for a failed run, also violations, schedule and replay command."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def report(result: RunResult) -> str:
 
 
 def verdict(result: RunResult) -> str:
-    """One line."""
+    """Return a summary of one line, which ends with the hash of the run."""
     found = f"{len(result.violations)} VIOLATIONS" if result.violations else "ok"
     rate = result.messages / max(result.took_s, 1e-9)
     return (

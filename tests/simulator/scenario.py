@@ -1,6 +1,6 @@
-"""Setting the stage for one rule: rings and records made by hand, and faults of messages of one kind.
+"""Scenarios for one protocol rule: records made by hand, and filters that select messages of one kind.
 
-Agreement is frozen on a stage, so that no record is chosen but those the test hands out, until it thaws.
+Agreement is frozen in a scenario: no record is chosen except those that the test distributes, until it resumes.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from .network import Message, MessageFilter
 
 KEY = b"k"
 TOKENS = 4
-"""Virtual nodes an owner; few, for speed."""
+"""Virtual nodes per owner; few, for speed."""
 NO_REPAIR = {"tokens_per_weight": TOKENS, "repair_interval": 0}
-"""No replica is brought up to date behind the test's back."""
+"""Anti-entropy is off, so that replicas stay as the test makes them."""
 
 
 class FrozenAgreement:
-    """Keeps records from being chosen."""
+    """Loses the Prepare messages of all nodes, so that no record is chosen."""
 
     def __init__(self) -> None:
         self._resumed = False
         self._ending: int | None = None
 
     def resume(self) -> None:
-        """Let the stewards act again."""
+        """Let stewards propose records again."""
         self._resumed = True
 
     def allow_end_of(self, begun: EpochRecord) -> None:
-        """Let the stewards finish or abort this change, and nothing else."""
+        """Let stewards finish or abort this change, and propose nothing else."""
         self._ending = begun.number
 
     def holds(self, message: Message) -> bool:
@@ -59,7 +59,7 @@ class Scenario(NamedTuple):
 
 @asynccontextmanager
 async def scenario(owners: int, *outsiders: str, **settings: object) -> AsyncIterator[Scenario]:
-    """Owners n1, n2 ... that formed a cluster, and ``outsiders`` that wait to join, all acquainted."""
+    """A cluster of owners n1, n2, ..., and ``outsiders`` that wait to join; all know each other."""
     async with SimulatedCluster(1, **{**NO_REPAIR, **settings}) as cluster:
         await cluster.form(owners)
         agreement = FrozenAgreement()
@@ -83,13 +83,13 @@ def _acquainted(cluster: SimulatedCluster) -> bool:
 
 
 def record_of(cluster: SimulatedCluster) -> EpochRecord:
-    """The newest that any node has adopted."""
+    """Return the newest record that any running node has adopted."""
     records = [node.running.epochs.record for node in cluster.nodes.values() if node.node is not None]
     return max((record for record in records if record is not None), key=lambda record: record.number)
 
 
 def ring_of(cluster: SimulatedCluster, *names: str, quorums: Quorums | None = None) -> RingSpec:
-    """A ring of these nodes, each with the same tokens whenever it is asked for."""
+    """Return a ring of these nodes. A node has the same tokens in each such ring."""
     owners = {cluster.nodes[name].identity: Owner(_tokens_of(name)) for name in names}
     return RingSpec(owners, quorums or record_of(cluster).owners.quorums)
 
@@ -100,12 +100,14 @@ def _tokens_of(name: str) -> tuple[int, ...]:
 
 
 def renumbered(record: EpochRecord) -> EpochRecord:
-    """A next record under which nothing moves."""
-    return replace(record, number=record.number + 1, settings={**record.settings, "told": record.number})
+    """Return a next record under which nothing moves."""
+    return replace(
+        record, number=record.number + 1, settings={**record.settings, "renumbered": record.number}
+    )
 
 
 async def distribute(cluster: SimulatedCluster, record: EpochRecord, *names: str) -> EpochRecord:
-    """Have these nodes (else all that run) adopt the record."""
+    """Have these nodes (by default all that run) adopt the record, and return it."""
     chosen = names or tuple(name for name, node in cluster.nodes.items() if node.node is not None)
     await asyncio.gather(*(cluster.nodes[name].running.epochs.adopt(record) for name in chosen))
     return record
@@ -116,7 +118,7 @@ async def begin_change(cluster: SimulatedCluster, successors: RingSpec, *names: 
 
 
 async def wait_pulled(cluster: SimulatedCluster, *names: str, timeout_s: float = 10.0) -> None:
-    """Wait until these nodes say that they have all they gain under their epoch."""
+    """Wait until these nodes report that they hold all ranges that they gain under their epoch."""
     await cluster.until(lambda: all(is_done(cluster, name) for name in names), "pulled", timeout_s)
 
 
@@ -126,21 +128,21 @@ def is_done(cluster: SimulatedCluster, name: str) -> bool:
 
 
 async def change(cluster: SimulatedCluster, successors: RingSpec, *names: str) -> EpochRecord:
-    """A whole change, from its begin to its finish, as these nodes (else all that run) see it."""
+    """Perform a change from begin to finish on these nodes (by default all that run)."""
     begun = await begin_change(cluster, successors, *names)
     await wait_pulled(cluster, *(identity.name for identity in sorted(successors.owners)))
     return await distribute(cluster, finish(begun), *names)
 
 
 async def finished(cluster: SimulatedCluster, begun: EpochRecord) -> None:
-    """Wait until some node adopts the end of this change, which must be its finish."""
+    """Wait until some node adopts the record that ends this change, which must be its finish."""
     await cluster.until(lambda: _end_of(cluster, begun) is not None, "the change ends")
     assert begun.successors is not None
     assert _end_of(cluster, begun) == sorted(identity.name for identity in begun.successors.owners)
 
 
 def _end_of(cluster: SimulatedCluster, begun: EpochRecord) -> list[str] | None:
-    """The owners after the change, once it has ended."""
+    """Return the owners after the change; None until it has ended."""
     for event in cluster.events("epoch.adopted"):
         if event["epoch"] == begun.number + 1:
             return sorted(event["owners"])
@@ -148,15 +150,15 @@ def _end_of(cluster: SimulatedCluster, begun: EpochRecord) -> list[str] | None:
 
 
 def isolate_from_records(cluster: SimulatedCluster, *names: str) -> Callable[[], None]:
-    """Let these nodes hear of no new record, except from those they send requests on data to."""
+    """Refuse these nodes all messages that carry new records, except replies to requests on data."""
 
-    def tells(message: Message) -> bool:
+    def carries_record(message: Message) -> bool:
         body = message.request.body
         if isinstance(body, FetchRecord | Hello):
             return message.source in names
         return isinstance(body, PushRecord | Prepare | Accept) and message.target in names
 
-    return cluster.network.refuse(tells)
+    return cluster.network.refuse(carries_record)
 
 
 # --- messages ---
@@ -165,7 +167,7 @@ def isolate_from_records(cluster: SimulatedCluster, *names: str) -> Callable[[],
 def carrying(
     *kinds: type[RequestBody], source: Collection[str] | None = None, target: Collection[str] | None = None
 ) -> MessageFilter:
-    """Concerns requests of these kinds, from and to these nodes (else any)."""
+    """Select requests of these kinds from and to these nodes (by default any)."""
 
     def concerned(message: Message) -> bool:
         return isinstance(message.request.body, kinds) and _between(message, source, target)
@@ -184,12 +186,12 @@ def pulls(*, source: Collection[str] | None = None, target: Collection[str] | No
 
 
 def merges(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> MessageFilter:
-    """Concerns batches that would write something."""
+    """Select batches with a write."""
     return partial(_carries, Merge, source, target)
 
 
 def reads(*, source: Collection[str] | None = None, target: Collection[str] | None = None) -> MessageFilter:
-    """Concerns batches that would read something."""
+    """Select batches with a read."""
     return partial(_carries, Read, source, target)
 
 

@@ -1,4 +1,4 @@
-"""Finds a shorter schedule that still fails: halves, quarters, single faults are left out as long as it does."""
+"""Shrinks a failing schedule by delta debugging: removes halves, quarters, single faults while it still fails."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from .random_run import RunResult, run
 
 
-def shrink(failed: RunResult, tell: Callable[[str], None]) -> RunResult:
-    """The result of the shortest schedule found that breaks one of the rules that ``failed`` broke."""
+def shrink(failed: RunResult, show: Callable[[str], None]) -> RunResult:
+    """Return the result of the shortest schedule found that breaks one of the same rules; ``show`` gets progress."""
     broken = {violation.rule for violation in failed.violations}
     best, length = failed, max(1, len(failed.schedule) // 2)
     while True:
@@ -18,7 +18,7 @@ def shrink(failed: RunResult, tell: Callable[[str], None]) -> RunResult:
             result = run(failed.options, kept)
             if broken & {violation.rule for violation in result.violations}:
                 best, shorter = result, True
-                tell(f"{len(best.schedule)} faults left")
+                show(f"{len(best.schedule)} faults left")
             else:
                 begin += length
         if length == 1 and not shorter:

@@ -1,8 +1,8 @@
-"""What happened in a run: a hash over all of it, the nodes' logs, and on demand a line for each thing.
+"""The trace of a run: a hash over everything that happened, the nodes' logs, and on demand a line per event.
 
-The hash covers every delivered message (who, to whom, when, its bytes) and every log event, so that two runs with
-the same hash were the same run. Lines are for people: time, who → whom (⇢ for a reply), the message in short,
-without what is zero or empty in it.
+The hash covers every delivered message (source, target, time, bytes) and every log event: two runs with the same hash
+are the same run. A line has the time, source → target (⇢ for a reply), and the message without fields that are zero
+or empty. ``transcript`` makes shorter ones for the golden traces.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ MAX_LINE = 400
 MAX_ITEMS = 4
 
 LogRecord = tuple[float, str, str, dict[str, Any]]
-"""When, by which node, what event, with which fields."""
+"""Time, node, event and fields."""
 
 
 class RunTrace:
-    """Of one run. ``show``, when given, is called with each line."""
+    """The trace of one run. ``show``, if given, is called with each line."""
 
     def __init__(self, show: Callable[[str], None] | None = None) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
@@ -40,7 +40,7 @@ class RunTrace:
 
     @property
     def digest(self) -> str:
-        """Of everything so far."""
+        """The hash of everything so far."""
         return self._hash.hexdigest()
 
     def message(self, source: str, target: str, message: Request | Reply, encoded: bytes) -> None:
@@ -51,16 +51,18 @@ class RunTrace:
             arrow = "→" if isinstance(message, Request) else "⇢"
             self._line(now_s, f"{source} {arrow} {target}", summarize(message.body))
 
-    def log(self, node: str, event: str, told: dict[str, Any]) -> None:
+    def log(self, node: str, event: str, fields: dict[str, Any]) -> None:
         now_s = self._loop.time()
-        self._hash.update(f"{now_s!r} {node} {event} {told!r}".encode())
-        self.logged.append((now_s, node, event, told))
-        self.on_log(node, event, told)
+        self._hash.update(f"{now_s!r} {node} {event} {fields!r}".encode())
+        self.logged.append((now_s, node, event, fields))
+        self.on_log(node, event, fields)
         if self._show is not None:
-            self._line(now_s, node, f"{event} " + " ".join(f"{name}={told[name]}" for name in told))
+            self._line(
+                now_s, node, f"{event} " + " ".join(f"{name}={value}" for name, value in fields.items())
+            )
 
     def note(self, what: str) -> None:
-        """Something the simulator did."""
+        """Record an action of the simulator."""
         now_s = self._loop.time()
         self._hash.update(f"{now_s!r} {what}".encode())
         if self._show is not None:
@@ -72,7 +74,7 @@ class RunTrace:
 
 
 def summarize(value: object) -> str:
-    """A message's body, or a part of one, as people want to read it."""
+    """Return a message's body, or a part of one, as short text."""
     if isinstance(value, Identity):
         return value.name
     if isinstance(value, EpochStamp):

@@ -1,11 +1,11 @@
-"""An asyncio loop whose time jumps to the next timer instead of passing, and the processes that live on it.
+"""An asyncio loop whose clock jumps to the next timer, and the simulated processes that run on it.
 
-Rules: what is ready runs in the order in which it became ready, so that a run depends on nothing but what it was
-begun with. A callback belongs to the process in whose context it was made; while a process stands still its
-callbacks are kept, timers that run out included, and all run once it goes on, as after SIGSTOP and SIGCONT.
+Callbacks run in the order in which they became ready, so that a run depends only on its inputs. A callback belongs to
+the process in whose context it was created; while a process is paused its callbacks are deferred, expired timers
+included, and all run when it resumes, as after SIGSTOP and SIGCONT.
 
-A process that is charged for its computing is busy for as long in virtual time as its callbacks take of the real
-processor's, and its next callbacks wait meanwhile. Such a run depends on the machine, too, and is never the same again.
+A process that is charged for CPU time is busy in virtual time for as long as its callbacks use the real processor, and
+its next callbacks wait. Such a run depends on the machine and cannot be repeated exactly.
 """
 
 from __future__ import annotations
@@ -28,33 +28,32 @@ P = ParamSpec("P")
 
 
 MAX_CPU_S = 100.0
-"""Of processor time that a run may take. The time limit of a test cannot end one: what it raises ends but the task
-that happens to be under way."""
+"""Maximum processor time of a run. A test's time limit cannot end a run: its error ends only the current task."""
 
 
 class RunTooLong(AssertionError):
-    """Something always happens, and what the run waits for does not."""
+    """The run took too much processor time without ending."""
 
 
 class Deadlock(AssertionError):
-    """Every task waits and no timer is set: a deadlock."""
+    """Every task waits and no timer is set."""
 
 
 class Process:
-    """One operating system process, as far as the loop is concerned."""
+    """An operating system process, as far as the loop is concerned."""
 
     def __init__(self) -> None:
         self.context = contextvars.copy_context()
         self.context.run(_PROCESS.set, self)
         self.paused = False
-        self.kept: deque[asyncio.Handle] = deque()
+        self.deferred: deque[asyncio.Handle] = deque()
         self.charged = False
         self.cpu_s = 0.0
-        """Used so far, when it is charged."""
+        """CPU time used so far, if the process is charged."""
         self.longest: tuple[float, str] = (0.0, "")
-        """The callback that took longest, and how long."""
+        """Duration and name of the longest callback."""
         self.elsewhere_s = 0.0
-        """What the callback under way computed apart from the loop, in a thread."""
+        """CPU time that the current callback spent in a thread beside the loop."""
         self.busy_until_s = 0.0
         self.backlog: deque[asyncio.Handle] = deque()
         self._loop = asyncio.get_running_loop()
@@ -65,14 +64,14 @@ class Process:
     def resume(self) -> None:
         self.paused = False
         assert isinstance(self._loop, VirtualTimeLoop)
-        self._loop.run_these(self.kept)
-        self.kept.clear()
+        self._loop.run_these(self.deferred)
+        self.deferred.clear()
 
     def create_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         return self._loop.create_task(work, context=self.context.copy())
 
     def run(self, handle: asyncio.Handle) -> None:
-        """Run a callback, or let it wait while those before it keep the processor busy."""
+        """Run a callback, or queue it while the processor is busy with earlier callbacks."""
         self.backlog.append(handle)
         if len(self.backlog) == 1:
             self._work()
@@ -81,11 +80,11 @@ class Process:
         while self.backlog:
             now_s = self._loop.time()
             if self.busy_until_s > now_s + IMMEDIATE_S:
-                self._loop.call_at(self.busy_until_s, self._work, context=_NOBODY)
+                self._loop.call_at(self.busy_until_s, self._work, context=_NO_PROCESS)
                 return
             handle = self.backlog[0]
             if self.paused:
-                self.kept.extend(self.backlog)
+                self.deferred.extend(self.backlog)
                 self.backlog.clear()
                 return
             if not handle.cancelled():
@@ -103,7 +102,7 @@ class Process:
         self.busy_until_s = max(self.busy_until_s, now_s) + cost_s
 
     async def compute(self, work: Callable[[], T]) -> T:
-        """Run ``work`` as a thread of the process would, beside its loop."""
+        """Run ``work`` as in a thread of the process, beside its loop."""
         began_s = time.thread_time()
         result = work()
         cost_s = time.thread_time() - began_s
@@ -113,13 +112,13 @@ class Process:
 
 
 IMMEDIATE_S = 0.0001
-"""Shorter waits are put off until they have added up."""
-_NOBODY = contextvars.Context()
+"""Shorter waits accumulate before they delay anything."""
+_NO_PROCESS = contextvars.Context()
 _PROCESS: contextvars.ContextVar[Process | None] = contextvars.ContextVar("process", default=None)
 
 
 class VirtualTimeLoop(base_events.BaseEventLoop):
-    """Nothing but callbacks and timers: no files, sockets, signals, threads or other processes."""
+    """A loop of callbacks and timers only: no files, sockets, signals, threads or processes."""
 
     _ready: deque[asyncio.Handle]
     _stopping: bool
@@ -128,7 +127,7 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
         super().__init__()
         self._now_s = 0.0
         self._timers: list[tuple[float, int, asyncio.TimerHandle]] = []
-        """A heap. The numbers say which of two at the same instant was set first."""
+        """A heap of (time, order of creation, timer)."""
         self._set = itertools.count()
         self._latest_s = time.process_time() + MAX_CPU_S
 
@@ -136,7 +135,7 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
         return self._now_s
 
     def run_these(self, handles: deque[asyncio.Handle]) -> None:
-        """Append handles that were ready before."""
+        """Append handles that became ready earlier."""
         self._ready.extend(handles)
 
     def call_soon(
@@ -167,7 +166,7 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
         return timer
 
     def _run_once(self) -> None:
-        """All that happens at one instant, in the place of the base class's round, which would ask a selector."""
+        """Run everything that is due at one instant. Replaces the base class's method, which needs a selector."""
         ready, timers = self._ready, self._timers
         if not ready:
             if time.process_time() > self._latest_s and not self._stopping:
@@ -184,7 +183,7 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
                 continue
             process = handle._context.get(_PROCESS)  # type: ignore[attr-defined]
             if process is not None and process.paused:
-                process.kept.append(handle)
+                process.deferred.append(handle)
             elif process is not None and process.charged:
                 process.run(handle)
             else:
@@ -200,21 +199,21 @@ class VirtualTimeLoop(base_events.BaseEventLoop):
             raise Deadlock
 
     def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """Cancelled timers leave the heap when their time comes."""
+        """Do nothing: a cancelled timer leaves the heap when it is due."""
 
     def _write_to_self(self) -> None:
-        """Wakes a selector, of which there is none."""
+        """Do nothing: there is no selector to wake."""
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run ``main`` in virtual time, in as little real time as its work takes."""
+    """Run ``main`` in virtual time, without waiting in real time."""
     with _no_collection(), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         return runner.run(main)
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage until the end: to look for it again and again takes a fifth of the time."""
+    """Disable garbage collection, which takes a fifth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -225,7 +224,7 @@ def _no_collection() -> Iterator[None]:
 
 
 def in_virtual_time(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
-    """Make a test of a coroutine function that runs in virtual time."""
+    """Turn a coroutine function into a test that runs in virtual time."""
 
     @functools.wraps(test)
     def timeless(*args: P.args, **kwargs: P.kwargs) -> None:

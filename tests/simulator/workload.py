@@ -1,4 +1,4 @@
-"""Clients at work while a scenario goes on, and the judgement of all they were told."""
+"""A workload that runs during a scenario, and whose history is checked at its end."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CLIENTS = 2
 
 @asynccontextmanager
 async def checked_workload(cluster: SimulatedCluster) -> AsyncIterator[History]:
-    """Once the scenario is over and all is in its place, everything is read through every node, and all is judged.
+    """Run clients during the block; then wait until the cluster is synced, read all keys, and check the history.
 
-    They list no keys, since a scenario may have written some of its own.
+    The clients list no keys, since the scenario may have written others.
     """
     history = History()
     loop = asyncio.get_running_loop()
@@ -54,5 +54,5 @@ async def checked_workload(cluster: SimulatedCluster) -> AsyncIterator[History]:
 
 
 def outcomes(history: History) -> Counter[str]:
-    """How often what ended how, such as "put done"."""
+    """Count operations by kind and outcome, such as "put done"."""
     return Counter(f"{operation.kind} {operation.outcome}" for operation in history.operations)

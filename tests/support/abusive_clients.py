@@ -1,6 +1,6 @@
-"""Clients that take more than their part, over bare gRPC: ``python -m tests.support.abusive_clients KIND ADDRESS``.
+"""Clients that demand more than their share, over plain gRPC: ``python -m tests.support.abusive_clients KIND ADDRESS``.
 
-Each says "begun" on stdout once it has sent what it has to send, and goes on until it is killed.
+Each prints "begun" once it has sent its requests, and then runs until it is killed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from covey.proto.generated import kv_pb2, kv_pb2_grpc
 MIB = 1 << 20
 GET, PUT = 0, 1
 LARGE = b"large"
-"""A key whose value has a mebibyte; those who use this have to put it."""
+"""A key whose value has one mebibyte; the test writes it."""
 LIMIT_S = 60
 OPTIONS = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
 
@@ -91,7 +91,7 @@ def small_puts(address: str) -> list[Any]:
 
 
 def unread_keys(address: str) -> list[Any]:
-    """200 listings that nothing is read of."""
+    """200 listings whose replies are not read."""
     server = stub(address)
     return [server.Keys(kv_pb2.KeysRequest()) for _ in range(200)]
 

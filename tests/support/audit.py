@@ -1,7 +1,7 @@
-"""What a cluster holds when all is healed and all clients have stopped, added to the history of what they did.
+"""An audit: what a healed cluster holds once all clients have stopped, added to the clients' history.
 
-Every key is read through every node, every copy of it is looked at, and each node says how it stands.
-``python -m tests.support.audit`` does it where only a process on another host reaches the nodes.
+Every key is read through every node, every replica's copy is listed, and each node's state is recorded.
+``python -m tests.support.audit`` performs it from a host that reaches the nodes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TIMEOUT_S = 20.0
 
 
 def audit(addresses: Sequence[str], history: History) -> History:
-    """What is found, as a history of its own; ``history`` is what clients did before."""
+    """Return the findings as a history; ``history`` is that of the clients."""
     keys = sorted({operation.key for operation in history.operations if operation.kind is not Kind.KEYS})
     found = History()
     for address in addresses:
@@ -102,7 +102,7 @@ def _copy(replica: ReplicaReport, contents: dict[Version, str | None]) -> Copy |
     if replica.version is None:
         return None
     version = replica.version.timestamp, replica.version.disk_id, replica.version.generation
-    return Copy(version, None if replica.tombstone else contents.get(version, "what nobody has read"))
+    return Copy(version, None if replica.tombstone else contents.get(version, "never read"))
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Whether a store that keeps covey's promises could have answered so: judges a ``history``.
+"""The checker: whether a store that keeps covey's promises could have produced a history.
 
-Every rule is about one key, and each question asked of it takes logarithmic time, so that a history of a million
-operations is judged in seconds. What is concluded is sure: an operation whose outcome is unknown may have
-happened at any time after it began, or never.
+Every rule concerns one key and takes logarithmic time per operation, so that a history of a million operations is
+checked in seconds. There are no false alarms: an operation of unknown outcome may have taken effect at any time after
+it began, or never.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .history import Copies, Copy, History, Kind, Operation, Outcome, Version, f
 
 
 class Rule(StrEnum):
-    """What was broken."""
+    """The rules that a history can violate."""
 
     LOST = "an acknowledged write is lost"
     STALE = "a read is older than what was acknowledged before it began"
     UNREAD = "a read is older than what was read before it began"
     RETURNED = "a deleted value came back"
     UNWRITTEN = "what was read was not written"
-    DENIED = "a write that was said to be certainly not done happened"
+    DENIED = "a write that was reported as not done happened"
     VERSION = "a version has two contents, or a content two versions"
-    UNREPORTED = "a write was overtaken by a newer version that stood before, and it was not said"
+    UNREPORTED = "a write was superseded by a version that existed before, and its reply does not report that"
     ORDER = "a client's write is not newer than what it had seen"
     MISSING = "a listing lacks a key that is there"
     SURPLUS = "a listing has a key that is not there"
@@ -41,7 +41,7 @@ class Rule(StrEnum):
 class Violation(NamedTuple):
     rule: Rule
     key: str
-    """Empty where no key is concerned."""
+    """Empty if the rule concerns no key."""
     details: str
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Violation(NamedTuple):
 
 
 def check(history: History, *, converged: bool = True) -> list[Violation]:
-    """All that is wrong with a history. Without ``converged``, copies may differ and work may be pending."""
+    """Return all violations in a history. Without ``converged``, replicas may differ and work may be pending."""
     keys = _by_key(history)
     found = [violation for key in keys.values() for violation in _check_key(key)]
     found += _check_clients(history)
@@ -103,7 +103,7 @@ def _check_version(
 def _check_content(
     key: KeyHistory, value: str | None, version: Version | None, by_s: float, details: object
 ) -> Iterator[Violation]:
-    """That what was found by an instant had been written by then."""
+    """Check that what was found by an instant had been written by then."""
     if value is not None:
         put = key.put_of.get(value)
         if put is None or put.start_s > by_s:
@@ -111,7 +111,7 @@ def _check_content(
         elif put.outcome is Outcome.NOT_DONE:
             yield Violation(Rule.DENIED, key.key, f"{details}, though {put}")
     elif version is not None and version not in key.deleting and not key.unknown_deletes.above(None, by_s):
-        yield Violation(Rule.UNWRITTEN, key.key, f"{details}: nobody deleted it")
+        yield Violation(Rule.UNWRITTEN, key.key, f"{details}: no client deleted it")
 
 
 def _check_read(key: KeyHistory, read: Operation) -> Iterator[Violation]:
@@ -125,7 +125,7 @@ def _check_read(key: KeyHistory, read: Operation) -> Iterator[Violation]:
     elif read.value is None:
         broken = known_version.value is not None and not key.deletes.above(newest, read.end_s)
     else:
-        broken = False  # a value whose version nobody was told
+        broken = False  # the version of this value is not known
     if broken:
         yield Violation(
             _rule_for_older(read.value, known_version), key.key, f"{read}, though {known_version}"
@@ -151,9 +151,9 @@ def _check_write(key: KeyHistory, write: Operation) -> Iterator[Violation]:
 
 
 def _check_clients(history: History) -> Iterator[Violation]:
-    """That each client's writes are newer than all it had been told of before, whatever the key.
+    """Check that each client's writes are newer than every version it had seen before, of any key.
 
-    And newer than its earlier writes of which it was not told what became of them, where others have found them.
+    They must also be newer than its earlier writes of unknown outcome that were read or found later.
     """
     found = _versions_found(history)
     by_client: dict[str, list[Operation]] = defaultdict(list)
@@ -169,7 +169,7 @@ def _check_clients(history: History) -> Iterator[Violation]:
 
 
 def _versions_found(history: History) -> dict[tuple[str, str | None], Version]:
-    """Of values that were read, or lay on some replica in the end."""
+    """Return the versions of values that were read, or found on a replica at the end."""
     found = {
         (read.key, read.value): read.version
         for read in history.operations
@@ -208,7 +208,7 @@ def _check_listings(history: History, keys: Mapping[str, KeyHistory]) -> Iterato
         if len(found) != len(listing.keys):
             yield Violation(Rule.SURPLUS, "", f"{listing}: a key is in it twice")
         for name in sorted(found - keys.keys()):
-            yield Violation(Rule.SURPLUS, name, f"{listing}: nobody wrote {name!r}")
+            yield Violation(Rule.SURPLUS, name, f"{listing}: no client wrote {name!r}")
         for name, key in keys.items():
             if name.startswith(listing.key):
                 yield from _check_listed(key, listing, name in found)
@@ -257,14 +257,14 @@ def _check_kept(key: KeyHistory, newest: Copy | None, details: str) -> Iterator[
 
 
 def _check_enough(key: KeyHistory, copies: Copies, details: str) -> Iterator[Violation]:
-    """That no read quorum can come to rest on copies that are all older, though others are not."""
+    """Check that no read quorum consists of older copies only while others are newer."""
     before = key.known.before(copies.at_s)
     if before is None or key.deletes.above(before[0], copies.at_s):
-        return  # what that delete removed may be gone with its tombstone
+        return  # what the delete removed may have been collected with its tombstone
     version, known_version = before
     have = sum(copy is not None and copy.version >= version for copy in copies.held.values())
     older = [copy for copy in copies.held.values() if copy is None or copy.version < version]
-    if known_version.value is None:  # a tombstone that was collected is missed by nobody
+    if known_version.value is None:  # a collected tombstone leaves nothing to miss
         older = [copy for copy in older if copy is not None and copy.value is not None]
     if 0 < have < copies.needed and older:
         yield Violation(Rule.UNDER_REPLICATED, copies.key, f"{details}, though {known_version}")

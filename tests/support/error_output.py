@@ -1,4 +1,4 @@
-"""What people are told when something is wrong: a line or two, the right exit code, no traceback."""
+"""What commands and nodes print when they fail: one or two lines, the right exit code, no traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ANY_PORT = f"{LOOPBACK}:0"
 
 
 def short_error(text: str) -> str:
-    """What a person was told, after seeing that it is short and no traceback."""
+    """Return the text, after checking that it is short and no traceback."""
     assert "Traceback" not in text
     assert 1 <= len(text.strip().splitlines()) <= 2, text
     return text
@@ -31,7 +31,7 @@ def error_of(done: subprocess.CompletedProcess[bytes], code: int) -> str:
 
 
 def error_of_node(node: NodeProcess, code: int) -> str:
-    """Of a node that ends by itself."""
+    """Return the error output of a node that ends by itself with this exit code."""
     assert node.exited() == code
     return short_error(node.errors_file.read_text())
 
@@ -39,7 +39,7 @@ def error_of_node(node: NodeProcess, code: int) -> str:
 def node_command(
     data: Path, *arguments: str, name: str = "n1", listen: str = ANY_PORT, **environment: str
 ) -> subprocess.CompletedProcess[bytes]:
-    """A node that is expected to refuse its command line."""
+    """Run a node that is expected to refuse its command line."""
     command = ["node", "--name", name, "--listen", listen, "--data", str(data), *arguments]
     return subprocess.run(
         [sys.executable, "-m", "covey", *command],
@@ -52,7 +52,7 @@ def node_command(
 
 @contextmanager
 def clean_cluster(folder: Path, **settings: str) -> Iterator[ProcessCluster]:
-    """A cluster none of whose nodes logs a traceback or says one on stderr."""
+    """A cluster none of whose nodes may print or log a traceback."""
     folder.mkdir(exist_ok=True)
     with process_cluster(folder, **settings) as cluster:
         yield cluster

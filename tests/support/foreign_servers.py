@@ -1,4 +1,4 @@
-"""What may listen at an address that is taken for a node's, and is none."""
+"""Servers that may listen at an address that was meant to be a node's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.processes import free_ports
 
 @contextmanager
 def silent_server() -> Iterator[str]:
-    """Takes connections and says nothing."""
+    """A server that accepts connections and sends nothing."""
     with socket.create_server((LOOPBACK, 0)) as server:
         yield f"{LOOPBACK}:{server.getsockname()[1]}"
 

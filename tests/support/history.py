@@ -1,8 +1,7 @@
-"""What clients did and were told, as plain values and as a file of JSON lines.
+"""A history of client operations, as plain values and as a file of JSON lines.
 
-A history is written by whoever drives a cluster, simulated or real, and judged by ``checking``. Rules for
-writers:
-- Every value is written once: values tell writes apart.
+A history is recorded from a cluster, simulated or real, and checked by ``checker``. Rules for writers:
+- Every value is written once: a value identifies its write.
 - Times are seconds on one clock that never goes back. An operation took effect, if it did, after ``start_s``; it
   was over for its client at ``end_s``.
 - ``done`` is an acknowledgement, ``not_done`` the promise that it certainly did not happen, and everything else
@@ -10,7 +9,7 @@ writers:
 
 A line of the file is one value: an operation (``{"is": "operation", …}``), a fault that was made, for people
 (``{"is": "fault", …}``), or what was found when everything was healed: all copies of a key on its replicas, and
-how a node stands. A version is ``[timestamp, disk id, generation]``.
+the state of a node. A version is ``[timestamp, disk id, generation]``.
 """
 
 from __future__ import annotations
@@ -57,9 +56,9 @@ class Operation:
     value: str | None = None
     """Written or read. None for a delete, and for a read that found nothing."""
     version: Version | None = None
-    """As the cluster told it. None in a read that was done: the key never was, or the client was not told."""
+    """As the cluster reported it. None in a read that was done: the key never existed, or no version was reported."""
     superseded: bool | None = None
-    """Of a write: whether it was said that a newer version already stood; None when the client was not told."""
+    """Of a write: whether the reply reported a newer version already held; None if it did not report either."""
     level: str = "quorum"
     keys: tuple[str, ...] = ()
     """Found by a listing."""
@@ -74,8 +73,8 @@ class Operation:
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.key!r}" + (f" = {self.value!r}" if self.value is not None else "")
-        told = f" at version {format_version(self.version)}" if self.version is not None else ""
-        return f"{self.client}: {what}{told} {self.outcome} ({self.start_s:.3f} to {self.end_s:.3f} s)"
+        at = f" at version {format_version(self.version)}" if self.version is not None else ""
+        return f"{self.client}: {what}{at} {self.outcome} ({self.start_s:.3f} to {self.end_s:.3f} s)"
 
 
 def format_version(version: Version | None) -> str:
@@ -107,7 +106,7 @@ class Copies:
 
 @dataclass(frozen=True, slots=True)
 class NodeState:
-    """How a node stands when everything is healed."""
+    """The state of a node when everything is healed."""
 
     node: str
     epoch: str

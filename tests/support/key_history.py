@@ -1,4 +1,4 @@
-"""One key's operations, arranged so that questions about time and version take logarithmic time."""
+"""The operations on one key, indexed so that queries by time and version take logarithmic time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from itertools import accumulate
 from .history import Kind, Operation, Outcome, Version
 
 ANY: Version = (1 << 80, 0, 0)
-"""Above every version: that of a write whose version nobody was told."""
+"""Above every version: stands in for the unknown version of a write."""
 
 TOMBSTONE = ""
 """Stands for a deletion where contents are compared; values are never empty."""
@@ -19,7 +19,7 @@ _KnownVersion = tuple[Version, Operation]
 
 
 class KnownVersions:
-    """The newest version that any client had been told of, by when."""
+    """The newest version that any client knew, by time."""
 
     def __init__(self, known: Iterable[_KnownVersion]) -> None:
         by_end = sorted(known, key=lambda pair: pair[1].end_s)
@@ -27,7 +27,7 @@ class KnownVersions:
         self._newest = list(accumulate(by_end, _newer))
 
     def before(self, instant_s: float) -> _KnownVersion | None:
-        """Told of by operations that ended before; None when there were none."""
+        """Return the newest version known from operations that ended before; None if there were none."""
         ended = bisect_left(self._ends, instant_s)
         return self._newest[ended - 1] if ended else None
 
@@ -40,7 +40,7 @@ def _newer(one: _KnownVersion, other: _KnownVersion) -> _KnownVersion:
 
 
 class StartedWrites:
-    """The highest version that any of some writes may have, by when they began."""
+    """The highest version that a set of writes may have, by start time."""
 
     def __init__(self, writes: Iterable[_KnownVersion]) -> None:
         by_start = sorted((write.start_s, version) for version, write in writes)
@@ -48,13 +48,13 @@ class StartedWrites:
         self._highest = list(accumulate((version for _, version in by_start), max))
 
     def above(self, version: Version | None, instant_s: float) -> bool:
-        """Whether one that began by then may be newer than ``version``."""
+        """Return True if a write that began by then may be newer than ``version``."""
         begun = bisect_right(self._starts, instant_s)
         return bool(begun) and (version is None or self._highest[begun - 1] > version)
 
 
 class KeyHistory:
-    """What was done with one key. A value's version is that of its write, or as any read told it."""
+    """The operations on one key. A value's version is known from its write or from any read of it."""
 
     def __init__(self, key: str, operations: Sequence[Operation]) -> None:
         self.key = key

@@ -1,4 +1,4 @@
-"""A clock that stands still until told."""
+"""A clock that is set by the test."""
 
 from __future__ import annotations
 

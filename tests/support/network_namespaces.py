@@ -1,4 +1,4 @@
-"""A network of this test run's own, whose faults are real: each host a network namespace, all on one bridge.
+"""A private network with real faults: each host is a network namespace, and all are on one bridge.
 
 Rules
 - Nothing leads out of it: neither the machine's own network nor another run's can be reached, so that all
@@ -40,7 +40,7 @@ class NoNetwork(Exception):
 
 
 class CommandFailed(Exception):
-    """What a command said that should have worked."""
+    """A command failed that should have succeeded; carries its output."""
 
 
 @dataclass
@@ -69,7 +69,7 @@ class Host:
 
 
 class Network:
-    """Hosts by name, made when first asked for; every one hears every other until told otherwise."""
+    """Hosts by name, created when first used; all can reach each other until a fault is set."""
 
     def __init__(self) -> None:
         self._name = f"covey-{os.getpid()}-{next(_serial)}"
@@ -108,7 +108,7 @@ class Network:
             self._apply(self.host(name))
 
     def lose(self, percent: int, names: Iterable[str]) -> None:
-        """Of all packets that come in there, so many get lost."""
+        """Lose this share of all packets that arrive at these hosts."""
         for name in names:
             self.host(name).loss_percent = percent
             self._apply(self.host(name))

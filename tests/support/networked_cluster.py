@@ -1,4 +1,4 @@
-"""Clusters whose nodes have a network host each, and whose commands and clients run on another one."""
+"""Clusters with one network host per node, and one for commands and clients."""
 
 from __future__ import annotations
 

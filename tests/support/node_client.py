@@ -1,4 +1,4 @@
-"""Asking one particular node, which the client library would route around."""
+"""A client of one particular node; the client library would choose another node."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class NodeClient:
         raise AssertionError(f"reads still fail after {TRIES} tries: {keys[:5]}")
 
     def put(self, key: str, value: str, timeout_s: float = 5.0) -> kv_pb2.OperationResult:
-        """What this node says of it, also when another would say something else. Raises RpcError if nothing."""
+        """Return this node's result, without trying another node. Raise RpcError if it does not answer."""
         put = kv_pb2.PutRequest(key=key.encode(), value=value.encode(), timeout=timeout_s)
         request = kv_pb2.BatchRequest(operations=[kv_pb2.Operation(put=put)])
         (result,) = self._kv.Batch(request, timeout=2 * timeout_s).results

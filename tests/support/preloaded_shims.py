@@ -1,7 +1,6 @@
-"""What a node's process is made to believe of its machine: libraries in C that are loaded before all others.
+"""C libraries that are preloaded into a node's process, to simulate faults of its machine.
 
-They are compiled when a test needs them. Each is told what to do by a file, so that a test can change it while
-the process runs: ``FailingFsync`` fails once its file is there, ``MovedClock`` reads its file at each look.
+They are compiled when a test needs them. Each reads a file, by which a test controls it while the process runs: ``FailingFsync`` fails once its file is there, ``MovedClock`` reads its file at each look.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ class Shim:
     def __init__(self, folder: Path) -> None:
         """``folder`` is the test's own. Skips the test where there is no compiler."""
         self._library = _compiled(SOURCES / self.SOURCE, folder)
-        self._file = folder / f"{self.SOURCE}.told"
+        self._file = folder / f"{self.SOURCE}.control"
 
     def load_into(self, node: NodeProcess) -> None:
         """From its next start on."""
@@ -48,7 +47,7 @@ class MovedClock(Shim):
     VARIABLE = "COVEY_TEST_CLOCK_OFFSET"
 
     def move(self, offset_s: int) -> None:
-        """The wall clock is so many seconds ahead of the machine's, or behind it."""
+        """Move the wall clock by this many seconds from the machine's."""
         aside = self._file.with_suffix(".aside")
         aside.write_text(str(offset_s))
         aside.replace(self._file)

@@ -23,7 +23,7 @@ POLL_S = 0.05
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listened at a moment ago, for seed lists that must name them before the nodes start."""
+    """Return ports that were free a moment ago, for seed lists that name them before the nodes start."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

@@ -1,4 +1,4 @@
-"""Clusters under recorded clients, which are judged when all is over."""
+"""Clients of a real cluster whose history is recorded and checked at the end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.support.processes import ProcessCluster, until
 
 REPOSITORY = Path(__file__).parents[2]
 CLIENTS = 2
-"""Processes, each with threads that share a client."""
+"""Number of processes; each has threads that share a client."""
 STOP_TIMEOUT_S = 90.0
 SYNC_TIMEOUT_S = 90.0
 AUDIT_TIMEOUT_S = 300.0
 
 
 class RecordedClients:
-    """Processes that run ``recorded_load``, where the cluster's clients are."""
+    """Processes that run ``recorded_load`` on the host of the cluster's clients."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class RecordedClients:
         timeout_s: float = 4.0,
         impatient_s: float | None = None,
     ) -> None:
-        """``impatient_s``: how long the last client waits."""
+        """``impatient_s``: timeout of the last client's operations."""
         self._cluster = cluster
         self.files = [cluster.folder / f"history.c{number}" for number in range(1, clients + 1)]
         timeouts_s = [timeout_s] * (clients - 1) + [impatient_s or timeout_s]
@@ -52,12 +52,12 @@ class RecordedClients:
             )
 
     def do_more(self, operations: int) -> None:
-        """Return once they were told of so many more, whatever they were told."""
+        """Wait until this many more operations have ended, with any outcome."""
         enough = len(self.history().operations) + operations
-        until(lambda: len(self.history().operations) >= enough, "clients go on")
+        until(lambda: len(self.history().operations) >= enough, "clients continue")
 
     def stop(self) -> None:
-        """Return once what is under way has ended."""
+        """Stop the clients, and wait for their operations under way."""
         for process in self._processes:
             process.communicate(timeout=STOP_TIMEOUT_S)
             assert process.returncode == 0, self.errors()
@@ -71,7 +71,7 @@ class RecordedClients:
         return read_all(self.files)
 
     def errors(self) -> str:
-        """What clients were told in place of answers."""
+        """Return the errors that the clients have received."""
         return "".join(errors_of(file).read_text() for file in self.files)
 
 
@@ -87,7 +87,7 @@ def at(cluster: ProcessCluster) -> list[str]:
 def recorded_clients(
     cluster: ProcessCluster, seed: int = 1, clients: int = CLIENTS, timeout_s: float = 4.0
 ) -> Iterator[RecordedClients]:
-    """Clients that work during the block. When it ends well, what they were told is judged."""
+    """Run clients during the block. Unless it raises, check their history afterwards."""
     working = RecordedClients(cluster, seed, clients, timeout_s)
     try:
         yield working
@@ -99,7 +99,7 @@ def recorded_clients(
 
 
 def checked(cluster: ProcessCluster, files: list[Path]) -> list[Violation]:
-    """Wait until the cluster is in sync, audit it, and check all that was told."""
+    """Wait until the cluster is synced, audit it, and check the history."""
     history = read_all([*files, audited(cluster, files)])
     print(summary(history))
     return check(history)
@@ -127,5 +127,5 @@ def summary(history: History) -> str:
     counts = dict.fromkeys(Outcome, 0)
     for operation in history.operations:
         counts[operation.outcome] += 1
-    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
-    return f"{len(history.operations)} operations: {told}; {len(history.copies)} keys"
+    ended = ", ".join(f"{count} {outcome}" for outcome, count in counts.items())
+    return f"{len(history.operations)} operations: {ended}; {len(history.copies)} keys"

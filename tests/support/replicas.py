@@ -1,4 +1,4 @@
-"""Stations: the data path and the vote of a node (engine, epochs, replica, peers), without gossip or steward.
+"""Replica hosts: a node's data path and acceptor (engine, epochs, replica, peers), without gossip and steward.
 
 They are connected by the simulator's network, which encodes and decodes every message. A test sets which are down.
 """
@@ -48,7 +48,7 @@ RPC_TIMEOUT_S = 0.2
 
 
 class EventRecorder(EventLog):
-    """Keeps what is logged."""
+    """An event log that keeps all events."""
 
     def __init__(self) -> None:
         self.lines: list[tuple[Event, dict[str, Any]]] = []
@@ -81,7 +81,7 @@ class ReplicaHost:
         self.log = EventRecorder()
         self.failures: list[BaseException] = []
         self.flushes = asyncio.Event()
-        """Cleared, it holds every flush of the disk."""
+        """While cleared, no fsync of the disk completes."""
         self.flushes.set()
         self.engine = MemoryEngine("sync", sleep=self._flush)
         self.epochs = Epochs(me, self.engine)
@@ -181,7 +181,7 @@ class ReplicaHosts(Members):
         return list(self._by_identity.values())
 
     async def adopt(self, record: EpochRecord, *who: Identity) -> None:
-        """Have these (all, when none is named) at ``record``."""
+        """Have these hosts (by default all) adopt ``record``."""
         for identity in who or self._by_identity:
             await self[identity].epochs.adopt(record)
 

@@ -1,4 +1,4 @@
-"""A disk of a test's own, small enough to be filled."""
+"""A disk for one test, small enough to be filled."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SmallDisk:
         return found.f_bavail * found.f_frsize
 
     def fill(self, leave_bytes: int = 0) -> None:
-        """Write a file beside what is there until so much is free."""
+        """Write a file until only ``leave_bytes`` are free."""
         with self._ballast.open("ab", buffering=0) as ballast:
             while (room := self.free_bytes - leave_bytes) > 0:
                 ballast.write(CHUNK[:room])
