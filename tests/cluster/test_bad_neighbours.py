@@ -90,7 +90,7 @@ STRANGERS = [
 def test_a_seed_that_is_no_covey_node(
     tmp_path: Path, stranger: Callable[[], Iterator[str]], expected: str
 ) -> None:
-    """The node keeps trying and says so; told to stop while it waits, it does; so do commands say it."""
+    """The node keeps trying and logs it; SIGTERM ends it while it waits; commands report the same error."""
     with clean_cluster(tmp_path) as cluster, stranger() as address:  # type: ignore[attr-defined]
         node = cluster.node("n1")
         node.start([address])

@@ -143,7 +143,7 @@ def test_a_server_that_goes_away_in_the_middle_of_a_listing(tmp_path: Path) -> N
 
 @pytest.mark.timeout(180)
 def test_a_server_that_goes_away_in_the_middle_of_a_load(tmp_path: Path) -> None:
-    """The load counts what is acknowledged, says why it gave up, and every acknowledged key is there later."""
+    """The load counts acknowledged keys, prints why it gave up, and every acknowledged key is found later."""
     records, acked = tmp_path / "records", tmp_path / "acked"
     records.write_text("".join(f'{{"key": "k{i}", "value": "v{i}"}}\n' for i in range(50_000)))
     with clean_cluster(tmp_path) as cluster:

@@ -44,7 +44,7 @@ def latest_version_s(clients: RecordedClients) -> float:
 def test_a_node_that_starts_an_hour_behind_coordinates_nothing_until_its_clock_is_right(
     tmp_path: Path,
 ) -> None:
-    """It says so, the others serve, and no version goes back."""
+    """It logs that, the others serve, and no version goes back."""
     shim = MovedClock(tmp_path)
     with process_cluster(tmp_path) as cluster:
         n2 = cluster.node("n2")
@@ -64,7 +64,7 @@ def test_a_node_that_starts_an_hour_behind_coordinates_nothing_until_its_clock_i
 
 @pytest.mark.timeout(240)
 def test_a_clock_that_jumps_minutes_ahead_drags_no_other(tmp_path: Path) -> None:
-    """Its node coordinates nothing until it is right, and no client is told a version of the future."""
+    """Its node coordinates nothing until the clock is right, and no client gets a version of the future."""
     shim = MovedClock(tmp_path)
     with process_cluster(tmp_path) as cluster:
         n2 = cluster.node("n2")

@@ -1,4 +1,4 @@
-"""What a node says of files that cannot be, and how it ends."""
+"""Error output and exit code of a node whose files are damaged."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def disk_full(asked: NodeProcess, name: str) -> bool:
 
 @pytest.mark.timeout(240)
 def test_a_node_whose_disk_fails_to_sync_ends_and_says_why(tmp_path: Path) -> None:
-    """The others go on. What it had not synced was never acknowledged; on a good disk it starts again."""
+    """The others serve. Its unsynced writes were never acknowledged; on a good disk it starts again."""
     shim = FailingFsync(tmp_path)
     with process_cluster(tmp_path) as cluster:
         shim.load_into(cluster.node("n2"))

@@ -118,7 +118,7 @@ def test_what_cannot_be_left_removed_or_waited_for(tmp_path: Path) -> None:
 
 
 def test_what_waits_says_why(tmp_path: Path) -> None:
-    """Of two owners one is dead: nobody can agree on letting a third in, and status and wait say so."""
+    """One of two owners is dead: no majority can admit a third node, and status and wait report that."""
     with clean_cluster(tmp_path) as cluster:
         n1, n2 = cluster.form(2)
         n2.kill()

@@ -70,7 +70,7 @@ def greedy_client(kind: str, address: str) -> Iterator[None]:
 
 
 def failures_beside(client: Client, seconds: float) -> tuple[list[str], int, float]:
-    """What a light client met that put and got small values for so long, how many did well, the longest wait."""
+    """Put and get small values for some time; return the errors, the number of successes, and the longest wait."""
     failures, done, longest_s = [], 0, 0.0
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -37,7 +37,7 @@ def restarted_right(cluster: ProcessCluster, shim: MovedClock) -> None:
 
 
 def keys_ahead(cluster: ProcessCluster) -> list[int]:
-    """What status says of each node."""
+    """The status of each node."""
     return [node["condition"]["keys_ahead"] for node in cluster.node("n1").status()["nodes"]]
 
 

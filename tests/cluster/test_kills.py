@@ -16,7 +16,7 @@ ROUNDS = 5
 
 @pytest.mark.timeout(240)
 def test_one_of_five_is_killed_and_returns(tmp_path: Path) -> None:
-    """The others notice in seconds, go on, and nothing that was acknowledged is lost."""
+    """The others notice within seconds and serve, and no acknowledged write is lost."""
     with process_cluster(tmp_path) as cluster:
         n1, *_, n5 = cluster.form(5)
         with recorded_clients(cluster) as clients:

@@ -23,7 +23,7 @@ def coordinator_of(cluster: ProcessCluster, version: Version) -> NodeProcess:
 
 
 def lose_track_of(cluster: ProcessCluster, client: Client, value: str) -> NodeProcess:
-    """Have the client put a value through a node that stands still from before that on, and return the node."""
+    """Have the client put a value through a node that is paused already, and return the node."""
     for _ in range(TRIES):
         node = coordinator_of(cluster, client.put(KEY, "before"))
         node.send_signal(signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""``covey up`` as people run it: a process with nodes below it, which signals and kills reach in every way."""
+"""``covey up``: a process with nodes as children, and how signals and kills reach them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ with socket.socket() as s:
     except ConnectionRefusedError: print("hears")
     except TimeoutError: print("nothing")
 """
-"""Nobody listens at that port: whoever is reached refuses."""
+"""No process listens at this port: a host that is reached refuses the connection."""
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ def sees_down(node: NodeProcess, others: int) -> bool:
 
 @pytest.mark.smoke
 def test_one_of_three_is_cut_off_and_comes_back(tmp_path: Path) -> None:
-    """Alone it acknowledges nothing and says so; the others go on; healed, it has what it missed."""
+    """Isolated, it acknowledges nothing and reports that; the others serve; healed, it gets what it missed."""
     with networked_cluster(tmp_path, heartbeat_interval="0.2") as cluster:
         n1, n2, n3 = cluster.form(3)
         at = {node.name: ("--server", node.address, "--timeout", "3") for node in (n1, n2, n3)}
@@ -43,7 +43,7 @@ def test_one_of_three_is_cut_off_and_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_two_of_five_are_cut_off_for_longer_than_it_takes_to_evict(tmp_path: Path) -> None:
-    """Some keys have two replicas there, so nobody can be evicted; and when it heals, it is one cluster."""
+    """Some keys have two replicas there, so no node can be evicted; healed, it is one cluster."""
     with networked_cluster(tmp_path, heartbeat_interval="0.5", evict_after=str(EVICT_AFTER_S)) as cluster:
         n1, *_, n5 = cluster.form(5)
         before = max(epochs(cluster))

@@ -1,4 +1,4 @@
-"""Nodes whose process stands still for a while, as on a machine that is short of everything."""
+"""Nodes whose process is paused for a while, as on an overloaded machine."""
 
 from __future__ import annotations
 

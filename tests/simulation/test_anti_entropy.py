@@ -91,7 +91,7 @@ def test_a_returned_node_becomes_equal_soon_and_deleted_keys_stay_deleted(seed: 
 
 
 def write_unnoticed(cluster: SimulatedCluster, *names: str) -> None:
-    """Let only these have new entries: no coordinator knows of a gap, and nobody is told to look for one."""
+    """Give only these nodes new entries, so that no coordinator knows of the gap and no hint points at it."""
     version = Version(2**63, 1, 1)
     for key in KEYS:
         for name in names:

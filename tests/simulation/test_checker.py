@@ -230,7 +230,7 @@ def operations(draw: st.DrawFn) -> list[Operation]:
 
 
 class Naive:
-    """The rules over pairs of operations, as one would say them."""
+    """The naive checker: the rules over all pairs of operations."""
 
     def __init__(self, operations: list[Operation]) -> None:
         self._all = operations

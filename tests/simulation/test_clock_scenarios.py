@@ -1,4 +1,4 @@
-"""Wall clocks that are wrong: who notices, who stops coordinating, and who goes on."""
+"""Wrong wall clocks: which nodes notice, which stop coordinating, and which continue."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def test_a_clock_around_the_bound_does_not_flap() -> None:
 
 @in_virtual_time
 async def test_of_two_nodes_whose_clocks_differ_neither_acknowledges_anything() -> None:
-    """Nobody can tell which of them is wrong, so neither is stopped; but each would need the other."""
+    """Neither can be known to be wrong, so neither stops; but each needs the other for a quorum."""
     async with SimulatedCluster(1) as cluster:
         n1, _ = await cluster.form(2)
         n1.clock.wall_offset_ms = HOUR_MS

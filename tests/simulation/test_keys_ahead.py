@@ -41,7 +41,7 @@ async def ahead_at(*names: str, by_ms: int = AHEAD_MS) -> AsyncIterator[tuple[Si
 
 
 def clocks_stand_still(cluster: SimulatedCluster) -> bool:
-    """No node draws or tells of times beyond the bound."""
+    """No node draws or reports times beyond the bound."""
     return all(
         node.running._hybrid_clock.current() >> COUNTER_BITS <= node.clock.wall_ms() + BOUND_MS
         for node in cluster.nodes.values()
@@ -201,7 +201,7 @@ async def test_a_replica_that_is_known_to_be_away_holds_up_no_such_write() -> No
 
 @in_virtual_time
 async def test_of_two_coordinators_that_met_the_same_version_the_later_one_writes_above() -> None:
-    """The first write has reached one replica only, which the second one does not; still the second one stands."""
+    """The first write reached one replica only, which the second one does not reach; the second one wins."""
     for first, second in (("n1", "n2"), ("n2", "n1")):
         async with ahead_at("n1", "n2", "n3") as (cluster, version):
             cluster.nodes[first].running.coordinator._context.versions.remember_ahead(KEY, version)

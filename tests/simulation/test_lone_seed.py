@@ -51,7 +51,7 @@ async def lose_folder(node: SimulatedNode) -> None:
 
 
 async def parted(cluster: SimulatedCluster, size: int = 3) -> tuple[SimulatedNode, Callable[[], None]]:
-    """n1 lost its folder while nobody could reach it, and has formed a cluster of its own; how to end that."""
+    """Isolate n1 without its folder until it has formed another cluster; return how to end the isolation."""
     n1, *_ = await cluster_of(cluster, size)
     reached = cluster.network.lose(concerns("n1"))
     await lose_folder(n1)
@@ -182,7 +182,7 @@ def test_a_node_whose_folder_remembers_members_forms_no_cluster_while_they_do_no
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_a_cluster_of_one_acknowledged_is_in_the_cluster_that_absorbs_it(seed: int) -> None:
-    """The newer write stands, whichever cluster acknowledged it, and deletes count as writes."""
+    """The newer write wins, whichever cluster acknowledged it, and deletes count as writes."""
 
     async def main() -> None:
         async with SimulatedCluster(seed, tokens_per_weight=4) as cluster:
@@ -445,7 +445,7 @@ def test_a_cluster_of_one_that_others_had_joined_and_left_is_not_absorbed() -> N
 
 
 def test_a_cluster_without_a_majority_absorbs_nobody_until_it_has_one() -> None:
-    """It could not take anybody in: two nodes would serve nobody for its sake."""
+    """It could not be admitted: two nodes would stop serving for it."""
 
     async def main() -> None:
         async with SimulatedCluster(1, tokens_per_weight=4) as cluster:

@@ -19,7 +19,7 @@ from tests.simulator.workload import checked_workload, outcomes
 
 SEEDS = range(2)
 MOMENTS_S = (0.2, 2.0)
-"""A slow process stands still for most of each."""
+"""A slow process is paused for most of each interval."""
 FORGET_S = 30.0
 KEYS = [b"key-%d" % number for number in range(40)]
 
@@ -172,7 +172,7 @@ async def test_a_node_that_was_cut_off_until_it_was_forgotten_comes_back(
 @pytest.mark.parametrize("seed", SEEDS)
 @in_virtual_time
 async def test_two_groups_that_started_apart_and_never_heard_of_each_other_meet(seed: int) -> None:
-    """Everyone knows nobody after a start, and gossip alone brings nobody together who has not heard of the other."""
+    """No node knows another one after a start, and gossip does not connect nodes that have not heard of each other."""
     async with SimulatedCluster(seed) as cluster:
         nodes = await cluster.form(5)
         for node in nodes:

@@ -1,4 +1,4 @@
-"""Losses, repetitions, delays and one-way cuts: nobody is removed for them, and quorums that can be had are had."""
+"""Losses, repetitions, delays and one-way cuts: no node is removed for them, and reachable quorums are reached."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.simulator.workload import checked_workload, outcomes
 SEEDS = range(2)
 LASTS_S = 60.0
 IMPATIENT = {"evict_after": 6.0}
-"""Whoever is down for so long is removed, if it is wrongly so too."""
+"""A node that is down for this long is removed, even if it is wrongly taken for down."""
 
 
 def cut(cluster: SimulatedCluster, source: str, target: str) -> list[Callable[[], None]]:
@@ -99,7 +99,7 @@ async def test_each_of_two_that_do_not_hear_each_other_serves_every_key() -> Non
 @pytest.mark.parametrize("seed", SEEDS)
 @in_virtual_time
 async def test_a_node_that_nobody_hears_but_that_hears_all_is_removed_and_no_other(seed: int) -> None:
-    """Its requests and replies are lost; what others say reaches it. Two are enough for every key without it."""
+    """Its requests and replies are lost; requests of others reach it. Every key has two other replicas."""
     async with SimulatedCluster(seed, **IMPATIENT) as cluster:
         await cluster.form(5)
         async with checked_workload(cluster):

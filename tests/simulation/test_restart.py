@@ -1,4 +1,4 @@
-"""What a node says of itself when it starts again."""
+"""What a node reports of itself after a restart."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ async def filled(cluster: SimulatedCluster, value: bytes = VALUE) -> None:
 
 
 async def nothing_is_lost(cluster: SimulatedCluster, value: bytes = VALUE) -> None:
-    """Everything can be read through everyone, and is where the ring says it is."""
+    """Check that every key can be read through every node, and is on its replicas."""
     epoch = cluster.nodes["n1"].running.epochs.current
     assert epoch is not None
     for number, key in enumerate(KEYS):
@@ -198,7 +198,7 @@ async def test_an_owner_that_flaps_moves_nothing() -> None:
 
 @in_virtual_time
 async def test_a_joiner_that_flaps_pulls_once() -> None:
-    """It takes longer to fill than it is ever up, and goes on each time where it was."""
+    """Its handoff takes longer than it is ever up, and resumes each time where it stopped."""
     async with SimulatedCluster(1, **SETTINGS) as calm:
         await calm.form(5)
         await filled(calm)

@@ -166,7 +166,7 @@ async def test_a_vote_outlives_a_power_failure_right_after_it() -> None:
 
 @in_virtual_time
 async def test_a_record_is_on_disk_before_anything_is_answered_under_it() -> None:
-    """Else a node that told others it had left an epoch would be back in it after a power failure."""
+    """Otherwise a node that has reported leaving an epoch could be back in it after a power failure."""
     async with SimulatedCluster(1) as cluster:
         await cluster.form(3)
         n2 = cluster.nodes["n2"]
@@ -301,7 +301,7 @@ async def test_of_proposals_that_race_exactly_one_is_chosen(seed: int) -> None:
 
 @in_virtual_time
 async def test_an_attempt_whose_votes_were_lost_is_made_up_for_by_the_same_proposer() -> None:
-    """Its promises still stand at the acceptors: the next attempt must go above its own ballot."""
+    """The acceptors keep their promises: the next attempt must use a ballot above its own."""
     async with SimulatedCluster(1) as cluster:
         await cluster.form(3)
         base = cluster.record()
@@ -325,7 +325,7 @@ async def test_a_chosen_record_is_pushed_to_everyone_at_once() -> None:
 
 @in_virtual_time
 async def test_a_node_that_missed_records_skips_to_the_newest() -> None:
-    """And serves under it; whoever brings it need not have been there when it was chosen."""
+    """The node also serves under it; the sender need not have taken part in choosing it."""
     async with SimulatedCluster(1) as cluster:
         await cluster.form(4)
         base = record = cluster.record()

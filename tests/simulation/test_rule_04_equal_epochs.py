@@ -178,7 +178,7 @@ async def test_an_acknowledgement_of_the_old_epoch_that_arrives_after_the_adopti
 
 @in_virtual_time
 async def test_a_retried_write_keeps_its_version() -> None:
-    """Under a new one, a write that was tried before a newer write would afterwards stand above it."""
+    """Under a new version, a write that was first tried before a newer one would supersede it."""
     async with scenario(3, "q", rpc_timeout=10.0) as (cluster, _):
         on_their_way = cluster.network.hold(carrying(DataBatch, source={"q"}, target={"n2", "n3"}))
         writing = asyncio.ensure_future(cluster.put("q", KEY, b"older", timeout_s=5.0))

@@ -30,7 +30,7 @@ NAMES = ("n1", "n2", "n3")
 
 
 async def write_to_n1_alone(cluster: SimulatedCluster) -> None:
-    """A write that is not acknowledged, but stands on n1."""
+    """Perform a write that only n1 stores and that is not acknowledged."""
     lost = cluster.network.lose(merges(target={"n2", "n3"}))
     with pytest.raises(OperationTimeout):
         await cluster.put("n1", KEY, b"v", timeout_s=0.3)
@@ -79,7 +79,7 @@ async def test_a_reader_does_not_answer_from_the_new_ring_before_it_stands_alone
 
 @in_virtual_time
 async def test_what_was_read_once_is_never_unread() -> None:
-    """A write stands on n1 alone and is read there; then n1 is gone."""
+    """Only n1 has stored a write, which is read there; then n1 crashes."""
     async with scenario(3) as (cluster, _):
         await write_to_n1_alone(cluster)
         assert await cluster.get("n1", KEY) == b"v"
@@ -149,7 +149,7 @@ async def test_absent_from_a_quorum_is_absent_whatever_the_others_hold_back() ->
 
 @in_virtual_time
 async def test_a_tombstone_is_read_and_written_back_like_a_value() -> None:
-    """A delete stands on n1 alone and is read there; after that the value must not come back."""
+    """Only n1 has stored a delete, which is read there; after that the value must not come back."""
     async with scenario(3) as (cluster, _):
         await cluster.put("n1", KEY, b"v")
         lost = cluster.network.lose(merges(target={"n2", "n3"}))

@@ -39,7 +39,7 @@ async def test_a_gainer_is_done_with_the_copy_of_the_one_it_displaces() -> None:
 
 @in_virtual_time
 async def test_one_copy_that_is_not_the_displaced_ones_is_not_enough() -> None:
-    """8a: v stands on n1 and n2; n1 dies and n4 takes its place. With n3's copy alone, n4 would lack it, and so
+    """8a: n1 and n2 hold v; n1 dies and n4 takes its place. With n3's copy alone, n4 would lack it, and so
     would a read of n3 and n4."""
     async with scenario(3, "n4") as (cluster, agreement):
         cluster.network.lose(merges(target={"n3"}))
@@ -60,7 +60,7 @@ async def test_one_copy_that_is_not_the_displaced_ones_is_not_enough() -> None:
 @pytest.mark.parametrize("without_it", ["n1", "n2"])
 @in_virtual_time
 async def test_two_gainers_displace_two_owners_each_its_own(without_it: str) -> None:
-    """8a: v stands on n3 and one of the two that give way. Were that one not pulled from, {n4, n5} would lack it."""
+    """8a: n3 and one displaced owner hold v. If n4 and n5 did not pull from that owner, both would lack it."""
     async with scenario(3, "n4", "n5") as (cluster, agreement):
         missed = cluster.network.lose(merges(target={without_it}))
         await cluster.put("n3", KEY, b"v")
@@ -132,7 +132,7 @@ async def test_shrinking_waits_for_a_read_quorum_of_copies() -> None:
 @pytest.mark.parametrize(("write_quorum", "read_quorum"), [(3, 1), (2, 2)])
 @in_virtual_time
 async def test_under_new_quorums_every_copy_is_merged_anew(write_quorum: int, read_quorum: int) -> None:
-    """8c: under W = R = 2, v stands on n1 and n2. Under R = 1, a read of n3 alone must find it."""
+    """8c: under W = R = 2, n1 and n2 hold v. Under R = 1, a read of n3 only must find it."""
     before = {"write_quorum": read_quorum + 1, "read_quorum": 2}
     async with scenario(3, **before) as (cluster, agreement):
         if before["write_quorum"] < 3:

@@ -34,7 +34,7 @@ def owns(cluster: SimulatedCluster, name: str) -> bool:
 
 @in_virtual_time
 async def test_no_change_is_finished_before_all_that_gain_are_done() -> None:
-    """v stands on n1, which gives way to n4, and on n2: unless n4 has pulled it, {n3, n4} lack it."""
+    """n1, which n4 displaces, and n2 hold v: unless n4 has pulled it, {n3, n4} lack it."""
     async with scenario(3, "n4") as (cluster, agreement):
         cluster.network.lose(merges(target={"n3"}))
         await cluster.put("n1", KEY, b"v")
@@ -66,7 +66,7 @@ async def test_no_change_is_finished_while_one_of_two_gainers_is_not_done() -> N
 
 @in_virtual_time
 async def test_no_change_is_finished_before_enough_have_left_the_old_epoch() -> None:
-    """R = 1: n3, still at the old epoch, would go on answering reads alone, from before what the new ring wrote."""
+    """R = 1: n3, still at the old epoch, could answer reads without the writes of the new ring."""
     async with scenario(3, "n4", write_quorum=3, read_quorum=1) as (cluster, agreement):
         heal = cluster.network.partition({"n1", "n2", "n4"}, {"n3"})
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n4"), "n1", "n2", "n4")

@@ -81,7 +81,7 @@ async def test_an_older_value_is_read_and_written_back_below_the_floor() -> None
 
 @in_virtual_time
 async def test_a_write_that_the_floor_overtakes_may_have_happened() -> None:
-    """It stands on n1; the retry under the new epoch is refused everywhere, and its client is told."""
+    """n1 has stored it; the retry under the new epoch is refused everywhere, and the client gets that error."""
     async with scenario(3) as (cluster, _):
         turned_away = cluster.network.refuse(merges(source={"n1"}))
         writing = asyncio.get_running_loop().create_task(cluster.put("n1", KEY, b"v", timeout_s=30.0))

@@ -310,7 +310,7 @@ async def test_a_node_that_enters_between_confirmation_and_purge_has_nothing_old
 
 @in_virtual_time
 async def test_a_late_retry_to_a_node_that_enters_is_superseded_before_the_floor_rises() -> None:
-    """n4 has a value that nobody else took, from before its pull; the tombstone it pulls is newer."""
+    """n4 has a value that no other node stored, from before its pull; the tombstone that it pulls is newer."""
     async with scenario(3, "n4", tombstone_age=TOMBSTONE_AGE_S) as (cluster, _):
         old = Entry((await cluster.put("n1", b"other", b"v")).version, b"old")
         version = await put_and_delete(cluster)

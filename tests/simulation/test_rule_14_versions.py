@@ -37,7 +37,7 @@ async def put_after(cluster: SimulatedCluster, via: str, seen_timestamp: int, va
 
 @in_virtual_time
 async def test_a_version_is_not_drawn_twice_though_the_clock_shows_the_same_time_again() -> None:
-    """The disk has lost the first write: only the generation tells the two apart."""
+    """The disk has lost the first write: the two versions differ in the generation only."""
     async with scenario(1) as (cluster, _):
         node = cluster.nodes["n1"]
         wall_ms = node.clock.wall_ms()
@@ -60,7 +60,7 @@ async def test_a_version_is_not_drawn_twice_though_the_clock_shows_the_same_time
 
 @in_virtual_time
 async def test_a_lone_node_writes_above_its_disk_though_its_clock_was_set_back_by_an_hour() -> None:
-    """Its clients have forgotten what they saw, and still their writes must stand."""
+    """Its clients have forgotten what they saw, and their writes must still win."""
     async with scenario(1) as (cluster, _):
         node = cluster.nodes["n1"]
         first = await cluster.put("n1", KEY, b"first")
@@ -94,7 +94,7 @@ async def test_a_lone_node_serves_a_client_that_has_seen_what_its_disk_has() -> 
 
 @in_virtual_time
 async def test_a_clock_that_a_lone_nodes_disk_is_ahead_of_does_not_keep_others_from_joining() -> None:
-    """What it tells others of its time is no further ahead than they follow: they can pull from it."""
+    """The time that it reports is within the bound that others accept: they can pull from it."""
     async with SimulatedCluster(1) as cluster:
         n1 = cluster.add("n1", ["n1:1"])
         await cluster.synced()

@@ -40,7 +40,7 @@ from tests.simulator.scenario import (
 from tests.simulator.virtual_time import in_virtual_time
 
 BACK_S = 5.0
-"""A node that starts again is seen, and has its hints, within so long."""
+"""Maximum time until a restarted node is noticed and has its hints."""
 
 
 def repairs(message: Message) -> bool:
@@ -150,7 +150,7 @@ async def test_writes_under_way_when_their_coordinator_stops_are_kept_too() -> N
 
 @in_virtual_time
 async def test_hints_never_count_towards_w() -> None:
-    """Two of a key's three homes are isolated, at first unnoticed: no write is acknowledged, whoever is asked."""
+    """Two of a key's three replicas are isolated, at first unnoticed: no coordinator acknowledges a write."""
     async with hinting(4) as (cluster, _):
         homes = [i.name for i in Ring(record_of(cluster).owners).preference_list(token_of(KEY))]
         [outsider] = set(cluster.nodes) - set(homes)
@@ -179,7 +179,7 @@ async def test_a_write_that_was_reported_as_not_done_does_not_happen_later() -> 
 
 @in_virtual_time
 async def test_one_that_may_have_been_done_is_not_spread_by_hints() -> None:
-    """It stands on n1 alone. Whether it happened is for a read to settle."""
+    """Only n1 has stored it. A later read decides whether it took effect."""
     async with hinting(3) as (cluster, _):
         healed = cluster.network.partition({"n1"}, {"n2", "n3"})
         with pytest.raises(OperationTimeout):
@@ -210,7 +210,7 @@ async def test_a_hint_goes_under_the_then_current_epoch() -> None:
 
 @in_virtual_time
 async def test_a_hint_for_who_is_no_longer_in_the_keys_list_is_discarded() -> None:
-    """n3 stays an owner, but of this key no more: n4 stands in its place, and pulled what n3 missed."""
+    """n3 stays an owner, but no longer of this key: n4 replaces it, and pulled what n3 missed."""
     async with hinting(3, "n4") as (cluster, _):
         key = await key_that_moves(cluster)
         await end(cluster, "n3")

@@ -77,7 +77,7 @@ async def test_damage_that_nobody_reads_is_found_by_the_scrubber() -> None:
 
 @in_virtual_time
 async def test_a_synced_write_that_never_reached_the_disk_is_found_and_healed() -> None:
-    """What stands there is sound but too old, and a quorum could come to rest on it."""
+    """That copy is intact but too old, and a quorum could rely on it."""
     async with SimulatedCluster(1, **UNREPAIRED, scrub_interval=40.0) as cluster:
         _, damaged, _ = await holding(cluster)
         await cluster.put("n1", KEY, b"newer")

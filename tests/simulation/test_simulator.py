@@ -1,4 +1,4 @@
-"""The simulator itself: what stands still stands still, schedules are plain values, and broken promises are seen."""
+"""The simulator: pauses, schedules as plain values, shrinking, and detection of broken promises."""
 
 from __future__ import annotations
 

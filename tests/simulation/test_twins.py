@@ -1,4 +1,4 @@
-"""Two processes on copies of one data folder: exactly one of them goes on, and the other acknowledges nothing more."""
+"""Two processes on copies of one data folder: exactly one continues, and the other acknowledges nothing more."""
 
 from __future__ import annotations
 

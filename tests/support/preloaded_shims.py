@@ -1,6 +1,7 @@
 """C libraries that are preloaded into a node's process, to simulate faults of its machine.
 
-They are compiled when a test needs them. Each reads a file, by which a test controls it while the process runs: ``FailingFsync`` fails once its file is there, ``MovedClock`` reads its file at each look.
+They are compiled when a test needs them. Each reads a file, by which a test controls it while the process runs:
+``FailingFsync`` fails once its file exists, ``MovedClock`` reads its file at every call.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ from .schedule import FIRST_SIZE, Schedule
 
 CLIENTS = 3
 IMPATIENT_S = 1.0
-"""How long one of them waits: shorter than a paused node stands still."""
+"""Timeout of one of them: shorter than a pause."""
 SETTINGS = {"heartbeat_interval": "0.5", "handoff_grace": "2"}
 
 

@@ -225,7 +225,7 @@ class Nemesis:
     # --- the ring ---
 
     def _leave(self, name: str) -> None:
-        """A node that is down or cut off cannot leave: it is told again."""
+        """Repeat the leave: a node that is down or cut off cannot leave."""
         node = self._cluster.nodes.get(name)
         if node is None:
             self._log.note("passed over", kind=Kind.LEAVE, nodes=[name])
