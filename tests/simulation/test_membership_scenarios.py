@@ -153,7 +153,7 @@ async def test_a_partition_longer_than_memory_heals_into_one_cluster(
 async def test_a_node_that_was_cut_off_until_it_was_forgotten_comes_back(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others have removed and forgotten it; it forgets nobody, for it knows of no ring without them."""
+    """The others have removed and forgotten it; it forgets no owner, since it knows no ring without them."""
     monkeypatch.setattr(
         "covey.node.members.members.GossipSettings", partial(GossipSettings, forget_after_s=FORGET_S)
     )

@@ -424,7 +424,7 @@ class Nemesis:
         process.gossip.leave()
         while node.node is process:
             if process.gossip.left.is_set() and not node.process.paused:
-                del self._cluster.nodes[node.name]  # nobody starts it again while it ends
+                del self._cluster.nodes[node.name]  # so that it is not restarted meanwhile
                 await node.stop()
                 break
             await asyncio.sleep(0.05)
