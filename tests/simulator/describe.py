@@ -263,7 +263,7 @@ def member(given: MemberRecord) -> str:
 
 def _suspicions(given: Iterable[Suspicion]) -> str:
     shown = [
-        f"suspects {_record_version(one.accused, *one.record_version)} (says {one.accuser.name})"
+        f"{one.accuser.name} suspects {_record_version(one.accused, *one.record_version)}"
         for one in sorted(given, key=lambda one: one.accused)
     ]
     return ", ".join(shown)
@@ -297,7 +297,7 @@ def _tombstones(given: Confirm | ConfirmReply | Purge | PurgeReply) -> str:
     match given:
         case Confirm():
             asked = " ".join(f"{text(key)} {version(at)}" for key, at in given.tombstones)
-            return f"epoch {given.epoch.number}, on your disk? {asked}"
+            return f"epoch {given.epoch.number}, held on disk? {asked}"
         case ConfirmReply():
             answers = " ".join("yes" if confirmed else "no" for confirmed in given.confirmed)
             return f"epoch {given.epoch.number}, {answers}"

@@ -9,7 +9,7 @@ A line has the virtual time in milliseconds since the transcript began, who is c
     n2 fsync      an fsync of n2's disk ends: all that was written before is durable
     *             what the simulator does to the cluster
 
-Replies without content are left out.
+Replies without content are left out, and so are replies for which nothing waits any more.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ from .cluster import SimulatedCluster
 from .network import Transfer
 
 WIDTH = 110
+LEFT_OUT = (
+    "Left out: all other messages and events, replies without content, and replies that arrive after the sender of "
+    "the request has stopped waiting, for instance because a majority has replied."
+)
 INDENT = " " * 25
 
 
@@ -52,8 +56,10 @@ class Shown:
         condition = f" {self.condition}" if self.condition else ""
         shown = [f"{kinds} with replies{condition}"]
         shown += ["fsyncs"] if self.fsyncs else []
-        shown += [f"the log events {_listed(self.events)}"] if self.events else []
-        return f"Shown: {'; '.join(shown)}. Left out: all other messages and events, and replies without content."
+        shown += (
+            [f"the log event{'s' * (len(self.events) > 1)} {_listed(self.events)}"] if self.events else []
+        )
+        return f"Shown: {'; '.join(shown)}. {LEFT_OUT}"
 
 
 def _listed(names: Sequence[str]) -> str:

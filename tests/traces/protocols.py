@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import textwrap
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -31,10 +32,18 @@ SETTINGS = {"tokens_per_weight": 2, "repair_interval": 0}
 """Few token ranges keep a handoff short. Anti-entropy is off, so that only the protocol shown repairs replicas."""
 SETTLE_S = 0.01
 """Virtual time within which messages under way arrive."""
-NOTATION = """
-# Each line: virtual time in milliseconds, who, what. "a -> b" is a request that arrives at b, and
-# "b --> a" its reply; "-x" and "--x" do not arrive. Versions of data are v1 < v2 < ...
-"""
+NOTATION = (
+    'Each line: virtual time in milliseconds, who, what. "a -> b" is a request that arrives at b, and',
+    '"b --> a" its reply; "-x" and "--x" do not arrive.',
+)
+NOTATION_OF = {
+    r"\bv1\b": "Versions of data are v1 < v2 < ...",
+    r"\bballot \d": '"ballot 1.n1" is n1\'s ballot of round 1.',
+    r"\bfloor v": '"floor v2" is the timestamp of version v2.',
+    r"\[n\d@": '"[n4@1 joining]" is n4\'s member record: its first version in this trace, and its status.',
+    r"\.\.[0-9a-f]{4}\]": '"(213e..6625]" is a range of tokens, by the first 4 of 16 hexadecimal digits.',
+}
+"""What is explained only in traces whose lines match the pattern."""
 
 Play = Callable[[Shown], Awaitable[str]]
 
@@ -49,18 +58,19 @@ class Protocol:
 
     def text(self) -> str:
         """Return the content of the file: the head, the rule by which lines were chosen, and the lines."""
-        return f"{self._head()}\n\n{run(self._lines())}"
+        lines = run(self._lines())
+        return f"{self._head(lines)}\n\n{lines}"
 
     async def _lines(self) -> str:
         return await self.play(self.shown)
 
-    def _head(self) -> str:
+    def _head(self, lines: str) -> str:
+        notation = [text for pattern, text in NOTATION_OF.items() if re.search(pattern, lines)]
         paragraphs = inspect.cleandoc(self.play.__doc__ or "").split("\n\n")
-        lines: list[str] = []
+        head: list[str] = []
         for paragraph in (*paragraphs, str(self.shown)):
-            wrapped = textwrap.wrap(" ".join(paragraph.split()), WIDTH, break_on_hyphens=False)
-            lines += ["#", *(f"# {line}" for line in wrapped)]
-        return "\n".join([*lines[1:], "#"]) + NOTATION.rstrip()
+            head += ["", *textwrap.wrap(" ".join(paragraph.split()), WIDTH, break_on_hyphens=False)]
+        return "\n".join(f"# {line}".rstrip() for line in [*head[1:], "", *NOTATION, *notation])
 
 
 PROTOCOLS: list[Protocol] = []
@@ -98,8 +108,8 @@ async def write_fast_path(shown: Shown) -> str:
     it draws a version and sends the write to all three replicas at once.
 
     Look at: (1) A replica answers only after an fsync that covers the write. (2) The client is answered at the
-    second acknowledgement, which is W, before the third one has arrived. (3) The third replica stores the write
-    as well.
+    second acknowledgement, which is W, before the third one has arrived. (3) The third replica stores the write as
+    well.
     """
     async with SimulatedCluster(SEED, **SETTINGS) as cluster:
         await cluster.form(4)
@@ -119,9 +129,8 @@ async def write_slow_path(shown: Shown) -> str:
     (Record 2 moves nothing; it differs from record 1 in its number.)
 
     Look at: (1) Under epoch 1 nothing is stored: each replica refuses the batch and returns its newer record. (2)
-    n1 adopts that record, and only then repeats the write under epoch 2. (3) The write keeps its version, so that
-    a replica which had stored it would store nothing new. (4) Acknowledgements are counted from zero in each
-    epoch.
+    n1 adopts that record, and only then repeats the write under epoch 2. (3) The write keeps its version, so that a
+    replica which had stored it would store nothing new. (4) Acknowledgements are counted from zero in each epoch.
     """
     async with SimulatedCluster(SEED, **SETTINGS) as cluster:
         await cluster.form(4)
@@ -143,10 +152,10 @@ async def read_write_back(shown: Shown) -> str:
     one replica, and its client got no acknowledgement. Now a client reads the key through n1, which is no replica
     of it.
 
-    Look at: (1) One replica is asked for the value, another one for the version only. (2) They differ, so the
-    read falls back to the slow path, which asks both for the value. (3) The newer version is stored on the
-    replica that lacks it before the client is answered. Without this write-back, a later read of that replica and
-    the third one would return "old" again.
+    Look at: (1) One replica is asked for the value, another one for the version only. (2) They differ, so the read
+    falls back to the slow path, which asks both for the value. (3) The newer version is stored on the replica that
+    lacks it before the client is answered. Without this write-back, a later read of that replica and the third one
+    would return "old" again.
     """
     async with SimulatedCluster(SEED, **SETTINGS) as cluster:
         await cluster.form(5)
@@ -174,8 +183,8 @@ async def hinted_handoff(shown: Shown) -> str:
     replicas acknowledge the write, and n1 keeps a hint for the third: the entry, its version, and the identity of
     the replica that missed it.
 
-    Look at: (1) The hint does not count towards W. (2) Once gossip finds the replica up again, n1 sends it the
-    hint as an ordinary write, under the current epoch and with the original version; a replica that holds a newer
+    Look at: (1) The hint does not count towards W. (2) Once gossip finds the replica up again, n1 sends it the hint
+    as an ordinary write, under the current epoch and with the original version; a replica that holds a newer
     version keeps it.
     """
     async with SimulatedCluster(SEED, **SETTINGS) as cluster:
@@ -210,10 +219,10 @@ async def join(shown: Shown) -> str:
     steward. The keys k1 to k6 exist.
 
     Look at: (1) Begin: record 2 names the owners and the successors. A majority of the owners of record 1 chooses
-    it; n1 is one of them, and its own vote crosses no network. (2) Pull: under epoch 2, n4 asks for each range
-    that it gains. Meanwhile every operation needs its quorum among the owners and among the successors. (3)
-    Finish: n1 proposes record 3, whose owners are the successors, once n4 has all of its ranges on disk. (4)
-    Clean up: after handoff_grace, each owner deletes the copies that it is no longer a replica of.
+    it; n1 is one of them, and its own vote crosses no network. (2) Pull: under epoch 2, n4 asks for each range that
+    it gains. Meanwhile every operation needs its quorum among the owners and among the successors. (3) Finish: n1
+    proposes record 3, whose owners are the successors, once n4 has all of its ranges on disk, which n4 reports by
+    gossip. (4) Clean up: after handoff_grace, each owner deletes the copies that it is no longer a replica of.
     """
     async with SimulatedCluster(SEED, **SETTINGS) as cluster:
         await cluster.form(3)
@@ -234,10 +243,10 @@ async def write_during_change(shown: Shown) -> str:
     preference lists, which the first line names. n1, which coordinates, is in neither.
 
     Look at: (1) A write goes to every replica in either list. (2) It is acknowledged once W replicas of each list
-    have stored it; one that is in both lists counts in both. (3) For the second write, two replicas do not
-    receive it. The two others are W of the old list and one short of W of the new list, so the client is not
-    answered. (4) When they can be reached again, the write is repeated with its version, on the slow path, and is
-    then acknowledged.
+    have stored it; one that is in both lists counts in both. (3) For the second write, two replicas do not receive
+    it. The two others are W of the old list and one short of W of the new list, so the client is not answered. (4)
+    After rpc_timeout (2 s) without those two replies, n1 repeats the write with its version on the slow path. Now
+    all four receive it, and the client is answered.
     """
     async with SimulatedCluster(SEED, **SETTINGS) as cluster:
         await cluster.form(4)
@@ -287,8 +296,8 @@ async def aborted_change(shown: Shown) -> str:
     n4 joins three owners and dies before it has pulled anything. The change cannot finish, since n4 lacks the
     data of its ranges. It must not last either: while it does, one of the two live rings has a dead member.
 
-    Look at: (1) The steward proposes the abort when n4 has been down for a quarter of handoff_timeout (here 20
-    s). (2) Record 3 is record 1 under a new number: the same owners, no successors. Writes that were acknowledged
+    Look at: (1) The steward proposes the abort when n4 has been down for a quarter of handoff_timeout (here 20 s).
+    (2) Record 3 is record 1 under a new number: the same owners, no successors. Writes that were acknowledged
     during the change are on a write quorum of these owners as well, so nothing is lost.
     """
     async with SimulatedCluster(SEED, **SETTINGS, handoff_timeout=20.0) as cluster:
@@ -381,21 +390,22 @@ def concerns(name: str) -> Callable[[Transfer], bool]:
         (GossipSyn, GossipDelta, ProbeRequest, Ping),
         events=("member.suspected", "member.cleared", "member.down", "self.accused"),
         when=concerns("n4"),
-        condition="that go to n4, come from it or suspect it",
+        condition="that go to n4, come from it, ask to probe it or suspect it",
     )
 )
 async def suspicion_and_refutation(shown: Shown) -> str:
     """A gossip exchange, then a suspicion and its refutation
 
     Four nodes. Each node sends a digest to one other node per heartbeat: for each member, the version of the
-    record that it holds (n4@7 is the seventh version of n4's record since the trace began). The other node
+    record that it holds (n4@7 is the seventh version of n4's record in this trace). The other node
     answers with the records that it holds in a newer version and with those that it wants, and gets these in a
     GossipDelta. Later n4's process stops, as by SIGSTOP, and continues.
 
     Look at: (1) A node that gets no answer from n4 asks other members to probe it. (2) Only when these fail too
-    does it suspect n4, and sends the suspicion to others at once. (3) A suspicion holds for n4's record up to a
-    version. n4, once it hears of it, refutes it with a record of a higher version. Had it not done so within
-    suspicion_rounds heartbeats, the others would have declared it down.
+    does it suspect n4, and sends the suspicion to others at once. (3) A suspicion names a version of n4's record,
+    here n4@9, beyond all that n4 can have sent before it stopped; so a record of n4 that is still on its way does
+    not refute it. n4, once it receives the suspicion, refutes it with a record of a higher version. Had it not done
+    so within suspicion_rounds heartbeats, the others would have declared it down.
     """
     async with SimulatedCluster(SEED, **SETTINGS) as cluster:
         await cluster.form(4)
@@ -428,10 +438,10 @@ async def tombstone(shown: Shown) -> str:
     other. It may be removed only when no older value can come back.
 
     Look at: (1) Confirm: after tombstone_age (here 10 s), the first owner in the key's preference list asks the
-    other replicas whether they hold the tombstone on disk. If one does not answer, nothing of what follows
-    happens. (2) Floor: the steward proposes a record whose floor is the tombstone's timestamp. From then on
-    replicas refuse clients' writes at or below the floor. (3) Purge: under this later epoch, each replica deletes
-    exactly this tombstone.
+    other replicas whether they hold the tombstone on disk. If one does not answer, nothing of what follows happens.
+    (2) Floor: n3 reports by gossip that it waits for a floor, and the steward n1 proposes a record whose floor is
+    the tombstone's timestamp. From then on replicas refuse clients' writes at or below the floor. (3) Purge: under
+    this later epoch, each replica deletes exactly this tombstone.
     """
     async with SimulatedCluster(SEED, **SETTINGS, tombstone_age=10.0) as cluster:
         await cluster.form(3)
