@@ -24,15 +24,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.support.accounting import cpu_seconds
-from benchmarks.support.copying import copied_bytes_per_s
+from benchmarks.programs.stream_copy import copied_bytes_per_s
 from benchmarks.support.figures import Spread, written
-from benchmarks.support.memory import PeakMemory, peak_bytes
-from benchmarks.support.options import add_durability_option
 from benchmarks.support.paced import PacedClient
-from benchmarks.support.report import machine
+from benchmarks.support.report import machine, print_table
+from benchmarks.support.resources import PeakMemory, cpu_seconds, peak_bytes
+from benchmarks.support.sampling import add_durability_option
 from benchmarks.support.servers import end_with_parent, run_to_end
-from benchmarks.support.tables import print_table
 from covey import AsyncClient
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster, until
 

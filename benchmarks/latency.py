@@ -14,12 +14,11 @@ from pathlib import Path
 
 from benchmarks.contestants.covey_cluster import NODES, Covey
 from benchmarks.contestants.echo import Echo
-from benchmarks.support.driver import Store, Workload, drive, uniform
 from benchmarks.support.figures import Spread, percentile, written
-from benchmarks.support.options import add_durability_option
-from benchmarks.support.report import machine
+from benchmarks.support.load import Store, Workload, drive, uniform
+from benchmarks.support.report import machine, print_table
+from benchmarks.support.sampling import add_durability_option
 from benchmarks.support.servers import run_to_end
-from benchmarks.support.tables import print_table
 
 VALUE = b"x" * 100
 KEYS = [f"key/{i}" for i in range(10_000)]

@@ -23,11 +23,10 @@ from pathlib import Path
 import psutil
 import uvloop
 
-from benchmarks.support.accounting import cpu_seconds
 from benchmarks.support.figures import Spread
-from benchmarks.support.report import machine
+from benchmarks.support.report import machine, print_table
+from benchmarks.support.resources import cpu_seconds
 from benchmarks.support.servers import end_with_parent
-from benchmarks.support.tables import print_table
 from covey.node.data_directory.directory import DataDirectory
 from covey.node.storage.interface import Entry
 from covey.node.storage.rocks import RocksEngine

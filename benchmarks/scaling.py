@@ -14,10 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.contestants.covey_cluster import Covey
-from benchmarks.support.driver import Store, uniform
-from benchmarks.support.options import add_durability_option, add_measuring_options
+from benchmarks.support.load import Store, uniform
 from benchmarks.support.report import machine, print_samples, write_json
-from benchmarks.support.sampling import Sampler
+from benchmarks.support.sampling import Sampler, add_durability_option, add_measuring_options
 from benchmarks.support.servers import run_to_end
 
 SIZES_OF_CLUSTERS = (1, 3, 5, 8)

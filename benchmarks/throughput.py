@@ -6,10 +6,10 @@ machine as the client; rounds go through all of them, each in another order, so 
 was measured while something else used the machine is measured again.
 
 What they promise differs. covey reads from a majority; "sync" and etcd answer when a majority has a write on disk,
-"periodic" and the naive variant (benchmarks/naive.py) sync every second. Redis Cluster answers before a replica has a
-write, or with WAIT 1 once the master's replica has it in memory, and reads from the master; NATS reads from whichever
-replica answers: either may return what is out of date. The echo stores nothing, and shows what one round trip of gRPC
-costs here. When "client CPU" times ops/s comes near a second, the client is what limits.
+"periodic" and the naive variant (programs/naive_server.py) sync every second. Redis Cluster answers before a replica
+has a write, or with WAIT 1 once the master's replica has it in memory, and reads from the master; NATS reads from
+whichever replica answers: either may return what is out of date. The echo stores nothing, and shows what one round
+trip of gRPC costs here. When "client CPU" times ops/s comes near a second, the client is what limits.
 """
 
 from __future__ import annotations
@@ -29,13 +29,11 @@ from benchmarks.contestants.naive_cluster import Naive
 from benchmarks.contestants.nats_kv import Nats
 from benchmarks.contestants.redis_cluster import Redis, RedisWait
 from benchmarks.support.chart import write_chart
-from benchmarks.support.driver import Store, uniform
 from benchmarks.support.figures import Spread
-from benchmarks.support.options import add_measuring_options
-from benchmarks.support.report import machine, print_samples, write_json
-from benchmarks.support.sampling import Sample, Sampler
+from benchmarks.support.load import Store, uniform
+from benchmarks.support.report import machine, print_samples, print_table, write_json
+from benchmarks.support.sampling import Sample, Sampler, add_measuring_options
 from benchmarks.support.servers import run_to_end
-from benchmarks.support.tables import print_table
 
 CONTESTANTS: tuple[type[Contestant], ...] = (
     CoveyPeriodic,
@@ -136,7 +134,7 @@ def print_round_trips(samples: Sequence[Sample]) -> None:
 
 
 def present(only: Sequence[str], folder: Path) -> list[Contestant]:
-    """Those that can run here; says which cannot."""
+    """Return the stores that can run here; print which cannot."""
     found = []
     for number, kind in enumerate(CONTESTANTS):
         if only and not any(word.lower() in kind.name.lower() for word in only):
@@ -172,7 +170,7 @@ async def compare(options: argparse.Namespace, folder: Path) -> None:
 
 
 def draw(options: argparse.Namespace, samples: Sequence[Sample]) -> None:
-    """The rates of many callers; of a single one, its latency says more."""
+    """Return the rates of many callers; a single caller is better described by its latency."""
     names = [contestant.name for contestant in CONTESTANTS]
     drawn = sorted((s for s in samples if s.callers > 1), key=lambda sample: names.index(sample.name))
     if not drawn:
@@ -180,7 +178,7 @@ def draw(options: argparse.Namespace, samples: Sequence[Sample]) -> None:
         return
     caption = (
         f"{options.value_bytes}-byte values, {options.reads:.0%} reads, {1 - options.reads:.0%} writes; "
-        f"one client process and all servers together on {os.cpu_count()} cores.",
+        f"one client process and all servers on {os.cpu_count()} cores.",
         f"Bars: median of {options.rounds} rounds of {options.seconds:g} s; whiskers: least and most.",
     )
     write_chart(options.chart, drawn, "Operations a second", caption)

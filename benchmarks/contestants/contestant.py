@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.support.driver import Store
+from benchmarks.support.load import Store
 from benchmarks.support.servers import Servers
 
 

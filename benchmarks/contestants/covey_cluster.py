@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from benchmarks.support.driver import Store
+from benchmarks.support.load import Store
 from benchmarks.support.servers import end_with_parent
 from covey import AsyncClient, CoveyError
 from tests.support.processes import ProcessCluster

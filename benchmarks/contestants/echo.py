@@ -1,4 +1,4 @@
-"""The floor of this stack: a gRPC server that returns what it gets. ``python -m benchmarks.contestants.echo PORT``."""
+"""gRPC echo: the lower bound of what any store on gRPC costs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import grpc
-import uvloop
 
-from benchmarks.support.driver import Store
+from benchmarks.support.load import Store
 from tests.support.processes import free_ports
 
 from .contestant import Contestant
@@ -18,19 +17,6 @@ from .contestant import Contestant
 METHOD = "/echo/Echo"
 REACHABLE_TIMEOUT_S = 1.0
 GET_BYTES = b"x" * 100
-
-
-async def serve_echo(port: int) -> None:
-    server = grpc.aio.server()
-
-    async def echo(request: bytes, context: object) -> bytes:
-        return request
-
-    handler = grpc.unary_unary_rpc_method_handler(echo)
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("echo", {"Echo": handler}),))
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
 
 
 class EchoStore:
@@ -73,12 +59,8 @@ class Echo(Contestant):
         (self.port,) = free_ports(1)
 
     async def start(self) -> None:
-        self.servers.launch("echo", sys.executable, "-m", "benchmarks.contestants.echo", str(self.port))
+        self.servers.launch("echo", sys.executable, "-m", "benchmarks.programs.echo_server", str(self.port))
         await self.servers.ready(self.name, lambda: reachable(self.port))
 
     async def connect(self) -> Store:
         return EchoStore(self.port)
-
-
-if __name__ == "__main__":
-    uvloop.run(serve_echo(int(sys.argv[1])))

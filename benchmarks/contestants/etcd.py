@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 
-from benchmarks.support.driver import Store, put_each
+from benchmarks.support.load import Store, put_each
 from tests.support.processes import free_ports
 
 from .contestant import Contestant

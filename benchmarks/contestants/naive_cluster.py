@@ -1,4 +1,4 @@
-"""The naive variant of ``benchmarks.naive``: three processes, one of which coordinates each operation in turn."""
+"""Three processes of ``benchmarks.programs.naive_server``, which coordinate operations in turn."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import grpc
 
-from benchmarks.naive import packed
-from benchmarks.support.driver import Store
+from benchmarks.programs.naive_server import packed
+from benchmarks.support.load import Store
 from tests.support.processes import free_ports
 
 from .contestant import Contestant
@@ -65,7 +65,15 @@ class Naive(Contestant):
     async def start(self) -> None:
         for port in self._ports:
             others = [str(other) for other in self._ports if other != port]
-            command = [sys.executable, "-m", "benchmarks.naive", "--port", str(port), "--peers", *others]
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.programs.naive_server",
+                "--port",
+                str(port),
+                "--peers",
+                *others,
+            ]
             self.servers.launch(f"naive-{port}", *command, "--data", str(self.folder / str(port)))
         await self.servers.ready(self.name, self._all_reachable)
 

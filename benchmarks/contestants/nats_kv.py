@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.support.driver import Store, put_each
+from benchmarks.support.load import Store, put_each
 from tests.support.processes import free_ports
 
 from .contestant import Contestant

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.support.driver import Store
+from benchmarks.support.load import Store
 from tests.support.processes import free_ports
 
 from .contestant import Contestant

@@ -16,9 +16,8 @@ import os
 import tempfile
 from pathlib import Path
 
-from benchmarks.support.options import add_durability_option
 from benchmarks.support.report import machine, write_json
-from benchmarks.support.sampling import Sampler
+from benchmarks.support.sampling import Sampler, add_durability_option
 from benchmarks.support.servers import run_to_end
 
 from .kill import measure_kill

@@ -15,12 +15,11 @@ from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.contestants.covey_cluster import NODES, Covey
-from benchmarks.support.accounting import cpu_seconds
-from benchmarks.support.driver import uniform
 from benchmarks.support.figures import Spread, written
+from benchmarks.support.load import RunningLoad, Timeline, uniform
+from benchmarks.support.report import print_table
+from benchmarks.support.resources import cpu_seconds
 from benchmarks.support.sampling import Sampler
-from benchmarks.support.tables import print_table
-from benchmarks.support.timeline import RunningLoad, Timeline
 from tests.support.processes import NodeProcess
 
 STEP_S = 0.25

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.contestants.covey_cluster import NODES, Covey
-from benchmarks.support.client_process import Client, Outcome, load_by
+from benchmarks.programs.client_process import Client, Outcome, load_by
 from benchmarks.support.figures import Spread
+from benchmarks.support.report import print_table
 from benchmarks.support.sampling import Sampler
-from benchmarks.support.tables import print_table
 
 ENOUGH = 0.8
 ACCUSATIONS = ("member.suspected", "member.down")

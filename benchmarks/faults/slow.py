@@ -10,12 +10,11 @@ from operator import attrgetter
 from pathlib import Path
 
 from benchmarks.contestants.covey_cluster import NODES, Covey
-from benchmarks.support.delaying import DelayingProxy
-from benchmarks.support.driver import uniform
+from benchmarks.programs.delaying_proxy import DelayingProxy
 from benchmarks.support.figures import Spread
-from benchmarks.support.report import spread
+from benchmarks.support.load import uniform
+from benchmarks.support.report import print_table, spread
 from benchmarks.support.sampling import Sample, Sampler
-from benchmarks.support.tables import print_table
 from tests.support.processes import free_ports
 
 NORMAL = "normal"

@@ -1,4 +1,4 @@
-"""A bar chart of operations a second, as SVG on a card of its own that suits light and dark pages."""
+"""A bar chart of operations per second, as SVG with its own background, for light and dark pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples as tables and as a file."""
+"""Results for people and as a file: tables and JSON."""
 
 from __future__ import annotations
 
@@ -11,9 +11,28 @@ from datetime import UTC, datetime
 from operator import attrgetter
 from pathlib import Path
 
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
 from .figures import Spread
 from .sampling import Sample, Sampler
-from .tables import print_table
+
+WIDTH = 160
+"""Also where the output is no terminal, so that no row is broken."""
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """The first column names the row; the others are aligned to the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="right" if place else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console = Console(width=WIDTH, highlight=False)
+    console.print(title, style="bold")
+    console.print(table)
+
 
 COLUMNS = {
     "ops/s": "ops_per_s",

@@ -5,9 +5,25 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from .accounting import Watch, cpu_seconds
-from .driver import Load, Store, Workload, drive
+from .load import Load, Store, Workload, drive
+from .resources import Watch, cpu_seconds
+
+
+def add_measuring_options(parser: argparse.ArgumentParser, *, callers: list[int], rounds: int) -> None:
+    """How long and how often to measure, and where to keep it; with these defaults."""
+    parser.add_argument("--callers", type=int, nargs="+", default=callers)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seconds", type=float, default=4.0, help="that each cell is measured for")
+    parser.add_argument("--warm-up", type=float, default=1.0, metavar="SECONDS", help="before each cell")
+    parser.add_argument("--repeats", type=int, default=3, help="at most, of a cell that was disturbed")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all samples there")
+
+
+def add_durability_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--durability", choices=("sync", "periodic"), default="sync")
+
 
 MOST_NAMED = 3
 

@@ -29,7 +29,7 @@ def end_with_parent() -> tuple[str, ...]:
 
 
 class Servers:
-    """Processes that are started one by one and stopped together."""
+    """Processes that are started one by one and stopped all at once."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -79,7 +79,7 @@ class Servers:
 
     def _said(self) -> str:
         lines = [line for file in sorted(self._folder.glob("*.out")) for line in _tail(file)]
-        return "\n".join(["they said:", *lines])
+        return "\n".join(["their output:", *lines])
 
 
 def _tail(file: Path, lines: int = 5) -> Sequence[str]:

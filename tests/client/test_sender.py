@@ -16,7 +16,7 @@ from covey.client.requests import Operation, get_operation, put_operation
 from covey.client.sender import SWEEP_EVERY_S, OperationSender, ReplyReport
 from covey.client.version import HighestSeen
 from covey.proto.generated import kv_pb2
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 SOON_S = 10.0
 

@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.support.audit import read_all
-from tests.support.checking import check
+from tests.support.checker import check
 from tests.support.history import History
 
 MOST_SHOWN = 20

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import (
+from tests.support.error_output import (
     ANY_PORT,
     LOOPBACK,
     USAGE,
     clean_cluster,
+    error_of,
     node_command,
     stop_quickly,
-    told,
 )
 
 # --- configuration ---
@@ -34,23 +34,23 @@ from tests.support.complaints import (
     ],
 )
 def test_settings_of_flags_that_cannot_be(tmp_path: Path, setting: str, expected: str) -> None:
-    assert expected in told(node_command(tmp_path / "d", "--set", setting), USAGE)
+    assert expected in error_of(node_command(tmp_path / "d", "--set", setting), USAGE)
     assert not (tmp_path / "d").exists()
 
 
 def test_a_weight_that_makes_too_many_virtual_nodes(tmp_path: Path) -> None:
     command = node_command(tmp_path / "d", "--weight", "100", "--set", "tokens_per_weight=64")
-    assert "that makes 6,400 virtual nodes, and one node has at most 4,096" in told(command, USAGE)
+    assert "that makes 6,400 virtual nodes, and one node has at most 4,096" in error_of(command, USAGE)
     assert not (tmp_path / "d").exists()
 
 
 def test_settings_of_the_environment_that_cannot_be(tmp_path: Path) -> None:
     unknown = node_command(tmp_path / "d", COVEY_SET_EVICT_AFTR="9")
-    assert "COVEY_SET_EVICT_AFTR: unknown setting 'evict_aftr'; did you mean evict_after?" in told(
+    assert "COVEY_SET_EVICT_AFTR: unknown setting 'evict_aftr'; did you mean evict_after?" in error_of(
         unknown, USAGE
     )
     mistyped = node_command(tmp_path / "d", COVEY_SET_EVICT_AFTER="soon")
-    assert "COVEY_SET_EVICT_AFTER=soon: must be a number of seconds" in told(mistyped, USAGE)
+    assert "COVEY_SET_EVICT_AFTER=soon: must be a number of seconds" in error_of(mistyped, USAGE)
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_a_file_that_cannot_be(tmp_path: Path, content: str | None, expected: st
     file = tmp_path / "seeds.json"
     if content is not None:
         file.write_text(content)
-    said = told(node_command(tmp_path / "d", "--config", str(file)), USAGE)
+    said = error_of(node_command(tmp_path / "d", "--config", str(file)), USAGE)
     assert expected in said
     assert str(file) in said
 
 
 @pytest.mark.parametrize("weight", ["0", "-1", "101", "nan", "inf", "heavy"])
 def test_a_weight_that_cannot_be(tmp_path: Path, weight: str) -> None:
-    assert "--weight" in told(node_command(tmp_path / "d", "--weight", weight), USAGE)
+    assert "--weight" in error_of(node_command(tmp_path / "d", "--weight", weight), USAGE)
 
 
 @pytest.mark.parametrize(
@@ -97,14 +97,14 @@ def test_a_weight_that_cannot_be(tmp_path: Path, weight: str) -> None:
 def test_places_that_cannot_be(
     tmp_path: Path, listen: str, arguments: tuple[str, ...], expected: str
 ) -> None:
-    assert expected in told(node_command(tmp_path / "d", *arguments, listen=listen), USAGE)
+    assert expected in error_of(node_command(tmp_path / "d", *arguments, listen=listen), USAGE)
 
 
 @pytest.mark.smoke
 def test_a_port_in_use(tmp_path: Path) -> None:
     with socket.create_server((LOOPBACK, 0)) as holder:
         address = f"{LOOPBACK}:{holder.getsockname()[1]}"
-        said = told(node_command(tmp_path / "d", listen=address), USAGE)
+        said = error_of(node_command(tmp_path / "d", listen=address), USAGE)
     assert f"cannot listen at {address}: another process does" in said
 
 
@@ -119,20 +119,20 @@ def test_data_folders_that_cannot_be_taken(tmp_path: Path) -> None:
         assert node.process is not None
         with cluster.client() as client:
             client.put("k", "v")
-        said = told(node_command(node.data), USAGE)
+        said = error_of(node_command(node.data), USAGE)
         assert f"is in use by process {node.process.pid}: stop it or choose another folder" in said
         stop_quickly(node)
-        said = told(node_command(node.data, name="other"), USAGE)
+        said = error_of(node_command(node.data, name="other"), USAGE)
         assert "belongs to node 'n1', not 'other'" in said
         format_file = node.data / "FORMAT"
         current = format_file.read_text()
         format_file.write_text("99\n")
-        assert "made by a newer version of covey" in told(node_command(node.data), USAGE)
+        assert "made by a newer version of covey" in error_of(node_command(node.data), USAGE)
         format_file.write_text(current)
         node.start()
         with cluster.client() as client:
             assert client.get("k") == b"v"
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "to.txt").write_text("dear")
-    assert "holds other files" in told(node_command(tmp_path / "letters"), USAGE)
-    assert "it is a file" in told(node_command(tmp_path / "letters" / "to.txt"), USAGE)
+    assert "holds other files" in error_of(node_command(tmp_path / "letters"), USAGE)
+    assert "it is a file" in error_of(node_command(tmp_path / "letters" / "to.txt"), USAGE)

@@ -8,20 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import (
+from tests.support.error_output import (
     DONE,
     LOOPBACK,
     NOT_DONE,
     REFUSED,
     USAGE,
     clean_cluster,
+    error_of,
+    error_of_node,
     reasons,
     stop_quickly,
-    told,
-    told_by_node,
+)
+from tests.support.foreign_servers import (
+    closed_port,
+    other_grpc_server,
+    silent_server,
+    unknown_host,
+    web_server,
 )
 from tests.support.processes import NodeProcess, covey, free_ports, until
-from tests.support.strangers import nobody, other_grpc_server, silent_server, unknown_host, web_server
 
 # --- names and disks ---
 
@@ -33,7 +39,7 @@ def test_a_name_that_a_live_node_has(tmp_path: Path) -> None:
         twin = NodeProcess(tmp_path / "elsewhere", "n2", {})
         twin.data.mkdir(parents=True)
         twin.launch([n1.address])
-        said = told_by_node(twin, REFUSED)
+        said = error_of_node(twin, REFUSED)
         assert "the name n2 is in use by a live node" in said
         assert "choose another name" in said
         assert "the name n2 is in use" in reasons(twin, "node.refused")
@@ -47,7 +53,7 @@ def test_a_copied_data_folder(tmp_path: Path) -> None:
         shutil.copytree(n2.data, tmp_path / "elsewhere" / "n2")
         copy = NodeProcess(tmp_path / "elsewhere", "n2", {})
         copy.launch([n1.address])
-        assert "is alive at" in told_by_node(copy, REFUSED)
+        assert "is alive at" in error_of_node(copy, REFUSED)
         cluster.wait(2)
 
 
@@ -72,7 +78,7 @@ def test_a_wiped_disk_under_an_old_name_takes_the_old_ones_place(tmp_path: Path)
 
 
 STRANGERS = [
-    (nobody, "nothing listens at {}"),
+    (closed_port, "nothing listens at {}"),
     (silent_server, "what listens at {} does not answer"),
     (web_server, "what listens at {} is not a covey node"),
     (other_grpc_server, "{} is not a covey node"),
@@ -84,7 +90,7 @@ STRANGERS = [
 def test_a_seed_that_is_no_covey_node(
     tmp_path: Path, stranger: Callable[[], Iterator[str]], expected: str
 ) -> None:
-    """The node keeps trying and says so; told to stop while it waits, it does; so do commands say it."""
+    """The node keeps trying and logs it; SIGTERM ends it while it waits; commands report the same error."""
     with clean_cluster(tmp_path) as cluster, stranger() as address:  # type: ignore[attr-defined]
         node = cluster.node("n1")
         node.start([address])
@@ -92,13 +98,15 @@ def test_a_seed_that_is_no_covey_node(
         assert expected.format(address) in said
         answered = covey("status", "--server", node.address)
         assert (answered.returncode, b"no cluster yet" in answered.stdout) == (DONE, True), answered.stdout
-        assert "no cluster" in told(covey("get", "k", "--timeout", "1", "--server", node.address), NOT_DONE)
+        assert "no cluster" in error_of(
+            covey("get", "k", "--timeout", "1", "--server", node.address), NOT_DONE
+        )
         waiting = covey("wait", "--synced", "--timeout", "1", "--server", node.address)
-        assert "no owner serves" in told(waiting, NOT_DONE)
+        assert "no owner serves" in error_of(waiting, NOT_DONE)
         stop_quickly(node)
         put = covey("put", "k", "v", "--timeout", "2", "--server", address)
         # That a name is unknown, a resolver without a network does not know for certain.
-        said = told(put, put.returncode if stranger is unknown_host else NOT_DONE)
+        said = error_of(put, put.returncode if stranger is unknown_host else NOT_DONE)
         assert put.returncode in (USAGE, NOT_DONE)
         assert expected.format(address) in said
         assert "Nothing was done" in said
@@ -125,7 +133,7 @@ def test_a_node_of_one_cluster_pointed_at_a_seed_of_another(tmp_path: Path) -> N
             client.put("k", "v")
         stop_quickly(alone)
         alone.launch([seed.address])
-        said = told_by_node(alone, REFUSED)
+        said = error_of_node(alone, REFUSED)
         assert "n2 belongs to cluster" in said
         assert "start n2 on an empty data folder" in said
         assert "n2 belongs to cluster" in reasons(alone, "node.refused")
@@ -151,7 +159,7 @@ def test_seeds_of_two_clusters(tmp_path: Path) -> None:
         (n1,), (other,) = here.form(1), there.form(1)
         joiner = here.node("n2")
         joiner.launch([n1.address, other.address])
-        assert "the seeds belong to different clusters" in told_by_node(joiner, REFUSED)
+        assert "the seeds belong to different clusters" in error_of_node(joiner, REFUSED)
 
 
 @pytest.mark.parametrize(

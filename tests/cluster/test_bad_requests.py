@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from covey.client.errors import InvalidRequest
-from tests.support.complaints import (
+from tests.support.error_output import (
     LOOPBACK,
     MAYBE_DONE,
     NOT_DONE,
     USAGE,
     clean_cluster,
-    plain,
-    told,
+    error_of,
+    short_error,
 )
 from tests.support.processes import covey, until
 
@@ -33,16 +33,16 @@ def test_keys_and_values_out_of_bounds(tmp_path: Path) -> None:
         at = ("--server", node.address)
         long_key, long_value = "k" * 4097, b"v" * ((1 << 20) + 1)
         for command in (("get", ""), ("put", "", "v"), ("delete", ""), ("explain", "")):
-            assert "a key has 1 to 4096 bytes" in told(covey(*command, *at), USAGE)
+            assert "a key has 1 to 4096 bytes" in error_of(covey(*command, *at), USAGE)
         for command in (
             ("get", long_key),
             ("put", long_key, "v"),
             ("delete", long_key),
             ("explain", long_key),
         ):
-            assert "a key has 1 to 4096 bytes" in told(covey(*command, *at), USAGE)
-        assert "value" in told(covey("put", "k", "-", *at, stdin=long_value), USAGE)
-        assert "value" in told(covey("put", "k", "-", *at, stdin=long_value * 20), USAGE)
+            assert "a key has 1 to 4096 bytes" in error_of(covey(*command, *at), USAGE)
+        assert "value" in error_of(covey("put", "k", "-", *at, stdin=long_value), USAGE)
+        assert "value" in error_of(covey("put", "k", "-", *at, stdin=long_value * 20), USAGE)
         with cluster.client() as client:
             for refused in (("", b"v"), (long_key, b"v"), ("k", long_value)):
                 with pytest.raises(InvalidRequest) as caught:
@@ -119,7 +119,7 @@ def test_a_server_that_goes_away_mid_command(
     with clean_cluster(tmp_path) as cluster:
         (node,) = cluster.form(1)
         proxy = CuttingProxy(node.address, b"vanishing", node.kill)
-        assert expected in told(covey(*command, "--timeout", "2", "--server", proxy.address), code)
+        assert expected in error_of(covey(*command, "--timeout", "2", "--server", proxy.address), code)
         proxy.close()
 
 
@@ -138,12 +138,12 @@ def test_a_server_that_goes_away_in_the_middle_of_a_listing(tmp_path: Path) -> N
             node.kill()  # while the rest waits for someone to read it
             rest, said = listing.communicate(timeout=30)
         assert listing.returncode == NOT_DONE, (listing.returncode, len(rest))
-        assert node.address in plain(said.decode())
+        assert node.address in short_error(said.decode())
 
 
 @pytest.mark.timeout(180)
 def test_a_server_that_goes_away_in_the_middle_of_a_load(tmp_path: Path) -> None:
-    """The load counts what is acknowledged, says why it gave up, and every acknowledged key is there later."""
+    """The load counts acknowledged keys, prints why it gave up, and every acknowledged key is found later."""
     records, acked = tmp_path / "records", tmp_path / "acked"
     records.write_text("".join(f'{{"key": "k{i}", "value": "v{i}"}}\n' for i in range(50_000)))
     with clean_cluster(tmp_path) as cluster:

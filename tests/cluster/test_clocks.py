@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from covey.proto.generated import kv_pb2
-from tests.support.judged import RecordedClients, recorded_clients
+from tests.support.node_client import NodeClient
+from tests.support.preloaded_shims import MovedClock
 from tests.support.processes import NodeProcess, process_cluster, until
-from tests.support.shims import MovedClock
-from tests.support.through import ThroughNode
+from tests.support.recorded_clients import RecordedClients, recorded_clients
 
 MAX_SKEW_S = 0.5
 
@@ -27,7 +27,7 @@ def coordinates(node: NodeProcess) -> bool:
 
 def answer(node: NodeProcess) -> kv_pb2.OperationResult:
     """This node's own; the client library would go to another one."""
-    through = ThroughNode(node.address)
+    through = NodeClient(node.address)
     try:
         return through.put("k", "v", timeout_s=2)
     finally:
@@ -44,7 +44,7 @@ def latest_version_s(clients: RecordedClients) -> float:
 def test_a_node_that_starts_an_hour_behind_coordinates_nothing_until_its_clock_is_right(
     tmp_path: Path,
 ) -> None:
-    """It says so, the others serve, and no version goes back."""
+    """It logs that, the others serve, and no version goes back."""
     shim = MovedClock(tmp_path)
     with process_cluster(tmp_path) as cluster:
         n2 = cluster.node("n2")
@@ -64,7 +64,7 @@ def test_a_node_that_starts_an_hour_behind_coordinates_nothing_until_its_clock_i
 
 @pytest.mark.timeout(240)
 def test_a_clock_that_jumps_minutes_ahead_drags_no_other(tmp_path: Path) -> None:
-    """Its node coordinates nothing until it is right, and no client is told a version of the future."""
+    """Its node coordinates nothing until the clock is right, and no client gets a version of the future."""
     shim = MovedClock(tmp_path)
     with process_cluster(tmp_path) as cluster:
         n2 = cluster.node("n2")
@@ -77,7 +77,7 @@ def test_a_clock_that_jumps_minutes_ahead_drags_no_other(tmp_path: Path) -> None
             clients.do_more(300)
             shim.move(0)
             until(lambda: coordinates(n2), "n2 coordinates again")
-        assert latest_version_s(clients) < time.time() + MAX_SKEW_S, cluster.story()
+        assert latest_version_s(clients) < time.time() + MAX_SKEW_S, cluster.recent_log()
 
 
 @pytest.mark.timeout(240)

@@ -1,4 +1,4 @@
-"""What a node says of files that cannot be, and how it ends."""
+"""Error output and exit code of a node whose files are damaged."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from covey.node.data_directory.directory import DataDirectory
-from tests.support.complaints import USAGE, node_command, told
+from tests.support.error_output import USAGE, error_of, node_command
 
 NESTED = "[" * 5000 + "]" * 5000
 LONG_NUMBER = "9" * 5000
@@ -31,7 +31,7 @@ def test_files_of_a_data_folder(tmp_path: Path, file: str, content: str, expecte
     folder.close()
     text = content.replace("{identity}", str(folder.identity)).replace("{{", "{").replace("}}", "}")
     (tmp_path / "d" / file).write_text(text)
-    said = told(node_command(tmp_path / "d"), USAGE)
+    said = error_of(node_command(tmp_path / "d"), USAGE)
     assert expected in said and len(said) < 500
     assert (tmp_path / "d" / file).read_text() == text
 
@@ -51,5 +51,5 @@ def test_a_configuration(tmp_path: Path, content: str | None, expected: str) -> 
         file.symlink_to("/dev/zero")
     else:
         file.write_text(content)
-    said = told(node_command(tmp_path / "d", "--config", str(file)), USAGE)
+    said = error_of(node_command(tmp_path / "d", "--config", str(file)), USAGE)
     assert expected in said and str(file) in said and len(said) < 500

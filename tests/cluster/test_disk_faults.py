@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from covey import Client
-from tests.support.disks import small_disk
-from tests.support.judged import recorded_clients
+from tests.support.preloaded_shims import FailingFsync
 from tests.support.processes import NodeProcess, covey, process_cluster, until
-from tests.support.shims import FailingFsync
+from tests.support.recorded_clients import recorded_clients
+from tests.support.small_disk import small_disk
 
 EXIT_FAILED = 1
 RESERVE = 24 << 20
@@ -24,7 +24,7 @@ def disk_full(asked: NodeProcess, name: str) -> bool:
 
 @pytest.mark.timeout(240)
 def test_a_node_whose_disk_fails_to_sync_ends_and_says_why(tmp_path: Path) -> None:
-    """The others go on. What it had not synced was never acknowledged; on a good disk it starts again."""
+    """The others serve. Its unsynced writes were never acknowledged; on a good disk it starts again."""
     shim = FailingFsync(tmp_path)
     with process_cluster(tmp_path) as cluster:
         shim.load_into(cluster.node("n2"))
@@ -34,7 +34,7 @@ def test_a_node_whose_disk_fails_to_sync_ends_and_says_why(tmp_path: Path) -> No
             assert n2.exited() == EXIT_FAILED
             (failed,) = n2.events("storage.failed")
             assert "Input/output error" in failed["reason"]
-            assert n2.events("node.failed") and n2.events("node.stopped"), cluster.story()
+            assert n2.events("node.failed") and n2.events("node.stopped"), cluster.recent_log()
             clients.do_more(300)
             shim.work()
             n2.start([n1.address])
@@ -58,7 +58,7 @@ def test_a_full_disk_refuses_writes_and_goes_on_with_the_rest_until_there_is_spa
         with recorded_clients(cluster) as clients:
             disk.fill(leave_bytes=RESERVE // 2)
             until(lambda: disk_full(n1, "n2"), "everybody hears of it")
-            assert n2.running, cluster.story()
+            assert n2.running, cluster.recent_log()
             clients.do_more(300)
             assert covey("get", "k1", "--server", n2.address).stdout == b"v" * 1000
             disk.empty()

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 
 from covey.client.errors import CoveyError
-from tests.support.complaints import (
+from tests.support.error_output import (
     DONE,
     MAX_STOP_S,
     NOT_DONE,
     REFUSED,
     clean_cluster,
+    error_of,
     stop_quickly,
-    told,
 )
+from tests.support.foreign_servers import silent_server
+from tests.support.node_client import NodeClient
 from tests.support.processes import covey, until
-from tests.support.strangers import silent_server
-from tests.support.through import ThroughNode
 from tests.support.workload import PacedLoad
 
 # --- signals ---
@@ -62,7 +62,7 @@ def test_who_writes_through_a_node_that_stops_is_told_that_nothing_was_done(tmp_
     """A client without a pause meets the refusal before the closing port, which would leave it in doubt."""
     with clean_cluster(tmp_path) as cluster:
         (node,) = cluster.form(1)
-        through = ThroughNode(node.address)
+        through = NodeClient(node.address)
         node.send_signal(signal.SIGTERM)
         while (result := through.put("k", "v")).WhichOneof("result") == "put":
             pass
@@ -95,28 +95,30 @@ def test_what_cannot_be_left_removed_or_waited_for(tmp_path: Path) -> None:
     with clean_cluster(tmp_path, handoff_grace="1") as cluster:
         n1, n2, n3 = cluster.form(3)
         at = ("--server", n1.address)
-        assert "no node is named n9; known are n1, n2, n3" in told(covey("leave", "n9", *at), REFUSED)
-        assert "no node is named n9" in told(covey("remove", "n9", *at), REFUSED)
-        assert "n2 is alive; 'covey leave n2' hands its data off" in told(covey("remove", "n2", *at), REFUSED)
-        said = told(covey("wait", "--nodes", "4", "--timeout", "1", *at), NOT_DONE)
+        assert "no node is named n9; known are n1, n2, n3" in error_of(covey("leave", "n9", *at), REFUSED)
+        assert "no node is named n9" in error_of(covey("remove", "n9", *at), REFUSED)
+        assert "n2 is alive; 'covey leave n2' hands its data off" in error_of(
+            covey("remove", "n2", *at), REFUSED
+        )
+        said = error_of(covey("wait", "--nodes", "4", "--timeout", "1", *at), NOT_DONE)
         assert "waited 1 s without success: 3 owners serve, not 4" in said
         n3.kill()
         until(lambda: n1.events("member.down"), "n1 notices")
-        assert "n3 is down and cannot hand anything off; 'covey remove n3'" in told(
+        assert "n3 is down and cannot hand anything off; 'covey remove n3'" in error_of(
             covey("leave", "n3", *at), REFUSED
         )
-        said = told(covey("wait", "--nodes", "3", "--timeout", "1", *at), NOT_DONE)
+        said = error_of(covey("wait", "--nodes", "3", "--timeout", "1", *at), NOT_DONE)
         assert "2 owners serve, not 3" in said
         assert "n3" in said
-        assert "n3 is removed" in told(covey("remove", "n3", *at), DONE)
+        assert "n3 is removed" in error_of(covey("remove", "n3", *at), DONE)
         cluster.wait(2)
-        assert "n2 has left" in told(covey("leave", "n2", *at), DONE)
+        assert "n2 has left" in error_of(covey("leave", "n2", *at), DONE)
         assert n2.exited() == DONE
-        assert "n1 is the only owner" in told(covey("leave", "n1", *at), REFUSED)
+        assert "n1 is the only owner" in error_of(covey("leave", "n1", *at), REFUSED)
 
 
 def test_what_waits_says_why(tmp_path: Path) -> None:
-    """Of two owners one is dead: nobody can agree on letting a third in, and status and wait say so."""
+    """One of two owners is dead: no majority can admit a third node, and status and wait report that."""
     with clean_cluster(tmp_path) as cluster:
         n1, n2 = cluster.form(2)
         n2.kill()
@@ -124,9 +126,9 @@ def test_what_waits_says_why(tmp_path: Path) -> None:
         joiner = cluster.node("n3")
         joiner.start([n1.address])
         until(lambda: n1.events("member.joined"), "n1 knows n3")
-        said = told(covey("wait", "--synced", "--timeout", "2", "--server", n1.address), NOT_DONE)
+        said = error_of(covey("wait", "--synced", "--timeout", "2", "--server", n1.address), NOT_DONE)
         assert "n3 waits to join the ring, but the change cannot begin yet: only 1 of 2 owners" in said
         for command, name in (("remove", "n2"), ("leave", "n1")):
             refused = covey(command, name, "--server", n1.address)
-            assert f"taking {name} out needs the agreement of 2 of 2 owners" in told(refused, REFUSED)
+            assert f"taking {name} out needs the agreement of 2 of 2 owners" in error_of(refused, REFUSED)
         stop_quickly(joiner)

@@ -1,4 +1,4 @@
-"""Clients before and after a fork, in real processes; docs/clients.md has the same table for people."""
+"""Clients before and after a fork, in real processes; docs/clients.md has the same table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A node does not stand still while Python looks for garbage."""
+"""Garbage collection does not pause a node."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from covey import Client, CoveyError
-from tests.support.greedy import KINDS, LARGE, MIB
+from tests.support.abusive_clients import KINDS, LARGE, MIB
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster
 
 WATCHED_S = 8.0
@@ -59,7 +59,7 @@ class Watch:
 
 @contextmanager
 def greedy_client(kind: str, address: str) -> Iterator[None]:
-    command = [sys.executable, "-m", "tests.support.greedy", kind, address]
+    command = [sys.executable, "-m", "tests.support.abusive_clients", kind, address]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
@@ -70,7 +70,7 @@ def greedy_client(kind: str, address: str) -> Iterator[None]:
 
 
 def failures_beside(client: Client, seconds: float) -> tuple[list[str], int, float]:
-    """What a light client met that put and got small values for so long, how many did well, the longest wait."""
+    """Put and get small values for some time; return the errors, the number of successes, and the longest wait."""
     failures, done, longest_s = [], 0, 0.0
     until = time.monotonic() + seconds
     while time.monotonic() < until:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.node_client import NodeClient
 from tests.support.processes import ProcessCluster, process_cluster
-from tests.support.through import ThroughNode
 
 KEYS_A_STEP = 2000
 
@@ -54,6 +54,6 @@ def store_more(cluster: ProcessCluster, stored: dict[str, bytes]) -> None:
 
 def check_through_every_node(cluster: ProcessCluster, stored: dict[str, bytes]) -> None:
     for node in cluster.running:
-        through = ThroughNode(node.address)
+        through = NodeClient(node.address)
         assert dict(through.get_many(stored)) == stored, node.name
         through.close()

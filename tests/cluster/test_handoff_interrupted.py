@@ -1,4 +1,4 @@
-"""A joiner that is killed while it pulls: reads and writes go on, and the change aborts or resumes."""
+"""A joiner that is killed while it pulls: reads and writes succeed, and the change aborts or resumes."""
 
 from __future__ import annotations
 

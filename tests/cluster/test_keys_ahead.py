@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from covey import Client
+from tests.support.preloaded_shims import MovedClock
 from tests.support.processes import ProcessCluster, covey, process_cluster, until
-from tests.support.shims import MovedClock
 
 AHEAD_S = 8 * 3600
 KEYS = {f"key{number}": b"written ahead" for number in range(30)}
@@ -37,7 +37,7 @@ def restarted_right(cluster: ProcessCluster, shim: MovedClock) -> None:
 
 
 def keys_ahead(cluster: ProcessCluster) -> list[int]:
-    """What status says of each node."""
+    """The status of each node."""
     return [node["condition"]["keys_ahead"] for node in cluster.node("n1").status()["nodes"]]
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from covey import Client, Timeout
 from covey.client.version import Version
+from tests.support.node_client import NodeClient
 from tests.support.processes import NodeProcess, ProcessCluster, process_cluster, until
-from tests.support.through import ThroughNode
 
 KEY = "k"
 TRIES = 10
@@ -23,7 +23,7 @@ def coordinator_of(cluster: ProcessCluster, version: Version) -> NodeProcess:
 
 
 def lose_track_of(cluster: ProcessCluster, client: Client, value: str) -> NodeProcess:
-    """Have the client put a value through a node that stands still from before that on, and return the node."""
+    """Have the client put a value through a node that is paused already, and return the node."""
     for _ in range(TRIES):
         node = coordinator_of(cluster, client.put(KEY, "before"))
         node.send_signal(signal.SIGSTOP)
@@ -37,7 +37,7 @@ def lose_track_of(cluster: ProcessCluster, client: Client, value: str) -> NodePr
 
 
 def answers(node: NodeProcess) -> bool:
-    through = ThroughNode(node.address)
+    through = NodeClient(node.address)
     try:
         return through.put("other", "v").WhichOneof("result") == "put"
     finally:
@@ -54,6 +54,6 @@ def test_a_write_that_its_client_gave_up_does_not_replace_the_clients_next_one(t
             stopped.send_signal(signal.SIGCONT)
             until(lambda: answers(stopped), "the node that stood still goes on")
             for node in cluster.running:
-                through = ThroughNode(node.address)
-                assert dict(through.get_many([KEY])) == {KEY: b"new"}, cluster.story()
+                through = NodeClient(node.address)
+                assert dict(through.get_many([KEY])) == {KEY: b"new"}, cluster.recent_log()
                 through.close()

@@ -13,9 +13,9 @@ from covey.node.storage.rocks import RocksEngine
 from covey.ring.epoch import EpochRecord
 from covey.ring.ring import Ring
 from covey.ring.tokens import WHOLE_RING, token_of
+from tests.support.node_client import NodeClient, identity_of
 from tests.support.processes import ProcessCluster, process_cluster, until
-from tests.support.records import real_records
-from tests.support.through import ThroughNode, identity_of
+from tests.support.real_records import real_records
 from tests.support.workload import Counters, PacedLoad
 
 LOAD_S = 75.0
@@ -63,7 +63,7 @@ def live_through_changes(cluster: ProcessCluster, load: PacedLoad) -> None:
 
 def read_back_through_every_node(cluster: ProcessCluster, acknowledged: dict[str, bytes]) -> None:
     for node in cluster.running:
-        through = ThroughNode(node.address)
+        through = NodeClient(node.address)
         wrong = [key for key, value in through.get_many(acknowledged) if value != acknowledged[key]]
         through.close()
         assert not wrong, f"{node.name}: {len(wrong)} keys read back wrong, such as {wrong[:5]}"
@@ -80,7 +80,7 @@ def newest_is_on_two_replicas(cluster: ProcessCluster, keys: list[str]) -> None:
 
 def settled_record(cluster: ProcessCluster) -> EpochRecord:
     """The ring, once every node has cleaned up what is no longer its own."""
-    through = ThroughNode(cluster.running[0].address)
+    through = NodeClient(cluster.running[0].address)
     record = through.record()
     through.close()
     for node in cluster.running:

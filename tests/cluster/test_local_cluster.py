@@ -1,4 +1,4 @@
-"""``covey up`` as people run it: a process with nodes below it, which signals and kills reach in every way."""
+"""``covey up``: a process with nodes as children, and how signals and kills reach them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.complaints import told
+from tests.support.error_output import error_of
 from tests.support.processes import START_TIMEOUT_S, covey, free_ports, until
 
 
@@ -122,7 +122,7 @@ def test_a_node_that_runs_on_the_data_is_named_with_what_ends_it(tmp_path: Path,
                 [sys.executable, "-m", "covey", "up", "--size", "1", "--base-port", str(port)],
                 cwd=tmp_path, capture_output=True, timeout=START_TIMEOUT_S, check=False,
             )  # fmt: skip
-            assert f"n1 (process {node.pid}); end them with `kill {node.pid}`" in told(done, 2)
+            assert f"n1 (process {node.pid}); end them with `kill {node.pid}`" in error_of(done, 2)
         finally:
             node.terminate()
 

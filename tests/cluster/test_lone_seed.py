@@ -21,7 +21,7 @@ def lose_folder(node: NodeProcess) -> None:
 
 
 def alone_beside(cluster: ProcessCluster) -> NodeProcess:
-    """n1 lost its folder while the others were paused, and has a cluster of its own; the others go on."""
+    """n1 lost its folder while the others were paused, and formed another cluster; the others resume."""
     n1, n2, n3 = cluster.form(3)
     with cluster.client() as client:
         client.put("both", "there")

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.netns import Network, NoNetwork, private_network
+from tests.support.network_namespaces import Network, NoNetwork, private_network
 
 pytestmark = pytest.mark.smoke
 
@@ -21,7 +21,7 @@ with socket.socket() as s:
     except ConnectionRefusedError: print("hears")
     except TimeoutError: print("nothing")
 """
-"""Nobody listens at that port: whoever is reached refuses."""
+"""No process listens at this port: a host that is reached refuses the connection."""
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_deaf_host_is_heard(network: Network) -> None:
     )
     receive += "s.settimeout(10); print(s.recv(9))"
     network.host("a")
-    network.deafen(["a"], ["b"])
+    network.drop_from(["a"], ["b"])
     command = [*network.host("b").prefix, sys.executable, "-c", receive]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
         assert listener.stdout is not None and listener.stdout.readline() == "1\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import USAGE
+from tests.support.error_output import USAGE
 from tests.support.processes import NodeProcess, covey, process_cluster, until
 
 LOW = 1024
@@ -21,7 +21,7 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0
 
 
 def limited(soft: int, hard: int) -> tuple[str, ...]:
-    """A command that runs another one with so many open files."""
+    """A command that runs another one with this limit of open files."""
     code = (
         f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard})); "
         "os.execvp(sys.argv[1], sys.argv[1:])"

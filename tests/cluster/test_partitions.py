@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import MAYBE_DONE, NOT_DONE
-from tests.support.judged import recorded_clients
-from tests.support.networked import NetworkedCluster, networked_cluster
+from tests.support.error_output import MAYBE_DONE, NOT_DONE
+from tests.support.networked_cluster import NetworkedCluster, networked_cluster
 from tests.support.processes import NodeProcess, covey, until
+from tests.support.recorded_clients import recorded_clients
 
 EVICT_AFTER_S = 6.0
 
@@ -25,7 +25,7 @@ def sees_down(node: NodeProcess, others: int) -> bool:
 
 @pytest.mark.smoke
 def test_one_of_three_is_cut_off_and_comes_back(tmp_path: Path) -> None:
-    """Alone it acknowledges nothing and says so; the others go on; healed, it has what it missed."""
+    """Isolated, it acknowledges nothing and reports that; the others serve; healed, it gets what it missed."""
     with networked_cluster(tmp_path, heartbeat_interval="0.2") as cluster:
         n1, n2, n3 = cluster.form(3)
         at = {node.name: ("--server", node.address, "--timeout", "3") for node in (n1, n2, n3)}
@@ -43,7 +43,7 @@ def test_one_of_three_is_cut_off_and_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(300)
 def test_two_of_five_are_cut_off_for_longer_than_it_takes_to_evict(tmp_path: Path) -> None:
-    """Some keys have two replicas there, so nobody can be evicted; and when it heals, it is one cluster."""
+    """Some keys have two replicas there, so no node can be evicted; healed, it is one cluster."""
     with networked_cluster(tmp_path, heartbeat_interval="0.5", evict_after=str(EVICT_AFTER_S)) as cluster:
         n1, *_, n5 = cluster.form(5)
         before = max(epochs(cluster))
@@ -51,7 +51,7 @@ def test_two_of_five_are_cut_off_for_longer_than_it_takes_to_evict(tmp_path: Pat
             cluster.part(["n4", "n5"])
             until(lambda: sees_down(n1, 2) and sees_down(n5, 3), "each side notices")
             time.sleep(2 * EVICT_AFTER_S)  # nothing happens, which takes its time
-            assert max(epochs(cluster)) == before, cluster.story()
+            assert max(epochs(cluster)) == before, cluster.recent_log()
             cluster.network.heal()
             cluster.wait(5)
         assert len({node.status()["cluster_id"] for node in cluster.running}) == 1
@@ -81,7 +81,7 @@ def test_loss_and_cuts_that_are_one_sided_or_not_transitive_change_no_ring(tmp_p
         network = cluster.network
         with recorded_clients(cluster):
             for listener, speaker in (("n1", "n2"), ("n2", "n1"), ("n4", "n3")):
-                network.deafen([listener], [speaker])
+                network.drop_from([listener], [speaker])
                 time.sleep(2)  # what is to go on meanwhile
                 network.heal()
                 time.sleep(1)
@@ -91,4 +91,4 @@ def test_loss_and_cuts_that_are_one_sided_or_not_transitive_change_no_ring(tmp_p
             network.lose(30, cluster.nodes)
             time.sleep(10)
             network.heal()
-        assert max(epochs(cluster)) == before, cluster.story()
+        assert max(epochs(cluster)) == before, cluster.recent_log()

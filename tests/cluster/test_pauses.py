@@ -1,4 +1,4 @@
-"""Nodes whose process stands still for a while, as on a machine that is short of everything."""
+"""Nodes whose process is paused for a while, as on an overloaded machine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.judged import recorded_clients
+from tests.support.node_client import NodeClient
 from tests.support.processes import process_cluster, until
-from tests.support.through import ThroughNode
+from tests.support.recorded_clients import recorded_clients
 
 SHORT_PAUSE_S = 1.0
 LONG_PAUSE_S = 30.0
@@ -26,7 +26,7 @@ def test_nobody_is_down_for_a_pause_of_a_second(tmp_path: Path) -> None:
                 time.sleep(SHORT_PAUSE_S)
                 paused.send_signal(signal.SIGCONT)
                 time.sleep(2 * SHORT_PAUSE_S)
-        assert not [line for node in nodes for line in node.events("member.down")], cluster.story()
+        assert not [line for node in nodes for line in node.events("member.down")], cluster.recent_log()
 
 
 @pytest.mark.timeout(240)
@@ -50,7 +50,7 @@ def test_who_stood_still_for_half_a_minute_refutes_and_serves_under_the_new_epoc
                 client.put_many(after, timeout=20)
             time.sleep(max(0.0, began + LONG_PAUSE_S - time.monotonic()))
             n2.send_signal(signal.SIGCONT)
-            through = ThroughNode(n2.address)
+            through = NodeClient(n2.address)
             assert dict(through.get_many(before)) == after
             through.close()
             until(lambda: "n6" in n2.events("epoch.adopted")[-1]["owners"], "n2 is at the new epoch")

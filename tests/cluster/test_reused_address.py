@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import clean_cluster
+from tests.support.error_output import clean_cluster
 from tests.support.processes import covey, until
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.complaints import MAX_STOP_S
+from tests.support.error_output import MAX_STOP_S
 from tests.support.history import Outcome
-from tests.support.judged import recorded_clients
 from tests.support.processes import process_cluster
+from tests.support.recorded_clients import recorded_clients
 
 
 @pytest.mark.timeout(300)

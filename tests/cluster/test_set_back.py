@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from covey.client.errors import CoveyError
-from tests.support.complaints import clean_cluster
+from tests.support.error_output import clean_cluster
 from tests.support.processes import NodeProcess, ProcessCluster, until
 
 KEYS = {f"k{number}": b"v" for number in range(51)}
@@ -63,7 +63,7 @@ def test_no_acknowledged_key_is_absent_after_an_engine_was_emptied(tmp_path: Pat
 
 
 def test_nothing_older_is_read_after_a_folder_was_put_back(tmp_path: Path) -> None:
-    """Only n2, which stands still at first, knows that n1 had acknowledged more; n3 was away then."""
+    """Only n2, which is paused at first, knows that n1 had acknowledged more; n3 was down then."""
     with clean_cluster(tmp_path, **FAST) as cluster:
         n1, n2, n3 = cluster.form(3)
         with cluster.client() as client:
@@ -112,7 +112,7 @@ def test_a_set_back_that_the_folder_does_not_show_is_told_by_peers(tmp_path: Pat
 
 
 def test_a_node_that_runs_is_told_by_the_first_peer_that_knows_more(tmp_path: Path) -> None:
-    """Nobody who answers at its start remembers more than it has; n2 does, when it goes on."""
+    """No node that answers at its start remembers more than it has; n2 does, once it resumes."""
     with clean_cluster(tmp_path, **FAST) as cluster:
         n1, n2, n3 = cluster.form(3)
         n1.stop()

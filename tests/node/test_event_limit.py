@@ -6,10 +6,10 @@ import asyncio
 
 from covey.node.event_limit import MAX_TEXT, shown_key
 from covey.node.events import Event, EventLog
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 
-class Lines(list[tuple[str, dict[str, object]]]):
+class EventRecorder(list[tuple[str, dict[str, object]]]):
     def log(self, level: int, event: str, **fields: object) -> None:
         self.append((event, fields))
 
@@ -21,13 +21,13 @@ def fail(log: EventLog, reason: str = "n2 is down", key: str = "k", operation: s
     log.emit(Event.QUORUM_FAILED, operation=operation, key=key, reason=reason, maybe_applied=False)
 
 
-def times(lines: Lines) -> list[object]:
+def times(lines: EventRecorder) -> list[object]:
     return [fields.get("times", 1) for _, fields in lines]
 
 
 @in_virtual_time
 async def test_what_happens_again_within_a_second_is_one_line_that_says_how_often() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     log = EventLog(lines)
     for number in range(1000):
         fail(log, key=f"key{number}")
@@ -41,7 +41,7 @@ async def test_what_happens_again_within_a_second_is_one_line_that_says_how_ofte
 
 @in_virtual_time
 async def test_what_goes_on_happening_is_a_line_a_second() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     log = EventLog(lines)
     for _ in range(1000):
         fail(log)
@@ -53,7 +53,7 @@ async def test_what_goes_on_happening_is_a_line_a_second() -> None:
 
 @in_virtual_time
 async def test_what_happens_once_more_later_is_written_at_once() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     log = EventLog(lines)
     fail(log)
     await asyncio.sleep(2.1)
@@ -64,7 +64,7 @@ async def test_what_happens_once_more_later_is_written_at_once() -> None:
 
 @in_virtual_time
 async def test_causes_are_told_apart_but_not_by_numbers_or_keys() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     log = EventLog(lines)
     fail(log, "1.5 s too late", "a")
     fail(log, "2.5 s too late", "b")
@@ -77,7 +77,7 @@ async def test_causes_are_told_apart_but_not_by_numbers_or_keys() -> None:
 @in_virtual_time
 async def test_only_so_many_causes_have_lines_of_their_own() -> None:
     """What a stranger says of itself must not fill the disk."""
-    lines = Lines()
+    lines = EventRecorder()
     log = EventLog(lines)
     for number in range(5000):
         name = "".join(chr(97 + number // 26**place % 26) for place in range(4))
@@ -90,7 +90,7 @@ async def test_only_so_many_causes_have_lines_of_their_own() -> None:
 
 @in_virtual_time
 async def test_each_of_many_members_has_a_line() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     log = EventLog(lines)
     for letter in "abcdefghijklmnopqrstuvwxyz":
         log.emit(Event.MEMBER_DOWN, member=letter)
@@ -100,7 +100,7 @@ async def test_each_of_many_members_has_a_line() -> None:
 
 @in_virtual_time
 async def test_what_was_counted_is_written_when_the_log_is_closed() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     log = EventLog(lines)
     for _ in range(5):
         fail(log)
@@ -112,7 +112,7 @@ async def test_what_was_counted_is_written_when_the_log_is_closed() -> None:
 
 @in_virtual_time
 async def test_an_event_that_is_no_repetition_is_always_written() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     log = EventLog(lines)
     for epoch in range(20):
         log.emit(Event.EPOCH_ADOPTED, epoch=epoch, changing=False, owners=[], successors=[])
@@ -121,7 +121,7 @@ async def test_an_event_that_is_no_repetition_is_always_written() -> None:
 
 def test_without_a_loop_everything_is_written_at_once() -> None:
     """Nobody would write later what was counted."""
-    lines = Lines()
+    lines = EventRecorder()
     log = EventLog(lines)
     for _ in range(3):
         fail(log)
@@ -129,14 +129,14 @@ def test_without_a_loop_everything_is_written_at_once() -> None:
 
 
 def test_a_long_text_is_cut_and_says_how_long_it_was() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     EventLog(lines).emit(Event.NODE_WAITING, reason="x" * 5000)
     ((_, fields),) = lines
     assert fields["reason"] == "x" * MAX_TEXT + "... (5000 characters)"
 
 
 def test_of_a_traceback_the_end_is_kept_with_its_lines() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     EventLog(lines).emit(Event.NODE_DEFECT, method="Get", traceback="line\n" * 5000 + "ValueError: why\n")
     ((_, fields),) = lines
     kept = str(fields["traceback"])
@@ -144,7 +144,7 @@ def test_of_a_traceback_the_end_is_kept_with_its_lines() -> None:
 
 
 def test_a_long_list_is_cut() -> None:
-    lines = Lines()
+    lines = EventRecorder()
     missing = [f"h:{number}" for number in range(250)]
     EventLog(lines).emit(Event.GENESIS_WAITING, missing=missing, reason="why")
     ((_, fields),) = lines

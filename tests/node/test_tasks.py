@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 
 from covey.node.tasks import Tasks
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 
 async def _forever() -> None:

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from covey.node.throttle import Throttle
-from tests.simulation.cluster import SimulatedClock
-from tests.simulation.virtual_time import in_virtual_time, run
+from tests.simulator.cluster import SimulatedClock
+from tests.simulator.virtual_time import in_virtual_time, run
 
 
 def _now() -> float:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from covey.quorum.hybrid_clock import ClockSkew, HybridClock
 from covey.quorum.version import COUNTER_BITS
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
 
 SKEW_S = 0.5
 SKEW_MS = 500

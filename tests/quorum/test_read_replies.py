@@ -12,8 +12,8 @@ from covey.quorum.consistency import QUORUM, plan_read
 from covey.quorum.counter import replicas_of
 from covey.quorum.read_replies import ReadReplies
 from tests.quorum.test_counter import could_be_satisfied, naively_satisfied
+from tests.support.replicas import entry
 from tests.support.rings import epochs, identity
-from tests.support.stations import entry
 
 keys = st.binary(min_size=1, max_size=3)
 

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .campaign import campaign
-from .faults import Fault, Schedule, What
-from .report import report
-from .shrinking import shrunk
-from .trial import Options, run
+from tests.simulator.campaign import campaign
+from tests.simulator.faults import Fault, FaultKind, Schedule
+from tests.simulator.random_run import RunOptions, run
+from tests.simulator.report import report
+from tests.simulator.shrink import shrink
 
 
 def main() -> int:
@@ -37,7 +37,7 @@ def main() -> int:
     if given.history is not None:
         result.history.write(Path(given.history))
     if result.violations and given.shrink:
-        print(report(shrunk(result, print)))
+        print(report(shrink(result, print)))
     return 1 if result.violations else 0
 
 
@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--time", type=float, default=60.0, help="virtual seconds of trouble")
     parser.add_argument(
-        "--faults", default="all", help=f"all, none, or some of {','.join(what.value for what in What)}"
+        "--faults", default="all", help=f"all, none, or some of {','.join(what.value for what in FaultKind)}"
     )
     parser.add_argument("--nodes", type=int, default=5)
     parser.add_argument("--clients", type=int, default=3)
@@ -77,11 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _options(given: Any, seed: int) -> Options:
+def _options(given: Any, seed: int) -> RunOptions:
     faults = [] if given.faults == "none" else given.faults.split(",")
     if given.faults == "all":
-        faults = [what.value for what in What]
-    return Options(
+        faults = [what.value for what in FaultKind]
+    return RunOptions(
         seed, given.time, tuple(faults), given.nodes, given.clients, given.keys, converged=not given.unequal
     )
 

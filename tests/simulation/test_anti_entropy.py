@@ -16,11 +16,10 @@ from covey.quorum.version import Version
 from covey.ring.ring import Ring
 from covey.ring.succession import begin
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import carrying, merges, ring_of
-from .virtual_time import in_virtual_time, run
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import carrying, merges, ring_of
+from tests.simulator.virtual_time import in_virtual_time, run
 
 SEEDS = range(3)
 KEYS = [b"key %d" % i for i in range(60)]
@@ -92,7 +91,7 @@ def test_a_returned_node_becomes_equal_soon_and_deleted_keys_stay_deleted(seed: 
 
 
 def write_unnoticed(cluster: SimulatedCluster, *names: str) -> None:
-    """Let only these have new entries: no coordinator knows of a gap, and nobody is told to look for one."""
+    """Give only these nodes new entries, so that no coordinator knows of the gap and no hint points at it."""
     version = Version(2**63, 1, 1)
     for key in KEYS:
         for name in names:

@@ -1,4 +1,4 @@
-"""Wall clocks that are wrong: who notices, who stops coordinating, and who goes on."""
+"""Wrong wall clocks: which nodes notice, which stop coordinating, and which continue."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from covey.node.errors import OperationError, Unavailable
 from covey.node.messages.membership import GossipSyn, Hello
 from covey.node.peer.skew_guard import COMPARE_ROUNDS
 from covey.quorum.consistency import Consistency, Level
-
-from .cluster import SimulatedCluster
-from .staging import carrying, held
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import carrying, held
+from tests.simulator.virtual_time import in_virtual_time
 
 HOUR_MS = 3_600_000
 NOTICED_S = 5.0
@@ -96,7 +95,7 @@ async def test_a_clock_around_the_bound_does_not_flap() -> None:
 
 @in_virtual_time
 async def test_of_two_nodes_whose_clocks_differ_neither_acknowledges_anything() -> None:
-    """Nobody can tell which of them is wrong, so neither is stopped; but each would need the other."""
+    """Neither can be known to be wrong, so neither stops; but each needs the other for a quorum."""
     async with SimulatedCluster(1) as cluster:
         n1, _ = await cluster.form(2)
         n1.clock.wall_offset_ms = HOUR_MS
@@ -157,7 +156,7 @@ async def test_a_node_that_starts_again_alone_compares_its_clock_for_a_while_and
         for node in (n1, *others):
             await node.crash()
         n1.restart()
-        await cluster.acts("n1")
+        await cluster.wait_active("n1")
         one = Consistency(Level.ONE)
         with pytest.raises(Unavailable, match="compares its clock"):
             await cluster.put("n1", b"k", b"v", one)

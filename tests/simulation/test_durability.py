@@ -8,9 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from covey.node.errors import OperationError
-
-from .cluster import SimulatedCluster, SimulatedNode
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.virtual_time import in_virtual_time
 
 KEYS = [b"key-%d" % number for number in range(20)]
 PLENTY, LITTLE = 1 << 40, 1 << 20
@@ -169,7 +168,7 @@ async def test_without_a_reserve_a_full_disk_ends_the_node_as_a_failed_one_does(
     async with SimulatedCluster(1, **UNREPAIRED, disk_reserve=0) as cluster:
         full, *_ = await cluster.form(3)
         failed: list[str] = []
-        cluster.node_failed = lambda node, error: failed.append(f"{node.name}: {error}")
+        cluster.on_failure = lambda node, error: failed.append(f"{node.name}: {error}")
         full.engine.set_free_space(100)
         for number in range(10):
             await cluster.put("n2", b"%d" % number, b"v" * 50)

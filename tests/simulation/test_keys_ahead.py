@@ -16,11 +16,10 @@ from covey.quorum.consistency import Level
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
 from covey.ring.succession import raise_floor
 from covey.ring.tokens import TokenRange
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import KEY, hand_out, held, record_of, staged
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import KEY, distribute, held, record_of, scenario
+from tests.simulator.virtual_time import in_virtual_time
 
 AHEAD_MS = 8 * 3_600_000
 OTHER = b"other"
@@ -34,7 +33,7 @@ def version_ahead(cluster: SimulatedCluster, by_ms: int = AHEAD_MS) -> Version:
 @asynccontextmanager
 async def ahead_at(*names: str, by_ms: int = AHEAD_MS) -> AsyncIterator[tuple[SimulatedCluster, Version]]:
     """A cluster in which these nodes hold a version of the key that is far ahead of all clocks."""
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         version = version_ahead(cluster, by_ms)
         for name in names:
             cluster.nodes[name].engine.merge([(KEY, Entry(version, b"of the future"))])
@@ -42,7 +41,7 @@ async def ahead_at(*names: str, by_ms: int = AHEAD_MS) -> AsyncIterator[tuple[Si
 
 
 def clocks_stand_still(cluster: SimulatedCluster) -> bool:
-    """No node draws or tells of times beyond the bound."""
+    """No node draws or reports times beyond the bound."""
     return all(
         node.running._hybrid_clock.current() >> COUNTER_BITS <= node.clock.wall_ms() + BOUND_MS
         for node in cluster.nodes.values()
@@ -85,7 +84,7 @@ async def test_a_cluster_that_was_hours_ahead_goes_on_when_its_clocks_are_set_ri
 @in_virtual_time
 async def test_a_cluster_whose_clocks_are_set_right_while_it_runs_goes_on_at_once() -> None:
     """Its nodes have drawn versions hours ahead, and draw by their clocks again."""
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         for node in cluster.nodes.values():
             node.clock.wall_offset_ms = AHEAD_MS
         await asyncio.sleep(3.0)
@@ -104,9 +103,9 @@ async def test_a_cluster_whose_clocks_are_set_right_while_it_runs_goes_on_at_onc
 
 @in_virtual_time
 async def test_a_floor_that_was_raised_while_clocks_were_ahead_stops_no_writes() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         record = raise_floor(record_of(cluster), version_ahead(cluster).timestamp)
-        await hand_out(cluster, record)
+        await distribute(cluster, record)
         versions = []
         for number in range(6):
             via = f"n{number % 3 + 1}"
@@ -202,7 +201,7 @@ async def test_a_replica_that_is_known_to_be_away_holds_up_no_such_write() -> No
 
 @in_virtual_time
 async def test_of_two_coordinators_that_met_the_same_version_the_later_one_writes_above() -> None:
-    """The first write has reached one replica only, which the second one does not; still the second one stands."""
+    """The first write reached one replica only, which the second one does not reach; the second one wins."""
     for first, second in (("n1", "n2"), ("n2", "n1")):
         async with ahead_at("n1", "n2", "n3") as (cluster, version):
             cluster.nodes[first].running.coordinator._context.versions.remember_ahead(KEY, version)
@@ -234,7 +233,7 @@ async def test_writes_of_one_coordinator_that_come_at_once_have_versions_of_thei
 
 @in_virtual_time
 async def test_a_version_after_which_there_is_none_is_a_clear_refusal() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         for node in cluster.nodes.values():
             node.engine.merge([(KEY, Entry(Version(MAX_TIMESTAMP - 1, 7, 1), b"the last"))])
         for via in cluster.nodes:
@@ -246,7 +245,7 @@ async def test_a_version_after_which_there_is_none_is_a_clear_refusal() -> None:
 
 @in_virtual_time
 async def test_a_lone_node_whose_disk_has_the_last_version_there_is_refuses_and_goes_on_reading() -> None:
-    async with staged(1) as (cluster, _):
+    async with scenario(1) as (cluster, _):
         cluster.nodes["n1"].engine.merge([(KEY, Entry(Version(MAX_TIMESTAMP - 1, 7, 1), b"the last"))])
         with pytest.raises(Unavailable, match="empty data folder"):
             await cluster.put("n1", OTHER, b"v")
@@ -306,7 +305,7 @@ def hold_ahead(cluster: SimulatedCluster, keys: int, by_ms: int, name: str = "n2
 
 @in_virtual_time
 async def test_status_says_how_many_keys_of_each_node_stand_ahead() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         await cluster.put("n1", OTHER, b"v")
         assert not noted(cluster)
         hold_ahead(cluster, 300, AHEAD_MS)
@@ -322,7 +321,7 @@ async def test_status_says_how_many_keys_of_each_node_stand_ahead() -> None:
 
 @in_virtual_time
 async def test_the_count_falls_to_nothing_when_time_has_caught_up() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         hold_ahead(cluster, 300, 30_000)
         await cluster.until(lambda: counted(cluster, "n2") == 300, "they are counted")
         await asyncio.sleep(25.0)
@@ -332,7 +331,7 @@ async def test_the_count_falls_to_nothing_when_time_has_caught_up() -> None:
 
 @in_virtual_time
 async def test_keys_that_are_gone_or_overtaken_by_time_count_no_more_though_others_do() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         hold_ahead(cluster, 300, 30_000)
         hold_ahead(cluster, 40, AHEAD_MS)
         await cluster.until(lambda: counted(cluster, "n2") == 300, "they are counted")

@@ -19,10 +19,9 @@ from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.succession import raise_floor
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster, SimulatedNode
-from .network import Message
-from .virtual_time import run
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import run
 
 SEEDS = range(1)
 ALL = Consistency(Level.ALL)
@@ -52,7 +51,7 @@ async def lose_folder(node: SimulatedNode) -> None:
 
 
 async def parted(cluster: SimulatedCluster, size: int = 3) -> tuple[SimulatedNode, Callable[[], None]]:
-    """n1 lost its folder while nobody could reach it, and has formed a cluster of its own; how to end that."""
+    """Isolate n1 without its folder until it has formed another cluster; return how to end the isolation."""
     n1, *_ = await cluster_of(cluster, size)
     reached = cluster.network.lose(concerns("n1"))
     await lose_folder(n1)
@@ -117,7 +116,7 @@ def test_of_several_seeds_that_lost_their_folders_none_forms_a_cluster_while_oth
             for name in ("n1", "n2"):
                 cluster.nodes[name].restart()
             await cluster.until(lambda: all(cluster.epoch(n) > 1 for n in cluster.nodes), "all know an epoch")
-            assert len(clusters(cluster)) == 1, cluster.story()
+            assert len(clusters(cluster)) == 1, cluster.recent_log()
 
     run(main())
 
@@ -183,7 +182,7 @@ def test_a_node_whose_folder_remembers_members_forms_no_cluster_while_they_do_no
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_a_cluster_of_one_acknowledged_is_in_the_cluster_that_absorbs_it(seed: int) -> None:
-    """The newer write stands, whichever cluster acknowledged it, and deletes count as writes."""
+    """The newer write wins, whichever cluster acknowledged it, and deletes count as writes."""
 
     async def main() -> None:
         async with SimulatedCluster(seed, tokens_per_weight=4) as cluster:
@@ -385,7 +384,7 @@ async def foreign_at(cluster: SimulatedCluster, old: SimulatedNode, name: str) -
 async def refused_for_long(cluster: SimulatedCluster, name: str) -> None:
     await cluster.until(lambda: bool(cluster.events("member.refused", name)), f"{name} refuses the others")
     await asyncio.sleep(10.0)
-    assert not cluster.events("absorption.begun"), cluster.story()
+    assert not cluster.events("absorption.begun"), cluster.recent_log()
     assert not cluster.events("genesis.claimed")
 
 
@@ -446,7 +445,7 @@ def test_a_cluster_of_one_that_others_had_joined_and_left_is_not_absorbed() -> N
 
 
 def test_a_cluster_without_a_majority_absorbs_nobody_until_it_has_one() -> None:
-    """It could not take anybody in: two nodes would serve nobody for its sake."""
+    """It could not be admitted: two nodes would stop serving for it."""
 
     async def main() -> None:
         async with SimulatedCluster(1, tokens_per_weight=4) as cluster:

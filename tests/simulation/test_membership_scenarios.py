@@ -12,15 +12,14 @@ from covey.membership.settings import GossipSettings
 from covey.node.errors import OperationError
 from covey.node.operations import Get, GetResult
 from covey.ring.tokens import token_of
-
-from .at_work import at_work, outcomes
-from .cluster import SimulatedCluster, SimulatedNode
-from .staging import held
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.scenario import held
+from tests.simulator.virtual_time import in_virtual_time
+from tests.simulator.workload import checked_workload, outcomes
 
 SEEDS = range(2)
 MOMENTS_S = (0.2, 2.0)
-"""A slow process stands still for most of each."""
+"""A slow process is paused for most of each interval."""
 FORGET_S = 30.0
 KEYS = [b"key-%d" % number for number in range(40)]
 
@@ -29,12 +28,12 @@ async def stutter(node: SimulatedNode, share: float, moment_s: float) -> None:
     """Let the process run for that share of the time only; cancel it to end."""
     try:
         while True:
-            node.process.stand_still()
+            node.process.pause()
             await asyncio.sleep(moment_s * (1 - share))
-            node.process.go_on()
+            node.process.resume()
             await asyncio.sleep(moment_s * share)
     finally:
-        node.process.go_on()
+        node.process.resume()
 
 
 def owners(cluster: SimulatedCluster, via: str = "n1") -> set[str]:
@@ -55,11 +54,11 @@ def alive_to(cluster: SimulatedCluster, name: str) -> set[str]:
 async def test_a_pause_of_a_second_removes_nobody(seed: int) -> None:
     async with SimulatedCluster(seed, evict_after=1.0) as cluster:
         await cluster.form(5)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             for name in ("n3", "n1", "n5"):
-                cluster.nodes[name].process.stand_still()
+                cluster.nodes[name].process.pause()
                 await asyncio.sleep(1.0)
-                cluster.nodes[name].process.go_on()
+                cluster.nodes[name].process.resume()
                 await asyncio.sleep(3.0)
         assert not cluster.events("member.down")
         assert cluster.record().number == 1
@@ -70,11 +69,11 @@ async def test_a_pause_of_a_second_removes_nobody(seed: int) -> None:
 async def test_a_node_that_slept_half_a_minute_refutes_its_death(seed: int) -> None:
     async with SimulatedCluster(seed) as cluster:
         *_, n5 = await cluster.form(5)
-        async with at_work(cluster):
-            n5.process.stand_still()
+        async with checked_workload(cluster):
+            n5.process.pause()
             await asyncio.sleep(30.0)
             assert all("n5" not in alive_to(cluster, f"n{number}") for number in range(1, 5))
-            n5.process.go_on()
+            n5.process.resume()
             await cluster.until(
                 lambda: all("n5" in alive_to(cluster, name) for name in cluster.nodes),
                 "n5 is alive again",
@@ -94,13 +93,13 @@ async def test_a_node_that_slept_through_its_removal_serves_nothing_of_its_old_e
         *_, n5 = await cluster.form(5)
         for key in KEYS:
             await cluster.put("n1", key, b"old")
-        n5.process.stand_still()
+        n5.process.pause()
         await cluster.until(lambda: "n5" not in owners(cluster), "n5 is removed")
         for key in KEYS:
             await cluster.put("n1", key, b"new")
         assert cluster.epoch("n5") == 1
         asked = [n5.process.create_task(n5.running.coordinator.execute(Get(key, 5.0))) for key in KEYS]
-        n5.process.go_on()
+        n5.process.resume()
         for answer in await asyncio.gather(*asked, return_exceptions=True):
             assert isinstance(answer, OperationError) or (
                 isinstance(answer, GetResult) and answer.value == b"new"
@@ -118,11 +117,11 @@ async def test_a_node_at_a_twentieth_of_a_processor_accuses_no_healthy_one(momen
     async with SimulatedCluster(1) as cluster:
         *_, n5 = await cluster.form(5)
         slowness = asyncio.ensure_future(stutter(n5, 0.05, moment_s))
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             await asyncio.sleep(60.0)
             slowness.cancel()
         accused = {event["member"] for event in cluster.events("member.suspected")}
-        assert accused <= {"n5"}, cluster.story()
+        assert accused <= {"n5"}, cluster.recent_log()
         assert {event["member"] for event in cluster.events("member.down")} <= {"n5"}
 
 
@@ -137,7 +136,7 @@ async def test_a_partition_longer_than_memory_heals_into_one_cluster(
     )
     async with SimulatedCluster(seed, evict_after=8.0) as cluster:
         await cluster.form(5)
-        async with at_work(cluster) as history:
+        async with checked_workload(cluster) as history:
             heal = cluster.network.partition({"n1", "n2", "n3"}, {"n4", "n5"})
             await asyncio.sleep(3 * FORGET_S)
             assert {cluster.epoch(name) for name in cluster.nodes} == {1}
@@ -154,13 +153,13 @@ async def test_a_partition_longer_than_memory_heals_into_one_cluster(
 async def test_a_node_that_was_cut_off_until_it_was_forgotten_comes_back(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The others have removed and forgotten it; it forgets nobody, for it knows of no ring without them."""
+    """The others have removed and forgotten it; it forgets no owner, since it knows no ring without them."""
     monkeypatch.setattr(
         "covey.node.members.members.GossipSettings", partial(GossipSettings, forget_after_s=FORGET_S)
     )
     async with SimulatedCluster(seed, evict_after=8.0) as cluster:
         await cluster.form(5)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             heal = cluster.network.partition({"n1", "n2", "n3", "n4"}, {"n5"})
             await cluster.until(lambda: "n5" not in known_to(cluster, "n1"), "forgotten", 120.0)
             assert owners(cluster) == {"n1", "n2", "n3", "n4"}
@@ -173,7 +172,7 @@ async def test_a_node_that_was_cut_off_until_it_was_forgotten_comes_back(
 @pytest.mark.parametrize("seed", SEEDS)
 @in_virtual_time
 async def test_two_groups_that_started_apart_and_never_heard_of_each_other_meet(seed: int) -> None:
-    """Everyone knows nobody after a start, and gossip alone brings nobody together who has not heard of the other."""
+    """No node knows another one after a start, and gossip does not connect nodes that have not heard of each other."""
     async with SimulatedCluster(seed) as cluster:
         nodes = await cluster.form(5)
         for node in nodes:

@@ -1,4 +1,4 @@
-"""Losses, repetitions, delays and one-way cuts: nobody is removed for them, and quorums that can be had are had."""
+"""Losses, repetitions, delays and one-way cuts: no node is removed for them, and reachable quorums are reached."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
-from .at_work import at_work, outcomes
-from .cluster import SimulatedCluster
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.virtual_time import in_virtual_time
+from tests.simulator.workload import checked_workload, outcomes
 
 SEEDS = range(2)
 LASTS_S = 60.0
 IMPATIENT = {"evict_after": 6.0}
-"""Whoever is down for so long is removed, if it is wrongly so too."""
+"""A node that is down for this long is removed, even if it is wrongly taken for down."""
 
 
 def cut(cluster: SimulatedCluster, source: str, target: str) -> list[Callable[[], None]]:
@@ -36,7 +36,7 @@ async def test_a_third_of_all_messages_lost_and_others_repeated_and_overtaken_ev
         await cluster.form(5)
         chance = random.Random(seed)
         network = cluster.network
-        async with at_work(cluster) as history:
+        async with checked_workload(cluster) as history:
             ends = [
                 network.lose(lambda _: chance.random() < 0.3),
                 network.lose_replies(lambda _: chance.random() < 0.3),
@@ -46,7 +46,7 @@ async def test_a_third_of_all_messages_lost_and_others_repeated_and_overtaken_ev
             await asyncio.sleep(LASTS_S)
             for end in ends:
                 end()
-        assert cluster.record().number == 1, cluster.story()
+        assert cluster.record().number == 1, cluster.recent_log()
         assert outcomes(history)["put done"] > 5 and outcomes(history)["get done"] > 5
 
 
@@ -56,14 +56,14 @@ async def test_ways_that_break_and_mend_one_way_evict_nobody(seed: int) -> None:
     async with SimulatedCluster(seed, **IMPATIENT) as cluster:
         await cluster.form(5)
         rng = random.Random(seed)
-        async with at_work(cluster) as history:
+        async with checked_workload(cluster) as history:
             for _ in range(40):
                 source, target = rng.sample(sorted(cluster.nodes), 2)
                 ends = cut(cluster, source, target)
                 await asyncio.sleep(rng.uniform(0.5, 2.5))
                 for end in ends:
                     end()
-        assert cluster.record().number == 1, cluster.story()
+        assert cluster.record().number == 1, cluster.recent_log()
         assert outcomes(history)["put done"] > 50
 
 
@@ -73,12 +73,12 @@ async def test_two_that_do_not_hear_each_other_but_all_others_are_nobody_s_dead(
     """They hear of each other through the others. Keys of both have a quorum without the one or the other."""
     async with SimulatedCluster(seed, **IMPATIENT) as cluster:
         await cluster.form(5)
-        async with at_work(cluster) as history:
+        async with checked_workload(cluster) as history:
             ends = [*cut(cluster, "n1", "n2"), *cut(cluster, "n2", "n1")]
             await asyncio.sleep(LASTS_S)
             for end in ends:
                 end()
-        assert not cluster.events("member.down"), cluster.story()
+        assert not cluster.events("member.down"), cluster.recent_log()
         assert cluster.record().number == 1
         assert outcomes(history)["put done"] > 50
 
@@ -99,10 +99,10 @@ async def test_each_of_two_that_do_not_hear_each_other_serves_every_key() -> Non
 @pytest.mark.parametrize("seed", SEEDS)
 @in_virtual_time
 async def test_a_node_that_nobody_hears_but_that_hears_all_is_removed_and_no_other(seed: int) -> None:
-    """Its requests and replies are lost; what others say reaches it. Two are enough for every key without it."""
+    """Its requests and replies are lost; requests of others reach it. Every key has two other replicas."""
     async with SimulatedCluster(seed, **IMPATIENT) as cluster:
         await cluster.form(5)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             ends = [end for name in ("n1", "n2", "n3", "n4") for end in cut(cluster, "n5", name)]
             others = {"n1", "n2", "n3", "n4"}
             await cluster.until(

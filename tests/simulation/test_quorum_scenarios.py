@@ -11,10 +11,9 @@ from covey.node.errors import OperationTimeout, Unavailable
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster
-from .staging import KEY, held, merges, record_of
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import KEY, held, merges, record_of
+from tests.simulator.virtual_time import in_virtual_time
 
 CLOCKS_MS = (-240, -120, 0, 120, 240)
 """As far apart as is served."""
@@ -53,7 +52,7 @@ async def test_a_write_that_reached_one_of_three_and_timed_out_once_seen_is_neve
 
 @in_virtual_time
 async def test_with_two_of_a_keys_three_homes_isolated_the_strict_quorum_fails_and_the_others_serve() -> None:
-    """The isolated two are a quorum, and go on; the one left is none, and hints make no other."""
+    """The two isolated nodes are a quorum and serve; the third is none, and hints do not count."""
     async with SimulatedCluster(1) as cluster:
         await cluster.form(5)
         await cluster.put("n1", KEY, b"before")

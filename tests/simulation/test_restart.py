@@ -1,4 +1,4 @@
-"""What a node says of itself when it starts again."""
+"""What a node reports of itself after a restart."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from .cluster import SimulatedCluster
-from .virtual_time import run
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.virtual_time import run
 
 
 @pytest.mark.parametrize("size", [1, 3])
@@ -18,7 +18,7 @@ def test_an_owner_that_starts_again_says_that_it_serves(size: int) -> None:
             await n1.crash()
             n1.restart()
             await n1.joined()
-            assert len(cluster.events("node.serving", "n1")) == 2, cluster.story()
+            assert len(cluster.events("node.serving", "n1")) == 2, cluster.recent_log()
 
     run(main())
 

@@ -12,12 +12,11 @@ import pytest
 from covey.node.messages.data import Scan
 from covey.ring.moves import RingChange
 from covey.ring.tokens import token_of
-
-from .at_work import at_work
-from .cluster import SimulatedCluster, SimulatedNode
-from .network import Message
-from .staging import held, merges, pulls
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.network import Message
+from tests.simulator.scenario import held, merges, pulls
+from tests.simulator.virtual_time import in_virtual_time
+from tests.simulator.workload import checked_workload
 
 SEEDS = range(2)
 KEYS = [b"key-%d" % number for number in range(60)]
@@ -31,7 +30,7 @@ async def filled(cluster: SimulatedCluster, value: bytes = VALUE) -> None:
 
 
 async def nothing_is_lost(cluster: SimulatedCluster, value: bytes = VALUE) -> None:
-    """Everything can be read through everyone, and is where the ring says it is."""
+    """Check that every key can be read through every node, and is on its replicas."""
     epoch = cluster.nodes["n1"].running.epochs.current
     assert epoch is not None
     for number, key in enumerate(KEYS):
@@ -65,7 +64,7 @@ async def test_a_donor_killed_in_the_middle_of_its_handoff_costs_nothing(seed: i
     async with SimulatedCluster(seed, **SETTINGS) as cluster:
         await cluster.form(5)
         await filled(cluster)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             pulled: list[Message] = []
             hold = cluster.network.hold(lambda m: pulls()(m) and (pulled.append(m) or len(pulled) > 10))
             cluster.add("n6", ["n1:1"])
@@ -85,7 +84,7 @@ async def test_three_joins_at_once_all_succeed(seed: int) -> None:
     async with SimulatedCluster(seed, **SETTINGS) as cluster:
         await cluster.form(5)
         await filled(cluster)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             for name in ("n6", "n7", "n8"):
                 cluster.add(name, ["n1:1"])
             await cluster.until(lambda: len(owners(cluster)) == 8, "all are in")
@@ -99,7 +98,7 @@ async def test_a_node_leaves_while_another_replica_is_down(seed: int) -> None:
     async with SimulatedCluster(seed, **SETTINGS) as cluster:
         _, n2, n3, *_ = await cluster.form(5)
         await filled(cluster)
-        async with at_work(cluster):
+        async with checked_workload(cluster):
             await n2.crash()
             n3.running.gossip.leave()
             await cluster.until(n3.running.gossip.left.is_set, "n3 is out")
@@ -199,7 +198,7 @@ async def test_an_owner_that_flaps_moves_nothing() -> None:
 
 @in_virtual_time
 async def test_a_joiner_that_flaps_pulls_once() -> None:
-    """It takes longer to fill than it is ever up, and goes on each time where it was."""
+    """Its handoff takes longer than it is ever up, and resumes each time where it stopped."""
     async with SimulatedCluster(1, **SETTINGS) as calm:
         await calm.form(5)
         await filled(calm)

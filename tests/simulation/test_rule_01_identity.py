@@ -15,10 +15,9 @@ from covey.node.messages.data import DataBatch, Merge, Read
 from covey.quorum.consistency import Consistency, Level
 from covey.ring.paxos import AcceptorReply, Ballot
 from covey.ring.succession import raise_floor
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .virtual_time import run
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import run
 
 SEEDS = range(3)
 SEED_LIST = ["n1:1", "n2:1", "n3:1"]

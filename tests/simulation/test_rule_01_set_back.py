@@ -12,10 +12,9 @@ from covey.node.messages.data import DataBatch, Read
 from covey.node.messages.envelope import Refusal
 from covey.quorum.consistency import Consistency, Level
 from covey.ring.paxos import Ballot
-
-from .cluster import SimulatedCluster
-from .staging import merges
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import merges
+from tests.simulator.virtual_time import in_virtual_time
 
 SEEDS = range(2)
 KEY = b"k"
@@ -79,7 +78,7 @@ async def test_a_copied_folder_serves_and_votes_on_nothing_until_enough_have_ans
         n1, n2, _ = await cluster.form(3)
         record = cluster.record()
         await set_back(cluster, by_copying=True)
-        n2.process.stand_still()
+        n2.process.pause()
         n1.restart()
         await cluster.until(lambda: bool(cluster.events("disk.doubted")), "n1 says so")
         for via in ("n1", "n3"):
@@ -88,7 +87,7 @@ async def test_a_copied_folder_serves_and_votes_on_nothing_until_enough_have_ans
         for body in (DataBatch(record.stamp, (Read(KEY),)), Prepare(record, Ballot(9, n2.identity))):
             answer = await cluster.ask("n3", "n1", body)
             assert isinstance(answer, Refusal) and "copied" in answer.reason
-        n2.process.go_on()
+        n2.process.resume()
         await cluster.until(lambda: bool(given_up(cluster)), "n1 gives its disk up")
         await cluster.synced()
         assert await cluster.get("n1", KEY) == await cluster.get("n3", KEY) == b"new"
@@ -115,7 +114,7 @@ async def test_a_peer_that_was_away_tells_a_node_that_serves_already(seed: int, 
     async with SimulatedCluster(seed, evict_after=1000.0) as cluster:
         n1, n2, _ = await cluster.form(3)
         await set_back(cluster, by_copying=False, n3_down=True)
-        n2.process.stand_still()
+        n2.process.pause()
         cluster.nodes["n3"].restart()
         n1.restart()
         await n1.joined()
@@ -125,7 +124,7 @@ async def test_a_peer_that_was_away_tells_a_node_that_serves_already(seed: int, 
             n1.restart()
             await n1.joined()
         assert given_up(cluster) == []
-        n2.process.go_on()
+        n2.process.resume()
         await cluster.until(lambda: bool(given_up(cluster)), "n1 gives its disk up")
         await cluster.synced()
         assert await cluster.get("n1", KEY) == b"new"
@@ -243,12 +242,12 @@ async def test_a_disk_that_was_set_back_to_before_its_promise_votes_on_nothing()
         await asyncio.sleep(2.0)
         await n1.crash()
         n1.put_back(copy)
-        n2.process.stand_still()
+        n2.process.pause()
         n1.restart()
         await cluster.until(lambda: bool(cluster.events("disk.doubted")), "n1 is in doubt")
         answer = await cluster.ask("n3", "n1", Prepare(base, Ballot(6, n3.identity)))
         assert isinstance(answer, Refusal)
-        n2.process.go_on()
+        n2.process.resume()
         await cluster.synced()
 
 

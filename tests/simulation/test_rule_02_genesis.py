@@ -12,10 +12,9 @@ from covey.node.members.claims import MAX_LISTEN_S
 from covey.node.messages.membership import ConfirmGenesis, GenesisConfirmed, Hello
 from covey.ring.epoch import EpochRecord, Quorums
 from covey.ring.genesis import GenesisTerms, Seat, first_record
-
-from .cluster import SimulatedCluster, SimulatedNode
-from .network import Message
-from .virtual_time import run
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import run
 
 SEED_LIST = ["n1:1", "n2:1", "n3:1"]
 LONG_S = 15.0
@@ -53,7 +52,7 @@ def test_three_seeds_that_start_at_once_form_one_cluster(seed: int) -> None:
         async with SimulatedCluster(seed) as cluster:
             nodes = await cluster.form(3)
             expected = first_record_of(list(reversed(nodes)), SEED_LIST)
-            assert clusters(cluster) == {expected.cluster_id}, f"seed {seed}\n{cluster.story()}"
+            assert clusters(cluster) == {expected.cluster_id}, f"seed {seed}\n{cluster.recent_log()}"
             for name in ("n1", "n2", "n3"):
                 first = cluster.events("epoch.adopted", name)[0]
                 assert (first["epoch"], first["owners"]) == (1, ["n1", "n2", "n3"]), f"seed {seed}"
@@ -85,7 +84,7 @@ def test_one_cluster_comes_of_seeds_that_come_and_go_while_they_wait(seed: int) 
             stop_losing()
             stop_muting()
             await cluster.synced()
-            assert len(clusters(cluster)) == 1, f"seed {seed}\n{cluster.story()}"
+            assert len(clusters(cluster)) == 1, f"seed {seed}\n{cluster.recent_log()}"
 
     run(main())
 
@@ -100,7 +99,7 @@ def test_two_of_three_seeds_wait_and_say_for_whom(absent: str) -> None:
             for name in present:
                 cluster.add(name, SEED_LIST)
             await asyncio.sleep(LONG_S)
-            assert records(cluster) == [None, None], cluster.story()
+            assert records(cluster) == [None, None], cluster.recent_log()
             for name in present:
                 assert cluster.events("genesis.waiting", name)[-1]["missing"] == [f"{absent}:1"]
             cluster.add(absent, SEED_LIST)
@@ -128,7 +127,7 @@ def test_a_part_once_confirmed_outlives_a_power_failure_that_follows() -> None:
         async with SimulatedCluster(1) as cluster:
             end = cluster.network.lose(lambda message: True)
             n1, n2, n3 = (cluster.add(name, SEED_LIST) for name in ("n1", "n2", "n3"))
-            await cluster.acts("n2")
+            await cluster.wait_active("n2")
             await asyncio.sleep(MAX_LISTEN_S + 0.1)
             first = first_record_of([n1, n2, n3], SEED_LIST)
             confirmed = await cluster.ask("n1", "n2", ConfirmGenesis(first))
@@ -138,7 +137,7 @@ def test_a_part_once_confirmed_outlives_a_power_failure_that_follows() -> None:
             await n1.crash()
             n1.wipe()
             n1.restart()
-            await cluster.acts("n2")
+            await cluster.wait_active("n2")
             await asyncio.sleep(MAX_LISTEN_S + 0.1)
             other = first_record_of([n1, n2, n3], SEED_LIST)
             assert not (await cluster.ask("n1", "n2", ConfirmGenesis(other))).confirmed
@@ -172,12 +171,12 @@ def test_no_second_cluster_forms_while_the_first_one_is_out_of_reach(seed: int) 
             for node in (n1, n2, n3):
                 node.restart()
             await asyncio.sleep(LONG_S)
-            assert not clusters(cluster), f"seed {seed}\n{cluster.story()}"
+            assert not clusters(cluster), f"seed {seed}\n{cluster.recent_log()}"
             await n1.crash()
             n1.home, n1.engine = first_disk
             n1.restart()
             await cluster.synced()
-            assert clusters(cluster) == {formed}, f"seed {seed}\n{cluster.story()}"
+            assert clusters(cluster) == {formed}, f"seed {seed}\n{cluster.recent_log()}"
 
     run(main())
 
@@ -198,7 +197,7 @@ def test_a_seed_that_knows_an_epoch_brings_the_others_back_to_it() -> None:
             assert not clusters(cluster), "they wait for n1, which may know an epoch"
             n1.restart()
             await cluster.until(lambda: everyone_knows_an_epoch(cluster), "an epoch everywhere")
-            assert clusters(cluster) == {formed}, cluster.story()
+            assert clusters(cluster) == {formed}, cluster.recent_log()
 
     run(main())
 
@@ -237,7 +236,7 @@ def test_seeds_that_differ_refuse_each_other_and_say_in_what(what: str) -> None:
             await asyncio.sleep(LONG_S)
             assert records(cluster) == [None, None]
             for name in ("n1", "n2"):
-                assert f"{what} is" in said(cluster, name), cluster.story()
+                assert f"{what} is" in said(cluster, name), cluster.recent_log()
 
     run(main())
 

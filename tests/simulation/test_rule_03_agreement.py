@@ -13,11 +13,10 @@ from covey.node.messages.membership import GossipDelta, GossipSyn
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.paxos import AcceptorReply, Ballot
 from covey.ring.succession import abort, begin, finish, raise_floor
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import carrying
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import carrying
+from tests.simulator.virtual_time import in_virtual_time
 
 SOON_S = 0.05
 
@@ -69,13 +68,13 @@ async def test_successors_neither_vote_nor_choose() -> None:
     side can end the change, or both would, one by an abort and the other by a finish."""
     async with SimulatedCluster(1) as cluster:
         await cluster.form(3)
-        thaw = cluster.network.lose(carrying(Prepare))
+        resume = cluster.network.lose(carrying(Prepare))
         joiners = [f"n{i}" for i in range(4, 7)]
         for name in joiners:
             cluster.add(name, ["n1:1"])
         await cluster.until(lambda: len(alive_as_seen_by(cluster, "n1")) == 6, "n1 knows everyone")
         pulls = cluster.network.hold(carrying(Scan))
-        thaw()
+        resume()
         await cluster.until(
             lambda: all(cluster.epoch(name) == 2 for name in cluster.nodes), "the change has begun everywhere"
         )
@@ -136,7 +135,7 @@ async def test_a_promise_outlives_a_power_failure_right_after_it() -> None:
             assert answer.accepted is None
         await n2.crash(power=True)
         n2.restart()
-        await cluster.acts("n2")
+        await cluster.wait_active("n2")
         votes_for_one = [(await vote(cluster, name, base, low, one)).granted for name in ("n1", "n2")]
         votes_for_other = [(await vote(cluster, name, base, high, other)).granted for name in ("n2", "n3")]
         assert (votes_for_one, votes_for_other) == ([True, False], [True, True])
@@ -156,7 +155,7 @@ async def test_a_vote_outlives_a_power_failure_right_after_it() -> None:
             assert (await vote(cluster, name, base, low, chosen)).granted
         await n2.crash(power=True)
         n2.restart()
-        await cluster.acts("n2")
+        await cluster.wait_active("n2")
         answer = await promise(cluster, "n2", base, high)
         assert answer.granted
         assert (answer.accepted_ballot, answer.accepted) == (low, chosen)
@@ -167,7 +166,7 @@ async def test_a_vote_outlives_a_power_failure_right_after_it() -> None:
 
 @in_virtual_time
 async def test_a_record_is_on_disk_before_anything_is_answered_under_it() -> None:
-    """Else a node that told others it had left an epoch would be back in it after a power failure."""
+    """Otherwise a node that has reported leaving an epoch could be back in it after a power failure."""
     async with SimulatedCluster(1) as cluster:
         await cluster.form(3)
         n2 = cluster.nodes["n2"]
@@ -302,7 +301,7 @@ async def test_of_proposals_that_race_exactly_one_is_chosen(seed: int) -> None:
 
 @in_virtual_time
 async def test_an_attempt_whose_votes_were_lost_is_made_up_for_by_the_same_proposer() -> None:
-    """Its promises still stand at the acceptors: the next attempt must go above its own ballot."""
+    """The acceptors keep their promises: the next attempt must use a ballot above its own."""
     async with SimulatedCluster(1) as cluster:
         await cluster.form(3)
         base = cluster.record()
@@ -326,7 +325,7 @@ async def test_a_chosen_record_is_pushed_to_everyone_at_once() -> None:
 
 @in_virtual_time
 async def test_a_node_that_missed_records_skips_to_the_newest() -> None:
-    """And serves under it; whoever brings it need not have been there when it was chosen."""
+    """The node also serves under it; the sender need not have taken part in choosing it."""
     async with SimulatedCluster(1) as cluster:
         await cluster.form(4)
         base = record = cluster.record()

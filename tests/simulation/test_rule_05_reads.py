@@ -9,29 +9,28 @@ import pytest
 from covey.node.errors import OperationTimeout
 from covey.node.messages.data import DataBatch
 from covey.ring.succession import finish
-
-from .cluster import SimulatedCluster
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import (
     KEY,
     begin_change,
     carrying,
-    hand_out,
+    distribute,
     held,
+    isolate_from_records,
     merges,
-    pulled,
     pulls,
     ring_of,
-    staged,
-    stay_behind,
+    scenario,
     value_at,
+    wait_pulled,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 NAMES = ("n1", "n2", "n3")
 
 
 async def write_to_n1_alone(cluster: SimulatedCluster) -> None:
-    """A write that is not acknowledged, but stands on n1."""
+    """Perform a write that only n1 stores and that is not acknowledged."""
     lost = cluster.network.lose(merges(target={"n2", "n3"}))
     with pytest.raises(OperationTimeout):
         await cluster.put("n1", KEY, b"v", timeout_s=0.3)
@@ -44,7 +43,7 @@ async def write_to_n1_alone(cluster: SimulatedCluster) -> None:
 )
 @in_virtual_time
 async def test_a_read_needs_its_quorum_in_every_live_ring(unreachable: tuple[str, ...]) -> None:
-    async with staged(3, "n4", "n5", "q") as (cluster, _):
+    async with scenario(3, "n4", "n5", "q") as (cluster, _):
         await cluster.put("n1", KEY, b"v")
         await begin_change(cluster, ring_of(cluster, "n3", "n4", "n5"))
         cluster.network.lose(carrying(DataBatch, source={"q"}, target=unreachable))
@@ -55,12 +54,12 @@ async def test_a_read_needs_its_quorum_in_every_live_ring(unreachable: tuple[str
 @in_virtual_time
 async def test_a_reader_that_is_behind_does_not_answer_from_the_old_ring() -> None:
     """n4 and n5 finished the change and acknowledged a newer value; q, n1 and n2 have not heard of it."""
-    async with staged(3, "n4", "n5", "q") as (cluster, _):
+    async with scenario(3, "n4", "n5", "q") as (cluster, _):
         await cluster.put("n1", KEY, b"old")
         begun = await begin_change(cluster, ring_of(cluster, "n3", "n4", "n5"))
-        await pulled(cluster, "n4", "n5")
-        stay_behind(cluster, "q", "n1", "n2")
-        await hand_out(cluster, finish(begun), "n3", "n4", "n5")
+        await wait_pulled(cluster, "n4", "n5")
+        isolate_from_records(cluster, "q", "n1", "n2")
+        await distribute(cluster, finish(begun), "n3", "n4", "n5")
         await cluster.put("n4", KEY, b"new")
         assert await cluster.get("q", KEY) == b"new"
 
@@ -68,7 +67,7 @@ async def test_a_reader_that_is_behind_does_not_answer_from_the_old_ring() -> No
 @in_virtual_time
 async def test_a_reader_does_not_answer_from_the_new_ring_before_it_stands_alone() -> None:
     """The successors have pulled nothing yet."""
-    async with staged(3, "n4", "n5", "q") as (cluster, _):
+    async with scenario(3, "n4", "n5", "q") as (cluster, _):
         await cluster.put("n1", KEY, b"v")
         cluster.network.lose(merges(source={"q"}))
         cluster.network.refuse(pulls())
@@ -80,8 +79,8 @@ async def test_a_reader_does_not_answer_from_the_new_ring_before_it_stands_alone
 
 @in_virtual_time
 async def test_what_was_read_once_is_never_unread() -> None:
-    """A write stands on n1 alone and is read there; then n1 is gone."""
-    async with staged(3) as (cluster, _):
+    """Only n1 has stored a write, which is read there; then n1 crashes."""
+    async with scenario(3) as (cluster, _):
         await write_to_n1_alone(cluster)
         assert await cluster.get("n1", KEY) == b"v"
         await cluster.nodes["n1"].crash()
@@ -90,7 +89,7 @@ async def test_what_was_read_once_is_never_unread() -> None:
 
 @in_virtual_time
 async def test_a_read_that_cannot_write_back_does_not_answer() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         await write_to_n1_alone(cluster)
         cluster.network.lose(merges())
         with pytest.raises(OperationTimeout):
@@ -101,7 +100,7 @@ async def test_a_read_that_cannot_write_back_does_not_answer() -> None:
 @in_virtual_time
 async def test_one_reply_is_written_back_where_a_write_needs_more() -> None:
     """R = 1 and W = 3: all replies agree, and yet the next read of one replica would find nothing."""
-    async with staged(3, write_quorum=3, read_quorum=1) as (cluster, _):
+    async with scenario(3, write_quorum=3, read_quorum=1) as (cluster, _):
         await write_to_n1_alone(cluster)
         assert await cluster.get("n1", KEY) == b"v"
         assert [value_at(cluster, name) for name in NAMES] == [b"v"] * 3
@@ -109,7 +108,7 @@ async def test_one_reply_is_written_back_where_a_write_needs_more() -> None:
 
 @in_virtual_time
 async def test_one_reply_that_cannot_be_written_back_is_no_answer() -> None:
-    async with staged(3, write_quorum=3, read_quorum=1) as (cluster, _):
+    async with scenario(3, write_quorum=3, read_quorum=1) as (cluster, _):
         await write_to_n1_alone(cluster)
         cluster.network.lose(merges(target={"n3"}))
         with pytest.raises(OperationTimeout):
@@ -119,7 +118,7 @@ async def test_one_reply_that_cannot_be_written_back_is_no_answer() -> None:
 @in_virtual_time
 async def test_during_a_change_what_is_read_is_on_a_write_quorum_of_the_successors_too() -> None:
     """Read while n4 and n5 have pulled nothing, the value must be found by a read of n4 and n5 afterwards."""
-    async with staged(3, "n4", "n5", "q") as (cluster, _):
+    async with scenario(3, "n4", "n5", "q") as (cluster, _):
         await cluster.put("n1", KEY, b"v")
         cluster.network.refuse(pulls())
         await begin_change(cluster, ring_of(cluster, "n3", "n4", "n5"))
@@ -132,7 +131,7 @@ async def test_during_a_change_what_is_read_is_on_a_write_quorum_of_the_successo
 async def test_when_all_replies_say_absent_the_read_returns_at_once(
     write_quorum: int, read_quorum: int
 ) -> None:
-    async with staged(3, write_quorum=write_quorum, read_quorum=read_quorum) as (cluster, _):
+    async with scenario(3, write_quorum=write_quorum, read_quorum=read_quorum) as (cluster, _):
         written_back = cluster.network.hold(merges())
         loop = asyncio.get_running_loop()
         began_s = loop.time()
@@ -143,15 +142,15 @@ async def test_when_all_replies_say_absent_the_read_returns_at_once(
 
 @in_virtual_time
 async def test_absent_from_a_quorum_is_absent_whatever_the_others_hold_back() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         cluster.network.lose(carrying(DataBatch, target={"n3"}))
         assert await cluster.get("n1", KEY, timeout_s=1.0) is None
 
 
 @in_virtual_time
 async def test_a_tombstone_is_read_and_written_back_like_a_value() -> None:
-    """A delete stands on n1 alone and is read there; after that the value must not come back."""
-    async with staged(3) as (cluster, _):
+    """Only n1 has stored a delete, which is read there; after that the value must not come back."""
+    async with scenario(3) as (cluster, _):
         await cluster.put("n1", KEY, b"v")
         lost = cluster.network.lose(merges(target={"n2", "n3"}))
         with pytest.raises(OperationTimeout):

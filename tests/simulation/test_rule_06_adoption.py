@@ -22,12 +22,11 @@ from covey.ring.moves import RingChange
 from covey.ring.ring import Ring
 from covey.ring.succession import abort, begin
 from covey.ring.tokens import TokenRange, token_of
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import carrying
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.memory_engine import MemoryEngine
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import carrying
-from .virtual_time import in_virtual_time
 
 KEYS = [b"key %d" % i for i in range(40)]
 ALL = Consistency(Level.ALL)

@@ -7,9 +7,8 @@ import asyncio
 import pytest
 
 from covey.ring.epoch import Quorums
-
-from .cluster import SimulatedCluster
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import (
     KEY,
     TOKENS,
     begin_change,
@@ -18,21 +17,21 @@ from .staging import (
     merges,
     pulls,
     ring_of,
-    staged,
+    scenario,
     value_at,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 
 @in_virtual_time
 async def test_a_gainer_is_done_with_the_copy_of_the_one_it_displaces() -> None:
     """8a: n4 displaces n1, so what n1 had is what n4 needs; the others need not answer."""
-    async with staged(3, "n4") as (cluster, frost):
+    async with scenario(3, "n4") as (cluster, agreement):
         cluster.network.lose(merges(target={"n3"}))
         await cluster.put("n1", KEY, b"v")
         cluster.network.refuse(pulls(target={"n2", "n3"}))
         begun = await begin_change(cluster, ring_of(cluster, "n2", "n3", "n4"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await finished(cluster, begun)
         await cluster.nodes["n2"].crash()
         assert await cluster.get("n3", KEY, timeout_s=10.0) == b"v"
@@ -40,15 +39,15 @@ async def test_a_gainer_is_done_with_the_copy_of_the_one_it_displaces() -> None:
 
 @in_virtual_time
 async def test_one_copy_that_is_not_the_displaced_ones_is_not_enough() -> None:
-    """8a: v stands on n1 and n2; n1 dies and n4 takes its place. With n3's copy alone, n4 would lack it, and so
+    """8a: n1 and n2 hold v; n1 dies and n4 takes its place. With n3's copy alone, n4 would lack it, and so
     would a read of n3 and n4."""
-    async with staged(3, "n4") as (cluster, frost):
+    async with scenario(3, "n4") as (cluster, agreement):
         cluster.network.lose(merges(target={"n3"}))
         await cluster.put("n1", KEY, b"v")
         await cluster.nodes["n1"].crash()
         unheard = cluster.network.refuse(pulls(target={"n2"}))
         begun = await begin_change(cluster, ring_of(cluster, "n2", "n3", "n4"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await asyncio.sleep(3.0)
         assert not is_done(cluster, "n4")
         unheard()
@@ -61,13 +60,13 @@ async def test_one_copy_that_is_not_the_displaced_ones_is_not_enough() -> None:
 @pytest.mark.parametrize("without_it", ["n1", "n2"])
 @in_virtual_time
 async def test_two_gainers_displace_two_owners_each_its_own(without_it: str) -> None:
-    """8a: v stands on n3 and one of the two that give way. Were that one not pulled from, {n4, n5} would lack it."""
-    async with staged(3, "n4", "n5") as (cluster, frost):
+    """8a: n3 and one displaced owner hold v. If n4 and n5 did not pull from that owner, both would lack it."""
+    async with scenario(3, "n4", "n5") as (cluster, agreement):
         missed = cluster.network.lose(merges(target={without_it}))
         await cluster.put("n3", KEY, b"v")
         missed()
         begun = await begin_change(cluster, ring_of(cluster, "n3", "n4", "n5"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await finished(cluster, begun)
         await cluster.nodes["n3"].crash()
         assert await cluster.get("n4", KEY, timeout_s=10.0) == b"v"
@@ -89,11 +88,11 @@ async def test_a_gainer_that_displaces_nobody_pulls_too() -> None:
 @in_virtual_time
 async def test_a_gainer_that_displaces_nobody_pulls_from_a_read_quorum() -> None:
     """8b: of two owners with R = 2, both."""
-    async with staged(2, "n3") as (cluster, frost):
+    async with scenario(2, "n3") as (cluster, agreement):
         await cluster.put("n1", KEY, b"v")
         unheard = cluster.network.refuse(pulls(target={"n2"}))
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n3"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await asyncio.sleep(3.0)
         assert not is_done(cluster, "n3")
         unheard()
@@ -104,11 +103,11 @@ async def test_a_gainer_that_displaces_nobody_pulls_from_a_read_quorum() -> None
 @in_virtual_time
 async def test_shrinking_below_n_merges_what_those_who_stay_have_missed() -> None:
     """8c: v was acknowledged by n2 and n3, which leave."""
-    async with staged(3) as (cluster, frost):
+    async with scenario(3) as (cluster, agreement):
         cluster.network.lose(merges(target={"n1"}))
         await cluster.put("n2", KEY, b"v")
         begun = await begin_change(cluster, ring_of(cluster, "n1"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await finished(cluster, begun)
         assert value_at(cluster, "n1") == b"v"
         assert await cluster.get("n1", KEY) == b"v"
@@ -117,12 +116,12 @@ async def test_shrinking_below_n_merges_what_those_who_stay_have_missed() -> Non
 @in_virtual_time
 async def test_shrinking_waits_for_a_read_quorum_of_copies() -> None:
     """8c: its own copy counts as one of the two, and is not enough alone."""
-    async with staged(3) as (cluster, frost):
+    async with scenario(3) as (cluster, agreement):
         cluster.network.lose(merges(target={"n1"}))
         await cluster.put("n2", KEY, b"v")
         unheard = cluster.network.refuse(pulls())
         begun = await begin_change(cluster, ring_of(cluster, "n1"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await asyncio.sleep(3.0)
         assert cluster.epoch("n1") == begun.number
         unheard()
@@ -133,9 +132,9 @@ async def test_shrinking_waits_for_a_read_quorum_of_copies() -> None:
 @pytest.mark.parametrize(("write_quorum", "read_quorum"), [(3, 1), (2, 2)])
 @in_virtual_time
 async def test_under_new_quorums_every_copy_is_merged_anew(write_quorum: int, read_quorum: int) -> None:
-    """8c: under W = R = 2, v stands on n1 and n2. Under R = 1, a read of n3 alone must find it."""
+    """8c: under W = R = 2, n1 and n2 hold v. Under R = 1, a read of n3 only must find it."""
     before = {"write_quorum": read_quorum + 1, "read_quorum": 2}
-    async with staged(3, **before) as (cluster, frost):
+    async with scenario(3, **before) as (cluster, agreement):
         if before["write_quorum"] < 3:
             missed = cluster.network.lose(merges(target={"n3"}))
             await cluster.put("n1", KEY, b"v")
@@ -145,6 +144,6 @@ async def test_under_new_quorums_every_copy_is_merged_anew(write_quorum: int, re
         cluster.network.lose(merges())
         quorums = Quorums(3, write_quorum, read_quorum)
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n3", quorums=quorums))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await finished(cluster, begun)
         assert [value_at(cluster, name) for name in ("n1", "n2", "n3")] == [b"v"] * 3

@@ -5,10 +5,20 @@ from __future__ import annotations
 import asyncio
 
 from covey.node.messages.data import DataBatch
-
-from .cluster import SimulatedCluster
-from .staging import KEY, begin_change, carrying, finished, is_done, merges, pulls, ring_of, staged, value_at
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import (
+    KEY,
+    begin_change,
+    carrying,
+    finished,
+    is_done,
+    merges,
+    pulls,
+    ring_of,
+    scenario,
+    value_at,
+)
+from tests.simulator.virtual_time import in_virtual_time
 
 
 def proposals(cluster: SimulatedCluster) -> list[str]:
@@ -24,13 +34,13 @@ def owns(cluster: SimulatedCluster, name: str) -> bool:
 
 @in_virtual_time
 async def test_no_change_is_finished_before_all_that_gain_are_done() -> None:
-    """v stands on n1, which gives way to n4, and on n2: unless n4 has pulled it, {n3, n4} lack it."""
-    async with staged(3, "n4") as (cluster, frost):
+    """n1, which n4 displaces, and n2 hold v: unless n4 has pulled it, {n3, n4} lack it."""
+    async with scenario(3, "n4") as (cluster, agreement):
         cluster.network.lose(merges(target={"n3"}))
         await cluster.put("n1", KEY, b"v")
         unheard = cluster.network.refuse(pulls())
         begun = await begin_change(cluster, ring_of(cluster, "n2", "n3", "n4"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await asyncio.sleep(5.0)
         assert cluster.epoch("n2") == begun.number
         unheard()
@@ -41,11 +51,11 @@ async def test_no_change_is_finished_before_all_that_gain_are_done() -> None:
 
 @in_virtual_time
 async def test_no_change_is_finished_while_one_of_two_gainers_is_not_done() -> None:
-    async with staged(3, "n4", "n5") as (cluster, frost):
+    async with scenario(3, "n4", "n5") as (cluster, agreement):
         await cluster.put("n1", KEY, b"v")
         unheard = cluster.network.refuse(pulls(source={"n5"}))
         begun = await begin_change(cluster, ring_of(cluster, "n3", "n4", "n5"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await asyncio.sleep(5.0)
         assert is_done(cluster, "n4") and not is_done(cluster, "n5")
         assert cluster.epoch("n1") == begun.number
@@ -56,11 +66,11 @@ async def test_no_change_is_finished_while_one_of_two_gainers_is_not_done() -> N
 
 @in_virtual_time
 async def test_no_change_is_finished_before_enough_have_left_the_old_epoch() -> None:
-    """R = 1: n3, still at the old epoch, would go on answering reads alone, from before what the new ring wrote."""
-    async with staged(3, "n4", write_quorum=3, read_quorum=1) as (cluster, frost):
+    """R = 1: n3, still at the old epoch, could answer reads without the writes of the new ring."""
+    async with scenario(3, "n4", write_quorum=3, read_quorum=1) as (cluster, agreement):
         heal = cluster.network.partition({"n1", "n2", "n4"}, {"n3"})
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n4"), "n1", "n2", "n4")
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await cluster.until(lambda: is_done(cluster, "n4"), "n4 has pulled")
         await asyncio.sleep(5.0)
         assert (cluster.epoch("n1"), cluster.epoch("n3")) == (begun.number, begun.number - 1)
@@ -71,21 +81,21 @@ async def test_no_change_is_finished_before_enough_have_left_the_old_epoch() -> 
 
 @in_virtual_time
 async def test_a_change_is_finished_while_an_old_replica_that_is_not_needed_is_away() -> None:
-    async with staged(3, "n4") as (cluster, frost):
+    async with scenario(3, "n4") as (cluster, agreement):
         await cluster.put("n1", KEY, b"v")
         await cluster.nodes["n3"].crash()
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n4"))
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await finished(cluster, begun)
         assert await cluster.get("n4", KEY) == b"v"
 
 
 @in_virtual_time
 async def test_a_joiner_that_goes_down_is_given_up_and_joins_when_it_is_back() -> None:
-    async with staged(3, "n4") as (cluster, frost):
+    async with scenario(3, "n4") as (cluster, agreement):
         await cluster.put("n1", KEY, b"v")
         unheard = cluster.network.refuse(pulls())
-        frost.thaw()
+        agreement.resume()
         await cluster.until(lambda: cluster.epoch("n4") > 1, "begun")
         await cluster.nodes["n4"].crash()
         await cluster.until(lambda: "abort" in proposals(cluster), "given up", 20.0)
@@ -103,11 +113,11 @@ async def test_a_joiner_that_goes_down_is_given_up_and_joins_when_it_is_back() -
 
 @in_virtual_time
 async def test_a_joiner_that_makes_no_progress_is_given_up_and_tried_again_later() -> None:
-    async with staged(3, "n4", handoff_timeout=4.0) as (cluster, frost):
+    async with scenario(3, "n4", handoff_timeout=4.0) as (cluster, agreement):
         await cluster.put("n1", KEY, b"v")
         unheard = cluster.network.refuse(pulls())
         loop = asyncio.get_running_loop()
-        frost.thaw()
+        agreement.resume()
         await cluster.until(lambda: cluster.epoch("n1") > 1, "begun")
         began_s = loop.time()
         await cluster.until(lambda: "abort" in proposals(cluster), "given up")
@@ -119,9 +129,9 @@ async def test_a_joiner_that_makes_no_progress_is_given_up_and_tried_again_later
 
 @in_virtual_time
 async def test_reads_and_writes_go_on_while_a_dead_joiner_blocks_the_finish() -> None:
-    async with staged(3, "n4") as (cluster, frost):
+    async with scenario(3, "n4") as (cluster, agreement):
         cluster.network.refuse(pulls())
-        frost.thaw()
+        agreement.resume()
         await cluster.until(lambda: cluster.epoch("n4") > 1, "begun")
         await cluster.nodes["n4"].crash()
         await cluster.put("n1", KEY, b"v", timeout_s=1.0)

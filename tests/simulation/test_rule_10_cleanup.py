@@ -20,13 +20,11 @@ from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.ring import Ring
 from covey.ring.succession import begin, raise_floor
 from covey.ring.tokens import TokenRange, token_of
-from tests.simulation.cluster import SimulatedClock
+from tests.simulator.cluster import NodeLog, SimulatedClock, SimulatedCluster
+from tests.simulator.scenario import carrying
+from tests.simulator.trace import RunTrace
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.memory_engine import MemoryEngine
-
-from .cluster import NodeTrace, SimulatedCluster
-from .staging import carrying
-from .trace import RunTrace
-from .virtual_time import in_virtual_time
 
 KEYS = [b"key %d" % i for i in range(40)]
 GRACE_S = 5.0
@@ -182,7 +180,7 @@ def handoff_on(engine: MemoryEngine, epochs: Epochs, failures: list[BaseExceptio
         LocalIdentity(ME, 1, "a:1"),
         SimulatedClock(),
         random.Random(1),
-        NodeTrace("a", RunTrace()),
+        NodeLog("a", RunTrace()),
         Tasks(failures.append),
     )
     handoff = Handoff(

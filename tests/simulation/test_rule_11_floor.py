@@ -11,11 +11,10 @@ from covey.node.messages.data import DataBatch, DataReply, Merge, MergeKind, Mer
 from covey.node.storage.interface import Entry
 from covey.quorum.version import Version
 from covey.ring.succession import begin
-
-from .cluster import SimulatedCluster
-from .collecting import raise_floor_to
-from .staging import KEY, hand_out, held, merges, record_of, ring_of, staged, value_at
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import KEY, distribute, held, merges, record_of, ring_of, scenario, value_at
+from tests.simulator.tombstones import raise_floor_to
+from tests.simulator.virtual_time import in_virtual_time
 
 NAMES = ("n1", "n2", "n3")
 
@@ -44,10 +43,10 @@ async def test_every_replica_refuses_hints_and_retries_at_or_below_the_floor(
     name: str, changing: bool
 ) -> None:
     """Those that enter the list as well."""
-    async with staged(3, "n4") as (cluster, _):
+    async with scenario(3, "n4") as (cluster, _):
         floor = await a_floor(cluster)
         if changing:
-            await hand_out(cluster, begin(record_of(cluster), ring_of(cluster, "n2", "n3", "n4")))
+            await distribute(cluster, begin(record_of(cluster), ring_of(cluster, "n2", "n3", "n4")))
         for timestamp in (floor.timestamp, floor.timestamp - 1):
             refused = await bring(cluster, name, floor._replace(timestamp=timestamp), MergeKind.WRITE)
             assert refused.below_floor
@@ -60,7 +59,7 @@ async def test_every_replica_refuses_hints_and_retries_at_or_below_the_floor(
 @in_virtual_time
 async def test_repairs_are_never_refused_for_age() -> None:
     """What is older than the floor and was not deleted must still reach all its replicas."""
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         floor = await a_floor(cluster)
         repaired = await bring(cluster, "n2", floor._replace(timestamp=1), MergeKind.REPAIR)
         assert not repaired.below_floor
@@ -69,7 +68,7 @@ async def test_repairs_are_never_refused_for_age() -> None:
 
 @in_virtual_time
 async def test_an_older_value_is_read_and_written_back_below_the_floor() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         lost = cluster.network.lose(merges(target={"n2", "n3"}))
         with pytest.raises(OperationTimeout):
             await cluster.put("n1", KEY, b"v", timeout_s=0.3)
@@ -82,8 +81,8 @@ async def test_an_older_value_is_read_and_written_back_below_the_floor() -> None
 
 @in_virtual_time
 async def test_a_write_that_the_floor_overtakes_may_have_happened() -> None:
-    """It stands on n1; the retry under the new epoch is refused everywhere, and its client is told."""
-    async with staged(3) as (cluster, _):
+    """n1 has stored it; the retry under the new epoch is refused everywhere, and the client gets that error."""
+    async with scenario(3) as (cluster, _):
         turned_away = cluster.network.refuse(merges(source={"n1"}))
         writing = asyncio.get_running_loop().create_task(cluster.put("n1", KEY, b"v", timeout_s=30.0))
         await cluster.until(lambda: held(cluster, "n1") is not None, "n1 has it")
@@ -100,7 +99,7 @@ async def test_a_write_that_the_floor_overtakes_may_have_happened() -> None:
 @in_virtual_time
 async def test_a_write_that_the_floor_overtakes_before_anyone_has_it_was_not_done() -> None:
     """So its client can try again, and then it is done."""
-    async with staged(3, "q") as (cluster, _):
+    async with scenario(3, "q") as (cluster, _):
         turned_away = cluster.network.refuse(merges(source={"q"}))
         writing = asyncio.get_running_loop().create_task(cluster.put("q", KEY, b"v", timeout_s=30.0))
         await asyncio.sleep(1.0)
@@ -118,7 +117,7 @@ async def test_a_write_that_the_floor_overtakes_before_anyone_has_it_was_not_don
 @pytest.mark.parametrize("name", [*NAMES, "q"])
 @in_virtual_time
 async def test_new_versions_exceed_the_floor_although_the_clock_is_behind_it(name: str) -> None:
-    async with staged(3, "q") as (cluster, _):
+    async with scenario(3, "q") as (cluster, _):
         version = (await cluster.put("n1", b"other", b"v")).version
         ahead = version._replace(timestamp=version.timestamp + (400 << 16))
         await raise_floor_to(cluster, ahead)

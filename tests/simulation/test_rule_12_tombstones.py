@@ -14,28 +14,35 @@ from covey.quorum.consistency import Consistency, Level
 from covey.quorum.version import Version
 from covey.ring.epoch import EpochRecord
 from covey.ring.succession import begin, finish
-
-from .cluster import SimulatedCluster
-from .collecting import AGE_S, confirmed, is_gone, purged, put_and_delete, raise_floor_to, replicas_of
-from .network import Message, Rule
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message, MessageFilter
+from tests.simulator.scenario import (
     KEY,
     begin_change,
     carrying,
     change,
-    hand_out,
+    distribute,
     held,
     merges,
-    pulled,
     record_of,
     ring_of,
-    staged,
+    scenario,
     value_at,
+    wait_pulled,
 )
-from .virtual_time import in_virtual_time, run
+from tests.simulator.tombstones import (
+    TOMBSTONE_AGE_S,
+    confirmed,
+    is_gone,
+    purged,
+    put_and_delete,
+    raise_floor_to,
+    replicas_of,
+)
+from tests.simulator.virtual_time import in_virtual_time, run
 
 NAMES = ("n1", "n2", "n3")
-LONG_S = 10 * AGE_S
+LONG_S = 10 * TOMBSTONE_AGE_S
 
 
 async def bring(
@@ -50,7 +57,7 @@ async def bring(
     return result
 
 
-def reads(*, source: str, target: str) -> Rule:
+def reads(*, source: str, target: str) -> MessageFilter:
     """Concerns batches that write nothing."""
 
     def concerned(message: Message) -> bool:
@@ -67,11 +74,11 @@ def test_a_deleted_key_is_purged_on_all_replicas_after_its_age_and_reads_absent(
     """Nobody does anything: confirming, raising the floor and purging happen by themselves."""
 
     async def main() -> None:
-        async with SimulatedCluster(seed, tombstone_age=AGE_S) as cluster:
+        async with SimulatedCluster(seed, tombstone_age=TOMBSTONE_AGE_S) as cluster:
             await cluster.form(4)
             version = await put_and_delete(cluster)
             replicas = replicas_of(cluster)
-            await asyncio.sleep(0.9 * AGE_S)
+            await asyncio.sleep(0.9 * TOMBSTONE_AGE_S)
             assert not is_gone(cluster, *replicas), "not before its age"
             under = await purged(cluster, *replicas)
             assert under > await confirmed(cluster), f"seed {seed}"
@@ -88,7 +95,7 @@ def test_a_deleted_key_is_purged_on_all_replicas_after_its_age_and_reads_absent(
 
 @in_virtual_time
 async def test_many_tombstones_share_one_raise_of_the_floor() -> None:
-    async with SimulatedCluster(1, tombstone_age=AGE_S) as cluster:
+    async with SimulatedCluster(1, tombstone_age=TOMBSTONE_AGE_S) as cluster:
         await cluster.form(3)
         keys = [f"key {number}".encode() for number in range(600)]
         for key in keys:
@@ -104,7 +111,7 @@ async def test_many_tombstones_share_one_raise_of_the_floor() -> None:
 @in_virtual_time
 async def test_a_key_written_again_meanwhile_keeps_its_new_value() -> None:
     """The replicas hold something newer than what was confirmed."""
-    async with staged(3, tombstone_age=AGE_S) as (cluster, _):
+    async with scenario(3, tombstone_age=TOMBSTONE_AGE_S) as (cluster, _):
         version = await put_and_delete(cluster)
         await confirmed(cluster)
         await cluster.put("n2", KEY, b"new")
@@ -115,7 +122,7 @@ async def test_a_key_written_again_meanwhile_keeps_its_new_value() -> None:
 
 @in_virtual_time
 async def test_a_replica_that_alone_holds_something_newer_keeps_it() -> None:
-    async with staged(3, tombstone_age=AGE_S) as (cluster, _):
+    async with scenario(3, tombstone_age=TOMBSTONE_AGE_S) as (cluster, _):
         version = await put_and_delete(cluster)
         newer = Entry(version._replace(timestamp=version.timestamp + 1), b"newer")
         *others, alone = replicas_of(cluster)
@@ -140,7 +147,7 @@ async def delete_while_n3_is_away(cluster: SimulatedCluster) -> Version:
 
 @in_virtual_time
 async def test_collection_waits_for_a_replica_that_is_away_and_says_so() -> None:
-    async with staged(3, tombstone_age=AGE_S) as (cluster, _):
+    async with scenario(3, tombstone_age=TOMBSTONE_AGE_S) as (cluster, _):
         version = await delete_while_n3_is_away(cluster)
         await asyncio.sleep(LONG_S)
         assert held(cluster, "n1") == held(cluster, "n2") == Entry(version, None)
@@ -157,7 +164,7 @@ async def test_collection_waits_for_a_replica_that_is_away_and_says_so() -> None
 @in_virtual_time
 async def test_a_replica_that_is_back_without_the_tombstone_is_not_passed_over() -> None:
     """It has the value still: purged on the others, that would be read again."""
-    async with staged(3, tombstone_age=AGE_S) as (cluster, _):
+    async with scenario(3, tombstone_age=TOMBSTONE_AGE_S) as (cluster, _):
         cluster.network.lose(carrying(TreeQuery))
         version = await delete_while_n3_is_away(cluster)
         cluster.network.refuse(merges(target={"n3"}))
@@ -172,7 +179,7 @@ async def test_a_replica_that_is_back_without_the_tombstone_is_not_passed_over()
 
 @in_virtual_time
 async def test_a_replica_that_is_back_is_brought_the_tombstone_and_lets_it_go_on() -> None:
-    async with SimulatedCluster(1, tombstone_age=AGE_S) as cluster:
+    async with SimulatedCluster(1, tombstone_age=TOMBSTONE_AGE_S) as cluster:
         await cluster.form(3)
         await delete_while_n3_is_away(cluster)
         await asyncio.sleep(LONG_S)
@@ -184,7 +191,7 @@ async def test_a_replica_that_is_back_is_brought_the_tombstone_and_lets_it_go_on
 @in_virtual_time
 async def test_evicting_who_is_away_lets_it_go_on_and_its_old_value_never_counts() -> None:
     """Also when it returns with it, and when old hints are replayed to everyone."""
-    async with SimulatedCluster(1, tombstone_age=AGE_S) as cluster:
+    async with SimulatedCluster(1, tombstone_age=TOMBSTONE_AGE_S) as cluster:
         await cluster.form(4)
         await cluster.put("n1", KEY, b"old")
         away = replicas_of(cluster)[-1]
@@ -211,7 +218,7 @@ async def test_evicting_who_is_away_lets_it_go_on_and_its_old_value_never_counts
 @in_virtual_time
 async def test_purging_waits_for_a_replica_that_went_away_after_it_confirmed() -> None:
     """Purged without it, the tombstone would only come back."""
-    async with staged(3, tombstone_age=AGE_S) as (cluster, _):
+    async with scenario(3, tombstone_age=TOMBSTONE_AGE_S) as (cluster, _):
         version = await put_and_delete(cluster)
         await confirmed(cluster)
         driver, other, away = replicas_of(cluster)
@@ -234,7 +241,7 @@ async def test_purging_waits_for_a_replica_that_went_away_after_it_confirmed() -
 @in_virtual_time
 async def test_a_delayed_write_back_from_before_the_confirmation_is_refused(floor_first: bool) -> None:
     """It arrives after the purge. Also of a tombstone that the floor has passed when it is confirmed."""
-    async with staged(3, tombstone_age=AGE_S, rpc_timeout=300.0) as (cluster, _):
+    async with scenario(3, tombstone_age=TOMBSTONE_AGE_S, rpc_timeout=300.0) as (cluster, _):
         old = Entry((await cluster.put("n1", b"other", b"v")).version, b"old")
         deleted = Entry((await cluster.put("n1", b"other", b"w")).version, None)
         if floor_first:
@@ -263,7 +270,7 @@ async def test_a_delayed_write_back_from_before_the_confirmation_is_refused(floo
 @in_virtual_time
 async def test_what_came_back_above_no_floor_still_goes_with_the_next_epoch() -> None:
     """A tombstone that the floor has passed, as one brought back by a replica that was away."""
-    async with SimulatedCluster(1, tombstone_age=AGE_S) as cluster:
+    async with SimulatedCluster(1, tombstone_age=TOMBSTONE_AGE_S) as cluster:
         await cluster.form(3)
         version = await put_and_delete(cluster)
         await purged(cluster, *NAMES)
@@ -280,7 +287,7 @@ async def test_what_came_back_above_no_floor_still_goes_with_the_next_epoch() ->
 @pytest.mark.parametrize("when", ["before the floor", "after the floor", "changing"])
 @in_virtual_time
 async def test_a_node_that_enters_between_confirmation_and_purge_has_nothing_older(when: str) -> None:
-    async with staged(3, "n4", tombstone_age=AGE_S, rpc_timeout=300.0) as (cluster, _):
+    async with scenario(3, "n4", tombstone_age=TOMBSTONE_AGE_S, rpc_timeout=300.0) as (cluster, _):
         version = await put_and_delete(cluster)
         await confirmed(cluster)
         driver, leaver = replicas_of(cluster)[0], replicas_of(cluster)[-1]
@@ -291,9 +298,9 @@ async def test_a_node_that_enters_between_confirmation_and_purge_has_nothing_old
         await raise_floor_to(cluster, version)
         if when != "before the floor":
             begun = await begin_change(cluster, ring_of(cluster, *stayed, "n4"))
-            await pulled(cluster, *stayed, "n4")
+            await wait_pulled(cluster, *stayed, "n4")
             if when == "after the floor":
-                await hand_out(cluster, finish(begun))
+                await distribute(cluster, finish(begun))
         assert held(cluster, "n4") == Entry(version, None)
         hold()
         await purged(cluster, *stayed, "n4")
@@ -303,8 +310,8 @@ async def test_a_node_that_enters_between_confirmation_and_purge_has_nothing_old
 
 @in_virtual_time
 async def test_a_late_retry_to_a_node_that_enters_is_superseded_before_the_floor_rises() -> None:
-    """n4 has a value that nobody else took, from before its pull; the tombstone it pulls is newer."""
-    async with staged(3, "n4", tombstone_age=AGE_S) as (cluster, _):
+    """n4 has a value that no other node stored, from before its pull; the tombstone that it pulls is newer."""
+    async with scenario(3, "n4", tombstone_age=TOMBSTONE_AGE_S) as (cluster, _):
         old = Entry((await cluster.put("n1", b"other", b"v")).version, b"old")
         version = await put_and_delete(cluster)
         await confirmed(cluster)
@@ -312,8 +319,8 @@ async def test_a_late_retry_to_a_node_that_enters_is_superseded_before_the_floor
         stayed = sorted({*NAMES} - {leaver})
         begun = await begin_change(cluster, ring_of(cluster, *stayed, "n4"))
         await bring(cluster, "n4", old, MergeKind.WRITE)
-        await pulled(cluster, *stayed, "n4")
-        await hand_out(cluster, finish(begun))
+        await wait_pulled(cluster, *stayed, "n4")
+        await distribute(cluster, finish(begun))
         await raise_floor_to(cluster, version)
         await purged(cluster, *stayed, "n4")
         assert await cluster.get("n4", KEY) is None
@@ -322,7 +329,7 @@ async def test_a_late_retry_to_a_node_that_enters_is_superseded_before_the_floor
 @in_virtual_time
 async def test_a_node_that_regains_the_range_has_dropped_what_it_had() -> None:
     """It left the list with the value, and missed the delete, the collection and everything."""
-    async with staged(3, "n4", tombstone_age=AGE_S, handoff_grace=1000.0) as (cluster, _):
+    async with scenario(3, "n4", tombstone_age=TOMBSTONE_AGE_S, handoff_grace=1000.0) as (cluster, _):
         await cluster.put("n1", KEY, b"old")
         leaver = replicas_of(cluster)[-1]
         stayed = sorted({*NAMES} - {leaver})
@@ -334,9 +341,9 @@ async def test_a_node_that_regains_the_range_has_dropped_what_it_had() -> None:
         await raise_floor_to(cluster, version)
         await purged(cluster, *now)
         assert value_at(cluster, leaver) == b"old"
-        await hand_out(cluster, begun := begin(record_of(cluster), before.owners))
-        await pulled(cluster, *NAMES)
-        await hand_out(cluster, finish(begun))
+        await distribute(cluster, begun := begin(record_of(cluster), before.owners))
+        await wait_pulled(cluster, *NAMES)
+        await distribute(cluster, finish(begun))
         assert is_gone(cluster, leaver)
         assert [await cluster.get(via, KEY) for via in NAMES] == [None] * 3
 
@@ -348,7 +355,7 @@ async def test_a_node_that_regains_the_range_has_dropped_what_it_had() -> None:
 @in_virtual_time
 async def test_a_driver_that_crashes_between_confirmation_and_purge_begins_again(power: bool) -> None:
     """Nothing of it is on disk; the floor is above the tombstone by then, so it takes another epoch."""
-    async with SimulatedCluster(1, tombstone_age=AGE_S) as cluster:
+    async with SimulatedCluster(1, tombstone_age=TOMBSTONE_AGE_S) as cluster:
         await cluster.form(3)
         version = await put_and_delete(cluster)
         driver = replicas_of(cluster)[0]
@@ -364,7 +371,7 @@ async def test_a_driver_that_crashes_between_confirmation_and_purge_begins_again
 @in_virtual_time
 async def test_what_is_not_on_disk_is_not_confirmed() -> None:
     """n2 has merged the tombstone and not flushed it: losing power it would have the value again."""
-    async with staged(3, tombstone_age=AGE_S) as (cluster, _):
+    async with scenario(3, tombstone_age=TOMBSTONE_AGE_S) as (cluster, _):
         version = await put_and_delete(cluster)
         stamp = record_of(cluster).stamp
         n2 = cluster.nodes["n2"]

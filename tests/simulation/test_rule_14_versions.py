@@ -11,11 +11,10 @@ from covey.node.messages.data import DataBatch
 from covey.node.operations import Get, GetResult, Put, WriteResult
 from covey.quorum.version import COUNTER_BITS, Version
 from covey.ring.succession import raise_floor
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import KEY, carrying, hand_out, held, record_of, staged
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import KEY, carrying, distribute, held, record_of, scenario
+from tests.simulator.virtual_time import in_virtual_time
 
 AHEAD_MS = 400
 """Within the allowed skew of half a second."""
@@ -38,8 +37,8 @@ async def put_after(cluster: SimulatedCluster, via: str, seen_timestamp: int, va
 
 @in_virtual_time
 async def test_a_version_is_not_drawn_twice_though_the_clock_shows_the_same_time_again() -> None:
-    """The disk has lost the first write: only the generation tells the two apart."""
-    async with staged(1) as (cluster, _):
+    """The disk has lost the first write: the two versions differ in the generation only."""
+    async with scenario(1) as (cluster, _):
         node = cluster.nodes["n1"]
         wall_ms = node.clock.wall_ms()
         node.hold_flushes()
@@ -61,8 +60,8 @@ async def test_a_version_is_not_drawn_twice_though_the_clock_shows_the_same_time
 
 @in_virtual_time
 async def test_a_lone_node_writes_above_its_disk_though_its_clock_was_set_back_by_an_hour() -> None:
-    """Its clients have forgotten what they saw, and still their writes must stand."""
-    async with staged(1) as (cluster, _):
+    """Its clients have forgotten what they saw, and their writes must still win."""
+    async with scenario(1) as (cluster, _):
         node = cluster.nodes["n1"]
         first = await cluster.put("n1", KEY, b"first")
         await node.crash()
@@ -82,7 +81,7 @@ async def test_a_lone_node_writes_above_its_disk_though_its_clock_was_set_back_b
 
 @in_virtual_time
 async def test_a_lone_node_serves_a_client_that_has_seen_what_its_disk_has() -> None:
-    async with staged(1) as (cluster, _):
+    async with scenario(1) as (cluster, _):
         node = cluster.nodes["n1"]
         first = await cluster.put("n1", KEY, b"first")
         await node.crash()
@@ -95,7 +94,7 @@ async def test_a_lone_node_serves_a_client_that_has_seen_what_its_disk_has() -> 
 
 @in_virtual_time
 async def test_a_clock_that_a_lone_nodes_disk_is_ahead_of_does_not_keep_others_from_joining() -> None:
-    """What it tells others of its time is no further ahead than they follow: they can pull from it."""
+    """The time that it reports is within the bound that others accept: they can pull from it."""
     async with SimulatedCluster(1) as cluster:
         n1 = cluster.add("n1", ["n1:1"])
         await cluster.synced()
@@ -120,7 +119,7 @@ async def test_a_clock_that_a_lone_nodes_disk_is_ahead_of_does_not_keep_others_f
 
 @in_virtual_time
 async def test_every_write_of_one_coordinator_is_newer_though_its_clock_stands_still() -> None:
-    async with staged(1) as (cluster, _):
+    async with scenario(1) as (cluster, _):
         clock = cluster.nodes["n1"].clock
         wall_ms = clock.wall_ms()
         versions = []
@@ -133,7 +132,7 @@ async def test_every_write_of_one_coordinator_is_newer_though_its_clock_stands_s
 @in_virtual_time
 async def test_a_clock_rises_with_the_requests_that_come() -> None:
     """n1's clock is ahead. What n2 acknowledges after it took n1's write must be newer than that write."""
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         cluster.network.lose(lambda message: message.source == "n2")  # n2 hears no replies
         cluster.nodes["n1"].clock.wall_offset_ms = AHEAD_MS
         first = await cluster.put("n1", KEY, b"first")
@@ -149,7 +148,7 @@ async def test_a_clock_rises_with_the_requests_that_come() -> None:
 @in_virtual_time
 async def test_a_clock_rises_with_the_replies_that_come() -> None:
     """n2 hears nothing of n1 but its reply to a write; the next write must be above all n1 had drawn before."""
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         cluster.network.lose(lambda message: message.target == "n2")
 
         def from_n2(message: Message) -> bool:
@@ -168,7 +167,7 @@ async def test_a_clock_rises_with_the_replies_that_come() -> None:
 @in_virtual_time
 async def test_a_coordinator_writes_above_what_it_has_read() -> None:
     """The clocks that knew the version's time are gone: its replica has restarted, and time was set back a little."""
-    async with staged(1) as (cluster, _):
+    async with scenario(1) as (cluster, _):
         node = cluster.nodes["n1"]
         node.clock.wall_offset_ms = AHEAD_MS
         first = await cluster.put("n1", KEY, b"first")
@@ -185,7 +184,7 @@ async def test_a_coordinator_writes_above_what_it_has_read() -> None:
 @in_virtual_time
 async def test_a_coordinator_that_was_told_of_a_newer_version_writes_above_it_the_next_time() -> None:
     """n2 hears nothing but replies to what it writes, and n1 is ahead."""
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         cluster.network.lose(lambda message: message.target == "n2")
         cluster.network.lose(lambda m: m.source == "n2" and not isinstance(m.request.body, DataBatch))
         cluster.nodes["n1"].clock.wall_offset_ms = AHEAD_MS
@@ -197,7 +196,7 @@ async def test_a_coordinator_that_was_told_of_a_newer_version_writes_above_it_th
 
 @in_virtual_time
 async def test_data_from_beyond_the_skew_is_refused_and_not_followed() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         cluster.nodes["n1"].clock.wall_offset_ms = TOO_FAR_MS
         with pytest.raises(OperationError):
             await cluster.put("n1", KEY, b"from the future", timeout_s=1.0)
@@ -209,7 +208,7 @@ async def test_data_from_beyond_the_skew_is_refused_and_not_followed() -> None:
 
 @in_virtual_time
 async def test_a_node_with_a_wrong_clock_is_not_taken_for_dead() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         cluster.nodes["n1"].clock.wall_offset_ms = TOO_FAR_MS
         downs = len(cluster.events("member.down"))
         for step in range(10):
@@ -221,7 +220,7 @@ async def test_a_node_with_a_wrong_clock_is_not_taken_for_dead() -> None:
 @in_virtual_time
 async def test_a_write_is_above_what_its_client_has_seen() -> None:
     """The client comes from a coordinator that is ahead; n2 has heard nothing of it."""
-    async with staged(1) as (cluster, _):
+    async with scenario(1) as (cluster, _):
         seen = timestamp_in(cluster, "n1", AHEAD_MS)
         version = await put_after(cluster, "n1", seen, b"v")
         assert version.timestamp > seen
@@ -230,7 +229,7 @@ async def test_a_write_is_above_what_its_client_has_seen() -> None:
 @in_virtual_time
 async def test_a_client_that_has_seen_too_far_ahead_is_served_and_not_followed() -> None:
     """It has read a key that was written while clocks were wrong. That orders nothing of what it does elsewhere."""
-    async with staged(1) as (cluster, _):
+    async with scenario(1) as (cluster, _):
         version = await put_after(cluster, "n1", timestamp_in(cluster, "n1", HOUR_MS), b"v")
         assert version.wall_ms <= cluster.nodes["n1"].clock.wall_ms() + 500
         written = await cluster.put("n1", KEY, b"w")
@@ -240,7 +239,7 @@ async def test_a_client_that_has_seen_too_far_ahead_is_served_and_not_followed()
 @in_virtual_time
 async def test_a_read_of_a_client_raises_the_clock_too() -> None:
     """What a client has seen before its read is older than what anyone writes there after it."""
-    async with staged(1) as (cluster, _):
+    async with scenario(1) as (cluster, _):
         seen = timestamp_in(cluster, "n1", AHEAD_MS)
         result = await cluster.nodes["n1"].running.coordinator.execute(Get(KEY, 1.0, seen_timestamp=seen))
         assert isinstance(result, GetResult)
@@ -250,9 +249,9 @@ async def test_a_read_of_a_client_raises_the_clock_too() -> None:
 @in_virtual_time
 async def test_a_write_is_above_the_floor() -> None:
     """Else its own replicas would refuse it until the clock had passed the floor."""
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         record = record_of(cluster)
         floor = timestamp_in(cluster, "n1", AHEAD_MS)
-        await hand_out(cluster, raise_floor(record, floor))
+        await distribute(cluster, raise_floor(record, floor))
         written = await cluster.put("n1", KEY, b"v", timeout_s=0.2)
         assert written.version.timestamp > floor

@@ -22,26 +22,25 @@ from covey.node.messages.envelope import DataBody
 from covey.ring.ring import Ring
 from covey.ring.succession import finish, raise_floor
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster
-from .network import Message
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.scenario import (
     KEY,
-    Stage,
+    Scenario,
     begin_change,
-    hand_out,
+    distribute,
     held,
     merges,
     record_of,
     renumbered,
     ring_of,
-    staged,
+    scenario,
     value_at,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 BACK_S = 5.0
-"""A node that starts again is seen, and has its hints, within so long."""
+"""Maximum time until a restarted node is noticed and has its hints."""
 
 
 def repairs(message: Message) -> bool:
@@ -53,8 +52,8 @@ def repairs(message: Message) -> bool:
 
 
 @asynccontextmanager
-async def hinting(owners: int, *outsiders: str, **settings: object) -> AsyncIterator[Stage]:
-    async with staged(owners, *outsiders, **settings) as stage:
+async def hinting(owners: int, *outsiders: str, **settings: object) -> AsyncIterator[Scenario]:
+    async with scenario(owners, *outsiders, **settings) as stage:
         stage.cluster.network.refuse(repairs)
         yield stage
 
@@ -151,7 +150,7 @@ async def test_writes_under_way_when_their_coordinator_stops_are_kept_too() -> N
 
 @in_virtual_time
 async def test_hints_never_count_towards_w() -> None:
-    """Two of a key's three homes are isolated, at first unnoticed: no write is acknowledged, whoever is asked."""
+    """Two of a key's three replicas are isolated, at first unnoticed: no coordinator acknowledges a write."""
     async with hinting(4) as (cluster, _):
         homes = [i.name for i in Ring(record_of(cluster).owners).preference_list(token_of(KEY))]
         [outsider] = set(cluster.nodes) - set(homes)
@@ -180,7 +179,7 @@ async def test_a_write_that_was_reported_as_not_done_does_not_happen_later() -> 
 
 @in_virtual_time
 async def test_one_that_may_have_been_done_is_not_spread_by_hints() -> None:
-    """It stands on n1 alone. Whether it happened is for a read to settle."""
+    """Only n1 has stored it. A later read decides whether it took effect."""
     async with hinting(3) as (cluster, _):
         healed = cluster.network.partition({"n1"}, {"n2", "n3"})
         with pytest.raises(OperationTimeout):
@@ -195,7 +194,7 @@ async def test_a_hint_goes_under_the_then_current_epoch() -> None:
     async with hinting(3) as (cluster, _):
         await end(cluster, "n3")
         await cluster.put("n1", KEY, b"v")
-        await hand_out(cluster, renumbered(record_of(cluster)))
+        await distribute(cluster, renumbered(record_of(cluster)))
         sent: list[int] = []
 
         def to_n3(message: Message) -> bool:
@@ -211,7 +210,7 @@ async def test_a_hint_goes_under_the_then_current_epoch() -> None:
 
 @in_virtual_time
 async def test_a_hint_for_who_is_no_longer_in_the_keys_list_is_discarded() -> None:
-    """n3 stays an owner, but of this key no more: n4 stands in its place, and pulled what n3 missed."""
+    """n3 stays an owner, but no longer of this key: n4 replaces it, and pulled what n3 missed."""
     async with hinting(3, "n4") as (cluster, _):
         key = await key_that_moves(cluster)
         await end(cluster, "n3")
@@ -219,7 +218,7 @@ async def test_a_hint_for_who_is_no_longer_in_the_keys_list_is_discarded() -> No
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n3", "n4"))
         cluster.network.refuse(merges(source={"n1"}, target={"n3"}))
         await asyncio.sleep(1.0)
-        await hand_out(cluster, finish(begun))
+        await distribute(cluster, finish(begun))
         cluster.nodes["n3"].restart()
         await cluster.until(lambda: not kept_anywhere(cluster), "the hint is gone", BACK_S)
         assert held(cluster, "n3", key) is None
@@ -228,7 +227,7 @@ async def test_a_hint_for_who_is_no_longer_in_the_keys_list_is_discarded() -> No
 
 async def key_that_moves(cluster: SimulatedCluster) -> bytes:
     """A key that n3 has no part in once n4 is there."""
-    await hand_out(cluster, renumbered(record_of(cluster)))
+    await distribute(cluster, renumbered(record_of(cluster)))
     ring = Ring(ring_of(cluster, "n1", "n2", "n3", "n4"))
     n3 = cluster.nodes["n3"].identity
     return next(
@@ -244,7 +243,7 @@ async def test_hints_for_who_is_removed_from_the_ring_are_discarded_though_it_is
         await end(cluster, "n3")
         await cluster.put("n1", KEY, b"v")
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n2", "n4"))
-        await hand_out(cluster, finish(begun))
+        await distribute(cluster, finish(begun))
         await cluster.until(lambda: not kept_anywhere(cluster), "the hint is gone", BACK_S)
 
 
@@ -255,7 +254,7 @@ async def test_a_hint_at_or_below_the_floor_is_refused_and_discarded() -> None:
         await end(cluster, "n3")
         settled = await cluster.put("n1", b"settled", b"v")
         await cluster.put("n1", b"newer", b"v")
-        await hand_out(cluster, raise_floor(record_of(cluster), settled.version.timestamp))
+        await distribute(cluster, raise_floor(record_of(cluster), settled.version.timestamp))
         cluster.nodes["n3"].restart()
         await cluster.until(lambda: not kept_anywhere(cluster), "no hint is left", BACK_S)
         assert held(cluster, "n3", b"settled") is None

@@ -16,24 +16,23 @@ from covey.ring.epoch import EpochStamp
 from covey.ring.ring import Ring
 from covey.ring.succession import abort, begin
 from covey.ring.tokens import WHOLE_RING, token_of
-
-from .cluster import SimulatedCluster
-from .staging import (
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.scenario import (
     KEY,
     begin_change,
     carrying,
+    distribute,
     finished,
-    hand_out,
     held,
     is_done,
     merges,
     pulls,
     record_of,
     ring_of,
-    staged,
+    scenario,
     value_at,
 )
-from .virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 
 def replicas_of(cluster: SimulatedCluster, key: bytes) -> list[str]:
@@ -57,7 +56,7 @@ async def _turns(count: int) -> None:
 async def test_a_write_of_the_old_epoch_never_lands_behind_the_drop_of_the_new_one() -> None:
     """n4 adopts a change by which it gains everything, and so drops what it holds, while a write of the epoch before
     arrives: at every distance between the two, the write is dropped or refused, and never left over."""
-    async with staged(3, "n4") as (cluster, _):
+    async with scenario(3, "n4") as (cluster, _):
         cluster.network.refuse(pulls())
         node = cluster.nodes["n4"].running
         answers = []
@@ -72,14 +71,14 @@ async def test_a_write_of_the_old_epoch_never_lands_behind_the_drop_of_the_new_o
             second = asyncio.ensure_future(steps.pop())
             answers.append(type((await asyncio.gather(first, second))[0 if write_first else 1]))
             assert held(cluster, "n4", key) is None, f"distance {distance}, write first: {write_first}"
-            await hand_out(cluster, abort(new))
+            await distribute(cluster, abort(new))
         assert {DataReply, EpochMismatch} == set(answers), "both orders were tried"
 
 
 @in_virtual_time
 async def test_a_pull_of_the_old_epoch_never_reads_what_the_new_one_wrote() -> None:
     """What a source gives under epoch k it read at epoch k: here the drop of the next one empties it meanwhile."""
-    async with staged(3, "n4") as (cluster, _):
+    async with scenario(3, "n4") as (cluster, _):
         cluster.network.refuse(pulls())
         node = cluster.nodes["n4"].running
         for distance in range(12):
@@ -94,7 +93,7 @@ async def test_a_pull_of_the_old_epoch_never_reads_what_the_new_one_wrote() -> N
             await node.epochs.adopt(new)
             answer = await serving
             assert isinstance(answer, EpochMismatch) or len(answer.entries) == 1, f"distance {distance}"
-            await hand_out(cluster, abort(new))
+            await distribute(cluster, abort(new))
 
 
 # --- nothing is reported before it is synced ---
@@ -102,7 +101,7 @@ async def test_a_pull_of_the_old_epoch_never_reads_what_the_new_one_wrote() -> N
 
 @in_virtual_time
 async def test_no_write_is_acknowledged_by_a_replica_that_has_not_synced_it() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         cluster.network.lose(merges(target={"n3"}))
         cluster.nodes["n2"].hold_flushes()
         with pytest.raises(OperationError):
@@ -115,7 +114,7 @@ async def test_no_write_is_acknowledged_by_a_replica_that_has_not_synced_it() ->
 async def test_what_was_read_survives_a_power_failure_of_who_had_not_synced_it() -> None:
     """a has synced v, b has it in memory only, c has not heard of it. Were v read from a and b, and did b then
     lose power, a read of b and c would find nothing."""
-    async with staged(4) as (cluster, _):
+    async with scenario(4) as (cluster, _):
         key = key_not_on(cluster, "n4")
         a, b, c = replicas_of(cluster, key)
         missed = cluster.network.lose(merges(target={c}))
@@ -138,7 +137,7 @@ async def test_what_was_read_survives_a_power_failure_of_who_had_not_synced_it()
 
 @in_virtual_time
 async def test_a_read_of_what_is_synced_does_not_wait_for_other_writes() -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         await cluster.put("n1", KEY, b"v", Consistency(Level.ALL))
         cluster.nodes["n2"].hold_flushes()
         await cluster.put("n1", b"other", b"v")
@@ -151,7 +150,7 @@ async def test_a_read_of_what_is_synced_does_not_wait_for_other_writes() -> None
 @pytest.mark.parametrize("purpose", list(ScanPurpose))
 @in_virtual_time
 async def test_what_is_not_synced_is_neither_pulled_nor_listed(purpose: ScanPurpose) -> None:
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         cluster.nodes["n2"].hold_flushes()
         await cluster.put("n1", KEY, b"v")
         scan = Scan(record_of(cluster).stamp, purpose, WHOLE_RING, None, 10, 1 << 20)
@@ -165,12 +164,12 @@ async def test_what_is_not_synced_is_neither_pulled_nor_listed(purpose: ScanPurp
 @in_virtual_time
 async def test_a_gainer_is_done_only_with_what_it_has_synced() -> None:
     """n4 has pulled v into memory, in place of n1, and loses power; n3 never had it."""
-    async with staged(3, "n4") as (cluster, frost):
+    async with scenario(3, "n4") as (cluster, agreement):
         cluster.network.lose(merges(target={"n3"}))
         await cluster.put("n1", KEY, b"v")
         begun = await begin_change(cluster, ring_of(cluster, "n2", "n3", "n4"))
         cluster.nodes["n4"].hold_flushes()
-        frost.let_end(begun)
+        agreement.allow_end_of(begun)
         await cluster.until(lambda: held(cluster, "n4") is not None, "pulled")
         await asyncio.sleep(2.0)
         assert not is_done(cluster, "n4")
@@ -186,11 +185,11 @@ async def test_a_gainer_is_done_only_with_what_it_has_synced() -> None:
 @in_virtual_time
 async def test_a_record_is_on_disk_before_anything_is_served_under_it() -> None:
     """Else a power failure takes a replica back to an epoch that others count on it to have left."""
-    async with staged(3) as (cluster, _):
+    async with scenario(3) as (cluster, _):
         old = record_of(cluster)
         node = cluster.nodes["n2"]
         node.hold_flushes()
-        adopting = asyncio.ensure_future(hand_out(cluster, begin(old, ring_of(cluster, "n2")), "n2"))
+        adopting = asyncio.ensure_future(distribute(cluster, begin(old, ring_of(cluster, "n2")), "n2"))
         await asyncio.sleep(0.5)
         assert cluster.epoch("n2") == old.number
         scan = Scan(EpochStamp(old.number, old.stamp.digest), ScanPurpose.PULL, WHOLE_RING, None, 1, 1)

@@ -12,10 +12,9 @@ from covey.node.messages.envelope import Refusal
 from covey.node.storage.segments import segment_of, segment_range
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-
-from .cluster import SimulatedCluster, SimulatedNode
-from .staging import begin_change, is_done, merges, pulled, ring_of, staged
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.scenario import begin_change, is_done, merges, ring_of, scenario, wait_pulled
+from tests.simulator.virtual_time import in_virtual_time
 
 KEYS = [b"key-%d" % number for number in range(30)]
 KEY = KEYS[0]
@@ -78,7 +77,7 @@ async def test_damage_that_nobody_reads_is_found_by_the_scrubber() -> None:
 
 @in_virtual_time
 async def test_a_synced_write_that_never_reached_the_disk_is_found_and_healed() -> None:
-    """What stands there is sound but too old, and a quorum could come to rest on it."""
+    """That copy is intact but too old, and a quorum could rely on it."""
     async with SimulatedCluster(1, **UNREPAIRED, scrub_interval=40.0) as cluster:
         _, damaged, _ = await holding(cluster)
         await cluster.put("n1", KEY, b"newer")
@@ -150,14 +149,14 @@ async def test_quarantine_outlasts_a_restart(power: bool) -> None:
 
 @in_virtual_time
 async def test_a_restart_brings_no_later_epoch() -> None:
-    async with staged(3) as (cluster, frost):
+    async with scenario(3) as (cluster, agreement):
         n2 = cluster.nodes["n2"]
         n2.engine.quarantine([SEGMENT], "a test")
         await n2.crash()
         n2.restart()
         await asyncio.sleep(80.0)
         assert n2.engine.quarantined() == (SEGMENT,)
-        frost.thaw()
+        agreement.resume()
         await until_healed(cluster, "n2")
 
 
@@ -185,13 +184,13 @@ async def test_status_says_so_when_a_restart_has_to_come_first() -> None:
 @in_virtual_time
 async def test_a_damaged_source_gives_no_part_of_it_and_a_joiner_takes_it_from_others() -> None:
     """n4 displaces n2, and would take all from it alone."""
-    async with staged(3, "n4") as (cluster, _):
+    async with scenario(3, "n4") as (cluster, _):
         for key in KEYS:
             await cluster.put("n1", key, b"v-" + key)
         damaged = cluster.nodes["n2"].engine
         damaged.flip_bit(KEY)
         begun = await begin_change(cluster, ring_of(cluster, "n1", "n3", "n4"))
-        await pulled(cluster, "n4")
+        await wait_pulled(cluster, "n4")
         assert held(cluster.nodes["n4"]) == b"v-" + KEY
         assert damaged.quarantined() == (SEGMENT,)
         scan = Scan(begun.stamp, ScanPurpose.PULL, segment_range(SEGMENT), None, 100, 1 << 20)
@@ -201,7 +200,7 @@ async def test_a_damaged_source_gives_no_part_of_it_and_a_joiner_takes_it_from_o
 
 @in_virtual_time
 async def test_a_gaining_node_whose_disk_damages_what_it_pulled_is_not_done() -> None:
-    async with staged(3, "n4") as (cluster, _):
+    async with scenario(3, "n4") as (cluster, _):
         for key in KEYS:
             await cluster.put("n1", key, b"v-" + key)
         n4 = cluster.nodes["n4"]

@@ -1,4 +1,4 @@
-"""The simulator itself: what stands still stands still, schedules are plain values, and broken promises are seen."""
+"""The simulator: pauses, schedules as plain values, shrinking, and detection of broken promises."""
 
 from __future__ import annotations
 
@@ -9,16 +9,15 @@ import random
 import pytest
 
 from covey.node.messages.membership import Ping
-from tests.support.checking import Rule, Violation
+from tests.simulator import shrink, virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.faults import Fault, FaultKind, draw_schedule
+from tests.simulator.network import Message
+from tests.simulator.random_run import RunOptions, RunResult, run, schedule_of
+from tests.simulator.scenario import carrying
+from tests.simulator.virtual_time import Process, in_virtual_time
+from tests.support.checker import Rule, Violation
 from tests.support.memory_engine import MemoryEngine
-
-from . import shrinking, virtual_time
-from .cluster import SimulatedCluster
-from .faults import Fault, What, draw_schedule
-from .network import Message
-from .staging import carrying
-from .trial import Options, Result, drawn, run
-from .virtual_time import Process, in_virtual_time
 
 
 @in_virtual_time
@@ -33,10 +32,10 @@ async def test_a_process_that_stands_still_does_what_was_due_once_it_goes_on() -
 
     ticking = process.create_task(tick())
     await asyncio.sleep(2.5)
-    process.stand_still()
+    process.pause()
     await asyncio.sleep(10.0)
     assert done == [1.0, 2.0]
-    process.go_on()
+    process.resume()
     await asyncio.sleep(1.1)
     assert done == [1.0, 2.0, 12.5, 13.5]
     ticking.cancel()
@@ -48,9 +47,9 @@ async def test_a_node_that_stands_still_is_called_down_by_others_and_comes_back_
         await cluster.form(3)
         paused = cluster.nodes["n3"]
         others = [cluster.nodes[name].running.members for name in ("n1", "n2")]
-        paused.process.stand_still()
+        paused.process.pause()
         await cluster.until(lambda: all(g.is_down(paused.identity) for g in others), "n3 is down")
-        paused.process.go_on()
+        paused.process.resume()
         await cluster.until(lambda: not any(g.is_down(paused.identity) for g in others), "n3 is back")
         await cluster.synced()
 
@@ -73,27 +72,29 @@ async def test_a_repeated_request_is_handled_twice_and_answered_once() -> None:
 
 
 def test_a_schedule_is_the_same_after_a_way_through_json() -> None:
-    schedule = draw_schedule(random.Random(1), ["n1", "n2", "n3"], 600.0, What, dict.fromkeys(What, 1.0), 3.0)
-    assert {fault.what for fault in schedule} == set(What)
+    schedule = draw_schedule(
+        random.Random(1), ["n1", "n2", "n3"], 600.0, FaultKind, dict.fromkeys(FaultKind, 1.0), 3.0
+    )
+    assert {fault.what for fault in schedule} == set(FaultKind)
     written = json.dumps([fault.as_json() for fault in schedule])
     assert [Fault.of_json(fault) for fault in json.loads(written)] == schedule
 
 
 def test_options_tell_the_command_that_repeats_a_run() -> None:
-    options = Options(7, lasts_s=20.0, faults=("crash", "wipe"), converged=False)
+    options = RunOptions(7, lasts_s=20.0, faults=("crash", "wipe"), converged=False)
     assert options.as_arguments() == "--seed 7 --time 20.0 --faults crash,wipe --unequal"
 
 
 def test_shrinking_leaves_what_it_takes_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    schedule = drawn(Options(1))
+    schedule = schedule_of(RunOptions(1))
     needed = {schedule[3], schedule[17]}
 
-    def fails_with_both(options: Options, kept: list[Fault]) -> Result:
+    def fails_with_both(options: RunOptions, kept: list[Fault]) -> RunResult:
         violations = [Violation(Rule.LOST, "k", "")] if needed <= set(kept) else []
-        return Result(options, kept, violations, *(None,) * 5)  # type: ignore[arg-type]
+        return RunResult(options, kept, violations, *(None,) * 5)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(shrinking, "run", fails_with_both)
-    shortest = shrinking.shrunk(fails_with_both(Options(1), schedule), lambda line: None)
+    monkeypatch.setattr(shrink, "run", fails_with_both)
+    shortest = shrink.shrink(fails_with_both(RunOptions(1), schedule), lambda line: None)
     assert set(shortest.schedule) == needed
 
 
@@ -102,9 +103,13 @@ def test_acknowledging_before_the_disk_has_it_is_found_out(monkeypatch: pytest.M
         """Claims that all is on the disk."""
 
     monkeypatch.setattr(MemoryEngine, "durable", at_once)
-    blackouts = [Fault(at_s, What.BLACKOUT, for_s=0.5) for at_s in (5.0, 10.0, 15.0)]
-    result = run(Options(1, lasts_s=20.0), blackouts)
-    assert {violation.rule for violation in result.violations} & {Rule.LOST, Rule.STALE, Rule.UNREAD}
+    blackouts = [Fault(at_s, FaultKind.BLACKOUT, for_s=0.5) for at_s in (5.0, 10.0, 15.0)]
+    result = run(RunOptions(1, lasts_s=20.0), blackouts)
+    assert {violation.rule for violation in result.violations} & {
+        Rule.LOST,
+        Rule.STALE,
+        Rule.UNREAD,
+    }
 
 
 def test_a_run_that_does_not_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +118,6 @@ def test_a_run_that_does_not_end_fails(monkeypatch: pytest.MonkeyPatch) -> None:
             await cluster.form(1)
             await asyncio.Event().wait()
 
-    monkeypatch.setattr(virtual_time, "LONGEST_S", 0.2)
-    with pytest.raises(virtual_time.NoEnd):
+    monkeypatch.setattr(virtual_time, "MAX_CPU_S", 0.2)
+    with pytest.raises(virtual_time.RunTooLong):
         virtual_time.run(main())

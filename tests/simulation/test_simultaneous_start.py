@@ -10,8 +10,8 @@ import asyncio
 
 import pytest
 
-from tests.simulation.cluster import SimulatedCluster
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.virtual_time import in_virtual_time
 
 WITHIN_S = 20.0
 HELD_AT_MOST_S = 0.1

@@ -1,4 +1,4 @@
-"""Two processes on copies of one data folder: exactly one of them goes on, and the other acknowledges nothing more."""
+"""Two processes on copies of one data folder: exactly one continues, and the other acknowledges nothing more."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from covey.node.messages.data import DataBatch, Read
 from covey.node.messages.membership import Hello
 from covey.node.operations import WriteResult
 from covey.quorum.consistency import Consistency, Level
-
-from .cluster import SimulatedCluster, SimulatedNode
-from .network import Message
-from .staging import merges
-from .virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster, SimulatedNode
+from tests.simulator.network import Message
+from tests.simulator.scenario import merges
+from tests.simulator.virtual_time import in_virtual_time
 
 SEEDS = range(3)
 TWIN = "n1-copy"

@@ -1,7 +1,7 @@
-"""What a cluster holds when all is healed and all clients have stopped, added to the history of what they did.
+"""An audit: what a healed cluster holds once all clients have stopped, added to the clients' history.
 
-Every key is read through every node, every copy of it is looked at, and each node says how it stands.
-``python -m tests.support.audit`` does it where only a process on another host reaches the nodes.
+Every key is read through every node, every replica's copy is listed, and each node's state is recorded.
+``python -m tests.support.audit`` performs it from a host that reaches the nodes.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from pathlib import Path
 from covey import Client
 from covey.api.cluster import Explanation, ReplicaReport
 from covey.proto.generated import kv_pb2
-from tests.support.history import Copies, Copy, History, Kind, Operation, Outcome, Standing, Version
+from tests.support.history import Copies, Copy, History, Kind, NodeState, Operation, Outcome, Version
+from tests.support.node_client import BATCH, NodeClient
 from tests.support.recorded_load import name_of
-from tests.support.through import BATCH, ThroughNode
 
 ASKED_AT_ONCE = 8
 TIMEOUT_S = 20.0
 
 
 def audit(addresses: Sequence[str], history: History) -> History:
-    """What is found, as a history of its own; ``history`` is what clients did before."""
+    """Return the findings as a history; ``history`` is that of the clients."""
     keys = sorted({operation.key for operation in history.operations if operation.kind is not Kind.KEYS})
     found = History()
     for address in addresses:
         found.operations += _read_through(address, keys)
-        found.standings.append(_standing_of(address))
+        found.node_states.append(_state_of(address))
     contents = {
         operation.version: operation.value
         for operation in [*history.operations, *found.operations]
@@ -40,7 +40,7 @@ def audit(addresses: Sequence[str], history: History) -> History:
 
 
 def _read_through(address: str, keys: Sequence[str]) -> Iterable[Operation]:
-    through = ThroughNode(address)
+    through = NodeClient(address)
     try:
         for first in range(0, len(keys), BATCH):
             start_s = time.monotonic()
@@ -68,7 +68,7 @@ def _version_in(answer: kv_pb2.GetResponse) -> Version | None:
     return answer.version.timestamp, answer.version.disk_id, answer.version.generation
 
 
-def _standing_of(address: str) -> Standing:
+def _state_of(address: str) -> NodeState:
     with Client([address]) as client:
         status = client.admin.status(timeout=TIMEOUT_S)
         stamp = client.admin.ring(timeout=TIMEOUT_S).record.stamp
@@ -80,7 +80,7 @@ def _standing_of(address: str) -> Standing:
         "comparisons": condition.comparisons,
         "quarantined": condition.quarantined,
     }
-    return Standing(status.answered_by, f"{stamp.number}/{stamp.digest}", pending)
+    return NodeState(status.answered_by, f"{stamp.number}/{stamp.digest}", pending)
 
 
 def _copies(
@@ -102,7 +102,7 @@ def _copy(replica: ReplicaReport, contents: dict[Version, str | None]) -> Copy |
     if replica.version is None:
         return None
     version = replica.version.timestamp, replica.version.disk_id, replica.version.generation
-    return Copy(version, None if replica.tombstone else contents.get(version, "what nobody has read"))
+    return Copy(version, None if replica.tombstone else contents.get(version, "never read"))
 
 
 def main() -> None:
@@ -122,7 +122,7 @@ def read_all(files: Iterable[Path]) -> History:
         whole.operations += part.operations
         whole.faults += part.faults
         whole.copies += part.copies
-        whole.standings += part.standings
+        whole.node_states += part.node_states
     return whole
 
 

@@ -1,8 +1,7 @@
-"""What clients did and were told, as plain values and as a file of JSON lines.
+"""A history of client operations, as plain values and as a file of JSON lines.
 
-A history is written by whoever drives a cluster, simulated or real, and judged by ``checking``. Rules for
-writers:
-- Every value is written once: values tell writes apart.
+A history is recorded from a cluster, simulated or real, and checked by ``checker``. Rules for writers:
+- Every value is written once: a value identifies its write.
 - Times are seconds on one clock that never goes back. An operation took effect, if it did, after ``start_s``; it
   was over for its client at ``end_s``.
 - ``done`` is an acknowledgement, ``not_done`` the promise that it certainly did not happen, and everything else
@@ -10,7 +9,7 @@ writers:
 
 A line of the file is one value: an operation (``{"is": "operation", …}``), a fault that was made, for people
 (``{"is": "fault", …}``), or what was found when everything was healed: all copies of a key on its replicas, and
-how a node stands. A version is ``[timestamp, disk id, generation]``.
+the state of a node. A version is ``[timestamp, disk id, generation]``.
 """
 
 from __future__ import annotations
@@ -57,9 +56,9 @@ class Operation:
     value: str | None = None
     """Written or read. None for a delete, and for a read that found nothing."""
     version: Version | None = None
-    """As the cluster told it. None in a read that was done: the key never was, or the client was not told."""
+    """As the cluster reported it. None in a read that was done: the key never existed, or no version was reported."""
     superseded: bool | None = None
-    """Of a write: whether it was said that a newer version already stood; None when the client was not told."""
+    """Of a write: whether the reply reported a newer version already held; None if it did not report either."""
     level: str = "quorum"
     keys: tuple[str, ...] = ()
     """Found by a listing."""
@@ -74,11 +73,11 @@ class Operation:
 
     def __str__(self) -> str:
         what = f"{self.kind} {self.key!r}" + (f" = {self.value!r}" if self.value is not None else "")
-        told = f" at version {told_as(self.version)}" if self.version is not None else ""
-        return f"{self.client}: {what}{told} {self.outcome} ({self.start_s:.3f} to {self.end_s:.3f} s)"
+        at = f" at version {format_version(self.version)}" if self.version is not None else ""
+        return f"{self.client}: {what}{at} {self.outcome} ({self.start_s:.3f} to {self.end_s:.3f} s)"
 
 
-def told_as(version: Version | None) -> str:
+def format_version(version: Version | None) -> str:
     """A version as covey prints it."""
     if version is None:
         return "none"
@@ -106,8 +105,8 @@ class Copies:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a node stands when everything is healed."""
+class NodeState:
+    """The state of a node when everything is healed."""
 
     node: str
     epoch: str
@@ -120,7 +119,7 @@ class History:
     operations: list[Operation] = field(default_factory=list)
     faults: list[Mapping[str, Any]] = field(default_factory=list)
     copies: list[Copies] = field(default_factory=list)
-    standings: list[Standing] = field(default_factory=list)
+    node_states: list[NodeState] = field(default_factory=list)
 
     def write(self, path: Path) -> None:
         with path.open("w", encoding="utf-8") as file:
@@ -134,8 +133,8 @@ class History:
                 "copies",
                 {"key": copies.key, "held": dict(copies.held), "needed": copies.needed, "at_s": copies.at_s},
             )
-        for standing in self.standings:
-            yield _line("standing", _fields(standing))
+        for standing in self.node_states:
+            yield _line("node_state", _fields(standing))
 
     @classmethod
     def read(cls, path: Path) -> History:
@@ -166,8 +165,8 @@ class History:
                 self.copies.append(
                     Copies(fields["key"], held, fields.get("needed", 1), fields.get("at_s", inf))
                 )
-            case "standing":
-                self.standings.append(Standing(**fields))
+            case "node_state":
+                self.node_states.append(NodeState(**fields))
             case other:
                 raise ValueError(f"unknown: {other!r}")
 
@@ -182,7 +181,7 @@ def _line(what: str, fields: Mapping[str, Any]) -> str:
     return json.dumps({"is": what, **fields}, separators=(",", ":"))
 
 
-def _fields(value: Operation | Standing) -> dict[str, Any]:
+def _fields(value: Operation | NodeState) -> dict[str, Any]:
     return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 

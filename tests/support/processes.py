@@ -23,7 +23,7 @@ POLL_S = 0.05
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listened at a moment ago, for seed lists that must name them before the nodes start."""
+    """Return ports that were free a moment ago, for seed lists that name them before the nodes start."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:
@@ -190,9 +190,9 @@ class ProcessCluster:
                 "wait", "--nodes", str(nodes), "--synced", "--timeout", str(timeout_s), "--server", node.address,
                 timeout_s=timeout_s + 30, prefix=self.prefix,
             )  # fmt: skip
-            assert done.returncode == 0, f"{node.name}: {done.stderr.decode()}\n{self.story()}"
+            assert done.returncode == 0, f"{node.name}: {done.stderr.decode()}\n{self.recent_log()}"
 
-    def story(self, last: int = 40) -> str:
+    def recent_log(self, last: int = 40) -> str:
         """The end of all logs, merged by time, and what went to stderr."""
         lines = sorted(
             (line for node in self.nodes.values() for line in node.log()), key=lambda line: line["timestamp"]

@@ -1,7 +1,7 @@
-"""Clients that read, write and delete a few keys all the time, and record what they are told.
+"""Clients that read, write and delete a few keys continuously, and record every operation.
 
-Run by ``python -m tests.support.recorded_load`` where the clients must be processes of their own; then it works
-until its standard input ends, which it does when whoever started it dies.
+As a separate process, ``python -m tests.support.recorded_load``, it runs until its standard input is closed, which also
+happens when its parent dies.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Recorder:
         self._lock = threading.Lock()
 
     def record(self, operation: Operation, error: str = "") -> None:
-        """``error`` is what the client was told in place of an answer; people find it on stderr."""
+        """Append an operation to the file, and print ``error``, if any, to stderr."""
         line = operation_line(operation)
         with self._lock:
             self._file.write(line + "\n")
@@ -57,7 +57,7 @@ class Recorder:
 
 
 class TellingClient(Client):
-    """Also tells the version of what it reads."""
+    """A client whose reads also return the version."""
 
     def get_with_version(self, key: str, timeout_s: float) -> Told:
         async def ask() -> Told:

@@ -1,4 +1,4 @@
-"""Clients at work while the cluster changes: a paced load, and readers that watch values only ever go forward."""
+"""Load during changes of the cluster: paced writes, and counters whose reads must never go back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LOAD_BATCH = 64
 
 
 class Background:
-    """A thread that works until told to stop, and whose failure fails whoever joins it."""
+    """A thread whose failure is raised in ``join``."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         self._error: BaseException | None = None
@@ -24,7 +24,7 @@ class Background:
     def _run(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 - handed to whoever joins
+        except BaseException as error:  # noqa: BLE001 - raised in join
             self._error = error
 
     def join(self, timeout_s: float) -> None:

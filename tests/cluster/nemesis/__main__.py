@@ -20,17 +20,17 @@ from pathlib import Path
 
 from tests.cluster.recheck import judge
 from tests.support.audit import read_all
-from tests.support.judged import RecordedClients, audited
-from tests.support.netns import NoNetwork, private_network
-from tests.support.networked import NetworkedCluster
+from tests.support.network_namespaces import NoNetwork, private_network
+from tests.support.networked_cluster import NetworkedCluster
 from tests.support.processes import ProcessCluster
+from tests.support.recorded_clients import RecordedClients, audited
 
 from .nemesis import FaultLog, Nemesis
 from .schedule import FIRST_SIZE, Schedule
 
 CLIENTS = 3
 IMPATIENT_S = 1.0
-"""How long one of them waits: shorter than a paused node stands still."""
+"""Timeout of one of them: shorter than a pause."""
 SETTINGS = {"heartbeat_interval": "0.5", "handoff_grace": "2"}
 
 

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
-from tests.support.networked import NetworkedCluster
+from tests.support.networked_cluster import NetworkedCluster
 from tests.support.processes import POLL_S, NodeProcess, ProcessCluster, covey
 from tests.support.workload import Background
 
@@ -214,7 +214,7 @@ class Nemesis:
             case Kind.PARTITION:
                 self._cluster.part(list(fault.nodes))
             case Kind.ONE_WAY:
-                network.deafen(fault.nodes[:1], fault.nodes[1:])
+                network.drop_from(fault.nodes[:1], fault.nodes[1:])
             case Kind.NON_TRANSITIVE:
                 network.cut(fault.nodes[:1], fault.nodes[1:])
             case Kind.LOSS:
@@ -225,7 +225,7 @@ class Nemesis:
     # --- the ring ---
 
     def _leave(self, name: str) -> None:
-        """A node that is down or cut off cannot leave: it is told again."""
+        """Repeat the leave: a node that is down or cut off cannot leave."""
         node = self._cluster.nodes.get(name)
         if node is None:
             self._log.note("passed over", kind=Kind.LEAVE, nodes=[name])

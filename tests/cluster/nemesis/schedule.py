@@ -70,7 +70,7 @@ class Fault:
     nodes: tuple[str, ...] = ()
     """Those that it befalls; of a partition one side, of a cut the two ends."""
     lasts_s: float = 0.0
-    """Until the killed are started, the paused go on, the network is healed."""
+    """Duration until killed nodes are restarted, paused ones resumed, the network healed."""
     loss_percent: int = 0
 
 

@@ -8,8 +8,8 @@ from covey.api.cluster import ClusterStatus, NodeState, NodeStatus
 from covey.node.admin import administration
 from covey.node.errors import Refused, UnknownNode
 from covey.node.messages.data import Scan
-from tests.simulation.cluster import SimulatedCluster
-from tests.simulation.virtual_time import in_virtual_time, run
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.virtual_time import in_virtual_time, run
 
 
 def _status(cluster: SimulatedCluster, of: str = "n1") -> ClusterStatus:

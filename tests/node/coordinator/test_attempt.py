@@ -4,7 +4,7 @@ import asyncio
 
 from covey.node.coordinator.attempt import Attempt, Ended
 from covey.node.epoch.epochs import Epochs
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.memory_engine import MemoryEngine
 from tests.support.rings import following, identity, record, ring
 

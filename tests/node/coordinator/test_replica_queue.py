@@ -26,11 +26,11 @@ from covey.node.messages.data import REPLY_FULL, DataBatch, DataReply, Merge, Re
 from covey.node.messages.envelope import EpochMismatch
 from covey.quorum.ranking import ReplicaRanking
 from covey.ring.epoch import EpochStamp
-from tests.simulation.cluster import SimulatedClock
-from tests.simulation.virtual_time import in_virtual_time, run
-from tests.support.clocks import ManualClock
+from tests.simulator.cluster import SimulatedClock
+from tests.simulator.virtual_time import in_virtual_time, run
+from tests.support.manual_clock import ManualClock
+from tests.support.replicas import entry
 from tests.support.rings import identity
-from tests.support.stations import entry
 
 TO = identity(1)
 FIRST, SECOND = EpochStamp(1, "a"), EpochStamp(2, "b")

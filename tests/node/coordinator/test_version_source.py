@@ -17,7 +17,7 @@ from covey.node.operations import time_bounds
 from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import HybridClock
 from covey.quorum.version import COUNTER_BITS, MAX_TIMESTAMP, Version
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
 
 ME = LocalIdentity(Identity("n1", 5), 3, "n1:1")
 WALL_MS = 1_700_000_000_000

@@ -10,9 +10,9 @@ import pytest
 from covey.node.disk_health.monitor import Scrubber
 from covey.node.storage.segments import SEGMENT_WIDTH, SEGMENTS, segment_of
 from covey.ring.tokens import token_of
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.memory_engine import MemoryEngine
-from tests.support.stations import entry
+from tests.support.replicas import entry
 
 ROUND_S = 3600.0
 KEY = b"key"

@@ -18,11 +18,11 @@ from covey.node.throttle import Throttle
 from covey.ring.epoch import Quorums, RingSpec
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-from tests.simulation.cluster import SimulatedClock
-from tests.simulation.network import Message
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedClock
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import in_virtual_time
+from tests.support.replicas import ReplicaHosts, entry
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry
 
 WHO = identities(5)
 ME, OTHER, THIRD, *_ = WHO
@@ -39,42 +39,42 @@ class Changes:
 
 
 @asynccontextmanager
-async def recovering(stations: Stations) -> AsyncIterator[Changes]:
-    station = stations[ME]
+async def recovering(hosts: ReplicaHosts) -> AsyncIterator[Changes]:
+    host = hosts[ME]
     changes = Changes()
     repair = SegmentRecovery(
-        station.simulated(1),
-        station.data,
-        stations,
-        on_change=lambda: changes.unsynced.append(station.engine.unsynced_batches),
+        host.simulated(1),
+        host.data,
+        hosts,
+        on_change=lambda: changes.unsynced.append(host.engine.unsynced_batches),
         throttle=Throttle(SimulatedClock(), 0.0),
     )
-    station.epochs.observe(repair.on_epoch)
+    host.epochs.observe(repair.on_epoch)
     running = asyncio.get_running_loop().create_task(repair.run())
     try:
         yield changes
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
-        await stations.close()
+        await hosts.close()
 
 
-async def three_stations() -> Stations:
-    stations = Stations(*WHO)
-    await stations.adopt(THREE)
-    return stations
+async def three_hosts() -> ReplicaHosts:
+    hosts = ReplicaHosts(*WHO)
+    await hosts.adopt(THREE)
+    return hosts
 
 
-async def find_damage(stations: Stations, number: int = NUMBER) -> None:
+async def find_damage(hosts: ReplicaHosts, number: int = NUMBER) -> None:
     """Quarantine a segment, and adopt the later epoch that recovery waits for."""
-    stations[ME].engine.quarantine([number], "a test")
-    record = stations[ME].epochs.record
+    hosts[ME].engine.quarantine([number], "a test")
+    record = hosts[ME].epochs.record
     assert record is not None
-    await stations.adopt(following(record))
+    await hosts.adopt(following(record))
 
 
-def recovered(stations: Stations) -> bool:
-    return stations[ME].engine.quarantined() == ()
+def recovered(hosts: ReplicaHosts) -> bool:
+    return hosts[ME].engine.quarantined() == ()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -85,136 +85,136 @@ async def until(condition: Callable[[], bool]) -> None:
     raise AssertionError("not in 100 s")
 
 
-async def until_recovered(stations: Stations) -> None:
-    await until(lambda: recovered(stations))
+async def until_recovered(hosts: ReplicaHosts) -> None:
+    await until(lambda: recovered(hosts))
 
 
 @in_virtual_time
 async def test_the_newest_entries_of_r_others_replace_the_damaged_segment() -> None:
-    stations = await three_stations()
-    async with recovering(stations):
-        stations[ME].hold((KEY, entry(9, b"never acknowledged")))
-        stations[OTHER].hold((KEY, entry(1, b"old")))
-        stations[THIRD].hold((KEY, entry(2, b"new")))
-        await find_damage(stations)
-        await until_recovered(stations)
-        assert stations[ME].engine.get(KEY) == entry(2, b"new")
-        (event,) = stations[ME].log.of(Event.SEGMENT_HEALED)
+    hosts = await three_hosts()
+    async with recovering(hosts):
+        hosts[ME].hold((KEY, entry(9, b"never acknowledged")))
+        hosts[OTHER].hold((KEY, entry(1, b"old")))
+        hosts[THIRD].hold((KEY, entry(2, b"new")))
+        await find_damage(hosts)
+        await until_recovered(hosts)
+        assert hosts[ME].engine.get(KEY) == entry(2, b"new")
+        (event,) = hosts[ME].log.of(Event.SEGMENT_HEALED)
         assert (event["segment"], event["entries"]) == (NUMBER, 1)
-        assert stations[ME].log.of(Event.SEGMENT_QUARANTINED) == [{"segment": NUMBER, "reason": "a test"}]
+        assert hosts[ME].log.of(Event.SEGMENT_QUARANTINED) == [{"segment": NUMBER, "reason": "a test"}]
 
 
 @in_virtual_time
 async def test_recovery_waits_for_r_others() -> None:
     """With one of two others away, the remaining one may lack what only the other and this node had."""
-    stations = await three_stations()
-    async with recovering(stations):
-        stations[THIRD].hold((KEY, entry(2)))
-        stations.kill(THIRD)
-        await find_damage(stations)
+    hosts = await three_hosts()
+    async with recovering(hosts):
+        hosts[THIRD].hold((KEY, entry(2)))
+        hosts.kill(THIRD)
+        await find_damage(hosts)
         await asyncio.sleep(100)
-        assert not recovered(stations)
+        assert not recovered(hosts)
 
 
 @in_virtual_time
 async def test_recovery_waits_for_an_epoch_later_than_that_of_the_damage() -> None:
-    stations = await three_stations()
-    async with recovering(stations):
-        stations[ME].engine.quarantine([NUMBER], "a test")
+    hosts = await three_hosts()
+    async with recovering(hosts):
+        hosts[ME].engine.quarantine([NUMBER], "a test")
         await asyncio.sleep(100)
-        assert not recovered(stations)
-        await stations.adopt(following(THREE))
-        await until_recovered(stations)
+        assert not recovered(hosts)
+        await hosts.adopt(following(THREE))
+        await until_recovered(hosts)
 
 
 @in_virtual_time
 async def test_others_in_quarantine_themselves_do_not_count() -> None:
-    stations = await three_stations()
-    async with recovering(stations):
-        stations[THIRD].engine.quarantine([NUMBER], "a test")
-        await find_damage(stations)
+    hosts = await three_hosts()
+    async with recovering(hosts):
+        hosts[THIRD].engine.quarantine([NUMBER], "a test")
+        await find_damage(hosts)
         await asyncio.sleep(100)
-        assert not recovered(stations)
+        assert not recovered(hosts)
 
 
 @in_virtual_time
 async def test_nothing_is_recovered_while_the_ring_changes() -> None:
-    stations = await three_stations()
-    async with recovering(stations):
-        stations[ME].engine.quarantine([NUMBER], "a test")
-        await stations.adopt(following(THREE, ring(1, 2, 3, 4)))
+    hosts = await three_hosts()
+    async with recovering(hosts):
+        hosts[ME].engine.quarantine([NUMBER], "a test")
+        await hosts.adopt(following(THREE, ring(1, 2, 3, 4)))
         await asyncio.sleep(100)
-        assert not recovered(stations)
+        assert not recovered(hosts)
 
 
 @in_virtual_time
 async def test_nothing_is_recovered_that_would_be_found_damaged_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stations = await three_stations()
-    monkeypatch.setattr(stations[ME].engine, "needs_restart", lambda: True)
-    async with recovering(stations):
-        await find_damage(stations)
+    hosts = await three_hosts()
+    monkeypatch.setattr(hosts[ME].engine, "needs_restart", lambda: True)
+    async with recovering(hosts):
+        await find_damage(hosts)
         await asyncio.sleep(100)
-        assert not recovered(stations)
+        assert not recovered(hosts)
 
 
 @in_virtual_time
 async def test_entries_fetched_under_a_past_epoch_are_not_used() -> None:
     """The source may have lost the range since, and others may have received writes to it."""
-    stations = await three_stations()
-    async with recovering(stations):
-        stations[OTHER].hold((KEY, entry(1)))
+    hosts = await three_hosts()
+    async with recovering(hosts):
+        hosts[OTHER].hold((KEY, entry(1)))
         asked: list[str] = []
 
         def last(message: Message) -> bool:
             asked.append(message.target)
             return message.target != asked[0]
 
-        replies = stations.network.hold_replies(last)
-        await find_damage(stations)
+        replies = hosts.network.hold_replies(last)
+        await find_damage(hosts)
         await until(lambda: bool(replies.held))
-        await stations[ME].epochs.adopt(following(following(THREE), ring(1, 2, 3, 4)))
+        await hosts[ME].epochs.adopt(following(following(THREE), ring(1, 2, 3, 4)))
         replies.release()
         await asyncio.sleep(100)
-        assert not recovered(stations)
+        assert not recovered(hosts)
 
 
 @in_virtual_time
 async def test_a_write_to_a_segment_in_quarantine_fails() -> None:
-    stations = await three_stations()
-    async with recovering(stations):
-        stations.kill(OTHER)
-        await find_damage(stations)
-        reply = await stations[ME].replica.serve(DataBatch(following(THREE).stamp, (Merge(KEY, entry(5)),)))
+    hosts = await three_hosts()
+    async with recovering(hosts):
+        hosts.kill(OTHER)
+        await find_damage(hosts)
+        reply = await hosts[ME].replica.serve(DataBatch(following(THREE).stamp, (Merge(KEY, entry(5)),)))
         assert isinstance(reply, DataReply)
         assert isinstance(reply.results[0], FailedResult)
 
 
 @in_virtual_time
 async def test_entries_that_the_node_does_not_replicate_are_dropped() -> None:
-    stations = Stations(*WHO)
+    hosts = ReplicaHosts(*WHO)
     five = record(ring(1, 2, 3, 4, 5))
-    await stations.adopt(five)
+    await hosts.adopt(five)
     foreign = next(
         key
         for key in (b"%d" % n for n in range(1000))
         if not replicated_ranges(Ring(five.owners), ME, segment_of(token_of(key)))
     )
-    async with recovering(stations):
-        stations[ME].hold((foreign, entry(1)))
-        await find_damage(stations, segment_of(token_of(foreign)))
-        await until_recovered(stations)
-        assert stations[ME].engine.get(foreign) is None
+    async with recovering(hosts):
+        hosts[ME].hold((foreign, entry(1)))
+        await find_damage(hosts, segment_of(token_of(foreign)))
+        await until_recovered(hosts)
+        assert hosts[ME].engine.get(foreign) is None
 
 
 @in_virtual_time
 async def test_recovery_is_reported_only_once_it_is_on_disk() -> None:
-    stations = await three_stations()
-    async with recovering(stations) as changes:
-        stations[OTHER].hold((KEY, entry(1)))
-        await find_damage(stations)
-        await until_recovered(stations)
+    hosts = await three_hosts()
+    async with recovering(hosts) as changes:
+        hosts[OTHER].hold((KEY, entry(1)))
+        await find_damage(hosts)
+        await until_recovered(hosts)
         await asyncio.sleep(1)
         assert set(changes.unsynced) == {0}
 

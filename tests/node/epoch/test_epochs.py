@@ -16,10 +16,10 @@ from covey.ring.moves import RingChange
 from covey.ring.paxos import Ballot, DivergedRecord
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
-from tests.simulation.virtual_time import in_virtual_time, run
+from tests.simulator.virtual_time import in_virtual_time, run
 from tests.support.memory_engine import MemoryEngine
+from tests.support.replicas import entry
 from tests.support.rings import following, identities, record, ring, rings
-from tests.support.stations import entry
 
 ME, OTHER, THIRD, JOINER = identities(4)
 FIRST = record(ring(1, 2, 3))

@@ -17,12 +17,12 @@ from covey.node.hints.writer import FOREIGN, HintLog, HintWriter
 from covey.node.messages.data import DataBatch, MergeKind
 from covey.node.throttle import Throttle
 from covey.ring.epoch import EpochRecord
-from tests.simulation.cluster import SimulatedClock
-from tests.simulation.network import Message
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedClock
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import in_virtual_time
 from tests.support.memory_engine import MemoryEngine
+from tests.support.replicas import ReplicaHosts, entry
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Stations, entry
 
 WHO = identities(4)
 ME, A, _, OUTSIDER = WHO
@@ -32,18 +32,18 @@ STABLE = record(ring(1, 2, 3))
 class Replaying:
     """Hints at n1 for other nodes, and the dispatcher that would send them."""
 
-    def __init__(self, stations: Stations, rate: float = 0) -> None:
-        self.stations = stations
-        station = stations[ME]
-        self.lines = station.log
+    def __init__(self, hosts: ReplicaHosts, rate: float = 0) -> None:
+        self.hosts = hosts
+        host = hosts[ME]
+        self.lines = host.log
         self.store = HintStore(MemoryEngine(), 1 << 30)
         self.lacking: list[Identity] = []
         clock = SimulatedClock()
         self.dispatcher = HintDispatcher(
-            station.simulated(1),
-            station.data,
-            stations,
-            writer=HintWriter(ME, self.store, self.lacking.append, HintLog(clock, station.log)),
+            host.simulated(1),
+            host.data,
+            hosts,
+            writer=HintWriter(ME, self.store, self.lacking.append, HintLog(clock, host.log)),
             throttle=Throttle(clock, rate),
         )
 
@@ -52,9 +52,9 @@ class Replaying:
 
 
 async def replaying(at: EpochRecord = STABLE, rate: float = 0) -> Replaying:
-    stations = Stations(*WHO)
-    await stations.adopt(at)
-    return Replaying(stations, rate)
+    hosts = ReplicaHosts(*WHO)
+    await hosts.adopt(at)
+    return Replaying(hosts, rate)
 
 
 def hints(to: Identity = A, count: int = 3, number: int = 5, value: bytes = b"v") -> list[Hint]:
@@ -84,7 +84,7 @@ async def test_the_destination_gets_the_missed_writes_with_their_original_versio
     there.store.add(hints())
     await there.dispatcher.replay(A)
     for hint in hints():
-        assert there.stations[A].engine.get(hint.key) == hint.entry
+        assert there.hosts[A].engine.get(hint.key) == hint.entry
     assert there.store.stored(A) == NO_HINTS
     assert [
         (line["member"], line["keys"], line["bytes"]) for line in there.lines.of(Event.HINT_REPLAYED)
@@ -95,9 +95,9 @@ async def test_the_destination_gets_the_missed_writes_with_their_original_versio
 async def test_a_hint_is_sent_under_the_current_epoch_as_a_write() -> None:
     there = await replaying()
     there.store.add(hints())
-    await there.stations.adopt(following(STABLE))
+    await there.hosts.adopt(following(STABLE))
     sent: list[Message] = []
-    there.stations.network.lose(batches_to(sent, "n2"))
+    there.hosts.network.lose(batches_to(sent, "n2"))
     await there.dispatcher.replay(A)
     [message] = sent
     assert isinstance(message.request.body, DataBatch)
@@ -108,10 +108,10 @@ async def test_a_hint_is_sent_under_the_current_epoch_as_a_write() -> None:
 @in_virtual_time
 async def test_a_hint_is_deleted_when_the_destination_holds_a_newer_version() -> None:
     there = await replaying()
-    there.stations[A].hold((b"k0", entry(9)))
+    there.hosts[A].hold((b"k0", entry(9)))
     there.store.add(hints())
     await there.dispatcher.replay(A)
-    assert there.stations[A].engine.get(b"k0") == entry(9)
+    assert there.hosts[A].engine.get(b"k0") == entry(9)
     assert there.store.stored(A) == NO_HINTS
 
 
@@ -120,8 +120,8 @@ async def test_a_hint_refused_at_the_floor_is_discarded() -> None:
     there = await replaying(record(ring(1, 2, 3), floor=5))
     there.store.add([*hints(number=5), *hints(count=1, number=6)])
     await there.dispatcher.replay(A)
-    assert there.stations[A].engine.get(b"k0") == entry(6)
-    assert there.stations[A].engine.get(b"k1") is None
+    assert there.hosts[A].engine.get(b"k0") == entry(6)
+    assert there.hosts[A].engine.get(b"k1") is None
     assert there.store.stored(A) == NO_HINTS
 
 
@@ -130,7 +130,7 @@ async def test_hints_for_keys_that_the_destination_does_not_replicate_are_discar
     there = await replaying()
     there.store.add(hints(OUTSIDER))
     await there.dispatcher.replay(OUTSIDER)
-    assert there.stations[OUTSIDER].engine.get(b"k0") is None
+    assert there.hosts[OUTSIDER].engine.get(b"k0") is None
     assert there.store.stored(OUTSIDER) == NO_HINTS
     assert [line["reason"] for line in there.lines.of(Event.HINT_DROPPED)] == [FOREIGN]
     assert there.lacking == []
@@ -141,20 +141,20 @@ async def test_a_successor_is_a_replica() -> None:
     there = await replaying(record(ring(1, 2, 3), ring(1, 2, 4)))
     there.store.add(hints(OUTSIDER))
     await there.dispatcher.replay(OUTSIDER)
-    assert there.stations[OUTSIDER].engine.get(b"k0") == entry(5)
+    assert there.hosts[OUTSIDER].engine.get(b"k0") == entry(5)
 
 
 @in_virtual_time
 async def test_a_hint_replaced_while_its_batch_is_in_flight_is_delivered_too() -> None:
     there = await replaying()
     there.store.add(hints())
-    on_the_way = there.stations.network.hold_replies(sends_data)
+    on_the_way = there.hosts.network.hold_replies(sends_data)
     task = there.begin()
     await asyncio.sleep(0.05)
     there.store.add(hints(count=1, number=7))
     on_the_way.release()
     await task
-    assert there.stations[A].engine.get(b"k0") == entry(7)
+    assert there.hosts[A].engine.get(b"k0") == entry(7)
     assert there.store.stored(A) == NO_HINTS
 
 
@@ -170,7 +170,7 @@ async def test_hints_without_a_reply_are_kept_and_sent_again_after_growing_pause
             tries.append(loop.time())
         return sends_data(message)
 
-    open_again = there.stations.network.refuse(refused)
+    open_again = there.hosts.network.refuse(refused)
     task = there.begin()
     await asyncio.sleep(15)
     pauses = [later - earlier for earlier, later in pairwise(tries[:5])]
@@ -191,23 +191,23 @@ async def test_hints_that_failed_are_kept_and_the_others_deleted() -> None:
     task = there.begin()
     await asyncio.sleep(0.05)
     assert [hint.key for hint in there.store.page(A, None, 10, 1000).hints] == [b"k1"]
-    assert there.stations[A].engine.get(b"k0") == entry(5)
+    assert there.hosts[A].engine.get(b"k0") == entry(5)
     task.cancel()
 
 
 def _damage(there: Replaying, key: bytes) -> None:
     """Have the destination hold an entry that does not match its checksum."""
-    there.stations[A].hold((key, entry(1)))
-    there.stations[A].engine.flip_bit(key)
+    there.hosts[A].hold((key, entry(1)))
+    there.hosts[A].engine.flip_bit(key)
 
 
 @in_virtual_time
 async def test_a_destination_at_an_older_epoch_is_sent_the_record_and_then_its_hints() -> None:
     there = await replaying()
     there.store.add(hints())
-    await there.stations.adopt(following(STABLE), ME)
+    await there.hosts.adopt(following(STABLE), ME)
     await there.dispatcher.replay(A)
-    assert there.stations[A].epochs.number == 2
+    assert there.hosts[A].epochs.number == 2
     assert there.store.stored(A) == NO_HINTS
 
 
@@ -215,10 +215,10 @@ async def test_a_destination_at_an_older_epoch_is_sent_the_record_and_then_its_h
 async def test_replay_stops_when_the_destination_is_down_again_and_keeps_the_rest() -> None:
     there = await replaying()
     there.store.add(hints())
-    there.stations.kill(A, noticed=False)
+    there.hosts.kill(A, noticed=False)
     task = there.begin()
     await asyncio.sleep(0.1)
-    there.stations.down.add(A)
+    there.hosts.down.add(A)
     await task
     assert there.store.stored(A).hints == 3
     assert there.lines.of(Event.HINT_REPLAYED) == []
@@ -229,11 +229,11 @@ async def test_one_batch_is_in_flight_at_a_time(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(dispatcher_module, "BATCH_HINTS", 2)
     there = await replaying()
     there.store.add(hints(count=6))
-    hold = there.stations.network.hold_replies(sends_data)
+    hold = there.hosts.network.hold_replies(sends_data)
     task = there.begin()
     await asyncio.sleep(0.1)
     assert len(hold.held) == 1
-    assert sum(there.stations[A].engine.get(hint.key) is not None for hint in hints(count=6)) == 2
+    assert sum(there.hosts[A].engine.get(hint.key) is not None for hint in hints(count=6)) == 2
     hold.release()
     await task
     assert there.store.stored(A) == NO_HINTS

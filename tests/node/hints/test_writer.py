@@ -6,10 +6,10 @@ from covey.identity import Identity
 from covey.node.events import Event
 from covey.node.hints.store import Hint, HintStore
 from covey.node.hints.writer import DAMAGED, FOREIGN, LOG_INTERVAL_S, NO_ROOM, TOO_OLD, HintLog, HintWriter
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
 from tests.support.memory_engine import MemoryEngine
+from tests.support.replicas import EventRecorder, entry
 from tests.support.rings import identities
-from tests.support.stations import Lines, entry
 
 ME, A, B = identities(3)
 PLENTY = 1 << 30
@@ -22,7 +22,7 @@ class Keeper:
         self.engine = MemoryEngine(reserve_bytes=1000)
         self.store = HintStore(self.engine, max_bytes)
         self.clock = ManualClock()
-        self.lines = Lines()
+        self.lines = EventRecorder()
         self.lacking: list[Identity] = []
         self.log = HintLog(self.clock, self.lines)
         self.writer = HintWriter(ME, self.store, self.lacking.append, self.log)

@@ -16,7 +16,7 @@ from covey.node.peer.client import PeerClient
 from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import HybridClock
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
 
 ME, OLD, OTHER = Identity("n1", 1), Identity("n1", 2), Identity("n2", 3)
 CALL = Envelope(OTHER, 1, "n2:1", "theirs", OLD, timestamp=0)

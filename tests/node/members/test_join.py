@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from covey.node.errors import JoinRefused
-from tests.simulation.cluster import SimulatedCluster
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.virtual_time import in_virtual_time
 
 
 @in_virtual_time

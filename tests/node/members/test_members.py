@@ -8,16 +8,16 @@ from covey.node.config.config import Config
 from covey.node.members.members import Members
 from covey.node.runtime import LocalIdentity, NodeSpec, Runtime
 from covey.node.tasks import Tasks
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
+from tests.support.replicas import EventRecorder
 from tests.support.rings import identities
-from tests.support.stations import Lines
 
 ME, PEER = identities(2)
 
 
 def members_of(identity: int) -> Members:
     me = LocalIdentity((ME, PEER)[identity], 1, f"n{identity + 1}:1", process=7)
-    runtime = Runtime(me, ManualClock(), random.Random(1), Lines(), Tasks(print))
+    runtime = Runtime(me, ManualClock(), random.Random(1), EventRecorder(), Tasks(print))
     return Members(Config(), NodeSpec(me.address, ()), runtime)
 
 

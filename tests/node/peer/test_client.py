@@ -12,7 +12,7 @@ from covey.node.runtime import LocalIdentity
 from covey.quorum.hybrid_clock import ClockSkew, HybridClock
 from covey.quorum.version import COUNTER_BITS
 from covey.ring.epoch import EpochStamp
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
 from tests.support.rings import identities
 
 ME, PEER, STRANGER = identities(3)

@@ -28,9 +28,9 @@ from covey.quorum.version import COUNTER_BITS
 from covey.ring.epoch import EpochStamp
 from covey.ring.paxos import DivergedRecord
 from covey.ring.tokens import WHOLE_RING
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
+from tests.support.replicas import EventRecorder
 from tests.support.rings import identities, record, ring
-from tests.support.stations import Lines
 
 ME, PEER, STRANGER = identities(3)
 STAMP = EpochStamp(1, "d")
@@ -48,7 +48,7 @@ class Door:
         self.clock = ManualClock()
         self.hybrid = HybridClock(self.clock, 0.5)
         self.cluster_id = "mine"
-        self.log = Lines()
+        self.log = EventRecorder()
         self.through: list[object] = []
         self.strangers: list[Envelope] = []
         self.me = LocalIdentity(ME, 4, "n1:1")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from covey.node.replica.load_meter import LoadMeter
 from covey.node.storage.interface import Usage
-from tests.support.clocks import ManualClock
+from tests.support.manual_clock import ManualClock
 
 NOTHING = Usage(0, 0)
 

@@ -8,9 +8,9 @@ import pytest
 
 from covey.node.errors import OperationTimeout
 from covey.node.messages.data import Scan
-from tests.simulation.cluster import SimulatedCluster
-from tests.simulation.network import Message
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.cluster import SimulatedCluster
+from tests.simulator.network import Message
+from tests.simulator.virtual_time import in_virtual_time
 
 
 def _proposers(cluster: SimulatedCluster) -> set[str]:

@@ -22,7 +22,7 @@ from covey.node.operations import (
 from covey.node.rpc.budget import Budget
 from covey.node.rpc.waves import WAVE_BYTES, WAVE_OPERATIONS, Waves
 from covey.quorum.version import Version
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
 
 VERSION = Version(1, 1, 1)
 MIB = 1 << 20

@@ -14,8 +14,8 @@ from covey.node.tombstones.confirmed import (
 )
 from covey.ring.ring import Ring
 from covey.ring.tokens import token_of
+from tests.support.replicas import version
 from tests.support.rings import ring
-from tests.support.stations import version
 
 A, B, C = tombstones = [(key, version(number)) for key, number in ((b"a", 10), (b"b", 20), (b"c", 30))]
 

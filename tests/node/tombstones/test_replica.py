@@ -13,9 +13,9 @@ from covey.node.messages.tombstones import Confirm, ConfirmReply, Purge, PurgeRe
 from covey.node.storage.interface import Entry
 from covey.node.tombstones.replica import TombstoneReplica
 from covey.ring.epoch import EpochRecord
-from tests.simulation.virtual_time import in_virtual_time
+from tests.simulator.virtual_time import in_virtual_time
+from tests.support.replicas import ReplicaHost, ReplicaHosts, entry, version
 from tests.support.rings import following, identities, record, ring
-from tests.support.stations import Station, Stations, entry, version
 
 WHO = identities(3)
 RECORD = record(ring(1, 2, 3), number=7, floor=20)
@@ -24,13 +24,13 @@ EARLIER = 6
 KEY = b"key"
 
 
-async def station_with(held: Entry | None, at: EpochRecord = RECORD) -> tuple[Station, TombstoneReplica]:
-    stations = Stations(*WHO)
-    await stations.adopt(at)
-    station = stations[WHO[0]]
+async def station_with(held: Entry | None, at: EpochRecord = RECORD) -> tuple[ReplicaHost, TombstoneReplica]:
+    hosts = ReplicaHosts(*WHO)
+    await hosts.adopt(at)
+    host = hosts[WHO[0]]
     if held is not None:
-        station.hold((KEY, held))
-    return station, TombstoneReplica(station.engine, station.epochs)
+        host.hold((KEY, held))
+    return host, TombstoneReplica(host.engine, host.epochs)
 
 
 def asks_of(number: int, at: EpochRecord = RECORD) -> Confirm:
@@ -66,13 +66,13 @@ async def test_a_replica_confirms_nothing_while_the_ring_changes() -> None:
 
 @in_virtual_time
 async def test_a_replica_confirms_nothing_before_it_is_on_disk() -> None:
-    station, replica = await station_with(None)
-    station.flushes.clear()
-    station.hold((KEY, entry(10, None)))
+    host, replica = await station_with(None)
+    host.flushes.clear()
+    host.hold((KEY, entry(10, None)))
     asking = asyncio.get_running_loop().create_task(replica.confirm(asks_of(10)))
     await asyncio.sleep(1.0)
     assert not asking.done()
-    station.flushes.set()
+    host.flushes.set()
     assert await asking == ConfirmReply(RECORD.stamp, (True,))
 
 
@@ -89,9 +89,9 @@ async def test_a_replica_confirms_nothing_before_it_is_on_disk() -> None:
 )
 @in_virtual_time
 async def test_a_replica_purges_exactly_that_tombstone(held: Entry | None, purged: int) -> None:
-    station, replica = await station_with(held)
+    host, replica = await station_with(held)
     assert await replica.purge(purge_of(10)) == PurgeReply(RECORD.stamp, purged)
-    assert station.engine.get(KEY) == (None if purged else held)
+    assert host.engine.get(KEY) == (None if purged else held)
 
 
 @pytest.mark.parametrize(
@@ -117,21 +117,21 @@ async def test_a_replica_purges_also_while_the_ring_changes() -> None:
 @in_virtual_time
 async def test_a_replica_at_another_epoch_does_nothing(ahead: bool) -> None:
     after = following(RECORD)
-    station, replica = await station_with(entry(10, None), after if ahead else RECORD)
+    host, replica = await station_with(entry(10, None), after if ahead else RECORD)
     asked = RECORD if ahead else after
-    expected = EpochMismatch(station.epochs.stamp, after if ahead else None)
+    expected = EpochMismatch(host.epochs.stamp, after if ahead else None)
     assert await replica.confirm(asks_of(10, asked)) == expected
     assert await replica.purge(purge_of(10, asked)) == expected
-    assert station.engine.get(KEY) == entry(10, None)
+    assert host.engine.get(KEY) == entry(10, None)
 
 
 @in_virtual_time
 async def test_a_damaged_entry_is_not_confirmed_and_does_not_prevent_other_purges(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    station, replica = await station_with(entry(10, None))
-    station.hold((b"bad", entry(10, None)))
-    get, purge = station.engine.get, station.engine.purge
+    host, replica = await station_with(entry(10, None))
+    host.hold((b"bad", entry(10, None)))
+    get, purge = host.engine.get, host.engine.purge
 
     def damaged_get(key: bytes) -> Entry | None:
         if key == b"bad":
@@ -143,8 +143,8 @@ async def test_a_damaged_entry_is_not_confirmed_and_does_not_prevent_other_purge
             raise Corruption("bad")
         return purge(tombstones)
 
-    monkeypatch.setattr(station.engine, "get", damaged_get)
-    monkeypatch.setattr(station.engine, "purge", damaged_purge)
+    monkeypatch.setattr(host.engine, "get", damaged_get)
+    monkeypatch.setattr(host.engine, "purge", damaged_purge)
     both = ((b"bad", version(10)), (KEY, version(10)))
     assert await replica.confirm(Confirm(RECORD.stamp, both)) == ConfirmReply(RECORD.stamp, (False, True))
     assert await replica.purge(Purge(RECORD.stamp, EARLIER, both)) == PurgeReply(RECORD.stamp, 1)
