@@ -8,8 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from ..identity import Identity
+from ..membership.record import Condition as Condition
 from ..membership.record import HandoffProgress as HandoffProgress
-from ..membership.record import Health as Health
 from ..membership.record import LoadReport as LoadReport
 from ..quorum.version import Version
 
@@ -44,7 +44,7 @@ class NodeStatus:
     epoch: int
     """Number of the newest epoch record that the node is known to have adopted."""
     load: LoadReport = field(default_factory=LoadReport)
-    condition: Health = field(default_factory=Health)
+    condition: Condition = field(default_factory=Condition)
     handoff: HandoffProgress | None = None
 
     @property

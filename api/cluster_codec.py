@@ -9,9 +9,9 @@ from ..proto.generated import cluster_pb2, types_pb2
 from ..quorum.version import Version
 from .cluster import (
     ClusterStatus,
+    Condition,
     Explanation,
     HandoffProgress,
-    Health,
     LoadReport,
     NodeRepair,
     NodeStatus,
@@ -35,7 +35,7 @@ def _decode_identity(message: types_pb2.Identity) -> Identity:
 IDENTITY: Final = SHARED.add(Identity, Codec(_encode_identity, _decode_identity))
 VERSION: Final = SHARED.flat(Version, types_pb2.Version)
 SHARED.flat(LoadReport, types_pb2.LoadReport)
-SHARED.flat(Health, types_pb2.Condition)
+SHARED.flat(Condition, types_pb2.Condition)
 SHARED.flat(HandoffProgress, types_pb2.HandoffProgress)
 
 _CLUSTER: Final = Codecs(SHARED)

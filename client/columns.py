@@ -12,8 +12,8 @@ from ..api.operations import ABSENT, FAILED, FOUND, GET, PUT, SUPERSEDED, WRITTE
 from ..proto.generated import kv_pb2
 from .batching import InFlightBatch, Pending
 from .errors import InternalError
+from .failures import error_from_failure
 from .node_clock import Stamp
-from .statuses import error_from_failure
 from .version import Version
 
 Request = kv_pb2.OperateRequest

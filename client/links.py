@@ -15,8 +15,8 @@ from ..api.metadata import read_greeting
 from ..proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from .cluster_identity import ClusterIdentity
 from .errors import CoveyError, NotSent, Unanswered, Unavailable, Unreachable, WrongCluster
+from .failures import error_from_status
 from .sender import OperationSender, ReplyReport
-from .statuses import error_from_status
 from .version import HighestSeen
 
 MAX_RECONNECT_BACKOFF_MS = 2000

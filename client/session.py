@@ -11,8 +11,8 @@ from . import forking
 from .arguments import checked_items, checked_keys
 from .cluster_identity import ClusterIdentity
 from .dispatch import Dispatcher
+from .key_stream import Listing
 from .links import Links
-from .listing import Listing
 from .many import perform_all
 from .requests import (
     Key,

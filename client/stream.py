@@ -16,7 +16,7 @@ import grpc
 from ..api.metadata import Greeting, read_greeting, read_last_begun
 from .columns import Reply, Request
 from .errors import CoveyError, Unanswered, Unreachable
-from .statuses import error_from_status
+from .failures import error_from_status
 
 if TYPE_CHECKING:
     from ..proto.generated.kv_pb2_grpc import KVAsyncStub as KVAsyncStub

@@ -42,9 +42,9 @@ from .directives import (
 from .dissemination import DeltaPacker, ExchangeAnswer, Pushes, digest_of, newer_here, newer_there
 from .member_list import Liveness, Member, MembershipList, RecordChange, is_news
 from .record import (
+    Condition,
     DigestEntry,
     HandoffProgress,
-    Health,
     LoadReport,
     MemberRecord,
     Status,
@@ -70,7 +70,7 @@ class OwnChanges(TypedDict, total=False):
     epoch: int
     load: LoadReport
     handoff: HandoffProgress | None
-    condition: Health
+    condition: Condition
     mark: int
 
 

@@ -46,7 +46,7 @@ class HandoffProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
+class Condition:
     """Pending synchronization of a node's data, and detected problems of its disk and clock."""
 
     hints: int = 0
@@ -104,7 +104,7 @@ class MemberRecord:
     protocol: int = 1
     load: LoadReport = field(default_factory=LoadReport)
     handoff: HandoffProgress | None = None
-    condition: Health = field(default_factory=Health)
+    condition: Condition = field(default_factory=Condition)
     process: int = 0
     """64 random bits drawn at the start of the process; they distinguish processes on two copies of one disk."""
     mark: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ..membership.record import Health
+from ..membership.record import Condition
 from .anti_entropy.digests import Digests
 from .anti_entropy.responder import AntiEntropyResponder
 from .anti_entropy.schedule import Schedule
@@ -99,9 +99,9 @@ class MaintenanceTasks:
         ):
             self._tasks.spawn(part.run())
 
-    def health(self) -> Health:
+    def health(self) -> Condition:
         """Return the health of this node's data, disk and clock, as published by gossip."""
-        return Health(
+        return Condition(
             hints=self.hints.waiting(),
             comparisons=self.anti_entropy.comparisons,
             quarantined=len(self._engine.quarantined()),

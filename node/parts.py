@@ -20,9 +20,9 @@ from .config.config import Config
 from .coordinator.context import CoordinatorContext
 from .coordinator.coordinator import Coordinator, Limits
 from .coordinator.listing import KeyListing
-from .coordinator.preconditions import Preconditions
 from .coordinator.replica_queue import ReplicaQueues
 from .coordinator.replica_selector import ReplicaSelector
+from .coordinator.request_checks import Preconditions
 from .coordinator.version_source import VersionSource
 from .disk_identity.check import DiskCheck
 from .disk_identity.history import DiskHistory

@@ -18,11 +18,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .cluster_view import ClusterView, Policy, is_alive
 from .epoch import EpochRecord, RingSpec
 from .moves import RingChange, adoption_quorum
 from .owner_changes import OwnerChange, apply_changes
 from .ring import Ring
+from .steward_view import Policy, StewardView, is_alive
 from .succession import Step, begin
 
 MAX_CHANGES = 8
@@ -56,7 +56,7 @@ class BeginPlanner:
 
     record: EpochRecord
     changes: tuple[OwnerChange, ...]
-    view: ClusterView
+    view: StewardView
     policy: Policy
 
     @property

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from ..identity import Identity
 from .allocation import Joiner, allocate
-from .cluster_view import Members, MemberStatus, MemberView, is_alive
 from .epoch import Owner, RingSpec
+from .steward_view import Members, MemberStatus, MemberView, is_alive
 
 
 @dataclass(frozen=True, slots=True)

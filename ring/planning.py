@@ -24,10 +24,10 @@ from collections.abc import Collection, Sequence
 
 from ..identity import Identity
 from .begin_planner import BeginPlanner, Plan, Propose, Wait
-from .cluster_view import ClusterView, Members, MemberStatus, Policy, is_alive
 from .epoch import EpochRecord, RingSpec
 from .moves import RingChange
 from .owner_changes import EvictionPolicy, OwnerChange, waiting_changes
+from .steward_view import Members, MemberStatus, Policy, StewardView, is_alive
 from .succession import Step, abort, finish, raise_floor
 
 NOTHING_WAITS = Wait("nothing waits to change")
@@ -49,13 +49,13 @@ def abort_backoff_s(aborts: int) -> float:
     return min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** min(aborts - 1, 30))
 
 
-def plan(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan:
+def plan(record: EpochRecord, view: StewardView, policy: Policy) -> Plan:
     """Return what to propose as the record after ``record``."""
     considered = consider(record, view, policy)
     return considered.plan() if isinstance(considered, BeginPlanner) else considered
 
 
-def consider(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan | BeginPlanner:
+def consider(record: EpochRecord, view: StewardView, policy: Policy) -> Plan | BeginPlanner:
     """Return the plan, or, if a change may begin, its planner, which is slow to run."""
     owners = record.owners.owners
     live = sum(is_alive(view.members, identity) for identity in owners)
@@ -68,7 +68,7 @@ def consider(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan | B
     return _consider_beginning(record, view, policy)
 
 
-def is_outdated(planned: Propose, view: ClusterView) -> bool:
+def is_outdated(planned: Propose, view: StewardView) -> bool:
     """Return True if ``planned`` is a begin that adds a member that is not alive, or removes one that serves again.
 
     Members that arrived while it was planned do not make it outdated; the next change adds them.
@@ -86,7 +86,7 @@ def is_outdated(planned: Propose, view: ClusterView) -> bool:
     return False
 
 
-def _plan_ending(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan:
+def _plan_ending(record: EpochRecord, view: StewardView, policy: Policy) -> Plan:
     members = view.members
     assert record.successors is not None, "only a change ends"
     change = view.change or RingChange.between(record.owners, record.successors)
@@ -118,7 +118,7 @@ def _down_for_s(members: Members, identity: Identity) -> float:
     return math.inf if member is None or member.status is MemberStatus.LEFT else member.down_for_s
 
 
-def _consider_beginning(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan | BeginPlanner:
+def _consider_beginning(record: EpochRecord, view: StewardView, policy: Policy) -> Plan | BeginPlanner:
     evictions = EvictionPolicy(policy.evict_after_s, view.removals)
     waiting = waiting_changes(record.owners, view.members, evictions)
     changes = _keep_last_owner(record.owners, waiting)
@@ -143,7 +143,7 @@ def _keep_last_owner(owners: RingSpec, changes: Sequence[OwnerChange]) -> list[O
     return kept
 
 
-def _plan_floor(record: EpochRecord, view: ClusterView, policy: Policy) -> Plan:
+def _plan_floor(record: EpochRecord, view: StewardView, policy: Policy) -> Plan:
     """Plan to raise the floor to the highest that a live member wants, of those at or below ``view.settled``."""
     wanted = (member.floor_wanted for member in view.members.values() if member.alive)
     floor = max((floor for floor in wanted if record.floor < floor <= view.settled), default=None)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from ...api.cluster import ClusterStatus, NodeState, NodeStatus
 from ...membership.member_list import Liveness, Member
-from ...membership.record import Health, LoadReport, Status
+from ...membership.record import Condition, LoadReport, Status
 from ...ring.epoch import EpochRecord
 from ..epoch.epochs import Epoch, Epochs
 from ..members.members import Members
@@ -25,7 +25,7 @@ def state_of(member: Member | None) -> NodeState:
     return NodeState(member.record.status.value)
 
 
-def _pending_of(name: str, condition: Health) -> Iterator[str]:
+def _pending_of(name: str, condition: Condition) -> Iterator[str]:
     """Yield a sentence on each kind of work that a member still has to do for its data or other members' data."""
     if condition.hints:
         plural = "" if condition.hints == 1 else "s"
@@ -42,7 +42,7 @@ def _pending_of(name: str, condition: Health) -> Iterator[str]:
         )
 
 
-def _warnings_of(name: str, condition: Health) -> Iterator[str]:
+def _warnings_of(name: str, condition: Condition) -> Iterator[str]:
     """Yield a sentence on each fault of a member's disk or clock that an operator should know."""
     if off_ms := condition.clock_off_ms:
         yield (

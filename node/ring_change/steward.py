@@ -19,17 +19,17 @@ from ...identity import Identity
 from ...membership.member_list import Liveness, Member
 from ...quorum.version import timestamp_at
 from ...ring.begin_planner import BeginPlanner, Plan, Propose
-from ...ring.cluster_view import (
-    ClusterView,
+from ...ring.epoch import EpochRecord
+from ...ring.planning import NOTHING_WAITS, abort_backoff_s, consider, is_outdated, steward
+from ...ring.steward_view import (
     FloorWatch,
     MemberStatus,
     MemberView,
     Policy,
     ProgressWatch,
+    StewardView,
     floor_interval_s,
 )
-from ...ring.epoch import EpochRecord
-from ...ring.planning import NOTHING_WAITS, abort_backoff_s, consider, is_outdated, steward
 from ...ring.succession import Step
 from ..config.config import Config
 from ..epoch.epochs import Epochs
@@ -149,7 +149,7 @@ class Steward:
         view = self._view(record)
         return self._may_propose(record, view) and not is_outdated(planned, view)
 
-    def _may_propose(self, record: EpochRecord, view: ClusterView) -> bool:
+    def _may_propose(self, record: EpochRecord, view: StewardView) -> bool:
         able = [i for i, member in view.members.items() if member.alive and not self._disk_is_full(i)]
         if self._me not in able or self.closed:
             return False
@@ -176,7 +176,7 @@ class Steward:
 
     # --- inputs of the plan ---
 
-    def _view(self, record: EpochRecord) -> ClusterView:
+    def _view(self, record: EpochRecord) -> StewardView:
         now = self._clock.monotonic()
         members = {member.identity: self._member_view(member, now) for member in self._members.all()}
         members |= self._unheard(record, members, now)
@@ -186,7 +186,7 @@ class Steward:
         epoch = self._epochs.current
         if epoch is not None and epoch.record is not record:
             epoch = None  # a newer record was adopted while the plan was made
-        return ClusterView(
+        return StewardView(
             members=members,
             now=now,
             progress=self._progress,

@@ -18,8 +18,8 @@ from ...api.codec import MalformedMessage
 from ..errors import PeerError, PeerTimeout
 from ..messages.envelope import Reply, Request
 from .codec.peer import DATA
+from .failures import peer_error
 from .peer import BATCHES_PATH
-from .status import peer_error
 
 BY_ONE_REQUEST: Final = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT)
 """Statuses of a stream that ends because of one request: too large, or malformed."""

@@ -9,10 +9,10 @@ import grpc
 from ...api.cluster import RingView
 from ...api.cluster_codec import EXPLANATION, REPAIR, STATUS
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc
-from ..coordinator.preconditions import ANY, Preconditions
+from ..coordinator.request_checks import ANY, Preconditions
 from ..operations import Administration
+from .failures import ErrorMapper, ReportDefect
 from .kv import allowed_s
-from .status import ErrorMapper, ReportDefect
 
 CHANGE_TIMEOUT_S: Final = 600.0
 """Default timeout of a leave, a removal or a repair, which may have to move much data."""

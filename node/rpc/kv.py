@@ -11,12 +11,12 @@ import grpc
 
 from ...api.metadata import LAST_BEGUN
 from ...proto.generated import kv_pb2, kv_pb2_grpc
-from ..coordinator.preconditions import ANY, Preconditions
+from ..coordinator.request_checks import ANY, Preconditions
 from ..errors import InvalidRequest, OperationError, Overloaded
 from ..operations import UNBOUNDED, Operation, OperationResult, Operations, TimeBounds, time_bounds
 from .codec.operations import OPERATIONS
+from .failures import ErrorMapper, ReportDefect, failure_or_defect
 from .operate import MAX_OPERATIONS, ServedBatch
-from .status import ErrorMapper, ReportDefect, failure_or_defect
 from .streams import ServedStream, Streams
 from .unary import BatchCall, call_share
 

@@ -11,11 +11,11 @@ from typing import Final
 
 from ...api.failure import Failure
 from ...proto.generated import kv_pb2
-from ..coordinator.preconditions import Preconditions
+from ..coordinator.request_checks import Preconditions
 from ..errors import InvalidRequest, OperationError, WrongCluster
 from ..operations import GetResult, OperationResult, Operations
 from .codec.operations import decode_bounds, decode_operations, encode_results
-from .status import ReportDefect, failure_or_defect
+from .failures import ReportDefect, failure_or_defect
 from .streams import ServedStream
 from .waves import Waves
 

@@ -13,7 +13,7 @@ import grpc
 from ...proto.generated import peer_pb2
 from ..ports import Handler
 from .codec.peer import DATA, LANES, Lane
-from .status import ErrorMapper, ReportDefect
+from .failures import ErrorMapper, ReportDefect
 from .streams import ServedStream, Streams
 
 SERVICE: Final = peer_pb2.DESCRIPTOR.services_by_name["Peer"].full_name

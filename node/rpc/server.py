@@ -13,16 +13,16 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from ...api.address import Address, NotAnAddress, parse_address
 from ...api.channel import MAX_MESSAGE_BYTES
 from ...proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
-from ..coordinator.preconditions import ANY, Preconditions
+from ..coordinator.request_checks import ANY, Preconditions
 from ..errors import AddressInUse, ConfigurationError
 from ..operations import Administration, Operations
 from ..ports import Handler
 from . import peer
 from .cluster import ClusterService
 from .connections import ConnectionGuard
+from .failures import ReportDefect
 from .kv import KvService, kv_handlers
 from .reflection import add_reflection
-from .status import ReportDefect
 from .streams import Streams
 
 KV: Final = kv_pb2.DESCRIPTOR.services_by_name["KV"].full_name

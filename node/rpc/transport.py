@@ -29,8 +29,8 @@ from ..ports import Clock
 from .batch_stream import BatchStream
 from .codec.peer import Lane, lane_of
 from .descriptors import MAX_LINKS
+from .failures import peer_error
 from .peer import method_path
-from .status import peer_error
 
 IDLE_S: Final = 120.0
 

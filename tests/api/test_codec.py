@@ -21,7 +21,7 @@ NODES = (
     cluster.NodeStatus(
         *(A, "h:1", "z", 2.0, "a later state", False, 3, 1.5, 0.5, 7, 4),
         load=cluster.LoadReport(1, 2, 3.0, 0.5, 10, 100),
-        condition=cluster.Health(1, 2, 3, 4, True, -5, True, 12),
+        condition=cluster.Condition(1, 2, 3, 4, True, -5, True, 12),
         handoff=cluster.HandoffProgress(0),
     ),
 )
@@ -44,7 +44,7 @@ def test_the_answers_about_the_cluster_survive_the_wire() -> None:
         (cluster.NodeStatus, cluster_pb2.NodeStatus),
         (cluster.ClusterStatus, cluster_pb2.StatusResponse),
         (cluster.LoadReport, types_pb2.LoadReport),
-        (cluster.Health, types_pb2.Condition),
+        (cluster.Condition, types_pb2.Condition),
         (cluster.HandoffProgress, types_pb2.HandoffProgress),
         (cluster.ReplicaReport, cluster_pb2.ReplicaReport),
         (cluster.Explanation, cluster_pb2.ExplainResponse),

@@ -10,7 +10,7 @@ WIRE = (
     mutation(
         "a batch for another cluster is begun",
         0,
-        "node/coordinator/preconditions.py",
+        "node/coordinator/request_checks.py",
         "if wanted and wanted != (mine := self.cluster_id()) and mine:",
         "if wanted and wanted != (mine := self.cluster_id()) and not mine:",
         "tests/node/rpc/test_preconditions.py",
@@ -99,7 +99,7 @@ WIRE = (
     mutation(
         "an operator's request that has expired is begun",
         0,
-        "node/coordinator/preconditions.py",
+        "node/coordinator/request_checks.py",
         "if sent_ms and self.clock_ms() > sent_ms + timeout_s * 1000:",
         "if sent_ms and self.clock_ms() > sent_ms + timeout_s * 1000 * 1000:",
         "tests/node/rpc/test_preconditions.py",

@@ -8,16 +8,16 @@ import pytest
 
 from covey.identity import Identity
 from covey.ring.begin_planner import Plan, Propose, Wait
-from covey.ring.cluster_view import (
-    ClusterView,
+from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
+from covey.ring.planning import plan
+from covey.ring.steward_view import (
     FloorWatch,
     MemberStatus,
     MemberView,
     Policy,
+    StewardView,
     floor_interval_s,
 )
-from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
-from covey.ring.planning import plan
 from covey.ring.succession import Step, begin, raise_floor
 
 A, B, C, D = (Identity(name, 7) for name in "abcd")
@@ -33,7 +33,7 @@ def member(identity: Identity, wants: int = 0, **fields: Any) -> MemberView:
 
 
 def decide(*members: MemberView, record: EpochRecord = RECORD, **fields: Any) -> Plan:
-    view = ClusterView(
+    view = StewardView(
         {one.identity: one for one in members},
         NOW,
         **{"floor": FloorWatch(record.floor, NOW - 60), "settled": 500, **fields},

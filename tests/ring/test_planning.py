@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from covey.identity import Identity
 from covey.ring.begin_planner import Plan, Propose, Wait, newcomer_limit
-from covey.ring.cluster_view import ClusterView, MemberStatus, MemberView, Policy, ProgressWatch
 from covey.ring.epoch import EpochRecord, Owner, Quorums, RingSpec
 from covey.ring.moves import RingChange
 from covey.ring.planning import abort_backoff_s, plan, steward
 from covey.ring.ring import Ring
+from covey.ring.steward_view import MemberStatus, MemberView, Policy, ProgressWatch, StewardView
 from covey.ring.succession import Step, begin, check_succession, finish
 
 A, B, C, D, E, F, G, H = NODES = tuple(Identity(name, 7) for name in "abcdefgh")
@@ -59,7 +59,7 @@ def down(identity: Identity, down_for_s: float = 10.0, **fields: Any) -> MemberV
 
 
 def decide(record: EpochRecord, members: Iterable[MemberView], now: float = 1000.0, **fields: Any) -> Plan:
-    view = ClusterView({member.identity: member for member in members}, now, **fields)
+    view = StewardView({member.identity: member for member in members}, now, **fields)
     return plan(record, view, POLICY)
 
 

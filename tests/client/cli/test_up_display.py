@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from covey.api.cluster import ClusterStatus, Health, LoadReport, NodeStatus
+from covey.api.cluster import ClusterStatus, Condition, LoadReport, NodeStatus
 from covey.client.cli.tables import status_view
 from covey.client.cli.up_display import CLEAR_SCREEN, LiveTable
 from covey.identity import Identity
@@ -32,7 +32,7 @@ def node(name: str) -> NodeStatus:
         ownership=0.5,
         keys=1_000_000,
         load=LoadReport(1, 0, 0.5, 0.25, 12, 3456),
-        condition=Health(0, 0, 0, 0, False, 0, False, 0),
+        condition=Condition(0, 0, 0, 0, False, 0, False, 0),
         handoff=None,
     )
 

@@ -21,8 +21,8 @@ from covey.api.cluster import (
     RingView,
 )
 from covey.identity import Identity
-from covey.membership.record import HandoffProgress, Health, LoadReport
-from covey.node.coordinator.preconditions import ANY, Preconditions
+from covey.membership.record import Condition, HandoffProgress, LoadReport
+from covey.node.coordinator.request_checks import ANY, Preconditions
 from covey.node.errors import OperationError
 from covey.node.messages.control import Acknowledged
 from covey.node.messages.envelope import Reply, Request
@@ -115,7 +115,7 @@ class FakeAdministration:
             *(A, "h:1", "z", 2.0, NodeState.SERVING, True, 4, 0.5, 1.0, 10, 3),
             load=LoadReport(1, 2, 3.0, 0.5, 10, 100),
             handoff=HandoffProgress(3, 10, 20, False),
-            condition=Health(1, 2, 3, 4, True, -5, True, 12),
+            condition=Condition(1, 2, 3, 4, True, -5, True, 12),
         )
         down = NodeStatus(B, "h:2", "", 1.0, NodeState.DOWN, False, 1, 9.0, 0.0, 0, 2)
         return ClusterStatus("c", 3, True, False, (serving, down), "a", 3, 2, 2, ("b is down",))

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from grpc import StatusCode
 
-from covey.node.coordinator.preconditions import Preconditions
+from covey.node.coordinator.request_checks import Preconditions
 from covey.node.operations import TimeBounds, WriteResult
 from covey.proto.generated import cluster_pb2, cluster_pb2_grpc, kv_pb2, kv_pb2_grpc
 from covey.quorum.version import Version

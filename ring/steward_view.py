@@ -131,7 +131,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterView:
+class StewardView:
     """The steward's view of the cluster at one decision."""
 
     members: Members

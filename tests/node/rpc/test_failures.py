@@ -8,7 +8,7 @@ from grpc import StatusCode
 
 from covey.node import errors
 from covey.node.errors import OperationError, PeerTimeout, PeerUnreachable
-from covey.node.rpc.status import failure_of, peer_error
+from covey.node.rpc.failures import failure_of, peer_error
 
 
 def subclasses(kind: type[BaseException]) -> list[type[BaseException]]:

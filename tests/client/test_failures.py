@@ -9,7 +9,7 @@ from grpc.aio import AioRpcError, Metadata
 from covey import errors
 from covey.api.failure import decode_failure
 from covey.api.metadata import read_last_begun
-from covey.client.statuses import error_from_failure, error_from_status
+from covey.client.failures import error_from_failure, error_from_status
 from covey.proto.generated import kv_pb2
 
 Code = grpc.StatusCode
