@@ -1,8 +1,7 @@
 """Codecs between values and protobuf messages, derived from the fields of dataclasses and named tuples.
 
-``flat`` matches the fields of a type to those of a message by name, so a new field is written twice: in the .proto file
-and in the type. Translations that are not one field to one field are written out where they are used, and so are the
-columns of the hot path.
+``flat`` matches the fields of a type to those of a message by name: a new field needs no code here. Translations that
+are not one field to one field are written out where they are used, and so are the columns of the hot path.
 
 Decoding trusts nothing: a list that is too long, a value out of place or unknown to this version raises
 MalformedMessage. An optional value is an absent field, which differs from an empty one.

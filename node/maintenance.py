@@ -99,7 +99,7 @@ class MaintenanceTasks:
         ):
             self._tasks.spawn(part.run())
 
-    def health(self) -> Condition:
+    def condition(self) -> Condition:
         """Return the health of this node's data, disk and clock, as published by gossip."""
         return Condition(
             hints=self.hints.waiting(),
@@ -113,7 +113,7 @@ class MaintenanceTasks:
         )
 
     def _on_change(self) -> None:
-        self._gossip.publish(condition=self.health())
+        self._gossip.publish(condition=self.condition())
 
 
 def _make_anti_entropy(

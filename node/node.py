@@ -130,7 +130,7 @@ class Node(NodeParts):
         """Return the fields of this node's record that each heartbeat publishes."""
         return {
             "load": self._load.report(self._ports.engine.usage()),
-            "condition": self.maintenance.health(),
+            "condition": self.maintenance.condition(),
             "mark": self._disk_history.extent().mark,
         }
 

@@ -31,8 +31,10 @@ from .steward_view import Members, MemberStatus, Policy, StewardView, is_alive
 from .succession import Step, abort, finish, raise_floor
 
 NOTHING_WAITS = Wait("nothing waits to change")
-MIN_BACKOFF_S = 5.0
-MAX_BACKOFF_S = 600.0
+MIN_ABORT_BACKOFF_S = 5.0
+MAX_ABORT_BACKOFF_S = 600.0
+ABORT_BACKOFF_RESET_S = 60.0
+"""Time without anything to change after which aborts are forgotten; finishing a change forgets them, too."""
 MAX_DOWN_FRACTION = 0.25
 """How long a change waits for a node that is down, as a part of ``handoff_timeout_s``."""
 
@@ -46,7 +48,7 @@ def abort_backoff_s(aborts: int) -> float:
     """Return for how long no change begins after ``aborts`` consecutive aborts; 0 for none."""
     if aborts <= 0:
         return 0.0
-    return min(MAX_BACKOFF_S, MIN_BACKOFF_S * 2.0 ** min(aborts - 1, 30))
+    return min(MAX_ABORT_BACKOFF_S, MIN_ABORT_BACKOFF_S * 2.0 ** min(aborts - 1, 30))
 
 
 def plan(record: EpochRecord, view: StewardView, policy: Policy) -> Plan:

@@ -1,4 +1,8 @@
-"""Tokens, which are hashes of keys, and token ranges, which are intervals of the circle of all tokens."""
+"""Tokens, which are hashes of keys, and token ranges, which are intervals of the circle of all tokens.
+
+The hash cannot be changed for existing data: stored keys begin with their tokens (``node/storage/encoding.py``), and
+all nodes and clients of a cluster must compute the same one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Coordinator of clients' operations on any key, by quorum over every live ring."""
+"""Coordinator of clients' operations on any key, by quorum over every live ring.
+
+It refuses what is not to be begun: operations beyond the limits of keys, values and number, those that came too late,
+and all of them while the node stops or its clock is wrong. ``batch`` does the rest.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Preconditions of a client's request, checked before any of it begins: the right cluster, and time that is left.
 
+The limits of operations are checked by ``coordinator``.
+
 A node sends its cluster id and clock when a stream opens (``greeting``), so that a client's first operation can contain
 both.
 """

@@ -1,5 +1,7 @@
 """Slow path of a read: attempts, each under one epoch, until the newest version is known to be safe to return.
 
+It serves reads that need more than one round, not reads that took long.
+
 - The best-ranked replicas are asked first.
 - A read needs r replies from each live ring. It is answered if the newest version among them is known to be on w
   replicas of each ring.

@@ -1,5 +1,7 @@
 """Slow path of a write: attempts, each under one epoch, until each live ring has its w acknowledgements.
 
+It serves writes that need more than one round, not writes that took long.
+
 Rules
 - Every attempt sends the same version to every replica of every live ring. With a second version, one write would have
   two places in the order of writes.

@@ -20,7 +20,14 @@ from ...membership.member_list import Liveness, Member
 from ...quorum.version import timestamp_at
 from ...ring.begin_planner import BeginPlanner, Plan, Propose
 from ...ring.epoch import EpochRecord
-from ...ring.planning import NOTHING_WAITS, abort_backoff_s, consider, is_outdated, steward
+from ...ring.planning import (
+    ABORT_BACKOFF_RESET_S,
+    NOTHING_WAITS,
+    abort_backoff_s,
+    consider,
+    is_outdated,
+    steward,
+)
 from ...ring.steward_view import (
     FloorWatch,
     MemberStatus,
@@ -39,9 +46,6 @@ from ..members.members import Members
 from ..ports import Compute
 from ..runtime import Runtime
 from ..tasks import wait_at_most
-
-ABORT_BACKOFF_RESET_S = 60.0
-"""Idle time after which the abort backoff resets; finishing a change also resets it."""
 
 
 @dataclass(frozen=True, slots=True)
