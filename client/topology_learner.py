@@ -98,8 +98,12 @@ class TopologyLearner:
                 return
 
     async def _look_again(self) -> None:
-        """Send a request to silent nodes and doubtful addresses; ``NodeLink.call`` records which cluster answers."""
-        checked = [*self._router.silent, *self._cluster.doubtful][:MAX_CHECKED]
+        """Send a request to silent nodes and doubtful addresses, to some of them if they are many.
+
+        ``NodeLink.call`` records which cluster answers.
+        """
+        unsure = list(dict.fromkeys([*self._router.silent, *self._cluster.doubtful]))
+        checked = self._rng.sample(unsure, min(MAX_CHECKED, len(unsure)))
         await asyncio.gather(*(self._ask(address) for address in checked))
 
     async def _ask(self, address: str) -> Topology | None:
@@ -112,6 +116,4 @@ class TopologyLearner:
         except (CoveyError, ValueError) as error:
             if isinstance(error, CoveyError) and is_answer(error):
                 self._router.answered(address)
-            return (
-                None  # this node has no usable ring; other nodes are asked, and routing works without a ring
-            )
+            return None  # other nodes are asked, and routing works without a ring

@@ -71,6 +71,22 @@ async def test_a_silent_node_that_answers_again_takes_writes(cluster: FakeCluste
     assert len(silent.batches) == 2
 
 
+async def test_of_many_silent_nodes_each_is_asked_in_its_turn(
+    cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology_learner, "MAX_CHECKED", 1)
+    *silent, refusing = await cluster.start(3)
+    for node in silent:
+        pause(node)
+    refusing.every_time = REFUSAL
+    async with AsyncClient([node.address for node in cluster.nodes]) as kv:
+        for _ in silent:
+            await lose_track(kv)
+        resume(silent[1])
+        await kv.put("k", b"new")
+    assert [len(node.batches) for node in silent] == [1, 2]
+
+
 async def test_a_silent_node_takes_writes_when_no_other_node_is_left(cluster: FakeCluster) -> None:
     silent, gone = await cluster.start(2)
     pause(silent)

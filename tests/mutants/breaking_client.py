@@ -59,6 +59,14 @@ CLIENT = (
         SILENT_TESTS,
     ),
     mutation(
+        "of many silent nodes only the first are asked whether they answer again",
+        0,
+        "client/topology_learner.py",
+        "self._rng.sample(unsure, min(MAX_CHECKED, len(unsure)))",
+        "unsure[:MAX_CHECKED]",
+        f"{SILENT_TESTS}::test_of_many_silent_nodes_each_is_asked_in_its_turn",
+    ),
+    mutation(
         "a node that served in the millisecond in which an operation began is not at fault for it",
         0,
         "client/routing.py",
